@@ -1,0 +1,167 @@
+/* The devices of this machine: what can be read, what can be set, and why not.
+ *
+ * A set of devices belongs to the thread that opened it (owner thread), except where said. */
+#ifndef WATTUNE_DEVICE_H
+#define WATTUNE_DEVICE_H
+
+#include "wattune/ctx.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct wt_devices;
+
+/* What a sensor is like: decides how a window is read off it and how wide its bound is.
+ * A 0 period means "unknown": the window then assumes the worst of its kind.
+ * Sources: docs/sensors.md, by generation; `wattune probe` replaces them by measured ones. */
+struct wt_sensor_traits {
+    int64_t energy_period_ns;   /* the counter is refreshed this often */
+    uint64_t energy_quantum_uj; /* and moves in such steps */
+    int64_t power_period_ns;    /* the power reading is refreshed this often */
+    int64_t power_window_ns;    /* and is the mean over this long before the refresh */
+    int64_t power_delay_ns;     /* and shows up this late */
+    uint32_t gain_ppm;          /* proportional error of the sensor, two-sided, 95 % */
+    uint32_t offset_mw;         /* additive error of the sensor, two-sided, 95 % */
+    bool is_power_averaged;     /* the plain reading is a running mean longer than its period */
+};
+
+enum {
+    WT_CAN_ENERGY = 1u << 0,
+    WT_CAN_POWER = 1u << 1,
+    WT_CAN_STATUS = 1u << 2,
+};
+
+struct wt_device_info {
+    char id[96];     /* stable: GPU UUID, "cpu-package-0", ... */
+    char name[96];   /* what people call it */
+    char source[16]; /* the sensor that reads it: "nvml", "rapl" */
+    char driver[80]; /* driver version, or "" */
+    enum wt_device_kind kind;
+    unsigned index;     /* within its kind, as the vendor's tools number it */
+    unsigned can;       /* WT_CAN_* */
+    bool is_emulated;   /* every reading is WT_EMULATED */
+    bool is_part;       /* inside another listed device (MIG instance, core domain): not in sums */
+    char part_of[96];   /* that device's id, or "" */
+    uint64_t mem_bytes; /* 0: unknown */
+    struct wt_sensor_traits traits;
+};
+
+/* Bits of wt_status.has. */
+enum {
+    WT_HAS_TEMP = 1u << 0,
+    WT_HAS_CLOCK = 1u << 1,
+    WT_HAS_MEMCLOCK = 1u << 2,
+    WT_HAS_UTIL = 1u << 3,
+    WT_HAS_MEMUTIL = 1u << 4,
+    WT_HAS_MEM = 1u << 5,
+    WT_HAS_LIMIT = 1u << 6,
+    WT_HAS_THROTTLE = 1u << 7,
+    WT_HAS_PCIE = 1u << 8,
+    WT_HAS_POWER_AVERAGE = 1u << 9,
+};
+
+/* Slow-changing facts; a field counts only when its bit is in `has`. */
+struct wt_status {
+    unsigned has;
+    int32_t temp_mc;
+    uint32_t clock_khz, memclock_khz;
+    uint32_t util_ppm, memutil_ppm;
+    uint64_t mem_used_bytes, mem_total_bytes;
+    uint64_t power_limit_mw; /* enforced now */
+    uint64_t throttle;       /* WT_THROTTLE_* */
+    uint64_t pcie_tx_bytes_s, pcie_rx_bytes_s;
+    uint64_t power_average_mw; /* the 1 s mean where the device has one of its own */
+};
+
+/* Why clocks are below maximum (NVML clocks event reasons, reduced to what changes a decision). */
+enum {
+    WT_THROTTLE_IDLE = 1u << 0,
+    WT_THROTTLE_POWER_CAP = 1u << 1,
+    WT_THROTTLE_THERMAL = 1u << 2,
+    WT_THROTTLE_POWER_BRAKE = 1u << 3,
+    WT_THROTTLE_LOCKED_CLOCK = 1u << 4,
+    WT_THROTTLE_OTHER = 1u << 5,
+};
+
+/* What to read, or'ed. */
+enum {
+    WT_READ_ENERGY = 1u << 0,
+    WT_READ_POWER = 1u << 1,
+    WT_READ_STATUS = 1u << 2,
+};
+
+struct wt_reading {
+    int64_t t_before_ns, t_after_ns; /* the vendor's call lay between these */
+    struct wt_energy energy;         /* .state WT_ABSENT: not asked for, or failed */
+    struct wt_power power;
+    struct wt_status status;
+};
+
+struct wt_devices_options {
+    const char *gpus; /* comma list of indices or UUIDs (a unique beginning is enough);
+                       * NULL: $CUDA_VISIBLE_DEVICES when set, else all */
+    bool is_gpu_only; /* leave CPU, DRAM and node sensors out */
+};
+
+/* Finds and opens every device that can be read. An emulated device shuts out all real ones.
+ * No device at all is success with a count of 0. Errors: WT_E_NOTFOUND (a GPU named in options
+ * that is not there), WT_E_USAGE (options->gpus is no list), WT_E_NOMEM. */
+WT_API int wt_devices_open(struct wt_devices **ret_devices, struct wt_ctx *ctx,
+                           const struct wt_devices_options *options, struct wt_error *err);
+WT_API void wt_devices_free(struct wt_devices *devices);
+WT_API size_t wt_devices_count(const struct wt_devices *devices);
+/* Borrowed until wt_devices_free. NULL past the end. */
+WT_API const struct wt_device_info *wt_devices_info(const struct wt_devices *devices, size_t i);
+
+/* Reads one device. Fills what could be read and returns 0 when all that was asked for was; a part
+ * that failed has state WT_ABSENT (or its bit is missing) and its error is returned.
+ * Errors: WT_E_DENIED, WT_E_GONE, WT_E_UNSUPPORTED, WT_E_FORMAT, WT_E_TIMEOUT. Different devices
+ * of one set may be read from different threads when their source says so (sources lock). */
+WT_API int wt_devices_read(struct wt_devices *devices, size_t i, unsigned what,
+                           struct wt_reading *ret_reading, struct wt_error *err);
+
+/* A process that uses a device, as the vendor reports it. */
+struct wt_device_process {
+    uint32_t pid;
+    uint64_t mem_bytes; /* 0: unknown */
+};
+/* Writes up to max processes, sets *ret_count to how many there are. */
+WT_API int wt_devices_processes(struct wt_devices *devices, size_t i,
+                                struct wt_device_process *procs, size_t max, size_t *ret_count,
+                                struct wt_error *err);
+
+/* One setting of one device. Values in the knob's integer unit (see enum wt_knob). */
+struct wt_knob_info {
+    enum wt_knob knob;
+    int64_t min, max, step;
+    int64_t def;       /* the vendor's default; what a lease puts back is what it found */
+    int64_t current;   /* as set */
+    int64_t enforced;  /* as the device says it obeys, equal to current where it cannot tell */
+    bool is_lockable;  /* clocks: current is "not locked" when current == 0 */
+    bool is_settable;  /* by this process, now */
+    char why_not[240]; /* when not settable: the reason */
+    char fix[240];     /* and what would change it (a command, a capability) */
+};
+/* Errors: WT_E_UNSUPPORTED (no such knob on this device), WT_E_GONE, WT_E_DENIED. */
+WT_API int wt_devices_knob(struct wt_devices *devices, size_t i, enum wt_knob knob,
+                           struct wt_knob_info *ret_info, struct wt_error *err);
+
+/* One line of `wattune doctor`. */
+enum wt_finding_kind { WT_FINDING_OK, WT_FINDING_MISSING, WT_FINDING_DENIED, WT_FINDING_BROKEN };
+struct wt_finding {
+    enum wt_finding_kind kind;
+    char source[16]; /* "nvml", "rapl", "knob", "store", ... */
+    char device[96]; /* id or "" */
+    char what[64];   /* "energy counter", "power limit" */
+    char value[160]; /* present value, or the reason it is missing */
+    char fix[240];   /* the exact command, capability or group; "" when nothing helps or needs to */
+};
+/* Looks at everything, changes nothing. The array is owned by the caller: free(). */
+WT_API int wt_survey(struct wt_ctx *ctx, struct wt_finding **ret_findings, size_t *ret_count,
+                     struct wt_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

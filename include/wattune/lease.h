@@ -1,0 +1,57 @@
+/* A setting that is always put back.
+ *
+ * The value found goes to a journal on disk (fsync, directory too) before the first change; a
+ * guardian process outside the workload's process group puts it back when the owner dies, even by
+ * SIGKILL; what neither did, wt_lease_recover() does from the journal. */
+#ifndef WATTUNE_LEASE_H
+#define WATTUNE_LEASE_H
+
+#include "wattune/device.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct wt_lease;
+
+struct wt_lease_options {
+    const char
+        *state_dir; /* journal; NULL: /var/lib/wattune for root, else $XDG_STATE_HOME/wattune.
+                     * Emulated devices keep theirs inside the emulation's directory. */
+    bool is_without_guardian; /* tests only */
+};
+
+/* Starts the guardian and opens the journal; changes nothing. The devices are borrowed until
+ * wt_lease_close. Errors: WT_E_IO, WT_E_DENIED, WT_E_FULL. Threads: owner thread. */
+WT_API int wt_lease_open(struct wt_lease **ret_lease, struct wt_ctx *ctx,
+                         struct wt_devices *devices, const struct wt_lease_options *options,
+                         struct wt_error *err);
+
+/* Sets one knob of one device: journals the value found (once a knob and device), sets, reads back.
+ * *ret_enforced (may be NULL) is what the device says it obeys.
+ * Errors: WT_E_RANGE (names the range), WT_E_DENIED, WT_E_UNSUPPORTED, WT_E_GONE, WT_E_BUSY
+ * (another living lease holds this knob of this device), WT_E_STATE (did not take), WT_E_FULL,
+ * WT_E_IO. */
+WT_API int wt_lease_set(struct wt_lease *lease, size_t device, enum wt_knob knob, int64_t value,
+                        int64_t *ret_enforced, struct wt_error *err);
+
+/* Puts everything back that this lease changed, keeps the lease open. A value that is no longer
+ * what we wrote was changed by someone else: it stays, WT_E_CHANGED. One device that refuses does
+ * not stop the others; its record stays in the journal. Returns the first error. */
+WT_API int wt_lease_restore(struct wt_lease *lease, struct wt_error *err);
+
+/* Restores, stops the guardian, frees. Returns wt_lease_restore's result; lease may be NULL. */
+WT_API int wt_lease_close(struct wt_lease *lease, struct wt_error *err);
+
+/* Puts back what dead owners left in the journal. Calls fn (may be NULL) for each record: rc 0 put
+ * back, WT_E_BUSY its owner lives (left alone), or why not. *ret_restored counts those put back. */
+typedef void (*wt_recover_fn)(void *data, const char *device_id, enum wt_knob knob, int64_t found,
+                              int64_t written, int rc, const char *text);
+WT_API int wt_lease_recover(struct wt_ctx *ctx, struct wt_devices *devices,
+                            const struct wt_lease_options *options, wt_recover_fn fn, void *data,
+                            size_t *ret_restored, struct wt_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,39 @@
+/* Show: the terminal's summaries and tables, and the one-file HTML report. */
+#ifndef WATTUNE_REPORT_H
+#define WATTUNE_REPORT_H
+
+#include <stdio.h>
+
+#include "wattune/sweep.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct wt_term {
+    FILE *out;
+    bool is_colour, is_utf8;
+    unsigned width; /* columns; 0: 80 */
+};
+/* Fills from the stream: isatty, NO_COLOR, locale, window size. */
+WT_API void wt_term_init(struct wt_term *term, FILE *out);
+
+WT_API void wt_report_run(const struct wt_term *term, const struct wt_run *run, bool is_verbose);
+WT_API void wt_report_sweep(const struct wt_term *term, const struct wt_sweep *sweep);
+WT_API void wt_report_runs(const struct wt_term *term, const struct wt_run *runs, size_t count);
+
+/* Writes the whole file or nothing (temporary name, rename). Either sweep or runs[0..count) with a
+ * NULL sweep. Errors: WT_E_IO, WT_E_DENIED, WT_E_FULL. */
+WT_API int wt_report_html(const char *path, const struct wt_sweep *sweep, const struct wt_run *runs,
+                          size_t count, struct wt_error *err);
+
+/* "12.3 kJ", "1.20 Wh" ...: a number with its unit at three significant digits. Returns buf. */
+WT_API const char *wt_format_joules(char *buf, size_t size, double joules);
+/* "1 234 J [1 200, 1 270]". */
+WT_API const char *wt_format_interval(char *buf, size_t size, const struct wt_joules *joules);
+WT_API const char *wt_format_seconds(char *buf, size_t size, double seconds);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

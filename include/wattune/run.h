@@ -1,0 +1,138 @@
+/* One run's record: what was run, on what, at which settings, and what it took.
+ * The JSON form is stable: docs/json.md. */
+#ifndef WATTUNE_RUN_H
+#define WATTUNE_RUN_H
+
+#include "wattune/meter.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct wt_run_device {
+    char id[96], name[96], source[16];
+    enum wt_device_kind kind;
+    bool is_part;
+    struct wt_joules energy, check;
+    enum wt_provenance method;
+    bool is_check_off;
+    double mean_w, max_w;
+    char note[160];
+};
+
+struct wt_run_setting {
+    enum wt_knob knob;
+    char device_id[96];
+    int64_t found, requested, enforced;
+};
+
+struct wt_run_gap {
+    char device_id[96];
+    double from_s, to_s; /* since the run's start */
+    double bound_j;
+    char why[120];
+};
+
+struct wt_run_point {                           /* of the power trace */
+    double t_s;                                 /* since the run's start */
+    uint32_t device;                            /* index in devices */
+    double power_w, temp_c, clock_mhz, limit_w; /* NaN: unknown */
+};
+
+struct wt_run_value { /* a named number reported by the program, such as the loss */
+    double t_s;
+    char name[32];
+    double value;
+};
+
+struct wt_run_phase {
+    char name[32];
+    uint64_t count; /* how often */
+    double wall_s;
+};
+
+enum wt_run_state { WT_RUN_RUNNING, WT_RUN_DONE, WT_RUN_INCOMPLETE };
+
+struct wt_run {
+    char id[40];     /* time-sortable, unique */
+    char group[40];  /* the sweep it belongs to, or "" */
+    char label[64];  /* its setting in words, "power=150 W"; "" */
+    unsigned repeat; /* within label, from 0 */
+    char tag[64];
+    char host[64];
+    char command[1024]; /* as a shell would need it */
+    char version[16];
+    int64_t start_unix_ns; /* wall clock, once */
+    double wall_s;
+    int exit_code; /* the child's; 128+n for signal n */
+    enum wt_run_state state;
+    bool is_emulated;
+    char emulation[64]; /* profile, "" when real */
+
+    struct wt_run_device *devices;
+    size_t device_count;
+    struct wt_joules total;
+    char weakest[96];
+    struct {
+        char unit[32];
+        uint64_t count;
+        uint64_t steps;
+        bool is_known;
+    } work;
+    struct wt_run_setting *settings;
+    size_t setting_count;
+    struct wt_run_gap *gaps;
+    size_t gap_count;
+    struct wt_run_phase *phases;
+    size_t phase_count;
+    struct wt_run_point *points;
+    size_t point_count;
+    struct wt_run_value *values;
+    size_t value_count;
+    struct wt_meter_cost cost;
+};
+
+/* Empties a run and frees what it owns; run may be zeroed memory. */
+WT_API void wt_run_done(struct wt_run *run);
+/* Owned copies go in; all return 0 or WT_E_NOMEM. */
+WT_API int wt_run_set_window(struct wt_run *run, const struct wt_devices *devices,
+                             const struct wt_window_result *result);
+WT_API int wt_run_add_setting(struct wt_run *run, const struct wt_run_setting *setting);
+WT_API int wt_run_add_point(struct wt_run *run, const struct wt_run_point *point);
+WT_API int wt_run_add_value(struct wt_run *run, const struct wt_run_value *value);
+WT_API int wt_run_add_phase(struct wt_run *run, const struct wt_run_phase *phase);
+
+/* J per unit of work with bounds; unknown when there is no work or no energy. */
+WT_API struct wt_joules wt_run_j_per_work(const struct wt_run *run);
+
+/* The stable JSON document, owned by the caller: free(). NULL only when out of memory.
+ * Threads: any thread. */
+WT_API char *wt_run_to_json(const struct wt_run *run);
+
+/* The store: SQLite in $XDG_DATA_HOME/wattune (or dir). Written as the run goes, so that a killed
+ * Wattune leaves a record marked incomplete. Threads: owner thread. */
+struct wt_store;
+/* Errors: WT_E_DENIED, WT_E_FULL, WT_E_IO, WT_E_BUSY, WT_E_FORMAT (damaged, or from a newer
+ * version; left untouched). */
+WT_API int wt_store_open(struct wt_store **ret_store, const char *dir, struct wt_error *err);
+WT_API void wt_store_close(struct wt_store *store);
+WT_API const char *wt_store_path(const struct wt_store *store);
+/* Fills run->id (when empty) and start, writes the row as running, owned by this process. */
+WT_API int wt_store_begin(struct wt_store *store, struct wt_run *run, struct wt_error *err);
+/* Appends what was added to run since the last call (points, values) and the energies so far. */
+WT_API int wt_store_update(struct wt_store *store, struct wt_run *run, struct wt_error *err);
+WT_API int wt_store_end(struct wt_store *store, struct wt_run *run, struct wt_error *err);
+/* Rows whose writer is dead come back as WT_RUN_INCOMPLETE. Heads only (no points), newest first;
+ * max 0: all. tag or group may be NULL. *ret_runs owned: wt_runs_free(). */
+WT_API int wt_store_list(struct wt_store *store, const char *tag, const char *group, size_t max,
+                         struct wt_run **ret_runs, size_t *ret_count, struct wt_error *err);
+WT_API void wt_runs_free(struct wt_run *runs, size_t count);
+/* A whole run by id, a unique beginning of one, or "last". Errors: WT_E_NOTFOUND, WT_E_USAGE
+ * (several begin so; lists them). */
+WT_API int wt_store_load(struct wt_store *store, const char *id, struct wt_run *ret_run,
+                         struct wt_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

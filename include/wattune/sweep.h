@@ -1,0 +1,62 @@
+/* A sweep: the same work at several settings, compared with the default one. */
+#ifndef WATTUNE_SWEEP_H
+#define WATTUNE_SWEEP_H
+
+#include "wattune/run.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A mean with a two-sided 95 % interval. */
+struct wt_estimate {
+    double value, low, high;
+};
+
+struct wt_sweep_row {
+    char label[64];    /* "150 W" */
+    double setting;    /* in the user's unit, for plots; NaN for none */
+    bool is_reference; /* the default setting all ratios are against */
+    unsigned repeats;
+    struct wt_estimate time_s, energy_j, power_w;             /* a run */
+    struct wt_estimate time_ratio, energy_ratio, power_ratio; /* against the reference */
+    struct wt_estimate j_per_work, work_per_s;                /* NaN without work */
+    enum wt_provenance provenance;
+    bool is_binding;          /* the device said that the setting held it back */
+    bool is_overlapping_best; /* cannot be told apart from the best by energy */
+};
+
+struct wt_sweep {
+    char group[40];
+    char title[256];           /* the command */
+    char knob[32];             /* "power" */
+    char unit[16];             /* "W" */
+    char work_unit[32];        /* "tokens", or "" */
+    char machine[256];         /* device names, driver */
+    char emulation[64];        /* profile, "" when real */
+    double host_w;             /* rest of the node, W a sweep; NaN: not given, GPU only */
+    struct wt_sweep_row *rows; /* owned, in order of setting */
+    size_t row_count;
+    size_t reference, choice; /* row indices */
+    bool is_saving_real;      /* the choice's energy interval lies below 1 */
+    char advice[640];         /* the sentence */
+    char **warnings;          /* owned */
+    size_t warning_count;
+    struct wt_run *runs; /* borrowed: what the rows were made from */
+    size_t run_count;
+};
+
+/* Makes the table from runs of one group; runs are borrowed until wt_sweep_done. Runs that failed
+ * (exit code not 0, incomplete, energy unknown) are left out of the rows and named in warnings.
+ * The choice is the lowest energy; where intervals overlap, the fastest among them.
+ * Errors: WT_E_USAGE (no usable run at the reference), WT_E_MIXED, WT_E_NOMEM. */
+WT_API int wt_sweep_make(struct wt_sweep *ret_sweep, struct wt_run *runs, size_t count,
+                         const char *reference_label, struct wt_error *err);
+WT_API void wt_sweep_done(struct wt_sweep *sweep);
+/* Owned by the caller: free(). */
+WT_API char *wt_sweep_to_json(const struct wt_sweep *sweep);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

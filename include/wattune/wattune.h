@@ -1,0 +1,18 @@
+/* Wattune: measure, lower and prove the energy of language models. Includes everything public. */
+#ifndef WATTUNE_WATTUNE_H
+#define WATTUNE_WATTUNE_H
+
+#include "wattune/ctx.h"
+#include "wattune/device.h"
+#include "wattune/door.h"
+#include "wattune/emulate.h"
+#include "wattune/error.h"
+#include "wattune/lease.h"
+#include "wattune/meter.h"
+#include "wattune/report.h"
+#include "wattune/run.h"
+#include "wattune/sweep.h"
+#include "wattune/types.h"
+#include "wattune/workload.h"
+
+#endif

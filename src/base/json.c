@@ -1,0 +1,31 @@
+/* json: jansson, with one way to write numbers that may be missing. */
+#include <jansson.h>
+#include <math.h>
+
+#include "base/base.h"
+
+json_t *wt_json_number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+int wt_json_set_joules(json_t *object, const struct wt_joules *joules)
+{
+    bool known = joules->provenance != WT_PROV_UNKNOWN;
+    int rc = 0;
+    rc |= json_object_set_new(object, "energy_j",
+                              known ? wt_json_number(joules->energy_j) : json_null());
+    rc |= json_object_set_new(object, "low_j", known ? wt_json_number(joules->low_j) : json_null());
+    rc |=
+        json_object_set_new(object, "high_j", known ? wt_json_number(joules->high_j) : json_null());
+    rc |= json_object_set_new(object, "provenance",
+                              json_string(wt_provenance_name(joules->provenance)));
+    return rc ? WT_E_NOMEM : 0;
+}
+
+char *wt_json_dump(json_t *value)
+{
+    char *text = json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(9) | JSON_ENCODE_ANY);
+    json_decref(value);
+    return text;
+}

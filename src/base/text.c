@@ -1,0 +1,64 @@
+/* text: strings in fixed buffers, and numbers out of strings that hold nothing else. */
+#include <errno.h>
+#include <locale.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+
+char *wt_text(char *buf, size_t size, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    if (vsnprintf(buf, size, fmt, args) < 0 && size)
+        buf[0] = '\0';
+    va_end(args);
+    return buf;
+}
+
+int wt_text_to_u64(const char *text, uint64_t *ret_value)
+{
+    uint64_t value = 0;
+    if (!*text)
+        return WT_E_FORMAT;
+    for (const char *p = text; *p; p++) {
+        if (*p < '0' || *p > '9')
+            return WT_E_FORMAT;
+        if (__builtin_mul_overflow(value, 10u, &value) ||
+            __builtin_add_overflow(value, (uint64_t)(*p - '0'), &value))
+            return WT_E_RANGE;
+    }
+    *ret_value = value;
+    return 0;
+}
+
+int wt_text_to_double(const char *text, double *ret_value)
+{
+    /* strtod reads hexadecimal, "inf", and leading blanks, and obeys the locale; a user means none
+     * of these. */
+    if (!*text || strspn(text, "+-.0123456789eE") != strlen(text))
+        return WT_E_FORMAT;
+    static locale_t c_locale;
+    locale_t loc = __atomic_load_n(&c_locale, __ATOMIC_ACQUIRE);
+    if (!loc) {
+        loc = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+        locale_t none = (locale_t)0;
+        if (!loc)
+            return WT_E_NOMEM;
+        if (!__atomic_compare_exchange_n(&c_locale, &none, loc, false, __ATOMIC_ACQ_REL,
+                                         __ATOMIC_ACQUIRE)) {
+            freelocale(loc);
+            loc = none;
+        }
+    }
+    char *end;
+    errno = 0;
+    double value = strtod_l(text, &end, loc);
+    if (*end)
+        return WT_E_FORMAT;
+    if (errno == ERANGE || !isfinite(value))
+        return WT_E_RANGE;
+    *ret_value = value;
+    return 0;
+}

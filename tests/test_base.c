@@ -1,0 +1,145 @@
+/* base: units argue their range, numbers are whole strings, reads stay below the root. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/base.h"
+
+static void energy_does_not_overflow_in_an_hour_of_a_node(void **state)
+{
+    (void)state;
+    uint64_t hour_ns = UINT64_C(3600) * 1000000000u;
+    assert_int_equal(wt_energy_uj_from(5600000, hour_ns), UINT64_C(20160000000000));
+    assert_int_equal(wt_energy_uj_from(UINT64_MAX, UINT64_MAX), UINT64_MAX);
+    assert_int_equal(wt_energy_uj_from(0, hour_ns), 0);
+}
+
+static void numbers_are_whole_strings(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int rc;
+        uint64_t want;
+    } rows[] = {
+        {"0", 0, 0},
+        {"18446744073709551615", 0, UINT64_MAX},
+        {"18446744073709551616", WT_E_RANGE, 0},
+        {"", WT_E_FORMAT, 0},
+        {"-1", WT_E_FORMAT, 0},
+        {" 1", WT_E_FORMAT, 0},
+        {"1 ", WT_E_FORMAT, 0},
+        {"0x10", WT_E_FORMAT, 0},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        uint64_t value = 0;
+        assert_int_equal(wt_text_to_u64(rows[i].text, &value), rows[i].rc);
+        if (rows[i].rc == 0)
+            assert_int_equal(value, rows[i].want);
+    }
+    double d;
+    assert_int_equal(wt_text_to_double("150.5", &d), 0);
+    assert_true(d > 150.49 && d < 150.51);
+    assert_int_equal(wt_text_to_double("inf", &d), WT_E_FORMAT);
+    assert_int_equal(wt_text_to_double("1,5", &d), WT_E_FORMAT);
+    assert_int_equal(wt_text_to_double("1e999", &d), WT_E_RANGE);
+    assert_int_equal(wt_text_to_double("1-", &d), WT_E_FORMAT);
+}
+
+static void a_sum_has_its_weakest_provenance(void **state)
+{
+    (void)state;
+    struct wt_joules a = {10, 9, 11, WT_PROV_COUNTER}, b = {5, 4, 7, WT_PROV_MODELED}, sum;
+    assert_int_equal(wt_joules_add(&sum, &a, &b), 0);
+    assert_int_equal(sum.provenance, WT_PROV_MODELED);
+    assert_true(sum.low_j == 13 && sum.energy_j == 15 && sum.high_j == 18);
+
+    b.provenance = WT_PROV_UNKNOWN;
+    assert_int_equal(wt_joules_add(&sum, &a, &b), 0);
+    assert_int_equal(sum.provenance, WT_PROV_UNKNOWN);
+    assert_true(isnan(sum.energy_j));
+}
+
+static void emulated_and_real_do_not_add(void **state)
+{
+    (void)state;
+    struct wt_joules a = {10, 9, 11, WT_PROV_COUNTER}, b = {5, 4, 7, WT_PROV_EMULATED}, sum;
+    assert_int_equal(wt_joules_add(&sum, &a, &b), WT_E_MIXED);
+    assert_int_equal(sum.provenance, WT_PROV_UNKNOWN);
+}
+
+static void reads_stay_below_the_root_and_name_the_file(void **state)
+{
+    (void)state;
+    char root[] = "/tmp/wt-base-XXXXXX", path[256];
+    assert_non_null(mkdtemp(root));
+    wt_text(path, sizeof(path), "%s/sys/class", root);
+    assert_int_equal(wt_fs_mkdirs(path, 0755, NULL), 0);
+    wt_text(path, sizeof(path), "%s/sys/class/energy_uj", root);
+    FILE *f = fopen(path, "w");
+    fputs("262143328850\n", f);
+    fclose(f);
+
+    struct wt_ctx *ctx;
+    struct wt_ctx_options options = {.sysroot = root};
+    struct wt_error err;
+    uint64_t value;
+    assert_int_equal(wt_ctx_new(&ctx, &options, &err), 0);
+    assert_int_equal(wt_fs_read_u64(ctx, "/sys/class/energy_uj", &value, &err), 0);
+    assert_int_equal(value, UINT64_C(262143328850));
+
+    assert_int_equal(wt_fs_read_u64(ctx, "/sys/class/nothing", &value, &err), WT_E_NOTFOUND);
+    assert_non_null(strstr(err.text, "/sys/class/nothing"));
+
+    f = fopen(path, "w");
+    fputs("12 34", f);
+    fclose(f);
+    assert_int_equal(wt_fs_read_u64(ctx, "/sys/class/energy_uj", &value, &err), WT_E_FORMAT);
+    f = fopen(path, "w");
+    fclose(f);
+    assert_int_equal(wt_fs_read_u64(ctx, "/sys/class/energy_uj", &value, &err), WT_E_FORMAT);
+    wt_ctx_free(ctx);
+    assert_int_equal(wt_fs_remove_tree(root, &err), 0);
+    assert_int_equal(access(root, F_OK), -1);
+}
+
+static void a_process_is_known_by_its_start(void **state)
+{
+    (void)state;
+    uint64_t ticks;
+    assert_int_equal(wt_fs_process_start((uint32_t)getpid(), &ticks, NULL), 0);
+    assert_true(ticks > 0);
+    assert_int_equal(wt_fs_process_start(UINT32_MAX, &ticks, NULL), WT_E_NOTFOUND);
+}
+
+static void every_error_has_a_name_a_text_and_an_exit_code(void **state)
+{
+    (void)state;
+#define CHECK(name, code, exit, text)                                                              \
+    assert_string_equal(wt_error_name(code), #name);                                               \
+    assert_string_equal(wt_strerror(code), text);                                                  \
+    assert_int_equal(wt_exit_code(code), exit);
+    WT_ERRORS(CHECK)
+#undef CHECK
+    assert_int_equal(wt_exit_code(0), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(energy_does_not_overflow_in_an_hour_of_a_node),
+        cmocka_unit_test(numbers_are_whole_strings),
+        cmocka_unit_test(a_sum_has_its_weakest_provenance),
+        cmocka_unit_test(emulated_and_real_do_not_add),
+        cmocka_unit_test(reads_stay_below_the_root_and_name_the_file),
+        cmocka_unit_test(a_process_is_known_by_its_start),
+        cmocka_unit_test(every_error_has_a_name_a_text_and_an_exit_code),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
