@@ -1,0 +1,50 @@
+/* bed: the emulation, context and devices that a command line asks for. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli.h"
+
+int cli_bed_open(struct cli_bed *bed, struct wt_error *err)
+{
+    int rc;
+    const char *outer = getenv("WATTUNE_EMULATION");
+    if (bed->emulate && outer && *outer) {
+        snprintf(err->text, sizeof(err->text),
+                 "--emulate %.60s: this already runs inside an emulation (%.200s)", bed->emulate,
+                 outer);
+        snprintf(err->fix, sizeof(err->fix), "leave --emulate out");
+        return err->code = WT_E_USAGE;
+    }
+    if (bed->emulate) {
+        struct wt_emulation_options options = {.faults = bed->faults};
+        rc = wt_emulation_start(&bed->emulation, bed->emulate, &options, err);
+        if (rc < 0)
+            return rc;
+        rc = wt_emulation_setenv(bed->emulation, err);
+        if (rc < 0)
+            return rc;
+    }
+    const char *spec =
+        bed->emulation ? wt_emulation_spec(bed->emulation) : getenv("WATTUNE_EMULATION_SPEC");
+    if (spec)
+        snprintf(bed->emulation_name, sizeof(bed->emulation_name), "%s", spec);
+
+    struct wt_ctx_options options = {.log = cli_log, .sysroot = bed->sysroot};
+    if (bed->emulation)
+        options.nvml_library = wt_emulation_library(bed->emulation);
+    rc = wt_ctx_new(&bed->ctx, &options, err);
+    if (rc < 0)
+        return rc;
+    struct wt_devices_options which = {.gpus = bed->gpus};
+    return wt_devices_open(&bed->devices, bed->ctx, &which, err);
+}
+
+void cli_bed_close(struct cli_bed *bed)
+{
+    wt_devices_free(bed->devices);
+    wt_ctx_free(bed->ctx);
+    wt_emulation_free(bed->emulation);
+    bed->devices = NULL;
+    bed->ctx = NULL;
+    bed->emulation = NULL;
+}

@@ -1,0 +1,239 @@
+/* child: a command run as if Wattune were not there.
+ *
+ * The child stays in our process group, so the terminal, job control and full-screen programs work
+ * untouched: what the terminal sends (Ctrl-C, Ctrl-Z, Ctrl-\) reaches both of us at once, and we
+ * only take note of it. A signal that somebody sends to us alone is passed on. Ours arrive through
+ * a signalfd, which also says who sent them. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+static const int passed_on[] = {SIGINT,  SIGTERM, SIGHUP,  SIGQUIT, SIGTSTP,
+                                SIGCONT, SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH};
+static sigset_t caught, original;
+static bool is_blocked;
+
+int64_t cli_now_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+static int fail_errno(struct wt_error *err, int code, const char *what, int errnum)
+{
+    snprintf(err->text, sizeof(err->text), "%s: %s", what, strerror(errnum));
+    err->fix[0] = '\0';
+    return err->code = code;
+}
+
+int cli_signals_block(struct wt_error *err)
+{
+    if (is_blocked)
+        return 0;
+    sigemptyset(&caught);
+    sigaddset(&caught, SIGCHLD);
+    for (size_t i = 0; i < sizeof(passed_on) / sizeof(*passed_on); i++)
+        sigaddset(&caught, passed_on[i]);
+    if (sigprocmask(SIG_BLOCK, &caught, &original) < 0)
+        return fail_errno(err, WT_E_INTERNAL, "sigprocmask", errno);
+    is_blocked = true;
+    return 0;
+}
+
+int cli_child_start(struct cli_child *child, char **argv, struct wt_error *err)
+{
+    int rc = cli_signals_block(err);
+    if (rc < 0)
+        return rc;
+    *child = (struct cli_child){.signal_fd = -1};
+    child->signal_fd = signalfd(-1, &caught, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (child->signal_fd < 0)
+        return fail_errno(err, WT_E_INTERNAL, "signalfd", errno);
+    /* Orphans of the command come to us, so that they can be named. */
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+
+    int report[2];
+    if (pipe2(report, O_CLOEXEC) < 0) {
+        rc = fail_errno(err, WT_E_INTERNAL, "pipe", errno);
+        goto fail;
+    }
+    fflush(NULL);
+    child->pid = fork();
+    if (child->pid < 0) {
+        rc = fail_errno(err, WT_E_INTERNAL, "fork", errno);
+        close(report[0]);
+        close(report[1]);
+        goto fail;
+    }
+    if (child->pid == 0) {
+        sigprocmask(SIG_SETMASK, &original, NULL);
+        execvp(argv[0], argv);
+        int why = errno;
+        if (write(report[1], &why, sizeof(why)) < 0)
+            _exit(125);
+        _exit(why == ENOENT ? 127 : 126);
+    }
+    close(report[1]);
+    int why = 0;
+    ssize_t n;
+    do
+        n = read(report[0], &why, sizeof(why));
+    while (n < 0 && errno == EINTR);
+    close(report[0]);
+    if (n == sizeof(why)) {
+        waitpid(child->pid, NULL, 0);
+        rc = fail_errno(err, why == ENOENT ? WT_E_NOTFOUND : WT_E_DENIED, argv[0], why);
+        goto fail;
+    }
+    return 0;
+fail:
+    close(child->signal_fd);
+    child->signal_fd = -1;
+    return rc;
+}
+
+static void reap(struct cli_child *child)
+{
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+        if (pid == child->pid) {
+            child->status = status;
+            child->is_done = true;
+        }
+}
+
+static bool is_of_our_group(pid_t sender)
+{
+    return sender > 0 && getpgid(sender) == getpgrp();
+}
+
+static void take_signal(struct cli_child *child, const struct signalfd_siginfo *info)
+{
+    int number = (int)info->ssi_signo;
+    if (number == SIGCHLD) {
+        reap(child);
+        return;
+    }
+    /* The kernel's (the terminal's) went to the whole group, and so, in all likelihood, did what a
+     * member of the group sent. A parent's kill of us alone did not. */
+    bool has_child_got_it = info->ssi_code == SI_KERNEL || is_of_our_group((pid_t)info->ssi_pid);
+    if (!child->is_done && (!has_child_got_it || number == SIGCONT))
+        kill(child->pid, number);
+    if (number == SIGTERM || number == SIGINT || number == SIGHUP || number == SIGQUIT)
+        child->asked_to_end = number;
+    if (number == SIGTSTP)
+        kill(getpid(), SIGSTOP); /* SIGCONT wakes us, and the child has its own */
+}
+
+bool cli_child_wait(struct cli_child *child, int64_t until_ns)
+{
+    reap(child);
+    while (!child->is_done) {
+        int64_t left = until_ns - cli_now_ns();
+        if (left <= 0)
+            return false;
+        struct timespec wait = {.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
+        struct pollfd fd = {.fd = child->signal_fd, .events = POLLIN};
+        if (ppoll(&fd, 1, &wait, NULL) <= 0)
+            continue;
+        struct signalfd_siginfo info;
+        while (read(child->signal_fd, &info, sizeof(info)) == sizeof(info))
+            take_signal(child, &info);
+    }
+    return true;
+}
+
+int cli_child_exit_code(const struct cli_child *child)
+{
+    if (WIFSIGNALED(child->status))
+        return 128 + WTERMSIG(child->status);
+    return WEXITSTATUS(child->status);
+}
+
+/* Parent and name of a process from /proc; false when it has gone. */
+static bool read_stat(const char *pid, pid_t *ret_parent, char *name, size_t size)
+{
+    char path[64], text[512];
+    snprintf(path, sizeof(path), "/proc/%.20s/stat", pid);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return false;
+    size_t n = fread(text, 1, sizeof(text) - 1, f);
+    fclose(f);
+    text[n] = '\0';
+    char *open = strchr(text, '('), *close = strrchr(text, ')');
+    char state;
+    if (!open || !close || sscanf(close + 1, " %c %d", &state, ret_parent) != 2 || state == 'Z')
+        return false;
+    snprintf(name, size, "%.*s", (int)(close - open - 1), open + 1);
+    return true;
+}
+
+size_t cli_child_survivors(const struct cli_child *child, char *buf, size_t size)
+{
+    size_t count = 0, used = 0;
+    buf[0] = '\0';
+    DIR *proc = opendir("/proc");
+    if (!proc)
+        return 0;
+    struct dirent *entry;
+    while ((entry = readdir(proc))) {
+        pid_t parent;
+        char name[64];
+        if (entry->d_name[0] < '1' || entry->d_name[0] > '9' ||
+            !read_stat(entry->d_name, &parent, name, sizeof(name)))
+            continue;
+        if (parent != getpid() || atoi(entry->d_name) == child->pid ||
+            strncmp(name, "wattune", 7) == 0) /* our own guardian */
+            continue;
+        count++;
+        int n =
+            snprintf(buf + used, size - used, "%s%s (%s)", used ? ", " : "", entry->d_name, name);
+        if (n > 0 && (size_t)n < size - used)
+            used += (size_t)n;
+        else
+            buf[used] = '\0';
+    }
+    closedir(proc);
+    return count;
+}
+
+void cli_child_done(struct cli_child *child)
+{
+    if (child->signal_fd >= 0)
+        close(child->signal_fd);
+    child->signal_fd = -1;
+}
+
+int cli_signal_wait(int64_t until_ns)
+{
+    sigset_t ending;
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGINT);
+    sigaddset(&ending, SIGTERM);
+    sigaddset(&ending, SIGHUP);
+    sigaddset(&ending, SIGQUIT);
+    for (;;) {
+        int64_t left = until_ns - cli_now_ns();
+        if (left <= 0)
+            return 0;
+        struct timespec wait = {.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
+        int got = sigtimedwait(&ending, NULL, &wait);
+        if (got > 0)
+            return got;
+    }
+}

@@ -1,0 +1,99 @@
+/* What the commands share: the table of commands, how errors are said, the emulation and devices a
+ * command line asks for, and running a child as if Wattune were not there.
+ *
+ * The command sees the library through its public headers only. Data goes to stdout, words to
+ * stderr. */
+#ifndef WT_CLI_H
+#define WT_CLI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "wattune/wattune.h"
+
+/* Each command is cli/NAME.c; argv[0] is "wattune NAME". The result is the exit code. Options are
+ * read with getopt_long and an optstring that begins with "+", so that CMD keeps its own. */
+int cmd_bench(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
+int cmd_emulate(int argc, char **argv);
+int cmd_report(int argc, char **argv);
+int cmd_restore(int argc, char **argv);
+int cmd_run(int argc, char **argv);
+int cmd_runs(int argc, char **argv);
+int cmd_set(int argc, char **argv);
+int cmd_sweep(int argc, char **argv);
+
+/* Exit codes of our own (a child's own code passes through `run`). */
+enum { CLI_OK = 0, CLI_FAILURE = 1, CLI_USAGE = 2, CLI_DENIED = 3, CLI_NO_SENSOR = 4 };
+
+/* ---- say.c ---- */
+
+/* "wattune CMD: TEXT" and, when there is one, the fix on a line of its own. Returns the exit code.
+ */
+int cli_fail(const char *command, const struct wt_error *err);
+/* The same for a mistake on the command line; points to --help. Returns CLI_USAGE. */
+int cli_usage(const char *command, const char *fmt, ...) WT_PRINTF(2, 3);
+/* A remark on stderr: "wattune: ...". */
+void cli_note(const char *fmt, ...) WT_PRINTF(1, 2);
+/* For wt_ctx_options.log: warnings and errors to stderr, debug when $WT_DEBUG asks. */
+void cli_log(void *data, enum wt_log_level level, const char *area, const char *text);
+/* After getopt_long's '?' (which has said what is wrong): points to --help. Returns CLI_USAGE. */
+int cli_bad_option(const char *command);
+
+/* ---- bed.c: where a command measures ---- */
+
+/* The options --emulate, --sysroot, --gpu and --fault, and what they open. */
+struct cli_bed {
+    const char *emulate, *sysroot, *gpus, *faults; /* borrowed from argv; NULL: not given */
+    struct wt_emulation *emulation;                /* ours, when --emulate was given */
+    struct wt_ctx *ctx;
+    struct wt_devices *devices;
+    char emulation_name[64]; /* profile of the emulation we are in, ours or an outer one; "" */
+};
+/* Starts the emulation (before any thread), makes the context, opens the devices. */
+int cli_bed_open(struct cli_bed *bed, struct wt_error *err);
+void cli_bed_close(struct cli_bed *bed);
+
+/* ---- settings.c: --set ---- */
+
+/* KNOB=V[,V...] or KNOB=LO:HI:STEP, in the user's units. */
+struct cli_setting {
+    enum wt_knob knob;
+    double *values; /* owned */
+    size_t count;
+};
+int cli_setting_parse(const char *text, struct cli_setting *ret_setting, struct wt_error *err);
+void cli_setting_done(struct cli_setting *setting);
+/* "90", "90s", "5m", "1.5h" to ns. */
+int cli_duration_parse(const char *text, int64_t *ret_ns, struct wt_error *err);
+
+/* ---- child.c ---- */
+
+/* A command run in our own process group with our terminal, stdin and signals. Signals sent to us
+ * by others are passed on; those the terminal sends to the group reach the child by themselves. */
+struct cli_child {
+    pid_t pid;
+    int signal_fd;
+    int status; /* of waitpid, valid once is_done */
+    bool is_done;
+    int asked_to_end; /* a terminating signal we received ourselves, or 0 */
+};
+/* Blocks the signals it will pass on: call before threads are started, so that they inherit it.
+ * The first call does; later ones change nothing. */
+int cli_signals_block(struct wt_error *err);
+/* Errors: WT_E_NOTFOUND (no such command, exit code 127), WT_E_DENIED (126). */
+int cli_child_start(struct cli_child *child, char **argv, struct wt_error *err);
+/* Waits until t_ns (monotonic) or the child's end, passing signals on. True when it has ended. */
+bool cli_child_wait(struct cli_child *child, int64_t until_ns);
+/* Its exit code, 128+n for signal n. */
+int cli_child_exit_code(const struct cli_child *child);
+/* Descendants still running after it: "1234 (sleep), ..." into buf; how many. */
+size_t cli_child_survivors(const struct cli_child *child, char *buf, size_t size);
+void cli_child_done(struct cli_child *child);
+/* Without a child: waits until t_ns for a terminating signal. Returns it, or 0. */
+int cli_signal_wait(int64_t until_ns);
+
+int64_t cli_now_ns(void);
+
+#endif

@@ -1,0 +1,123 @@
+/* settings: what --set and durations mean on the command line. */
+#include <ctype.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+#define MAX_VALUES 256
+
+static int complain(struct wt_error *err, const char *text, const char *why)
+{
+    snprintf(err->text, sizeof(err->text), "--set %.100s: %s", text, why);
+    snprintf(err->fix, sizeof(err->fix), "--set power=100,150,200 or --set power=100:250:25");
+    return err->code = WT_E_USAGE;
+}
+
+/* A decimal number that ends where the word ends; the point is a point in every locale, because the
+ * program never sets LC_NUMERIC. */
+static bool read_number(const char *text, size_t len, double *ret)
+{
+    char word[32];
+    if (!len || len >= sizeof(word))
+        return false;
+    memcpy(word, text, len);
+    word[len] = '\0';
+    if (strspn(word, "0123456789.") != len)
+        return false;
+    char *end;
+    *ret = strtod(word, &end);
+    return !*end && isfinite(*ret);
+}
+
+int cli_setting_parse(const char *text, struct cli_setting *ret_setting, struct wt_error *err)
+{
+    struct cli_setting s = {0};
+    const char *eq = strchr(text, '=');
+    char name[32];
+    if (!eq || eq == text || (size_t)(eq - text) >= sizeof(name))
+        return complain(err, text, "is not KNOB=VALUE");
+    snprintf(name, sizeof(name), "%.*s", (int)(eq - text), text);
+    if (wt_knob_from_name(name, &s.knob) < 0)
+        return complain(err, text, "knobs are power, clock, memclock, cpu-power, cpu-freq");
+
+    if (!(s.values = calloc(MAX_VALUES, sizeof(*s.values)))) {
+        err->code = WT_E_NOMEM;
+        return WT_E_NOMEM;
+    }
+    const char *list = eq + 1;
+    const char *why = NULL;
+    if (strchr(list, ':')) {
+        double part[3];
+        size_t n = 0;
+        for (const char *p = list; n < 3; n++) {
+            size_t len = strcspn(p, ":");
+            if (!read_number(p, len, &part[n]))
+                break;
+            p += len;
+            if (*p == ':')
+                p++;
+            else if (n < 2 || *p)
+                break;
+        }
+        if (n != 3)
+            why = "a range is LO:HI:STEP";
+        else if (part[2] <= 0 || part[1] < part[0])
+            why = "LO must not be above HI and STEP must be above 0";
+        else if ((part[1] - part[0]) / part[2] >= MAX_VALUES)
+            why = "more than 256 values";
+        else
+            for (double v = part[0]; v <= part[1] + part[2] * 1e-9; v += part[2])
+                s.values[s.count++] = v;
+    } else {
+        for (const char *p = list; !why; p++) {
+            size_t len = strcspn(p, ",");
+            if (s.count == MAX_VALUES)
+                why = "more than 256 values";
+            else if (!read_number(p, len, &s.values[s.count++]))
+                why = "a value is a number such as 150 or 1380";
+            p += len;
+            if (!*p)
+                break;
+        }
+    }
+    if (why) {
+        free(s.values);
+        return complain(err, text, why);
+    }
+    *ret_setting = s;
+    return 0;
+}
+
+void cli_setting_done(struct cli_setting *setting)
+{
+    free(setting->values);
+    setting->values = NULL;
+    setting->count = 0;
+}
+
+int cli_duration_parse(const char *text, int64_t *ret_ns, struct wt_error *err)
+{
+    size_t len = strspn(text, "0123456789.");
+    double value, unit = 1.0;
+    bool ok = read_number(text, len, &value);
+    if (strcmp(text + len, "m") == 0 || strcmp(text + len, "min") == 0)
+        unit = 60;
+    else if (strcmp(text + len, "h") == 0)
+        unit = 3600;
+    else if (strcmp(text + len, "d") == 0)
+        unit = 86400;
+    else if (strcmp(text + len, "ms") == 0)
+        unit = 1e-3;
+    else if (text[len] && strcmp(text + len, "s") != 0)
+        ok = false;
+    if (!ok || value * unit > 1e9) {
+        snprintf(err->text, sizeof(err->text), "\"%.60s\" is no duration", text);
+        snprintf(err->fix, sizeof(err->fix), "90, 90s, 5m or 1.5h");
+        return err->code = WT_E_USAGE;
+    }
+    *ret_ns = (int64_t)llround(value * unit * 1e9);
+    return 0;
+}
