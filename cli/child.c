@@ -58,7 +58,8 @@ int cli_child_start(struct cli_child *child, char **argv, struct wt_error *err)
     int rc = cli_signals_block(err);
     if (rc < 0)
         return rc;
-    *child = (struct cli_child){.signal_fd = -1};
+    *child = (struct cli_child){
+        .signal_fd = -1, .output_fd = child->output_fd, .is_error_moved = child->is_error_moved};
     child->signal_fd = signalfd(-1, &caught, SFD_CLOEXEC | SFD_NONBLOCK);
     if (child->signal_fd < 0)
         return fail_errno(err, WT_E_INTERNAL, "signalfd", errno);
@@ -80,6 +81,10 @@ int cli_child_start(struct cli_child *child, char **argv, struct wt_error *err)
     }
     if (child->pid == 0) {
         sigprocmask(SIG_SETMASK, &original, NULL);
+        if (child->output_fd >= 0)
+            dup2(child->output_fd, STDOUT_FILENO);
+        if (child->output_fd >= 0 && child->is_error_moved)
+            dup2(child->output_fd, STDERR_FILENO);
         execvp(argv[0], argv);
         int why = errno;
         if (write(report[1], &why, sizeof(why)) < 0)

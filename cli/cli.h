@@ -78,11 +78,15 @@ struct cli_child {
     int status; /* of waitpid, valid once is_done */
     bool is_done;
     int asked_to_end; /* a terminating signal we received ourselves, or 0 */
+    /* Set before the start: */
+    int output_fd;       /* its stdout goes here; -1: ours */
+    bool is_error_moved; /* and its stderr too */
 };
 /* Blocks the signals it will pass on: call before threads are started, so that they inherit it.
  * The first call does; later ones change nothing. */
 int cli_signals_block(struct wt_error *err);
 /* Errors: WT_E_NOTFOUND (no such command, exit code 127), WT_E_DENIED (126). */
+/* child holds output_fd (-1 for none) and is_error_moved; the rest is filled. */
 int cli_child_start(struct cli_child *child, char **argv, struct wt_error *err);
 /* Waits until t_ns (monotonic) or the child's end, passing signals on. True when it has ended. */
 bool cli_child_wait(struct cli_child *child, int64_t until_ns);

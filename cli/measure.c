@@ -1,0 +1,364 @@
+/* measure: one command's run, from before its start to after its end.
+ *
+ * The order matters: the window opens before the child is started and closes when it has been
+ * reaped, so nothing of it is missed; the store is written while it runs, so that what was measured
+ * survives our death. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "measure.h"
+
+#define TICK_NS  INT64_C(100000000)
+#define STORE_NS INT64_C(1000000000)
+
+static void keep_point(void *data, const struct wt_trace_point *point)
+{
+    struct cli_measure *m = data;
+    pthread_mutex_lock(&m->lock);
+    if (m->pending_count == m->pending_room) {
+        size_t room = m->pending_room ? m->pending_room * 2 : 256;
+        void *more = realloc(m->pending, room * sizeof(*m->pending));
+        if (!more) { /* a plot with a hole is better than no run */
+            pthread_mutex_unlock(&m->lock);
+            return;
+        }
+        m->pending = more;
+        m->pending_room = room;
+    }
+    m->pending[m->pending_count++] = *point;
+    pthread_mutex_unlock(&m->lock);
+}
+
+int cli_measure_open(struct cli_measure *m, struct cli_bed *bed, bool is_without_store,
+                     int64_t period_ns, struct wt_error *err)
+{
+    m->bed = bed;
+    m->log_fd = -1;
+    pthread_mutex_init(&m->lock, NULL);
+    if (!is_without_store) {
+        struct wt_error why;
+        if (wt_store_open(&m->store, NULL, &why) < 0) {
+            cli_note("this run will not be stored: %s", why.text);
+            if (why.fix[0])
+                cli_note("  try: %s", why.fix);
+        }
+    }
+    const struct wt_meter_options options = {.period_ns = period_ns};
+    int rc = wt_meter_new(&m->meter, bed->ctx, bed->devices, &options, err);
+    if (rc < 0)
+        return rc;
+    wt_meter_on_trace(m->meter, keep_point, m);
+    return 0;
+}
+
+void cli_measure_close(struct cli_measure *m)
+{
+    wt_meter_free(m->meter);
+    m->meter = NULL;
+    wt_store_close(m->store);
+    m->store = NULL;
+    free(m->pending);
+    m->pending = NULL;
+    m->pending_count = m->pending_room = 0;
+    pthread_mutex_destroy(&m->lock);
+}
+
+/* ---- marks ---- */
+
+#define MAX_OPEN 64
+
+/* What the marks of one run add up to. */
+struct tally {
+    struct wt_run *run;
+    int64_t start_ns;
+    struct {
+        uint32_t pid;
+        uint64_t steps;
+    } ranks[MAX_OPEN];
+    size_t rank_count;
+    struct { /* phases that have begun and not ended */
+        uint32_t pid;
+        char name[32];
+        int64_t t_ns;
+    } open[MAX_OPEN];
+    size_t open_count;
+};
+
+static void count_steps(struct tally *t, const struct wt_mark *mark)
+{
+    size_t i = 0;
+    while (i < t->rank_count && t->ranks[i].pid != mark->pid)
+        i++;
+    if (i == MAX_OPEN)
+        return;
+    if (i == t->rank_count) {
+        t->ranks[i].pid = mark->pid;
+        t->ranks[i].steps = 0;
+        t->rank_count++;
+    }
+    t->ranks[i].steps += mark->count;
+    /* Ranks of one job take each step together: the furthest is the job's. Work adds up. */
+    if (t->ranks[i].steps > t->run->work.steps)
+        t->run->work.steps = t->ranks[i].steps;
+}
+
+static void add_phase(struct wt_run *run, const char *name, double wall_s)
+{
+    for (size_t i = 0; i < run->phase_count; i++)
+        if (strcmp(run->phases[i].name, name) == 0) {
+            run->phases[i].count++;
+            run->phases[i].wall_s += wall_s;
+            return;
+        }
+    struct wt_run_phase phase = {.count = 1, .wall_s = wall_s};
+    snprintf(phase.name, sizeof(phase.name), "%s", name);
+    wt_run_add_phase(run, &phase);
+}
+
+static void take_mark(void *data, const struct wt_mark *mark)
+{
+    struct tally *t = data;
+    struct wt_run *run = t->run;
+    switch (mark->kind) {
+    case WT_MARK_WORK:
+        if (!run->work.is_known) {
+            snprintf(run->work.unit, sizeof(run->work.unit), "%s", mark->name);
+            run->work.is_known = true;
+        }
+        if (strcmp(run->work.unit, mark->name) == 0)
+            run->work.count += mark->count;
+        break;
+    case WT_MARK_STEP:
+        count_steps(t, mark);
+        break;
+    case WT_MARK_BEGIN:
+        if (t->open_count < MAX_OPEN) {
+            t->open[t->open_count].pid = mark->pid;
+            t->open[t->open_count].t_ns = mark->t_ns;
+            memcpy(t->open[t->open_count].name, mark->name, sizeof(mark->name));
+            t->open_count++;
+        }
+        break;
+    case WT_MARK_END:
+        for (size_t i = t->open_count; i-- > 0;)
+            if (t->open[i].pid == mark->pid && strcmp(t->open[i].name, mark->name) == 0) {
+                add_phase(run, mark->name, (double)(mark->t_ns - t->open[i].t_ns) * 1e-9);
+                t->open[i] = t->open[--t->open_count];
+                break;
+            }
+        break;
+    case WT_MARK_VALUE: {
+        struct wt_run_value value = {.t_s = (double)(mark->t_ns - t->start_ns) * 1e-9};
+        memcpy(value.name, mark->name, sizeof(value.name));
+        memcpy(&value.value, &mark->count, sizeof(value.value));
+        wt_run_add_value(run, &value);
+        break;
+    }
+    }
+}
+
+/* ---- the run ---- */
+
+static void take_points(struct cli_measure *m, struct wt_run *run, int64_t start_ns)
+{
+    pthread_mutex_lock(&m->lock);
+    for (size_t i = 0; i < m->pending_count; i++) {
+        const struct wt_trace_point *p = &m->pending[i];
+        if (p->t_ns < start_ns)
+            continue;
+        struct wt_run_point point = {.t_s = (double)(p->t_ns - start_ns) * 1e-9,
+                                     .device = (uint32_t)p->device,
+                                     .power_w = p->power_w,
+                                     .temp_c = p->temp_c,
+                                     .clock_mhz = p->clock_mhz,
+                                     .limit_w = p->limit_w};
+        wt_run_add_point(run, &point);
+    }
+    m->pending_count = 0;
+    pthread_mutex_unlock(&m->lock);
+}
+
+/* Waiting for the sensor's next tick after the end makes the bound tighter; it may cost 2 % of the
+ * run, so that a short command stays short. */
+static int64_t result_wait_ns(int64_t wall_ns)
+{
+    int64_t wait = wall_ns / 50;
+    if (wait < 5000000)
+        wait = 5000000;
+    return wait > 400000000 ? 400000000 : wait;
+}
+
+void cli_command_text(char *buf, size_t size, char **argv)
+{
+    size_t used = 0;
+    buf[0] = '\0';
+    for (; *argv && used + 1 < size; argv++) {
+        const char *safe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                           "%+,-./:=@_";
+        bool is_plain = **argv && strspn(*argv, safe) == strlen(*argv);
+        if (used)
+            buf[used++] = ' ';
+        if (!is_plain && used + 1 < size)
+            buf[used++] = '\'';
+        for (const char *p = *argv; *p && used + 5 < size; p++) {
+            if (*p == '\'') {
+                memcpy(buf + used, "'\\''", 4);
+                used += 4;
+            } else {
+                buf[used++] = *p;
+            }
+        }
+        if (!is_plain && used + 1 < size)
+            buf[used++] = '\'';
+    }
+    buf[used] = '\0';
+}
+
+static void store_failed(struct cli_measure *m, const struct wt_error *why)
+{
+    cli_note("this run is no longer stored: %s", why->text);
+    wt_store_close(m->store);
+    m->store = NULL;
+}
+
+int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int *ret_asked,
+                    struct wt_error *err)
+{
+    struct wt_doorkeeper *keeper = NULL;
+    struct wt_error why;
+    struct tally tally = {.run = run};
+    uint64_t window, lost = 0;
+
+    cli_command_text(run->command, sizeof(run->command), argv);
+    gethostname(run->host, sizeof(run->host) - 1);
+    snprintf(run->version, sizeof(run->version), "%s", wt_version());
+    snprintf(run->emulation, sizeof(run->emulation), "%s", m->bed->emulation_name);
+    run->is_emulated = m->bed->emulation_name[0] != '\0';
+    if (m->store && wt_store_begin(m->store, run, &why) < 0)
+        store_failed(m, &why);
+
+    if (wt_doorkeeper_new(&keeper, NULL, &why) == 0)
+        setenv("WATTUNE_DOOR", wt_doorkeeper_path(keeper), 1);
+    else
+        cli_note("steps and tokens will not be counted: %s", why.text);
+
+    struct wt_meter_cost before, after;
+    wt_meter_cost(m->meter, &before);
+    int rc = wt_meter_begin(m->meter, "run", &window);
+    if (rc < 0) {
+        snprintf(err->text, sizeof(err->text), "cannot open a window: %s", wt_strerror(rc));
+        err->code = rc;
+        wt_doorkeeper_free(keeper);
+        return rc;
+    }
+    int64_t start_ns = cli_now_ns();
+    tally.start_ns = start_ns;
+
+    struct cli_child child = {.signal_fd = -1,
+                              .output_fd = m->is_output_hidden  ? m->log_fd
+                                           : m->is_stdout_moved ? STDERR_FILENO
+                                                                : -1,
+                              .is_error_moved = m->is_output_hidden};
+    rc = cli_child_start(&child, argv, err);
+    if (rc < 0) {
+        wt_meter_cancel(m->meter, window);
+        run->exit_code = rc == WT_E_NOTFOUND ? 127 : 126;
+        run->state = WT_RUN_DONE;
+        if (m->store)
+            wt_store_end(m->store, run, NULL);
+        wt_doorkeeper_free(keeper);
+        unsetenv("WATTUNE_DOOR");
+        return rc;
+    }
+
+    int64_t next_store = start_ns + STORE_NS;
+    for (int64_t next = start_ns + TICK_NS; !cli_child_wait(&child, next); next += TICK_NS) {
+        int64_t now = cli_now_ns();
+        if (next < now)
+            next = now; /* we were stopped: do not catch up */
+        take_points(m, run, start_ns);
+        if (keeper)
+            wt_doorkeeper_drain(keeper, take_mark, &tally, &lost, NULL);
+        run->wall_s = (double)(now - start_ns) * 1e-9;
+        if (m->on_tick)
+            m->on_tick(m->tick_data, run, run->wall_s);
+        if (m->store && now >= next_store) {
+            next_store = now + STORE_NS;
+            if (wt_store_update(m->store, run, &why) < 0)
+                store_failed(m, &why);
+        }
+    }
+    wt_meter_end(m->meter, window);
+    int64_t wall_ns = cli_now_ns() - start_ns;
+    run->wall_s = (double)wall_ns * 1e-9;
+    run->exit_code = cli_child_exit_code(&child);
+
+    char names[512];
+    size_t survivors = cli_child_survivors(&child, names, sizeof(names));
+    if (survivors)
+        cli_note("%zu process%s outlived the command and %s not in its energy from here on: %s",
+                 survivors, survivors > 1 ? "es" : "", survivors > 1 ? "are" : "is", names);
+    cli_child_done(&child);
+    if (ret_asked)
+        *ret_asked = child.asked_to_end;
+
+    struct wt_window_result result;
+    rc = wt_meter_result(m->meter, window, result_wait_ns(wall_ns), &result, err);
+    take_points(m, run, start_ns);
+    if (keeper)
+        wt_doorkeeper_drain(keeper, take_mark, &tally, &lost, NULL);
+    if (lost)
+        cli_note("%llu marks of the program were lost: its counts are too low",
+                 (unsigned long long)lost);
+    wt_doorkeeper_free(keeper);
+    unsetenv("WATTUNE_DOOR");
+    if (rc == 0) {
+        double wall_s = run->wall_s;
+        rc = wt_run_set_window(run, m->bed->devices, &result);
+        run->wall_s = wall_s;
+        wt_window_result_done(&result);
+    }
+    wt_meter_cost(m->meter, &after);
+    run->cost = (struct wt_meter_cost){.cpu_s = after.cpu_s - before.cpu_s,
+                                       .wall_s = after.wall_s - before.wall_s,
+                                       .reads = after.reads - before.reads,
+                                       .failures = after.failures - before.failures};
+    run->state = WT_RUN_DONE;
+    if (m->store && wt_store_end(m->store, run, &why) < 0)
+        store_failed(m, &why);
+    return rc;
+}
+
+int cli_apply(struct cli_bed *bed, struct wt_lease *lease, enum wt_knob knob, double value,
+              struct wt_run *run, struct wt_error *err)
+{
+    size_t done = 0;
+    for (size_t i = 0; i < wt_devices_count(bed->devices); i++) {
+        const struct wt_device_info *info = wt_devices_info(bed->devices, i);
+        struct wt_knob_info k;
+        int rc = wt_devices_knob(bed->devices, i, knob, &k, err);
+        if (rc == WT_E_UNSUPPORTED)
+            continue;
+        if (rc < 0)
+            return rc;
+        struct wt_run_setting setting = {
+            .knob = knob, .found = k.current, .requested = wt_knob_from_user(value)};
+        snprintf(setting.device_id, sizeof(setting.device_id), "%s", info->id);
+        rc = wt_lease_set(lease, i, knob, setting.requested, &setting.enforced, err);
+        if (rc < 0)
+            return rc;
+        if (run && wt_run_add_setting(run, &setting) < 0)
+            return err->code = WT_E_NOMEM;
+        done++;
+    }
+    if (!done) {
+        snprintf(err->text, sizeof(err->text), "--set %s: no device here has this knob",
+                 wt_knob_name(knob));
+        snprintf(err->fix, sizeof(err->fix), "`wattune doctor` lists what can be set");
+        return err->code = WT_E_UNSUPPORTED;
+    }
+    return 0;
+}

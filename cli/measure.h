@@ -1,0 +1,47 @@
+/* measure: one command's run, measured from before its start to after its end, written to the store
+ * as it goes. What `run` does once and `sweep` does for every setting. */
+#ifndef WT_CLI_MEASURE_H
+#define WT_CLI_MEASURE_H
+
+#include <pthread.h>
+
+#include "cli.h"
+
+struct cli_measure {
+    struct cli_bed *bed;
+    struct wt_meter *meter;
+    struct wt_store *store; /* NULL: there is none, measuring goes on */
+    bool is_output_hidden;  /* the child's stdout and stderr go to log_fd */
+    bool is_stdout_moved;   /* the child's stdout goes to our stderr */
+    int log_fd;
+    /* Called about ten times a second while the child runs; may be NULL. */
+    void (*on_tick)(void *data, const struct wt_run *run, double elapsed_s);
+    void *tick_data;
+
+    /* Points come from the sampling threads and wait here for the thread that owns the run. */
+    pthread_mutex_t lock;
+    struct wt_trace_point *pending;
+    size_t pending_count, pending_room;
+};
+
+/* Starts the meter and opens the store; a store that cannot be opened is said and done without.
+ * Call after cli_bed_open. */
+int cli_measure_open(struct cli_measure *m, struct cli_bed *bed, bool is_without_store,
+                     int64_t period_ns, struct wt_error *err);
+void cli_measure_close(struct cli_measure *m);
+
+/* Runs argv and fills run (label, tag, group, repeat and settings may be filled before). The child
+ * that could not be started is an error (WT_E_NOTFOUND, WT_E_DENIED); one that failed is not.
+ * *ret_asked (may be NULL) is the terminating signal that we received meanwhile, or 0. */
+int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int *ret_asked,
+                    struct wt_error *err);
+
+/* Applies one value of a knob to every GPU that has it, writing what was done into run (may be
+ * NULL). */
+int cli_apply(struct cli_bed *bed, struct wt_lease *lease, enum wt_knob knob, double value,
+              struct wt_run *run, struct wt_error *err);
+
+/* argv as a shell would need it. */
+void cli_command_text(char *buf, size_t size, char **argv);
+
+#endif

@@ -1,0 +1,225 @@
+/* wattune run: run a command as if Wattune were not there, and say what it took. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "measure.h"
+
+#define MAX_SETS 8
+
+static void print_help(void)
+{
+    fputs(
+        "usage: wattune run [OPTION...] [--] CMD [ARG...]\n\n"
+        "Runs CMD with its terminal, input, signals and exit code untouched and prints the "
+        "energy,\n"
+        "mean power, time and energy per unit of work it took, each energy with its 95 % interval "
+        "and\n"
+        "where it comes from. The run is stored: see `wattune runs`.\n\n"
+        "  --set KNOB=V    hold a setting while CMD runs and put it back (power=150; repeatable)\n"
+        "  --gpu LIST      only these GPUs: indices or UUIDs (default: $CUDA_VISIBLE_DEVICES, else "
+        "all)\n"
+        "  --tag NAME      a word to find this run by\n"
+        "  --json          one JSON document on stdout; CMD's own stdout then goes to stderr\n"
+        "  --json=FILE     the document goes to FILE and CMD keeps its stdout\n"
+        "  --emulate SPEC  on emulated GPUs: PROFILE[:N] (`wattune emulate --list`)\n"
+        "  --fault SPEC    a fault of the emulated GPUs (docs/emulator.md)\n"
+        "  --period TIME   polling period (default 100ms)\n"
+        "  --sysroot DIR   read /proc and /sys below DIR\n"
+        "  --no-store      do not store the run\n"
+        "  --verbose       also what measuring cost, and the cross-checks\n"
+        "  --quiet         no summary\n"
+        "  --help          this text\n\n"
+        "Exit code: CMD's own (128+n when it died by signal n); 127 no such command, 126 not\n"
+        "executable; before CMD starts 1 failure, 2 usage, 3 not permitted, 4 no such sensor or "
+        "knob.\n",
+        stdout);
+}
+
+struct run_options {
+    struct cli_bed bed;
+    struct cli_setting sets[MAX_SETS];
+    size_t set_count;
+    const char *tag, *json_path;
+    bool is_json, is_verbose, is_quiet, is_without_store;
+    int64_t period_ns;
+};
+
+/* -1: go on; otherwise the exit code. */
+static int parse(int argc, char **argv, struct run_options *o)
+{
+    enum {
+        SET = 256,
+        GPU,
+        TAG,
+        JSON,
+        EMULATE,
+        FAULT,
+        PERIOD,
+        SYSROOT,
+        NO_STORE,
+        VERBOSE,
+        QUIET,
+        HELP
+    };
+    static const struct option options[] = {
+        {"set", required_argument, NULL, SET},
+        {"gpu", required_argument, NULL, GPU},
+        {"tag", required_argument, NULL, TAG},
+        {"json", optional_argument, NULL, JSON},
+        {"emulate", required_argument, NULL, EMULATE},
+        {"fault", required_argument, NULL, FAULT},
+        {"period", required_argument, NULL, PERIOD},
+        {"sysroot", required_argument, NULL, SYSROOT},
+        {"no-store", no_argument, NULL, NO_STORE},
+        {"verbose", no_argument, NULL, VERBOSE},
+        {"quiet", no_argument, NULL, QUIET},
+        {"help", no_argument, NULL, HELP},
+        {0},
+    };
+    struct wt_error err = {0};
+    int c;
+    while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
+        switch (c) {
+        case SET:
+            if (o->set_count == MAX_SETS)
+                return cli_usage("run", "--set: more than %d settings", MAX_SETS);
+            if (cli_setting_parse(optarg, &o->sets[o->set_count], &err) < 0)
+                return cli_fail("run", &err);
+            if (o->sets[o->set_count++].count != 1)
+                return cli_usage("run",
+                                 "--set %s: a run has one value a knob; `wattune sweep` takes "
+                                 "several",
+                                 optarg);
+            break;
+        case GPU:
+            o->bed.gpus = optarg;
+            break;
+        case TAG:
+            o->tag = optarg;
+            break;
+        case JSON:
+            o->is_json = true;
+            o->json_path = optarg;
+            break;
+        case EMULATE:
+            o->bed.emulate = optarg;
+            break;
+        case FAULT:
+            o->bed.faults = optarg;
+            break;
+        case PERIOD:
+            if (cli_duration_parse(optarg, &o->period_ns, &err) < 0)
+                return cli_fail("run", &err);
+            if (o->period_ns < 1000000 || o->period_ns > INT64_C(60000000000))
+                return cli_usage("run", "--period %s: between 1ms and 60s", optarg);
+            break;
+        case SYSROOT:
+            o->bed.sysroot = optarg;
+            break;
+        case NO_STORE:
+            o->is_without_store = true;
+            break;
+        case VERBOSE:
+            o->is_verbose = true;
+            break;
+        case QUIET:
+            o->is_quiet = true;
+            break;
+        case HELP:
+        case 'h':
+            print_help();
+            return CLI_OK;
+        default:
+            return cli_bad_option("run");
+        }
+    }
+    if (o->bed.faults && !o->bed.emulate)
+        return cli_usage("run", "--fault needs --emulate: real devices have their own");
+    if (optind == argc)
+        return cli_usage("run", "no command to run: wattune run -- CMD");
+    return -1;
+}
+
+/* The document to stdout, or whole to a file. */
+static int write_json(const struct wt_run *run, const char *path)
+{
+    char *text = wt_run_to_json(run);
+    FILE *out = path ? fopen(path, "we") : stdout;
+    bool ok = text && out && fprintf(out, "%s\n", text) >= 0;
+    if (out)
+        ok = (path ? fclose(out) : fflush(out)) == 0 && ok;
+    free(text);
+    if (!ok)
+        cli_note("the JSON document could not be written%s%s", path ? " to " : "",
+                 path ? path : "");
+    return ok ? 0 : -1;
+}
+
+int cmd_run(int argc, char **argv)
+{
+    struct run_options o = {0};
+    struct cli_measure m = {0};
+    struct wt_lease *lease = NULL;
+    struct wt_run run = {0};
+    struct wt_error err = {0};
+    bool is_measuring = false;
+
+    int code = parse(argc, argv, &o);
+    if (code >= 0)
+        goto out;
+    char **command = argv + optind;
+
+    int rc = cli_signals_block(&err);
+    if (rc == 0)
+        rc = cli_bed_open(&o.bed, &err);
+    if (rc < 0) {
+        code = cli_fail("run", &err);
+        goto out;
+    }
+    snprintf(run.tag, sizeof(run.tag), "%s", o.tag ? o.tag : "");
+    if (o.set_count) {
+        rc = wt_lease_open(&lease, o.bed.ctx, o.bed.devices, NULL, &err);
+        for (size_t i = 0; rc == 0 && i < o.set_count; i++)
+            rc = cli_apply(&o.bed, lease, o.sets[i].knob, o.sets[i].values[0], &run, &err);
+        if (rc < 0) {
+            code = cli_fail("run", &err);
+            goto out;
+        }
+    }
+    is_measuring = true;
+    rc = cli_measure_open(&m, &o.bed, o.is_without_store, o.period_ns, &err);
+    if (rc < 0) {
+        code = cli_fail("run", &err);
+        goto out;
+    }
+    m.is_stdout_moved = o.is_json && !o.json_path;
+
+    rc = cli_measure_run(&m, command, &run, NULL, &err);
+    if (rc < 0) {
+        code = cli_fail("run", &err);
+        if (run.exit_code)
+            code = run.exit_code;
+        goto out;
+    }
+    code = run.exit_code;
+    if (!o.is_quiet) {
+        struct wt_term term;
+        wt_term_init(&term, stderr);
+        wt_report_run(&term, &run, o.is_verbose);
+    }
+    if (o.is_json && write_json(&run, o.json_path) < 0 && code == 0)
+        code = CLI_FAILURE;
+out:
+    if (is_measuring)
+        cli_measure_close(&m);
+    struct wt_error back = {0};
+    if (wt_lease_close(lease, &back) < 0)
+        cli_note("not everything was put back: %s", back.text);
+    cli_bed_close(&o.bed);
+    for (size_t i = 0; i < o.set_count; i++)
+        cli_setting_done(&o.sets[i]);
+    wt_run_done(&run);
+    return code;
+}
