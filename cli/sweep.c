@@ -1,0 +1,668 @@
+/* wattune sweep: the paper's experiment on any command - the same work at several settings, in
+ * random order and repeated, against the default one. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "measure.h"
+
+#define MAX_SETS   4
+#define MAX_POINTS 256
+
+static void print_help(void)
+{
+    fputs(
+        "usage: wattune sweep [OPTION...] [--] CMD [ARG...]\n\n"
+        "Runs CMD at every setting in random order, compares time, energy and mean power with the\n"
+        "default setting, and says which one to use. CMD should do the same work each time.\n\n"
+        "  --set KNOB=V,...   settings to compare: power=100,150,200 or power=100:250:25 "
+        "(repeatable:\n"
+        "                     all combinations). power=auto: 40, 60, 80 and 100 % of the default "
+        "limit,\n"
+        "                     as the paper did. Default: power=auto\n"
+        "  --repeats N        runs at each setting (default 3)\n"
+        "  --host-watts W     power of the rest of the node for each run, counted into the choice\n"
+        "  --seed N           of the random order (default: from the clock; printed)\n"
+        "  --gpu LIST         only these GPUs: indices or UUIDs\n"
+        "  --tag NAME         a word to find these runs by\n"
+        "  --report FILE      where the HTML report goes (default wattune-report.html; - for "
+        "none)\n"
+        "  --csv FILE         the measured points as replay CSV (power_w,time_s,energy_j)\n"
+        "  --json             one JSON document on stdout\n"
+        "  --emulate SPEC     on emulated GPUs: PROFILE[:N] (`wattune emulate --list`)\n"
+        "  --fault SPEC       a fault of the emulated GPUs (docs/emulator.md)\n"
+        "  --measure-only     when settings may not be changed, measure the present one alone\n"
+        "  --show-output      let CMD write to the terminal (default: to a log, shown when it "
+        "fails)\n"
+        "  --sysroot DIR      read /proc and /sys below DIR\n"
+        "  --no-store         do not store the runs\n"
+        "  --help             this text\n\n"
+        "Every setting is put back at the end, also after Ctrl-C or kill -9. Exit code: 0, 1 "
+        "failure\n"
+        "(also when a run of CMD failed), 2 usage, 3 not permitted, 4 no such sensor or knob; 130 "
+        "or 143\n"
+        "when interrupted.\n",
+        stdout);
+}
+
+struct sweep_options {
+    struct cli_bed bed;
+    struct cli_setting sets[MAX_SETS];
+    size_t set_count;
+    bool is_auto;
+    const char *tag, *report, *csv;
+    double host_w;
+    unsigned repeats;
+    uint64_t seed;
+    bool is_json, is_measure_only, is_output_shown, is_without_store;
+};
+
+/* One setting: a value for each knob. */
+struct point {
+    double values[MAX_SETS];
+    char label[64];
+};
+
+static int parse(int argc, char **argv, struct sweep_options *o)
+{
+    enum {
+        SET = 256,
+        REPEATS,
+        HOST_WATTS,
+        SEED,
+        GPU,
+        TAG,
+        REPORT,
+        CSV,
+        JSON,
+        EMULATE,
+        FAULT,
+        MEASURE_ONLY,
+        SHOW_OUTPUT,
+        SYSROOT,
+        NO_STORE,
+        HELP
+    };
+    static const struct option options[] = {
+        {"set", required_argument, NULL, SET},
+        {"repeats", required_argument, NULL, REPEATS},
+        {"host-watts", required_argument, NULL, HOST_WATTS},
+        {"seed", required_argument, NULL, SEED},
+        {"gpu", required_argument, NULL, GPU},
+        {"tag", required_argument, NULL, TAG},
+        {"report", required_argument, NULL, REPORT},
+        {"csv", required_argument, NULL, CSV},
+        {"json", no_argument, NULL, JSON},
+        {"emulate", required_argument, NULL, EMULATE},
+        {"fault", required_argument, NULL, FAULT},
+        {"measure-only", no_argument, NULL, MEASURE_ONLY},
+        {"show-output", no_argument, NULL, SHOW_OUTPUT},
+        {"sysroot", required_argument, NULL, SYSROOT},
+        {"no-store", no_argument, NULL, NO_STORE},
+        {"help", no_argument, NULL, HELP},
+        {0},
+    };
+    struct wt_error err = {0};
+    int c;
+    while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
+        char *end = NULL;
+        switch (c) {
+        case SET:
+            if (strcmp(optarg, "power=auto") == 0) {
+                o->is_auto = true;
+                break;
+            }
+            if (o->set_count == MAX_SETS)
+                return cli_usage("sweep", "--set: more than %d knobs", MAX_SETS);
+            if (cli_setting_parse(optarg, &o->sets[o->set_count], &err) < 0)
+                return cli_fail("sweep", &err);
+            for (size_t i = 0; i < o->set_count; i++)
+                if (o->sets[i].knob == o->sets[o->set_count].knob)
+                    return cli_usage("sweep", "--set %s: this knob is given twice", optarg);
+            o->set_count++;
+            break;
+        case REPEATS: {
+            long n = strtol(optarg, &end, 10);
+            if (end == optarg || *end || n < 1 || n > 1000)
+                return cli_usage("sweep", "--repeats %s: a number from 1 to 1000", optarg);
+            o->repeats = (unsigned)n;
+            break;
+        }
+        case HOST_WATTS:
+            o->host_w = strtod(optarg, &end);
+            if (end == optarg || *end || !(o->host_w >= 0 && o->host_w < 1e6))
+                return cli_usage("sweep", "--host-watts %s: watts, 0 or more", optarg);
+            break;
+        case SEED:
+            errno = 0;
+            o->seed = strtoull(optarg, &end, 10);
+            if (end == optarg || *end || errno || *optarg == '-')
+                return cli_usage("sweep", "--seed %s: a whole number", optarg);
+            break;
+        case GPU:
+            o->bed.gpus = optarg;
+            break;
+        case TAG:
+            o->tag = optarg;
+            break;
+        case REPORT:
+            o->report = optarg;
+            break;
+        case CSV:
+            o->csv = optarg;
+            break;
+        case JSON:
+            o->is_json = true;
+            break;
+        case EMULATE:
+            o->bed.emulate = optarg;
+            break;
+        case FAULT:
+            o->bed.faults = optarg;
+            break;
+        case MEASURE_ONLY:
+            o->is_measure_only = true;
+            break;
+        case SHOW_OUTPUT:
+            o->is_output_shown = true;
+            break;
+        case SYSROOT:
+            o->bed.sysroot = optarg;
+            break;
+        case NO_STORE:
+            o->is_without_store = true;
+            break;
+        case HELP:
+        case 'h':
+            print_help();
+            return CLI_OK;
+        default:
+            return cli_bad_option("sweep");
+        }
+    }
+    if (o->bed.faults && !o->bed.emulate)
+        return cli_usage("sweep", "--fault needs --emulate: real devices have their own");
+    if (o->is_auto && o->set_count)
+        return cli_usage("sweep", "--set power=auto stands alone");
+    if (optind == argc)
+        return cli_usage("sweep", "no command to run: wattune sweep --set power=auto -- CMD");
+    if (!o->set_count)
+        o->is_auto = true;
+    return -1;
+}
+
+/* ---- the plan ---- */
+
+/* The first device with this knob decides range and default; the lease checks each one's own. */
+static int find_knob(const struct cli_bed *bed, enum wt_knob knob, struct wt_knob_info *ret_info,
+                     struct wt_error *err)
+{
+    for (size_t i = 0; i < wt_devices_count(bed->devices); i++) {
+        int rc = wt_devices_knob(bed->devices, i, knob, ret_info, err);
+        if (rc != WT_E_UNSUPPORTED)
+            return rc;
+    }
+    snprintf(err->text, sizeof(err->text), "no device here has the knob \"%s\"",
+             wt_knob_name(knob));
+    snprintf(
+        err->fix, sizeof(err->fix),
+        "`wattune doctor` says what can be set; `--emulate v100-pcie-32gb` tries it without a GPU");
+    return err->code = WT_E_UNSUPPORTED;
+}
+
+/* The paper's caps were 100, 150, 200 and 250 W on 250 W cards: 40, 60, 80 and 100 %. */
+static int plan_auto(struct cli_setting *set, const struct wt_knob_info *info, struct wt_error *err)
+{
+    set->knob = WT_KNOB_POWER;
+    set->values = calloc(4, sizeof(*set->values));
+    if (!set->values)
+        return err->code = WT_E_NOMEM;
+    for (unsigned percent = 40; percent <= 100; percent += 20) {
+        int64_t value = info->def * percent / 100;
+        if (value < info->min)
+            value = info->min;
+        double typed = round(wt_knob_to_user(value));
+        if (!set->count || typed > set->values[set->count - 1])
+            set->values[set->count++] = typed;
+    }
+    return 0;
+}
+
+static size_t plan_points(const struct sweep_options *o, struct point *points, size_t max)
+{
+    size_t count = 1;
+    for (size_t s = 0; s < o->set_count; s++) {
+        if (o->sets[s].count > max / count)
+            return 0;
+        count *= o->sets[s].count;
+    }
+    for (size_t i = 0; i < count; i++) {
+        size_t rest = i, used = 0;
+        for (size_t s = 0; s < o->set_count; s++) {
+            points[i].values[s] = o->sets[s].values[rest % o->sets[s].count];
+            rest /= o->sets[s].count;
+            int n =
+                snprintf(points[i].label + used, sizeof(points[i].label) - used, "%s%s%g %s",
+                         used ? ", " : "", o->set_count > 1 ? wt_knob_name(o->sets[s].knob) : "",
+                         points[i].values[s], wt_knob_unit(o->sets[s].knob));
+            used += n > 0 && (size_t)n < sizeof(points[i].label) - used ? (size_t)n : 0;
+        }
+    }
+    return count;
+}
+
+/* The default setting where it is among the points, else the highest: what the others are compared
+ * with. */
+static size_t find_reference(const struct sweep_options *o, const struct point *points,
+                             size_t count, const double *defaults)
+{
+    size_t best = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool is_default = true, is_higher = true;
+        for (size_t s = 0; s < o->set_count; s++) {
+            is_default &= fabs(points[i].values[s] - defaults[s]) < 0.5;
+            is_higher &= points[i].values[s] >= points[best].values[s];
+        }
+        if (is_default)
+            return i;
+        if (is_higher)
+            best = i;
+    }
+    return best;
+}
+
+/* splitmix64: a shuffle that a seed repeats on any machine. */
+static uint64_t next_random(uint64_t *state)
+{
+    uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+/* Every round holds each setting once, in an order of its own: drift (a warming card, a neighbour)
+ * falls on all settings alike. */
+static void plan_order(size_t *order, size_t points, unsigned repeats, uint64_t seed)
+{
+    for (unsigned r = 0; r < repeats; r++) {
+        size_t *round = order + (size_t)r * points;
+        for (size_t i = 0; i < points; i++)
+            round[i] = i;
+        for (size_t i = points; i > 1; i--) {
+            size_t j = (size_t)(next_random(&seed) % i);
+            size_t keep = round[i - 1];
+            round[i - 1] = round[j];
+            round[j] = keep;
+        }
+    }
+}
+
+/* ---- progress ---- */
+
+struct progress {
+    bool is_tty;
+    size_t done, total;
+    const char *label;
+    int64_t begun_ns;
+    double spent_s; /* in finished runs */
+    struct cli_measure *measure;
+    size_t drawn_step;
+};
+
+static void print_clock(char *buf, size_t size, double seconds)
+{
+    unsigned s = (unsigned)(seconds < 0 ? 0 : seconds + 0.5);
+    if (s >= 3600)
+        snprintf(buf, size, "%u:%02u:%02u", s / 3600, s / 60 % 60, s % 60);
+    else
+        snprintf(buf, size, "%u:%02u", s / 60, s % 60);
+}
+
+static void draw(void *data, const struct wt_run *run, double elapsed_s)
+{
+    (void)run;
+    struct progress *p = data;
+    if (!p->is_tty)
+        return;
+    double watts = 0;
+    bool is_known = false;
+    for (size_t i = 0; i < wt_devices_count(p->measure->bed->devices); i++) {
+        double w = wt_meter_power_w(p->measure->meter, i);
+        if (wt_devices_info(p->measure->bed->devices, i)->is_part || !isfinite(w))
+            continue;
+        watts += w;
+        is_known = true;
+    }
+    char bar[25], power[24] = "-", eta[16] = "-";
+    double each = p->done ? p->spent_s / (double)p->done : 0;
+    double part = each > 0 ? elapsed_s / each : 0;
+    double share = ((double)p->done + (part < 1 ? part : 1)) / (double)p->total;
+    for (size_t i = 0; i < sizeof(bar) - 1; i++)
+        bar[i] = (double)i < share * (double)(sizeof(bar) - 1) ? '#' : '.';
+    bar[sizeof(bar) - 1] = '\0';
+    if (is_known)
+        snprintf(power, sizeof(power), "%.0f W", watts);
+    if (p->done)
+        print_clock(eta, sizeof(eta), each * (double)(p->total - p->done) - elapsed_s);
+    fprintf(stderr, "\r\033[K[%s] %zu/%zu  now %s: %s  ETA %s%s", bar, p->done, p->total, p->label,
+            power, eta, p->measure->bed->emulation_name[0] ? "  (emulated)" : "");
+    fflush(stderr);
+}
+
+static void draw_done(struct progress *p, const struct wt_run *run)
+{
+    p->spent_s += run->wall_s;
+    p->done++;
+    if (p->is_tty)
+        return;
+    fprintf(stderr, "  %zu/%zu  %-12s %7.2f s", p->done, p->total, run->label, run->wall_s);
+    if (run->total.provenance != WT_PROV_UNKNOWN)
+        fprintf(stderr, "  %9.1f J  %s", run->total.energy_j,
+                wt_provenance_name(run->total.provenance));
+    fputc('\n', stderr);
+}
+
+/* ---- the child's output ---- */
+
+static int open_log(void)
+{
+    char path[] = "/tmp/wattune-log-XXXXXX";
+    int fd = mkostemp(path, O_CLOEXEC | O_APPEND);
+    if (fd >= 0)
+        unlink(path);
+    return fd;
+}
+
+static void show_log_end(int fd, off_t from)
+{
+    char text[2049];
+    off_t end = lseek(fd, 0, SEEK_END);
+    if (end - from > (off_t)sizeof(text) - 1)
+        from = end - (off_t)sizeof(text) + 1;
+    ssize_t n = pread(fd, text, sizeof(text) - 1, from);
+    if (n <= 0) {
+        fputs("  it wrote nothing\n", stderr);
+        return;
+    }
+    text[n] = '\0';
+    fputs("  the end of what it wrote:\n", stderr);
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+        fprintf(stderr, "  | %s\n", line);
+}
+
+/* ---- results ---- */
+
+static int write_csv(const char *path, const struct wt_sweep *sweep, enum wt_knob knob)
+{
+    FILE *out = fopen(path, "we");
+    if (!out) {
+        cli_note("--csv %s: %s", path, strerror(errno));
+        return -1;
+    }
+    fprintf(out, "# wattune %s, %s%s%s\n%s,time_s,energy_j\n", wt_version(), sweep->title,
+            sweep->emulation[0] ? ", emulated " : "", sweep->emulation,
+            knob == WT_KNOB_POWER ? "power_w" : "clock_mhz");
+    for (size_t i = 0; i < sweep->run_count; i++) {
+        const struct wt_run *run = &sweep->runs[i];
+        if (run->setting_count && run->exit_code == 0 && run->total.provenance != WT_PROV_UNKNOWN)
+            fprintf(out, "%g,%.6f,%.6f\n", wt_knob_to_user(run->settings[0].requested), run->wall_s,
+                    run->total.energy_j);
+    }
+    if (fclose(out) != 0) {
+        cli_note("--csv %s: %s", path, strerror(errno));
+        return -1;
+    }
+    return 0;
+}
+
+static int show(const struct sweep_options *o, struct wt_run *runs, size_t count,
+                const char *reference, enum wt_knob knob)
+{
+    struct wt_sweep sweep = {.host_w = o->host_w};
+    struct wt_error err = {0};
+    int rc = wt_sweep_make(&sweep, runs, count, reference, &err);
+    if (rc < 0)
+        return cli_fail("sweep", &err);
+    struct wt_term term;
+    wt_term_init(&term, o->is_json ? stderr : stdout);
+    wt_report_sweep(&term, &sweep);
+    int code = CLI_OK;
+    const char *report = o->report ? o->report : "wattune-report.html";
+    if (strcmp(report, "-") != 0) {
+        rc = wt_report_html(report, &sweep, NULL, 0, &err);
+        if (rc < 0)
+            code = cli_fail("sweep", &err);
+        else
+            fprintf(stderr, "report: %s\n", report);
+    }
+    if (o->csv && write_csv(o->csv, &sweep, knob) < 0)
+        code = CLI_FAILURE;
+    if (o->is_json) {
+        char *text = wt_sweep_to_json(&sweep);
+        if (!text || printf("%s\n", text) < 0 || fflush(stdout) != 0)
+            code = CLI_FAILURE;
+        free(text);
+    }
+    wt_sweep_done(&sweep);
+    return code;
+}
+
+/* ---- the sweep ---- */
+
+static int apply_point(const struct sweep_options *o, struct wt_lease *lease, struct cli_bed *bed,
+                       const struct point *point, struct wt_run *run, struct wt_error *err)
+{
+    for (size_t s = 0; s < o->set_count; s++) {
+        int rc = cli_apply(bed, lease, o->sets[s].knob, point->values[s], run, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* Fills the plan's points, or one point with the present setting when settings may not be changed
+ * and that was allowed. Returns an exit code, or -1 to go on. */
+static int plan(struct sweep_options *o, struct point *points, size_t *ret_count,
+                size_t *ret_reference)
+{
+    struct wt_error err = {0};
+    struct wt_knob_info info;
+    double defaults[MAX_SETS] = {0};
+    if (!wt_devices_count(o->bed.devices)) {
+        cli_usage("sweep", "no device here can be measured or set: `wattune doctor` says why, and "
+                           "`--emulate v100-pcie-32gb` tries it without a GPU");
+        return CLI_NO_SENSOR;
+    }
+    if (o->is_auto) {
+        if (find_knob(&o->bed, WT_KNOB_POWER, &info, &err) < 0 ||
+            plan_auto(&o->sets[0], &info, &err) < 0)
+            return cli_fail("sweep", &err);
+        o->set_count = 1;
+    }
+    for (size_t s = 0; s < o->set_count; s++) {
+        if (find_knob(&o->bed, o->sets[s].knob, &info, &err) < 0)
+            return cli_fail("sweep", &err);
+        defaults[s] = wt_knob_to_user(info.def);
+        if (!info.is_settable && o->is_measure_only) {
+            cli_note("%s cannot be set: %s", wt_knob_name(o->sets[s].knob), info.why_not);
+            if (info.fix[0])
+                cli_note("  try: %s", info.fix);
+            cli_note("measuring the present setting alone");
+            o->set_count = 0;
+            snprintf(points[0].label, sizeof(points[0].label), "%g %s (as is)",
+                     wt_knob_to_user(info.current), wt_knob_unit(info.knob));
+            *ret_count = 1;
+            *ret_reference = 0;
+            return -1;
+        }
+        if (!info.is_settable) {
+            snprintf(err.text, sizeof(err.text), "%s cannot be set: %.200s",
+                     wt_knob_name(o->sets[s].knob), info.why_not);
+            snprintf(err.fix, sizeof(err.fix), "%.200s%s--measure-only", info.fix,
+                     info.fix[0] ? "; or " : "");
+            err.code = WT_E_DENIED;
+            return cli_fail("sweep", &err);
+        }
+        for (size_t v = 0; v < o->sets[s].count; v++) {
+            int64_t value = wt_knob_from_user(o->sets[s].values[v]);
+            if (value < info.min || value > info.max)
+                return cli_usage("sweep", "--set %s=%g: this device takes %g to %g %s",
+                                 wt_knob_name(o->sets[s].knob), o->sets[s].values[v],
+                                 wt_knob_to_user(info.min), wt_knob_to_user(info.max),
+                                 wt_knob_unit(o->sets[s].knob));
+        }
+    }
+    *ret_count = plan_points(o, points, MAX_POINTS);
+    if (!*ret_count)
+        return cli_usage("sweep", "--set: more than %d combinations", MAX_POINTS);
+    *ret_reference = find_reference(o, points, *ret_count, defaults);
+    return -1;
+}
+
+static void name_group(char *buf, size_t size)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    struct tm tm;
+    gmtime_r(&now.tv_sec, &tm);
+    size_t n = strftime(buf, size, "sweep-%Y%m%dT%H%M%S", &tm);
+    snprintf(buf + n, size - n, "-%06x", (unsigned)(now.tv_nsec ^ getpid()) & 0xffffffu);
+}
+
+int cmd_sweep(int argc, char **argv)
+{
+    struct sweep_options o = {.repeats = 3, .host_w = NAN};
+    struct cli_measure m = {.log_fd = -1};
+    struct wt_lease *lease = NULL;
+    struct wt_run *runs = NULL;
+    size_t *order = NULL, run_count = 0, point_count = 0, reference = 0;
+    struct point *points = calloc(MAX_POINTS, sizeof(*points));
+    struct wt_error err = {0};
+    bool is_measuring = false;
+    int asked = 0, failed = 0;
+
+    int code = points ? parse(argc, argv, &o) : CLI_FAILURE;
+    if (code >= 0)
+        goto out;
+    char **command = argv + optind;
+
+    int rc = cli_signals_block(&err);
+    if (rc == 0)
+        rc = cli_bed_open(&o.bed, &err);
+    if (rc < 0) {
+        code = cli_fail("sweep", &err);
+        goto out;
+    }
+    code = plan(&o, points, &point_count, &reference);
+    if (code >= 0)
+        goto out;
+    if (o.set_count) {
+        rc = wt_lease_open(&lease, o.bed.ctx, o.bed.devices, NULL, &err);
+        if (rc < 0) {
+            code = cli_fail("sweep", &err);
+            goto out;
+        }
+    }
+    is_measuring = true;
+    rc = cli_measure_open(&m, &o.bed, o.is_without_store, 0, &err);
+    if (rc < 0) {
+        code = cli_fail("sweep", &err);
+        goto out;
+    }
+
+    size_t total = point_count * o.repeats;
+    runs = calloc(total, sizeof(*runs));
+    order = calloc(total, sizeof(*order));
+    m.log_fd = o.is_output_shown ? -1 : open_log();
+    m.is_output_hidden = m.log_fd >= 0;
+    m.is_stdout_moved = o.is_json;
+    if (!runs || !order) {
+        err.code = WT_E_NOMEM;
+        code = cli_fail("sweep", &err);
+        goto out;
+    }
+    if (!o.seed)
+        o.seed = (uint64_t)cli_now_ns();
+    plan_order(order, point_count, o.repeats, o.seed);
+
+    struct progress progress = {
+        .is_tty = isatty(STDERR_FILENO) && !o.is_output_shown, .total = total, .measure = &m};
+    m.on_tick = draw;
+    m.tick_data = &progress;
+    char group[40];
+    name_group(group, sizeof(group));
+    fprintf(stderr, "%s%s%s%zu settings, %u run%s each, random order (--seed %llu)\n",
+            o.bed.emulation_name[0] ? "EMULATED " : "", o.bed.emulation_name,
+            o.bed.emulation_name[0] ? ": no real device is measured or changed\n" : "", point_count,
+            o.repeats, o.repeats > 1 ? "s" : "", (unsigned long long)o.seed);
+
+    for (size_t i = 0; i < total && !asked; i++) {
+        const struct point *point = &points[order[i]];
+        struct wt_run *run = &runs[run_count];
+        snprintf(run->group, sizeof(run->group), "%s", group);
+        snprintf(run->label, sizeof(run->label), "%s", point->label);
+        snprintf(run->tag, sizeof(run->tag), "%s", o.tag ? o.tag : "");
+        run->repeat = (unsigned)(i / point_count);
+        progress.label = point->label;
+        off_t log_from = m.log_fd >= 0 ? lseek(m.log_fd, 0, SEEK_END) : 0;
+        rc = apply_point(&o, lease, &o.bed, point, run, &err);
+        if (rc == 0)
+            rc = cli_measure_run(&m, command, run, &asked, &err);
+        if (rc < 0) {
+            if (progress.is_tty)
+                fputs("\r\033[K", stderr);
+            code = cli_fail("sweep", &err);
+            if (run->exit_code)
+                code = run->exit_code;
+            wt_run_done(run);
+            goto out;
+        }
+        run_count++;
+        draw_done(&progress, run);
+        if (run->exit_code != 0 && !asked) {
+            if (progress.is_tty)
+                fputs("\r\033[K", stderr);
+            cli_note("%s: the command exited with %d", point->label, run->exit_code);
+            if (m.log_fd >= 0)
+                show_log_end(m.log_fd, log_from);
+            if (++failed == 2) {
+                cli_note("two runs failed: giving up");
+                break;
+            }
+        }
+    }
+    if (progress.is_tty)
+        fputs("\r\033[K", stderr);
+    /* The card is given back before anything is shown: a slow terminal holds no cap. */
+    if (lease && wt_lease_restore(lease, &err) < 0)
+        cli_note("not everything was put back: %s", err.text);
+    code = show(&o, runs, run_count, points[reference].label,
+                o.set_count ? o.sets[0].knob : WT_KNOB_POWER);
+    if (failed && code == CLI_OK)
+        code = CLI_FAILURE;
+    if (asked)
+        code = 128 + asked;
+out:
+    if (is_measuring)
+        cli_measure_close(&m);
+    struct wt_error back = {0};
+    if (wt_lease_close(lease, &back) < 0)
+        cli_note("not everything was put back: %s", back.text);
+    cli_bed_close(&o.bed);
+    if (m.log_fd >= 0)
+        close(m.log_fd);
+    for (size_t i = 0; i < MAX_SETS; i++)
+        cli_setting_done(&o.sets[i]);
+    for (size_t i = 0; i < run_count; i++)
+        wt_run_done(&runs[i]);
+    free(runs);
+    free(order);
+    free(points);
+    return code;
+}
