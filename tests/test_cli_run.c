@@ -1,0 +1,370 @@
+/* `wattune run`: the command it runs must not notice it - terminal, input, signals, exit code - and
+ * whatever goes wrong with measuring, the command still runs. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "spawn.h"
+
+static char home[64];
+
+static int setup(void **state)
+{
+    (void)state;
+    spawn_home(home, sizeof(home));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    spawn_home_done(home);
+    return 0;
+}
+
+static void the_exit_code_passes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *script;
+        int want;
+    } rows[] = {
+        {"exit 0", 0}, {"exit 1", 1}, {"exit 42", 42}, {"kill -9 $$", 137}, {"kill -TERM $$", 143}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct spawned s;
+        spawn_run(&s, home, "wattune", "run", "--", "sh", "-c", rows[i].script);
+        assert_int_equal(spawn_code(&s), rows[i].want);
+        spawn_done(&s);
+    }
+}
+
+static void a_command_that_is_not_there_is_127_and_named(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "run", "--", "no-such-command-at-all");
+    assert_int_equal(spawn_code(&s), 127);
+    assert_non_null(strstr(s.err, "no-such-command-at-all"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "run", "--", "/dev/null");
+    assert_int_equal(spawn_code(&s), 126);
+    spawn_done(&s);
+}
+
+static void stdin_and_stdout_pass_and_words_go_to_stderr(void **state)
+{
+    (void)state;
+    struct spawned s;
+    const char *const argv[] = {"wattune", "run", "--", "tr", "a-z", "A-Z", NULL};
+    spawn_start(&s, home, argv);
+    assert_int_equal(write(s.in_fd, "joule\n", 6), 6);
+    spawn_wait(&s);
+    assert_int_equal(spawn_code(&s), 0);
+    assert_string_equal(s.out, "JOULE\n");
+    assert_true(strlen(s.err) > 0);
+    spawn_done(&s);
+}
+
+static void json_is_one_document_and_nothing_else_on_stdout(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "run", "--json", "--tag", "t1", "--", "sh", "-c",
+              "echo words; exit 3");
+    assert_int_equal(spawn_code(&s), 3);
+    json_t *doc = json_loads(s.out, 0, NULL);
+    assert_non_null(doc);
+    assert_int_equal(json_integer_value(json_object_get(doc, "exit")), 3);
+    assert_true(json_is_number(json_object_get(doc, "wall_s")));
+    assert_true(json_is_array(json_object_get(doc, "devices")));
+    assert_true(json_is_object(json_object_get(doc, "total")));
+    assert_string_equal(json_string_value(json_object_get(doc, "tag")), "t1");
+    assert_non_null(strstr(s.err, "words"));
+    json_decref(doc);
+    spawn_done(&s);
+}
+
+static void options_of_the_command_are_its_own(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "run", "--quiet", "echo", "--json", "--help");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_string_equal(s.out, "--json --help\n");
+    assert_string_equal(s.err, "");
+    spawn_done(&s);
+}
+
+static void mistakes_on_the_command_line_are_usage_and_run_nothing(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *option, *value, *names;
+    } rows[] = {
+        {"--set", "power", "--set power"},
+        {"--set", "power=abc", "power=abc"},
+        {"--set", "power=100,150", "sweep"},
+        {"--set", "volume=11", "volume"},
+        {"--no-such-option", "x", "no-such-option"},
+        {"--period", "soon", "soon"},
+        {"--fault", "lost", "--emulate"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct spawned s;
+        spawn_run(&s, home, "wattune", "run", rows[i].option, rows[i].value, "--", "echo", "ran");
+        assert_int_equal(spawn_code(&s), 2);
+        assert_string_equal(s.out, "");
+        assert_non_null(strstr(s.err, rows[i].names));
+        spawn_done(&s);
+    }
+}
+
+static void a_signal_sent_to_wattune_reaches_the_command(void **state)
+{
+    (void)state;
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+    for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++) {
+        char script[160];
+        snprintf(script, sizeof(script),
+                 "trap 'echo got; exit 7' %d; echo ready; while :; do sleep 0.02; done",
+                 signals[i]);
+        struct spawned s;
+        const char *const argv[] = {"wattune", "run", "--", "sh", "-c", script, NULL};
+        spawn_start(&s, home, argv);
+        assert_true(spawn_expect(&s, "ready"));
+        kill(s.pid, signals[i]);
+        spawn_wait(&s);
+        assert_non_null(strstr(s.out, "got"));
+        assert_int_equal(spawn_code(&s), 7);
+        spawn_done(&s);
+    }
+}
+
+static void control_c_on_the_terminal_arrives_once(void **state)
+{
+    (void)state;
+    struct spawned s;
+    const char *const argv[] = {"wattune",
+                                "run",
+                                "--",
+                                "sh",
+                                "-c",
+                                "n=0; trap 'n=$((n+1))' INT; echo ready; while [ $n -eq 0 ]; do "
+                                "sleep 0.05; done; sleep 0.3; "
+                                "echo count=$n; exit 5",
+                                NULL};
+    spawn_start_tty(&s, home, argv);
+    assert_true(spawn_expect(&s, "ready"));
+    assert_int_equal(write(s.in_fd, "\003", 1), 1);
+    spawn_wait(&s);
+    assert_non_null(strstr(s.out, "count=1"));
+    assert_int_equal(spawn_code(&s), 5);
+    spawn_done(&s);
+}
+
+static void the_terminal_is_the_commands_own(void **state)
+{
+    (void)state;
+    struct spawned s;
+    const char *const argv[] = {
+        "wattune", "run", "--", "sh", "-c", "test -t 0 && test -t 1 && test -t 2 && stty size",
+        NULL};
+    spawn_start_tty(&s, home, argv);
+    spawn_wait(&s);
+    assert_non_null(strstr(s.out, "30 100"));
+    assert_int_equal(spawn_code(&s), 0);
+    spawn_done(&s);
+}
+
+/* Its state letter in /proc, '?' when it has gone. */
+static char process_state(pid_t pid)
+{
+    char path[64], text[256] = "";
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    FILE *f = fopen(path, "r");
+    if (!f)
+        return '?';
+    size_t n = fread(text, 1, sizeof(text) - 1, f);
+    fclose(f);
+    text[n] = '\0';
+    char *close_bracket = strrchr(text, ')');
+    return close_bracket ? close_bracket[2] : '?';
+}
+
+/* Waits for a state without a deadline of its own: the test runner has one. */
+static void wait_for_state(pid_t pid, bool is_stopped)
+{
+    while ((process_state(pid) == 'T') != is_stopped) {
+        struct timespec wait = {.tv_nsec = 5000000};
+        nanosleep(&wait, NULL);
+    }
+}
+
+static void stop_and_continue_reach_both(void **state)
+{
+    (void)state;
+    struct spawned s;
+    const char *const argv[] = {"wattune", "run", "--",
+                                "sh",      "-c",  "echo pid=$$; read line; echo line=$line; exit 6",
+                                NULL};
+    spawn_start(&s, home, argv);
+    assert_true(spawn_expect(&s, "\n"));
+    pid_t child = (pid_t)atoi(strstr(s.out, "pid=") + 4);
+    kill(s.pid, SIGTSTP);
+    wait_for_state(s.pid, true);
+    wait_for_state(child, true);
+    kill(s.pid, SIGCONT);
+    wait_for_state(s.pid, false);
+    wait_for_state(child, false);
+    assert_int_equal(write(s.in_fd, "on\n", 3), 3);
+    spawn_wait(&s);
+    assert_non_null(strstr(s.out, "line=on"));
+    assert_int_equal(spawn_code(&s), 6);
+    spawn_done(&s);
+}
+
+static void processes_that_outlive_the_command_are_named(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "run", "--", "sh", "-c",
+              "sleep 1 >/dev/null 2>&1 </dev/null & exit 0");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.err, "outlived"));
+    assert_non_null(strstr(s.err, "(sleep)"));
+    spawn_done(&s);
+}
+
+static void a_home_that_cannot_be_written_costs_the_record_not_the_run(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char path[128];
+    snprintf(path, sizeof(path), "%s/wattune", home);
+    FILE *f = fopen(path, "w"); /* a file where the folder should be: fails for root too */
+    assert_non_null(f);
+    fclose(f);
+    spawn_run(&s, home, "wattune", "run", "--", "sh", "-c", "echo ran; exit 9");
+    assert_int_equal(spawn_code(&s), 9);
+    assert_string_equal(s.out, "ran\n");
+    assert_non_null(strstr(s.err, "not be stored"));
+    spawn_done(&s);
+    unlink(path);
+}
+
+static void a_killed_wattune_leaves_a_record_marked_incomplete(void **state)
+{
+    (void)state;
+    struct spawned s;
+    const char *const argv[] = {
+        "wattune", "run", "--tag", "cut", "--", "sh", "-c", "echo pid=$$; exec sleep 60", NULL};
+    spawn_start(&s, home, argv);
+    assert_true(spawn_expect(&s, "\n"));
+    pid_t child = (pid_t)atoi(strstr(s.out, "pid=") + 4);
+    kill(s.pid, SIGKILL);
+    kill(child, SIGKILL);
+    spawn_wait(&s);
+    assert_int_equal(spawn_code(&s), 137);
+    spawn_done(&s);
+
+    spawn_run(&s, home, "wattune", "runs", "--tag", "cut");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "incomplete"));
+    spawn_done(&s);
+}
+
+static void two_at_once_store_both(void **state)
+{
+    (void)state;
+    struct spawned a, b, list;
+    const char *const argv[] = {"wattune", "run", "--tag", "twin", "--", "sleep", "0.3", NULL};
+    spawn_start(&a, home, argv);
+    spawn_start(&b, home, argv);
+    spawn_wait(&a);
+    spawn_wait(&b);
+    assert_int_equal(spawn_code(&a), 0);
+    assert_int_equal(spawn_code(&b), 0);
+    spawn_done(&a);
+    spawn_done(&b);
+    spawn_run(&list, home, "wattune", "runs", "--tag", "twin", "--json");
+    json_t *doc = json_loads(list.out, 0, NULL);
+    assert_int_equal(json_array_size(json_is_array(doc) ? doc : json_object_get(doc, "runs")), 2);
+    json_decref(doc);
+    spawn_done(&list);
+}
+
+static void an_emulated_run_says_so_everywhere(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "run", "--emulate", "v100-pcie-32gb", "--json", "--", "sleep",
+              "0.3");
+    assert_int_equal(spawn_code(&s), 0);
+    json_t *doc = json_loads(s.out, 0, NULL);
+    json_t *device = json_array_get(json_object_get(doc, "devices"), 0);
+    assert_string_equal(json_string_value(json_object_get(device, "provenance")), "emulated");
+    assert_string_equal(
+        json_string_value(json_object_get(json_object_get(doc, "total"), "provenance")),
+        "emulated");
+    double low = json_number_value(json_object_get(device, "low_j"));
+    double mid = json_number_value(json_object_get(device, "energy_j"));
+    double high = json_number_value(json_object_get(device, "high_j"));
+    assert_true(low >= 0 && low < mid && mid < high);
+    json_decref(doc);
+    assert_true(strstr(s.err, "mulated") || strstr(s.err, "MULATED"));
+    spawn_done(&s);
+}
+
+static void a_setting_is_held_for_the_command_and_put_back(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(
+        &s, home, "wattune", "emulate", "v100-pcie-32gb", "--", "sh", "-c",
+        "\"$WATTUNE_COMMAND\" run --set power=150 --json=run.json -- "
+        "\"$WATTUNE_COMMAND\" doctor --json > during.json; "
+        "\"$WATTUNE_COMMAND\" doctor --json > after.json; cat run.json; rm -f run.json; "
+        "grep -c '150 W' during.json; grep -c '150 W' after.json; rm -f during.json after.json");
+    json_error_t where;
+    json_t *doc = json_loads(s.out, JSON_DISABLE_EOF_CHECK, &where);
+    assert_non_null(doc);
+    json_t *settings = json_object_get(doc, "settings");
+    assert_true(json_is_object(settings) || json_is_array(settings));
+    assert_non_null(strstr(s.out + where.position, "\n1\n0\n"));
+    json_decref(doc);
+    spawn_done(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_exit_code_passes),
+        cmocka_unit_test(a_command_that_is_not_there_is_127_and_named),
+        cmocka_unit_test(stdin_and_stdout_pass_and_words_go_to_stderr),
+        cmocka_unit_test(json_is_one_document_and_nothing_else_on_stdout),
+        cmocka_unit_test(options_of_the_command_are_its_own),
+        cmocka_unit_test(mistakes_on_the_command_line_are_usage_and_run_nothing),
+        cmocka_unit_test(a_signal_sent_to_wattune_reaches_the_command),
+        cmocka_unit_test(control_c_on_the_terminal_arrives_once),
+        cmocka_unit_test(the_terminal_is_the_commands_own),
+        cmocka_unit_test(stop_and_continue_reach_both),
+        cmocka_unit_test(processes_that_outlive_the_command_are_named),
+        cmocka_unit_test(a_home_that_cannot_be_written_costs_the_record_not_the_run),
+        cmocka_unit_test(a_killed_wattune_leaves_a_record_marked_incomplete),
+        cmocka_unit_test(two_at_once_store_both),
+        cmocka_unit_test(an_emulated_run_says_so_everywhere),
+        cmocka_unit_test(a_setting_is_held_for_the_command_and_put_back),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
