@@ -1,0 +1,82 @@
+# Short names over Meson. `make help` lists them. What is built lies in build/ (the command:
+# build/wattune); the other builds have folders of their own beside it, build-NAME/.
+
+# Where `make install` puts things; DESTDIR is honoured.
+PREFIX ?= /usr/local
+
+TESTS = scripts/run-tests
+SETUP = meson setup -Dprefix=$(PREFIX)
+
+.DEFAULT_GOAL := all
+.PHONY: all help bootstrap run test bench asan tsan valgrind clang check format install clean
+
+all: build/build.ninja ## build the command, build/wattune
+	@ninja -C build
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1@/p' $(firstword $(MAKEFILE_LIST)) | \
+	    while IFS=@ read -r name what; do printf '%-16s %s\n' "$$name" "$$what"; done
+
+bootstrap: ## install the packages that are missing (apt; root or sudo)
+	@scripts/bootstrap
+
+# Prerequisites are made one after the other, in order, in these two: what is installed first is
+# needed by what is built next.
+run: ## install what is missing, build, run the paper's power-cap sweep
+	@scripts/bootstrap
+	@$(MAKE) --no-print-directory all
+	@scripts/first-run
+
+test: ## install what is missing, build, run all tests
+	@scripts/bootstrap
+	@$(MAKE) --no-print-directory all
+	@$(TESTS) build
+
+bench: all ## run the benchmarks
+	@meson test -C build --benchmark --verbose
+
+asan: build-asan/build.ninja ## run all tests under AddressSanitizer and UBSan
+	@ninja -C build-asan
+	@$(TESTS) build-asan --timeout-multiplier 4
+
+tsan: build-tsan/build.ninja ## run all tests under ThreadSanitizer
+	@ninja -C build-tsan
+	@$(TESTS) build-tsan --timeout-multiplier 8
+
+valgrind: all ## run the unit tests under valgrind
+	@$(TESTS) build --suite unit --timeout-multiplier 20 --wrapper \
+	    'valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect --trace-children=no'
+
+clang: build-clang/build.ninja ## build with clang, warnings as errors, and run all tests
+	@ninja -C build-clang
+	@$(TESTS) build-clang
+
+check: all ## layout, layering, headers, docs, man pages, cppcheck, clang-tidy
+	@scripts/check
+
+format: ## lay out the sources with clang-format 14
+	@scripts/sources | xargs clang-format-14 -i
+
+install: all ## install below PREFIX (/usr/local)
+	@meson configure build -Dprefix=$(PREFIX)
+	@meson install -C build
+
+clean: ## remove everything that was built
+	@rm -rf build build-asan build-tsan build-clang build-gcc
+
+# A compiler or a package that is missing is named by Meson; scripts/bootstrap then says which
+# Debian package holds it.
+build/build.ninja:
+	@$(SETUP) build || { scripts/bootstrap --check; exit 1; }
+
+build-asan/build.ninja:
+	@$(SETUP) -Db_sanitize=address,undefined -Db_lundef=false build-asan || \
+	    { scripts/bootstrap --check; exit 1; }
+
+build-tsan/build.ninja:
+	@$(SETUP) -Db_sanitize=thread -Db_lundef=false build-tsan || \
+	    { scripts/bootstrap --check; exit 1; }
+
+build-clang/build.ninja:
+	@CC=clang CXX=clang++ $(SETUP) --werror build-clang || \
+	    { scripts/bootstrap --ci --check; exit 1; }
