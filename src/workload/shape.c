@@ -55,6 +55,9 @@ int wt_dims_make(struct wt_dims *ret_dims, const struct wt_model_shape *shape, u
     if (seq < 3 || seq > shape->positions)
         return wt_fail(err, WT_E_USAGE, "a sequence of %u tokens: %s takes 3 to %u", seq,
                        shape->name, shape->positions);
+    if ((uint64_t)batch * seq > 1u << 24)
+        return wt_fail(err, WT_E_USAGE, "a batch of %u x %u tokens: at most %u are possible", batch,
+                       seq, 1u << 24);
     *ret_dims = (struct wt_dims){
         .batch = batch,
         .seq = seq,

@@ -1,0 +1,283 @@
+/* The elementwise kernels; compiled once for each instruction set with WT_KERNELS naming the table
+ * and WT_KERNELS_NAME its name. Written as plain loops that compilers turn into vector code:
+ * reductions say so (`omp simd`), since the compiler may not reorder sums by itself, and no library
+ * call stands inside a loop. */
+#include <math.h>
+#include <string.h>
+
+#include "workload/kernels.h"
+
+extern const struct wt_kernels WT_KERNELS;
+
+/* e^x for x <= 0 (softmax) and a little above, within 2 units in the last place.
+ * x = n ln 2 + r; the polynomial is the Taylor series to r^7 with |r| <= ln(2)/2. */
+static inline float exp_fast(float x)
+{
+    x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
+    /* Adding 1.5 2^23 rounds to an integer, which then stands in the low bits. */
+    float shifted = x * 1.44269504f + 12582912.0f;
+    float n = shifted - 12582912.0f;
+    float r = x - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    float p = 1.0f / 5040;
+    p = p * r + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    int32_t bits;
+    memcpy(&bits, &shifted, sizeof(bits));
+    bits = (int32_t)((uint32_t)bits << 23) + 0x3f800000; /* 2^n */
+    float scale;
+    memcpy(&scale, &bits, sizeof(scale));
+    return p * scale;
+}
+
+/* Phi(x), the normal distribution function, given e = exp(-x^2/2): Abramowitz and Stegun 7.1.26
+ * for erf, |error| < 1.5e-7 in erf. */
+static inline float normal_cdf(float x, float e)
+{
+    float z = fabsf(x) * 0.707106781f;
+    float t = 1.0f / (1.0f + 0.3275911f * z);
+    float poly = 1.061405429f;
+    poly = poly * t - 1.453152027f;
+    poly = poly * t + 1.421413741f;
+    poly = poly * t - 0.284496736f;
+    poly = poly * t + 0.254829592f;
+    float tail = 0.5f * poly * t * e; /* 1 - Phi(|x|) */
+    return x < 0 ? tail : 1.0f - tail;
+}
+
+static void add(float *restrict y, const float *restrict x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] += x[i];
+}
+
+static void add_bias(float *restrict y, const float *restrict bias, size_t rows, size_t n)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < n; i++)
+            y[r * n + i] += bias[i];
+}
+
+static void column_sums(float *restrict sum, const float *restrict x, size_t rows, size_t n,
+                        size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        sum[i] = 0;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = from; i < to; i++)
+            sum[i] += x[r * n + i];
+}
+
+static void norm(float *restrict y, float *restrict sum, const float *restrict residual,
+                 float *restrict mean, float *restrict rstd, const float *restrict gain,
+                 const float *restrict bias, size_t rows, size_t n)
+{
+    for (size_t r = 0; r < rows; r++) {
+        float *restrict s = sum + r * n;
+        if (residual)
+            add(s, residual + r * n, n);
+        float total = 0;
+#pragma omp simd reduction(+ : total)
+        for (size_t i = 0; i < n; i++)
+            total += s[i];
+        float m = total / (float)n, square = 0;
+#pragma omp simd reduction(+ : square)
+        for (size_t i = 0; i < n; i++)
+            square += (s[i] - m) * (s[i] - m);
+        float inverse = 1.0f / sqrtf(square / (float)n + 1e-12f); /* BERT's epsilon */
+        for (size_t i = 0; i < n; i++)
+            y[r * n + i] = (s[i] - m) * inverse * gain[i] + bias[i];
+        mean[r] = m;
+        rstd[r] = inverse;
+    }
+}
+
+static void norm_backward(float *dx, const float *dy, const float *restrict x,
+                          const float *restrict mean, const float *restrict rstd,
+                          const float *restrict gain, size_t rows, size_t n)
+{
+    for (size_t r = 0; r < rows; r++) {
+        const float *g = dy + r * n, *restrict in = x + r * n;
+        float *out = dx + r * n;
+        float m = mean[r], inverse = rstd[r], sum = 0, dot = 0;
+#pragma omp simd reduction(+ : sum, dot)
+        for (size_t i = 0; i < n; i++) {
+            float v = g[i] * gain[i];
+            sum += v;
+            dot += v * (in[i] - m) * inverse;
+        }
+        sum /= (float)n;
+        dot /= (float)n;
+#pragma omp simd
+        for (size_t i = 0; i < n; i++)
+            out[i] = inverse * (g[i] * gain[i] - sum - (in[i] - m) * inverse * dot);
+    }
+}
+
+static void norm_backward_parameters(float *restrict dgain, float *restrict dbias,
+                                     const float *restrict dy, const float *restrict x,
+                                     const float *restrict mean, const float *restrict rstd,
+                                     size_t rows, size_t n, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        dgain[i] = dbias[i] = 0;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = from; i < to; i++) {
+            float g = dy[r * n + i];
+            dbias[i] += g;
+            dgain[i] += g * (x[r * n + i] - mean[r]) * rstd[r];
+        }
+}
+
+static void gelu(float *restrict y, float *restrict x, const float *restrict bias, size_t rows,
+                 size_t n)
+{
+    for (size_t r = 0; r < rows; r++) {
+        float *restrict in = x + r * n;
+        float *restrict out = y + r * n;
+#pragma omp simd
+        for (size_t i = 0; i < n; i++) {
+            float v = in[i] + bias[i];
+            in[i] = v;
+            out[i] = v * normal_cdf(v, exp_fast(-0.5f * v * v));
+        }
+    }
+}
+
+static void gelu_backward(float *dx, const float *dy, const float *restrict x, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        float v = x[i], e = exp_fast(-0.5f * v * v);
+        dx[i] = dy[i] * (normal_cdf(v, e) + v * 0.398942280f * e);
+    }
+}
+
+static float largest(const float *restrict x, size_t n)
+{
+    float top = x[0];
+#pragma omp simd reduction(max : top)
+    for (size_t i = 0; i < n; i++)
+        top = x[i] > top ? x[i] : top;
+    return top;
+}
+
+static void softmax(float *restrict p, size_t rows, size_t n, size_t valid)
+{
+    for (size_t r = 0; r < rows; r++) {
+        float *restrict row = p + r * n;
+        float top = largest(row, valid), sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (size_t i = 0; i < valid; i++) {
+            row[i] = exp_fast(row[i] - top);
+            sum += row[i];
+        }
+        float inverse = 1.0f / sum;
+        for (size_t i = 0; i < valid; i++)
+            row[i] *= inverse;
+        for (size_t i = valid; i < n; i++)
+            row[i] = 0;
+    }
+}
+
+static void softmax_backward(float *restrict dp, const float *restrict p, float scale, size_t rows,
+                             size_t n)
+{
+    for (size_t r = 0; r < rows; r++) {
+        float *restrict d = dp + r * n;
+        const float *restrict q = p + r * n;
+        float dot = 0;
+#pragma omp simd reduction(+ : dot)
+        for (size_t i = 0; i < n; i++)
+            dot += d[i] * q[i];
+        for (size_t i = 0; i < n; i++)
+            d[i] = scale * q[i] * (d[i] - dot);
+    }
+}
+
+static float cross_entropy(float *ret_lse, const float *restrict logits, size_t n, size_t target)
+{
+    float top = largest(logits, n), sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++)
+        sum += exp_fast(logits[i] - top);
+    *ret_lse = top + logf(sum);
+    return *ret_lse - logits[target];
+}
+
+static void cross_entropy_backward(float *restrict logits, float lse, float weight, size_t n,
+                                   size_t target)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        logits[i] = weight * exp_fast(logits[i] - lse);
+    logits[target] -= weight;
+}
+
+static void dropout(float *restrict y, size_t n, uint64_t key, uint64_t first, float p)
+{
+    /* 32 mixed bits a value; multipliers and shifts of the well-known 32-bit finalisers would
+     * repeat after 2^32 values of one key, so the high half of the index enters too. */
+    uint32_t threshold = (uint32_t)((double)p * 4294967296.0);
+    float keep = 1.0f / (1.0f - p);
+    uint32_t low_key = (uint32_t)key, high_key = (uint32_t)(key >> 32);
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        uint64_t at = first + i;
+        uint32_t h = (uint32_t)at ^ low_key;
+        h = (h ^ (h >> 16)) * 0x7feb352du;
+        h += (uint32_t)(at >> 32) + high_key;
+        h = (h ^ (h >> 15)) * 0x846ca68bu;
+        h ^= h >> 16;
+        y[i] = h < threshold ? 0.0f : y[i] * keep;
+    }
+}
+
+static double sum_of_squares(const float *restrict x, size_t n)
+{
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    return sum;
+}
+
+static void adamw(float *restrict parameter, float *restrict first, float *restrict second,
+                  const float *restrict gradient, size_t n, const struct wt_adamw *how)
+{
+    float b1 = how->beta1, b2 = how->beta2, scale = how->gradient_scale;
+    float step = how->rate / how->correction1, root = 1.0f / sqrtf(how->correction2);
+    float epsilon = how->epsilon, keep = 1.0f - how->rate * how->decay;
+    for (size_t i = 0; i < n; i++) {
+        float g = gradient[i] * scale;
+        float m = b1 * first[i] + (1.0f - b1) * g;
+        float v = b2 * second[i] + (1.0f - b2) * g * g;
+        first[i] = m;
+        second[i] = v;
+        parameter[i] = parameter[i] * keep - step * m / (sqrtf(v) * root + epsilon);
+    }
+}
+
+const struct wt_kernels WT_KERNELS = {
+    .name = WT_KERNELS_NAME,
+    .add = add,
+    .add_bias = add_bias,
+    .column_sums = column_sums,
+    .norm = norm,
+    .norm_backward = norm_backward,
+    .norm_backward_parameters = norm_backward_parameters,
+    .gelu = gelu,
+    .gelu_backward = gelu_backward,
+    .softmax = softmax,
+    .softmax_backward = softmax_backward,
+    .cross_entropy = cross_entropy,
+    .cross_entropy_backward = cross_entropy_backward,
+    .dropout = dropout,
+    .sum_of_squares = sum_of_squares,
+    .adamw = adamw,
+};

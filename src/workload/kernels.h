@@ -1,0 +1,72 @@
+/* The elementwise parts of a step: everything between two matrix products.
+ *
+ * One source (kernels.c) is compiled once for each instruction set, and the best table this
+ * processor can run is chosen at run time. Each function works on the rows, columns or values it
+ * is given and on nothing else, so that the caller may split them over threads; no result depends
+ * on how they were split. Arrays do not overlap except where said, and need no alignment.
+ *
+ * Internal to the workload. */
+#ifndef WT_WORKLOAD_KERNELS_H
+#define WT_WORKLOAD_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct wt_adamw {
+    float rate, beta1, beta2, epsilon;
+    float decay;                    /* weight decay; 0 for biases and norms */
+    float correction1, correction2; /* 1 - beta^step */
+    float gradient_scale;           /* of clipping; 1: none */
+};
+
+struct wt_kernels {
+    const char *name; /* "avx512", "avx2", "baseline" */
+
+    /* y += x; n values */
+    void (*add)(float *y, const float *x, size_t n);
+    /* y[rows, n] += bias[n] */
+    void (*add_bias)(float *y, const float *bias, size_t rows, size_t n);
+    /* sum[columns from..to) = column sums of x[rows, n] */
+    void (*column_sums)(float *sum, const float *x, size_t rows, size_t n, size_t from, size_t to);
+
+    /* sum[rows, n] += residual (NULL: nothing to add); y = norm(sum) gain + bias. mean and rstd of
+     * each row are kept for the backward pass. */
+    void (*norm)(float *y, float *sum, const float *residual, float *mean, float *rstd,
+                 const float *gain, const float *bias, size_t rows, size_t n);
+    /* dx[rows, n] = gradient towards the norm's input x; dx may be dy. */
+    void (*norm_backward)(float *dx, const float *dy, const float *x, const float *mean,
+                          const float *rstd, const float *gain, size_t rows, size_t n);
+    /* dgain, dbias of columns from..to */
+    void (*norm_backward_parameters)(float *dgain, float *dbias, const float *dy, const float *x,
+                                     const float *mean, const float *rstd, size_t rows, size_t n,
+                                     size_t from, size_t to);
+
+    /* x[rows, n] += bias; y = x Phi(x) */
+    void (*gelu)(float *y, float *x, const float *bias, size_t rows, size_t n);
+    /* dx = dy (Phi(x) + x phi(x)); dx may be dy. n values */
+    void (*gelu_backward)(float *dx, const float *dy, const float *x, size_t n);
+
+    /* Each row of p[rows, n] in place: softmax over its first `valid` values, 0 for the others. */
+    void (*softmax)(float *p, size_t rows, size_t n, size_t valid);
+    /* dp[rows, n] in place: scale p (dp - sum(dp p)) */
+    void (*softmax_backward)(float *dp, const float *p, float scale, size_t rows, size_t n);
+    /* -log softmax(logits)[target]; keeps log-sum-exp for the backward pass */
+    float (*cross_entropy)(float *ret_lse, const float *logits, size_t n, size_t target);
+    /* logits in place: weight (softmax - one-hot) */
+    void (*cross_entropy_backward)(float *logits, float lse, float weight, size_t n, size_t target);
+
+    /* y[i] is 0 with probability p and y[i] / (1-p) else, decided by (key, first + i) alone: the
+     * backward pass calls the same again. */
+    void (*dropout)(float *y, size_t n, uint64_t key, uint64_t first, float p);
+
+    double (*sum_of_squares)(const float *x, size_t n);
+    void (*adamw)(float *parameter, float *first, float *second, const float *gradient, size_t n,
+                  const struct wt_adamw *how);
+};
+
+/* The best table for this processor. Borrowed for ever. Threads: any thread. */
+const struct wt_kernels *wt_kernels_best(void);
+/* The tables this processor can run, best first; NULL past the end. For tests. */
+const struct wt_kernels *wt_kernels_at(size_t i);
+
+#endif

@@ -1,0 +1,24 @@
+/* Threads that share out a range of work. The caller works too, so one thread is no thread.
+ *
+ * Internal to the workload. */
+#ifndef WT_WORKLOAD_POOL_H
+#define WT_WORKLOAD_POOL_H
+
+#include <stddef.h>
+
+#include "wattune/error.h"
+
+struct wt_pool;
+
+/* from..to of the range; thread is 0 (the caller) to threads-1, for scratch memory. */
+typedef void (*wt_pool_fn)(void *data, size_t from, size_t to, unsigned thread);
+
+/* threads >= 1. Errors: WT_E_NOMEM, WT_E_BUSY (no more threads). */
+int wt_pool_new(struct wt_pool **ret_pool, unsigned threads, struct wt_error *err);
+void wt_pool_free(struct wt_pool *pool);
+unsigned wt_pool_threads(const struct wt_pool *pool);
+/* Runs fn over 0..count in pieces of `piece` (the last may be smaller), each by whoever is free;
+ * returns when all are done. Threads: owner thread, not from inside fn. */
+void wt_pool_run(struct wt_pool *pool, size_t count, size_t piece, wt_pool_fn fn, void *data);
+
+#endif
