@@ -158,7 +158,7 @@ static void bed_open(struct bed *bed, unsigned threads, float dropout)
     float *p = wt_bert_parameters(bed->bert);
     struct wt_random random = {7, 0};
     for (size_t i = 0; i < total; i++)
-        p[i] = p[i] * 8 + (float)wt_random_below(&random, 1000) * 2e-4f - 0.1f;
+        p[i] = (p[i] == 1 ? 1 : p[i] * 5) + (float)wt_random_below(&random, 1000) * 2e-4f - 0.1f;
 
     bed->ref = (struct reference){small, *wt_bert_layout(bed->bert), BATCH, SEQ, zeros(total)};
     for (size_t i = 0; i < total; i++)
@@ -368,7 +368,8 @@ static void a_gradient_that_is_no_number_changes_nothing(void **state)
     wt_bert_backward(bed.bert, &bed.batch);
     float before = p[0];
     struct wt_bert_rate rate = {0.01f, 0.9f, 0.999f, 1e-8f, 0.1f, 1};
-    assert_false(isfinite(wt_bert_optimize(bed.bert, &rate)));
+    bool is_finite = isfinite(wt_bert_optimize(bed.bert, &rate));
+    assert_false(is_finite);
     assert_true(p[0] == before);
     bed_close(&bed);
 }

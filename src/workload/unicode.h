@@ -1,0 +1,29 @@
+/* The little of Unicode that BERT's text cleaning needs.
+ *
+ * Internal to the workload. */
+#ifndef WT_WORKLOAD_UNICODE_H
+#define WT_WORKLOAD_UNICODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define WT_FOLD_MAX 3
+
+/* Decodes one code point. Returns its length in bytes, 0 where the bytes are not UTF-8 (overlong,
+ * surrogate, above U+10FFFF, cut off). size >= 1. */
+size_t wt_utf8_decode(const char *text, size_t size, uint32_t *ret_code);
+/* Writes 1 to 4 bytes. */
+size_t wt_utf8_encode(uint32_t code, char *buf);
+
+enum wt_class {
+    WT_CLASS_LETTER, /* and everything else that makes words */
+    WT_CLASS_SPACE,
+    WT_CLASS_ALONE, /* punctuation and CJK ideographs: a word each */
+    WT_CLASS_DROP,  /* controls, unassigned, private use, U+FFFD */
+};
+enum wt_class wt_unicode_class(uint32_t code);
+/* Lower case, decomposed, without accents: writes up to WT_FOLD_MAX code points, maybe none. */
+size_t wt_unicode_fold(uint32_t code, uint32_t *out);
+
+#endif
