@@ -10,13 +10,14 @@ extern "C" {
 #endif
 
 struct wt_run_device {
-    char id[96], name[96], source[16];
+    char id[96], name[96], source[16], driver[80];
     enum wt_device_kind kind;
     bool is_part;
     struct wt_joules energy, check;
     enum wt_provenance method;
     bool is_check_off;
     double mean_w, max_w;
+    uint32_t gain_ppm; /* of its sensor: the part of the bound that two runs on it share */
     char note[160];
 };
 
@@ -37,6 +38,7 @@ struct wt_run_point {                           /* of the power trace */
     double t_s;                                 /* since the run's start */
     uint32_t device;                            /* index in devices */
     double power_w, temp_c, clock_mhz, limit_w; /* NaN: unknown */
+    uint64_t throttle;                          /* WT_THROTTLE_* */
 };
 
 struct wt_run_value { /* a named number reported by the program, such as the loss */
@@ -58,8 +60,11 @@ struct wt_run {
     char group[40];  /* the sweep it belongs to, or "" */
     char label[64];  /* its setting in words, "power=150 W"; "" */
     unsigned repeat; /* within label, from 0 */
+    bool is_reference; /* its label is what the sweep compares with */
+    double host_w;     /* rest of the node as the user gave it, W; 0: not given */
     char tag[64];
     char host[64];
+    char system[160];   /* processor, memory, kernel */
     char command[1024]; /* as a shell would need it */
     char version[16];
     int64_t start_unix_ns; /* wall clock, once */
@@ -90,11 +95,21 @@ struct wt_run {
     struct wt_run_value *values;
     size_t value_count;
     struct wt_meter_cost cost;
+
+    struct { /* the store's own: how far this run is written */
+        int64_t row;
+        size_t points, values;
+    } stored;
 };
 
+/* Fills what is still empty of id, start_unix_ns, host, system and version.
+ * wt_store_begin() does it too; a run that goes on without a store needs it as well. */
+WT_API void wt_run_stamp(struct wt_run *run);
 /* Empties a run and frees what it owns; run may be zeroed memory. */
 WT_API void wt_run_done(struct wt_run *run);
-/* Owned copies go in; all return 0 or WT_E_NOMEM. */
+/* Owned copies go in; all return 0 or WT_E_NOMEM. A trace and a series keep a resolution of 1/4000
+ * of the run so far: closer points of a long run are left out, so that a week takes 30 000 points
+ * a device and not 6 million. */
 WT_API int wt_run_set_window(struct wt_run *run, const struct wt_devices *devices,
                              const struct wt_window_result *result);
 WT_API int wt_run_add_setting(struct wt_run *run, const struct wt_run_setting *setting);
@@ -108,6 +123,8 @@ WT_API struct wt_joules wt_run_j_per_work(const struct wt_run *run);
 /* The stable JSON document, owned by the caller: free(). NULL only when out of memory.
  * Threads: any thread. */
 WT_API char *wt_run_to_json(const struct wt_run *run);
+/* The same with "trace" (power over time) and "series" (every value). */
+WT_API char *wt_run_to_json_full(const struct wt_run *run);
 
 /* The store: SQLite in $XDG_DATA_HOME/wattune (or dir). Written as the run goes, so that a killed
  * Wattune leaves a record marked incomplete. Threads: owner thread. */

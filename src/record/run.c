@@ -1,0 +1,772 @@
+/* run: one run's record in memory and as the stable JSON document (docs/json.md).
+ *
+ * A number that is not known is null in the document, never 0; an energy says its provenance. */
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "record/record.h"
+
+static const char *const state_names[] = {
+    [WT_RUN_RUNNING] = "running", [WT_RUN_DONE] = "done", [WT_RUN_INCOMPLETE] = "incomplete"};
+
+void wt_plain_enter(struct wt_plain *plain)
+{
+    locale_t base = duplocale(uselocale((locale_t)0));
+    plain->mine = base ? newlocale(LC_NUMERIC_MASK, "C", base) : (locale_t)0;
+    if (base && !plain->mine)
+        freelocale(base);
+    plain->old = plain->mine ? uselocale(plain->mine) : (locale_t)0;
+}
+
+void wt_plain_leave(struct wt_plain *plain)
+{
+    if (!plain->mine)
+        return;
+    uselocale(plain->old);
+    freelocale(plain->mine);
+}
+
+const char *wt_time_text(char *buf, size_t size, int64_t unix_ns)
+{
+    time_t t = (time_t)(unix_ns / WT_NS_PER_S);
+    struct tm tm;
+    if (!gmtime_r(&t, &tm) || strftime(buf, size, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+        wt_text(buf, size, "?");
+    return buf;
+}
+
+/* ---- in memory ---- */
+
+static void describe_system(char *buf, size_t size)
+{
+    char text[4096], cpu[96] = "";
+    /* Only the first processor is wanted, and the whole file is long on a large machine. */
+    FILE *f = fopen("/proc/cpuinfo", "re");
+    while (f && fgets(text, sizeof(text), f)) {
+        char *colon = strchr(text, ':');
+        if (strncmp(text, "model name", 10) == 0 && colon) {
+            colon += 1 + strspn(colon + 1, " \t");
+            wt_text(cpu, sizeof(cpu), "%.*s, ", (int)strcspn(colon, "\n"), colon);
+            break;
+        }
+    }
+    if (f)
+        fclose(f);
+    struct utsname name;
+    struct sysinfo info;
+    if (uname(&name) < 0 || sysinfo(&info) < 0)
+        return;
+    wt_text(buf, size, "%s%ld processors, %.0f GiB, %s %.40s %s", cpu,
+            sysconf(_SC_NPROCESSORS_ONLN), (double)info.totalram * info.mem_unit / 0x1p30,
+            name.sysname, name.release, name.machine);
+}
+
+void wt_run_stamp(struct wt_run *run)
+{
+    if (!run->start_unix_ns)
+        run->start_unix_ns = wt_clock_unix_ns();
+    if (!run->id[0]) {
+        /* Sorts by time, down to the millisecond; the random part keeps ranks of one job apart. */
+        uint16_t random = 0;
+        if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random))
+            random = (uint16_t)(getpid() ^ (run->start_unix_ns / 1000));
+        time_t t = (time_t)(run->start_unix_ns / WT_NS_PER_S);
+        struct tm tm = {0};
+        gmtime_r(&t, &tm);
+        char date[24];
+        strftime(date, sizeof(date), "%Y%m%d-%H%M%S", &tm);
+        wt_text(run->id, sizeof(run->id), "%s-%03d%04x", date,
+                (int)(run->start_unix_ns / WT_NS_PER_MS % 1000), random);
+    }
+    if (!run->host[0] && gethostname(run->host, sizeof(run->host)) < 0)
+        run->host[0] = '\0';
+    run->host[sizeof(run->host) - 1] = '\0';
+    if (!run->system[0])
+        describe_system(run->system, sizeof(run->system));
+    if (!run->version[0])
+        wt_text(run->version, sizeof(run->version), "%s", wt_version());
+}
+
+void wt_run_done(struct wt_run *run)
+{
+    free(run->devices);
+    free(run->settings);
+    free(run->gaps);
+    free(run->phases);
+    free(run->points);
+    free(run->values);
+    memset(run, 0, sizeof(*run));
+}
+
+void wt_runs_free(struct wt_run *runs, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        wt_run_done(&runs[i]);
+    free(runs);
+}
+
+/* Room for one more element; the array doubles, so its room need not be stored: it is the next
+ * power of two. */
+static int append(void **array, size_t *count, size_t size, const void *element)
+{
+    if ((*count & (*count - 1)) == 0) {
+        void *more = reallocarray(*array, *count ? *count * 2 : 1, size);
+        if (!more)
+            return WT_E_NOMEM;
+        *array = more;
+    }
+    memcpy((char *)*array + *count * size, element, size);
+    (*count)++;
+    return 0;
+}
+
+#define APPEND(run, what, element)                                                                 \
+    append((void **)&(run)->what##s, &(run)->what##_count, sizeof(*(run)->what##s), element)
+
+int wt_run_set_window(struct wt_run *run, const struct wt_devices *devices,
+                      const struct wt_window_result *result)
+{
+    struct wt_run_device *list = calloc(result->device_count + 1, sizeof(*list));
+    struct wt_run_gap *gaps = calloc(result->gap_count + 1, sizeof(*gaps));
+    if (!list || !gaps) {
+        free(list);
+        free(gaps);
+        return WT_E_NOMEM;
+    }
+    run->is_emulated = false;
+    for (size_t i = 0; i < result->device_count; i++) {
+        const struct wt_window_device *from = &result->devices[i];
+        const struct wt_device_info *info = wt_devices_info(devices, from->device);
+        struct wt_run_device *to = &list[i];
+        if (info) {
+            wt_text(to->id, sizeof(to->id), "%s", info->id);
+            wt_text(to->name, sizeof(to->name), "%s", info->name);
+            wt_text(to->source, sizeof(to->source), "%s", info->source);
+            wt_text(to->driver, sizeof(to->driver), "%s", info->driver);
+            to->kind = info->kind;
+            to->is_part = info->is_part;
+            to->gain_ppm = info->traits.gain_ppm;
+            run->is_emulated |= info->is_emulated;
+        }
+        to->energy = from->energy;
+        to->check = from->check;
+        to->method = from->method;
+        to->is_check_off = from->is_check_off;
+        to->mean_w = from->mean_w;
+        to->max_w = from->max_w;
+        wt_text(to->note, sizeof(to->note), "%s", from->note);
+    }
+    for (size_t i = 0; i < result->gap_count; i++) {
+        const struct wt_window_gap *from = &result->gaps[i];
+        const struct wt_device_info *info = wt_devices_info(devices, from->device);
+        wt_text(gaps[i].device_id, sizeof(gaps[i].device_id), "%s", info ? info->id : "");
+        gaps[i].from_s = wt_s_from_ns(from->from_ns - result->begin_ns);
+        gaps[i].to_s = wt_s_from_ns(from->to_ns - result->begin_ns);
+        gaps[i].bound_j = from->bound_j;
+        wt_text(gaps[i].why, sizeof(gaps[i].why), "%s", from->why);
+    }
+    free(run->devices);
+    free(run->gaps);
+    run->devices = list;
+    run->device_count = result->device_count;
+    run->gaps = gaps;
+    run->gap_count = result->gap_count;
+    run->wall_s = wt_s_from_ns(result->end_ns - result->begin_ns);
+    run->total = result->total;
+    wt_text(run->weakest, sizeof(run->weakest), "%s", result->weakest);
+    return 0;
+}
+
+int wt_run_add_setting(struct wt_run *run, const struct wt_run_setting *setting)
+{
+    return APPEND(run, setting, setting);
+}
+
+int wt_run_add_phase(struct wt_run *run, const struct wt_run_phase *phase)
+{
+    return APPEND(run, phase, phase);
+}
+
+/* A point closer to the one before it than this share of the time since the start tells a plot
+ * nothing. */
+static bool is_too_close(double t_s, double before_s)
+{
+    return t_s - before_s < t_s / 4000.0;
+}
+
+int wt_run_add_point(struct wt_run *run, const struct wt_run_point *point)
+{
+    /* Devices take turns, so the one before of the same device is near the end. */
+    for (size_t i = run->point_count; i-- > 0;)
+        if (run->points[i].device == point->device) {
+            if (is_too_close(point->t_s, run->points[i].t_s))
+                return 0;
+            break;
+        }
+    return APPEND(run, point, point);
+}
+
+int wt_run_add_value(struct wt_run *run, const struct wt_run_value *value)
+{
+    for (size_t i = run->value_count; i-- > 0;)
+        if (strcmp(run->values[i].name, value->name) == 0) {
+            if (is_too_close(value->t_s, run->values[i].t_s))
+                return 0;
+            break;
+        }
+    return APPEND(run, value, value);
+}
+
+struct wt_joules wt_run_j_per_work(const struct wt_run *run)
+{
+    if (!run->work.is_known || run->work.count == 0 || run->total.provenance == WT_PROV_UNKNOWN)
+        return (struct wt_joules){NAN, NAN, NAN, WT_PROV_UNKNOWN};
+    double n = (double)run->work.count;
+    return (struct wt_joules){run->total.energy_j / n, run->total.low_j / n, run->total.high_j / n,
+                              run->total.provenance};
+}
+
+/* ---- as JSON ---- */
+
+/* How many bytes of a whole UTF-8 character begin here; 0 when it is none (RFC 3629: neither
+ * overlong, nor a surrogate, nor above U+10FFFF). */
+static size_t utf8_length(const unsigned char *s)
+{
+    if (s[0] < 0x80)
+        return 1;
+    size_t n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    if (s[0] < 0xc2 || s[0] > 0xf4)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+        return 0;
+    return n;
+}
+
+json_t *wt_json_text(const char *text)
+{
+    json_t *value = json_string(text);
+    if (value)
+        return value;
+    char *copy = strdup(text);
+    if (!copy)
+        return NULL;
+    for (char *p = copy; *p;) {
+        size_t n = utf8_length((const unsigned char *)p);
+        if (!n)
+            *p = '?';
+        p += n ? n : 1;
+    }
+    value = json_string(copy);
+    free(copy);
+    return value;
+}
+
+/* Collects failures (all of them are out of memory), so that a document reads like one. */
+struct builder {
+    json_t *object;
+    bool is_broken;
+};
+
+static void put(struct builder *b, const char *key, json_t *value)
+{
+    if (json_object_set_new(b->object, key, value) < 0)
+        b->is_broken = true;
+}
+
+static void put_text(struct builder *b, const char *key, const char *text)
+{
+    put(b, key, wt_json_text(text));
+}
+
+static void put_text_or_null(struct builder *b, const char *key, const char *text)
+{
+    put(b, key, text[0] ? wt_json_text(text) : json_null());
+}
+
+static void put_number(struct builder *b, const char *key, double value)
+{
+    put(b, key, wt_json_number(value));
+}
+
+static void put_count(struct builder *b, const char *key, uint64_t count)
+{
+    put(b, key, json_integer((json_int_t)count));
+}
+
+static struct builder build(void)
+{
+    json_t *object = json_object();
+    return (struct builder){object, !object};
+}
+
+/* Into an array; a broken part breaks the whole. */
+static void add(struct builder *whole, json_t *array, struct builder *part)
+{
+    if (part->is_broken) {
+        json_decref(part->object);
+        whole->is_broken = true;
+    } else if (json_array_append_new(array, part->object) < 0) {
+        whole->is_broken = true;
+    }
+}
+
+static json_t *devices_json(struct builder *whole, const struct wt_run *run)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < run->device_count; i++) {
+        const struct wt_run_device *d = &run->devices[i];
+        struct builder b = build();
+        put_text(&b, "id", d->id);
+        put_text(&b, "name", d->name);
+        put_text(&b, "kind", wt_device_kind_name(d->kind));
+        put_text(&b, "source", d->source);
+        put_text_or_null(&b, "driver", d->driver);
+        put(&b, "is_part", json_boolean(d->is_part));
+        if (!b.is_broken && wt_json_set_joules(b.object, &d->energy) < 0)
+            b.is_broken = true;
+        put_text(&b, "method", wt_provenance_name(d->method));
+        bool is_known = d->energy.provenance != WT_PROV_UNKNOWN;
+        put_number(&b, "mean_w", is_known ? d->mean_w : NAN);
+        put_number(&b, "max_w", d->max_w);
+        put_count(&b, "gain_ppm", d->gain_ppm);
+        if (d->check.provenance != WT_PROV_UNKNOWN) {
+            struct builder check = build();
+            if (!check.is_broken && wt_json_set_joules(check.object, &d->check) < 0)
+                check.is_broken = true;
+            put(&check, "agrees", json_boolean(!d->is_check_off));
+            b.is_broken |= check.is_broken;
+            put(&b, "check", check.object);
+        } else {
+            put(&b, "check", json_null());
+        }
+        put_text_or_null(&b, "note", d->note);
+        add(whole, array, &b);
+    }
+    return array;
+}
+
+static json_t *settings_json(struct builder *whole, const struct wt_run *run)
+{
+    struct builder all = build();
+    for (size_t i = 0; i < run->setting_count && !all.is_broken; i++) {
+        const struct wt_run_setting *s = &run->settings[i];
+        const char *knob = wt_knob_name(s->knob);
+        if (!knob)
+            continue;
+        json_t *list = json_object_get(all.object, knob);
+        if (!list) {
+            put(&all, knob, json_array());
+            list = json_object_get(all.object, knob);
+        }
+        struct builder b = build();
+        put_text(&b, "device", s->device_id);
+        put_text(&b, "unit", wt_knob_unit(s->knob));
+        put_number(&b, "found", wt_knob_to_user(s->found));
+        put_number(&b, "requested", wt_knob_to_user(s->requested));
+        put_number(&b, "enforced", wt_knob_to_user(s->enforced));
+        add(&all, list, &b);
+    }
+    whole->is_broken |= all.is_broken;
+    return all.object;
+}
+
+static json_t *gaps_json(struct builder *whole, const struct wt_run *run)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < run->gap_count; i++) {
+        const struct wt_run_gap *g = &run->gaps[i];
+        struct builder b = build();
+        put_text(&b, "device", g->device_id);
+        put_number(&b, "from_s", g->from_s);
+        put_number(&b, "to_s", g->to_s);
+        put_number(&b, "bound_j", g->bound_j);
+        put_text(&b, "why", g->why);
+        add(whole, array, &b);
+    }
+    return array;
+}
+
+static json_t *phases_json(struct builder *whole, const struct wt_run *run)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < run->phase_count; i++) {
+        const struct wt_run_phase *p = &run->phases[i];
+        struct builder b = build();
+        put_text(&b, "name", p->name);
+        put_count(&b, "count", p->count);
+        put_number(&b, "wall_s", p->wall_s);
+        add(whole, array, &b);
+    }
+    return array;
+}
+
+static bool is_first_of_name(const struct wt_run *run, size_t at)
+{
+    for (size_t i = 0; i < at; i++)
+        if (strcmp(run->values[i].name, run->values[at].name) == 0)
+            return false;
+    return true;
+}
+
+/* Each named value in short: enough to see that a loss fell. */
+static json_t *values_json(struct builder *whole, const struct wt_run *run)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < run->value_count; i++) {
+        if (!is_first_of_name(run, i))
+            continue;
+        const char *name = run->values[i].name;
+        double last = NAN, min = INFINITY, max = -INFINITY;
+        uint64_t count = 0;
+        for (size_t k = i; k < run->value_count; k++) {
+            if (strcmp(run->values[k].name, name) != 0)
+                continue;
+            count++;
+            last = run->values[k].value;
+            min = fmin(min, last);
+            max = fmax(max, last);
+        }
+        struct builder b = build();
+        put_text(&b, "name", name);
+        put_count(&b, "count", count);
+        put_number(&b, "first", run->values[i].value);
+        put_number(&b, "last", last);
+        put_number(&b, "min", min);
+        put_number(&b, "max", max);
+        add(whole, array, &b);
+    }
+    return array;
+}
+
+static void push(struct builder *whole, json_t *array, double value)
+{
+    if (json_array_append_new(array, wt_json_number(value)) < 0)
+        whole->is_broken = true;
+}
+
+/* Columns, because a row for each point names its fields over and over. */
+static json_t *trace_json(struct builder *whole, const struct wt_run *run)
+{
+    json_t *array = json_array();
+    for (size_t d = 0; d < run->device_count; d++) {
+        struct builder b = build();
+        json_t *t = json_array(), *power = json_array(), *temp = json_array();
+        json_t *clock = json_array(), *limit = json_array(), *throttle = json_array();
+        for (size_t i = 0; i < run->point_count; i++) {
+            const struct wt_run_point *p = &run->points[i];
+            if (p->device != d)
+                continue;
+            push(&b, t, p->t_s);
+            push(&b, power, p->power_w);
+            push(&b, temp, p->temp_c);
+            push(&b, clock, p->clock_mhz);
+            push(&b, limit, p->limit_w);
+            if (json_array_append_new(throttle, json_integer((json_int_t)p->throttle)) < 0)
+                b.is_broken = true;
+        }
+        put_text(&b, "device", run->devices[d].id);
+        put(&b, "t_s", t);
+        put(&b, "power_w", power);
+        put(&b, "temp_c", temp);
+        put(&b, "clock_mhz", clock);
+        put(&b, "limit_w", limit);
+        put(&b, "throttle", throttle);
+        add(whole, array, &b);
+    }
+    return array;
+}
+
+static json_t *series_json(struct builder *whole, const struct wt_run *run)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < run->value_count; i++) {
+        if (!is_first_of_name(run, i))
+            continue;
+        struct builder b = build();
+        json_t *t = json_array(), *value = json_array();
+        for (size_t k = i; k < run->value_count; k++)
+            if (strcmp(run->values[k].name, run->values[i].name) == 0) {
+                push(&b, t, run->values[k].t_s);
+                push(&b, value, run->values[k].value);
+            }
+        put_text(&b, "name", run->values[i].name);
+        put(&b, "t_s", t);
+        put(&b, "value", value);
+        add(whole, array, &b);
+    }
+    return array;
+}
+
+json_t *wt_run_json(const struct wt_run *run, bool is_full)
+{
+    char when[32];
+    struct builder b = build();
+    put_text(&b, "wattune", run->version);
+    put_text(&b, "id", run->id);
+    put_text(&b, "state", state_names[run->state]);
+    put(&b, "emulated", json_boolean(run->is_emulated));
+    put_text_or_null(&b, "emulation", run->emulation);
+    put_text(&b, "command", run->command);
+    put_text(&b, "start", wt_time_text(when, sizeof(when), run->start_unix_ns));
+    put_count(&b, "start_unix_ns", (uint64_t)run->start_unix_ns);
+    put_number(&b, "wall_s", run->wall_s);
+    bool is_ended = run->state == WT_RUN_DONE;
+    put(&b, "exit", is_ended ? json_integer(run->exit_code) : json_null());
+    put(&b, "devices", devices_json(&b, run));
+
+    struct builder total = build();
+    if (!total.is_broken && wt_json_set_joules(total.object, &run->total) < 0)
+        total.is_broken = true;
+    bool is_known = run->total.provenance != WT_PROV_UNKNOWN && run->wall_s > 0;
+    put_number(&total, "mean_w", is_known ? run->total.energy_j / run->wall_s : NAN);
+    put_text_or_null(&total, "weakest", run->weakest);
+    b.is_broken |= total.is_broken;
+    put(&b, "total", total.object);
+
+    if (run->work.is_known) {
+        struct wt_joules per = wt_run_j_per_work(run);
+        struct builder work = build();
+        put_text(&work, "unit", run->work.unit);
+        put_count(&work, "count", run->work.count);
+        put_count(&work, "steps", run->work.steps);
+        put_number(&work, "j_per", per.energy_j);
+        put_number(&work, "j_per_low", per.low_j);
+        put_number(&work, "j_per_high", per.high_j);
+        put_number(&work, "per_s", run->wall_s > 0 ? (double)run->work.count / run->wall_s : NAN);
+        b.is_broken |= work.is_broken;
+        put(&b, "work", work.object);
+    } else {
+        put(&b, "work", json_null());
+    }
+    put(&b, "phases", phases_json(&b, run));
+    put(&b, "values", values_json(&b, run));
+    put(&b, "settings", settings_json(&b, run));
+    put(&b, "gaps", gaps_json(&b, run));
+    put_text_or_null(&b, "group", run->group);
+    put_text_or_null(&b, "label", run->label);
+    put_count(&b, "repeat", run->repeat);
+    put(&b, "is_reference", json_boolean(run->is_reference));
+    put_text_or_null(&b, "tag", run->tag);
+    put_number(&b, "host_w", run->host_w > 0 ? run->host_w : NAN);
+    put_text(&b, "host", run->host);
+    put_text(&b, "system", run->system);
+
+    struct builder cost = build();
+    put_number(&cost, "cpu_s", run->cost.cpu_s);
+    put_number(&cost, "wall_s", run->cost.wall_s);
+    put_count(&cost, "reads", run->cost.reads);
+    put_count(&cost, "failures", run->cost.failures);
+    b.is_broken |= cost.is_broken;
+    put(&b, "own_cost", cost.object);
+
+    if (is_full) {
+        put(&b, "trace", trace_json(&b, run));
+        put(&b, "series", series_json(&b, run));
+    }
+    if (b.is_broken) {
+        json_decref(b.object);
+        return NULL;
+    }
+    return b.object;
+}
+
+char *wt_run_to_json(const struct wt_run *run)
+{
+    json_t *doc = wt_run_json(run, false);
+    return doc ? wt_json_dump(doc) : NULL;
+}
+
+char *wt_run_to_json_full(const struct wt_run *run)
+{
+    json_t *doc = wt_run_json(run, true);
+    return doc ? wt_json_dump(doc) : NULL;
+}
+
+/* ---- out of JSON ---- */
+
+static void get_text(const json_t *object, const char *key, char *buf, size_t size)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    wt_text(buf, size, "%s", text ? text : "");
+}
+
+#define GET_TEXT(object, key, field) get_text(object, key, field, sizeof(field))
+
+static double get_number(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+static uint64_t get_count(const json_t *object, const char *key)
+{
+    json_int_t value = json_integer_value(json_object_get(object, key));
+    return value > 0 ? (uint64_t)value : 0;
+}
+
+static int64_t get_setting(const json_t *object, const char *key)
+{
+    double value = get_number(object, key);
+    return fabs(value) < 1e15 ? wt_knob_from_user(value) : 0;
+}
+
+static struct wt_joules get_joules(const json_t *object)
+{
+    const char *name = json_string_value(json_object_get(object, "provenance"));
+    struct wt_joules j = {get_number(object, "energy_j"), get_number(object, "low_j"),
+                          get_number(object, "high_j"),
+                          name ? wt_provenance_from_name(name) : WT_PROV_UNKNOWN};
+    if (isnan(j.energy_j))
+        j.provenance = WT_PROV_UNKNOWN;
+    return j;
+}
+
+static enum wt_device_kind kind_from_name(const char *name)
+{
+    for (int k = WT_DEVICE_GPU; k <= WT_DEVICE_NODE; k++)
+        if (strcmp(name, wt_device_kind_name((enum wt_device_kind)k)) == 0)
+            return (enum wt_device_kind)k;
+    return WT_DEVICE_NODE;
+}
+
+static int devices_from_json(struct wt_run *run, const json_t *array)
+{
+    size_t i;
+    json_t *o;
+    json_array_foreach(array, i, o)
+    {
+        struct wt_run_device d = {0};
+        char word[32];
+        GET_TEXT(o, "id", d.id);
+        GET_TEXT(o, "name", d.name);
+        GET_TEXT(o, "source", d.source);
+        GET_TEXT(o, "driver", d.driver);
+        GET_TEXT(o, "note", d.note);
+        GET_TEXT(o, "kind", word);
+        d.kind = kind_from_name(word);
+        d.is_part = json_is_true(json_object_get(o, "is_part"));
+        d.energy = get_joules(o);
+        GET_TEXT(o, "method", word);
+        d.method = wt_provenance_from_name(word);
+        d.mean_w = get_number(o, "mean_w");
+        d.max_w = get_number(o, "max_w");
+        d.gain_ppm = (uint32_t)get_count(o, "gain_ppm");
+        const json_t *check = json_object_get(o, "check");
+        d.check = get_joules(check);
+        d.is_check_off = json_is_false(json_object_get(check, "agrees"));
+        if (APPEND(run, device, &d) < 0)
+            return WT_E_NOMEM;
+    }
+    return 0;
+}
+
+static int settings_from_json(struct wt_run *run, json_t *object)
+{
+    const char *name;
+    json_t *list, *o;
+    size_t i;
+    json_object_foreach(object, name, list)
+    {
+        struct wt_run_setting s = {0};
+        if (wt_knob_from_name(name, &s.knob) < 0)
+            continue;
+        json_array_foreach(list, i, o)
+        {
+            GET_TEXT(o, "device", s.device_id);
+            s.found = get_setting(o, "found");
+            s.requested = get_setting(o, "requested");
+            s.enforced = get_setting(o, "enforced");
+            if (APPEND(run, setting, &s) < 0)
+                return WT_E_NOMEM;
+        }
+    }
+    return 0;
+}
+
+static int lists_from_json(struct wt_run *run, const json_t *doc)
+{
+    size_t i;
+    json_t *o;
+    json_array_foreach(json_object_get(doc, "gaps"), i, o)
+    {
+        struct wt_run_gap g = {.from_s = get_number(o, "from_s"),
+                               .to_s = get_number(o, "to_s"),
+                               .bound_j = get_number(o, "bound_j")};
+        if (isnan(g.bound_j))
+            g.bound_j = INFINITY;
+        GET_TEXT(o, "device", g.device_id);
+        GET_TEXT(o, "why", g.why);
+        if (APPEND(run, gap, &g) < 0)
+            return WT_E_NOMEM;
+    }
+    json_array_foreach(json_object_get(doc, "phases"), i, o)
+    {
+        struct wt_run_phase p = {.count = get_count(o, "count"), .wall_s = get_number(o, "wall_s")};
+        GET_TEXT(o, "name", p.name);
+        if (APPEND(run, phase, &p) < 0)
+            return WT_E_NOMEM;
+    }
+    return 0;
+}
+
+int wt_run_from_json(struct wt_run *ret_run, const json_t *doc, struct wt_error *err)
+{
+    if (!json_is_object(doc))
+        return wt_fail(err, WT_E_FORMAT, "a run's document is no JSON object");
+    struct wt_run run = {0};
+    char word[32];
+    GET_TEXT(doc, "wattune", run.version);
+    GET_TEXT(doc, "id", run.id);
+    GET_TEXT(doc, "state", word);
+    run.state = strcmp(word, state_names[WT_RUN_DONE]) == 0 ? WT_RUN_DONE : WT_RUN_INCOMPLETE;
+    run.is_emulated = json_is_true(json_object_get(doc, "emulated"));
+    GET_TEXT(doc, "emulation", run.emulation);
+    GET_TEXT(doc, "command", run.command);
+    run.start_unix_ns = (int64_t)get_count(doc, "start_unix_ns");
+    run.wall_s = get_number(doc, "wall_s");
+    run.exit_code = (int)json_integer_value(json_object_get(doc, "exit"));
+    GET_TEXT(doc, "group", run.group);
+    GET_TEXT(doc, "label", run.label);
+    run.repeat = (unsigned)get_count(doc, "repeat");
+    run.is_reference = json_is_true(json_object_get(doc, "is_reference"));
+    GET_TEXT(doc, "tag", run.tag);
+    run.host_w = get_number(doc, "host_w");
+    if (isnan(run.host_w))
+        run.host_w = 0;
+    GET_TEXT(doc, "host", run.host);
+    GET_TEXT(doc, "system", run.system);
+    const json_t *total = json_object_get(doc, "total");
+    run.total = get_joules(total);
+    GET_TEXT(total, "weakest", run.weakest);
+    const json_t *work = json_object_get(doc, "work");
+    if (json_is_object(work)) {
+        run.work.is_known = true;
+        GET_TEXT(work, "unit", run.work.unit);
+        run.work.count = get_count(work, "count");
+        run.work.steps = get_count(work, "steps");
+    }
+    const json_t *cost = json_object_get(doc, "own_cost");
+    run.cost.cpu_s = get_number(cost, "cpu_s");
+    run.cost.wall_s = get_number(cost, "wall_s");
+    run.cost.reads = get_count(cost, "reads");
+    run.cost.failures = get_count(cost, "failures");
+    if (devices_from_json(&run, json_object_get(doc, "devices")) < 0 ||
+        settings_from_json(&run, json_object_get(doc, "settings")) < 0 ||
+        lists_from_json(&run, doc) < 0) {
+        wt_run_done(&run);
+        return wt_fail(err, WT_E_NOMEM, "no memory for a stored run");
+    }
+    *ret_run = run;
+    return 0;
+}
