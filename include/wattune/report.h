@@ -27,12 +27,6 @@ WT_API void wt_report_runs(const struct wt_term *term, const struct wt_run *runs
 WT_API int wt_report_html(const char *path, const struct wt_sweep *sweep, const struct wt_run *runs,
                           size_t count, struct wt_error *err);
 
-/* "12.3 kJ", "1.20 Wh" ...: a number with its unit at three significant digits. Returns buf. */
-WT_API const char *wt_format_joules(char *buf, size_t size, double joules);
-/* "1 234 J [1 200, 1 270]". */
-WT_API const char *wt_format_interval(char *buf, size_t size, const struct wt_joules *joules);
-WT_API const char *wt_format_seconds(char *buf, size_t size, double seconds);
-
 #ifdef __cplusplus
 }
 #endif

@@ -53,13 +53,14 @@ struct wt_run_phase {
     double wall_s;
 };
 
+/* wt_store_end() makes a run WT_RUN_DONE; without a store the caller does. */
 enum wt_run_state { WT_RUN_RUNNING, WT_RUN_DONE, WT_RUN_INCOMPLETE };
 
 struct wt_run {
-    char id[40];     /* time-sortable, unique */
-    char group[40];  /* the sweep it belongs to, or "" */
-    char label[64];  /* its setting in words, "power=150 W"; "" */
-    unsigned repeat; /* within label, from 0 */
+    char id[40];       /* time-sortable, unique */
+    char group[40];    /* the sweep it belongs to, or "" */
+    char label[64];    /* its setting in words, "power=150 W"; "" */
+    unsigned repeat;   /* within label, from 0 */
     bool is_reference; /* its label is what the sweep compares with */
     double host_w;     /* rest of the node as the user gave it, W; 0: not given */
     char tag[64];
@@ -125,6 +126,13 @@ WT_API struct wt_joules wt_run_j_per_work(const struct wt_run *run);
 WT_API char *wt_run_to_json(const struct wt_run *run);
 /* The same with "trace" (power over time) and "series" (every value). */
 WT_API char *wt_run_to_json_full(const struct wt_run *run);
+
+/* "12.3 kJ": a number with its unit at three significant digits, "unknown" for NaN. Returns buf. */
+WT_API const char *wt_format_joules(char *buf, size_t size, double joules);
+/* "1.234 kJ [1.201, 1.267]": as many digits as the interval's width is worth. */
+WT_API const char *wt_format_interval(char *buf, size_t size, const struct wt_joules *joules);
+/* "0.52 s", "4 min 05 s", "2 h 03 min". */
+WT_API const char *wt_format_seconds(char *buf, size_t size, double seconds);
 
 /* The store: SQLite in $XDG_DATA_HOME/wattune (or dir). Written as the run goes, so that a killed
  * Wattune leaves a record marked incomplete. Threads: owner thread. */

@@ -18,23 +18,27 @@ struct wt_sweep_row {
     double setting;    /* in the user's unit, for plots; NaN for none */
     bool is_reference; /* the default setting all ratios are against */
     unsigned repeats;
-    struct wt_estimate time_s, energy_j, power_w;             /* a run */
+    struct wt_estimate time_s, energy_j, power_w; /* a run; with host_w the energy includes it */
     struct wt_estimate time_ratio, energy_ratio, power_ratio; /* against the reference */
     struct wt_estimate j_per_work, work_per_s;                /* NaN without work */
     enum wt_provenance provenance;
-    bool is_binding;          /* the device said that the setting held it back */
+    bool is_binding;          /* the device said that the setting held it back, or drew up to it */
+    bool is_binding_known;    /* the trace could tell */
     bool is_overlapping_best; /* cannot be told apart from the best by energy */
 };
 
 struct wt_sweep {
     char group[40];
-    char title[256];           /* the command */
-    char knob[32];             /* "power" */
-    char unit[16];             /* "W" */
-    char work_unit[32];        /* "tokens", or "" */
-    char machine[256];         /* device names, driver */
-    char emulation[64];        /* profile, "" when real */
-    double host_w;             /* rest of the node, W a sweep; NaN: not given, GPU only */
+    char title[256];    /* the command */
+    char knob[32];      /* "power" */
+    char unit[16];      /* "W" */
+    char work_unit[32]; /* "tokens", or "" */
+    char machine[256];  /* device names, driver */
+    bool is_emulated;
+    char emulation[64];        /* profile, "" when real or not known */
+    double host_w;             /* rest of the node, from the runs; NaN: not given, GPU only */
+    double breakeven_w;        /* rest of the node at which the choice saves nothing; NaN: none */
+    bool is_per_work;          /* the runs did different amounts of work: ratios are per unit */
     struct wt_sweep_row *rows; /* owned, in order of setting */
     size_t row_count;
     size_t reference, choice; /* row indices */
@@ -47,7 +51,9 @@ struct wt_sweep {
 };
 
 /* Makes the table from runs of one group; runs are borrowed until wt_sweep_done. Runs that failed
- * (exit code not 0, incomplete, energy unknown) are left out of the rows and named in warnings.
+ * (exit code not 0, not done, energy unknown) are left out of the rows and named in warnings.
+ * reference_label NULL: the label of the runs marked is_reference, else the highest setting.
+ * When every run has the same host_w, energies include host_w x time.
  * The choice is the lowest energy; where intervals overlap, the fastest among them.
  * Errors: WT_E_USAGE (no usable run at the reference), WT_E_MIXED, WT_E_NOMEM. */
 WT_API int wt_sweep_make(struct wt_sweep *ret_sweep, struct wt_run *runs, size_t count,

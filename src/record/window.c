@@ -1,0 +1,58 @@
+/* window: what a measured window puts into a run's record. */
+#include <stdlib.h>
+
+#include "record/record.h"
+
+int wt_run_set_window(struct wt_run *run, const struct wt_devices *devices,
+                      const struct wt_window_result *result)
+{
+    struct wt_run_device *list = calloc(result->device_count + 1, sizeof(*list));
+    struct wt_run_gap *gaps = calloc(result->gap_count + 1, sizeof(*gaps));
+    if (!list || !gaps) {
+        free(list);
+        free(gaps);
+        return WT_E_NOMEM;
+    }
+    run->is_emulated = false;
+    for (size_t i = 0; i < result->device_count; i++) {
+        const struct wt_window_device *from = &result->devices[i];
+        const struct wt_device_info *info = wt_devices_info(devices, from->device);
+        struct wt_run_device *to = &list[i];
+        if (info) {
+            wt_text(to->id, sizeof(to->id), "%s", info->id);
+            wt_text(to->name, sizeof(to->name), "%s", info->name);
+            wt_text(to->source, sizeof(to->source), "%s", info->source);
+            wt_text(to->driver, sizeof(to->driver), "%s", info->driver);
+            to->kind = info->kind;
+            to->is_part = info->is_part;
+            to->gain_ppm = info->traits.gain_ppm;
+            run->is_emulated |= info->is_emulated;
+        }
+        to->energy = from->energy;
+        to->check = from->check;
+        to->method = from->method;
+        to->is_check_off = from->is_check_off;
+        to->mean_w = from->mean_w;
+        to->max_w = from->max_w;
+        wt_text(to->note, sizeof(to->note), "%s", from->note);
+    }
+    for (size_t i = 0; i < result->gap_count; i++) {
+        const struct wt_window_gap *from = &result->gaps[i];
+        const struct wt_device_info *info = wt_devices_info(devices, from->device);
+        wt_text(gaps[i].device_id, sizeof(gaps[i].device_id), "%s", info ? info->id : "");
+        gaps[i].from_s = wt_s_from_ns(from->from_ns - result->begin_ns);
+        gaps[i].to_s = wt_s_from_ns(from->to_ns - result->begin_ns);
+        gaps[i].bound_j = from->bound_j;
+        wt_text(gaps[i].why, sizeof(gaps[i].why), "%s", from->why);
+    }
+    free(run->devices);
+    free(run->gaps);
+    run->devices = list;
+    run->device_count = result->device_count;
+    run->gaps = gaps;
+    run->gap_count = result->gap_count;
+    run->wall_s = wt_s_from_ns(result->end_ns - result->begin_ns);
+    run->total = result->total;
+    wt_text(run->weakest, sizeof(run->weakest), "%s", result->weakest);
+    return 0;
+}

@@ -1,0 +1,667 @@
+/* terminal: a run's summary, the sweep's table and the list of runs, for people.
+ *
+ * Everything fits the window: a column that has a shorter form takes it, then the least needed
+ * ones go, and the last column is cut. Names and commands come from outside and may hold anything,
+ * so control characters never reach the terminal. */
+#include <langinfo.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "record/record.h"
+#include "wattune/report.h"
+
+enum { MAX_COLUMNS = 12 };
+
+enum paint { PLAIN, DIM, BOLD, GREEN, YELLOW, RED };
+
+static const char *const paints[] = {
+    [PLAIN] = "",           [DIM] = "\033[2m",     [BOLD] = "\033[1m",
+    [GREEN] = "\033[1;32m", [YELLOW] = "\033[33m", [RED] = "\033[31m",
+};
+
+void wt_term_init(struct wt_term *term, FILE *out)
+{
+    *term = (struct wt_term){.out = out, .width = 80};
+    int fd = fileno(out);
+    bool is_tty = fd >= 0 && isatty(fd);
+    const char *no_colour = getenv("NO_COLOR"), *kind = getenv("TERM");
+    term->is_colour = is_tty && !(no_colour && no_colour[0]) && !(kind && !strcmp(kind, "dumb"));
+    term->is_utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+    struct winsize size;
+    unsigned long columns;
+    const char *text = getenv("COLUMNS");
+    uint64_t number;
+    if (is_tty && ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col >= 20)
+        term->width = size.ws_col;
+    else if (text && wt_text_to_u64(text, &number) == 0 && number >= 20 && number <= 1000) {
+        columns = (unsigned long)number;
+        term->width = (unsigned)columns;
+    }
+}
+
+static unsigned width_of(const struct wt_term *term)
+{
+    return term->width ? term->width : 80;
+}
+
+static const char *paint(const struct wt_term *term, enum paint colour)
+{
+    return term->is_colour ? paints[colour] : "";
+}
+
+static const char *unpaint(const struct wt_term *term, enum paint colour)
+{
+    return term->is_colour && colour != PLAIN ? "\033[0m" : "";
+}
+
+/* ---- text in columns ---- */
+
+/* Columns a text takes: characters, as names here are in scripts of single width. */
+static size_t columns_of(const char *text)
+{
+    size_t n = 0;
+    for (; *text; text++)
+        n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
+/* Bytes of the first n characters. */
+static size_t bytes_of(const char *text, size_t n)
+{
+    size_t i = 0;
+    while (text[i]) {
+        if (((unsigned char)text[i] & 0xc0) != 0x80 && n-- == 0)
+            break;
+        i++;
+    }
+    return i;
+}
+
+/* What a terminal may be sent: no control character (C1 ones in their UTF-8 form too), and ASCII
+ * only where the terminal knows no more. */
+static void clean(const struct wt_term *term, char *text)
+{
+    for (unsigned char *p = (unsigned char *)text; *p; p++) {
+        bool is_c1 = p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0;
+        if (*p < 0x20 || *p == 0x7f || (*p >= 0x80 && !term->is_utf8) || is_c1)
+            *p = '?';
+        if (is_c1)
+            p[1] = '?';
+    }
+}
+
+/* Words broken into lines of the window's width, each after `indent` blanks, the first after
+ * `lead`. */
+static void print_wrapped(const struct wt_term *term, enum paint colour, const char *lead,
+                          const char *text)
+{
+    char copy[1200];
+    wt_text(copy, sizeof(copy), "%s", text);
+    clean(term, copy);
+    size_t indent = columns_of(lead), at = indent;
+    size_t width = width_of(term) > indent + 20 ? width_of(term) : indent + 20;
+    fprintf(term->out, "%s%s", lead, paint(term, colour));
+    bool is_first = true;
+    for (char *word = strtok(copy, " "); word; word = strtok(NULL, " ")) {
+        size_t length = columns_of(word);
+        if (!is_first && at + 1 + length > width) {
+            fprintf(term->out, "\n%*s", (int)indent, "");
+            at = indent;
+        } else if (!is_first) {
+            fputc(' ', term->out);
+            at++;
+        }
+        fputs(word, term->out);
+        at += length;
+        is_first = false;
+    }
+    fprintf(term->out, "%s\n", unpaint(term, colour));
+}
+
+/* ---- tables ---- */
+
+struct column {
+    const char *head;
+    bool is_right;
+    /* The higher, the sooner it gives way when the window is narrow; 0 never does. */
+    unsigned spare;
+};
+
+struct cell {
+    char full[200], brief[48]; /* brief "": the same */
+};
+
+struct table {
+    const struct wt_term *term;
+    const struct column *columns;
+    size_t column_count, row_count;
+    struct cell *cells;
+    enum paint *colours; /* of rows */
+};
+
+static bool table_init(struct table *table, const struct wt_term *term,
+                       const struct column *columns, size_t column_count, size_t row_count)
+{
+    *table = (struct table){term, columns, column_count, row_count, NULL, NULL};
+    table->cells = calloc(column_count * (row_count + 1), sizeof(*table->cells));
+    table->colours = calloc(row_count + 1, sizeof(*table->colours));
+    return table->cells && table->colours;
+}
+
+static void table_done(struct table *table)
+{
+    free(table->cells);
+    free(table->colours);
+}
+
+static struct cell *cell_at(const struct table *table, size_t row, size_t column)
+{
+    return &table->cells[row * table->column_count + column];
+}
+
+static void set(struct table *table, size_t row, size_t column, const char *fmt, ...)
+    WT_PRINTF(4, 5);
+static void set(struct table *table, size_t row, size_t column, const char *fmt, ...)
+{
+    struct cell *cell = cell_at(table, row, column);
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(cell->full, sizeof(cell->full), fmt, args);
+    va_end(args);
+    clean(table->term, cell->full);
+}
+
+enum form { FULL, BRIEF, HIDDEN };
+
+static const char *text_of(const struct cell *cell, enum form form)
+{
+    return form == BRIEF && cell->brief[0] ? cell->brief : cell->full;
+}
+
+/* Width of a column in a form; 0 when it is hidden or empty all the way down. */
+static size_t column_width(const struct table *table, size_t column, enum form form)
+{
+    size_t width = 0;
+    if (form == HIDDEN)
+        return 0;
+    for (size_t i = 0; i < table->row_count; i++) {
+        size_t n = columns_of(text_of(cell_at(table, i, column), form));
+        width = n > width ? n : width;
+    }
+    size_t head = columns_of(table->columns[column].head);
+    return width && head > width ? head : width;
+}
+
+static size_t table_width(const struct table *table, const enum form *forms)
+{
+    size_t width = 0;
+    for (size_t c = 0; c < table->column_count; c++) {
+        size_t n = column_width(table, c, forms[c]);
+        width += n ? n + 2 : 0;
+    }
+    return width;
+}
+
+/* Narrows the sparest column that can still give way; false when none can. */
+static bool narrow(const struct table *table, enum form *forms)
+{
+    for (enum form from = FULL; from < HIDDEN; from++) {
+        size_t best = SIZE_MAX;
+        for (size_t c = 0; c < table->column_count; c++)
+            if (table->columns[c].spare && forms[c] == from &&
+                (best == SIZE_MAX || table->columns[c].spare > table->columns[best].spare))
+                best = c;
+        if (best != SIZE_MAX) {
+            forms[best]++;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void print_cell(const struct table *table, const char *text, size_t width, bool is_right,
+                       bool is_last)
+{
+    size_t n = columns_of(text), blanks = width > n ? width - n : 0;
+    FILE *out = table->term->out;
+    fprintf(out, "  %*s%s%*s", is_right ? (int)blanks : 0, "", text,
+            is_right || is_last ? 0 : (int)blanks, "");
+}
+
+static void table_print(const struct table *table)
+{
+    enum form forms[MAX_COLUMNS] = {FULL};
+    size_t window = width_of(table->term), last = table->column_count - 1;
+    while (table_width(table, forms) > window && narrow(table, forms))
+        ;
+    size_t widths[MAX_COLUMNS], total = 0;
+    for (size_t c = 0; c < table->column_count; c++) {
+        widths[c] = column_width(table, c, forms[c]);
+        total += widths[c] ? widths[c] + 2 : 0;
+    }
+    /* What still does not fit is cut off the last column, not below its head's width. */
+    size_t floor = columns_of(table->columns[last].head);
+    if (total > window && widths[last] > floor) {
+        size_t over = total - window;
+        widths[last] = widths[last] > over + floor ? widths[last] - over : floor;
+    }
+
+    FILE *out = table->term->out;
+    bool has_head = false;
+    for (size_t c = 0; c < table->column_count; c++)
+        has_head |= table->columns[c].head[0] != '\0';
+    if (has_head) {
+        fputs(paint(table->term, DIM), out);
+        for (size_t c = 0; c < table->column_count; c++)
+            if (widths[c])
+                print_cell(table, table->columns[c].head, widths[c], table->columns[c].is_right,
+                           c == last);
+        fprintf(out, "%s\n", unpaint(table->term, DIM));
+    }
+    for (size_t i = 0; i < table->row_count; i++) {
+        enum paint colour = table->colours[i];
+        fputs(paint(table->term, colour), out);
+        for (size_t c = 0; c < table->column_count; c++) {
+            if (!widths[c])
+                continue;
+            char text[sizeof(((struct cell *)0)->full) + 8];
+            wt_text(text, sizeof(text), "%s", text_of(cell_at(table, i, c), forms[c]));
+            if (columns_of(text) > widths[c]) {
+                text[bytes_of(text, widths[c] - 1)] = '\0';
+                strcat(text, table->term->is_utf8 ? "\u2026" : "~");
+            }
+            print_cell(table, text, widths[c], table->columns[c].is_right, c == last);
+        }
+        fprintf(out, "%s\n", unpaint(table->term, colour));
+    }
+}
+
+/* ---- one run ---- */
+
+static void print_banner(const struct wt_term *term, const char *emulation)
+{
+    fprintf(term->out, "  %sEMULATED%s%s: no real device was measured%s\n", paint(term, YELLOW),
+            emulation[0] ? " " : "", emulation, unpaint(term, YELLOW));
+}
+
+static void line(const struct wt_term *term, const char *head, const char *fmt, ...)
+    WT_PRINTF(3, 4);
+static void line(const struct wt_term *term, const char *head, const char *fmt, ...)
+{
+    char text[1000], lead[48];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    wt_text(lead, sizeof(lead), "  %-9s ", head);
+    print_wrapped(term, PLAIN, lead, text);
+}
+
+/* "Tesla V100", or "Tesla V100 #2" where there are several. */
+static void device_title(const struct wt_run *run, size_t at, char *buf, size_t size)
+{
+    const struct wt_run_device *d = &run->devices[at];
+    const char *name = d->name[0] ? d->name : d->id;
+    size_t same = 0, number = 0;
+    for (size_t i = 0; i < run->device_count; i++)
+        if (strcmp(run->devices[i].name, d->name) == 0) {
+            same++;
+            number += i <= at;
+        }
+    if (same > 1)
+        wt_text(buf, size, "%s%s #%zu", d->is_part ? "  of it: " : "", name, number);
+    else
+        wt_text(buf, size, "%s%s", d->is_part ? "  of it: " : "", name);
+}
+
+static const char *device_name(const struct wt_run *run, const char *id, char *buf, size_t size)
+{
+    for (size_t i = 0; i < run->device_count; i++)
+        if (strcmp(run->devices[i].id, id) == 0) {
+            device_title(run, i, buf, size);
+            return buf;
+        }
+    return wt_text(buf, size, "%s", id);
+}
+
+static void put_watts(struct table *table, size_t row, size_t column, double watts)
+{
+    if (isfinite(watts))
+        set(table, row, column, "%.*f W",
+            fabs(watts) < 9.95    ? 2
+            : fabs(watts) < 99.95 ? 1
+                                  : 0,
+            watts);
+}
+
+static void print_devices(const struct wt_term *term, const struct wt_run *run)
+{
+    static const struct column columns[] = {
+        {"", false, 0},       {"energy", true, 3},       {"mean", true, 1},
+        {"highest", true, 4}, {"measured by", false, 2},
+    };
+    struct table table;
+    char text[128];
+    size_t parts = 0;
+    for (size_t i = 0; i < run->device_count; i++)
+        parts += !run->devices[i].is_part;
+    bool has_total = parts != 1;
+    if (table_init(&table, term, columns, WT_COUNTOF(columns), run->device_count + has_total)) {
+        for (size_t i = 0; i < run->device_count; i++) {
+            const struct wt_run_device *d = &run->devices[i];
+            bool is_known = d->energy.provenance != WT_PROV_UNKNOWN;
+            device_title(run, i, text, sizeof(text));
+            set(&table, i, 0, "%s", text);
+            set(&table, i, 1, "%s", wt_format_interval(text, sizeof(text), &d->energy));
+            wt_text(
+                cell_at(&table, i, 1)->brief, sizeof(cell_at(&table, i, 1)->brief), "%s",
+                wt_format_joules(text, sizeof(text), is_known ? d->energy.energy_j : (double)NAN));
+            if (is_known)
+                put_watts(&table, i, 2, d->mean_w);
+            put_watts(&table, i, 3, d->max_w);
+            bool is_both = is_known && d->energy.provenance != d->method;
+            set(&table, i, 4, "%s%s%s",
+                is_known ? wt_provenance_name(d->method) : wt_provenance_name(d->energy.provenance),
+                is_both ? ", " : "", is_both ? wt_provenance_name(d->energy.provenance) : "");
+        }
+        if (has_total) {
+            size_t i = run->device_count;
+            bool is_known = run->total.provenance != WT_PROV_UNKNOWN;
+            set(&table, i, 0, "total");
+            set(&table, i, 1, "%s", wt_format_interval(text, sizeof(text), &run->total));
+            wt_text(
+                cell_at(&table, i, 1)->brief, sizeof(cell_at(&table, i, 1)->brief), "%s",
+                wt_format_joules(text, sizeof(text), is_known ? run->total.energy_j : (double)NAN));
+            if (is_known && run->wall_s > 0)
+                put_watts(&table, i, 2, run->total.energy_j / run->wall_s);
+            set(&table, i, 4, "%s", wt_provenance_name(run->total.provenance));
+        }
+        table.colours[table.row_count ? table.row_count - 1 : 0] = BOLD;
+        table_print(&table);
+    }
+    table_done(&table);
+}
+
+/* "51 200 tokens": digits in groups of three. */
+static const char *grouped(char *buf, size_t size, uint64_t count)
+{
+    char digits[32];
+    wt_text(digits, sizeof(digits), "%llu", (unsigned long long)count);
+    size_t n = strlen(digits), used = 0;
+    for (size_t i = 0; i < n && used + 2 < size; i++) {
+        if (i && (n - i) % 3 == 0)
+            buf[used++] = ',';
+        buf[used++] = digits[i];
+    }
+    buf[used] = '\0';
+    return buf;
+}
+
+static void print_work(const struct wt_term *term, const struct wt_run *run)
+{
+    char count[40], per[64], rate[48] = "", steps[48] = "";
+    if (!run->work.is_known)
+        return;
+    struct wt_joules j = wt_run_j_per_work(run);
+    if (run->wall_s > 0)
+        wt_text(
+            rate, sizeof(rate), ", %s/s",
+            grouped(per, sizeof(per), (uint64_t)llround((double)run->work.count / run->wall_s)));
+    if (run->work.steps)
+        wt_text(steps, sizeof(steps), " in %s steps", grouped(per, sizeof(per), run->work.steps));
+    line(term, "work", "%s %s%s%s", grouped(count, sizeof(count), run->work.count), run->work.unit,
+         steps, rate);
+    if (j.provenance != WT_PROV_UNKNOWN)
+        line(term, "", "%s per %s", wt_format_interval(per, sizeof(per), &j),
+             strcmp(run->work.unit, "tokens") == 0 ? "token" : run->work.unit);
+}
+
+static void print_settings(const struct wt_term *term, const struct wt_run *run)
+{
+    char name[112], held[48];
+    for (size_t i = 0; i < run->setting_count; i++) {
+        const struct wt_run_setting *s = &run->settings[i];
+        const char *knob = wt_knob_name(s->knob), *unit = wt_knob_unit(s->knob);
+        if (!knob)
+            continue;
+        held[0] = '\0';
+        if (s->enforced != s->requested)
+            wt_text(held, sizeof(held), ", the device holds %.6g %s", wt_knob_to_user(s->enforced),
+                    unit);
+        line(term, i ? "" : "set", "%s %.6g %s on %s (was %.6g %s)%s", knob,
+             wt_knob_to_user(s->requested), unit,
+             device_name(run, s->device_id, name, sizeof(name)), wt_knob_to_user(s->found), unit,
+             held);
+    }
+}
+
+static void print_troubles(const struct wt_term *term, const struct wt_run *run)
+{
+    char name[112], bound[32], text[512];
+    for (size_t i = 0; i < run->gap_count; i++) {
+        const struct wt_run_gap *g = &run->gaps[i];
+        if (isfinite(g->bound_j))
+            wt_format_joules(bound, sizeof(bound), g->bound_j);
+        else
+            wt_text(bound, sizeof(bound), "an unknown amount");
+        wt_text(
+            text, sizeof(text), "%s could not be read from %.1f s to %.1f s (%s): up to %s unseen",
+            device_name(run, g->device_id, name, sizeof(name)), g->from_s, g->to_s, g->why, bound);
+        print_wrapped(term, YELLOW, "  gap       ", text);
+    }
+    for (size_t i = 0; i < run->device_count; i++) {
+        const struct wt_run_device *d = &run->devices[i];
+        device_title(run, i, name, sizeof(name));
+        if (d->note[0]) {
+            wt_text(text, sizeof(text), "%s: %s", name, d->note);
+            print_wrapped(term, PLAIN, "  note      ", text);
+        }
+        if (d->is_check_off) {
+            char one[80], two[80];
+            wt_text(text, sizeof(text),
+                    "%s: counter and integrated power disagree beyond their bounds: %s and %s",
+                    name, wt_format_interval(one, sizeof(one), &d->energy),
+                    wt_format_interval(two, sizeof(two), &d->check));
+            print_wrapped(term, YELLOW, "  check     ", text);
+        }
+    }
+    if (run->state == WT_RUN_INCOMPLETE)
+        print_wrapped(term, YELLOW, "  state     ",
+                      "incomplete: Wattune ended before the run did; figures are as last written");
+}
+
+static void print_values(const struct wt_term *term, const struct wt_run *run)
+{
+    for (size_t i = 0; i < run->value_count; i++) {
+        const char *name = run->values[i].name;
+        size_t before = 0, last = i, count = 0;
+        for (size_t k = 0; k < i; k++)
+            before += strcmp(run->values[k].name, name) == 0;
+        if (before)
+            continue;
+        for (size_t k = i; k < run->value_count; k++)
+            if (strcmp(run->values[k].name, name) == 0) {
+                last = k;
+                count++;
+            }
+        line(term, name, "%.5g at first, %.5g at the end", run->values[i].value,
+             run->values[last].value);
+    }
+}
+
+static void print_details(const struct wt_term *term, const struct wt_run *run)
+{
+    char name[112], text[80], when[32];
+    for (size_t i = 0; i < run->device_count; i++) {
+        const struct wt_run_device *d = &run->devices[i];
+        if (d->check.provenance == WT_PROV_UNKNOWN || d->is_check_off)
+            continue;
+        device_title(run, i, name, sizeof(name));
+        line(term, "check", "%s by the other method: %s, agrees", name,
+             wt_format_interval(text, sizeof(text), &d->check));
+    }
+    for (size_t i = 0; i < run->phase_count; i++)
+        line(term, i ? "" : "phases", "%s: %llu times, %s", run->phases[i].name,
+             (unsigned long long)run->phases[i].count,
+             wt_format_seconds(text, sizeof(text), run->phases[i].wall_s));
+    if (run->cost.wall_s > 0)
+        line(term, "own cost", "%.3f %% of one core (%.3f s), %llu reads, %llu failed",
+             run->cost.cpu_s / run->cost.wall_s * 100, run->cost.cpu_s,
+             (unsigned long long)run->cost.reads, (unsigned long long)run->cost.failures);
+    line(term, "command", "%s", run->command);
+    line(term, "machine", "%s%s%s", run->host, run->system[0] ? ": " : "", run->system);
+    line(term, "begun", "%s", wt_time_text(when, sizeof(when), run->start_unix_ns));
+    if (run->group[0])
+        line(term, "sweep", "%s, %s, run %u", run->group, run->label, run->repeat + 1);
+}
+
+void wt_report_run(const struct wt_term *term, const struct wt_run *run, bool is_verbose)
+{
+    struct wt_plain plain;
+    wt_plain_enter(&plain);
+    char text[80];
+    if (run->is_emulated)
+        print_banner(term, run->emulation);
+    if (run->device_count)
+        print_devices(term, run);
+    else
+        print_wrapped(term, YELLOW, "  energy    ",
+                      "unknown: no energy or power sensor could be read here; `wattune doctor` "
+                      "says why");
+    wt_format_seconds(text, sizeof(text), run->wall_s);
+    if (run->state == WT_RUN_DONE && run->exit_code)
+        line(term, "time", "%s, exit code %d", text, run->exit_code);
+    else
+        line(term, "time", "%s", text);
+    print_work(term, run);
+    print_values(term, run);
+    print_settings(term, run);
+    print_troubles(term, run);
+    if (is_verbose)
+        print_details(term, run);
+    if (run->id[0])
+        line(term, "run", "%s%s%s", run->id, run->tag[0] ? ", tag " : "", run->tag);
+    wt_plain_leave(&plain);
+}
+
+/* ---- a sweep ---- */
+
+/* "1.085 [1.081, 1.089]", brief "1.085". */
+static void put_ratio(struct table *table, size_t row, size_t column, const struct wt_estimate *e)
+{
+    struct cell *cell = cell_at(table, row, column);
+    wt_text(cell->brief, sizeof(cell->brief), "%.3f", e->value);
+    if (e->low == e->high)
+        set(table, row, column, "%.3f%*s", e->value, e->value == 1 ? 15 : 0, "");
+    else
+        set(table, row, column, "%.3f [%.3f, %.3f]", e->value, e->low, e->high);
+}
+
+static void put_row(struct table *table, const struct wt_sweep *sweep, size_t i)
+{
+    const struct wt_sweep_row *row = &sweep->rows[i];
+    const struct wt_joules energy = {row->energy_j.value, row->energy_j.low, row->energy_j.high,
+                                     row->provenance};
+    bool is_choice = i == sweep->choice, is_utf8 = table->term->is_utf8;
+    char text[80];
+    set(table, i, 0, "%s", is_choice ? (is_utf8 ? "\u25b8" : ">") : "");
+    set(table, i, 1, "%s", row->label);
+    set(table, i, 2, "%u", row->repeats);
+    set(table, i, 3, "%s", wt_format_seconds(text, sizeof(text), row->time_s.value));
+    set(table, i, 4, "%s", wt_format_interval(text, sizeof(text), &energy));
+    wt_format_joules(cell_at(table, i, 4)->brief, sizeof(cell_at(table, i, 4)->brief),
+                     row->energy_j.value);
+    put_watts(table, i, 5, row->power_w.value);
+    put_ratio(table, i, 6, &row->time_ratio);
+    put_ratio(table, i, 7, &row->energy_ratio);
+    put_ratio(table, i, 8, &row->power_ratio);
+    const char *unbound =
+        row->is_binding_known && !row->is_binding && !row->is_reference ? "does not bind" : "";
+    const char *note = row->is_reference          ? "reference"
+                       : unbound[0]               ? unbound
+                       : is_choice                ? "choice"
+                       : row->is_overlapping_best ? "as low as the best"
+                                                  : "";
+    set(table, i, 9, "%s%s", note, is_choice && row->is_reference ? ", keep" : "");
+    table->colours[i] = is_choice ? GREEN : PLAIN;
+}
+
+void wt_report_sweep(const struct wt_term *term, const struct wt_sweep *sweep)
+{
+    const struct column columns[] = {
+        {"", false, 0},           {sweep->knob[0] ? sweep->knob : "setting", false, 0},
+        {"runs", true, 6},        {"time", true, 2},
+        {"energy", true, 8},      {"mean", true, 3},
+        {"rel. time", false, 4},  {"rel. energy", false, 1},
+        {"rel. power", false, 7}, {"", false, 5},
+    };
+    struct wt_plain plain;
+    struct table table;
+    wt_plain_enter(&plain);
+    if (sweep->is_emulated)
+        print_banner(term, sweep->emulation);
+    if (table_init(&table, term, columns, WT_COUNTOF(columns), sweep->row_count)) {
+        for (size_t i = 0; i < sweep->row_count; i++)
+            put_row(&table, sweep, i);
+        table_print(&table);
+    }
+    table_done(&table);
+    fputc('\n', term->out);
+    print_wrapped(term, sweep->is_saving_real ? GREEN : BOLD, "  ", sweep->advice);
+    for (size_t i = 0; i < sweep->warning_count; i++)
+        print_wrapped(term, YELLOW, "  note: ", sweep->warnings[i]);
+    wt_plain_leave(&plain);
+}
+
+/* ---- the list of runs ---- */
+
+void wt_report_runs(const struct wt_term *term, const struct wt_run *runs, size_t count)
+{
+    static const struct column columns[] = {
+        {"id", false, 0},      {"begun", false, 4}, {"energy", true, 0}, {"time", true, 0},
+        {"setting", false, 3}, {"tag", false, 2},   {"state", false, 0}, {"command", false, 0},
+    };
+    if (!count) {
+        fputs("no runs are stored yet; `wattune run -- CMD` makes one\n", term->out);
+        return;
+    }
+    struct wt_plain plain;
+    struct table table;
+    char text[64];
+    wt_plain_enter(&plain);
+    if (table_init(&table, term, columns, WT_COUNTOF(columns), count)) {
+        for (size_t i = 0; i < count; i++) {
+            const struct wt_run *run = &runs[i];
+            time_t t = (time_t)(run->start_unix_ns / WT_NS_PER_S);
+            struct tm tm;
+            bool is_known = run->total.provenance != WT_PROV_UNKNOWN;
+            set(&table, i, 0, "%s", run->id);
+            if (localtime_r(&t, &tm) && strftime(text, sizeof(text), "%Y-%m-%d %H:%M", &tm))
+                set(&table, i, 1, "%s", text);
+            set(&table, i, 2, "%s",
+                wt_format_joules(text, sizeof(text), is_known ? run->total.energy_j : (double)NAN));
+            set(&table, i, 3, "%s", wt_format_seconds(text, sizeof(text), run->wall_s));
+            set(&table, i, 4, "%s", run->label);
+            set(&table, i, 5, "%s", run->tag);
+            const char *emulated = run->is_emulated ? "emulated" : "";
+            const char *comma = run->is_emulated ? ", " : "";
+            if (run->state == WT_RUN_RUNNING)
+                set(&table, i, 6, "running%s%s", comma, emulated);
+            else if (run->state == WT_RUN_INCOMPLETE)
+                set(&table, i, 6, "incomplete%s%s", comma, emulated);
+            else if (run->exit_code)
+                set(&table, i, 6, "exit %d%s%s", run->exit_code, comma, emulated);
+            else
+                set(&table, i, 6, "%s", emulated);
+            set(&table, i, 7, "%.190s", run->command);
+            table.colours[i] = run->state == WT_RUN_INCOMPLETE ? YELLOW : PLAIN;
+        }
+        table_print(&table);
+    }
+    table_done(&table);
+    wt_plain_leave(&plain);
+}

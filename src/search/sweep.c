@@ -1,0 +1,857 @@
+/* sweep: the same work at several settings, and which of them to take.
+ *
+ * How the intervals come about. A run's bound has two parts. The sensor's gain error is the same in
+ * every run on that device: repeats do not shrink it, and in a ratio of two settings it cancels -
+ * for each device as far as its share of the energy is the same in both, the rest stays:
+ * sum of gain x |share - share of the reference|. What is left of the bound (update period, gaps)
+ * is taken as independent from run to run and shrinks with repeats. To it the spread of the repeats
+ * is added in quadrature: Student's t on the relative spread pooled over all settings (with three
+ * repeats a setting, its own spread alone is a poor estimate), or the setting's own where that is
+ * larger. The user's host_w is a given number: it has no error here and shares in no gain. */
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "record/record.h"
+#include "search/sweep.h"
+
+enum { MAX_DEVICES = 64 };
+
+/* What a row's runs add up to. */
+struct tally {
+    const char *label; /* of the runs */
+    size_t first;      /* index of the first run with it, used to keep the order of appearance */
+    size_t count;
+    double time, energy, power; /* means; time and energy per unit of work where is_per_work */
+    double time_sd, energy_sd, power_sd; /* relative, of one run; NaN with fewer than 2 */
+    double below, above; /* independent part of the bound of the mean, relative to it */
+    double work;         /* mean units of work a run */
+    struct {
+        const char *id;
+        double share, gain;
+    } devices[MAX_DEVICES];
+    size_t device_count;
+};
+
+struct pool {
+    double time_sd, energy_sd, power_sd; /* relative */
+    size_t freedom;
+};
+
+/* ---- words ---- */
+
+static int warn(struct wt_sweep *sweep, const char *fmt, ...) WT_PRINTF(2, 3);
+static int warn(struct wt_sweep *sweep, const char *fmt, ...)
+{
+    char **more = reallocarray(sweep->warnings, sweep->warning_count + 1, sizeof(*more));
+    if (!more)
+        return WT_E_NOMEM;
+    sweep->warnings = more;
+    va_list args;
+    va_start(args, fmt);
+    int n = vasprintf(&more[sweep->warning_count], fmt, args);
+    va_end(args);
+    if (n < 0)
+        return WT_E_NOMEM;
+    sweep->warning_count++;
+    return 0;
+}
+
+/* "power=150 W" in its parts. False for a label that is not one setting with a number. */
+static bool split_label(const char *label, char *ret_knob, size_t size, double *ret_value,
+                        const char **ret_rest, const char **ret_unit)
+{
+    const char *equals = strchr(label, '=');
+    if (!equals || equals == label || strchr(equals + 1, '='))
+        return false;
+    char number[32];
+    size_t length = strcspn(equals + 1, " ");
+    if (length >= sizeof(number))
+        return false;
+    wt_text(number, sizeof(number), "%.*s", (int)length, equals + 1);
+    if (wt_text_to_double(number, ret_value) < 0)
+        return false;
+    wt_text(ret_knob, size, "%.*s", (int)(equals - label), label);
+    *ret_rest = equals + 1;
+    *ret_unit = equals[1 + length] ? equals + 2 + length : "";
+    return true;
+}
+
+/* The one knob all labels speak of, when there is one. */
+static void find_knob(struct wt_sweep *sweep)
+{
+    for (size_t i = 0; i < sweep->run_count; i++) {
+        const char *label = sweep->runs[i].label, *rest, *unit;
+        char knob[32];
+        double value;
+        if (!strchr(label, '='))
+            continue;
+        if (!split_label(label, knob, sizeof(knob), &value, &rest, &unit) ||
+            (sweep->knob[0] && strcmp(sweep->knob, knob) != 0)) {
+            sweep->knob[0] = sweep->unit[0] = '\0';
+            return;
+        }
+        wt_text(sweep->knob, sizeof(sweep->knob), "%s", knob);
+        wt_text(sweep->unit, sizeof(sweep->unit), "%s", unit);
+    }
+}
+
+static const char *label_or_default(const char *label)
+{
+    return label[0] ? label : "default";
+}
+
+/* "2 x Tesla V100 (driver 535.1), Xeon ... on host". */
+static void describe_machine(struct wt_sweep *sweep)
+{
+    const struct wt_run *run = &sweep->runs[0];
+    size_t used = 0;
+    for (size_t i = 0; i < run->device_count; i++) {
+        const struct wt_run_device *d = &run->devices[i];
+        size_t same = 0;
+        bool is_first = true;
+        for (size_t k = 0; k < run->device_count; k++)
+            if (strcmp(run->devices[k].name, d->name) == 0) {
+                same++;
+                is_first &= k >= i;
+            }
+        if (!is_first || d->is_part)
+            continue;
+        char count[24] = "", driver[100] = "";
+        if (same > 1)
+            wt_text(count, sizeof(count), "%zu x ", same);
+        if (d->driver[0])
+            wt_text(driver, sizeof(driver), " (driver %s)", d->driver);
+        wt_text(sweep->machine + used, sizeof(sweep->machine) - used, "%s%s%s%s", used ? ", " : "",
+                count, d->name, driver);
+        used = strlen(sweep->machine);
+    }
+}
+
+/* ---- numbers ---- */
+
+/* Two-sided 95 % quantile of Student's t. Source: any table of it; beyond 30 the tail of its
+ * expansion in 1/freedom. */
+static double student_t(size_t freedom)
+{
+    static const double table[] = {NAN,   12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365,
+                                   2.306, 2.262,  2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+                                   2.120, 2.110,  2.101, 2.093, 2.086, 2.080, 2.074, 2.069,
+                                   2.064, 2.060,  2.056, 2.052, 2.048, 2.045, 2.042};
+    return freedom < WT_COUNTOF(table) ? table[freedom] : 1.960 + 2.4 / (double)freedom;
+}
+
+static bool is_usable(const struct wt_run *run)
+{
+    return run->state == WT_RUN_DONE && run->exit_code == 0 && run->wall_s > 0 &&
+           run->total.provenance != WT_PROV_UNKNOWN && run->total.energy_j > 0;
+}
+
+/* Energy of one run with the host's share, and its bound without the sensors' gain. */
+static void run_energy(const struct wt_sweep *sweep, const struct wt_run *run, double *ret_energy,
+                       double *ret_below, double *ret_above)
+{
+    double gain_j = 0;
+    for (size_t i = 0; i < run->device_count; i++)
+        if (!run->devices[i].is_part)
+            gain_j += run->devices[i].energy.energy_j * run->devices[i].gain_ppm * 1e-6;
+    const struct wt_joules *total = &run->total;
+    *ret_below = fmax(0, total->energy_j - total->low_j - gain_j);
+    *ret_above = fmax(0, total->high_j - total->energy_j - gain_j);
+    *ret_energy = total->energy_j + (isnan(sweep->host_w) ? 0 : sweep->host_w * run->wall_s);
+}
+
+static double units_of(const struct wt_sweep *sweep, const struct wt_run *run)
+{
+    return sweep->is_per_work ? (double)run->work.count : 1.0;
+}
+
+static void tally_devices(struct tally *tally, const struct wt_run *run, double energy)
+{
+    for (size_t i = 0; i < run->device_count; i++) {
+        const struct wt_run_device *d = &run->devices[i];
+        if (d->is_part)
+            continue;
+        size_t k = 0;
+        while (k < tally->device_count && strcmp(tally->devices[k].id, d->id) != 0)
+            k++;
+        if (k == MAX_DEVICES)
+            continue;
+        if (k == tally->device_count) {
+            tally->devices[k].id = d->id;
+            tally->devices[k].share = 0;
+            tally->device_count++;
+        }
+        tally->devices[k].share += d->energy.energy_j / energy / (double)tally->count;
+        tally->devices[k].gain = d->gain_ppm * 1e-6;
+    }
+}
+
+/* Means, spreads and bounds of the usable runs with this label; count 0 when there are none. */
+static void tally_label(struct tally *tally, const struct wt_sweep *sweep, const char *label)
+{
+    *tally = (struct tally){.label = label, .first = SIZE_MAX};
+    double below2 = 0, above2 = 0;
+    for (size_t i = 0; i < sweep->run_count; i++) {
+        const struct wt_run *run = &sweep->runs[i];
+        if (!is_usable(run) || strcmp(run->label, label) != 0)
+            continue;
+        double energy, below, above, units = units_of(sweep, run);
+        run_energy(sweep, run, &energy, &below, &above);
+        if (tally->first == SIZE_MAX)
+            tally->first = i;
+        tally->count++;
+        tally->time += run->wall_s / units;
+        tally->energy += energy / units;
+        tally->power += energy / run->wall_s;
+        tally->work += run->work.is_known ? (double)run->work.count : NAN;
+        below2 += below * below / units / units;
+        above2 += above * above / units / units;
+    }
+    if (!tally->count)
+        return;
+    double n = (double)tally->count;
+    tally->time /= n;
+    tally->energy /= n;
+    tally->power /= n;
+    tally->work /= n;
+    tally->below = sqrt(below2) / n / tally->energy;
+    tally->above = sqrt(above2) / n / tally->energy;
+
+    double time2 = 0, energy2 = 0, power2 = 0;
+    for (size_t i = 0; i < sweep->run_count; i++) {
+        const struct wt_run *run = &sweep->runs[i];
+        if (!is_usable(run) || strcmp(run->label, label) != 0)
+            continue;
+        double energy, below, above, units = units_of(sweep, run);
+        run_energy(sweep, run, &energy, &below, &above);
+        time2 += pow(run->wall_s / units / tally->time - 1, 2);
+        energy2 += pow(energy / units / tally->energy - 1, 2);
+        power2 += pow(energy / run->wall_s / tally->power - 1, 2);
+        tally_devices(tally, run, energy);
+    }
+    tally->time_sd = n > 1 ? sqrt(time2 / (n - 1)) : NAN;
+    tally->energy_sd = n > 1 ? sqrt(energy2 / (n - 1)) : NAN;
+    tally->power_sd = n > 1 ? sqrt(power2 / (n - 1)) : NAN;
+}
+
+static struct pool pool_of(const struct tally *tallies, size_t count)
+{
+    struct pool pool = {0};
+    for (size_t i = 0; i < count; i++) {
+        if (tallies[i].count < 2)
+            continue;
+        double freedom = (double)tallies[i].count - 1;
+        pool.time_sd += freedom * tallies[i].time_sd * tallies[i].time_sd;
+        pool.energy_sd += freedom * tallies[i].energy_sd * tallies[i].energy_sd;
+        pool.power_sd += freedom * tallies[i].power_sd * tallies[i].power_sd;
+        pool.freedom += tallies[i].count - 1;
+    }
+    if (pool.freedom) {
+        pool.time_sd = sqrt(pool.time_sd / (double)pool.freedom);
+        pool.energy_sd = sqrt(pool.energy_sd / (double)pool.freedom);
+        pool.power_sd = sqrt(pool.power_sd / (double)pool.freedom);
+    }
+    return pool;
+}
+
+/* Relative half width of a mean from the spread alone; 0 where nothing was repeated. */
+static double spread_of(const struct pool *pool, double pooled_sd, double own_sd, size_t count)
+{
+    if (!pool->freedom)
+        return 0;
+    double sd = isnan(own_sd) ? pooled_sd : fmax(own_sd, pooled_sd);
+    return student_t(pool->freedom) * sd / sqrt((double)count);
+}
+
+static double gain_of(const struct tally *tally)
+{
+    double gain = 0;
+    for (size_t i = 0; i < tally->device_count; i++)
+        gain += tally->devices[i].gain * tally->devices[i].share;
+    return gain;
+}
+
+/* What the gains can still do to a ratio: see the head of this file. A device that only one of the
+ * two has counts with its whole share. */
+static double gain_of_ratio(const struct tally *a, const struct tally *b)
+{
+    double gain = 0;
+    for (size_t i = 0; i < a->device_count; i++) {
+        double other = 0;
+        for (size_t k = 0; k < b->device_count; k++)
+            if (strcmp(a->devices[i].id, b->devices[k].id) == 0)
+                other = b->devices[k].share;
+        gain += a->devices[i].gain * fabs(a->devices[i].share - other);
+    }
+    for (size_t k = 0; k < b->device_count; k++) {
+        bool is_shared = false;
+        for (size_t i = 0; i < a->device_count; i++)
+            is_shared |= strcmp(a->devices[i].id, b->devices[k].id) == 0;
+        if (!is_shared)
+            gain += b->devices[k].gain * b->devices[k].share;
+    }
+    return gain;
+}
+
+static struct wt_estimate estimate(double value, double below, double above)
+{
+    return (struct wt_estimate){value, value * (1 - below), value * (1 + above)};
+}
+
+static void fill_row(struct wt_sweep_row *row, const struct tally *tally,
+                     const struct tally *reference, const struct pool *pool,
+                     const struct wt_sweep *sweep)
+{
+    double units = sweep->is_per_work ? tally->work : 1.0;
+    double time = spread_of(pool, pool->time_sd, tally->time_sd, tally->count);
+    double energy = spread_of(pool, pool->energy_sd, tally->energy_sd, tally->count);
+    double power = spread_of(pool, pool->power_sd, tally->power_sd, tally->count);
+    double gain = gain_of(tally);
+    double below = hypot(energy, tally->below), above = hypot(energy, tally->above);
+    row->time_s = estimate(tally->time * units, time, time);
+    row->energy_j = estimate(tally->energy * units, below + gain, above + gain);
+    row->power_w = estimate(tally->power, hypot(power, tally->below) + gain,
+                            hypot(power, tally->above) + gain);
+    row->j_per_work = row->work_per_s = (struct wt_estimate){NAN, NAN, NAN};
+    if (!isnan(tally->work) && tally->work > 0) {
+        double per = sweep->is_per_work ? 1.0 : tally->work;
+        row->j_per_work = estimate(tally->energy / per, below + gain, above + gain);
+        row->work_per_s = estimate(per / tally->time, time, time);
+    }
+    if (tally == reference) {
+        row->time_ratio = row->energy_ratio = row->power_ratio = (struct wt_estimate){1, 1, 1};
+        return;
+    }
+    double time0 = spread_of(pool, pool->time_sd, reference->time_sd, reference->count);
+    double energy0 = spread_of(pool, pool->energy_sd, reference->energy_sd, reference->count);
+    double power0 = spread_of(pool, pool->power_sd, reference->power_sd, reference->count);
+    double left = gain_of_ratio(tally, reference);
+    double below0 = hypot(energy0, reference->below), above0 = hypot(energy0, reference->above);
+    row->time_ratio =
+        estimate(tally->time / reference->time, hypot(time, time0), hypot(time, time0));
+    row->energy_ratio = estimate(tally->energy / reference->energy, hypot(below, above0) + left,
+                                 hypot(above, below0) + left);
+    row->power_ratio =
+        estimate(tally->power / reference->power,
+                 hypot(hypot(power, tally->below), hypot(power0, reference->above)) + left,
+                 hypot(hypot(power, tally->above), hypot(power0, reference->below)) + left);
+}
+
+/* ---- facts about a row's runs ---- */
+
+/* Held back: the device gave the setting as its reason, or drew up to the limit, in at least one
+ * of twenty of its busy readings. */
+static void find_binding(struct wt_sweep_row *row, const struct wt_sweep *sweep, const char *label)
+{
+    const uint64_t reasons = WT_THROTTLE_POWER_CAP | WT_THROTTLE_LOCKED_CLOCK;
+    size_t busy = 0, held = 0;
+    for (size_t i = 0; i < sweep->run_count; i++) {
+        const struct wt_run *run = &sweep->runs[i];
+        if (!is_usable(run) || strcmp(run->label, label) != 0)
+            continue;
+        for (size_t k = 0; k < run->point_count; k++) {
+            const struct wt_run_point *p = &run->points[k];
+            if ((p->throttle & WT_THROTTLE_IDLE) || isnan(p->limit_w) || isnan(p->power_w))
+                continue;
+            busy++;
+            held += (p->throttle & reasons) || p->power_w >= 0.97 * p->limit_w;
+        }
+    }
+    row->is_binding_known = busy > 0;
+    row->is_binding = busy > 0 && held * 20 >= busy;
+}
+
+/* For the plots' axis: the number in the label, else what was set, else the limit the trace saw. */
+static double find_setting(const struct wt_sweep *sweep, const char *label, const char **ret_rest)
+{
+    char knob[32];
+    const char *unit;
+    double value;
+    if (sweep->knob[0] && split_label(label, knob, sizeof(knob), &value, ret_rest, &unit))
+        return value;
+    *ret_rest = label_or_default(label);
+    for (size_t i = 0; i < sweep->run_count; i++) {
+        const struct wt_run *run = &sweep->runs[i];
+        if (strcmp(run->label, label) != 0 || !is_usable(run))
+            continue;
+        for (size_t k = 0; k < run->setting_count; k++) {
+            const char *name = wt_knob_name(run->settings[k].knob);
+            if (name && strcmp(name, sweep->knob) == 0)
+                return wt_knob_to_user(run->settings[k].enforced);
+        }
+        if (strcmp(sweep->knob, "power") == 0 && run->point_count)
+            return run->points[run->point_count - 1].limit_w;
+    }
+    return NAN;
+}
+
+static enum wt_provenance weakest_provenance(const struct wt_sweep *sweep, const char *label)
+{
+    enum wt_provenance weakest = WT_PROV_COUNTER;
+    for (size_t i = 0; i < sweep->run_count; i++)
+        if (is_usable(&sweep->runs[i]) && strcmp(sweep->runs[i].label, label) == 0 &&
+            sweep->runs[i].total.provenance < weakest)
+            weakest = sweep->runs[i].total.provenance;
+    return weakest;
+}
+
+/* ---- warnings ---- */
+
+static int warn_of_failed_runs(struct wt_sweep *sweep)
+{
+    int rc = 0;
+    for (size_t i = 0; i < sweep->run_count && rc == 0; i++) {
+        const struct wt_run *run = &sweep->runs[i];
+        if (is_usable(run))
+            continue;
+        const char *label = label_or_default(run->label);
+        if (run->state == WT_RUN_RUNNING)
+            rc = warn(sweep, "%s, run %u (%s) is still running and is left out", label,
+                      run->repeat + 1, run->id);
+        else if (run->state == WT_RUN_INCOMPLETE)
+            rc = warn(sweep, "%s, run %u (%s) was cut short and is left out", label,
+                      run->repeat + 1, run->id);
+        else if (run->exit_code != 0)
+            rc = warn(sweep, "%s, run %u (%s) ended with exit code %d and is left out", label,
+                      run->repeat + 1, run->id, run->exit_code);
+        else
+            rc = warn(sweep, "%s, run %u (%s) has no known energy and is left out", label,
+                      run->repeat + 1, run->id);
+    }
+    /* A setting of which nothing is left has no row: say so once. */
+    for (size_t i = 0; i < sweep->run_count && rc == 0; i++) {
+        bool is_first = true, is_any = false;
+        for (size_t k = 0; k < sweep->run_count; k++) {
+            if (strcmp(sweep->runs[k].label, sweep->runs[i].label) != 0)
+                continue;
+            is_first &= k >= i;
+            is_any |= is_usable(&sweep->runs[k]);
+        }
+        if (is_first && !is_any)
+            rc = warn(sweep, "%s: no run succeeded, so the table has no line for it",
+                      label_or_default(sweep->runs[i].label));
+    }
+    return rc;
+}
+
+static int warn_of_comparison(struct wt_sweep *sweep, const struct pool *pool)
+{
+    int rc = 0;
+    char list[160] = "";
+    size_t idle = 0;
+    for (size_t i = 0; i < sweep->row_count; i++) {
+        const struct wt_sweep_row *row = &sweep->rows[i];
+        if (row->is_reference || !row->is_binding_known || row->is_binding)
+            continue;
+        size_t used = strlen(list);
+        wt_text(list + used, sizeof(list) - used, "%s%s", idle ? ", " : "", row->label);
+        idle++;
+    }
+    if (idle)
+        rc = warn(sweep, "%s did not bind: the device never ran into %s, so nothing changed there",
+                  list, idle > 1 ? "them" : "it");
+    if (rc == 0 && !pool->freedom)
+        rc = warn(sweep, "each setting ran once: the intervals hold the error of the measurement, "
+                         "not the spread between runs; --repeats 3 shows it");
+    if (rc == 0 && sweep->is_per_work)
+        rc = warn(sweep, "the runs did different amounts of work: ratios are per %s",
+                  sweep->work_unit);
+    for (size_t i = 1; i < sweep->run_count && rc == 0; i++)
+        if (strcmp(sweep->runs[i].host, sweep->runs[0].host) != 0) {
+            rc = warn(sweep, "the runs were made on different machines (%s, %s)",
+                      sweep->runs[0].host, sweep->runs[i].host);
+            break;
+        }
+    for (size_t i = 0; i < sweep->run_count && rc == 0; i++)
+        for (size_t k = 0; k < sweep->runs[i].device_count && rc == 0; k++)
+            if (sweep->runs[i].devices[k].is_check_off)
+                rc = warn(sweep, "%s, run %u: counter and integrated power of %s disagree",
+                          label_or_default(sweep->runs[i].label), sweep->runs[i].repeat + 1,
+                          sweep->runs[i].devices[k].id);
+    return rc;
+}
+
+/* ---- the choice ---- */
+
+static void choose(struct wt_sweep *sweep)
+{
+    size_t best = sweep->reference;
+    for (size_t i = 0; i < sweep->row_count; i++)
+        if (sweep->rows[i].energy_ratio.value < sweep->rows[best].energy_ratio.value)
+            best = i;
+    size_t choice = best;
+    for (size_t i = 0; i < sweep->row_count; i++) {
+        struct wt_sweep_row *row = &sweep->rows[i];
+        row->is_overlapping_best = row->energy_ratio.low <= sweep->rows[best].energy_ratio.high;
+        if (row->is_overlapping_best &&
+            row->time_ratio.value < sweep->rows[choice].time_ratio.value)
+            choice = i;
+    }
+    /* Changing a setting needs a reason: a reference that is as good is kept. */
+    if (sweep->rows[sweep->reference].is_overlapping_best &&
+        sweep->rows[choice].time_ratio.high >= 1)
+        choice = sweep->reference;
+    sweep->choice = choice;
+    sweep->is_saving_real = sweep->rows[choice].energy_ratio.high < 1;
+}
+
+/* The rest of the node's power at which E + P t = E0 + P t0, for energies without it. */
+static void find_breakeven(struct wt_sweep *sweep)
+{
+    const struct wt_sweep_row *choice = &sweep->rows[sweep->choice];
+    const struct wt_sweep_row *reference = &sweep->rows[sweep->reference];
+    double host_w = isnan(sweep->host_w) ? 0 : sweep->host_w;
+    /* In units of the reference run, so that runs of different length compare too. */
+    double time = choice->time_ratio.value, energy = choice->energy_ratio.value;
+    double reference_w = reference->power_w.value; /* with host_w, as the ratio is */
+    sweep->breakeven_w = NAN;
+    if (sweep->is_saving_real && time > 1)
+        sweep->breakeven_w = host_w + reference_w * (1 - energy) / (time - 1);
+}
+
+static const char *percent(char *buf, size_t size, double ratio)
+{
+    return wt_text(buf, size, "%.1f %%", fabs(ratio - 1) * 100);
+}
+
+/* "150 W" as something to do. */
+static void imperative(const struct wt_sweep *sweep, const struct wt_sweep_row *row, char *buf,
+                       size_t size)
+{
+    static const struct {
+        const char *knob, *words;
+    } ways[] = {
+        {"power", "cap at"},
+        {"clock", "lock the clock at"},
+        {"memclock", "lock the memory clock at"},
+        {"cpu-power", "cap the processor at"},
+        {"cpu-freq", "hold the processor at"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(ways); i++)
+        if (strcmp(ways[i].knob, sweep->knob) == 0) {
+            wt_text(buf, size, "%s %s", ways[i].words, row->label);
+            return;
+        }
+    wt_text(buf, size, "use %s%s%s", sweep->knob, sweep->knob[0] ? "=" : "", row->label);
+}
+
+static void work_words(const struct wt_sweep *sweep, const struct wt_sweep_row *row, char *buf,
+                       size_t size)
+{
+    const struct wt_sweep_row *reference = &sweep->rows[sweep->reference];
+    char mine[32], theirs[32];
+    if (isnan(row->j_per_work.value) || isnan(reference->j_per_work.value)) {
+        wt_text(buf, size, " (a run: %s instead of %s)",
+                wt_format_joules(mine, sizeof(mine), row->energy_j.value),
+                wt_format_joules(theirs, sizeof(theirs), reference->energy_j.value));
+        return;
+    }
+    bool is_many = row->j_per_work.value < 1e-3;
+    double scale = is_many ? 1e6 : 1e3;
+    wt_text(buf, size, " (per %s %s: %s instead of %s)", is_many ? "1,000,000" : "1,000",
+            sweep->work_unit, wt_format_joules(mine, sizeof(mine), row->j_per_work.value * scale),
+            wt_format_joules(theirs, sizeof(theirs), reference->j_per_work.value * scale));
+}
+
+static void time_words(const struct wt_sweep_row *row, char *buf, size_t size)
+{
+    char amount[24];
+    percent(amount, sizeof(amount), row->time_ratio.value);
+    if (row->time_ratio.low <= 1 && row->time_ratio.high >= 1)
+        wt_text(buf, size, "at the same speed");
+    else if (row->time_ratio.value > 1)
+        wt_text(buf, size, "for %s more time", amount);
+    else
+        wt_text(buf, size, "and %s less time", amount);
+}
+
+static void host_words(const struct wt_sweep *sweep, char *buf, size_t size)
+{
+    char counted[80] = "";
+    if (!isnan(sweep->host_w))
+        wt_text(counted, sizeof(counted), " The rest of the node is counted with %.0f W.",
+                sweep->host_w);
+    if (isnan(sweep->breakeven_w))
+        wt_text(buf, size, "%s The saving holds whatever the rest of the node draws.", counted);
+    else
+        wt_text(buf, size, "%s The saving vanishes where the rest of the node draws %.0f W.",
+                counted, sweep->breakeven_w);
+}
+
+static void advise(struct wt_sweep *sweep)
+{
+    const struct wt_sweep_row *row = &sweep->rows[sweep->choice];
+    const struct wt_sweep_row *reference = &sweep->rows[sweep->reference];
+    char where[112] = "", text[520];
+    if (sweep->is_emulated)
+        wt_text(where, sizeof(where),
+                "On the emulated %s: ", sweep->emulation[0] ? sweep->emulation : "device");
+    if (sweep->row_count == 1) {
+        wt_text(text, sizeof(text), "only %s was measured, so there is nothing to compare.",
+                row->label);
+    } else if (sweep->is_saving_real) {
+        char what[120], work[160], time[48], host[160];
+        imperative(sweep, row, what, sizeof(what));
+        work_words(sweep, row, work, sizeof(work));
+        time_words(row, time, sizeof(time));
+        host_words(sweep, host, sizeof(host));
+        wt_text(text, sizeof(text), "%s: %.1f %% less energy [%.1f, %.1f] %s%s.%s", what,
+                (1 - row->energy_ratio.value) * 100, (1 - row->energy_ratio.high) * 100,
+                (1 - row->energy_ratio.low) * 100, time, work, host);
+    } else {
+        /* Say how near the best other setting came. */
+        const struct wt_sweep_row *other = NULL;
+        for (size_t i = 0; i < sweep->row_count; i++)
+            if (i != sweep->reference &&
+                (!other || sweep->rows[i].energy_ratio.value < other->energy_ratio.value))
+                other = &sweep->rows[i];
+        wt_text(text, sizeof(text),
+                "keep %s: no other setting saves energy that can be told from nothing. The lowest, "
+                "%s, takes %.1f %% of the energy [%.1f, %.1f] in %.1f %% of the time.",
+                reference->label, other->label, other->energy_ratio.value * 100,
+                other->energy_ratio.low * 100, other->energy_ratio.high * 100,
+                other->time_ratio.value * 100);
+    }
+    if (!where[0] && text[0] >= 'a' && text[0] <= 'z')
+        text[0] = (char)(text[0] - 'a' + 'A');
+    wt_text(sweep->advice, sizeof(sweep->advice), "%s%s", where, text);
+}
+
+/* ---- making it ---- */
+
+/* What holds for all runs: emulated or real, the host's share, the kind of work. */
+static int read_common(struct wt_sweep *sweep, struct wt_error *err)
+{
+    const struct wt_run *first = &sweep->runs[0];
+    wt_text(sweep->group, sizeof(sweep->group), "%s", first->group);
+    wt_text(sweep->title, sizeof(sweep->title), "%.255s", first->command);
+    wt_text(sweep->emulation, sizeof(sweep->emulation), "%s", first->emulation);
+    sweep->is_emulated = first->is_emulated;
+    sweep->host_w = first->host_w > 0 ? first->host_w : NAN;
+    bool is_work_known = true;
+    uint64_t least = UINT64_MAX, most = 0;
+    for (size_t i = 0; i < sweep->run_count; i++) {
+        const struct wt_run *run = &sweep->runs[i];
+        if (run->is_emulated != sweep->is_emulated)
+            return wt_fail(err, WT_E_MIXED, "run %s is %s, run %s is %s: they cannot be compared",
+                           first->id, first->is_emulated ? "emulated" : "real", run->id,
+                           run->is_emulated ? "emulated" : "real");
+        if (!(run->host_w == first->host_w))
+            sweep->host_w = NAN;
+        if (!is_usable(run))
+            continue;
+        is_work_known &= run->work.is_known && run->work.count > 0;
+        if (!sweep->work_unit[0])
+            wt_text(sweep->work_unit, sizeof(sweep->work_unit), "%s", run->work.unit);
+        is_work_known &= strcmp(sweep->work_unit, run->work.unit) == 0;
+        least = run->work.count < least ? run->work.count : least;
+        most = run->work.count > most ? run->work.count : most;
+    }
+    if (!is_work_known)
+        sweep->work_unit[0] = '\0';
+    /* A step more or less at the end of a run is no different work. */
+    sweep->is_per_work = is_work_known && (double)most > 1.001 * (double)least;
+    return 0;
+}
+
+static const char *find_reference(const struct wt_sweep *sweep)
+{
+    const char *best = NULL, *rest, *unit;
+    double highest = -INFINITY;
+    for (size_t i = 0; i < sweep->run_count; i++) {
+        const struct wt_run *run = &sweep->runs[i];
+        if (run->is_reference)
+            return run->label;
+        char knob[32];
+        double value;
+        if (split_label(run->label, knob, sizeof(knob), &value, &rest, &unit) && value > highest) {
+            highest = value;
+            best = run->label;
+        }
+    }
+    return best ? best : sweep->runs[0].label;
+}
+
+static bool is_before(const struct wt_sweep_row *a, const struct tally *ta,
+                      const struct wt_sweep_row *b, const struct tally *tb)
+{
+    if (isnan(a->setting) || isnan(b->setting))
+        return isnan(a->setting) && isnan(b->setting) ? ta->first < tb->first : isnan(a->setting);
+    return a->setting < b->setting || (a->setting == b->setting && ta->first < tb->first);
+}
+
+/* Puts rows in order of setting; there are few. */
+static void sort_rows(struct wt_sweep_row *rows, struct tally *tallies, size_t count)
+{
+    for (size_t i = 1; i < count; i++)
+        for (size_t k = i; k > 0 && is_before(&rows[k], &tallies[k], &rows[k - 1], &tallies[k - 1]);
+             k--) {
+            struct wt_sweep_row row = rows[k];
+            struct tally tally = tallies[k];
+            rows[k] = rows[k - 1];
+            tallies[k] = tallies[k - 1];
+            rows[k - 1] = row;
+            tallies[k - 1] = tally;
+        }
+}
+
+static int make(struct wt_sweep *sweep, const char *reference_label, struct tally *tallies,
+                struct wt_error *err)
+{
+    int rc = read_common(sweep, err);
+    if (rc < 0)
+        return rc;
+    find_knob(sweep);
+    describe_machine(sweep);
+    if (!reference_label)
+        reference_label = find_reference(sweep);
+
+    for (size_t i = 0; i < sweep->run_count; i++) {
+        const char *label = sweep->runs[i].label;
+        bool is_new = true;
+        for (size_t k = 0; k < sweep->row_count; k++)
+            is_new &= strcmp(tallies[k].label, label) != 0;
+        if (!is_new)
+            continue;
+        struct tally *tally = &tallies[sweep->row_count];
+        tally_label(tally, sweep, label);
+        if (!tally->count)
+            continue;
+        struct wt_sweep_row *row = &sweep->rows[sweep->row_count++];
+        const char *words;
+        row->setting = find_setting(sweep, label, &words);
+        wt_text(row->label, sizeof(row->label), "%s", words);
+        row->repeats = (unsigned)tally->count;
+        row->provenance = weakest_provenance(sweep, label);
+        row->is_reference = strcmp(label, reference_label) == 0;
+        find_binding(row, sweep, label);
+    }
+    sort_rows(sweep->rows, tallies, sweep->row_count);
+
+    sweep->reference = SIZE_MAX;
+    for (size_t i = 0; i < sweep->row_count; i++)
+        if (sweep->rows[i].is_reference)
+            sweep->reference = i;
+    if (sweep->reference == SIZE_MAX) {
+        wt_fail(err, WT_E_USAGE,
+                "no run at the reference setting (%s) ended well with a known energy",
+                label_or_default(reference_label));
+        wt_fix(err, "look at its runs: wattune runs");
+        return WT_E_USAGE;
+    }
+    struct pool pool = pool_of(tallies, sweep->row_count);
+    for (size_t i = 0; i < sweep->row_count; i++)
+        fill_row(&sweep->rows[i], &tallies[i], &tallies[sweep->reference], &pool, sweep);
+    choose(sweep);
+    find_breakeven(sweep);
+    advise(sweep);
+    if (warn_of_failed_runs(sweep) < 0 || warn_of_comparison(sweep, &pool) < 0)
+        return wt_fail(err, WT_E_NOMEM, "no memory for a sweep's warnings");
+    return 0;
+}
+
+int wt_sweep_make(struct wt_sweep *ret_sweep, struct wt_run *runs, size_t count,
+                  const char *reference_label, struct wt_error *err)
+{
+    if (!count)
+        return wt_fail(err, WT_E_USAGE, "a sweep without a run");
+    struct wt_sweep sweep = {.runs = runs, .run_count = count};
+    sweep.rows = calloc(count, sizeof(*sweep.rows));
+    struct tally *tallies = calloc(count, sizeof(*tallies));
+    int rc;
+    if (sweep.rows && tallies) {
+        struct wt_plain plain;
+        wt_plain_enter(&plain);
+        rc = make(&sweep, reference_label, tallies, err);
+        wt_plain_leave(&plain);
+    } else {
+        rc = wt_fail(err, WT_E_NOMEM, "no memory for a sweep of %zu runs", count);
+    }
+    free(tallies);
+    if (rc < 0)
+        wt_sweep_done(&sweep);
+    else
+        *ret_sweep = sweep;
+    return rc;
+}
+
+void wt_sweep_done(struct wt_sweep *sweep)
+{
+    for (size_t i = 0; i < sweep->warning_count; i++)
+        free(sweep->warnings[i]);
+    free(sweep->warnings);
+    free(sweep->rows);
+    memset(sweep, 0, sizeof(*sweep));
+}
+
+/* ---- as JSON ---- */
+
+static json_t *estimate_json(const struct wt_estimate *e)
+{
+    if (isnan(e->value))
+        return json_null();
+    return json_pack("{s:o, s:o, s:o}", "value", wt_json_number(e->value), "low",
+                     wt_json_number(e->low), "high", wt_json_number(e->high));
+}
+
+static json_t *row_json(const struct wt_sweep *sweep, size_t i)
+{
+    const struct wt_sweep_row *row = &sweep->rows[i];
+    return json_pack(
+        "{s:o, s:o, s:b, s:b, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:b}", "label",
+        wt_json_text(row->label), "setting", wt_json_number(row->setting), "is_reference",
+        row->is_reference, "is_choice", i == sweep->choice, "repeats", (int)row->repeats, "time_s",
+        estimate_json(&row->time_s), "energy_j", estimate_json(&row->energy_j), "power_w",
+        estimate_json(&row->power_w), "time_ratio", estimate_json(&row->time_ratio), "energy_ratio",
+        estimate_json(&row->energy_ratio), "power_ratio", estimate_json(&row->power_ratio),
+        "j_per_work", estimate_json(&row->j_per_work), "work_per_s",
+        estimate_json(&row->work_per_s), "provenance", wt_provenance_name(row->provenance),
+        "is_binding", row->is_binding_known ? json_boolean(row->is_binding) : json_null(),
+        "is_overlapping_best", row->is_overlapping_best);
+}
+
+static json_t *text_or_null(const char *text)
+{
+    return text[0] ? wt_json_text(text) : json_null();
+}
+
+json_t *wt_sweep_json(const struct wt_sweep *sweep)
+{
+    const struct wt_sweep_row *choice = &sweep->rows[sweep->choice];
+    json_t *rows = json_array(), *warnings = json_array(), *runs = json_array();
+    bool is_broken = !rows || !warnings || !runs;
+    for (size_t i = 0; i < sweep->row_count; i++)
+        is_broken |= json_array_append_new(rows, row_json(sweep, i)) < 0;
+    for (size_t i = 0; i < sweep->warning_count; i++)
+        is_broken |= json_array_append_new(warnings, wt_json_text(sweep->warnings[i])) < 0;
+    for (size_t i = 0; i < sweep->run_count; i++)
+        is_broken |= json_array_append_new(runs, wt_json_text(sweep->runs[i].id)) < 0;
+    if (is_broken) {
+        json_decref(rows);
+        json_decref(warnings);
+        json_decref(runs);
+        return NULL;
+    }
+    return json_pack("{s:s, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o,"
+                     " s:{s:o, s:o, s:o, s:o, s:b}, s:o, s:o, s:o, s:o}",
+                     "wattune", wt_version(), "group", text_or_null(sweep->group), "emulated",
+                     sweep->is_emulated, "emulation", text_or_null(sweep->emulation), "command",
+                     wt_json_text(sweep->title), "machine", wt_json_text(sweep->machine), "knob",
+                     text_or_null(sweep->knob), "unit", text_or_null(sweep->unit), "work_unit",
+                     text_or_null(sweep->work_unit), "host_w", wt_json_number(sweep->host_w),
+                     "is_per_work", sweep->is_per_work, "rows", rows, "reference",
+                     wt_json_text(sweep->rows[sweep->reference].label), "choice", "label",
+                     wt_json_text(choice->label), "setting", wt_json_number(choice->setting),
+                     "energy_ratio", estimate_json(&choice->energy_ratio), "time_ratio",
+                     estimate_json(&choice->time_ratio), "is_saving_real", sweep->is_saving_real,
+                     "breakeven_host_w", wt_json_number(sweep->breakeven_w), "advice",
+                     wt_json_text(sweep->advice), "warnings", warnings, "runs", runs);
+}
+
+char *wt_sweep_to_json(const struct wt_sweep *sweep)
+{
+    json_t *doc = wt_sweep_json(sweep);
+    return doc ? wt_json_dump(doc) : NULL;
+}

@@ -1,0 +1,241 @@
+/* run: the record in memory and its JSON; what is unknown is null. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+#include <locale.h>
+#include <stdlib.h>
+
+#include "record/record.h"
+#include "runs.h"
+
+static const struct runs_spec typical = {
+    .cap_w = 150, .wall_s = 40, .power_w = 149, .bound = 0.012, .is_with_cpu = true};
+
+static json_t *parse(char *text)
+{
+    assert_non_null(text);
+    json_t *doc = json_loads(text, 0, NULL);
+    assert_non_null(doc);
+    free(text);
+    return doc;
+}
+
+static const char *text_at(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    assert_non_null(text);
+    return text;
+}
+
+static double number_at(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    assert_true(json_is_number(value));
+    return json_number_value(value);
+}
+
+static void the_document_has_what_the_design_promises(void **state)
+{
+    (void)state;
+    struct wt_run run = runs_make(&typical);
+    json_t *doc = parse(wt_run_to_json(&run));
+    assert_near(number_at(doc, "wall_s"), 40, 1e-6);
+    assert_int_equal(json_integer_value(json_object_get(doc, "exit")), 0);
+    json_t *gpu = json_array_get(json_object_get(doc, "devices"), 0);
+    assert_string_equal(text_at(gpu, "kind"), "gpu");
+    assert_string_equal(text_at(gpu, "provenance"), "emulated");
+    assert_string_equal(text_at(gpu, "method"), "counter");
+    assert_near(number_at(gpu, "energy_j"), 5960, 1e-3);
+    assert_near(number_at(gpu, "mean_w"), 149, 1e-3);
+    json_t *total = json_object_get(doc, "total");
+    assert_near(number_at(total, "energy_j"), 8360, 1e-3);
+    assert_true(number_at(total, "low_j") < 8360 && number_at(total, "high_j") > 8360);
+    json_t *work = json_object_get(doc, "work");
+    assert_string_equal(text_at(work, "unit"), "tokens");
+    assert_near(number_at(work, "j_per"), 8360.0 / 512000, 1e-9);
+    json_t *set = json_array_get(json_object_get(json_object_get(doc, "settings"), "power"), 0);
+    assert_near(number_at(set, "found"), 250, 0);
+    assert_near(number_at(set, "enforced"), 150, 0);
+    json_t *loss = json_array_get(json_object_get(doc, "values"), 0);
+    assert_true(number_at(loss, "last") < number_at(loss, "first"));
+    assert_int_equal(json_array_size(json_object_get(doc, "phases")), 3);
+    assert_true(json_is_array(json_object_get(doc, "gaps")));
+    assert_true(json_is_true(json_object_get(doc, "emulated")));
+    assert_null(json_object_get(doc, "trace"));
+    json_decref(doc);
+
+    doc = parse(wt_run_to_json_full(&run));
+    json_t *trace = json_array_get(json_object_get(doc, "trace"), 0);
+    assert_int_equal(json_array_size(json_object_get(trace, "power_w")), 101);
+    json_decref(doc);
+    wt_run_done(&run);
+}
+
+static void an_unknown_energy_is_null_and_never_zero(void **state)
+{
+    (void)state;
+    struct wt_run run = runs_make(&typical);
+    const struct wt_joules unknown = {0, 0, 0, WT_PROV_UNKNOWN};
+    run.devices[0].energy = run.total = unknown;
+    json_t *doc = parse(wt_run_to_json(&run));
+    json_t *gpu = json_array_get(json_object_get(doc, "devices"), 0);
+    assert_true(json_is_null(json_object_get(gpu, "energy_j")));
+    assert_true(json_is_null(json_object_get(gpu, "mean_w")));
+    assert_string_equal(text_at(gpu, "provenance"), "unknown");
+    json_t *total = json_object_get(doc, "total");
+    assert_true(json_is_null(json_object_get(total, "energy_j")));
+    assert_true(json_is_null(json_object_get(total, "mean_w")));
+    assert_true(json_is_null(json_object_get(json_object_get(doc, "work"), "j_per")));
+    assert_int_equal(wt_run_j_per_work(&run).provenance, WT_PROV_UNKNOWN);
+    json_decref(doc);
+    wt_run_done(&run);
+}
+
+static void an_unfinished_run_has_no_exit_code(void **state)
+{
+    (void)state;
+    struct wt_run run = runs_make(&typical);
+    run.state = WT_RUN_RUNNING;
+    json_t *doc = parse(wt_run_to_json(&run));
+    assert_true(json_is_null(json_object_get(doc, "exit")));
+    assert_string_equal(text_at(doc, "state"), "running");
+    json_decref(doc);
+    wt_run_done(&run);
+}
+
+static void a_command_of_any_bytes_becomes_valid_json(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes, *want, *why;
+    } rows[] = {
+        {"echo \"a\"\n", "echo \"a\"\n", "quotes and newlines are JSON's to escape"},
+        {"caf\xc3\xa9", "caf\xc3\xa9", "UTF-8 stays"},
+        {"caf\xc3", "caf?", "a character cut by the buffer's end"},
+        {"\xff\xfe", "??", "never UTF-8"},
+        {"\xc0\xaf", "??", "overlong"},
+        {"\xed\xa0\x80", "???", "a surrogate"},
+        {"\xf0\x9f\x94\x8b", "\xf0\x9f\x94\x8b", "four bytes"},
+        {"\xf4\x90\x80\x80", "????", "above U+10FFFF"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct wt_run run = {0};
+        wt_text(run.command, sizeof(run.command), "%s", rows[i].bytes);
+        json_t *doc = parse(wt_run_to_json(&run));
+        if (strcmp(text_at(doc, "command"), rows[i].want) != 0)
+            fail_msg("%s: got \"%s\"", rows[i].why, text_at(doc, "command"));
+        json_decref(doc);
+    }
+}
+
+static void a_document_read_back_is_the_same_run(void **state)
+{
+    (void)state;
+    struct wt_run run = runs_make(&typical), back;
+    run.host_w = 210;
+    run.is_reference = true;
+    run.devices[1].is_part = true;
+    run.devices[0].check = (struct wt_joules){5900, 5700, 6100, WT_PROV_EMULATED};
+    char *text = wt_run_to_json(&run);
+    json_t *doc = json_loads(text, 0, NULL);
+    assert_int_equal(wt_run_from_json(&back, doc, NULL), 0);
+    json_decref(doc);
+    assert_int_equal(back.value_count, 0); /* the store keeps these apart */
+    for (size_t i = 0; i < run.value_count; i++)
+        assert_int_equal(wt_run_add_value(&back, &run.values[i]), 0);
+    char *again = wt_run_to_json(&back);
+    assert_string_equal(again, text);
+    free(text);
+    free(again);
+    wt_run_done(&run);
+    wt_run_done(&back);
+}
+
+static void a_long_run_keeps_a_bounded_trace(void **state)
+{
+    (void)state;
+    struct wt_run run = {0};
+    for (int i = 0; i < 200000; i++)
+        for (uint32_t device = 0; device < 2; device++) {
+            struct wt_run_point p = {.t_s = i * 0.1, .device = device, .power_w = i};
+            assert_int_equal(wt_run_add_point(&run, &p), 0);
+        }
+    /* 4000 at full resolution, then 4000 ln(20000 s / 400 s). */
+    assert_true(run.point_count > 2 * 15000 && run.point_count < 2 * 24000);
+    for (size_t i = 2; i < run.point_count; i++) {
+        assert_int_not_equal(run.points[i].device, run.points[i - 1].device);
+        assert_true(run.points[i].t_s - run.points[i - 2].t_s < 0.2 + run.points[i].t_s / 4000);
+    }
+    wt_run_done(&run);
+}
+
+static void formats_have_three_digits_and_a_point(void **state)
+{
+    (void)state;
+    static const struct {
+        double joules;
+        const char *want;
+    } rows[] = {
+        {0, "0.00 J"},      {0.0123, "12.3 mJ"}, {1, "1.00 J"},      {99.96, "100 J"},
+        {999.4, "999 J"},   {999.6, "1.00 kJ"},  {12345, "12.3 kJ"}, {5.6e8, "560 MJ"},
+        {2.5e9, "2.50 GJ"}, {-1500, "-1.50 kJ"}, {NAN, "unknown"},   {INFINITY, "unknown"},
+    };
+    char buf[64];
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++)
+        assert_string_equal(wt_format_joules(buf, sizeof(buf), rows[i].joules), rows[i].want);
+
+    static const struct {
+        struct wt_joules joules;
+        const char *want;
+    } intervals[] = {
+        {{1234, 1201, 1267, WT_PROV_COUNTER}, "1.234 kJ [1.201, 1.267]"},
+        {{1234, 900, 1600, WT_PROV_COUNTER}, "1.23 kJ [0.90, 1.60]"},
+        {{1234, 1234, 1234, WT_PROV_COUNTER}, "1.23 kJ [1.23, 1.23]"},
+        {{500, 0, INFINITY, WT_PROV_COUNTER}, "500 J [no bound]"},
+        {{0, 0, 0, WT_PROV_UNKNOWN}, "unknown"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(intervals); i++)
+        assert_string_equal(wt_format_interval(buf, sizeof(buf), &intervals[i].joules),
+                            intervals[i].want);
+
+    static const struct {
+        double seconds;
+        const char *want;
+    } times[] = {
+        {0.0123, "0.012 s"}, {1.234, "1.23 s"},    {12.34, "12.3 s"}, {99.99, "1 min 40 s"},
+        {245, "4 min 05 s"}, {7380, "2 h 03 min"}, {NAN, "unknown"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(times); i++)
+        assert_string_equal(wt_format_seconds(buf, sizeof(buf), times[i].seconds), times[i].want);
+}
+
+static void an_id_sorts_by_time_and_says_when(void **state)
+{
+    (void)state;
+    struct wt_run early = {.start_unix_ns = INT64_C(1790000000999000000)};
+    struct wt_run late = {.start_unix_ns = INT64_C(1790000001001000000)};
+    wt_run_stamp(&early);
+    wt_run_stamp(&late);
+    assert_true(strcmp(early.id, late.id) < 0);
+    assert_memory_equal(early.id, "20260921-141320-999", 19);
+    assert_true(early.host[0] && early.system[0]);
+    assert_string_equal(early.version, wt_version());
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_document_has_what_the_design_promises),
+        cmocka_unit_test(an_unknown_energy_is_null_and_never_zero),
+        cmocka_unit_test(an_unfinished_run_has_no_exit_code),
+        cmocka_unit_test(a_command_of_any_bytes_becomes_valid_json),
+        cmocka_unit_test(a_document_read_back_is_the_same_run),
+        cmocka_unit_test(a_long_run_keeps_a_bounded_trace),
+        cmocka_unit_test(formats_have_three_digits_and_a_point),
+        cmocka_unit_test(an_id_sorts_by_time_and_says_when),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
