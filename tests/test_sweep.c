@@ -277,6 +277,40 @@ static void one_run_each_says_that_spread_is_not_known(void **state)
     empty(&b);
 }
 
+static void labels_say_the_setting_in_several_ways(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *low, *high, *knob, *unit, *row, *advice;
+    } rows[] = {
+        {"power=150 W", "power=250 W", "power", "W", "150 W", "cap at 150 W: "},
+        {"150 W", "250 W", "power", "W", "150 W", "cap at 150 W: "},
+        {"150 W", "250 W (as is)", "power", "W", "150 W", "cap at 150 W: "},
+        {"power=150 W", "default", "power", "W", "150 W", "cap at 150 W: "},
+        {"batch=16", "batch=8", "batch", "", "16", "use batch=16: "},
+        {"power=150 W, clock=900 MHz", "default", "", "", "power=150 W, clock=900 MHz",
+         "use power=150 W, clock=900 MHz: "},
+    };
+    struct runs_spec specs[2] = {v100[1], v100[3]};
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct bench b;
+        fill(&b, specs, 2, 3);
+        for (size_t k = 0; k < b.count; k++) {
+            bool is_low = b.runs[k].settings[0].requested == 150000;
+            wt_text(b.runs[k].label, sizeof(b.runs[k].label), "%s",
+                    is_low ? rows[i].low : rows[i].high);
+        }
+        make(&b, rows[i].high);
+        const struct wt_sweep_row *row = &b.sweep.rows[b.sweep.choice];
+        assert_string_equal(b.sweep.knob, rows[i].knob);
+        assert_string_equal(b.sweep.unit, rows[i].unit);
+        assert_string_equal(row->label, rows[i].row);
+        if (!strstr(b.sweep.advice, rows[i].advice))
+            fail_msg("%s: %s", rows[i].low, b.sweep.advice);
+        empty(&b);
+    }
+}
+
 static void a_marked_reference_wins_over_the_highest(void **state)
 {
     (void)state;
@@ -361,6 +395,7 @@ int main(void)
         cmocka_unit_test(runs_of_different_work_are_compared_per_unit),
         cmocka_unit_test(the_rest_of_the_node_counts_when_given),
         cmocka_unit_test(one_run_each_says_that_spread_is_not_known),
+        cmocka_unit_test(labels_say_the_setting_in_several_ways),
         cmocka_unit_test(a_marked_reference_wins_over_the_highest),
         cmocka_unit_test(intervals_cover_the_truth_as_often_as_they_say),
         cmocka_unit_test(the_document_holds_the_table),

@@ -405,7 +405,10 @@ static void push(struct builder *whole, json_t *array, double value)
 static json_t *trace_json(struct builder *whole, const struct wt_run *run)
 {
     json_t *array = json_array();
-    for (size_t d = 0; d < run->device_count; d++) {
+    size_t count = run->device_count; /* of a run that was cut short the points are all there is */
+    for (size_t i = 0; i < run->point_count; i++)
+        count = run->points[i].device >= count ? run->points[i].device + 1 : count;
+    for (size_t d = 0; d < count; d++) {
         struct builder b = build();
         json_t *t = json_array(), *power = json_array(), *temp = json_array();
         json_t *clock = json_array(), *limit = json_array(), *throttle = json_array();
@@ -421,7 +424,7 @@ static json_t *trace_json(struct builder *whole, const struct wt_run *run)
             if (json_array_append_new(throttle, json_integer((json_int_t)p->throttle)) < 0)
                 b.is_broken = true;
         }
-        put_text(&b, "device", run->devices[d].id);
+        put_text_or_null(&b, "device", d < run->device_count ? run->devices[d].id : "");
         put(&b, "t_s", t);
         put(&b, "power_w", power);
         put(&b, "temp_c", temp);

@@ -13,7 +13,6 @@ int wt_run_set_window(struct wt_run *run, const struct wt_devices *devices,
         free(gaps);
         return WT_E_NOMEM;
     }
-    run->is_emulated = false;
     for (size_t i = 0; i < result->device_count; i++) {
         const struct wt_window_device *from = &result->devices[i];
         const struct wt_device_info *info = wt_devices_info(devices, from->device);

@@ -58,37 +58,55 @@ static int warn(struct wt_sweep *sweep, const char *fmt, ...)
     return 0;
 }
 
-/* "power=150 W" in its parts. False for a label that is not one setting with a number. */
+/* "150 W" or "power=150 W" in its parts; the knob is "" in the first. False for a label that is not
+ * one setting with a number. */
 static bool split_label(const char *label, char *ret_knob, size_t size, double *ret_value,
-                        const char **ret_rest, const char **ret_unit)
+                        const char **ret_rest, char *ret_unit, size_t unit_size)
 {
-    const char *equals = strchr(label, '=');
-    if (!equals || equals == label || strchr(equals + 1, '='))
+    const char *equals = strchr(label, '='), *value = equals ? equals + 1 : label;
+    if (equals == label || strchr(value, '=') || strchr(value, ','))
         return false;
     char number[32];
-    size_t length = strcspn(equals + 1, " ");
+    size_t length = strcspn(value, " ");
     if (length >= sizeof(number))
         return false;
-    wt_text(number, sizeof(number), "%.*s", (int)length, equals + 1);
+    wt_text(number, sizeof(number), "%.*s", (int)length, value);
     if (wt_text_to_double(number, ret_value) < 0)
         return false;
-    wt_text(ret_knob, size, "%.*s", (int)(equals - label), label);
-    *ret_rest = equals + 1;
-    *ret_unit = equals[1 + length] ? equals + 2 + length : "";
+    const char *unit = value + length + strspn(value + length, " ");
+    wt_text(ret_knob, size, "%.*s", equals ? (int)(equals - label) : 0, label);
+    wt_text(ret_unit, unit_size, "%.*s", (int)strcspn(unit, " "), unit);
+    *ret_rest = value;
     return true;
 }
 
-/* The one knob all labels speak of, when there is one. */
+/* The one knob that was set in all runs, "" when there are several or none. */
+static const char *knob_set(const struct wt_sweep *sweep)
+{
+    const char *knob = "";
+    for (size_t i = 0; i < sweep->run_count; i++)
+        for (size_t k = 0; k < sweep->runs[i].setting_count; k++) {
+            const char *name = wt_knob_name(sweep->runs[i].settings[k].knob);
+            if (!name || (knob[0] && strcmp(knob, name) != 0))
+                return "";
+            knob = name;
+        }
+    return knob;
+}
+
+/* The one knob all labels speak of, when there is one. A label without a number is a default. */
 static void find_knob(struct wt_sweep *sweep)
 {
     for (size_t i = 0; i < sweep->run_count; i++) {
-        const char *label = sweep->runs[i].label, *rest, *unit;
-        char knob[32];
+        const char *label = sweep->runs[i].label, *rest;
+        char knob[32], unit[16];
         double value;
-        if (!strchr(label, '='))
+        bool is_number = split_label(label, knob, sizeof(knob), &value, &rest, unit, sizeof(unit));
+        if (!is_number && !strchr(label, '=') && !strchr(label, ','))
             continue;
-        if (!split_label(label, knob, sizeof(knob), &value, &rest, &unit) ||
-            (sweep->knob[0] && strcmp(sweep->knob, knob) != 0)) {
+        if (is_number && !knob[0])
+            wt_text(knob, sizeof(knob), "%s", knob_set(sweep));
+        if (!is_number || (sweep->knob[0] && strcmp(sweep->knob, knob) != 0)) {
             sweep->knob[0] = sweep->unit[0] = '\0';
             return;
         }
@@ -366,11 +384,11 @@ static void find_binding(struct wt_sweep_row *row, const struct wt_sweep *sweep,
 /* For the plots' axis: the number in the label, else what was set, else the limit the trace saw. */
 static double find_setting(const struct wt_sweep *sweep, const char *label, const char **ret_rest)
 {
-    char knob[32];
-    const char *unit;
+    char knob[32], unit[16];
     double value;
-    if (sweep->knob[0] && split_label(label, knob, sizeof(knob), &value, ret_rest, &unit))
-        return value;
+    if (sweep->unit[0] || sweep->knob[0])
+        if (split_label(label, knob, sizeof(knob), &value, ret_rest, unit, sizeof(unit)))
+            return value;
     *ret_rest = label_or_default(label);
     for (size_t i = 0; i < sweep->run_count; i++) {
         const struct wt_run *run = &sweep->runs[i];
@@ -658,15 +676,16 @@ static int read_common(struct wt_sweep *sweep, struct wt_error *err)
 
 static const char *find_reference(const struct wt_sweep *sweep)
 {
-    const char *best = NULL, *rest, *unit;
+    const char *best = NULL, *rest;
     double highest = -INFINITY;
     for (size_t i = 0; i < sweep->run_count; i++) {
         const struct wt_run *run = &sweep->runs[i];
         if (run->is_reference)
             return run->label;
-        char knob[32];
+        char knob[32], unit[16];
         double value;
-        if (split_label(run->label, knob, sizeof(knob), &value, &rest, &unit) && value > highest) {
+        if (split_label(run->label, knob, sizeof(knob), &value, &rest, unit, sizeof(unit)) &&
+            value > highest) {
             highest = value;
             best = run->label;
         }
