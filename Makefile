@@ -37,11 +37,11 @@ bench: all ## run the benchmarks
 
 asan: build-asan/build.ninja ## run all tests under AddressSanitizer and UBSan
 	@ninja -C build-asan
-	@$(TESTS) build-asan --timeout-multiplier 4
+	@$(TESTS) build-asan --no-suite tree --timeout-multiplier 4
 
 tsan: build-tsan/build.ninja ## run all tests under ThreadSanitizer
 	@ninja -C build-tsan
-	@$(TESTS) build-tsan --timeout-multiplier 8
+	@$(TESTS) build-tsan --no-suite tree --timeout-multiplier 8
 
 valgrind: all ## run the unit tests under valgrind
 	@$(TESTS) build --suite unit --timeout-multiplier 20 --wrapper \
@@ -49,7 +49,7 @@ valgrind: all ## run the unit tests under valgrind
 
 clang: build-clang/build.ninja ## build with clang, warnings as errors, and run all tests
 	@ninja -C build-clang
-	@$(TESTS) build-clang
+	@$(TESTS) build-clang --no-suite tree
 
 check: all ## layout, layering, headers, docs, man pages, cppcheck, clang-tidy
 	@scripts/check
