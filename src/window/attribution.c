@@ -1,0 +1,117 @@
+/* attribution: rows that add up, and the CPU times they are made from. */
+#include "window/attribution.h"
+
+#include <string.h>
+#include <unistd.h>
+
+const char *wt_share_rule_name(enum wt_share_rule rule)
+{
+    switch (rule) {
+    case WT_SHARE_EXCLUSIVE:
+        return "exclusive";
+    case WT_SHARE_BY_WEIGHT:
+        return "by share";
+    case WT_SHARE_PART:
+        return "part";
+    }
+    return "unknown";
+}
+
+void wt_attribute(enum wt_share_rule rule, uint64_t device_uj, uint64_t idle_uj,
+                  uint64_t weight_total, struct wt_share *shares, size_t count,
+                  struct wt_attribution *ret_attribution)
+{
+    struct wt_attribution a = {.rule = rule, .device_uj = device_uj};
+    if (rule == WT_SHARE_EXCLUSIVE && count == 1) {
+        shares[0].energy_uj = device_uj;
+        *ret_attribution = a;
+        return;
+    }
+    if (rule == WT_SHARE_EXCLUSIVE)
+        a.rule = WT_SHARE_BY_WEIGHT;
+    a.idle_uj = idle_uj < device_uj ? idle_uj : device_uj;
+
+    /* Weights are ns and may be many: summed in 128 bits. Counters of different clocks may disagree
+     * a little; the listed sum then rules, so that nobody gets more than there is. */
+    unsigned __int128 listed = 0;
+    for (size_t i = 0; i < count; i++)
+        listed += shares[i].weight;
+    unsigned __int128 total = listed > weight_total ? listed : weight_total;
+    uint64_t active = device_uj - a.idle_uj, given = 0;
+    for (size_t i = 0; i < count; i++) {
+        /* 64 x 64 bits fit in 128; rounding down leaves the crumbs to the residual. */
+        shares[i].energy_uj =
+            total ? (uint64_t)((unsigned __int128)active * shares[i].weight / total) : 0;
+        given += shares[i].energy_uj;
+    }
+    a.residual_uj = active - given;
+    *ret_attribution = a;
+}
+
+int wt_process_cpu_ns(const struct wt_ctx *ctx, uint32_t pid, uint64_t *ret_ns, char *name,
+                      size_t name_size, struct wt_error *err)
+{
+    char path[64], text[2048];
+    wt_text(path, sizeof(path), "/proc/%u/stat", pid);
+    int rc = wt_fs_read(ctx, path, text, sizeof(text), err);
+    if (rc == WT_E_NOTFOUND)
+        return wt_fail(err, WT_E_GONE, "process %u has ended", pid);
+    if (rc < 0)
+        return rc;
+    /* Fields 14 to 17 (proc(5)), counted from the last bracket: a name may hold brackets itself. */
+    char *open = strchr(text, '('), *close = strrchr(text, ')');
+    unsigned long long user, system;
+    long long child_user, child_system;
+    if (!open || !close ||
+        sscanf(close + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %lld %lld", &user,
+               &system, &child_user, &child_system) != 4)
+        return wt_fail(err, WT_E_FORMAT, "%s: not as proc(5) says", path);
+    uint64_t ticks = user + system + (uint64_t)child_user + (uint64_t)child_system;
+    *ret_ns = ticks * (uint64_t)(WT_NS_PER_S / sysconf(_SC_CLK_TCK));
+    if (name)
+        wt_text(name, name_size, "%.*s", (int)(close - open - 1), open + 1);
+    return 0;
+}
+
+int wt_cgroup_cpu_ns(const struct wt_ctx *ctx, const char *cgroup, uint64_t *ret_ns,
+                     struct wt_error *err)
+{
+    char path[1024], text[4096];
+    if (strstr(cgroup, ".."))
+        return wt_fail(err, WT_E_FORMAT, "cgroup %.200s: no path of a cgroup", cgroup);
+    wt_text(path, sizeof(path), "/sys/fs/cgroup%s%s/cpu.stat", *cgroup == '/' ? "" : "/", cgroup);
+    int rc = wt_fs_read(ctx, path, text, sizeof(text), err);
+    if (rc < 0)
+        return rc;
+    for (char *save, *line = strtok_r(text, "\n", &save); line;
+         line = strtok_r(NULL, "\n", &save)) {
+        uint64_t us;
+        if (strncmp(line, "usage_usec ", 11) != 0)
+            continue;
+        if (wt_text_to_u64(line + 11, &us) < 0 || us > UINT64_MAX / 1000)
+            break;
+        *ret_ns = us * 1000;
+        return 0;
+    }
+    return wt_fail(err, WT_E_FORMAT, "%s: holds no usage_usec", path);
+}
+
+int wt_busy_cpu_ns(const struct wt_ctx *ctx, uint64_t *ret_ns, struct wt_error *err)
+{
+    /* The file lists every CPU and interrupt; its first line is all we want of it. */
+    char full[4096];
+    wt_text(full, sizeof(full), "%s/proc/stat", ctx ? ctx->sysroot : "");
+    FILE *f = fopen(full, "re");
+    if (!f)
+        return wt_fail(err, WT_E_NOTFOUND, "%s: cannot be read", full);
+    unsigned long long user, nice, system, idle, wait, irq, softirq, steal;
+    int n = fscanf(f, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle,
+                   &wait, &irq, &softirq, &steal);
+    fclose(f);
+    if (n != 8)
+        return wt_fail(err, WT_E_FORMAT, "%s: not as proc(5) says", full);
+    /* Stolen time was somebody else's CPU. */
+    *ret_ns =
+        (user + nice + system + irq + softirq) * (uint64_t)(WT_NS_PER_S / sysconf(_SC_CLK_TCK));
+    return 0;
+}

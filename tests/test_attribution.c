@@ -1,0 +1,134 @@
+/* attribution: rows add up to the device to the microjoule, whatever processes do. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "window/attribution.h"
+
+static uint64_t seed = 88172645463325252u;
+
+static uint64_t draw(void)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return seed;
+}
+
+/* Random process sets, births, deaths (a weight that stops), devices lost in the middle (energy
+ * that stops while weights go on), idle above the total, weights that disagree with the total. */
+static void rows_always_add_up_to_the_device(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 100000; round++) {
+        struct wt_share shares[12];
+        struct wt_attribution a;
+        size_t count = draw() % 12;
+        unsigned bits = (unsigned)(draw() % 64);
+        for (size_t i = 0; i < count; i++)
+            shares[i] = (struct wt_share){.pid = (uint32_t)i + 1,
+                                          .weight = draw() % 4 ? draw() >> (draw() % 64) : 0};
+        uint64_t device = draw() % 8 ? draw() >> bits : 0, idle = draw() >> (draw() % 64);
+        uint64_t total = draw() % 2 ? draw() >> (draw() % 64) : 0;
+        enum wt_share_rule rule = (enum wt_share_rule)(draw() % 3);
+        wt_attribute(rule, device, idle, total, shares, count, &a);
+
+        unsigned __int128 sum = (unsigned __int128)a.idle_uj + a.residual_uj;
+        for (size_t i = 0; i < count; i++) {
+            sum += shares[i].energy_uj;
+            assert_true(shares[i].energy_uj <= device);
+        }
+        assert_true(sum == device);
+        assert_true(a.device_uj == device);
+    }
+}
+
+static void an_exclusive_device_is_wholly_its_users(void **state)
+{
+    (void)state;
+    struct wt_share one = {.pid = 7, .weight = 3};
+    struct wt_attribution a;
+    wt_attribute(WT_SHARE_EXCLUSIVE, 1000, 400, 1000, &one, 1, &a);
+    assert_int_equal(one.energy_uj, 1000);
+    assert_int_equal(a.idle_uj, 0);
+    assert_int_equal(a.residual_uj, 0);
+
+    struct wt_share two[2] = {{.pid = 7, .weight = 1}, {.pid = 8, .weight = 1}};
+    wt_attribute(WT_SHARE_EXCLUSIVE, 1000, 400, 2, two, 2, &a);
+    assert_int_equal(a.rule, WT_SHARE_BY_WEIGHT);
+    assert_int_equal(two[0].energy_uj, 300);
+}
+
+static void what_nobody_is_shown_to_have_used_is_residual(void **state)
+{
+    (void)state;
+    struct wt_share shares[2] = {{.pid = 1, .weight = 30}, {.pid = 2, .weight = 20}};
+    struct wt_attribution a;
+    wt_attribute(WT_SHARE_BY_WEIGHT, 1000, 200, 100, shares, 2, &a);
+    assert_int_equal(a.idle_uj, 200);
+    assert_int_equal(shares[0].energy_uj, 240);
+    assert_int_equal(shares[1].energy_uj, 160);
+    assert_int_equal(a.residual_uj, 400);
+    wt_attribute(WT_SHARE_BY_WEIGHT, 1000, 200, 100, shares, 0, &a);
+    assert_int_equal(a.residual_uj, 800);
+}
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static void cpu_times_are_read_as_the_kernel_writes_them(void **state)
+{
+    (void)state;
+    char root[] = "/tmp/wt-attr-XXXXXX", path[256];
+    assert_non_null(mkdtemp(root));
+    wt_text(path, sizeof(path), "%s/proc/42", root);
+    assert_int_equal(wt_fs_mkdirs(path, 0755, NULL), 0);
+    wt_text(path, sizeof(path), "%s/sys/fs/cgroup/job_1", root);
+    assert_int_equal(wt_fs_mkdirs(path, 0755, NULL), 0);
+    wt_text(path, sizeof(path), "%s/proc/42/stat", root);
+    write_file(path, "42 (a) b(c) S 1 42 42 0 -1 4194560 900 0 0 0 150 50 7 3 20 0 1 0 1000 0 0\n");
+    wt_text(path, sizeof(path), "%s/proc/stat", root);
+    write_file(path, "cpu  100 20 30 4000 50 6 7 80 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n");
+    wt_text(path, sizeof(path), "%s/sys/fs/cgroup/job_1/cpu.stat", root);
+    write_file(path, "usage_usec 123456\nuser_usec 100000\nsystem_usec 23456\n");
+
+    struct wt_ctx *ctx;
+    assert_int_equal(wt_ctx_new(&ctx, &(struct wt_ctx_options){.sysroot = root}, NULL), 0);
+    uint64_t ns, tick = (uint64_t)(WT_NS_PER_S / sysconf(_SC_CLK_TCK));
+    char name[64];
+    assert_int_equal(wt_process_cpu_ns(ctx, 42, &ns, name, sizeof(name), NULL), 0);
+    assert_int_equal(ns, 210 * tick);
+    assert_string_equal(name, "a) b(c");
+    assert_int_equal(wt_process_cpu_ns(ctx, 43, &ns, NULL, 0, NULL), WT_E_GONE);
+    assert_int_equal(wt_busy_cpu_ns(ctx, &ns, NULL), 0);
+    assert_int_equal(ns, 163 * tick);
+    assert_int_equal(wt_cgroup_cpu_ns(ctx, "/job_1", &ns, NULL), 0);
+    assert_int_equal(ns, 123456000);
+    assert_int_equal(wt_cgroup_cpu_ns(ctx, "/../../etc", &ns, NULL), WT_E_FORMAT);
+    wt_text(path, sizeof(path), "%s/sys/fs/cgroup/job_1/cpu.stat", root);
+    write_file(path, "usage_usec\n");
+    assert_int_equal(wt_cgroup_cpu_ns(ctx, "job_1", &ns, NULL), WT_E_FORMAT);
+    wt_ctx_free(ctx);
+    wt_fs_remove_tree(root, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_always_add_up_to_the_device),
+        cmocka_unit_test(an_exclusive_device_is_wholly_its_users),
+        cmocka_unit_test(what_nobody_is_shown_to_have_used_is_residual),
+        cmocka_unit_test(cpu_times_are_read_as_the_kernel_writes_them),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
