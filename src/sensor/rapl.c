@@ -39,7 +39,7 @@ struct domain {
 
 struct rapl {
     struct wt_source source; /* first */
-    struct domain *domains; /* room for every entry of the directory; never moved */
+    struct domain *domains;  /* room for every entry of the directory; never moved */
     const struct wt_ctx *ctx;
 };
 
