@@ -68,6 +68,10 @@ void cli_setting_done(struct cli_setting *setting);
 /* "90", "90s", "5m", "1.5h" to ns. */
 int cli_duration_parse(const char *text, int64_t *ret_ns, struct wt_error *err);
 
+/* UNIT=N of --work. */
+int cli_work_parse(const char *text, char *unit, size_t size, uint64_t *ret_count,
+                   struct wt_error *err);
+
 /* ---- child.c ---- */
 
 /* A command run in our own process group with our terminal, stdin and signals. Signals sent to us

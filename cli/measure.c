@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "measure.h"
+#include "tap.h"
 
 #define TICK_NS  INT64_C(100000000)
 #define STORE_NS INT64_C(1000000000)
@@ -217,6 +218,16 @@ void cli_command_text(char *buf, size_t size, char **argv)
     buf[used] = '\0';
 }
 
+/* A program that only counts steps has its work told by the user: so much a step. */
+static void count_work_by_steps(const struct cli_measure *m, struct wt_run *run)
+{
+    if (!run->work.steps || run->work.is_known)
+        return;
+    snprintf(run->work.unit, sizeof(run->work.unit), "%s", m->work_unit ? m->work_unit : "steps");
+    run->work.count = run->work.steps * (m->work_per_step ? m->work_per_step : 1);
+    run->work.is_known = true;
+}
+
 static void store_failed(struct cli_measure *m, const struct wt_error *why)
 {
     cli_note("this run is no longer stored: %s", why->text);
@@ -257,12 +268,17 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
     int64_t start_ns = cli_now_ns();
     tally.start_ns = start_ns;
 
-    struct cli_child child = {.signal_fd = -1,
-                              .output_fd = m->is_output_hidden  ? m->log_fd
-                                           : m->is_stdout_moved ? STDERR_FILENO
-                                                                : -1,
-                              .is_error_moved = m->is_output_hidden};
-    rc = cli_child_start(&child, argv, err);
+    int out_fd = m->is_output_hidden ? m->log_fd : m->is_stdout_moved ? STDERR_FILENO : -1;
+    struct cli_tap *tap = NULL;
+    if (m->progress || m->mark) {
+        rc = cli_tap_open(&tap, out_fd >= 0 ? out_fd : STDOUT_FILENO, m->progress, m->mark, err);
+        if (rc == 0)
+            out_fd = cli_tap_child_fd(tap);
+    }
+    struct cli_child child = {
+        .signal_fd = -1, .output_fd = out_fd, .is_error_moved = m->is_output_hidden};
+    if (rc == 0)
+        rc = cli_child_start(&child, argv, err);
     if (rc < 0) {
         wt_meter_cancel(m->meter, window);
         run->exit_code = rc == WT_E_NOTFOUND ? 127 : 126;
@@ -271,8 +287,11 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
             wt_store_end(m->store, run, NULL);
         wt_doorkeeper_free(keeper);
         unsetenv("WATTUNE_DOOR");
+        cli_tap_close(tap);
         return rc;
     }
+    if (tap)
+        cli_tap_started(tap);
 
     int64_t next_store = start_ns + STORE_NS;
     for (int64_t next = start_ns + TICK_NS; !cli_child_wait(&child, next); next += TICK_NS) {
@@ -282,6 +301,8 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
         take_points(m, run, start_ns);
         if (keeper)
             wt_doorkeeper_drain(keeper, take_mark, &tally, &lost, NULL);
+        if (tap)
+            cli_tap_drain(tap, take_mark, &tally);
         run->wall_s = (double)(now - start_ns) * 1e-9;
         if (m->on_tick)
             m->on_tick(m->tick_data, run, run->wall_s);
@@ -310,6 +331,12 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
     take_points(m, run, start_ns);
     if (keeper)
         wt_doorkeeper_drain(keeper, take_mark, &tally, &lost, NULL);
+    if (tap) {
+        cli_tap_finish(tap);
+        cli_tap_drain(tap, take_mark, &tally);
+        cli_tap_close(tap);
+    }
+    count_work_by_steps(m, run);
     if (lost)
         cli_note("%llu marks of the program were lost: its counts are too low",
                  (unsigned long long)lost);

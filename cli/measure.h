@@ -14,6 +14,9 @@ struct cli_measure {
     bool is_output_hidden;  /* the child's stdout and stderr go to log_fd */
     bool is_stdout_moved;   /* the child's stdout goes to our stderr */
     int log_fd;
+    const char *progress, *mark; /* patterns for a tap on its stdout (tap.h); NULL: none */
+    const char *work_unit; /* with work_per_step: what each step is worth; NULL: told by doors */
+    uint64_t work_per_step;
     /* Called about ten times a second while the child runs; may be NULL. */
     void (*on_tick)(void *data, const struct wt_run *run, double elapsed_s);
     void *tick_data;

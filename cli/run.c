@@ -41,7 +41,9 @@ struct run_options {
     struct cli_bed bed;
     struct cli_setting sets[MAX_SETS];
     size_t set_count;
-    const char *tag, *json_path;
+    const char *tag, *json_path, *progress, *mark;
+    char work_unit[32];
+    uint64_t work_per_step;
     bool is_json, is_verbose, is_quiet, is_without_store;
     int64_t period_ns;
 };
@@ -59,6 +61,9 @@ static int parse(int argc, char **argv, struct run_options *o)
         PERIOD,
         SYSROOT,
         NO_STORE,
+        PROGRESS,
+        MARK,
+        WORK,
         VERBOSE,
         QUIET,
         HELP
@@ -66,6 +71,9 @@ static int parse(int argc, char **argv, struct run_options *o)
     static const struct option options[] = {
         {"set", required_argument, NULL, SET},
         {"gpu", required_argument, NULL, GPU},
+        {"progress", required_argument, NULL, PROGRESS},
+        {"mark", required_argument, NULL, MARK},
+        {"work", required_argument, NULL, WORK},
         {"tag", required_argument, NULL, TAG},
         {"json", optional_argument, NULL, JSON},
         {"emulate", required_argument, NULL, EMULATE},
@@ -95,6 +103,17 @@ static int parse(int argc, char **argv, struct run_options *o)
             break;
         case GPU:
             o->bed.gpus = optarg;
+            break;
+        case PROGRESS:
+            o->progress = optarg;
+            break;
+        case MARK:
+            o->mark = optarg;
+            break;
+        case WORK:
+            if (cli_work_parse(optarg, o->work_unit, sizeof(o->work_unit), &o->work_per_step,
+                               &err) < 0)
+                return cli_fail("run", &err);
             break;
         case TAG:
             o->tag = optarg;
@@ -195,6 +214,10 @@ int cmd_run(int argc, char **argv)
         goto out;
     }
     m.is_stdout_moved = o.is_json && !o.json_path;
+    m.progress = o.progress;
+    m.mark = o.mark;
+    m.work_unit = o.work_per_step ? o.work_unit : NULL;
+    m.work_per_step = o.work_per_step;
 
     rc = cli_measure_run(&m, command, &run, NULL, &err);
     if (rc < 0) {

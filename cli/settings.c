@@ -121,3 +121,20 @@ int cli_duration_parse(const char *text, int64_t *ret_ns, struct wt_error *err)
     *ret_ns = (int64_t)llround(value * unit * 1e9);
     return 0;
 }
+
+int cli_work_parse(const char *text, char *unit, size_t size, uint64_t *ret_count,
+                   struct wt_error *err)
+{
+    const char *eq = strchr(text, '=');
+    double value;
+    if (!eq || eq == text || (size_t)(eq - text) >= size ||
+        !read_number(eq + 1, strlen(eq + 1), &value) || value < 1 || value > 1e15 ||
+        value != floor(value)) {
+        snprintf(err->text, sizeof(err->text), "--work %.60s: is not UNIT=N with a whole N", text);
+        snprintf(err->fix, sizeof(err->fix), "--work tokens=4096");
+        return err->code = WT_E_USAGE;
+    }
+    snprintf(unit, size, "%.*s", (int)(eq - text), text);
+    *ret_count = (uint64_t)value;
+    return 0;
+}

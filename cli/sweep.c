@@ -29,6 +29,8 @@ static void print_help(void)
         "  --repeats N        runs at each setting (default 3)\n"
         "  --host-watts W     power of the rest of the node for each run, counted into the choice\n"
         "  --seed N           of the random order (default: from the clock; printed)\n"
+        "  --progress RE      CMD's stdout says its step: RE's group 1, 'step (\\d+)'\n"
+        "  --work UNIT=N      each step is worth N units: tokens=4096\n"
         "  --gpu LIST         only these GPUs: indices or UUIDs\n"
         "  --tag NAME         a word to find these runs by\n"
         "  --report FILE      where the HTML report goes (default wattune-report.html; - for "
@@ -56,7 +58,9 @@ struct sweep_options {
     struct cli_setting sets[MAX_SETS];
     size_t set_count;
     bool is_auto;
-    const char *tag, *report, *csv;
+    const char *tag, *report, *csv, *progress;
+    char work_unit[32];
+    uint64_t work_per_step;
     double host_w;
     unsigned repeats;
     uint64_t seed;
@@ -77,6 +81,8 @@ static int parse(int argc, char **argv, struct sweep_options *o)
         HOST_WATTS,
         SEED,
         GPU,
+        PROGRESS,
+        WORK,
         TAG,
         REPORT,
         CSV,
@@ -95,6 +101,8 @@ static int parse(int argc, char **argv, struct sweep_options *o)
         {"host-watts", required_argument, NULL, HOST_WATTS},
         {"seed", required_argument, NULL, SEED},
         {"gpu", required_argument, NULL, GPU},
+        {"progress", required_argument, NULL, PROGRESS},
+        {"work", required_argument, NULL, WORK},
         {"tag", required_argument, NULL, TAG},
         {"report", required_argument, NULL, REPORT},
         {"csv", required_argument, NULL, CSV},
@@ -147,6 +155,14 @@ static int parse(int argc, char **argv, struct sweep_options *o)
             break;
         case GPU:
             o->bed.gpus = optarg;
+            break;
+        case PROGRESS:
+            o->progress = optarg;
+            break;
+        case WORK:
+            if (cli_work_parse(optarg, o->work_unit, sizeof(o->work_unit), &o->work_per_step,
+                               &err) < 0)
+                return cli_fail("sweep", &err);
             break;
         case TAG:
             o->tag = optarg;
@@ -582,6 +598,9 @@ int cmd_sweep(int argc, char **argv)
     m.log_fd = o.is_output_shown ? -1 : open_log();
     m.is_output_hidden = m.log_fd >= 0;
     m.is_stdout_moved = o.is_json;
+    m.progress = o.progress;
+    m.work_unit = o.work_per_step ? o.work_unit : NULL;
+    m.work_per_step = o.work_per_step;
     if (!runs || !order) {
         err.code = WT_E_NOMEM;
         code = cli_fail("sweep", &err);
