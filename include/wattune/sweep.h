@@ -18,6 +18,7 @@ struct wt_sweep_row {
     double setting;    /* in the user's unit, for plots; NaN for none */
     bool is_reference; /* the default setting all ratios are against */
     unsigned repeats;
+    size_t first_run;                             /* index in runs of the first usable one */
     struct wt_estimate time_s, energy_j, power_w; /* a run; with host_w the energy includes it */
     struct wt_estimate time_ratio, energy_ratio, power_ratio; /* against the reference */
     struct wt_estimate j_per_work, work_per_s;                /* NaN without work */

@@ -488,7 +488,7 @@ static void print_values(const struct wt_term *term, const struct wt_run *run)
                 last = k;
                 count++;
             }
-        line(term, name, "%.5g at first, %.5g at the end", run->values[i].value,
+        line(term, name, "%.4g at first, %.4g at the end", run->values[i].value,
              run->values[last].value);
     }
 }
@@ -550,15 +550,17 @@ void wt_report_run(const struct wt_term *term, const struct wt_run *run, bool is
 
 /* ---- a sweep ---- */
 
-/* "1.085 [1.081, 1.089]", brief "1.085". */
+/* "1.085 [1.081, 1.089]", brief "1.085 ±0.004" with the wider side. */
 static void put_ratio(struct table *table, size_t row, size_t column, const struct wt_estimate *e)
 {
     struct cell *cell = cell_at(table, row, column);
-    wt_text(cell->brief, sizeof(cell->brief), "%.3f", e->value);
-    if (e->low == e->high)
-        set(table, row, column, "%.3f%*s", e->value, e->value == 1 ? 15 : 0, "");
-    else
-        set(table, row, column, "%.3f [%.3f, %.3f]", e->value, e->low, e->high);
+    if (e->low == e->high) {
+        set(table, row, column, "%.3f", e->value);
+        return;
+    }
+    set(table, row, column, "%.3f [%.3f, %.3f]", e->value, e->low, e->high);
+    wt_text(cell->brief, sizeof(cell->brief), "%.3f %s%.3f", e->value,
+            table->term->is_utf8 ? "\u00b1" : "+-", fmax(e->value - e->low, e->high - e->value));
 }
 
 static void put_row(struct table *table, const struct wt_sweep *sweep, size_t i)
@@ -594,10 +596,10 @@ void wt_report_sweep(const struct wt_term *term, const struct wt_sweep *sweep)
 {
     const struct column columns[] = {
         {"", false, 0},           {sweep->knob[0] ? sweep->knob : "setting", false, 0},
-        {"runs", true, 6},        {"time", true, 2},
-        {"energy", true, 8},      {"mean", true, 3},
-        {"rel. time", false, 4},  {"rel. energy", false, 1},
-        {"rel. power", false, 7}, {"", false, 5},
+        {"runs", true, 7},        {"time", true, 3},
+        {"energy", true, 5},      {"mean", true, 4},
+        {"rel. time", false, 2},  {"rel. energy", false, 1},
+        {"rel. power", false, 8}, {"", false, 6},
     };
     struct wt_plain plain;
     struct table table;

@@ -743,6 +743,7 @@ static int make(struct wt_sweep *sweep, const char *reference_label, struct tall
         row->setting = find_setting(sweep, label, &words);
         wt_text(row->label, sizeof(row->label), "%s", words);
         row->repeats = (unsigned)tally->count;
+        row->first_run = tally->first;
         row->provenance = weakest_provenance(sweep, label);
         row->is_reference = strcmp(label, reference_label) == 0;
         find_binding(row, sweep, label);
@@ -763,6 +764,10 @@ static int make(struct wt_sweep *sweep, const char *reference_label, struct tall
     struct pool pool = pool_of(tallies, sweep->row_count);
     for (size_t i = 0; i < sweep->row_count; i++)
         fill_row(&sweep->rows[i], &tallies[i], &tallies[sweep->reference], &pool, sweep);
+    /* A cap may hold a device back some way below it: lower power is proof enough. */
+    for (size_t i = 0; i < sweep->row_count; i++)
+        sweep->rows[i].is_binding |=
+            sweep->rows[i].is_binding_known && sweep->rows[i].power_ratio.high < 1;
     choose(sweep);
     find_breakeven(sweep);
     advise(sweep);

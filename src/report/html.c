@@ -1,0 +1,820 @@
+/* html: the report as one file that opens offline, prints, and can be read without its plots.
+ *
+ * Tables and words are plain HTML made here; the plots are drawn by page.js with Chart.js from the
+ * JSON in the page. Everything that came from outside (commands, names, labels) is escaped: as
+ * HTML in text, and as \uXXXX inside the JSON, so that no "</script>" can end it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "record/record.h"
+#include "report/assets.h"
+#include "search/sweep.h"
+#include "wattune/report.h"
+
+/* More points than this a line are not seen on a screen. */
+enum { PLOT_POINTS = 500 };
+
+/* ---- text ---- */
+
+/* Text with the five characters that mean something in HTML taken out of it. */
+static void put(FILE *out, const char *text)
+{
+    for (; *text; text++)
+        switch (*text) {
+        case '&':
+            fputs("&amp;", out);
+            break;
+        case '<':
+            fputs("&lt;", out);
+            break;
+        case '>':
+            fputs("&gt;", out);
+            break;
+        case '"':
+            fputs("&quot;", out);
+            break;
+        case '\'':
+            fputs("&#39;", out);
+            break;
+        default:
+            fputc(*text, out);
+        }
+}
+
+/* A tag around escaped text. */
+static void tag(FILE *out, const char *open, const char *text, const char *close)
+{
+    fputs(open, out);
+    put(out, text);
+    fputs(close, out);
+}
+
+/* JSON into a script element: what could end the element or begin a comment is written as escape.
+ * These characters occur in strings only, where \u003c is the same character. */
+static int put_json(FILE *out, json_t *doc)
+{
+    if (!doc)
+        return WT_E_NOMEM;
+    char *text = json_dumps(doc, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(6));
+    json_decref(doc);
+    if (!text)
+        return WT_E_NOMEM;
+    for (const char *p = text; *p; p++)
+        if (*p == '<' || *p == '>' || *p == '&')
+            fprintf(out, "\\u%04x", (unsigned)*p);
+        else
+            fputc(*p, out);
+    free(text);
+    return 0;
+}
+
+static const char *watts(char *buf, size_t size, double w)
+{
+    if (!isfinite(w))
+        return wt_text(buf, size, "unknown");
+    return wt_text(buf, size, "%.*f W", fabs(w) < 9.95 ? 2 : fabs(w) < 99.95 ? 1 : 0, w);
+}
+
+/* "-21.3 %" with a real minus sign. */
+static const char *change(char *buf, size_t size, double ratio)
+{
+    double percent = (ratio - 1) * 100;
+    const char *sign = fabs(percent) < 0.05 ? "\u00b1" : percent < 0 ? "\u2212" : "+";
+    return wt_text(buf, size, "%s%.1f\u2009%%", sign, fabs(percent));
+}
+
+static const char *singular(const char *unit, char *buf, size_t size)
+{
+    size_t n = strlen(unit);
+    return wt_text(buf, size, "%.*s", (int)(n && unit[n - 1] == 's' ? n - 1 : n), unit);
+}
+
+/* ---- the frame ---- */
+
+static void page_begin(FILE *out, const char *title)
+{
+    fputs("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+          "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+          "<meta name=\"generator\" content=\"Wattune\">\n",
+          out);
+    tag(out, "<title>", title, "</title>\n");
+    fprintf(out, "<style>\n%s</style>\n</head>\n<body>\n<main>\n", wt_asset_style);
+}
+
+static int page_end(FILE *out, json_t *data)
+{
+    tag(out, "<footer><p>Made by Wattune ", wt_version(),
+        ". This file holds its own data and scripts and loads nothing. Plots by Chart.js, "
+        "\u00a9 Chart.js Contributors, MIT licence.</p></footer>\n</main>\n");
+    fputs("<script type=\"application/json\" id=\"data\">", out);
+    int rc = put_json(out, data);
+    fputs("</script>\n<script>\n", out);
+    fputs(wt_asset_chart, out);
+    fputs("\n</script>\n<script>\n", out);
+    fputs(wt_asset_page, out);
+    fputs("</script>\n</body>\n</html>\n", out);
+    return rc;
+}
+
+static void put_header(FILE *out, const char *title, const char *command, const struct wt_run *run)
+{
+    char when[32];
+    fputs("<header>\n<p class=\"brand\">Wattune</p>\n", out);
+    tag(out, "<h1>", title, "</h1>\n");
+    wt_time_text(when, sizeof(when), run->start_unix_ns);
+    fputs("<p class=\"soft\">", out);
+    fprintf(out, "<time datetime=\"%s\">%.10s %.5s UTC</time>", when, when, when + 11);
+    if (run->host[0])
+        tag(out, " \u00b7 ", run->host, "");
+    if (run->tag[0])
+        tag(out, " \u00b7 tag ", run->tag, "");
+    fputs("</p>\n", out);
+    tag(out, "<code class=\"command\">", command, "</code>\n");
+    if (run->is_emulated) {
+        fputs("<p class=\"emulated\" role=\"note\"><strong>Emulated", out);
+        if (run->emulation[0])
+            tag(out, " (", run->emulation, ")");
+        fputs(".</strong> These figures come from Wattune\u2019s built-in device model. No real "
+              "device was measured.</p>\n",
+              out);
+    }
+    fputs("</header>\n", out);
+}
+
+static void put_figure(FILE *out, const char *id, const char *title, const char *words,
+                       bool is_wide)
+{
+    fprintf(out, "<figure%s><figcaption>", is_wide ? " class=\"wide\"" : "");
+    tag(out, "<h3>", title, "</h3>");
+    tag(out, "<p>", words, "</p></figcaption>");
+    fprintf(out, "<div class=\"canvas\"><canvas id=\"%s\" role=\"img\" aria-label=\"", id);
+    put(out, title);
+    fputs(". The figures are in the tables.\"></canvas></div></figure>\n", out);
+}
+
+static void put_tile(FILE *out, const char *kind, const char *value, const char *words,
+                     const char *detail)
+{
+    fprintf(out, "<div class=\"tile %s\">", kind);
+    tag(out, "<b>", value, "</b>");
+    tag(out, "<span>", words, "</span>");
+    if (detail[0])
+        tag(out, "<span>", detail, "</span>");
+    fputs("</div>\n", out);
+}
+
+static void put_warnings(FILE *out, char *const *warnings, size_t count)
+{
+    if (!count)
+        return;
+    fputs("<section class=\"warnings\"><h2>To know</h2><ul>\n", out);
+    for (size_t i = 0; i < count; i++)
+        tag(out, "<li>", warnings[i], "</li>\n");
+    fputs("</ul></section>\n", out);
+}
+
+/* What the words for the source of a figure mean; those that occur. */
+static void put_legend(FILE *out, unsigned used, bool has_repeats)
+{
+    static const char *const meanings[] = {
+        [WT_PROV_UNKNOWN] = "could not be read; never shown as 0",
+        [WT_PROV_EMULATED] = "from the built-in device emulator, not from a real device",
+        [WT_PROV_REPLAYED] = "from a recorded trace",
+        [WT_PROV_MODELED] = "estimated without a sensor",
+        [WT_PROV_SAMPLED] = "integral of power readings",
+        [WT_PROV_COUNTER] = "difference of a hardware energy counter",
+    };
+    fputs("<h2>How to read it</h2>\n<dl>\n", out);
+    for (size_t i = 0; i < WT_COUNTOF(meanings); i++)
+        if (used & (1u << i))
+            fprintf(out, "<dt>%s</dt><dd>%s</dd>\n", wt_provenance_name((enum wt_provenance)i),
+                    meanings[i]);
+    fputs("<dt>[low, high]</dt><dd>95\u2009% interval. It covers what the sensor may have missed "
+          "at both ends and in gaps, and its gain error",
+          out);
+    fputs(has_repeats ? ", and the spread of the repeats. In a ratio the gain error cancels as far "
+                        "as both settings were measured by the same sensor."
+                      : ".",
+          out);
+    fputs("</dd>\n</dl>\n", out);
+}
+
+static void put_machine(FILE *out, const struct wt_run *run)
+{
+    fputs("<h2>Machine</h2>\n<dl>\n", out);
+    for (size_t i = 0; i < run->device_count; i++) {
+        const struct wt_run_device *d = &run->devices[i];
+        fprintf(out, "<dt>%s</dt><dd>", wt_device_kind_name(d->kind));
+        put(out, d->name);
+        tag(out, " <span class=\"soft\">read by ", d->source, "");
+        if (d->driver[0])
+            tag(out, ", driver ", d->driver, "");
+        tag(out, "</span><br><code>", d->id, "</code></dd>\n");
+    }
+    if (run->host[0])
+        tag(out, "<dt>host</dt><dd>", run->host, "</dd>\n");
+    if (run->system[0])
+        tag(out, "<dt>system</dt><dd>", run->system, "</dd>\n");
+    tag(out, "<dt>Wattune</dt><dd>", run->version, "</dd>\n</dl>\n");
+}
+
+/* ---- traces for the plots ---- */
+
+/* Means over equal spans of time, so that a long trace keeps its shape. */
+struct bins {
+    double sum[PLOT_POINTS], limit[PLOT_POINTS];
+    size_t count[PLOT_POINTS];
+    double span_s;
+};
+
+static void bins_add(struct bins *bins, double t_s, double power_w, double limit_w)
+{
+    double at = bins->span_s > 0 ? t_s / bins->span_s * PLOT_POINTS : 0;
+    size_t i = at < 0 ? 0 : at >= PLOT_POINTS ? PLOT_POINTS - 1 : (size_t)at;
+    bins->sum[i] += power_w;
+    bins->limit[i] = limit_w;
+    bins->count[i]++;
+}
+
+static json_t *bins_json(const struct bins *bins, const char *label)
+{
+    json_t *t = json_array(), *power = json_array(), *limit = json_array();
+    int rc = 0;
+    for (size_t i = 0; i < PLOT_POINTS; i++) {
+        if (!bins->count[i])
+            continue;
+        double at = ((double)i + 0.5) * bins->span_s / PLOT_POINTS;
+        rc |= json_array_append_new(t, wt_json_number(at));
+        rc |= json_array_append_new(power, wt_json_number(bins->sum[i] / (double)bins->count[i]));
+        rc |= json_array_append_new(limit, wt_json_number(bins->limit[i]));
+    }
+    if (rc != 0) {
+        json_decref(t);
+        json_decref(power);
+        json_decref(limit);
+        return NULL;
+    }
+    return json_pack("{s:o, s:o, s:o, s:o}", "label", wt_json_text(label), "t_s", t, "power_w",
+                     power, "limit_w", limit);
+}
+
+static double span_of(const struct wt_run *run)
+{
+    double span = isfinite(run->wall_s) ? run->wall_s : 0;
+    return run->point_count ? fmax(span, run->points[run->point_count - 1].t_s) : span;
+}
+
+/* One device's power, or with is_sum that of all that are not part of another. */
+static json_t *trace_json(const struct wt_run *run, size_t device, bool is_sum, const char *label)
+{
+    struct bins *bins = calloc(1, sizeof(*bins));
+    double *now = calloc(run->device_count + 1, sizeof(*now));
+    json_t *result = NULL;
+    if (!bins || !now)
+        goto out;
+    bins->span_s = span_of(run);
+    for (size_t i = 0; i < run->point_count; i++) {
+        const struct wt_run_point *p = &run->points[i];
+        if (isnan(p->power_w))
+            continue;
+        if (!is_sum) {
+            if (p->device == device)
+                bins_add(bins, p->t_s, p->power_w, p->limit_w);
+            continue;
+        }
+        /* Devices are read in turns: with each reading the sum has a new value. */
+        if (p->device >= run->device_count || run->devices[p->device].is_part)
+            continue;
+        now[p->device] = p->power_w;
+        double sum = 0;
+        bool is_complete = true;
+        for (size_t d = 0; d < run->device_count; d++) {
+            sum += now[d];
+            is_complete &= now[d] > 0 || run->devices[d].is_part || i >= 2 * run->device_count;
+        }
+        if (is_complete)
+            bins_add(bins, p->t_s, sum, NAN);
+    }
+    result = bins_json(bins, label);
+out:
+    free(bins);
+    free(now);
+    return result;
+}
+
+static bool has_points(const struct wt_run *run)
+{
+    for (size_t i = 0; i < run->point_count; i++)
+        if (!isnan(run->points[i].power_w))
+            return true;
+    return false;
+}
+
+/* The first run of each row. */
+static json_t *sweep_traces(const struct wt_sweep *sweep)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < sweep->row_count; i++) {
+        const struct wt_sweep_row *row = &sweep->rows[i];
+        const struct wt_run *run = &sweep->runs[row->first_run];
+        if (has_points(run) &&
+            json_array_append_new(array, trace_json(run, 0, true, row->label)) < 0) {
+            json_decref(array);
+            return NULL;
+        }
+    }
+    return array;
+}
+
+/* ---- a sweep ---- */
+
+static void put_estimate(FILE *out, const char *value, const char *interval)
+{
+    fputs("<td>", out);
+    put(out, value);
+    if (interval[0])
+        tag(out, "<small>", interval, "</small>");
+    fputs("</td>", out);
+}
+
+static void put_ratio(FILE *out, const struct wt_estimate *e)
+{
+    char value[32], interval[64] = "";
+    wt_text(value, sizeof(value), "%.3f", e->value);
+    if (e->low < e->high)
+        wt_text(interval, sizeof(interval), "[%.3f, %.3f]", e->low, e->high);
+    put_estimate(out, value, interval);
+}
+
+/* The interval alone: "[1.20, 1.27]" out of "1.23 kJ [1.20, 1.27]". */
+static void put_joules(FILE *out, const struct wt_estimate *e, enum wt_provenance provenance)
+{
+    const struct wt_joules j = {e->value, e->low, e->high, provenance};
+    char text[96], value[48];
+    wt_format_interval(text, sizeof(text), &j);
+    char *bracket = strchr(text, '[');
+    wt_text(value, sizeof(value), "%.*s", (int)(bracket ? bracket - text - 1 : 40), text);
+    put_estimate(out, value, bracket ? bracket : "");
+}
+
+static const char *note_of(const struct wt_sweep *sweep, size_t i)
+{
+    const struct wt_sweep_row *row = &sweep->rows[i];
+    if (i == sweep->choice)
+        return row->is_reference ? "reference, keep" : "choice";
+    if (row->is_reference)
+        return "reference";
+    if (row->is_binding_known && !row->is_binding)
+        return "does not bind";
+    return row->is_overlapping_best ? "as low as the best" : "";
+}
+
+static void put_sweep_table(FILE *out, const struct wt_sweep *sweep)
+{
+    char text[96], unit[32];
+    bool has_work = sweep->work_unit[0] != '\0';
+    fputs("<h2>Settings compared</h2>\n<div class=\"scroll\"><table>\n<caption>", out);
+    fputs("Mean of the repeats with its 95\u2009% interval; ratios are to ", out);
+    tag(out, "", sweep->rows[sweep->reference].label, "");
+    if (sweep->is_per_work)
+        tag(out, ", per ", singular(sweep->work_unit, unit, sizeof(unit)), "");
+    if (isfinite(sweep->host_w))
+        fprintf(out, "; energy includes %.0f W for the rest of the node", sweep->host_w);
+    fputs(".</caption>\n<thead><tr><th class=\"l\" scope=\"col\">", out);
+    put(out, sweep->knob[0] ? sweep->knob : "setting");
+    fputs("</th><th scope=\"col\">runs</th><th scope=\"col\">time</th>"
+          "<th scope=\"col\">energy</th><th scope=\"col\">mean power</th>"
+          "<th scope=\"col\">time ratio</th><th scope=\"col\">energy ratio</th>"
+          "<th scope=\"col\">power ratio</th>",
+          out);
+    if (has_work)
+        tag(out, "<th scope=\"col\">per 1,000 ", sweep->work_unit, "</th>");
+    fputs("<th class=\"l\" scope=\"col\">source</th><th class=\"l\" scope=\"col\"></th>"
+          "</tr></thead>\n<tbody>\n",
+          out);
+    for (size_t i = 0; i < sweep->row_count; i++) {
+        const struct wt_sweep_row *row = &sweep->rows[i];
+        fprintf(out, "<tr%s>", i == sweep->choice ? " class=\"choice\"" : "");
+        tag(out, "<th class=\"l\" scope=\"row\">", row->label, "</th>");
+        fprintf(out, "<td>%u</td>", row->repeats);
+        tag(out, "<td>", wt_format_seconds(text, sizeof(text), row->time_s.value), "</td>");
+        put_joules(out, &row->energy_j, row->provenance);
+        tag(out, "<td>", watts(text, sizeof(text), row->power_w.value), "</td>");
+        put_ratio(out, &row->time_ratio);
+        put_ratio(out, &row->energy_ratio);
+        put_ratio(out, &row->power_ratio);
+        if (has_work)
+            tag(out, "<td>", wt_format_joules(text, sizeof(text), row->j_per_work.value * 1000),
+                "</td>");
+        tag(out, "<td class=\"l\">", wt_provenance_name(row->provenance), "</td>");
+        tag(out, "<td class=\"l\">", note_of(sweep, i), "</td></tr>\n");
+    }
+    fputs("</tbody></table></div>\n", out);
+}
+
+static void put_runs_table(FILE *out, const struct wt_run *runs, size_t count)
+{
+    static const char *const states[] = {"running", "", "incomplete"};
+    char text[96];
+    fputs("<h2>Runs</h2>\n<div class=\"scroll\"><table>\n<thead><tr>"
+          "<th class=\"l\" scope=\"col\">id</th><th class=\"l\" scope=\"col\">setting</th>"
+          "<th scope=\"col\">repeat</th><th scope=\"col\">time</th><th scope=\"col\">energy</th>"
+          "<th scope=\"col\">exit</th><th class=\"l\" scope=\"col\"></th></tr></thead>\n<tbody>\n",
+          out);
+    for (size_t i = 0; i < count; i++) {
+        const struct wt_run *run = &runs[i];
+        bool is_off = run->state != WT_RUN_DONE || run->exit_code != 0;
+        fprintf(out, "<tr%s>", is_off ? " class=\"off\"" : "");
+        tag(out, "<td class=\"l\"><code>", run->id, "</code></td>");
+        tag(out, "<td class=\"l\">", run->label, "</td>");
+        fprintf(out, "<td>%u</td>", run->repeat + 1);
+        tag(out, "<td>", wt_format_seconds(text, sizeof(text), run->wall_s), "</td>");
+        tag(out, "<td>", wt_format_interval(text, sizeof(text), &run->total), "</td>");
+        if (run->state == WT_RUN_DONE)
+            fprintf(out, "<td>%d</td>", run->exit_code);
+        else
+            fputs("<td></td>", out);
+        tag(out, "<td class=\"l\">", states[run->state], "</td></tr>\n");
+    }
+    fputs("</tbody></table></div>\n", out);
+}
+
+static void put_sweep_tiles(FILE *out, const struct wt_sweep *sweep)
+{
+    const struct wt_sweep_row *row = &sweep->rows[sweep->choice];
+    const struct wt_sweep_row *reference = &sweep->rows[sweep->reference];
+    char value[48], words[96], low[32], high[32], detail[96];
+    if (row == reference)
+        return;
+    fputs("<div class=\"tiles\">\n", out);
+    put_tile(out, "", row->label, "recommended setting", "");
+    wt_text(words, sizeof(words), "energy, against %.60s", reference->label);
+    wt_text(detail, sizeof(detail), "[%s, %s]", change(low, sizeof(low), row->energy_ratio.low),
+            change(high, sizeof(high), row->energy_ratio.high));
+    put_tile(out, "energy", change(value, sizeof(value), row->energy_ratio.value), words, detail);
+    detail[0] = '\0';
+    if (row->time_ratio.low < row->time_ratio.high)
+        wt_text(detail, sizeof(detail), "[%s, %s]", change(low, sizeof(low), row->time_ratio.low),
+                change(high, sizeof(high), row->time_ratio.high));
+    put_tile(out, "time", change(value, sizeof(value), row->time_ratio.value), "time", detail);
+    wt_text(words, sizeof(words), "mean power, was %s",
+            watts(low, sizeof(low), reference->power_w.value));
+    put_tile(out, "power", watts(value, sizeof(value), row->power_w.value), words, "");
+    fputs("</div>\n", out);
+}
+
+static int put_sweep(FILE *out, const struct wt_sweep *sweep)
+{
+    char title[160];
+    bool is_cap = strcmp(sweep->knob, "power") == 0;
+    wt_text(title, sizeof(title), "Time and energy against %s",
+            is_cap           ? "the power cap"
+            : sweep->knob[0] ? sweep->knob
+                             : "settings");
+    page_begin(out, title);
+    put_header(out, title, sweep->title, &sweep->runs[0]);
+    tag(out, "<p class=\"advice\">", sweep->advice, "</p>\n");
+    put_sweep_tiles(out, sweep);
+    put_warnings(out, sweep->warnings, sweep->warning_count);
+
+    json_t *traces = sweep_traces(sweep);
+    fputs("<div class=\"plots\">\n", out);
+    put_figure(out, "relative", "Relative to the reference",
+               "Energy and time of the same work; bars are 95 % intervals.", false);
+    put_figure(out, "energy", "Energy of a run", "Mean of the repeats; bars are 95 % intervals.",
+               false);
+    if (json_array_size(traces))
+        put_figure(out, "power", "Power over time", "The first run at each setting.", true);
+    fputs("</div>\n", out);
+    put_sweep_table(out, sweep);
+    put_runs_table(out, sweep->runs, sweep->run_count);
+    put_machine(out, &sweep->runs[sweep->rows[sweep->reference].first_run]);
+    unsigned used = 0;
+    for (size_t i = 0; i < sweep->row_count; i++)
+        used |= 1u << sweep->rows[i].provenance;
+    put_legend(out, used, true);
+
+    json_t *doc = wt_sweep_json(sweep);
+    if (!doc || json_object_set_new(doc, "traces", traces) < 0) {
+        json_decref(doc);
+        return WT_E_NOMEM;
+    }
+    return page_end(out, json_pack("{s:o}", "sweep", doc));
+}
+
+/* ---- runs ---- */
+
+/* Devices that the trace speaks of: a run that was cut short has points, but no list of them. */
+static size_t traced_devices(const struct wt_run *run)
+{
+    size_t count = run->device_count;
+    for (size_t i = 0; i < run->point_count; i++)
+        count = run->points[i].device >= count ? run->points[i].device + 1 : count;
+    return count;
+}
+
+static void device_label(const struct wt_run *run, size_t i, char *buf, size_t size)
+{
+    if (i >= run->device_count) {
+        wt_text(buf, size, "device %zu", i);
+        return;
+    }
+    size_t same = 0, number = 0;
+    for (size_t k = 0; k < run->device_count; k++)
+        if (strcmp(run->devices[k].name, run->devices[i].name) == 0) {
+            same++;
+            number += k <= i;
+        }
+    if (same > 1)
+        wt_text(buf, size, "%s #%zu", run->devices[i].name, number);
+    else
+        wt_text(buf, size, "%s", run->devices[i].name);
+}
+
+static void put_device_table(FILE *out, const struct wt_run *run)
+{
+    char text[128];
+    fputs("<h2>Devices</h2>\n<div class=\"scroll\"><table>\n<thead><tr>"
+          "<th class=\"l\" scope=\"col\">device</th><th scope=\"col\">energy</th>"
+          "<th scope=\"col\">mean</th><th scope=\"col\">highest</th>"
+          "<th class=\"l\" scope=\"col\">measured by</th><th class=\"l\" scope=\"col\">"
+          "cross-check</th></tr></thead>\n<tbody>\n",
+          out);
+    for (size_t i = 0; i < run->device_count; i++) {
+        const struct wt_run_device *d = &run->devices[i];
+        const struct wt_estimate e = {d->energy.energy_j, d->energy.low_j, d->energy.high_j};
+        bool is_known = d->energy.provenance != WT_PROV_UNKNOWN;
+        device_label(run, i, text, sizeof(text));
+        tag(out, "<tr><th class=\"l\" scope=\"row\">", text, "");
+        if (d->is_part)
+            fputs("<small>part of another device, not in the total</small>", out);
+        fputs("</th>", out);
+        put_joules(out, &e, d->energy.provenance);
+        tag(out, "<td>", is_known ? watts(text, sizeof(text), d->mean_w) : "", "</td>");
+        tag(out, "<td>", isfinite(d->max_w) ? watts(text, sizeof(text), d->max_w) : "", "</td>");
+        wt_text(text, sizeof(text), "%s%s%s",
+                wt_provenance_name(is_known ? d->method : d->energy.provenance),
+                is_known && d->method != d->energy.provenance ? ", " : "",
+                is_known && d->method != d->energy.provenance
+                    ? wt_provenance_name(d->energy.provenance)
+                    : "");
+        tag(out, "<td class=\"l\">", text, "</td><td class=\"l w\">");
+        if (d->check.provenance != WT_PROV_UNKNOWN) {
+            put(out, wt_format_interval(text, sizeof(text), &d->check));
+            fputs(d->is_check_off ? " <strong>disagrees</strong>" : " agrees", out);
+        }
+        if (d->note[0])
+            tag(out, "<small>", d->note, "</small>");
+        fputs("</td></tr>\n", out);
+    }
+    fputs("</tbody></table></div>\n", out);
+}
+
+static void put_run_tiles(FILE *out, const struct wt_run *run)
+{
+    char value[64], text[96], unit[40];
+    const struct wt_joules *total = &run->total;
+    bool is_known = total->provenance != WT_PROV_UNKNOWN;
+    fputs("<div class=\"tiles\">\n", out);
+    wt_format_interval(text, sizeof(text), total);
+    char *bracket = strchr(text, '[');
+    put_tile(out, "energy",
+             wt_format_joules(value, sizeof(value), is_known ? total->energy_j : (double)NAN),
+             "energy", bracket ? bracket : "");
+    wt_text(text, sizeof(text), "exit code %d", run->exit_code);
+    put_tile(out, "time", wt_format_seconds(value, sizeof(value), run->wall_s), "time",
+             run->state == WT_RUN_DONE && run->exit_code ? text : "");
+    if (is_known && run->wall_s > 0)
+        put_tile(out, "power", watts(value, sizeof(value), total->energy_j / run->wall_s),
+                 "mean power", "");
+    struct wt_joules per = wt_run_j_per_work(run);
+    if (per.provenance != WT_PROV_UNKNOWN) {
+        wt_format_interval(text, sizeof(text), &per);
+        bracket = strchr(text, '[');
+        wt_format_joules(value, sizeof(value), per.energy_j);
+        char words[64];
+        wt_text(words, sizeof(words), "per %s", singular(run->work.unit, unit, sizeof(unit)));
+        put_tile(out, "", value, words, bracket ? bracket : "");
+    }
+    fputs("</div>\n", out);
+}
+
+static void put_run_troubles(FILE *out, const struct wt_run *run)
+{
+    bool is_any = run->gap_count || run->state == WT_RUN_INCOMPLETE;
+    if (!is_any)
+        return;
+    char bound[40];
+    fputs("<section class=\"warnings\"><h2>To know</h2><ul>\n", out);
+    if (run->state == WT_RUN_INCOMPLETE)
+        fputs("<li>Incomplete: Wattune ended before the run did. The figures are as last written."
+              "</li>\n",
+              out);
+    for (size_t i = 0; i < run->gap_count; i++) {
+        const struct wt_run_gap *g = &run->gaps[i];
+        tag(out, "<li><code>", g->device_id, "</code> ");
+        fprintf(out, "could not be read from %.1f s to %.1f s (", g->from_s, g->to_s);
+        put(out, g->why);
+        fprintf(out, "): up to %s unseen.</li>\n",
+                isfinite(g->bound_j) ? wt_format_joules(bound, sizeof(bound), g->bound_j)
+                                     : "an unknown amount");
+    }
+    fputs("</ul></section>\n", out);
+}
+
+static void put_run_facts(FILE *out, const struct wt_run *run)
+{
+    char text[96];
+    if (run->setting_count || run->work.is_known || run->phase_count || run->label[0])
+        fputs("<h2>Run</h2>\n<dl>\n", out);
+    else
+        return;
+    if (run->label[0])
+        tag(out, "<dt>setting</dt><dd>", run->label, "</dd>\n");
+    for (size_t i = 0; i < run->setting_count; i++) {
+        const struct wt_run_setting *s = &run->settings[i];
+        const char *knob = wt_knob_name(s->knob), *unit = wt_knob_unit(s->knob);
+        if (!knob)
+            continue;
+        fprintf(out, "<dt>%s</dt><dd>%.6g %s <span class=\"soft\">(was %.6g %s) on ", knob,
+                wt_knob_to_user(s->enforced), unit, wt_knob_to_user(s->found), unit);
+        tag(out, "", s->device_id, "</span></dd>\n");
+    }
+    if (run->work.is_known) {
+        fprintf(out, "<dt>work</dt><dd>%llu ", (unsigned long long)run->work.count);
+        put(out, run->work.unit);
+        if (run->work.steps)
+            fprintf(out, " in %llu steps", (unsigned long long)run->work.steps);
+        fputs("</dd>\n", out);
+    }
+    for (size_t i = 0; i < run->phase_count; i++) {
+        tag(out, "<dt>", run->phases[i].name, "</dt><dd>");
+        fprintf(out, "%llu times, %s</dd>\n", (unsigned long long)run->phases[i].count,
+                wt_format_seconds(text, sizeof(text), run->phases[i].wall_s));
+    }
+    if (run->cost.wall_s > 0)
+        fprintf(out, "<dt>own cost</dt><dd>%.3f\u2009%% of one core</dd>\n",
+                run->cost.cpu_s / run->cost.wall_s * 100);
+    fputs("</dl>\n", out);
+}
+
+static bool is_first_of_name(const struct wt_run *run, size_t at)
+{
+    for (size_t i = 0; i < at; i++)
+        if (strcmp(run->values[i].name, run->values[at].name) == 0)
+            return false;
+    return true;
+}
+
+static json_t *run_json(const struct wt_run *run)
+{
+    json_t *full = wt_run_json(run, true), *traces = json_array();
+    if (!full || !traces)
+        goto broken;
+    for (size_t d = 0, all = traced_devices(run); d < all; d++) {
+        char label[128];
+        device_label(run, d, label, sizeof(label));
+        if (json_array_append_new(traces, trace_json(run, d, false, label)) < 0)
+            goto broken;
+    }
+    json_t *doc =
+        json_pack("{s:O, s:o}", "series", json_object_get(full, "series"), "traces", traces);
+    json_decref(full);
+    return doc;
+broken:
+    json_decref(full);
+    json_decref(traces);
+    return NULL;
+}
+
+static int put_runs(FILE *out, const struct wt_run *runs, size_t count)
+{
+    json_t *array = json_array();
+    unsigned used = 0;
+    char id[64], title[64], words[64];
+    page_begin(out, count == 1 ? "Energy of a run" : "Energy of runs");
+    for (size_t n = 0; n < count; n++) {
+        const struct wt_run *run = &runs[n];
+        if (n)
+            fputs("<hr>\n", out);
+        wt_text(title, sizeof(title), "Run %s", run->id);
+        put_header(out, title, run->command, run);
+        put_run_tiles(out, run);
+        put_run_troubles(out, run);
+        fputs("<div class=\"plots\">\n", out);
+        if (has_points(run)) {
+            wt_text(id, sizeof(id), "power-%zu", n);
+            put_figure(out, id, "Power over time", "As read from each device; dashed is its limit.",
+                       true);
+        }
+        for (size_t i = 0, series = 0; i < run->value_count; i++) {
+            if (!is_first_of_name(run, i))
+                continue;
+            wt_text(id, sizeof(id), "value-%zu-%zu", n, series++);
+            wt_text(words, sizeof(words), "As the program reported it.");
+            put_figure(out, id, run->values[i].name, words, true);
+        }
+        fputs("</div>\n", out);
+        put_device_table(out, run);
+        put_run_facts(out, run);
+        put_machine(out, run);
+        for (size_t i = 0; i < run->device_count; i++) {
+            used |= 1u << run->devices[i].energy.provenance;
+            used |= 1u << run->devices[i].method;
+        }
+        if (json_array_append_new(array, run_json(run)) < 0) {
+            json_decref(array);
+            return WT_E_NOMEM;
+        }
+    }
+    put_legend(out, used, false);
+    return page_end(out, json_pack("{s:o}", "runs", array));
+}
+
+/* ---- the file ---- */
+
+static int write_failed(struct wt_error *err, const char *path)
+{
+    int errnum = errno;
+    int rc = wt_fail_errno(err, errnum, "%s: cannot write the report", path);
+    if (rc == WT_E_NOTFOUND)
+        wt_fix(err, "make the folder first, or name another with -o");
+    else
+        wt_fix(err, "name a file in another folder with -o");
+    return rc;
+}
+
+/* A new file beside the target; open() rather than mkstemp(), so that the umask counts. */
+static int open_temp(char *buf, size_t size, const char *target)
+{
+    for (unsigned i = 0; i < 100; i++) {
+        uint64_t now = (uint64_t)wt_clock_now_ns();
+        wt_text(buf, size, "%s.%08x", target, (unsigned)(now ^ (now >> 32)) + i);
+        int fd = open(buf, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd >= 0 || errno != EEXIST)
+            return fd;
+    }
+    return -1;
+}
+
+static int write_page(FILE *out, const struct wt_sweep *sweep, const struct wt_run *runs,
+                      size_t count)
+{
+    struct wt_plain plain;
+    wt_plain_enter(&plain);
+    int rc = sweep ? put_sweep(out, sweep) : put_runs(out, runs, count);
+    wt_plain_leave(&plain);
+    return rc;
+}
+
+int wt_report_html(const char *path, const struct wt_sweep *sweep, const struct wt_run *runs,
+                   size_t count, struct wt_error *err)
+{
+    char temp[4096];
+    struct stat st;
+    /* A terminal or a pipe has no "whole or nothing", and must not be replaced by a file. */
+    bool is_special = stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+    if (is_special && S_ISDIR(st.st_mode)) {
+        wt_fail(err, WT_E_IO, "%s: is a folder, so the report cannot be written there", path);
+        wt_fix(err, "name a file: -o %.150s/wattune-report.html", path);
+        return WT_E_IO;
+    }
+    char *real = is_special ? NULL : realpath(path, NULL); /* a link stays one */
+    const char *target = real ? real : path;
+    if (strlen(target) + 16 > sizeof(temp)) {
+        free(real);
+        return wt_fail(err, WT_E_RANGE, "%.60s...: path too long", path);
+    }
+    int fd = is_special ? open(path, O_WRONLY | O_CLOEXEC) : open_temp(temp, sizeof(temp), target);
+    FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
+    int rc = 0;
+    if (!out) {
+        rc = write_failed(err, path);
+        if (fd >= 0)
+            close(fd);
+        free(real);
+        return rc;
+    }
+    rc = write_page(out, sweep, runs, count);
+    if (rc < 0)
+        wt_fail(err, rc, "%s: no memory for the report", path);
+    if (real && rc == 0 && fchmod(fd, st.st_mode & 0777) < 0) /* as the one it replaces */
+        rc = write_failed(err, path);
+    bool is_bad = fflush(out) != 0 || ferror(out);
+    if (rc == 0 && is_bad)
+        rc = write_failed(err, path);
+    if (fclose(out) != 0 && rc == 0)
+        rc = write_failed(err, path);
+    if (!is_special && rc == 0 && rename(temp, target) < 0)
+        rc = write_failed(err, path);
+    if (!is_special && rc < 0)
+        unlink(temp);
+    free(real);
+    return rc;
+}

@@ -1,0 +1,237 @@
+/* Draws the report's plots with Chart.js, versions 2 to 4 (their options differ, see chart()).
+ * The tables are plain HTML and need none of this. */
+(function () {
+  'use strict';
+  var data = JSON.parse(document.getElementById('data').textContent);
+  var isOld = parseInt(Chart.version || '2', 10) < 3;
+  var charts = [];
+  var hues = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#b8860b', '#56b4e9', '#7f6bb3', '#8c564b'];
+
+  function css(name) {
+    return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  }
+  function clean(value) { /* 0.30000000000000004 */
+    return +Number(value).toPrecision(6);
+  }
+
+  /* Draws what a chart of lines lacks: interval bars, a line at the reference, the choice. */
+  var marks = {
+    id: 'marks',
+    afterDatasetsDraw: function (chart) {
+      var ctx = chart.ctx, y = chart.scales.y, x = chart.scales.x, area = chart.chartArea;
+      var extra = chart.config.marks || (chart.config._config || {}).marks || {};
+      ctx.save();
+      ctx.lineWidth = 1;
+      if (extra.level !== undefined) {
+        ctx.strokeStyle = css('--soft');
+        ctx.setLineDash([2, 4]);
+        ctx.beginPath();
+        ctx.moveTo(area.left, y.getPixelForValue(extra.level));
+        ctx.lineTo(area.right, y.getPixelForValue(extra.level));
+        ctx.stroke();
+      }
+      if (extra.at !== undefined && extra.at !== null) {
+        var px = x.getPixelForValue(extra.at);
+        ctx.strokeStyle = css('--good');
+        ctx.fillStyle = css('--good');
+        ctx.setLineDash([2, 3]);
+        ctx.beginPath();
+        ctx.moveTo(px, area.top);
+        ctx.lineTo(px, area.bottom);
+        ctx.stroke();
+        ctx.font = '12px system-ui, sans-serif';
+        ctx.textAlign = px > (area.left + area.right) / 2 ? 'right' : 'left';
+        ctx.fillText(extra.word, px + (ctx.textAlign === 'right' ? -6 : 6), area.top + 10);
+      }
+      ctx.setLineDash([]);
+      chart.data.datasets.forEach(function (set, i) {
+        var meta = chart.getDatasetMeta(i);
+        if (!set.bounds || meta.hidden) return;
+        ctx.strokeStyle = set.barColor || set.borderColor;
+        ctx.lineWidth = 1.5;
+        set.bounds.forEach(function (bound, k) {
+          var point = meta.data[k];
+          if (!bound || !point) return;
+          var at = point._model ? point._model.x : point.x;
+          var low = y.getPixelForValue(bound[0]), high = y.getPixelForValue(bound[1]);
+          ctx.beginPath();
+          ctx.moveTo(at, low); ctx.lineTo(at, high);
+          ctx.moveTo(at - 4, low); ctx.lineTo(at + 4, low);
+          ctx.moveTo(at - 4, high); ctx.lineTo(at + 4, high);
+          ctx.stroke();
+        });
+      });
+      ctx.restore();
+    }
+  };
+
+  /* One description of axes, in the words of the version at hand. */
+  function axis(spec, isY) {
+    var soft = css('--soft'), line = css('--line');
+    var tick = function (value) { return clean(value) + (spec.suffix || ''); };
+    if (isOld) {
+      var a = {
+        id: isY ? 'y' : 'x', type: spec.type || 'linear',
+        scaleLabel: { display: true, labelString: spec.title, fontColor: soft },
+        gridLines: { color: line, drawOnChartArea: isY, zeroLineColor: line },
+        ticks: { fontColor: soft, maxTicksLimit: 8, maxRotation: 0 }
+      };
+      if (spec.type !== 'category') a.ticks.callback = tick;
+      if (spec.min !== undefined) a.ticks.min = spec.min;
+      if (spec.max !== undefined) a.ticks.max = spec.max;
+      if (spec.type === 'category') a.offset = true;
+      if (spec.at) a.afterBuildTicks = function () { return spec.at; };
+      return a;
+    }
+    var b = {
+      type: spec.type || 'linear',
+      title: { display: true, text: spec.title, color: soft },
+      grid: { color: line, drawOnChartArea: isY }, border: { color: line },
+      ticks: { color: soft, maxTicksLimit: 8, maxRotation: 0 }
+    };
+    if (spec.type !== 'category') b.ticks.callback = tick;
+    if (spec.min !== undefined) b.min = spec.min;
+    if (spec.max !== undefined) b.max = spec.max;
+    if (spec.at) b.afterBuildTicks = function (scale) {
+      scale.ticks = spec.at.map(function (v) { return { value: v }; });
+    };
+    return b;
+  }
+
+  function chart(id, type, content, x, y, extra) {
+    var canvas = document.getElementById(id);
+    if (!canvas) return;
+    var soft = css('--soft');
+    var describe = function (set, k) {
+      var point = set.data[k], value = point !== null && typeof point === 'object' ? point.y : point;
+      var bound = set.bounds && set.bounds[k];
+      return ' ' + set.label + ': ' + Number(value).toPrecision(4) + (y.suffix || '') +
+        (bound ? ' [' + bound.map(function (v) { return Number(v).toPrecision(4); }).join(', ') + ']' : '');
+    };
+    var show = content.datasets.length > 1;
+    var config = { type: type, data: content, plugins: [marks], marks: extra || {} };
+    if (isOld) {
+      config.options = {
+        maintainAspectRatio: false, animation: { duration: 0 },
+        legend: { display: show, labels: { fontColor: soft, boxWidth: 14, usePointStyle: true } },
+        tooltips: { mode: 'nearest', intersect: false, callbacks: {
+          label: function (item, all) { return describe(all.datasets[item.datasetIndex], item.index); } } },
+        scales: { xAxes: [axis(x, false)], yAxes: [axis(y, true)] }
+      };
+    } else {
+      config.options = {
+        maintainAspectRatio: false, animation: false,
+        interaction: { mode: 'nearest', intersect: false },
+        plugins: {
+          legend: { display: show, labels: { color: soft, boxWidth: 8, boxHeight: 8, usePointStyle: true } },
+          tooltip: { callbacks: {
+            label: function (item) { return describe(item.dataset, item.dataIndex); } } }
+        },
+        scales: { x: axis(x, false), y: axis(y, true) }
+      };
+    }
+    charts.push(new Chart(canvas.getContext('2d'), config));
+  }
+
+  function series(label, color, points, more) {
+    var set = {
+      label: label, data: points, borderColor: color, backgroundColor: color, fill: false,
+      borderWidth: 2, pointRadius: 0, lineTension: 0, tension: 0
+    };
+    Object.keys(more || {}).forEach(function (key) { set[key] = more[key]; });
+    return set;
+  }
+  function columns(x, y) {
+    return x.map(function (v, i) { return { x: v, y: y[i] }; });
+  }
+
+  function sweep(s) {
+    var rows = s.rows, hasNumbers = rows.every(function (r) { return r.setting !== null; });
+    var name = (s.knob || 'setting') + (s.unit ? ', ' + s.unit : '');
+    var labels = rows.map(function (r) { return r.label; });
+    var x = { title: name, type: hasNumbers ? 'linear' : 'category' };
+    if (hasNumbers) {
+      var all = rows.map(function (r) { return r.setting; });
+      var low = Math.min.apply(null, all), high = Math.max.apply(null, all), edge = (high - low) * 0.06 || 1;
+      x.min = clean(low - edge);
+      x.max = clean(high + edge);
+      /* Ticks where something was measured, and nowhere else. */
+      x.at = all;
+    }
+    function ratio(key, label, color, shape) {
+      var pick = function (r) { return r[key].value * 100; };
+      return series(label, color, rows.map(function (r) {
+        return hasNumbers ? { x: r.setting, y: pick(r) } : pick(r);
+      }), {
+        pointRadius: rows.map(function (r) { return r.is_choice ? 6 : 4; }), pointStyle: shape,
+        bounds: rows.map(function (r) {
+          return r[key].low === r[key].high ? null : [r[key].low * 100, r[key].high * 100];
+        })
+      });
+    }
+    var best = rows.filter(function (r) { return r.is_choice; })[0];
+    chart('relative', 'line', {
+      labels: labels,
+      datasets: [ratio('energy_ratio', 'energy', css('--energy'), 'circle'),
+                 ratio('time_ratio', 'time', css('--time'), 'rect')]
+    }, x, { title: '% of ' + s.reference, suffix: '\u2009%' },
+    { level: 100, at: hasNumbers ? best.setting : undefined, word: best.label });
+
+    var green = css('--energy'), largest = Math.max.apply(null, rows.map(function (r) { return r.energy_j.high; }));
+    var scale = largest >= 1e6 ? [1e6, 'MJ'] : largest >= 1e3 ? [1e3, 'kJ'] : [1, 'J'];
+    chart('energy', 'bar', {
+      labels: labels,
+      datasets: [{
+        label: 'energy', data: rows.map(function (r) { return r.energy_j.value / scale[0]; }),
+        backgroundColor: rows.map(function (r) { return r.is_choice ? green : green + '66'; }),
+        borderWidth: 0, maxBarThickness: 56, barColor: css('--ink'),
+        bounds: rows.map(function (r) { return [r.energy_j.low / scale[0], r.energy_j.high / scale[0]]; })
+      }]
+    }, { title: name, type: 'category' }, { title: 'energy a run, ' + scale[1], min: 0 });
+
+    chart('power', 'line', {
+      datasets: s.traces.map(function (t, i) {
+        return series(t.label, hues[i % hues.length], columns(t.t_s, t.power_w), { borderWidth: 1.5 });
+      })
+    }, { title: 'time since the start, s', min: 0 }, { title: 'power, W', min: 0 });
+  }
+
+  function run(r, n) {
+    var sets = [];
+    r.traces.forEach(function (t, i) {
+      var color = hues[i % hues.length];
+      sets.push(series(t.label, color, columns(t.t_s, t.power_w), { borderWidth: 1.5 }));
+      if (t.limit_w.some(function (v) { return v !== null; }))
+        sets.push(series('limit' + (r.traces.length > 1 ? ' of ' + t.label : ''), color,
+          columns(t.t_s, t.limit_w), { borderWidth: 1, borderDash: [5, 4], pointStyle: 'line' }));
+    });
+    chart('power-' + n, 'line', { datasets: sets }, { title: 'time since the start, s', min: 0 },
+      { title: 'power, W', min: 0 });
+    r.series.forEach(function (v, i) {
+      chart('value-' + n + '-' + i, 'line', {
+        datasets: [series(v.name, css('--power'), columns(v.t_s, v.value))]
+      }, { title: 'time since the start, s', min: 0 }, { title: v.name });
+    });
+  }
+
+  function draw() {
+    charts.forEach(function (c) { c.destroy(); });
+    charts = [];
+    if (data.sweep) sweep(data.sweep);
+    (data.runs || []).forEach(run);
+  }
+  draw();
+  if (window.matchMedia) {
+    var dark = window.matchMedia('(prefers-color-scheme: dark)');
+    if (dark.addEventListener) dark.addEventListener('change', draw);
+  }
+  /* Paper is white whatever the screen is. */
+  function paper(isOn) {
+    return function () {
+      document.documentElement.classList.toggle('print', isOn);
+      draw();
+    };
+  }
+  window.addEventListener('beforeprint', paper(true));
+  window.addEventListener('afterprint', paper(false));
+})();
