@@ -1,0 +1,567 @@
+/* journal: see journal.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "lease/journal.h"
+
+#define MAGIC            "WTLEASE"  /* with its NUL 8 bytes: the header */
+#define RECORD_MAGIC     0x524c5457 /* "WTLR" */
+#define SUM_AT           (WT_JOURNAL_SLOT - 4)
+#define LOCK_PATIENCE_NS (10 * WT_NS_PER_S)
+/* Below this many slots a journal is not worth making shorter. */
+#define COMPACT_SLOTS 256u
+/* An entry needs no more slots than this until it is closed; kept free on disk in advance, so that
+ * a disk that fills up meanwhile does not stand in the way of a restore. */
+#define RESERVED_SLOTS 8u
+
+struct wt_journal {
+    const struct wt_ctx *ctx;
+    const struct wt_journal_trace *trace;
+    char dir[4096];
+    int dir_fd, lock_fd;
+    int fd;       /* the journal while the lock is held; -1: there is none yet */
+    uint64_t end; /* of the whole slots */
+    bool is_tail_torn;
+    struct wt_lease_record *entries;
+    size_t count, room;
+    uint64_t header_opened, header_closed; /* as of the last compaction */
+    struct wt_journal_totals totals;
+    size_t slots, complained;
+};
+
+/* ---- the format: little-endian, fixed places ---- */
+
+static void put(uint8_t *slot, size_t at, uint64_t value, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        slot[at + i] = (uint8_t)(value >> (8 * i));
+}
+
+static uint64_t get(const uint8_t *slot, size_t at, size_t size)
+{
+    uint64_t value = 0;
+    for (size_t i = 0; i < size; i++)
+        value |= (uint64_t)slot[at + i] << (8 * i);
+    return value;
+}
+
+static uint32_t checksum(const uint8_t *bytes, size_t size)
+{
+    uint32_t sum = UINT32_MAX; /* CRC-32C, bit by bit: a slot in some microseconds */
+    for (size_t i = 0; i < size; i++) {
+        sum ^= bytes[i];
+        for (int bit = 0; bit < 8; bit++)
+            sum = (sum >> 1) ^ (0x82f63b78u & (0u - (sum & 1u)));
+    }
+    return ~sum;
+}
+
+static void seal(uint8_t *slot)
+{
+    put(slot, SUM_AT, checksum(slot, SUM_AT), 4);
+}
+
+static bool is_sealed(const uint8_t *slot)
+{
+    return get(slot, SUM_AT, 4) == checksum(slot, SUM_AT);
+}
+
+static void encode(uint8_t *slot, const struct wt_lease_record *r)
+{
+    memset(slot, 0, WT_JOURNAL_SLOT);
+    put(slot, 0, RECORD_MAGIC, 4);
+    put(slot, 4, WT_JOURNAL_VERSION, 2);
+    put(slot, 6, (uint64_t)r->state, 2);
+    put(slot, 8, r->sequence, 8);
+    put(slot, 16, r->lease, 8);
+    memcpy(slot + 24, r->owner.boot, 16);
+    put(slot, 40, r->owner.machine, 8);
+    put(slot, 48, r->owner.start_ticks, 8);
+    put(slot, 56, r->owner.pid_space, 8);
+    put(slot, 64, r->owner.pid, 4);
+    put(slot, 68, r->owner.uid, 4);
+    memcpy(slot + 72, r->owner.name, 16);
+    memcpy(slot + 88, r->device, 96);
+    put(slot, 184, (uint64_t)r->knob, 4);
+    put(slot, 188, (uint64_t)r->is_emulated | (uint64_t)r->is_blind << 1, 4);
+    const int64_t values[] = {r->found,    r->previous,    r->requested, r->current,
+                              r->enforced, r->min,         r->max,       r->step,
+                              r->def,      r->deadline_ns, r->unix_ns};
+    for (size_t i = 0; i < WT_COUNTOF(values); i++)
+        put(slot, 192 + 8 * i, (uint64_t)values[i], 8);
+    seal(slot);
+}
+
+/* What a whole slot is. */
+enum slot_kind { SLOT_RECORD, SLOT_DAMAGED, SLOT_NEWER };
+
+static enum slot_kind decode(const uint8_t *slot, struct wt_lease_record *ret)
+{
+    if (!is_sealed(slot) || get(slot, 0, 4) != RECORD_MAGIC)
+        return SLOT_DAMAGED;
+    if (get(slot, 4, 2) > WT_JOURNAL_VERSION)
+        return SLOT_NEWER;
+    struct wt_lease_record r = {.sequence = get(slot, 8, 8), .lease = get(slot, 16, 8)};
+    uint64_t state = get(slot, 6, 2), knob = get(slot, 184, 4);
+    memcpy(r.owner.boot, slot + 24, 16);
+    r.owner.machine = get(slot, 40, 8);
+    r.owner.start_ticks = get(slot, 48, 8);
+    r.owner.pid_space = get(slot, 56, 8);
+    r.owner.pid = (uint32_t)get(slot, 64, 4);
+    r.owner.uid = (uint32_t)get(slot, 68, 4);
+    memcpy(r.owner.name, slot + 72, 16);
+    memcpy(r.device, slot + 88, 96);
+    r.is_emulated = get(slot, 188, 4) & 1u;
+    r.is_blind = get(slot, 188, 4) & 2u;
+    int64_t *const values[] = {&r.found,    &r.previous,    &r.requested, &r.current,
+                               &r.enforced, &r.min,         &r.max,       &r.step,
+                               &r.def,      &r.deadline_ns, &r.unix_ns};
+    for (size_t i = 0; i < WT_COUNTOF(values); i++)
+        *values[i] = (int64_t)get(slot, 192 + 8 * i, 8);
+    /* The sum holds, so this was written by a Wattune; a bound on everything used as an index or a
+     * text is cheap all the same. */
+    if (state < WT_LEASE_INTENDED || state > WT_LEASE_ABANDONED || knob == 0 ||
+        knob >= WT_KNOB_COUNT || r.lease == 0 || !memchr(r.device, 0, sizeof(r.device)) ||
+        !memchr(r.owner.name, 0, sizeof(r.owner.name)))
+        return SLOT_DAMAGED;
+    r.state = (enum wt_lease_state)state;
+    r.knob = (enum wt_knob)knob;
+    *ret = r;
+    return SLOT_RECORD;
+}
+
+/* ---- writing ---- */
+
+static void trace(const struct wt_journal *j, enum wt_journal_op op, uint64_t offset,
+                  const void *bytes, size_t size)
+{
+    if (j->trace)
+        j->trace->op(j->trace->data, op, offset, bytes, size);
+}
+
+static int write_all(int fd, const void *bytes, size_t size, uint64_t offset)
+{
+    const uint8_t *p = bytes;
+    while (size) {
+        ssize_t n = pwrite(fd, p, size, (off_t)offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        p += n;
+        offset += (uint64_t)n;
+        size -= (size_t)n;
+    }
+    return 0;
+}
+
+static int fail_write(const struct wt_journal *j, int errnum, struct wt_error *err)
+{
+    int rc = wt_fail_errno(err, errnum, "%s/%s", j->dir, WT_JOURNAL_FILE);
+    if (rc == WT_E_FULL)
+        wt_fix(err, "free some space below %s; nothing was set", j->dir);
+    return rc;
+}
+
+/* Writes a new journal - the header and these entries - and puts it in the place of the old. */
+static int replace(struct wt_journal *j, const struct wt_lease_record *entries, size_t count,
+                   struct wt_error *err)
+{
+    static const char fresh[] = WT_JOURNAL_FILE ".new";
+    int rc = 0;
+    int fd = openat(j->dir_fd, fresh, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return fail_write(j, errno, err);
+    trace(j, WT_JOURNAL_CREATE, 0, NULL, 0);
+
+    size_t size = (1 + count) * WT_JOURNAL_SLOT;
+    uint8_t *bytes = calloc(1 + count, WT_JOURNAL_SLOT);
+    if (!bytes) {
+        rc = wt_fail(err, WT_E_NOMEM, "no memory for a journal");
+        goto out;
+    }
+    memcpy(bytes, MAGIC, sizeof(MAGIC));
+    put(bytes, 8, WT_JOURNAL_VERSION, 4);
+    put(bytes, 12, WT_JOURNAL_SLOT, 4);
+    put(bytes, 16, j->totals.next_sequence, 8);
+    /* The entries that stay are counted when they are read again. */
+    put(bytes, 24, j->totals.opened - count, 8);
+    put(bytes, 32, j->totals.closed, 8);
+    seal(bytes);
+    for (size_t i = 0; i < count; i++)
+        encode(bytes + (1 + i) * WT_JOURNAL_SLOT, &entries[i]);
+    int code = write_all(fd, bytes, size, 0);
+    trace(j, WT_JOURNAL_WRITE_NEW, 0, bytes, size);
+    if (code < 0 || (code = fsync(fd) < 0 ? -errno : 0) < 0) {
+        rc = fail_write(j, -code, err);
+        goto out;
+    }
+    trace(j, WT_JOURNAL_SYNC_NEW, 0, NULL, 0);
+    if (renameat(j->dir_fd, fresh, j->dir_fd, WT_JOURNAL_FILE) < 0) {
+        rc = fail_write(j, errno, err);
+        goto out;
+    }
+    trace(j, WT_JOURNAL_RENAME, 0, NULL, 0);
+    if (fsync(j->dir_fd) < 0) {
+        rc = fail_write(j, errno, err);
+        goto out;
+    }
+    trace(j, WT_JOURNAL_SYNC_DIR, 0, NULL, 0);
+    if (j->fd >= 0)
+        close(j->fd);
+    j->fd = fd;
+    fd = -1;
+    j->end = size;
+    j->slots = count;
+    j->is_tail_torn = false;
+    j->header_opened = j->totals.opened - count;
+    j->header_closed = j->totals.closed;
+out:
+    free(bytes);
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+/* A directory just made is there after a power cut only when its parents have been synced too. */
+static void sync_parents(const char *dir)
+{
+    char part[4096];
+    wt_text(part, sizeof(part), "%s", dir);
+    for (char *slash; (slash = strrchr(part, '/'));) {
+        *slash = '\0';
+        int fd = open(*part ? part : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+            return; /* not ours to read, so it was there before */
+        fsync(fd);
+        close(fd);
+    }
+}
+
+/* ---- reading ---- */
+
+static int take_record(struct wt_journal *j, const struct wt_lease_record *r, struct wt_error *err)
+{
+    bool is_closing = !wt_lease_is_open(r);
+    for (size_t i = 0; i < j->count; i++) {
+        struct wt_lease_record *e = &j->entries[i];
+        if (e->lease != r->lease || e->knob != r->knob || strcmp(e->device, r->device) != 0)
+            continue;
+        if (r->sequence <= e->sequence) {
+            j->totals.doubled++;
+            return 0;
+        }
+        if (wt_lease_is_open(e) && is_closing)
+            j->totals.closed++;
+        else if (!wt_lease_is_open(e) && !is_closing)
+            j->totals.opened++; /* the same lease sets it once more after a restore */
+        *e = *r;
+        return 0;
+    }
+    if (j->count == j->room) {
+        size_t room = j->room ? j->room * 2 : 64;
+        struct wt_lease_record *more = realloc(j->entries, room * sizeof(*more));
+        if (!more)
+            return wt_fail(err, WT_E_NOMEM, "no memory for the journal's entries");
+        j->entries = more;
+        j->room = room;
+    }
+    j->entries[j->count++] = *r;
+    j->totals.opened++;
+    j->totals.closed += is_closing;
+    return 0;
+}
+
+static int fail_newer(const struct wt_journal *j, uint64_t version, struct wt_error *err)
+{
+    int rc = wt_fail(err, WT_E_FORMAT,
+                     "%s/%s: written by a newer Wattune (format %llu, this one knows %u); left "
+                     "untouched, nothing is set",
+                     j->dir, WT_JOURNAL_FILE, (unsigned long long)version, WT_JOURNAL_VERSION);
+    wt_fix(err, "use the newer Wattune; its `wattune restore` ends what is open");
+    return rc;
+}
+
+static int parse(struct wt_journal *j, const uint8_t *bytes, size_t size, struct wt_error *err)
+{
+    bool has_header = size >= WT_JOURNAL_SLOT && memcmp(bytes, MAGIC, sizeof(MAGIC)) == 0;
+    if (has_header && get(bytes, 8, 4) > WT_JOURNAL_VERSION)
+        return fail_newer(j, get(bytes, 8, 4), err);
+    bool is_header_whole = has_header && is_sealed(bytes);
+    if (is_header_whole) {
+        j->totals.next_sequence = get(bytes, 16, 8);
+        j->header_opened = get(bytes, 24, 8);
+        j->header_closed = get(bytes, 32, 8);
+        j->totals.opened = j->header_opened;
+        j->totals.closed = j->header_closed;
+    }
+    for (size_t at = WT_JOURNAL_SLOT; at + WT_JOURNAL_SLOT <= size; at += WT_JOURNAL_SLOT) {
+        struct wt_lease_record r;
+        switch (decode(bytes + at, &r)) {
+        case SLOT_NEWER:
+            return fail_newer(j, get(bytes + at, 4, 2), err);
+        case SLOT_DAMAGED:
+            j->totals.damaged++;
+            break;
+        case SLOT_RECORD: {
+            int rc = take_record(j, &r, err);
+            if (rc < 0)
+                return rc;
+            if (r.sequence >= j->totals.next_sequence)
+                j->totals.next_sequence = r.sequence + 1;
+            break;
+        }
+        }
+        j->slots++;
+    }
+    if (!is_header_whole) {
+        /* A journal comes into being whole. This one has been damaged, or is none. */
+        if (j->count == 0 && size > 0) {
+            int rc = wt_fail(err, WT_E_FORMAT, "%s/%s: no journal of Wattune's; left untouched",
+                             j->dir, WT_JOURNAL_FILE);
+            wt_fix(err, "look at it, then move it away");
+            return rc;
+        }
+        j->totals.damaged += size > 0;
+    }
+    j->end = size - size % WT_JOURNAL_SLOT;
+    j->is_tail_torn = j->end != size;
+    return 0;
+}
+
+static int load(struct wt_journal *j, struct wt_error *err)
+{
+    j->count = 0;
+    j->slots = 0;
+    j->end = 0;
+    j->is_tail_torn = false;
+    j->header_opened = j->header_closed = 0;
+    j->totals = (struct wt_journal_totals){.next_sequence = 1};
+    j->fd = openat(j->dir_fd, WT_JOURNAL_FILE, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (j->fd < 0 && errno == ENOENT)
+        return 0;
+    if (j->fd < 0)
+        return wt_fail_errno(err, errno, "%s/%s", j->dir, WT_JOURNAL_FILE);
+    struct stat st;
+    if (fstat(j->fd, &st) < 0)
+        return wt_fail_errno(err, errno, "%s/%s", j->dir, WT_JOURNAL_FILE);
+    if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_size > (64 << 20))
+        return wt_fail(err, WT_E_FORMAT,
+                       "%s/%s: not a file of ours (another owner, no regular file, or over 64 MB)",
+                       j->dir, WT_JOURNAL_FILE);
+    size_t size = (size_t)st.st_size, used = 0;
+    uint8_t *bytes = malloc(size ? size : 1);
+    if (!bytes)
+        return wt_fail(err, WT_E_NOMEM, "no memory to read the journal");
+    int rc = 0;
+    while (used < size) {
+        ssize_t n = pread(j->fd, bytes + used, size - used, (off_t)used);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            rc = wt_fail_errno(err, n < 0 ? errno : EIO, "%s/%s", j->dir, WT_JOURNAL_FILE);
+            goto out;
+        }
+        used += (size_t)n;
+    }
+    rc = parse(j, bytes, size, err);
+    if (rc == 0 && j->totals.damaged > j->complained)
+        wt_log(j->ctx, WT_LOG_WARN, "lease",
+               "%s/%s: %zu damaged record%s passed over; the others are used", j->dir,
+               WT_JOURNAL_FILE, j->totals.damaged, j->totals.damaged == 1 ? "" : "s");
+    j->complained = j->totals.damaged;
+out:
+    free(bytes);
+    return rc;
+}
+
+/* ---- the interface ---- */
+
+int wt_journal_open(struct wt_journal **ret_journal, const struct wt_ctx *ctx, const char *dir,
+                    const struct wt_journal_trace *trace_to, struct wt_error *err)
+{
+    int rc = wt_fs_mkdirs(dir, 0700, err);
+    if (rc < 0)
+        return rc;
+    struct wt_journal *j = calloc(1, sizeof(*j));
+    if (!j)
+        return wt_fail(err, WT_E_NOMEM, "no memory for a journal");
+    j->ctx = ctx;
+    j->trace = trace_to;
+    j->dir_fd = j->lock_fd = j->fd = -1;
+    if (!realpath(dir, j->dir)) {
+        rc = wt_fail_errno(err, errno, "%s", dir);
+        goto out;
+    }
+    j->dir_fd = open(j->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (j->dir_fd < 0) {
+        rc = wt_fail_errno(err, errno, "%s", j->dir);
+        goto out;
+    }
+    j->lock_fd =
+        openat(j->dir_fd, WT_JOURNAL_LOCK, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (j->lock_fd < 0) {
+        rc = wt_fail_errno(err, errno, "%s/%s", j->dir, WT_JOURNAL_LOCK);
+        goto out;
+    }
+    *ret_journal = j;
+    j = NULL;
+out:
+    wt_journal_close(j);
+    return rc;
+}
+
+void wt_journal_close(struct wt_journal *j)
+{
+    if (!j)
+        return;
+    if (j->fd >= 0)
+        close(j->fd);
+    if (j->lock_fd >= 0)
+        close(j->lock_fd);
+    if (j->dir_fd >= 0)
+        close(j->dir_fd);
+    free(j->entries);
+    free(j);
+}
+
+const char *wt_journal_dir(const struct wt_journal *j)
+{
+    return j->dir;
+}
+
+int wt_journal_lock(struct wt_journal *j, struct wt_error *err)
+{
+    /* The lock is held for some milliseconds at most, so trying again beats waiting for ever on a
+     * holder that was stopped. */
+    int64_t start_ns = wt_clock_now_ns(), pause_ns = WT_NS_PER_MS / 10;
+    while (flock(j->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return wt_fail_errno(err, errno, "%s/%s", j->dir, WT_JOURNAL_LOCK);
+        int64_t now_ns = wt_clock_now_ns();
+        if (now_ns - start_ns > LOCK_PATIENCE_NS) {
+            int rc = wt_fail(err, WT_E_TIMEOUT, "%s/%s: held by another Wattune for over 10 s",
+                             j->dir, WT_JOURNAL_LOCK);
+            wt_fix(err, "is one stopped? `fuser -v %s/%s` names it", j->dir, WT_JOURNAL_LOCK);
+            return rc;
+        }
+        wt_clock_sleep_until_ns(now_ns + pause_ns);
+        if (pause_ns < 5 * WT_NS_PER_MS)
+            pause_ns *= 2;
+    }
+    int rc = load(j, err);
+    if (rc < 0)
+        wt_journal_unlock(j);
+    return rc;
+}
+
+void wt_journal_unlock(struct wt_journal *j)
+{
+    if (j->fd >= 0)
+        close(j->fd);
+    j->fd = -1;
+    flock(j->lock_fd, LOCK_UN);
+}
+
+const struct wt_lease_record *wt_journal_entries(const struct wt_journal *j, size_t *ret_count)
+{
+    *ret_count = j->count;
+    return j->entries;
+}
+
+struct wt_journal_totals wt_journal_totals(const struct wt_journal *j)
+{
+    return j->totals;
+}
+
+/* Leaves the closed entries behind. What was damaged stays beside the journal for whoever wants to
+ * know: evidence is not ours to throw away. */
+static int compact(struct wt_journal *j, struct wt_error *err)
+{
+    if (j->totals.damaged) {
+        unlinkat(j->dir_fd, WT_JOURNAL_FILE ".damaged", 0);
+        if (linkat(j->dir_fd, WT_JOURNAL_FILE, j->dir_fd, WT_JOURNAL_FILE ".damaged", 0) < 0)
+            wt_log(j->ctx, WT_LOG_WARN, "lease", "%s/%s: the damaged journal could not be kept",
+                   j->dir, WT_JOURNAL_FILE);
+    }
+    struct wt_lease_record *kept = calloc(j->count ? j->count : 1, sizeof(*kept));
+    if (!kept)
+        return wt_fail(err, WT_E_NOMEM, "no memory for a journal");
+    size_t count = 0;
+    for (size_t i = 0; i < j->count; i++)
+        if (wt_lease_is_open(&j->entries[i]))
+            kept[count++] = j->entries[i];
+    int rc = replace(j, kept, count, err);
+    if (rc == 0) {
+        memcpy(j->entries, kept, count * sizeof(*kept));
+        j->count = count;
+        j->totals.damaged = j->totals.doubled = 0;
+        j->complained = 0;
+    }
+    free(kept);
+    return rc;
+}
+
+static bool is_worth_compacting(const struct wt_journal *j)
+{
+    size_t open = 0;
+    for (size_t i = 0; i < j->count; i++)
+        open += wt_lease_is_open(&j->entries[i]);
+    return j->slots >= COMPACT_SLOTS && open * 2 <= j->slots;
+}
+
+int wt_journal_append(struct wt_journal *j, struct wt_lease_record *record, bool is_durable,
+                      struct wt_error *err)
+{
+    int rc = 0;
+    if (j->fd < 0 || j->end == 0) {
+        sync_parents(j->dir);
+        rc = replace(j, NULL, 0, err);
+    } else if (is_durable && is_worth_compacting(j) && (rc = compact(j, NULL)) < 0) {
+        rc = 0; /* the long journal still serves */
+    }
+    if (rc < 0)
+        return rc;
+    if (j->is_tail_torn) {
+        if (ftruncate(j->fd, (off_t)j->end) < 0)
+            return fail_write(j, errno, err);
+        trace(j, WT_JOURNAL_TRUNCATE, j->end, NULL, 0);
+        j->is_tail_torn = false;
+    }
+
+    struct wt_lease_record r = *record;
+    r.sequence = j->totals.next_sequence;
+    r.unix_ns = wt_clock_unix_ns();
+    uint8_t slot[WT_JOURNAL_SLOT];
+    encode(slot, &r);
+    if (r.state == WT_LEASE_INTENDED &&
+        fallocate(j->fd, FALLOC_FL_KEEP_SIZE, (off_t)j->end, RESERVED_SLOTS * WT_JOURNAL_SLOT) <
+            0 &&
+        errno == ENOSPC)
+        return fail_write(j, errno, err);
+    int code = write_all(j->fd, slot, sizeof(slot), j->end);
+    trace(j, WT_JOURNAL_WRITE, j->end, slot, sizeof(slot));
+    if (code == 0 && is_durable)
+        code = fsync(j->fd) < 0 ? -errno : 0;
+    if (code < 0) {
+        if (ftruncate(j->fd, (off_t)j->end) < 0)
+            j->is_tail_torn = true;
+        return fail_write(j, -code, err);
+    }
+    if (is_durable)
+        trace(j, WT_JOURNAL_SYNC, 0, NULL, 0);
+    rc = take_record(j, &r, err);
+    if (rc < 0)
+        return rc;
+    j->end += WT_JOURNAL_SLOT;
+    j->slots++;
+    j->totals.next_sequence = r.sequence + 1;
+    *record = r;
+    return 0;
+}

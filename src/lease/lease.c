@@ -1,0 +1,496 @@
+/* lease: a setting that is always put back. See wattune/lease.h.
+ *
+ * Setting one value, in order: read what is there; under the journal's lock, see that nobody alive
+ * holds it, and write down what was found and what is wanted (fsync); set; read back; write that
+ * down. Between any two of these steps the process may die and the journal tells the value that
+ * belongs on the device. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lease/lease.h"
+
+/* A restorer's claim is over in milliseconds, unless its device hangs. */
+#define CLAIM_PATIENCE_NS (3 * WT_NS_PER_S)
+
+struct wt_lease {
+    struct wt_restorer who;
+    uint64_t id;
+    int64_t deadline_ns;
+    struct wt_guardian guardian;
+    struct wt_lease_record *held; /* also in memory: a lost journal is no reason not to restore */
+    size_t count, room;
+};
+
+static int64_t boot_now_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_BOOTTIME, &ts);
+    return (int64_t)ts.tv_sec * WT_NS_PER_S + ts.tv_nsec;
+}
+
+static int random_id(uint64_t *ret_id, struct wt_error *err)
+{
+    do {
+        if (getrandom(ret_id, sizeof(*ret_id), 0) != (ssize_t)sizeof(*ret_id))
+            return wt_fail_errno(err, errno, "getrandom");
+    } while (*ret_id == 0);
+    return 0;
+}
+
+/* What dead owners left, put back before anything new is set. Failures are said, and stand in the
+ * way only of a set of that very knob and device. */
+static void say_recovered(void *data, const char *device_id, enum wt_knob knob, int64_t found,
+                          int64_t written, int rc, const char *text)
+{
+    const struct wt_ctx *ctx = data;
+    if (rc == 0)
+        wt_log(ctx, WT_LOG_WARN, "lease",
+               "%s of %s: put back to %g %s from %g, left by a process "
+               "that died",
+               wt_knob_name(knob), device_id, wt_knob_to_user(found), wt_knob_unit(knob),
+               wt_knob_to_user(written));
+    else if (rc != WT_E_BUSY && rc != WT_E_GONE)
+        wt_log(ctx, WT_LOG_WARN, "lease", "left by a process that died: %s", text);
+}
+
+static void lease_free(struct wt_lease *l)
+{
+    if (!l)
+        return;
+    wt_journal_close(l->who.journal);
+    free(l->held);
+    free(l);
+}
+
+int wt_lease_open_on(struct wt_lease **ret_lease, struct wt_ctx *ctx,
+                     const struct wt_lease_ops *ops, const char *dir, const char *guardian,
+                     int64_t hold_ns, const struct wt_journal_trace *trace, struct wt_error *err)
+{
+    struct wt_lease *l = calloc(1, sizeof(*l));
+    if (!l)
+        return wt_fail(err, WT_E_NOMEM, "no memory for a lease");
+    l->guardian.socket = -1;
+    l->who.ctx = ctx;
+    l->who.ops = *ops;
+    if (hold_ns > 0)
+        l->deadline_ns = boot_now_ns() + hold_ns;
+    int rc = random_id(&l->id, err);
+    if (rc == 0)
+        rc = wt_owner_self(&l->who.self, err);
+    if (rc == 0)
+        rc = wt_journal_open(&l->who.journal, ctx, dir, trace, err);
+    if (rc < 0)
+        goto out;
+    size_t restored, left;
+    struct wt_error why;
+    rc = wt_restore_all(&l->who, 0, true, say_recovered, ctx, &restored, &left, &why);
+    if (rc == WT_E_FORMAT || rc == WT_E_TIMEOUT || rc == WT_E_IO || rc == WT_E_NOMEM) {
+        /* The journal's own errors; those of single entries have been said. */
+        rc = wt_journal_lock(l->who.journal, err);
+        if (rc < 0)
+            goto out;
+        wt_journal_unlock(l->who.journal);
+    }
+    rc = 0;
+    if (guardian)
+        rc = wt_guardian_start(&l->guardian, ctx, guardian, wt_journal_dir(l->who.journal), l->id,
+                               &l->who.self, l->deadline_ns, err);
+    if (rc < 0)
+        goto out;
+    *ret_lease = l;
+    l = NULL;
+out:
+    lease_free(l);
+    return rc;
+}
+
+int wt_lease_open(struct wt_lease **ret_lease, struct wt_ctx *ctx, struct wt_devices *devices,
+                  const struct wt_lease_options *options, struct wt_error *err)
+{
+    static const struct wt_lease_options none;
+    if (!options)
+        options = &none;
+    char dir[4096], guardian[4096];
+    int rc = wt_lease_state_dir(ctx, devices, options->state_dir, dir, sizeof(dir), err);
+    if (rc == 0 && !options->is_without_guardian)
+        rc = wt_helper_path(WT_GUARDIAN_PROGRAM, guardian, sizeof(guardian), err);
+    if (rc < 0)
+        return rc;
+    struct wt_lease_ops ops = wt_lease_ops_devices(devices);
+    return wt_lease_open_on(ret_lease, ctx, &ops, dir,
+                            options->is_without_guardian ? NULL : guardian, options->hold_ns, NULL,
+                            err);
+}
+
+static struct wt_lease_record *find_held(struct wt_lease *l, const char *device, enum wt_knob knob)
+{
+    for (size_t i = 0; i < l->count; i++)
+        if (l->held[i].knob == knob && strcmp(l->held[i].device, device) == 0)
+            return &l->held[i];
+    return NULL;
+}
+
+static void forget(struct wt_lease *l, struct wt_lease_record *r)
+{
+    size_t i = (size_t)(r - l->held);
+    memmove(r, r + 1, (l->count - i - 1) * sizeof(*r));
+    l->count--;
+}
+
+static int check_request(const char *device, const struct wt_knob_info *info, int64_t value,
+                         struct wt_error *err)
+{
+    const char *name = wt_knob_name(info->knob), *unit = wt_knob_unit(info->knob);
+    if (!info->is_settable) {
+        int rc = wt_fail(err, WT_E_DENIED, "%s of %s cannot be set: %s", name, device,
+                         info->why_not[0] ? info->why_not : "not permitted");
+        if (info->fix[0])
+            wt_fix(err, "%s", info->fix);
+        return rc;
+    }
+    if (info->is_lockable && value == 0)
+        return 0; /* unlocked */
+    if (value < info->min || value > info->max)
+        return wt_fail(err, WT_E_RANGE, "%s=%g: %s takes %g to %g %s", name, wt_knob_to_user(value),
+                       device, wt_knob_to_user(info->min), wt_knob_to_user(info->max), unit);
+    return 0;
+}
+
+static int fail_busy(const struct wt_lease_record *r, struct wt_error *err)
+{
+    int rc = wt_fail(err, WT_E_BUSY, "%s of %s: held by process %u (%s), which set it to %g %s",
+                     wt_knob_name(r->knob), r->device, r->owner.pid, r->owner.name,
+                     wt_knob_to_user(r->requested), wt_knob_unit(r->knob));
+    wt_fix(err, "wait for process %u to end, or use another device", r->owner.pid);
+    return rc;
+}
+
+/* Looks for an open entry of another lease on the same knob and device. 0: none. Under lock. */
+static int find_rival(const struct wt_lease *l, const char *device, bool is_emulated,
+                      enum wt_knob knob, struct wt_lease_record *ret_rival)
+{
+    size_t count;
+    const struct wt_lease_record *entries = wt_journal_entries(l->who.journal, &count);
+    for (size_t i = 0; i < count; i++) {
+        const struct wt_lease_record *e = &entries[i];
+        if (e->lease == l->id || e->knob != knob || e->is_emulated != is_emulated ||
+            !wt_lease_is_open(e) || strcmp(e->device, device) != 0 ||
+            wt_owner_life(&e->owner, &l->who.self) == WT_OWNER_FOREIGN)
+            continue;
+        *ret_rival = *e;
+        return 1;
+    }
+    return 0;
+}
+
+/* Waits for, restores after, or complains about whoever else holds this knob. 0: nobody does;
+ * *ret_generation is the journal's next sequence number as of then. */
+static int clear_rivals(struct wt_lease *l, const char *device, bool is_emulated, enum wt_knob knob,
+                        uint64_t *ret_generation, struct wt_error *err)
+{
+    int64_t start_ns = wt_clock_now_ns();
+    for (;;) {
+        struct wt_lease_record rival;
+        int rc = wt_journal_lock(l->who.journal, err);
+        if (rc < 0)
+            return rc;
+        int found = find_rival(l, device, is_emulated, knob, &rival);
+        *ret_generation = wt_journal_totals(l->who.journal).next_sequence;
+        wt_journal_unlock(l->who.journal);
+        if (!found)
+            return 0;
+
+        if (wt_owner_life(&rival.owner, &l->who.self) == WT_OWNER_DEAD) {
+            /* Nothing is set anew before the old value is back. */
+            rc = wt_restore_claim(&l->who, &rival, err);
+            if (rc == 0) {
+                rc = wt_restore_entry(&l->who, &rival, err);
+                if (rc < 0 && rc != WT_E_CHANGED) {
+                    wt_restore_disown(&l->who, &rival);
+                    return rc;
+                }
+            }
+            if (rc < 0 && rc != WT_E_CHANGED && rc != WT_E_BUSY && rc != WT_E_NOTFOUND)
+                return rc;
+            continue;
+        }
+        /* A guardian is at work, and soon done; an owner may stay for hours. comm(5) cuts a
+         * program's name to 15 bytes. */
+        if (strncmp(rival.owner.name, WT_GUARDIAN_PROGRAM, sizeof(rival.owner.name) - 1) != 0 ||
+            wt_clock_now_ns() - start_ns > CLAIM_PATIENCE_NS)
+            return fail_busy(&rival, err);
+        wt_clock_sleep_until_ns(wt_clock_now_ns() + 5 * WT_NS_PER_MS);
+    }
+}
+
+/* Whether another lease wrote about this knob since that generation. Under lock. */
+static bool has_moved_on(const struct wt_lease *l, const char *device, enum wt_knob knob,
+                         uint64_t generation)
+{
+    size_t count;
+    const struct wt_lease_record *entries = wt_journal_entries(l->who.journal, &count);
+    for (size_t i = 0; i < count; i++)
+        if (entries[i].lease != l->id && entries[i].knob == knob &&
+            entries[i].sequence >= generation && strcmp(entries[i].device, device) == 0)
+            return true;
+    return false;
+}
+
+/* A knob this lease holds already: is it still ours, on the device and in the journal? */
+static int check_still_ours(struct wt_lease *l, struct wt_lease_record *own, int64_t current,
+                            struct wt_error *err)
+{
+    if (!wt_lease_is_ours(own, current) && current != own->found) {
+        int rc = wt_fail(err, WT_E_CHANGED,
+                         "%s of %s: someone else made it %g %s after Wattune set %g; left to them",
+                         wt_knob_name(own->knob), own->device, wt_knob_to_user(current),
+                         wt_knob_unit(own->knob), wt_knob_to_user(own->requested));
+        struct wt_lease_record end = *own;
+        end.state = WT_LEASE_ABANDONED;
+        struct wt_error why;
+        int code = wt_journal_lock(l->who.journal, &why);
+        if (code == 0) {
+            code = wt_journal_append(l->who.journal, &end, true, &why);
+            wt_journal_unlock(l->who.journal);
+        }
+        if (code < 0)
+            wt_log(l->who.ctx, WT_LOG_WARN, "lease", "%s", why.text);
+        forget(l, own);
+        return rc;
+    }
+    struct wt_lease_record now = *own;
+    int rc = wt_restore_claim(&l->who, &now, err);
+    if (rc == WT_E_NOTFOUND || rc == WT_E_BUSY) {
+        rc = wt_fail(err, WT_E_STATE, "%s of %s: this lease has ended, its guardian put back %g %s",
+                     wt_knob_name(own->knob), own->device, wt_knob_to_user(own->found),
+                     wt_knob_unit(own->knob));
+        forget(l, own);
+    }
+    return rc;
+}
+
+/* Journals what is about to happen; *ret_record is a copy of what is held. */
+static int intend(struct wt_lease *l, size_t device, enum wt_knob knob, int64_t value,
+                  struct wt_lease_record *ret_record, struct wt_error *err)
+{
+    const struct wt_lease_ops *ops = &l->who.ops;
+    bool is_emulated = false;
+    const char *id = ops->id(ops->data, device, &is_emulated);
+    if (l->count == l->room) {
+        size_t room = l->room ? l->room * 2 : 16;
+        struct wt_lease_record *more = realloc(l->held, room * sizeof(*more));
+        if (!more)
+            return wt_fail(err, WT_E_NOMEM, "no memory for a lease");
+        l->held = more;
+        l->room = room;
+    }
+    for (;;) {
+        uint64_t generation;
+        int rc = clear_rivals(l, id, is_emulated, knob, &generation, err);
+        if (rc < 0)
+            return rc;
+        struct wt_knob_info info = {0};
+        bool is_blind = false;
+        rc = ops->read(ops->data, device, knob, &info, &is_blind, err);
+        if (rc == 0)
+            rc = check_request(id, &info, value, err);
+        if (rc < 0)
+            return rc;
+        struct wt_lease_record r = {.lease = l->id,
+                                    .owner = l->who.self,
+                                    .is_emulated = is_emulated,
+                                    .is_blind = is_blind,
+                                    .knob = knob,
+                                    .found = info.current};
+        struct wt_lease_record *own = find_held(l, id, knob);
+        if (own) {
+            rc = check_still_ours(l, own, info.current, err);
+            if (rc < 0)
+                return rc;
+            r.found = own->found;
+        }
+        wt_text(r.device, sizeof(r.device), "%s", id);
+        r.state = WT_LEASE_INTENDED;
+        r.previous = r.current = own && is_blind ? own->requested : info.current;
+        r.requested = value;
+        r.enforced = info.enforced;
+        r.min = info.min;
+        r.max = info.max;
+        r.step = info.step;
+        r.def = info.def;
+        r.deadline_ns = l->deadline_ns;
+
+        rc = wt_journal_lock(l->who.journal, err);
+        if (rc < 0)
+            return rc;
+        bool is_late = has_moved_on(l, id, knob, generation);
+        if (!is_late)
+            rc = wt_journal_append(l->who.journal, &r, true, err);
+        wt_journal_unlock(l->who.journal);
+        if (is_late)
+            continue; /* what we read may be another's value: look again */
+        if (rc < 0)
+            return rc;
+        if (own)
+            *own = r;
+        else
+            l->held[l->count++] = r;
+        *ret_record = r;
+        return 0;
+    }
+}
+
+static void note(struct wt_lease *l, struct wt_lease_record *r, bool is_durable)
+{
+    struct wt_error why;
+    int rc = wt_journal_lock(l->who.journal, &why);
+    if (rc == 0) {
+        rc = wt_journal_append(l->who.journal, r, is_durable, &why);
+        wt_journal_unlock(l->who.journal);
+    }
+    if (rc < 0) /* the intention is on disk, and that is what a restore needs */
+        wt_log(l->who.ctx, WT_LOG_WARN, "lease", "%s", why.text);
+}
+
+/* The device said no. When nothing moved, the entry goes back to what it was before. */
+static void take_back(struct wt_lease *l, size_t device, struct wt_lease_record *r, int refusal)
+{
+    struct wt_knob_info info;
+    bool is_blind = false;
+    if (r->is_blind) {
+        if (refusal != WT_E_DENIED && refusal != WT_E_RANGE && refusal != WT_E_UNSUPPORTED)
+            return; /* it may have moved: clearing a lock that is not there does no harm */
+    } else if (refusal == WT_E_TIMEOUT ||
+               l->who.ops.read(l->who.ops.data, device, r->knob, &info, &is_blind, NULL) < 0 ||
+               info.current != r->previous) {
+        return; /* it moved, or a driver that hangs may yet move it */
+    }
+    r->current = r->requested = r->previous;
+    r->state = r->previous == r->found ? WT_LEASE_RESTORED : WT_LEASE_SET;
+    note(l, r, true);
+    struct wt_lease_record *own = find_held(l, r->device, r->knob);
+    if (r->state == WT_LEASE_RESTORED)
+        forget(l, own);
+    else
+        *own = *r;
+}
+
+int wt_lease_set(struct wt_lease *l, size_t device, enum wt_knob knob, int64_t value,
+                 int64_t *ret_enforced, struct wt_error *err)
+{
+    const struct wt_lease_ops *ops = &l->who.ops;
+    if (device >= ops->count(ops->data))
+        return wt_fail(err, WT_E_NOTFOUND, "there is no device %zu", device);
+    struct wt_lease_record r;
+    int rc = intend(l, device, knob, value, &r, err);
+    if (rc < 0)
+        return rc;
+
+    rc = ops->set(ops->data, device, knob, value, err);
+    if (rc < 0) {
+        take_back(l, device, &r, rc);
+        return rc;
+    }
+    struct wt_knob_info info;
+    bool is_blind = false;
+    rc = ops->read(ops->data, device, knob, &info, &is_blind, err);
+    if (rc < 0)
+        return rc; /* held as intended: a restore will find either value */
+    r.state = WT_LEASE_SET;
+    if (is_blind)
+        info.current = value;
+    r.current = info.current;
+    r.enforced = info.enforced;
+    /* Where the device took just what was asked, the intention says as much and its fsync is
+     * enough. */
+    note(l, &r, r.current != r.requested);
+    *find_held(l, r.device, knob) = r;
+
+    int64_t gap = info.current > value ? info.current - value : value - info.current;
+    if (gap >= (info.step > 1 ? info.step : 1))
+        return wt_fail(err, WT_E_STATE, "%s of %s: set to %g %s, but it reads %g",
+                       wt_knob_name(knob), r.device, wt_knob_to_user(value), wt_knob_unit(knob),
+                       wt_knob_to_user(info.current));
+    if (ret_enforced)
+        *ret_enforced = info.enforced;
+    return 0;
+}
+
+int wt_lease_restore(struct wt_lease *l, struct wt_error *err)
+{
+    int first = 0;
+    for (size_t i = 0; i < l->count;) {
+        struct wt_lease_record *r = &l->held[i];
+        struct wt_error why = {0};
+        struct wt_lease_record now = *r;
+        int rc = wt_restore_claim(&l->who, &now, &why);
+        if (rc == WT_E_NOTFOUND || rc == WT_E_BUSY) {
+            forget(l, r); /* its guardian, past the deadline, has seen to it */
+            continue;
+        }
+        if (rc == 0)
+            *r = now;
+        else
+            wt_log(l->who.ctx, WT_LOG_WARN, "lease", "%s; restoring from memory", why.text);
+        rc = wt_restore_entry(&l->who, r, &why);
+        if (rc < 0 && first == 0) {
+            first = rc;
+            if (err)
+                *err = why;
+        } else if (rc < 0) {
+            wt_log(l->who.ctx, WT_LOG_WARN, "lease", "%s", why.text);
+        }
+        if (rc == 0 || rc == WT_E_CHANGED)
+            forget(l, r);
+        else
+            i++;
+    }
+    return first;
+}
+
+int wt_lease_close(struct wt_lease *l, struct wt_error *err)
+{
+    if (!l)
+        return 0;
+    int rc = 0;
+    if (l->who.self.pid == (uint32_t)getpid()) {
+        rc = wt_lease_restore(l, err);
+        /* What a device refused is the guardian's now, or anyone's. */
+        for (size_t i = 0; i < l->count; i++)
+            wt_restore_disown(&l->who, &l->held[i]);
+        wt_guardian_stop(&l->guardian, l->count == 0);
+    } else if (l->guardian.socket >= 0) {
+        close(l->guardian.socket); /* a fork of the owner: not ours to restore */
+    }
+    lease_free(l);
+    return rc;
+}
+
+int wt_lease_recover(struct wt_ctx *ctx, struct wt_devices *devices,
+                     const struct wt_lease_options *options, wt_recover_fn fn, void *data,
+                     size_t *ret_restored, struct wt_error *err)
+{
+    static const struct wt_lease_options none;
+    if (!options)
+        options = &none;
+    char dir[4096];
+    struct wt_restorer who = {
+        .ctx = ctx, .ops = wt_lease_ops_devices(devices), .is_dry = options->is_dry_run};
+    int rc = wt_lease_state_dir(ctx, devices, options->state_dir, dir, sizeof(dir), err);
+    if (rc == 0)
+        rc = wt_owner_self(&who.self, err);
+    if (rc == 0)
+        rc = wt_journal_open(&who.journal, ctx, dir, NULL, err);
+    if (rc < 0)
+        return rc;
+    size_t restored = 0, left = 0;
+    rc = wt_restore_all(&who, 0, true, fn, data, &restored, &left, err);
+    wt_journal_close(who.journal);
+    if (ret_restored)
+        *ret_restored = restored;
+    return rc;
+}
