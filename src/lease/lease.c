@@ -402,7 +402,7 @@ int wt_lease_set(struct wt_lease *l, size_t device, enum wt_knob knob, int64_t v
         return rc; /* held as intended: a restore will find either value */
     r.state = WT_LEASE_SET;
     if (is_blind)
-        info.current = value;
+        info.current = info.enforced = value;
     r.current = info.current;
     r.enforced = info.enforced;
     /* Where the device took just what was asked, the intention says as much and its fsync is
