@@ -43,9 +43,11 @@ tsan: build-tsan/build.ninja ## run all tests under ThreadSanitizer
 	@ninja -C build-tsan
 	@$(TESTS) build-tsan --no-suite tree --timeout-multiplier 8
 
+VALGRIND = valgrind --quiet --error-exitcode=99 --leak-check=full \
+    --errors-for-leak-kinds=definite,indirect --suppressions=$(CURDIR)/scripts/valgrind.supp
+
 valgrind: all ## run the unit tests under valgrind
-	@$(TESTS) build --suite unit --timeout-multiplier 20 --wrapper \
-	    'valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect --trace-children=no'
+	@$(TESTS) build --suite unit --timeout-multiplier 20 --wrapper '$(VALGRIND)'
 
 clang: build-clang/build.ninja ## build with clang, warnings as errors, and run all tests
 	@ninja -C build-clang
