@@ -138,7 +138,7 @@ struct wt_knob_info {
     int64_t def;       /* the vendor's default; what a lease puts back is what it found */
     int64_t current;   /* as set */
     int64_t enforced;  /* as the device says it obeys, equal to current where it cannot tell */
-    bool is_lockable;  /* clocks: current is "not locked" when current == 0 */
+    bool is_lockable;  /* a clock that is locked; the device cannot say whether it is: current is 0 */
     bool is_settable;  /* by this process, now */
     char why_not[240]; /* when not settable: the reason */
     char fix[240];     /* and what would change it (a command, a capability) */
@@ -157,9 +157,12 @@ struct wt_finding {
     char value[160]; /* present value, or the reason it is missing */
     char fix[240];   /* the exact command, capability or group; "" when nothing helps or needs to */
 };
-/* Looks at everything, changes nothing. The array is owned by the caller: free(). */
-WT_API int wt_survey(struct wt_ctx *ctx, struct wt_finding **ret_findings, size_t *ret_count,
-                     struct wt_error *err);
+/* Looks at everything and changes nothing: the devices of an open set, read once, what was missing
+ * when it was opened, their knobs, and where runs are kept. A setting counts as settable when the
+ * vendor's rule about rights is met; whether the driver agrees is only known by setting it.
+ * Errors: WT_E_NOMEM. The array is owned by the caller: free(). Threads: owner thread. */
+WT_API int wt_survey(struct wt_ctx *ctx, struct wt_devices *devices,
+                     struct wt_finding **ret_findings, size_t *ret_count, struct wt_error *err);
 
 #ifdef __cplusplus
 }

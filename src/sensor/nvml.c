@@ -76,23 +76,24 @@ static void module_version(const struct wt_ctx *ctx, char *buf, size_t size)
         buf[0] = '\0';
 }
 
-static void fix_missing_library(const struct wt_ctx *ctx, struct wt_error *err)
+/* The library did not open: says what that means on this machine. */
+static void explain_missing_library(const struct wt_ctx *ctx, struct wt_error *err)
 {
     char version[64];
     module_version(ctx, version, sizeof(version));
-    if (ctx->nvml_library)
+    if (ctx->nvml_library) {
         wt_fix(err, "check the path in $WATTUNE_NVML");
-    else if (*version)
+    } else if (*version) {
         wt_fix(err,
                "the driver %s is loaded but its library is not here: install the libnvidia-ml of "
                "that version, or start the container with --gpus all",
                version);
-    else if (has_nvidia_card(ctx))
-        wt_fix(err, "an NVIDIA card is in this machine: install the driver (sudo apt install "
+    } else if (has_nvidia_card(ctx)) {
+        wt_fix(err, "an NVIDIA card is in this machine: install its driver (sudo apt install "
                     "nvidia-driver)");
-    else
-        wt_fix(err, "no NVIDIA GPU in this machine; --emulate v100-pcie-32gb gives an emulated "
-                    "one");
+    } else {
+        wt_fail(err, WT_E_NOTFOUND, "no NVIDIA GPU in this machine, and no " DEFAULT_LIBRARY);
+    }
 }
 
 static void fix_failed_init(const struct wt_ctx *ctx, int nvml_rc, struct wt_error *err)
@@ -103,8 +104,8 @@ static void fix_failed_init(const struct wt_ctx *ctx, int nvml_rc, struct wt_err
         if (has_nvidia_card(ctx))
             wt_fix(err, "sudo modprobe nvidia");
         else
-            wt_fix(err, "no NVIDIA GPU in this machine; --emulate v100-pcie-32gb gives an "
-                        "emulated one");
+            wt_fail(err, WT_E_NOTFOUND,
+                    "the NVIDIA driver is installed, but no NVIDIA GPU is in this machine");
         break;
     case WT_NVML_VERSION_MISMATCH:
         module_version(ctx, version, sizeof(version));
@@ -436,7 +437,7 @@ static int nvml_open(struct wt_source **ret_source, struct wt_ctx *ctx, struct w
         if (!job->err.code)
             wt_fail(&job->err, rc, "no thread for NVML");
         else if (!job->is_loaded)
-            fix_missing_library(ctx, &job->err);
+            explain_missing_library(ctx, &job->err);
         else if (job->nvml_rc)
             fix_failed_init(ctx, job->nvml_rc, &job->err);
         if (err)

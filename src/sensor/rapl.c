@@ -254,7 +254,7 @@ static int note_none(const struct wt_ctx *ctx, const char *cpu, bool is_hidden,
     virtual_machine(ctx, cpu, vm, sizeof(vm));
     if (*vm)
         return wt_findings_add(notes, WT_FINDING_MISSING, "rapl", "", "CPU energy", "",
-                               "none: this is %s, and virtual machines have no CPU sensor", vm);
+                               "this is %s, and it has no CPU sensor", vm);
     if (is_hidden)
         return 0;
     return wt_findings_add(notes, WT_FINDING_MISSING, "rapl", "", "CPU energy",

@@ -1,0 +1,312 @@
+/* wattune doctor: what can be read and set here, why not, and what would change it. */
+#include <getopt.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+static void print_help(void)
+{
+    fputs("usage: wattune doctor [OPTION...]\n\n"
+          "Looks at every sensor and setting of this machine and changes nothing. Each line is a\n"
+          "value that was just read, or the reason why there is none; what would change that\n"
+          "stands at the end. Settings count as settable when the driver's rule about rights is\n"
+          "met; they are not tried.\n\n"
+          "  --gpu LIST      only these GPUs: indices or UUIDs (default: $CUDA_VISIBLE_DEVICES, "
+          "else all)\n"
+          "  --json          one JSON document on stdout\n"
+          "  --emulate SPEC  look at emulated GPUs: PROFILE[:N]\n"
+          "  --fault SPEC    a fault of the emulated GPUs (docs/emulator.md)\n"
+          "  --sysroot DIR   read /proc and /sys below DIR\n"
+          "  --help          this text\n\n"
+          "Exit code: 0 energy or power of some device can be read; 4 of none; 1 failure, 2 "
+          "usage.\n",
+          stdout);
+}
+
+struct doctor {
+    struct cli_bed bed;
+    bool is_json;
+    struct wt_finding *findings;
+    size_t count;
+    size_t measurable; /* devices whose energy or power was just read */
+    size_t settable, knobs;
+};
+
+/* -1: go on; otherwise the exit code. */
+static int parse(int argc, char **argv, struct doctor *d)
+{
+    enum { GPU = 256, JSON, EMULATE, FAULT, SYSROOT, HELP };
+    static const struct option options[] = {
+        {"gpu", required_argument, NULL, GPU},
+        {"json", no_argument, NULL, JSON},
+        {"emulate", required_argument, NULL, EMULATE},
+        {"fault", required_argument, NULL, FAULT},
+        {"sysroot", required_argument, NULL, SYSROOT},
+        {"help", no_argument, NULL, HELP},
+        {0},
+    };
+    int c;
+    while ((c = getopt_long(argc, argv, "+", options, NULL)) != -1)
+        switch (c) {
+        case GPU:
+            d->bed.gpus = optarg;
+            break;
+        case JSON:
+            d->is_json = true;
+            break;
+        case EMULATE:
+            d->bed.emulate = optarg;
+            break;
+        case FAULT:
+            d->bed.faults = optarg;
+            break;
+        case SYSROOT:
+            d->bed.sysroot = optarg;
+            break;
+        case HELP:
+            print_help();
+            return CLI_OK;
+        default:
+            return cli_bad_option("doctor");
+        }
+    if (optind < argc)
+        return cli_usage("doctor", "\"%s\": doctor takes options only", argv[optind]);
+    return -1;
+}
+
+static bool is_reading(const struct wt_finding *f)
+{
+    return strcmp(f->what, "energy counter") == 0 || strcmp(f->what, "power") == 0;
+}
+
+static void count(struct doctor *d)
+{
+    const char *last = "";
+    for (size_t i = 0; i < d->count; i++) {
+        const struct wt_finding *f = &d->findings[i];
+        if (f->kind == WT_FINDING_OK && is_reading(f) && strcmp(f->device, last) != 0) {
+            d->measurable++;
+            last = f->device;
+        }
+        if (strcmp(f->source, "knob") == 0) {
+            d->knobs++;
+            d->settable += f->kind == WT_FINDING_OK;
+        }
+    }
+}
+
+/* ---- JSON ---- */
+
+static const char *const kind_words[] = {
+    [WT_FINDING_OK] = "ok",
+    [WT_FINDING_MISSING] = "missing",
+    [WT_FINDING_DENIED] = "denied",
+    [WT_FINDING_BROKEN] = "broken",
+};
+
+static int print_json(const struct doctor *d)
+{
+    json_t *findings = json_array(), *devices = json_array();
+    bool is_emulated = false;
+    for (size_t i = 0; i < wt_devices_count(d->bed.devices); i++) {
+        const struct wt_device_info *info = wt_devices_info(d->bed.devices, i);
+        is_emulated |= info->is_emulated;
+        json_array_append_new(
+            devices, json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:b, s:b, s:s}", "id", info->id,
+                               "name", info->name, "kind", wt_device_kind_name(info->kind),
+                               "source", info->source, "driver", info->driver, "index",
+                               (int)info->index, "is_emulated", (int)info->is_emulated, "is_part",
+                               (int)info->is_part, "part_of", info->part_of));
+    }
+    for (size_t i = 0; i < d->count; i++) {
+        const struct wt_finding *f = &d->findings[i];
+        json_array_append_new(findings, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "kind",
+                                                  kind_words[f->kind], "source", f->source,
+                                                  "device", f->device, "what", f->what, "value",
+                                                  f->value, "fix", f->fix));
+    }
+    json_t *root = json_pack("{s:b, s:I, s:I, s:o, s:o}", "is_emulated", (int)is_emulated,
+                             "measurable", (json_int_t)d->measurable, "settable",
+                             (json_int_t)d->settable, "devices", devices, "findings", findings);
+    int failed = !root || json_dumpf(root, stdout, JSON_INDENT(2)) < 0 || putchar('\n') == EOF ||
+                 fflush(stdout) == EOF;
+    json_decref(root);
+    return failed;
+}
+
+/* ---- terminal ---- */
+
+struct look {
+    const char *bold, *green, *yellow, *red, *plain;
+};
+
+static struct look look_of(int fd)
+{
+    const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+    if (!isatty(fd) || (no_color && *no_color) || (term && strcmp(term, "dumb") == 0))
+        return (struct look){"", "", "", "", ""};
+    return (struct look){"\033[1m", "\033[32m", "\033[33m", "\033[31m", "\033[0m"};
+}
+
+static void print_line(const struct look *look, const struct wt_finding *f)
+{
+    static const char *const words[] = {
+        [WT_FINDING_OK] = "ok",
+        [WT_FINDING_MISSING] = "none",
+        [WT_FINDING_DENIED] = "denied",
+        [WT_FINDING_BROKEN] = "broken",
+    };
+    const char *color = f->kind == WT_FINDING_OK       ? look->green
+                        : f->kind == WT_FINDING_BROKEN ? look->red
+                                                       : look->yellow;
+    printf("  %s%-6s%s  %-14s  %s\n", color, words[f->kind], look->plain, f->what, f->value);
+}
+
+/* The short name a person knows a device by. */
+static void short_name(const struct doctor *d, const char *id, char *buf, size_t size)
+{
+    for (size_t i = 0; i < wt_devices_count(d->bed.devices); i++) {
+        const struct wt_device_info *info = wt_devices_info(d->bed.devices, i);
+        if (strcmp(info->id, id) == 0 && info->kind == WT_DEVICE_GPU && !info->is_part) {
+            snprintf(buf, size, "GPU %u", info->index);
+            return;
+        }
+    }
+    snprintf(buf, size, "%s", id);
+}
+
+/* Lines of one device below its name; lines of a source below what it is for. */
+static void print_findings(const struct doctor *d, const struct look *look)
+{
+    static const struct {
+        const char *source, *title;
+    } titles[] = {
+        {"nvml", "NVIDIA"},
+        {"rapl", "CPU and memory"},
+        {"store", "Wattune"},
+        {"emulator", "Wattune"},
+    };
+    const char *last = NULL;
+    for (size_t i = 0; i < d->count; i++) {
+        const struct wt_finding *f = &d->findings[i];
+        const char *title = f->source;
+        for (size_t t = 0; t < sizeof(titles) / sizeof(titles[0]); t++)
+            if (!*f->device && strcmp(titles[t].source, f->source) == 0)
+                title = titles[t].title;
+        if (*f->device)
+            title = f->device;
+        if (!last || strcmp(last, title) != 0) {
+            char name[128];
+            short_name(d, title, name, sizeof(name));
+            bool is_gpu = strcmp(name, title) != 0;
+            printf("%s%s%s%s%s%s\n", i ? "\n" : "", look->bold, name, look->plain,
+                   is_gpu ? "  " : "", is_gpu ? title : "");
+        }
+        last = title;
+        print_line(look, f);
+    }
+}
+
+static bool is_first_with_fix(const struct doctor *d, size_t i)
+{
+    for (size_t j = 0; j < i; j++)
+        if (strcmp(d->findings[j].fix, d->findings[i].fix) == 0)
+            return false;
+    return true;
+}
+
+static bool is_repeated(const struct doctor *d, size_t first, size_t i, bool by_device)
+{
+    for (size_t j = first; j < i; j++)
+        if (strcmp(d->findings[j].fix, d->findings[i].fix) == 0 &&
+            (by_device ? strcmp(d->findings[j].device, d->findings[i].device) == 0
+                       : strcmp(d->findings[j].what, d->findings[i].what) == 0))
+            return true;
+    return false;
+}
+
+/* One cure, and everything it would cure: "power limit, SM clock of GPU 0, GPU 1". */
+static void print_fix(const struct doctor *d, size_t first)
+{
+    const char *fix = d->findings[first].fix;
+    fputs("  for ", stdout);
+    for (size_t i = first; i < d->count; i++)
+        if (strcmp(d->findings[i].fix, fix) == 0 && !is_repeated(d, first, i, false))
+            printf("%s%s", i > first ? ", " : "", d->findings[i].what);
+    size_t named = 0;
+    for (size_t i = first; i < d->count; i++) {
+        const struct wt_finding *f = &d->findings[i];
+        if (strcmp(f->fix, fix) != 0 || !*f->device || is_repeated(d, first, i, true))
+            continue;
+        char name[128];
+        short_name(d, f->device, name, sizeof(name));
+        if (++named <= 8)
+            printf("%s%s", named > 1 ? ", " : " of ", name);
+    }
+    if (named > 8)
+        printf(" and %zu more", named - 8);
+    printf(":\n    %s\n", fix);
+}
+
+static void print_end(const struct doctor *d, const struct look *look)
+{
+    bool has_fix = false;
+    for (size_t i = 0; i < d->count; i++) {
+        if (!*d->findings[i].fix || !is_first_with_fix(d, i))
+            continue;
+        if (!has_fix)
+            printf("\n%sWhat would change this%s\n", look->bold, look->plain);
+        has_fix = true;
+        print_fix(d, i);
+    }
+    printf("\n%sWhat next%s\n  ", look->bold, look->plain);
+    if (!d->measurable)
+        puts("No energy can be measured here as it is. To try Wattune on an emulated GPU:\n"
+             "    wattune run --emulate v100-pcie-32gb -- YOUR COMMAND");
+    else
+        printf("Energy of %zu device%s can be measured: wattune run -- YOUR COMMAND\n",
+               d->measurable, d->measurable == 1 ? "" : "s");
+    if (d->measurable && d->knobs && !d->settable)
+        puts("  No setting may be changed, so `wattune sweep` can measure but not compare "
+             "settings.");
+    else if (d->settable)
+        puts(
+            "  To find the best power limit: wattune sweep --set power=LO:HI:STEP -- YOUR COMMAND");
+}
+
+static void print_text(const struct doctor *d)
+{
+    struct look look = look_of(STDOUT_FILENO);
+    if (*d->bed.emulation_name)
+        printf("%sEMULATED%s: %s; the GPUs below are a model, not this machine's\n\n", look.yellow,
+               look.plain, d->bed.emulation_name);
+    print_findings(d, &look);
+    print_end(d, &look);
+}
+
+int cmd_doctor(int argc, char **argv)
+{
+    struct doctor d = {0};
+    struct wt_error err = {0};
+    int code = parse(argc, argv, &d);
+    if (code >= 0)
+        return code;
+    if (cli_bed_open(&d.bed, &err) < 0 ||
+        wt_survey(d.bed.ctx, d.bed.devices, &d.findings, &d.count, &err) < 0) {
+        code = cli_fail("doctor", &err);
+    } else {
+        count(&d);
+        code = d.measurable ? CLI_OK : CLI_NO_SENSOR;
+        if (!d.is_json)
+            print_text(&d);
+        else if (print_json(&d))
+            code = CLI_FAILURE;
+    }
+    free(d.findings);
+    cli_bed_close(&d.bed);
+    return code;
+}

@@ -1,0 +1,221 @@
+/* survey: the lines of `wattune doctor`. Each is a value that was just read, or the reason why
+ * there is none and what would change that. Nothing is written anywhere, not even a setting to
+ * itself. */
+#include <errno.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "knob/knob.h"
+
+#define STORE_MIN_BYTES (UINT64_C(16) << 20)
+
+static void add_detail(char *text, size_t size, const char *fmt, ...) WT_PRINTF(3, 4);
+static void add_detail(char *text, size_t size, const char *fmt, ...)
+{
+    size_t used = strlen(text);
+    if (used && used + 3 < size) {
+        memcpy(text + used, ", ", 3);
+        used += 2;
+    }
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text + used, size - used, fmt, args);
+    va_end(args);
+}
+
+static int add_energy(struct wt_findings *list, const struct wt_device_info *info,
+                      const struct wt_energy *energy)
+{
+    char text[160] = "";
+    add_detail(text, sizeof(text), "%.3f kJ so far", wt_j_from_uj(energy->uj) * 1e-3);
+    if (info->traits.energy_period_ns)
+        add_detail(text, sizeof(text), "moves about every %.3g ms",
+                   (double)info->traits.energy_period_ns * 1e-6);
+    return wt_findings_add(list, WT_FINDING_OK, info->source, info->id, "energy counter", "", "%s",
+                           text);
+}
+
+static int add_power(struct wt_findings *list, const struct wt_device_info *info,
+                     const struct wt_power *power)
+{
+    const struct wt_sensor_traits *t = &info->traits;
+    char text[160] = "";
+    double period_ms = (double)t->power_period_ns * 1e-6;
+    double window_ms = (double)t->power_window_ns * 1e-6;
+    add_detail(text, sizeof(text), "%.1f W", wt_w_from_mw(power->mw));
+    if (t->is_power_averaged)
+        add_detail(text, sizeof(text), "a running mean of %.3g s", window_ms * 1e-3);
+    else if (t->power_period_ns && t->power_window_ns && window_ms < period_ms)
+        add_detail(text, sizeof(text), "every %.3g ms, and sees %.3g ms (%.0f %%) of them",
+                   period_ms, window_ms, 100 * window_ms / period_ms);
+    else if (t->power_period_ns)
+        add_detail(text, sizeof(text), "every %.3g ms", period_ms);
+    else
+        add_detail(text, sizeof(text), "sensor's period not published");
+    return wt_findings_add(list, WT_FINDING_OK, info->source, info->id, "power", "", "%s", text);
+}
+
+static int add_state(struct wt_findings *list, const struct wt_device_info *info,
+                     const struct wt_status *s)
+{
+    char text[160] = "";
+    if (s->has & WT_HAS_TEMP)
+        add_detail(text, sizeof(text), "%d C", s->temp_mc / 1000);
+    if (s->has & WT_HAS_CLOCK)
+        add_detail(text, sizeof(text), "SM %u MHz", s->clock_khz / 1000);
+    if (s->has & WT_HAS_MEMCLOCK)
+        add_detail(text, sizeof(text), "memory %u MHz", s->memclock_khz / 1000);
+    if (s->has & WT_HAS_UTIL)
+        add_detail(text, sizeof(text), "%u %% busy", s->util_ppm / 10000);
+    if (s->has & WT_HAS_MEM)
+        add_detail(text, sizeof(text), "%.1f of %.1f GiB used",
+                   (double)s->mem_used_bytes / 1073741824.0,
+                   (double)s->mem_total_bytes / 1073741824.0);
+    return wt_findings_add(list, WT_FINDING_OK, info->source, info->id, "state", "", "%s", text);
+}
+
+static int add_device(struct wt_findings *list, struct wt_devices *devices, size_t i)
+{
+    const struct wt_device_info *info = wt_devices_info(devices, i);
+    struct wt_reading reading;
+    struct wt_error err;
+    int rc = wt_findings_add(
+        list, WT_FINDING_OK, info->source, info->id, "device", "", "%s%s%s%s", info->name,
+        info->is_emulated ? ", EMULATED" : "", info->is_part ? ", a part, not in sums" : "",
+        info->is_part && info->kind == WT_DEVICE_GPU ? "; its energy is in the card's" : "");
+    if (rc == 0 && (info->can & WT_CAN_ENERGY)) {
+        if (wt_devices_read(devices, i, WT_READ_ENERGY, &reading, &err) == 0)
+            rc = add_energy(list, info, &reading.energy);
+        else
+            rc = wt_findings_add_error(list, info->source, info->id, "energy counter", &err);
+    }
+    if (rc == 0 && (info->can & WT_CAN_POWER)) {
+        if (wt_devices_read(devices, i, WT_READ_POWER, &reading, &err) == 0)
+            rc = add_power(list, info, &reading.power);
+        else
+            rc = wt_findings_add_error(list, info->source, info->id, "power", &err);
+    }
+    if (rc == 0 && (info->can & WT_CAN_STATUS)) {
+        if (wt_devices_read(devices, i, WT_READ_STATUS, &reading, &err) == 0)
+            rc = add_state(list, info, &reading.status);
+        else
+            rc = wt_findings_add_error(list, info->source, info->id, "state", &err);
+    }
+    return rc;
+}
+
+static int add_knob(struct wt_findings *list, struct wt_devices *devices, size_t i,
+                    enum wt_knob knob, const char *what)
+{
+    const struct wt_device_info *info = wt_devices_info(devices, i);
+    struct wt_knob_info k;
+    struct wt_error err;
+    int rc = wt_devices_knob(devices, i, knob, &k, &err);
+    if (rc < 0)
+        return wt_findings_add_error(list, "knob", info->id, what, &err);
+    const char *unit = wt_knob_unit(knob);
+    char text[160] = "";
+    if (!k.is_lockable)
+        add_detail(text, sizeof(text), "%.10g %s", wt_knob_to_user(k.current), unit);
+    if (k.enforced != k.current)
+        add_detail(text, sizeof(text), "%.10g %s obeyed", wt_knob_to_user(k.enforced), unit);
+    add_detail(text, sizeof(text), "%.10g to %.10g %s", wt_knob_to_user(k.min),
+               wt_knob_to_user(k.max), unit);
+    if (!k.is_lockable && k.def != k.current)
+        add_detail(text, sizeof(text), "default %.10g %s", wt_knob_to_user(k.def), unit);
+    if (k.is_settable)
+        return wt_findings_add(list, WT_FINDING_OK, "knob", info->id, what, "", "%s, settable",
+                               text);
+    return wt_findings_add(list, WT_FINDING_DENIED, "knob", info->id, what, k.fix, "%s; %s", text,
+                           k.why_not);
+}
+
+static int add_knobs(struct wt_findings *list, struct wt_devices *devices, size_t i)
+{
+    const struct wt_device_info *info = wt_devices_info(devices, i);
+    if (info->kind != WT_DEVICE_GPU || info->is_part)
+        return 0;
+    int rc = add_knob(list, devices, i, WT_KNOB_POWER, "power limit");
+    if (rc == 0)
+        rc = add_knob(list, devices, i, WT_KNOB_CLOCK, "SM clock");
+    if (rc == 0)
+        rc = add_knob(list, devices, i, WT_KNOB_MEMCLOCK, "memory clock");
+    return rc;
+}
+
+/* Where runs will be kept: the folder itself, or the first one above it that is there. */
+static int add_store(struct wt_findings *list)
+{
+    char dir[4096], at[4096];
+    const char *data = getenv("XDG_DATA_HOME");
+    const char *home = getenv("HOME");
+    if (!home || *home != '/') {
+        const struct passwd *user = getpwuid(getuid());
+        home = user ? user->pw_dir : NULL;
+    }
+    if (data && *data == '/')
+        wt_text(dir, sizeof(dir), "%s/wattune", data);
+    else if (home && *home == '/')
+        wt_text(dir, sizeof(dir), "%s/.local/share/wattune", home);
+    else
+        return wt_findings_add(list, WT_FINDING_MISSING, "store", "", "stored runs",
+                               "set XDG_DATA_HOME to a folder of yours", "no home directory");
+    wt_text(at, sizeof(at), "%s", dir);
+    while (access(at, F_OK) < 0 && errno == ENOENT && strrchr(at, '/') != at)
+        *strrchr(at, '/') = '\0';
+    if (access(at, W_OK | X_OK) < 0) {
+        struct wt_error err;
+        wt_fail_errno(&err, errno, "%s", at);
+        wt_fix(&err, "make it yours and writable, or set XDG_DATA_HOME to a folder that is");
+        return wt_findings_add_error(list, "store", "", "stored runs", &err);
+    }
+    struct statvfs fs;
+    if (statvfs(at, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < STORE_MIN_BYTES)
+        return wt_findings_add(list, WT_FINDING_BROKEN, "store", "", "stored runs",
+                               "free some space, or set XDG_DATA_HOME to another disk",
+                               "%s: only %.1f MB free", dir,
+                               (double)fs.f_bavail * (double)fs.f_frsize * 1e-6);
+    return wt_findings_add(list, WT_FINDING_OK, "store", "", "stored runs", "", "%s", dir);
+}
+
+static int add_emulator(struct wt_findings *list)
+{
+    char path[4096];
+    struct wt_error err;
+    if (wt_helper_path("libnvidia-ml.so.1", path, sizeof(path), &err) < 0)
+        return wt_findings_add_error(list, "emulator", "", "emulated GPUs", &err);
+    return wt_findings_add(list, WT_FINDING_OK, "emulator", "", "emulated GPUs", "",
+                           "there: --emulate PROFILE");
+}
+
+int wt_survey(struct wt_ctx *ctx, struct wt_devices *devices, struct wt_finding **ret_findings,
+              size_t *ret_count, struct wt_error *err)
+{
+    (void)ctx;
+    struct wt_findings list = {0};
+    const struct wt_findings *notes = wt_devices_notes(devices);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < notes->count; i++) {
+        const struct wt_finding *f = &notes->list[i];
+        rc = wt_findings_add(&list, f->kind, f->source, f->device, f->what, f->fix, "%s", f->value);
+    }
+    for (size_t i = 0; rc == 0 && i < wt_devices_count(devices); i++) {
+        rc = add_device(&list, devices, i);
+        if (rc == 0)
+            rc = add_knobs(&list, devices, i);
+    }
+    if (rc == 0)
+        rc = add_store(&list);
+    if (rc == 0)
+        rc = add_emulator(&list);
+    if (rc < 0) {
+        wt_findings_done(&list);
+        return wt_fail(err, rc, "no memory for what was found");
+    }
+    *ret_findings = list.list;
+    *ret_count = list.count;
+    return 0;
+}
