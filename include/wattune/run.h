@@ -118,6 +118,12 @@ WT_API int wt_run_add_point(struct wt_run *run, const struct wt_run_point *point
 WT_API int wt_run_add_value(struct wt_run *run, const struct wt_run_value *value);
 WT_API int wt_run_add_phase(struct wt_run *run, const struct wt_run_phase *phase);
 
+/* wt_meter_result as JSON - {"name":..,"wall_s":..,"devices":[..],"total":{..},"gaps":[..]}, each
+ * as in the run JSON - for bindings. Owned by the caller: free(). Errors: as wt_meter_result. */
+WT_API int wt_meter_result_json(struct wt_meter *meter, const struct wt_devices *devices,
+                                uint64_t window, int64_t wait_ns, char **ret_json,
+                                struct wt_error *err);
+
 /* J per unit of work with bounds; unknown when there is no work or no energy. */
 WT_API struct wt_joules wt_run_j_per_work(const struct wt_run *run);
 

@@ -1,4 +1,5 @@
 /* window: what a measured window puts into a run's record. */
+#include <jansson.h>
 #include <stdlib.h>
 
 #include "record/record.h"
@@ -54,4 +55,28 @@ int wt_run_set_window(struct wt_run *run, const struct wt_devices *devices,
     run->total = result->total;
     wt_text(run->weakest, sizeof(run->weakest), "%s", result->weakest);
     return 0;
+}
+
+int wt_meter_result_json(struct wt_meter *meter, const struct wt_devices *devices, uint64_t window,
+                         int64_t wait_ns, char **ret_json, struct wt_error *err)
+{
+    struct wt_window_result result;
+    struct wt_run run = {0};
+    int rc = wt_meter_result(meter, window, wait_ns, &result, err);
+    if (rc < 0)
+        return rc;
+    rc = wt_run_set_window(&run, devices, &result);
+    json_t *doc = rc == 0 ? wt_run_json(&run, false) : NULL;
+    /* A window is no run: what only a run has would read as if it were known. */
+    json_t *part = json_object();
+    static const char *const kept[] = {"wall_s", "devices", "total", "gaps"};
+    for (size_t i = 0; doc && part && i < WT_COUNTOF(kept); i++)
+        json_object_set(part, kept[i], json_object_get(doc, kept[i]));
+    if (part)
+        json_object_set_new(part, "name", wt_json_text(result.name));
+    json_decref(doc);
+    *ret_json = part ? wt_json_dump(part) : NULL;
+    wt_window_result_done(&result);
+    wt_run_done(&run);
+    return *ret_json ? 0 : wt_fail(err, WT_E_NOMEM, "no memory for a window's result");
 }
