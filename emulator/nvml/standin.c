@@ -26,6 +26,18 @@ static struct {
 WT_API extern const int wattune_nvml_is_emulated;
 WT_API const int wattune_nvml_is_emulated = 1;
 
+/* NVML has no way to ask whether one may set; Wattune's own reader may ask here, so that looking
+ * need not try. */
+WT_API int wattune_nvml_is_privileged(void);
+WT_API int wattune_nvml_is_privileged(void)
+{
+    pthread_mutex_lock(&nvml.lock);
+    const struct call c = {.s = nvml.shared};
+    int may_set = c.s && call_may_set(&c);
+    pthread_mutex_unlock(&nvml.lock);
+    return may_set;
+}
+
 __attribute__((destructor)) static void unload(void)
 {
     wt_shared_close(nvml.shared);

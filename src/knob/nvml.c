@@ -65,7 +65,8 @@ static void say_rights(const struct wt_nvml *nvml, struct wt_knob_info *info)
     if (nvml->api.is_emulated) {
         wt_text(info->why_not, sizeof(info->why_not),
                 "the emulated driver refuses it to this user, as a real one would");
-        wt_text(info->fix, sizeof(info->fix), "run as root, in an emulation that allows it");
+        wt_text(info->fix, sizeof(info->fix),
+                "run as root, in an emulation that is not marked unprivileged");
     } else if (geteuid() != 0) {
         wt_text(info->why_not, sizeof(info->why_not), "only root may change it");
         wt_text(info->fix, sizeof(info->fix), "run the command with sudo");

@@ -96,9 +96,15 @@ static void explain_missing_library(const struct wt_ctx *ctx, struct wt_error *e
     }
 }
 
-static void fix_failed_init(const struct wt_ctx *ctx, int nvml_rc, struct wt_error *err)
+static void fix_failed_init(const struct wt_ctx *ctx, bool is_emulated, int nvml_rc,
+                            struct wt_error *err)
 {
     char version[64];
+    if (is_emulated) {
+        wt_fix(err, "the emulation is over, or $WATTUNE_EMULATION is not set: start one with "
+                    "--emulate PROFILE");
+        return;
+    }
     switch (nvml_rc) {
     case WT_NVML_DRIVER_NOT_LOADED:
         if (has_nvidia_card(ctx))
@@ -439,7 +445,7 @@ static int nvml_open(struct wt_source **ret_source, struct wt_ctx *ctx, struct w
         else if (!job->is_loaded)
             explain_missing_library(ctx, &job->err);
         else if (job->nvml_rc)
-            fix_failed_init(ctx, job->nvml_rc, &job->err);
+            fix_failed_init(ctx, job->nvml->api.is_emulated, job->nvml_rc, &job->err);
         if (err)
             *err = job->err;
         open_job_free(job);
