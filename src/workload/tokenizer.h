@@ -7,6 +7,7 @@
 #ifndef WT_WORKLOAD_TOKENIZER_H
 #define WT_WORKLOAD_TOKENIZER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -41,8 +42,8 @@ struct wt_specials {
     int32_t pad, unknown, begin, end, mask; /* [PAD] [UNK] [CLS] [SEP] [MASK] */
 };
 const struct wt_specials *wt_tokenizer_specials(const struct wt_tokenizer *tokenizer);
-/* Whether an id is written in square brackets: never masked, never drawn as a random token. */
-int wt_tokenizer_is_special(const struct wt_tokenizer *tokenizer, int32_t id);
+/* Whether an id is one of the five: never masked, never drawn as a random token. */
+bool wt_tokenizer_is_special(const struct wt_tokenizer *tokenizer, int32_t id);
 
 /* UTF-8 text to ids, without [CLS] and [SEP]. *ret_ids is owned: free(). Errors: WT_E_NOMEM. */
 int wt_tokenizer_encode(const struct wt_tokenizer *tokenizer, const char *text, size_t size,
