@@ -43,6 +43,7 @@ struct wt_bert {
     struct wt_layout layout;
     const struct wt_kernels *k;
     struct wt_pool *pool;
+    unsigned thread_count;
     uint64_t seed;
     float dropout, dropout_now; /* as configured; as of the last forward pass */
     uint64_t steps;             /* optimizer's */
@@ -83,7 +84,7 @@ static size_t plan(struct wt_bert *b)
 {
     const struct wt_dims *d = &b->dims;
     size_t at = 0, th = d->tokens * d->hidden, tf = d->tokens * d->ffn, mh = d->masked * d->hidden;
-    size_t threads = wt_pool_threads(b->pool);
+    size_t threads = b->thread_count;
     b->p = floats(b, &at, b->layout.total);
     b->g = floats(b, &at, b->layout.total);
     b->first = floats(b, &at, b->layout.total);
@@ -192,6 +193,7 @@ int wt_bert_new(struct wt_bert **ret_bert, const struct wt_model_shape *shape,
     b->k = wt_kernels_best();
     b->seed = options->seed;
     b->dropout = options->dropout;
+    b->thread_count = options->threads;
     rc = wt_pool_new(&b->pool, options->threads, err);
     if (rc < 0)
         goto out;
@@ -294,8 +296,7 @@ static void product(struct wt_bert *b, enum wt_site site, enum wt_pass pass, siz
     size_t span = p.is_by_row ? p.dims.m : p.dims.n;
     /* Two pieces a thread, so that one that is held up leaves work to the others; pieces that are
      * too thin would pack the other operand more often than it pays. */
-    size_t threads = wt_pool_threads(b->pool),
-           pieces = span / (2 * threads) >= 128 ? 2 * threads : threads;
+    size_t threads = b->thread_count, pieces = span / (2 * threads) >= 128 ? 2 * threads : threads;
     size_t piece = (span / pieces + 15) / 16 * 16;
     wt_pool_run(b->pool, span, piece ? piece : 16, product_piece, &p);
 }
@@ -369,7 +370,7 @@ static void norm_backward_piece(void *data, size_t from, size_t to, unsigned thr
 /* Columns are shared out in pieces of at least a cache line. */
 static size_t columns_piece(const struct wt_bert *b, size_t n)
 {
-    size_t piece = n / wt_pool_threads(b->pool);
+    size_t piece = n / b->thread_count;
     return piece < 64 ? 64 : (piece + 15) / 16 * 16;
 }
 
@@ -792,15 +793,22 @@ const float *wt_bert_gradients(const struct wt_bert *b)
     return b->g;
 }
 
-uint64_t wt_bert_memory_bytes(const struct wt_bert *b)
+int wt_bert_memory(const struct wt_model_shape *shape, const struct wt_bert_options *options,
+                   uint64_t *ret_bytes, struct wt_error *err)
 {
-    return b->arena_bytes;
+    struct wt_bert b = {.shape = *shape, .thread_count = options->threads};
+    int rc = wt_dims_make(&b.dims, shape, options->batch, options->seq, err);
+    if (rc < 0)
+        return rc;
+    b.layout = wt_layout_make(shape);
+    *ret_bytes = plan(&b);
+    return 0;
 }
 
 double wt_bert_product_flops(const struct wt_bert *b)
 {
     double flops = 0;
-    for (unsigned i = 0; i < wt_pool_threads(b->pool); i++)
+    for (unsigned i = 0; i < b->thread_count; i++)
         flops += b->threads[i].flops;
     return flops;
 }

@@ -55,7 +55,9 @@ const struct wt_dims *wt_bert_dims(const struct wt_bert *bert);
 const struct wt_layout *wt_bert_layout(const struct wt_bert *bert);
 float *wt_bert_parameters(struct wt_bert *bert);
 const float *wt_bert_gradients(const struct wt_bert *bert);
-uint64_t wt_bert_memory_bytes(const struct wt_bert *bert);
+/* What a model takes, all told, without making one. Errors: WT_E_USAGE. */
+int wt_bert_memory(const struct wt_model_shape *shape, const struct wt_bert_options *options,
+                   uint64_t *ret_bytes, struct wt_error *err);
 /* FLOPs of all matrix products so far, counted where they are called. */
 double wt_bert_product_flops(const struct wt_bert *bert);
 

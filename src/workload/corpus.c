@@ -45,16 +45,10 @@ int wt_corpus_new(struct wt_corpus **ret_corpus, const struct wt_tokenizer *toke
     int rc = wt_tokenizer_encode(tokenizer, text, size, &c->ids, &c->id_count, err);
     if (rc < 0)
         goto out;
-    size_t known = 0;
-    for (size_t i = 0; i < c->id_count; i++)
-        known += !wt_tokenizer_is_special(tokenizer, c->ids[i]);
-    if (known == 0) {
-        rc = wt_fail(err, WT_E_FORMAT, "%s: %s", name,
-                     c->id_count ? "the vocabulary has none of its words" : "there is no text");
+    if (c->id_count == 0) {
+        rc = wt_fail(err, WT_E_FORMAT, "%s: there is no text", name);
         goto out;
     }
-    c->unknown_share = 1 - (double)known / (double)c->id_count;
-
     size_t span = seq - 2, count = (c->id_count + span - 1) / span;
     if (count > UINT32_MAX) {
         rc = wt_fail(err, WT_E_RANGE, "%s: more than 2^32 sequences of %u tokens", name, seq);
@@ -67,6 +61,7 @@ int wt_corpus_new(struct wt_corpus **ret_corpus, const struct wt_tokenizer *toke
         rc = wt_fail(err, WT_E_NOMEM, "no memory for %zu sequences of %s", count, name);
         goto out;
     }
+    size_t known = 0, known_train = 0;
     for (size_t i = 0; i < count; i++) {
         bool is_out = count >= HELD_OUT_EVERY ? i % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
                                               : count > 1 && i == count - 1;
@@ -74,7 +69,17 @@ int wt_corpus_new(struct wt_corpus **ret_corpus, const struct wt_tokenizer *toke
             c->held_out[c->held_out_count++] = (uint32_t)i;
         else
             c->train[c->train_count++] = (uint32_t)i;
+        for (size_t k = i * span; k < (i + 1) * span && k < c->id_count; k++) {
+            bool is_known = !wt_tokenizer_is_special(tokenizer, c->ids[k]);
+            known += is_known;
+            known_train += is_known && !is_out;
+        }
     }
+    if (known_train == 0) {
+        rc = wt_fail(err, WT_E_FORMAT, "%s: the vocabulary has none of its words", name);
+        goto out;
+    }
+    c->unknown_share = 1 - (double)known / (double)c->id_count;
     shuffle(c);
     *ret_corpus = c;
     c = NULL;
@@ -117,7 +122,7 @@ size_t wt_corpus_held_out(const struct wt_corpus *c)
 static int32_t random_token(const struct wt_corpus *c, struct wt_random *random)
 {
     int32_t id;
-    do /* some entry is not special, or wt_corpus_new had refused the text */
+    do /* there is one that is not, or wt_corpus_new had refused the text */
         id = (int32_t)wt_random_below(random, wt_tokenizer_size(c->tokenizer));
     while (wt_tokenizer_is_special(c->tokenizer, id));
     return id;
@@ -169,7 +174,8 @@ size_t wt_corpus_next(struct wt_corpus *c, struct wt_batch *batch, unsigned sequ
                 shuffle(c);
             }
             size_t sequence = c->train[c->at++];
-            struct wt_random random = {wt_random_at(c->seed ^ 0x6d61736b, c->epoch), sequence << 20};
+            struct wt_random random = {wt_random_at(c->seed ^ 0x6d61736b, c->epoch),
+                                       sequence << 20};
             tokens += put(c, batch, row, sequence, &random);
         }
     } while (batch->masked_count == 0); /* a stretch of unknown words only */

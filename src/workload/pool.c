@@ -135,11 +135,6 @@ void wt_pool_free(struct wt_pool *pool)
     free(pool);
 }
 
-unsigned wt_pool_threads(const struct wt_pool *pool)
-{
-    return pool->threads;
-}
-
 void wt_pool_run(struct wt_pool *pool, size_t count, size_t piece, wt_pool_fn fn, void *data)
 {
     if (count == 0)

@@ -16,7 +16,6 @@ typedef void (*wt_pool_fn)(void *data, size_t from, size_t to, unsigned thread);
 /* threads >= 1. Errors: WT_E_NOMEM, WT_E_BUSY (no more threads). */
 int wt_pool_new(struct wt_pool **ret_pool, unsigned threads, struct wt_error *err);
 void wt_pool_free(struct wt_pool *pool);
-unsigned wt_pool_threads(const struct wt_pool *pool);
 /* Runs fn over 0..count in pieces of `piece` (the last may be smaller), each by whoever is free;
  * returns when all are done. Threads: owner thread, not from inside fn. */
 void wt_pool_run(struct wt_pool *pool, size_t count, size_t piece, wt_pool_fn fn, void *data);
