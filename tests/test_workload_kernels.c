@@ -1,0 +1,251 @@
+/* kernels: every instruction set this processor has, against the formulas in double precision. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "workload/kernels.h"
+#include "workload/random.h"
+
+#define ROWS 5
+#define N    77 /* no multiple of a vector */
+
+/* -spread..spread */
+static void noise(float *x, size_t n, uint64_t seed, float spread)
+{
+    struct wt_random random = {seed, 0};
+    for (size_t i = 0; i < n; i++)
+        x[i] = spread * ((float)wt_random_below(&random, 20001) / 10000.0f - 1.0f);
+}
+
+/* The largest deviation is within 1e-5 of the largest value. */
+static void assert_close(const char *kernels, const float *got, const double *want, size_t n)
+{
+    double largest = 0, off = 0;
+    for (size_t i = 0; i < n; i++) {
+        largest = fmax(largest, fabs(want[i]));
+        off = fmax(off, fabs((double)got[i] - want[i]));
+        if (!(fabs((double)got[i]) < INFINITY))
+            off = INFINITY;
+    }
+    if (!(off <= 1e-5 * largest))
+        print_error("%s: off by %g of %g\n", kernels, off, largest);
+    assert_true(off <= 1e-5 * largest);
+}
+
+static double phi(double x)
+{
+    return 0.5 * (1 + erf(x / sqrt(2.0)));
+}
+
+static void gelu_and_its_gradient_are_exact(void **state)
+{
+    (void)state;
+    for (size_t set = 0; wt_kernels_at(set); set++) {
+        const struct wt_kernels *k = wt_kernels_at(set);
+        /* From deep in the tails to around 0. */
+        static const float spreads[] = {40, 6, 1, 1e-3f};
+        for (size_t s = 0; s < WT_COUNTOF(spreads); s++) {
+            float x[ROWS * N], bias[N], y[ROWS * N], d[ROWS * N];
+            double want[ROWS * N], dwant[ROWS * N];
+            noise(x, ROWS * N, 1, spreads[s]);
+            noise(bias, N, 2, spreads[s] / 4);
+            noise(d, ROWS * N, 3, 1);
+            for (size_t i = 0; i < ROWS * N; i++) {
+                double v = (double)(x[i] + bias[i % N]);
+                want[i] = v * phi(v);
+                dwant[i] = (double)d[i] * (phi(v) + v * exp(-v * v / 2) / sqrt(2 * acos(-1.0)));
+            }
+            k->gelu(y, x, bias, ROWS, N);
+            assert_close(k->name, y, want, ROWS * N);
+            k->gelu_backward(d, d, x, ROWS * N);
+            assert_close(k->name, d, dwant, ROWS * N);
+        }
+    }
+}
+
+static void softmax_ignores_padding_and_survives_large_scores(void **state)
+{
+    (void)state;
+    static const struct {
+        float spread;
+        size_t valid;
+    } rows[] = {{1, N}, {30, N}, {3000, N}, {5, 40}, {5, 1}};
+    for (size_t set = 0; wt_kernels_at(set); set++) {
+        const struct wt_kernels *k = wt_kernels_at(set);
+        for (size_t c = 0; c < WT_COUNTOF(rows); c++) {
+            float p[ROWS * N], d[ROWS * N];
+            double want[ROWS * N] = {0}, dwant[ROWS * N];
+            noise(p, ROWS * N, 4 + c, rows[c].spread);
+            noise(d, ROWS * N, 5 + c, 1);
+            for (size_t r = 0; r < ROWS; r++) {
+                double top = -INFINITY, sum = 0, dot = 0;
+                for (size_t i = 0; i < rows[c].valid; i++)
+                    top = fmax(top, (double)p[r * N + i]);
+                for (size_t i = 0; i < rows[c].valid; i++)
+                    sum += want[r * N + i] = exp((double)p[r * N + i] - top);
+                for (size_t i = 0; i < N; i++)
+                    want[r * N + i] /= sum;
+                for (size_t i = 0; i < N; i++)
+                    dot += want[r * N + i] * (double)d[r * N + i];
+                for (size_t i = 0; i < N; i++)
+                    dwant[r * N + i] = 0.125 * want[r * N + i] * ((double)d[r * N + i] - dot);
+            }
+            k->softmax(p, ROWS, N, rows[c].valid);
+            assert_close(k->name, p, want, ROWS * N);
+            for (size_t i = rows[c].valid; i < N; i++)
+                assert_true(p[i] == 0);
+            /* Where one value has it all the gradient is 0 and rounding is all there is. */
+            if (rows[c].valid > 1 && rows[c].spread < 100) {
+                k->softmax_backward(d, p, 0.125f, ROWS, N);
+                assert_close(k->name, d, dwant, ROWS * N);
+            }
+        }
+    }
+}
+
+static void cross_entropy_and_its_gradient_are_exact(void **state)
+{
+    (void)state;
+    static const float spreads[] = {1, 60};
+    for (size_t set = 0; wt_kernels_at(set); set++) {
+        const struct wt_kernels *k = wt_kernels_at(set);
+        for (size_t s = 0; s < WT_COUNTOF(spreads); s++) {
+            float x[N], lse;
+            double want[N], sum = 0;
+            noise(x, N, 9, spreads[s]);
+            for (size_t i = 0; i < N; i++)
+                sum += exp((double)x[i]);
+            double loss = log(sum) - (double)x[13];
+            for (size_t i = 0; i < N; i++)
+                want[i] = 0.25 * (exp((double)x[i]) / sum - (i == 13));
+            float got = k->cross_entropy(&lse, x, N, 13);
+            assert_true(fabs((double)got - loss) < 1e-5 * fabs(loss));
+            k->cross_entropy_backward(x, lse, 0.25f, N, 13);
+            assert_close(k->name, x, want, N);
+        }
+    }
+}
+
+static void norm_and_its_gradients_are_exact(void **state)
+{
+    (void)state;
+    for (size_t set = 0; wt_kernels_at(set); set++) {
+        const struct wt_kernels *k = wt_kernels_at(set);
+        float x[ROWS * N], residual[ROWS * N], y[ROWS * N], d[ROWS * N], gain[N], bias[N], dgain[N],
+            dbias[N], mean[ROWS], rstd[ROWS];
+        double want[ROWS * N], dwant[ROWS * N], gwant[N] = {0}, bwant[N] = {0};
+        noise(x, ROWS * N, 10, 3);
+        noise(residual, ROWS * N, 11, 2);
+        noise(gain, N, 12, 2);
+        noise(bias, N, 13, 1);
+        noise(d, ROWS * N, 14, 1);
+        for (size_t r = 0; r < ROWS; r++) {
+            double m = 0, v = 0, hat[N], g[N], sum = 0, dot = 0;
+            for (size_t i = 0; i < N; i++)
+                m += (double)(x[r * N + i] + residual[r * N + i]) / N;
+            for (size_t i = 0; i < N; i++)
+                v += pow((double)(x[r * N + i] + residual[r * N + i]) - m, 2) / N;
+            for (size_t i = 0; i < N; i++) {
+                hat[i] = ((double)(x[r * N + i] + residual[r * N + i]) - m) / sqrt(v);
+                want[r * N + i] = hat[i] * (double)gain[i] + (double)bias[i];
+                g[i] = (double)d[r * N + i] * (double)gain[i];
+                gwant[i] += (double)d[r * N + i] * hat[i];
+                bwant[i] += (double)d[r * N + i];
+                sum += g[i] / N;
+                dot += g[i] * hat[i] / N;
+            }
+            for (size_t i = 0; i < N; i++)
+                dwant[r * N + i] = (g[i] - sum - hat[i] * dot) / sqrt(v);
+        }
+        k->norm(y, x, residual, mean, rstd, gain, bias, ROWS, N);
+        assert_close(k->name, y, want, ROWS * N);
+        /* By columns, as threads share them out. */
+        k->norm_backward_parameters(dgain, dbias, d, x, mean, rstd, ROWS, N, 0, 30);
+        k->norm_backward_parameters(dgain, dbias, d, x, mean, rstd, ROWS, N, 30, N);
+        assert_close(k->name, dgain, gwant, N);
+        assert_close(k->name, dbias, bwant, N);
+        k->norm_backward(d, d, x, mean, rstd, gain, ROWS, N);
+        assert_close(k->name, d, dwant, ROWS * N);
+    }
+}
+
+static void sums_are_sums(void **state)
+{
+    (void)state;
+    for (size_t set = 0; wt_kernels_at(set); set++) {
+        const struct wt_kernels *k = wt_kernels_at(set);
+        float x[ROWS * N], y[ROWS * N], bias[N], sums[N];
+        double want[ROWS * N], columns[N] = {0}, squares = 0;
+        noise(x, ROWS * N, 20, 3);
+        noise(y, ROWS * N, 21, 3);
+        noise(bias, N, 22, 3);
+        for (size_t i = 0; i < ROWS * N; i++) {
+            columns[i % N] += (double)x[i];
+            squares += (double)x[i] * (double)x[i];
+            want[i] = (double)x[i] + (double)y[i] + (double)bias[i % N];
+        }
+        k->column_sums(sums, x, ROWS, N, 0, 16);
+        k->column_sums(sums, x, ROWS, N, 16, N);
+        assert_close(k->name, sums, columns, N);
+        assert_true(fabs(k->sum_of_squares(x, ROWS * N) - squares) < 1e-12 * squares);
+        k->add(y, x, ROWS * N);
+        k->add_bias(y, bias, ROWS, N);
+        assert_close(k->name, y, want, ROWS * N);
+    }
+}
+
+static void dropout_is_decided_by_index_and_keeps_the_mean(void **state)
+{
+    (void)state;
+    enum { COUNT = 20000 };
+    static float whole[COUNT], parts[COUNT], other[COUNT];
+    for (size_t set = 0; wt_kernels_at(set); set++) {
+        const struct wt_kernels *k = wt_kernels_at(set);
+        for (size_t i = 0; i < COUNT; i++)
+            whole[i] = parts[i] = other[i] = 1;
+        k->dropout(whole, COUNT, 77, 0, 0.1f);
+        k->dropout(parts, 333, 77, 0, 0.1f);
+        k->dropout(parts + 333, COUNT - 333, 77, 333, 0.1f);
+        assert_memory_equal(whole, parts, sizeof(whole));
+        k->dropout(other, COUNT, 78, 0, 0.1f);
+        size_t dropped = 0, both = 0;
+        for (size_t i = 0; i < COUNT; i++) {
+            assert_true(whole[i] == 0 || fabsf(whole[i] - 1 / 0.9f) < 1e-6f);
+            dropped += whole[i] == 0;
+            both += whole[i] == 0 && other[i] == 0;
+        }
+        /* 2000 and 200 with deviations of 42 and 14: five of them. */
+        assert_in_range(dropped, 1788, 2212);
+        assert_in_range(both, 130, 270);
+    }
+}
+
+static void the_best_kernels_are_the_first(void **state)
+{
+    (void)state;
+    size_t count = 0;
+    while (wt_kernels_at(count))
+        count++;
+    assert_ptr_equal(wt_kernels_best(), wt_kernels_at(0));
+    assert_string_equal(wt_kernels_at(count - 1)->name, "baseline");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gelu_and_its_gradient_are_exact),
+        cmocka_unit_test(softmax_ignores_padding_and_survives_large_scores),
+        cmocka_unit_test(cross_entropy_and_its_gradient_are_exact),
+        cmocka_unit_test(norm_and_its_gradients_are_exact),
+        cmocka_unit_test(sums_are_sums),
+        cmocka_unit_test(dropout_is_decided_by_index_and_keeps_the_mean),
+        cmocka_unit_test(the_best_kernels_are_the_first),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
