@@ -118,9 +118,12 @@ int wt_emulation_fault_add(struct wt_emulation *emulation, const char *faults, s
         rc = check_function(emulation->library, fault.function, err);
         if (rc < 0)
             return rc;
-        if (fault.gpu >= 0 && (unsigned)fault.gpu >= emulation->shared->file->device_count)
-            return wt_fail(err, WT_E_USAGE, "fault %s: gpu=%d, but there are %u GPUs", faults,
-                           fault.gpu, emulation->shared->file->device_count);
+        if (fault.gpu >= 0 && (unsigned)fault.gpu >= emulation->shared->file->device_count) {
+            rc = wt_fail(err, WT_E_USAGE, "fault %s: gpu=%d, but there are %u GPUs", faults,
+                         fault.gpu, emulation->shared->file->device_count);
+            wt_fix(err, "GPUs are counted from 0");
+            return rc;
+        }
         rc = wt_shared_fault_add(emulation->shared, &fault, err);
         if (rc < 0)
             return rc;
@@ -231,6 +234,7 @@ int wt_emulation_setenv(const struct wt_emulation *emulation, struct wt_error *e
         return wt_fail_errno(err, errno, "%s", emulation->library);
     int rc = 0;
     if (setenv("WATTUNE_EMULATION", emulation->dir, 1) < 0 ||
+        setenv("WATTUNE_EMULATION_SPEC", emulation->spec, 1) < 0 ||
         setenv("WATTUNE_NVML", absolute, 1) < 0) {
         rc = wt_fail_errno(err, errno, "the environment");
         goto out;
