@@ -1,6 +1,5 @@
 /* wattune doctor: what can be read and set here, why not, and what would change it. */
 #include <getopt.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,8 +31,7 @@ struct doctor {
     bool is_json;
     struct wt_finding *findings;
     size_t count;
-    size_t measurable; /* devices whose energy or power was just read */
-    size_t settable, knobs;
+    struct wt_survey_sum sum;
 };
 
 /* -1: go on; otherwise the exit code. */
@@ -78,63 +76,11 @@ static int parse(int argc, char **argv, struct doctor *d)
     return -1;
 }
 
-static bool is_reading(const struct wt_finding *f)
-{
-    return strcmp(f->what, "energy counter") == 0 || strcmp(f->what, "power") == 0;
-}
-
-static void count(struct doctor *d)
-{
-    const char *last = "";
-    for (size_t i = 0; i < d->count; i++) {
-        const struct wt_finding *f = &d->findings[i];
-        if (f->kind == WT_FINDING_OK && is_reading(f) && strcmp(f->device, last) != 0) {
-            d->measurable++;
-            last = f->device;
-        }
-        if (strcmp(f->source, "knob") == 0) {
-            d->knobs++;
-            d->settable += f->kind == WT_FINDING_OK;
-        }
-    }
-}
-
-/* ---- JSON ---- */
-
-static const char *const kind_words[] = {
-    [WT_FINDING_OK] = "ok",
-    [WT_FINDING_MISSING] = "missing",
-    [WT_FINDING_DENIED] = "denied",
-    [WT_FINDING_BROKEN] = "broken",
-};
-
 static int print_json(const struct doctor *d)
 {
-    json_t *findings = json_array(), *devices = json_array();
-    bool is_emulated = false;
-    for (size_t i = 0; i < wt_devices_count(d->bed.devices); i++) {
-        const struct wt_device_info *info = wt_devices_info(d->bed.devices, i);
-        is_emulated |= info->is_emulated;
-        json_array_append_new(
-            devices, json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:b, s:b, s:s}", "id", info->id,
-                               "name", info->name, "kind", wt_device_kind_name(info->kind),
-                               "source", info->source, "driver", info->driver, "index",
-                               (int)info->index, "is_emulated", (int)info->is_emulated, "is_part",
-                               (int)info->is_part, "part_of", info->part_of));
-    }
-    for (size_t i = 0; i < d->count; i++) {
-        const struct wt_finding *f = &d->findings[i];
-        json_array_append_new(findings, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "kind",
-                                                  kind_words[f->kind], "source", f->source,
-                                                  "device", f->device, "what", f->what, "value",
-                                                  f->value, "fix", f->fix));
-    }
-    json_t *root = json_pack("{s:b, s:I, s:I, s:o, s:o}", "is_emulated", (int)is_emulated,
-                             "measurable", (json_int_t)d->measurable, "settable",
-                             (json_int_t)d->settable, "devices", devices, "findings", findings);
-    int failed = !root || json_dumpf(root, stdout, JSON_INDENT(2)) < 0 || putchar('\n') == EOF ||
-                 fflush(stdout) == EOF;
-    json_decref(root);
+    char *text = wt_survey_to_json(d->bed.devices, d->findings, d->count);
+    int failed = !text || puts(text) == EOF || fflush(stdout) == EOF;
+    free(text);
     return failed;
 }
 
@@ -264,16 +210,16 @@ static void print_end(const struct doctor *d, const struct look *look)
         print_fix(d, i);
     }
     printf("\n%sWhat next%s\n  ", look->bold, look->plain);
-    if (!d->measurable)
+    if (!d->sum.measurable)
         puts("No energy can be measured here as it is. To try Wattune on an emulated GPU:\n"
              "    wattune run --emulate v100-pcie-32gb -- YOUR COMMAND");
     else
         printf("Energy of %zu device%s can be measured: wattune run -- YOUR COMMAND\n",
-               d->measurable, d->measurable == 1 ? "" : "s");
-    if (d->measurable && d->knobs && !d->settable)
+               d->sum.measurable, d->sum.measurable == 1 ? "" : "s");
+    if (d->sum.measurable && d->sum.knobs && !d->sum.settable)
         puts("  No setting may be changed, so `wattune sweep` can measure but not compare "
              "settings.");
-    else if (d->settable)
+    else if (d->sum.settable)
         puts(
             "  To find the best power limit: wattune sweep --set power=LO:HI:STEP -- YOUR COMMAND");
 }
@@ -299,8 +245,8 @@ int cmd_doctor(int argc, char **argv)
         wt_survey(d.bed.ctx, d.bed.devices, &d.findings, &d.count, &err) < 0) {
         code = cli_fail("doctor", &err);
     } else {
-        count(&d);
-        code = d.measurable ? CLI_OK : CLI_NO_SENSOR;
+        d.sum = wt_survey_sum(d.findings, d.count);
+        code = d.sum.measurable ? CLI_OK : CLI_NO_SENSOR;
         if (!d.is_json)
             print_text(&d);
         else if (print_json(&d))

@@ -135,10 +135,11 @@ WT_API int wt_devices_processes(struct wt_devices *devices, size_t i,
 struct wt_knob_info {
     enum wt_knob knob;
     int64_t min, max, step;
-    int64_t def;       /* the vendor's default; what a lease puts back is what it found */
-    int64_t current;   /* as set */
-    int64_t enforced;  /* as the device says it obeys, equal to current where it cannot tell */
-    bool is_lockable;  /* a clock that is locked; the device cannot say whether it is: current is 0 */
+    int64_t def;      /* the vendor's default; what a lease puts back is what it found */
+    int64_t current;  /* as set */
+    int64_t enforced; /* as the device says it obeys, equal to current where it cannot tell */
+    bool
+        is_lockable; /* a clock that is locked; the device cannot say whether it is: current is 0 */
     bool is_settable;  /* by this process, now */
     char why_not[240]; /* when not settable: the reason */
     char fix[240];     /* and what would change it (a command, a capability) */
@@ -163,6 +164,16 @@ struct wt_finding {
  * Errors: WT_E_NOMEM. The array is owned by the caller: free(). Threads: owner thread. */
 WT_API int wt_survey(struct wt_ctx *ctx, struct wt_devices *devices,
                      struct wt_finding **ret_findings, size_t *ret_count, struct wt_error *err);
+/* How many devices had energy or power read in a survey, and how many settings may be changed of
+ * how many there are. Threads: any thread. */
+struct wt_survey_sum {
+    size_t measurable, settable, knobs;
+};
+WT_API struct wt_survey_sum wt_survey_sum(const struct wt_finding *findings, size_t count);
+/* {"is_emulated":..,"measurable":..,"settable":..,"devices":[..],"findings":[..]}, owned by the
+ * caller: free(). NULL only without memory. */
+WT_API char *wt_survey_to_json(const struct wt_devices *devices, const struct wt_finding *findings,
+                               size_t count);
 
 #ifdef __cplusplus
 }

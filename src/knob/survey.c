@@ -2,6 +2,7 @@
  * there is none and what would change that. Nothing is written anywhere, not even a setting to
  * itself. */
 #include <errno.h>
+#include <jansson.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -218,4 +219,71 @@ int wt_survey(struct wt_ctx *ctx, struct wt_devices *devices, struct wt_finding 
     *ret_findings = list.list;
     *ret_count = list.count;
     return 0;
+}
+
+/* ---- what it comes to ---- */
+
+struct wt_survey_sum wt_survey_sum(const struct wt_finding *findings, size_t count)
+{
+    struct wt_survey_sum sum = {0};
+    const char *last = ""; /* the lines of a device stand together */
+    for (size_t i = 0; i < count; i++) {
+        const struct wt_finding *f = &findings[i];
+        bool is_ok = f->kind == WT_FINDING_OK;
+        if (is_ok && *f->device && strcmp(f->device, last) != 0 &&
+            (strcmp(f->what, "energy counter") == 0 || strcmp(f->what, "power") == 0)) {
+            sum.measurable++;
+            last = f->device;
+        }
+        if (strcmp(f->source, "knob") == 0 && (is_ok || f->kind == WT_FINDING_DENIED)) {
+            sum.knobs++;
+            sum.settable += is_ok;
+        }
+    }
+    return sum;
+}
+
+static json_t *device_to_json(const struct wt_device_info *info)
+{
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:b, s:b, s:s}", "id", info->id, "name",
+                     info->name, "kind", wt_device_kind_name(info->kind), "source", info->source,
+                     "driver", info->driver, "index", (int)info->index, "is_emulated",
+                     (int)info->is_emulated, "is_part", (int)info->is_part, "part_of",
+                     info->part_of);
+}
+
+static json_t *finding_to_json(const struct wt_finding *f)
+{
+    static const char *const kinds[] = {
+        [WT_FINDING_OK] = "ok",
+        [WT_FINDING_MISSING] = "missing",
+        [WT_FINDING_DENIED] = "denied",
+        [WT_FINDING_BROKEN] = "broken",
+    };
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "kind", kinds[f->kind], "source", f->source,
+                     "device", f->device, "what", f->what, "value", f->value, "fix", f->fix);
+}
+
+char *wt_survey_to_json(const struct wt_devices *devices, const struct wt_finding *findings,
+                        size_t count)
+{
+    struct wt_survey_sum sum = wt_survey_sum(findings, count);
+    json_t *found = json_array(), *listed = json_array();
+    bool is_emulated = false;
+    int failed = 0;
+    for (size_t i = 0; i < wt_devices_count(devices); i++) {
+        const struct wt_device_info *info = wt_devices_info(devices, i);
+        is_emulated |= info->is_emulated;
+        failed |= json_array_append_new(listed, device_to_json(info));
+    }
+    for (size_t i = 0; i < count; i++)
+        failed |= json_array_append_new(found, finding_to_json(&findings[i]));
+    json_t *root = json_pack("{s:b, s:I, s:I, s:o, s:o}", "is_emulated", (int)is_emulated,
+                             "measurable", (json_int_t)sum.measurable, "settable",
+                             (json_int_t)sum.settable, "devices", listed, "findings", found);
+    if (failed || !root) {
+        json_decref(root);
+        return NULL;
+    }
+    return wt_json_dump(root);
 }

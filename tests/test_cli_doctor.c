@@ -1,4 +1,5 @@
-/* `wattune doctor`: a value or the reason why there is none, on emulated GPUs and recorded trees. */
+/* `wattune doctor`: a value or the reason why there is none, on emulated GPUs and recorded trees.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -177,7 +178,8 @@ static void a_store_that_cannot_be_written_is_named(void **state)
     put("/proc/cpuinfo", "\n");
     put("/a-file", "");
     wt_text(path, sizeof(path), "XDG_DATA_HOME=%s/tree/a-file/below", home);
-    spawn_run(&s, home, "env", path, getenv("WATTUNE_COMMAND"), "doctor", "--json", "--sysroot", tree);
+    spawn_run(&s, home, "env", path, getenv("WATTUNE_COMMAND"), "doctor", "--json", "--sysroot",
+              tree);
     json_t *root = document(&s);
     const json_t *f = finding(root, NULL, "stored runs");
     assert_string_not_equal(text(f, "kind"), "ok");
@@ -210,7 +212,8 @@ static void a_wrong_command_line_is_2(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(an_emulated_gpu_is_looked_at_and_called_so, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_emulated_gpu_is_looked_at_and_called_so, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(json_says_the_same_and_nothing_else, setup, teardown),
         cmocka_unit_test_setup_teardown(a_broken_sensor_is_told_apart_from_a_missing_one, setup,
                                         teardown),
