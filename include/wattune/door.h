@@ -47,7 +47,10 @@ WT_API int wt_doorkeeper_new(struct wt_doorkeeper **ret_keeper, const char *dir,
 WT_API void wt_doorkeeper_free(struct wt_doorkeeper *keeper); /* removes the directory */
 /* Path for $WATTUNE_DOOR. Borrowed until free. */
 WT_API const char *wt_doorkeeper_path(const struct wt_doorkeeper *keeper);
-/* Calls fn for every mark not yet seen, oldest first a program. Returns how many, or an error. */
+/* Calls fn for every mark not yet seen, oldest first a program. Returns how many, or an error. Adds
+ * to *ret_lost (may be NULL) the marks that were overwritten before they could be read, and one for
+ * each file in the directory that is no door or has stopped being one; such a file is never looked
+ * at again. Threads: owner thread. */
 WT_API int wt_doorkeeper_drain(struct wt_doorkeeper *keeper,
                                void (*fn)(void *data, const struct wt_mark *mark), void *data,
                                uint64_t *ret_lost, struct wt_error *err);

@@ -1,0 +1,92 @@
+/* pacer: see pacer.h. */
+#include "sampler/pacer.h"
+
+#define TICK_UNKNOWN_NS (100 * WT_NS_PER_MS)
+/* A crystal is off by tens of ppm; over this long the phase stays good to well below a step. */
+#define FRESH_NS (2 * WT_NS_PER_S)
+
+void wt_pacer_init(struct wt_pacer *p, int64_t tick_ns, bool is_counter)
+{
+    *p = (struct wt_pacer){.tick_ns = tick_ns > 0 ? tick_ns : TICK_UNKNOWN_NS,
+                           .is_counter = is_counter,
+                           .ref_ns = INT64_MIN,
+                           .cover_ns = INT64_MIN};
+    p->step_ns = p->tick_ns / 50;
+    if (p->step_ns < WT_NS_PER_MS / 2)
+        p->step_ns = WT_NS_PER_MS / 2;
+    if (p->step_ns > 2 * WT_NS_PER_MS)
+        p->step_ns = 2 * WT_NS_PER_MS;
+}
+
+/* Where counters move every few polls anyway (RAPL, 1 ms) there is no phase worth finding. */
+static bool is_fast(const struct wt_pacer *p)
+{
+    return p->tick_ns <= 4 * p->step_ns;
+}
+
+static void seek(struct wt_pacer *p, int64_t now_ns, int64_t after_ns)
+{
+    int64_t from_ns = after_ns;
+    if (p->ref_ns != INT64_MIN && after_ns - p->ref_ns < 10 * FRESH_NS && after_ns >= p->ref_ns) {
+        /* Two steps before the move that is due. */
+        int64_t n = (after_ns - p->ref_ns + p->tick_ns - 1) / p->tick_ns;
+        from_ns = p->ref_ns + n * p->tick_ns - 2 * p->step_ns;
+    }
+    p->is_seeking = true;
+    p->seen = 0;
+    p->after_ns = after_ns;
+    p->from_ns = from_ns > now_ns ? from_ns : now_ns;
+    p->until_ns = p->from_ns + p->tick_ns * 5 / 2;
+}
+
+void wt_pacer_edge(struct wt_pacer *p, int64_t now_ns)
+{
+    if (!p->is_counter || is_fast(p) || p->is_seeking)
+        return;
+    if (p->ref_ns == INT64_MIN || now_ns - p->ref_ns > FRESH_NS)
+        seek(p, now_ns, now_ns);
+}
+
+void wt_pacer_cover(struct wt_pacer *p, int64_t now_ns, int64_t t_ns)
+{
+    if (t_ns <= p->cover_ns)
+        return;
+    p->cover_ns = t_ns;
+    seek(p, now_ns, t_ns);
+}
+
+void wt_pacer_saw(struct wt_pacer *p, int64_t t_before_ns, int64_t t_after_ns, bool is_read,
+                  uint64_t energy_uj)
+{
+    if (p->is_seeking && t_before_ns >= p->from_ns)
+        p->seen++;
+    /* A slow vendor call makes a burst coarser, not busier. */
+    int64_t cost_ns = t_after_ns - t_before_ns;
+    if (p->step_ns < 10 * cost_ns && cost_ns < p->tick_ns / 20)
+        p->step_ns = 10 * cost_ns;
+    if (!p->is_counter || is_fast(p)) {
+        /* Two reads past the wanted time enclose it. */
+        if (p->is_seeking && t_before_ns >= p->after_ns && p->seen >= 2)
+            p->is_seeking = false;
+    } else if (is_read) {
+        bool is_moved = p->has_value && energy_uj != p->value;
+        if (is_moved && t_after_ns - p->t_same_ns <= 2 * p->step_ns + 2 * cost_ns)
+            p->ref_ns = t_after_ns;
+        if (is_moved && p->is_seeking && t_before_ns >= p->after_ns)
+            p->is_seeking = false;
+        p->has_value = true;
+        p->value = energy_uj;
+        p->t_same_ns = t_before_ns;
+    }
+    if (p->is_seeking && t_after_ns >= p->until_ns)
+        p->is_seeking = false;
+}
+
+int64_t wt_pacer_next_ns(const struct wt_pacer *p, int64_t now_ns)
+{
+    if (!p->is_seeking)
+        return INT64_MAX;
+    if (now_ns < p->from_ns)
+        return p->from_ns;
+    return now_ns + p->step_ns;
+}

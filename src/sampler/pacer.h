@@ -1,0 +1,44 @@
+/* pacer: when one device is to be polled besides the regular grid.
+ *
+ * A counter moves once in its period, and a window's edge can be placed no better than the moves
+ * around it are known. Polling finely all the time would find every move and cost too much; the
+ * moves are periodic, so it is enough to catch one of them finely now and then (a burst) and to
+ * poll once just after the move that a window's end is waiting for.
+ *
+ * Pure: told the time and what was read, it says when to read next. Internal to the library. */
+#ifndef WT_SAMPLER_PACER_H
+#define WT_SAMPLER_PACER_H
+
+#include "base/base.h"
+
+struct wt_pacer {
+    int64_t tick_ns; /* the counter's period; never 0 */
+    int64_t step_ns; /* between the polls of a burst */
+    bool is_counter;
+
+    bool has_value;
+    uint64_t value;
+    int64_t t_same_ns; /* start of the last read that saw this value */
+
+    int64_t ref_ns; /* a move caught finely lay just before this; INT64_MIN: none yet */
+
+    bool is_seeking;
+    int64_t from_ns, until_ns; /* poll between these, or until done */
+    int64_t after_ns;          /* a move at or after this ends the search */
+    int64_t cover_ns;          /* the latest time anyone waits for */
+    unsigned seen;             /* polls at or after from_ns, where there is no counter */
+};
+
+/* tick_ns 0 is unknown: 100 ms is assumed, the slowest in use. */
+void wt_pacer_init(struct wt_pacer *p, int64_t tick_ns, bool is_counter);
+/* A window's edge lay at about now: find the counter's phase unless it is known freshly. */
+void wt_pacer_edge(struct wt_pacer *p, int64_t now_ns);
+/* Somebody waits for readings that cover t_ns. */
+void wt_pacer_cover(struct wt_pacer *p, int64_t now_ns, int64_t t_ns);
+/* What a read returned; cost_ns how long it took. */
+void wt_pacer_saw(struct wt_pacer *p, int64_t t_before_ns, int64_t t_after_ns, bool is_read,
+                  uint64_t energy_uj);
+/* The next read beyond the grid; INT64_MAX: none. */
+int64_t wt_pacer_next_ns(const struct wt_pacer *p, int64_t now_ns);
+
+#endif

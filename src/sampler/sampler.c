@@ -1,0 +1,494 @@
+/* sampler: see sampler.h.
+ *
+ * A worker is a thread and all that it needs to end safely on its own. While a read is out nothing
+ * else of the worker is locked; when it comes back the worker looks first whether it has been left
+ * behind, and then touches neither the sampler, nor the context, nor the devices. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sampler/pacer.h"
+#include "sampler/sampler.h"
+
+#define STATUS_PERIOD_NS WT_NS_PER_S
+
+/* One device as its worker sees it. */
+struct slot {
+    size_t device;
+    char id[96], source[16];
+    unsigned can;
+    struct wt_pacer pacer;
+    int64_t t_status_ns;
+    uint64_t round;
+    int failing; /* the error that repeats; 0: reads succeed */
+    uint64_t fail_count;
+};
+
+struct worker {
+    struct wt_sampler *sampler; /* not to be touched once is_abandoned */
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    /* Under lock: */
+    struct slot **slots; /* owned */
+    size_t count;
+    bool is_asked, is_stopping, is_abandoned, is_ended;
+    struct slot *reading; /* the slot whose read is out */
+    int64_t reading_since_ns;
+    int64_t cpu_ns;
+    uint64_t reads, failures;
+};
+
+struct wt_sampler {
+    struct wt_ctx *ctx;
+    struct wt_sampler_options options;
+    _Atomic int64_t edge_ns;
+    _Atomic int64_t *cover_ns; /* one a device */
+
+    pthread_mutex_t lock; /* of workers, is_stopping; taken before a worker's */
+    pthread_cond_t changed;
+    struct worker **workers; /* owned, those abandoned not among them */
+    size_t count, room;
+    bool is_stopping;
+    pthread_t supervisor;
+    bool has_supervisor;
+    size_t device_count;
+};
+
+static void cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
+/* Waits at most for span_ns of real time. */
+static void cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t span_ns)
+{
+    int64_t t_ns = wt_clock_now_ns() + span_ns;
+    struct timespec ts = {.tv_sec = (time_t)(t_ns / WT_NS_PER_S),
+                          .tv_nsec = (long)(t_ns % WT_NS_PER_S)};
+    pthread_cond_timedwait(cond, lock, &ts);
+}
+
+static void worker_free(struct worker *w)
+{
+    if (!w)
+        return;
+    for (size_t i = 0; i < w->count; i++)
+        free(w->slots[i]);
+    free(w->slots);
+    pthread_cond_destroy(&w->wake);
+    pthread_mutex_destroy(&w->lock);
+    free(w);
+}
+
+static struct worker *worker_new(struct wt_sampler *sampler, size_t room)
+{
+    struct worker *w = calloc(1, sizeof(*w));
+    if (!w)
+        return NULL;
+    w->sampler = sampler;
+    pthread_mutex_init(&w->lock, NULL);
+    cond_init(&w->wake);
+    w->slots = calloc(room ? room : 1, sizeof(struct slot *));
+    if (w->slots)
+        return w;
+    worker_free(w);
+    return NULL;
+}
+
+/* Said once, counted, and said once more when it clears. */
+static void complain(struct wt_sampler *s, struct slot *slot, int rc, const struct wt_error *err)
+{
+    if (rc < 0 && rc != slot->failing) {
+        wt_log(s->ctx, WT_LOG_WARN, slot->source, "%s cannot be read: %s", slot->id,
+               err->text[0] ? err->text : wt_strerror(rc));
+        slot->failing = rc;
+        slot->fail_count = 0;
+    } else if (rc == 0 && slot->failing) {
+        wt_log(s->ctx, WT_LOG_WARN, slot->source, "%s can be read again, after %llu failed reads",
+               slot->id, (unsigned long long)slot->fail_count);
+        slot->failing = 0;
+    }
+    if (rc < 0)
+        slot->fail_count++;
+}
+
+/* Reads one device and delivers. Called and left with w->lock held; false: we were left behind. */
+static bool read_slot(struct worker *w, struct slot *slot, unsigned what, bool is_grid)
+{
+    struct wt_sampler *s = w->sampler;
+    wt_sampler_read read = s->options.read;
+    void *devices = s->options.devices;
+    struct wt_reading reading;
+    struct wt_error err = {0};
+
+    w->reading = slot;
+    w->reading_since_ns = wt_clock_now_ns();
+    pthread_mutex_unlock(&w->lock);
+    int rc = read(devices, slot->device, what, &reading, &err);
+    pthread_mutex_lock(&w->lock);
+    w->reading = NULL;
+    if (w->is_abandoned)
+        return false;
+
+    w->reads++;
+    if (rc < 0)
+        w->failures++;
+    complain(s, slot, rc, &err);
+    wt_pacer_saw(&slot->pacer, reading.t_before_ns, reading.t_after_ns,
+                 reading.energy.state != WT_ABSENT, reading.energy.uj);
+    s->options.sink(s->options.sink_data, slot->device, what, is_grid, &reading, rc, &err);
+    return true;
+}
+
+static int64_t ctx_now(const struct worker *w)
+{
+    return wt_ctx_now_ns(w->sampler->ctx);
+}
+
+/* With w->lock held. */
+static void hear(struct worker *w, int64_t *edge_ns, int64_t now_ns)
+{
+    struct wt_sampler *s = w->sampler;
+    int64_t edge = atomic_load_explicit(&s->edge_ns, memory_order_relaxed);
+    bool is_new_edge = edge != *edge_ns;
+    *edge_ns = edge;
+    for (size_t i = 0; i < w->count; i++) {
+        if (is_new_edge)
+            wt_pacer_edge(&w->slots[i]->pacer, now_ns);
+        wt_pacer_cover(
+            &w->slots[i]->pacer, now_ns,
+            atomic_load_explicit(&s->cover_ns[w->slots[i]->device], memory_order_relaxed));
+    }
+}
+
+static unsigned what_to_read(struct slot *slot, bool is_grid, int64_t now_ns)
+{
+    unsigned what = 0;
+    if (slot->can & WT_CAN_ENERGY)
+        what |= WT_READ_ENERGY;
+    if ((slot->can & WT_CAN_POWER) && (is_grid || !what))
+        what |= WT_READ_POWER;
+    if (is_grid && (slot->can & WT_CAN_STATUS) && now_ns - slot->t_status_ns >= STATUS_PERIOD_NS) {
+        what |= WT_READ_STATUS;
+        slot->t_status_ns = now_ns;
+    }
+    return what;
+}
+
+static void *worker_main(void *data)
+{
+    struct worker *w = data;
+    pthread_mutex_lock(&w->lock);
+    int64_t period_ns = w->sampler->options.period_ns;
+    int64_t grid_ns = ctx_now(w), edge_ns = INT64_MIN;
+    uint64_t round = 0;
+
+    while (!w->is_stopping) {
+        int64_t now_ns = ctx_now(w);
+        bool is_grid = now_ns >= grid_ns;
+        w->is_asked = false;
+        hear(w, &edge_ns, now_ns);
+        round++;
+        /* The supervisor may take slots away while a read is out: look from the start each time. */
+        for (size_t i = 0; i < w->count && !w->is_stopping;) {
+            struct slot *slot = w->slots[i];
+            bool is_due = is_grid || (slot->pacer.is_seeking && now_ns >= slot->pacer.from_ns);
+            if (slot->round == round || !is_due) {
+                i++;
+                continue;
+            }
+            slot->round = round;
+            unsigned what = what_to_read(slot, is_grid, now_ns);
+            if (what && !read_slot(w, slot, what, is_grid)) {
+                pthread_mutex_unlock(&w->lock);
+                worker_free(w);
+                return NULL;
+            }
+            i = 0;
+        }
+        w->cpu_ns = wt_clock_thread_cpu_ns();
+
+        now_ns = ctx_now(w);
+        if (is_grid) {
+            /* Absolute deadlines; what we slept through is not made up for. */
+            grid_ns += period_ns;
+            if (grid_ns <= now_ns)
+                grid_ns += (now_ns - grid_ns) / period_ns * period_ns + period_ns;
+        }
+        int64_t next_ns = grid_ns;
+        for (size_t i = 0; i < w->count; i++) {
+            int64_t t_ns = wt_pacer_next_ns(&w->slots[i]->pacer, now_ns);
+            if (t_ns < next_ns)
+                next_ns = t_ns;
+        }
+        if (next_ns > now_ns && !w->is_asked && !w->is_stopping)
+            cond_wait(&w->wake, &w->lock, next_ns - now_ns);
+    }
+    w->is_ended = true;
+    struct wt_sampler *s = w->sampler;
+    pthread_mutex_unlock(&w->lock);
+
+    pthread_mutex_lock(&s->lock);
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+/* All of a process's signals are for its own threads. */
+static int start_thread(pthread_t *thread, void *(*run)(void *), void *data)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int rc = pthread_create(thread, NULL, run, data);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return rc ? WT_E_NOMEM : 0;
+}
+
+/* With s->lock held, or before there are threads. The worker is the sampler's when 0 is returned.
+ */
+static int add_worker(struct wt_sampler *s, struct worker *w)
+{
+    if (s->count == s->room) {
+        size_t room = s->room ? s->room * 2 : 4;
+        struct worker **more = realloc(s->workers, room * sizeof(*more));
+        if (!more)
+            return WT_E_NOMEM;
+        s->workers = more;
+        s->room = room;
+    }
+    int rc = start_thread(&w->thread, worker_main, w);
+    if (rc == 0)
+        s->workers[s->count++] = w;
+    return rc;
+}
+
+/* Moves the devices of a worker that hangs in one of them to a new worker. With s->lock held. */
+static void rescue(struct wt_sampler *s, struct worker *w)
+{
+    pthread_mutex_lock(&w->lock);
+    bool is_hung =
+        w->reading && w->count > 1 && wt_clock_now_ns() - w->reading_since_ns > s->options.hang_ns;
+    struct worker *fresh = is_hung ? worker_new(s, w->count) : NULL;
+    if (!fresh) {
+        pthread_mutex_unlock(&w->lock);
+        return;
+    }
+    for (size_t i = 0; i < w->count; i++)
+        if (w->slots[i] != w->reading) {
+            w->slots[i]->round = 0;
+            fresh->slots[fresh->count++] = w->slots[i];
+        }
+    if (add_worker(s, fresh) == 0) {
+        wt_log(s->ctx, WT_LOG_WARN, w->reading->source,
+               "%s: a read has not come back; its neighbours are read without it", w->reading->id);
+        w->slots[0] = w->reading;
+        w->count = 1;
+    } else {
+        fresh->count = 0; /* still the old worker's */
+        worker_free(fresh);
+    }
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void *supervisor_main(void *data)
+{
+    struct wt_sampler *s = data;
+    pthread_mutex_lock(&s->lock);
+    while (!s->is_stopping) {
+        cond_wait(&s->changed, &s->lock, s->options.hang_ns / 2);
+        size_t count = s->count;
+        for (size_t i = 0; i < count && !s->is_stopping; i++)
+            rescue(s, s->workers[i]);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+int wt_sampler_new(struct wt_sampler **ret_sampler, struct wt_ctx *ctx,
+                   const struct wt_device_info *const *infos, size_t count,
+                   const struct wt_sampler_options *options, struct wt_error *err)
+{
+    struct worker *w = NULL;
+    struct wt_sampler *s = calloc(1, sizeof(*s));
+    if (!s)
+        return wt_fail(err, WT_E_NOMEM, "no memory for a sampler");
+    s->ctx = ctx;
+    s->options = *options;
+    if (s->options.period_ns <= 0)
+        s->options.period_ns = 100 * WT_NS_PER_MS;
+    if (s->options.hang_ns <= 0)
+        s->options.hang_ns = 500 * WT_NS_PER_MS;
+    if (s->options.stop_ns <= 0)
+        s->options.stop_ns = 300 * WT_NS_PER_MS;
+    s->device_count = count;
+    atomic_init(&s->edge_ns, INT64_MIN + 1); /* differs from what a worker starts with: the first
+                                                thing it does is to find the counters' phases */
+    pthread_mutex_init(&s->lock, NULL);
+    cond_init(&s->changed);
+    int rc = 0;
+    bool *is_taken = calloc(count ? count : 1, sizeof(*is_taken));
+    s->cover_ns = calloc(count ? count : 1, sizeof(*s->cover_ns));
+    if (!is_taken || !s->cover_ns)
+        goto no_memory;
+    for (size_t i = 0; i < count; i++)
+        atomic_init(&s->cover_ns[i], INT64_MIN);
+
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        if (is_taken[i])
+            continue;
+        w = worker_new(s, count);
+        for (size_t k = i; w && k < count && rc == 0; k++) {
+            if (is_taken[k] || strcmp(infos[k]->source, infos[i]->source) != 0)
+                continue;
+            struct slot *slot = calloc(1, sizeof(*slot));
+            if (!slot) {
+                rc = WT_E_NOMEM;
+                break;
+            }
+            slot->device = k;
+            slot->can = infos[k]->can;
+            slot->t_status_ns = -STATUS_PERIOD_NS;
+            wt_text(slot->id, sizeof(slot->id), "%s", infos[k]->id);
+            wt_text(slot->source, sizeof(slot->source), "%s", infos[k]->source);
+            wt_pacer_init(&slot->pacer, infos[k]->traits.energy_period_ns,
+                          infos[k]->can & WT_CAN_ENERGY);
+            w->slots[w->count++] = slot;
+            is_taken[k] = true;
+        }
+        if (!w)
+            rc = WT_E_NOMEM;
+        if (rc == 0)
+            rc = add_worker(s, w);
+        if (rc < 0)
+            worker_free(w);
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (rc == 0 && count)
+        rc = start_thread(&s->supervisor, supervisor_main, s);
+    if (rc < 0)
+        goto no_memory;
+    s->has_supervisor = count > 0;
+    free(is_taken);
+    *ret_sampler = s;
+    return 0;
+no_memory:
+    free(is_taken);
+    wt_sampler_free(s);
+    return wt_fail(err, WT_E_NOMEM, "no memory or no thread for a sampler");
+}
+
+static void add_cost(struct wt_sampler_cost *cost, const struct worker *w)
+{
+    cost->cpu_ns += w->cpu_ns;
+    cost->reads += w->reads;
+    cost->failures += w->failures;
+}
+
+/* Has this worker ended by the deadline? It is left behind when not. With s->lock held. */
+static bool await_worker(struct wt_sampler *s, struct worker *w, int64_t deadline_ns)
+{
+    for (;;) {
+        pthread_mutex_lock(&w->lock);
+        int64_t left_ns = deadline_ns - wt_clock_now_ns();
+        bool is_ended = w->is_ended;
+        /* Only a read that is out is ever left behind: everything else ends by itself. */
+        if (!is_ended && left_ns <= 0 && w->reading)
+            w->is_abandoned = true;
+        bool is_abandoned = w->is_abandoned;
+        pthread_mutex_unlock(&w->lock);
+        if (is_ended || is_abandoned)
+            return is_ended;
+        cond_wait(&s->changed, &s->lock, left_ns > 0 ? left_ns : WT_NS_PER_MS);
+    }
+}
+
+void wt_sampler_free(struct wt_sampler *s)
+{
+    if (!s)
+        return;
+    pthread_mutex_lock(&s->lock);
+    s->is_stopping = true;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+    if (s->has_supervisor)
+        pthread_join(s->supervisor, NULL);
+
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < s->count; i++) {
+        pthread_mutex_lock(&s->workers[i]->lock);
+        s->workers[i]->is_stopping = true;
+        pthread_cond_signal(&s->workers[i]->wake);
+        pthread_mutex_unlock(&s->workers[i]->lock);
+    }
+    int64_t deadline_ns = wt_clock_now_ns() + s->options.stop_ns;
+    for (size_t i = 0; i < s->count; i++) {
+        struct worker *w = s->workers[i];
+        pthread_t thread = w->thread;
+        if (await_worker(s, w, deadline_ns)) {
+            pthread_mutex_unlock(&s->lock); /* it takes this lock once more before it returns */
+            pthread_join(thread, NULL);
+            pthread_mutex_lock(&s->lock);
+            worker_free(w);
+        } else {
+            pthread_detach(thread);
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    free(s->workers);
+    free(s->cover_ns);
+    pthread_cond_destroy(&s->changed);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+void wt_sampler_edge(struct wt_sampler *sampler, int64_t t_ns)
+{
+    atomic_store_explicit(&sampler->edge_ns, t_ns, memory_order_relaxed);
+}
+
+void wt_sampler_cover(struct wt_sampler *sampler, size_t device, int64_t t_ns)
+{
+    _Atomic int64_t *cover = &sampler->cover_ns[device];
+    int64_t had_ns = atomic_load_explicit(cover, memory_order_relaxed);
+    while (had_ns < t_ns && !atomic_compare_exchange_weak_explicit(
+                                cover, &had_ns, t_ns, memory_order_relaxed, memory_order_relaxed))
+        ;
+}
+
+void wt_sampler_wake(struct wt_sampler *s)
+{
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < s->count; i++) {
+        pthread_mutex_lock(&s->workers[i]->lock);
+        s->workers[i]->is_asked = true;
+        pthread_cond_signal(&s->workers[i]->wake);
+        pthread_mutex_unlock(&s->workers[i]->lock);
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+void wt_sampler_cost(struct wt_sampler *s, struct wt_sampler_cost *ret_cost)
+{
+    pthread_mutex_lock(&s->lock);
+    struct wt_sampler_cost cost = {0};
+    for (size_t i = 0; i < s->count; i++) {
+        struct worker *w = s->workers[i];
+        pthread_mutex_lock(&w->lock);
+        add_cost(&cost, w);
+        if (w->reading && wt_clock_now_ns() - w->reading_since_ns > s->options.hang_ns)
+            cost.hung++;
+        pthread_mutex_unlock(&w->lock);
+    }
+    pthread_mutex_unlock(&s->lock);
+    *ret_cost = cost;
+}

@@ -1,0 +1,724 @@
+/* series: see series.h; docs/measurement.md derives what is computed here. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "window/series.h"
+
+#define MS             WT_NS_PER_MS
+#define PERIOD_UNKNOWN (100 * MS)
+/* No device of a node draws this; a reading that needs it is garbage. */
+#define POWER_ABSURD_W 20000.0
+/* A move known to this is a fine one. */
+#define FINE_NS (5 * MS)
+/* How far two clocks drift apart. */
+#define DRIFT_PPM 100
+/* The statistics of the load are taken over at least this many spans around a window. */
+#define CONTEXT 24
+
+/* ---- traits ---- */
+
+void wt_series_traits_counter(const struct wt_sensor_traits *sensor, struct wt_series_traits *t)
+{
+    *t = (struct wt_series_traits){
+        .is_counter = true,
+        .period_ns = sensor->energy_period_ns,
+        .quantum_uj = sensor->energy_quantum_uj,
+        .gain = sensor->gain_ppm * 1e-6,
+        .offset_w = sensor->offset_mw * 1e-3,
+    };
+    /* Whether the counter adds up the part-time power readings or sees all of the time is not
+     * published: the bound holds for both. */
+    if (!sensor->is_power_averaged && sensor->power_window_ns > 0 &&
+        sensor->power_window_ns < sensor->power_period_ns) {
+        t->unit_ns = sensor->power_period_ns;
+        t->seen_ns = sensor->power_window_ns;
+        t->shift_ns = -sensor->power_window_ns / 4;
+        t->shift_half_ns = sensor->power_period_ns / 2;
+    }
+}
+
+void wt_series_traits_power(const struct wt_sensor_traits *sensor, struct wt_series_traits *t)
+{
+    int64_t period_ns = sensor->power_period_ns > 0 ? sensor->power_period_ns : PERIOD_UNKNOWN;
+    int64_t window_ns = sensor->power_window_ns > 0 ? sensor->power_window_ns : period_ns;
+    *t = (struct wt_series_traits){
+        .period_ns = period_ns,
+        .unit_ns = period_ns,
+        .seen_ns = window_ns,
+        /* What is read was refreshed half a period ago in the mean, and is the mean over a window
+         * before that. */
+        .shift_ns = -(period_ns + window_ns) / 2 - sensor->power_delay_ns,
+        .shift_half_ns = period_ns / 2 + sensor->power_delay_ns / 4,
+        .smear_ns = window_ns > period_ns ? window_ns - period_ns : 0,
+        .gain = sensor->gain_ppm * 1e-6,
+        .offset_w = sensor->offset_mw * 1e-3,
+    };
+}
+
+/* ---- filling ---- */
+
+void wt_series_init(struct wt_series *s, const struct wt_series_traits *traits, size_t limit)
+{
+    *s = (struct wt_series){.traits = *traits, .limit = limit, .t_fail_ns = INT64_MIN};
+    s->tick_ns = (double)traits->period_ns;
+    s->value_w = NAN;
+}
+
+void wt_series_done(struct wt_series *s)
+{
+    free(s->knots);
+    s->knots = NULL;
+    s->count = s->room = 0;
+}
+
+static int64_t period_of(const struct wt_series *s)
+{
+    return s->traits.period_ns > 0 ? s->traits.period_ns : PERIOD_UNKNOWN;
+}
+
+static int append(struct wt_series *s, const struct wt_knot *knot)
+{
+    if (s->count == s->room) {
+        size_t room = s->room ? s->room * 2 : 256;
+        struct wt_knot *more = realloc(s->knots, room * sizeof(*more));
+        if (!more)
+            return WT_E_NOMEM;
+        s->knots = more;
+        s->room = room;
+    }
+    s->knots[s->count++] = *knot;
+    return 0;
+}
+
+static int32_t clip_half(int64_t ns)
+{
+    return ns > INT32_MAX ? INT32_MAX : (int32_t)ns;
+}
+
+/* Places a move as well as is known: anywhere between the reads, no longer ago than a period, and
+ * at the instant that the phase says when it is known. */
+static void place(const struct wt_series *s, struct wt_knot *k)
+{
+    int64_t lo_ns = k->lo_ns, hi_ns = k->hi_ns;
+    if (s->traits.period_ns > 0 && hi_ns - lo_ns > s->traits.period_ns)
+        lo_ns = hi_ns - s->traits.period_ns;
+    int64_t x_ns = lo_ns + (hi_ns - lo_ns) / 2;
+    int64_t half_ns = (hi_ns - lo_ns + 1) / 2;
+    if (s->has_ref && s->traits.period_ns > 0) {
+        /* The last move at or before hi, by the phase. */
+        double away_ns = (double)(hi_ns - s->ref_ns);
+        int64_t drift_ns = (int64_t)(fabs(away_ns) * DRIFT_PPM * 1e-6);
+        int64_t by_phase_ns =
+            s->ref_ns +
+            (int64_t)(floor((away_ns + (double)s->ref_half_ns) / s->tick_ns) * s->tick_ns);
+        if (by_phase_ns >= lo_ns - s->ref_half_ns - drift_ns &&
+            s->ref_half_ns + drift_ns < half_ns) {
+            x_ns = by_phase_ns;
+            half_ns = s->ref_half_ns + drift_ns;
+        }
+    }
+    k->x_ns = x_ns + s->traits.shift_ns;
+    k->half_ns = clip_half(half_ns);
+}
+
+/* A move caught finely fixes the phase, and with an older one the period. */
+static void learn_phase(struct wt_series *s, int64_t lo_ns, int64_t hi_ns)
+{
+    if (s->traits.period_ns <= 4 * FINE_NS || hi_ns - lo_ns > FINE_NS)
+        return;
+    int64_t x_ns = lo_ns + (hi_ns - lo_ns) / 2;
+    int64_t half_ns = (hi_ns - lo_ns + 1) / 2;
+    bool was_known = s->has_ref;
+    if (was_known) {
+        double n = round((double)(x_ns - s->first_ref_ns) / s->tick_ns);
+        double off_ns = (double)(x_ns - s->first_ref_ns) - n * s->tick_ns;
+        if (fabs(off_ns) > 2.0 * FINE_NS)
+            s->first_ref_ns = x_ns; /* not where it was: the counter was restarted, or it jitters */
+        else if (n >= 20)
+            s->tick_ns = (double)(x_ns - s->first_ref_ns) / n;
+        if (fabs(s->tick_ns / (double)s->traits.period_ns - 1) > 0.02)
+            s->tick_ns = (double)s->traits.period_ns;
+    } else {
+        s->first_ref_ns = x_ns;
+        s->has_ref = true;
+    }
+    s->ref_ns = x_ns;
+    s->ref_half_ns = half_ns;
+    /* The moves shortly before were placed without this. */
+    size_t from = s->count > 16 ? s->count - 16 : 0;
+    for (size_t i = from; i < s->count; i++) {
+        struct wt_knot k = s->knots[i];
+        place(s, &k);
+        if (k.half_ns < s->knots[i].half_ns && (i == 0 || k.x_ns > s->knots[i - 1].x_ns) &&
+            (i + 1 == s->count || k.x_ns < s->knots[i + 1].x_ns))
+            s->knots[i] = k;
+    }
+}
+
+static double last_power_w(const struct wt_series *s)
+{
+    if (!s->traits.is_counter)
+        return s->value_w;
+    for (size_t i = s->count; i-- > 1;) {
+        const struct wt_knot *k = &s->knots[i];
+        if (k->kind != WT_KNOT_GAP && k->x_ns > k[-1].x_ns)
+            return (k->cum_j - k[-1].cum_j) / wt_s_from_ns(k->x_ns - k[-1].x_ns);
+    }
+    return s->value_w;
+}
+
+/* The most that can be drawn in a span. */
+static double bound_j(const struct wt_series *s, int64_t span_ns)
+{
+    return s->power_max_w > 0 ? s->power_max_w * wt_s_from_ns(span_ns) : INFINITY;
+}
+
+/* A knot after a span of which nothing is known but how long it was. */
+static int append_gap(struct wt_series *s, struct wt_knot *knot, const char *why)
+{
+    const struct wt_knot *last = &s->knots[s->count - 1];
+    int64_t span_ns = knot->x_ns - last->x_ns;
+    double most_j = bound_j(s, span_ns);
+    double w = last_power_w(s);
+    double guess_j = isnan(w) ? 0 : fmin(w * wt_s_from_ns(span_ns), most_j);
+    knot->kind = WT_KNOT_GAP;
+    knot->why = why;
+    knot->cum_j = last->cum_j + guess_j;
+    knot->slack_low_j = last->slack_low_j + guess_j;
+    knot->slack_high_j = last->slack_high_j + (most_j - guess_j);
+    return append(s, knot);
+}
+
+static bool is_plausible(const struct wt_series *s, double energy_j, int64_t span_ns)
+{
+    /* A counter may catch up on a period at once. */
+    double most_w = s->power_max_w > 0 ? 3 * s->power_max_w + 50 : POWER_ABSURD_W;
+    return energy_j <= most_w * wt_s_from_ns(span_ns + period_of(s));
+}
+
+static void keep_value(struct wt_series *s, int64_t before_ns, int64_t after_ns, uint64_t uj)
+{
+    s->has_value = true;
+    s->value_uj = uj;
+    s->t_same_ns = before_ns;
+    s->t_read_ns = after_ns;
+    s->is_broken = false;
+    s->has_suspect = false;
+}
+
+int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_ns, uint64_t uj)
+{
+    if (!s->has_value) {
+        struct wt_knot first = {.lo_ns = after_ns - period_of(s), .hi_ns = after_ns};
+        place(s, &first);
+        int rc = append(s, &first);
+        if (rc == 0)
+            keep_value(s, before_ns, after_ns, uj);
+        return rc;
+    }
+    if (uj == s->value_uj) {
+        s->t_same_ns = before_ns;
+        s->t_read_ns = after_ns;
+        s->has_suspect = false;
+        /* With no read in between that saw the move, a break that ends with the same value is
+         * none. */
+        s->is_broken = false;
+        return 0;
+    }
+
+    struct wt_knot knot = {.lo_ns = s->t_same_ns, .hi_ns = after_ns, .max_mw = s->max_mw};
+    const struct wt_knot *last = &s->knots[s->count - 1];
+    bool is_forward =
+        uj > s->value_uj && is_plausible(s, wt_j_from_uj(uj - s->value_uj), after_ns - last->hi_ns);
+    if (!is_forward) {
+        /* Backwards, or further than the device can have gone. One such reading is garbage; when
+         * the next goes on from it, the counter was set anew and the span between is lost. */
+        bool goes_on =
+            s->has_suspect && uj >= s->suspect_uj &&
+            is_plausible(s, wt_j_from_uj(uj - s->suspect_uj), after_ns - s->t_suspect_ns);
+        if (!goes_on) {
+            s->has_suspect = true;
+            s->suspect_uj = uj;
+            s->t_suspect_ns = before_ns;
+            s->garbage_count++;
+            return 0;
+        }
+        s->garbage_count--;
+        s->reset_count++;
+        s->has_ref = false;
+        place(s, &knot);
+        if (knot.x_ns <= last->x_ns)
+            knot.x_ns = last->x_ns + 1;
+        int rc = append_gap(s, &knot, "the counter jumped or was reset");
+        if (rc == 0) {
+            keep_value(s, before_ns, after_ns, uj);
+            s->max_mw = 0;
+        }
+        return rc;
+    }
+
+    double energy_j = wt_j_from_uj(uj - s->value_uj);
+    int64_t span_ns = after_ns - last->hi_ns;
+    bool is_long = span_ns > 5 * period_of(s) && span_ns > WT_NS_PER_S;
+    bool was_frozen =
+        is_long && !s->is_broken && energy_j < 0.5 * last_power_w(s) * wt_s_from_ns(span_ns);
+    if (!s->is_broken && !was_frozen)
+        learn_phase(s, knot.lo_ns, knot.hi_ns);
+    place(s, &knot);
+    last = &s->knots[s->count - 1];
+    if (knot.x_ns <= last->x_ns)
+        knot.x_ns = last->x_ns + 1;
+    int rc;
+    if (was_frozen) {
+        rc = append_gap(s, &knot, "the counter stood still");
+    } else {
+        knot.cum_j = last->cum_j + energy_j;
+        knot.slack_low_j = last->slack_low_j;
+        knot.slack_high_j = last->slack_high_j;
+        if (s->is_broken) {
+            knot.kind = WT_KNOT_UNREAD;
+            knot.why = s->why;
+        }
+        rc = append(s, &knot);
+    }
+    if (rc == 0) {
+        keep_value(s, before_ns, after_ns, uj);
+        s->max_mw = 0;
+    }
+    return rc;
+}
+
+int wt_series_add_power(struct wt_series *s, int64_t before_ns, int64_t after_ns, double w)
+{
+    int64_t t_ns = before_ns + (after_ns - before_ns) / 2;
+    if (!(w >= 0) || w > (s->power_max_w > 0 ? 3 * s->power_max_w + 50 : POWER_ABSURD_W)) {
+        s->garbage_count++;
+        wt_series_add_failure(s, t_ns, "the power reading was absurd");
+        return 0;
+    }
+    struct wt_knot knot = {.lo_ns = before_ns, .hi_ns = after_ns, .max_mw = s->max_mw};
+    int rc;
+    if (!s->has_value) {
+        knot.x_ns = t_ns + s->traits.shift_ns;
+        rc = append(s, &knot);
+    } else {
+        const struct wt_knot *last = &s->knots[s->count - 1];
+        int64_t mid_ns = s->t_read_ns + (t_ns - s->t_read_ns) / 2;
+        knot.x_ns = mid_ns + s->traits.shift_ns;
+        if (knot.x_ns <= last->x_ns)
+            return 0;
+        if (s->is_broken) {
+            knot.x_ns = t_ns + s->traits.shift_ns;
+            rc = append_gap(s, &knot, s->why);
+        } else {
+            knot.cum_j = last->cum_j + s->value_w * wt_s_from_ns(knot.x_ns - last->x_ns);
+            knot.slack_low_j = last->slack_low_j;
+            knot.slack_high_j = last->slack_high_j;
+            rc = append(s, &knot);
+        }
+    }
+    if (rc < 0)
+        return rc;
+    s->has_value = true;
+    s->value_w = w;
+    s->t_read_ns = t_ns;
+    s->is_broken = false;
+    s->max_mw = (uint32_t)llround(w * 1e3);
+    return 0;
+}
+
+void wt_series_add_failure(struct wt_series *s, int64_t t_ns, const char *why)
+{
+    s->is_broken = true;
+    s->t_fail_ns = t_ns;
+    s->why = why;
+}
+
+void wt_series_note_power(struct wt_series *s, double w)
+{
+    if (!(w >= 0) || w > POWER_ABSURD_W)
+        return;
+    s->value_w = w;
+    uint32_t mw = (uint32_t)llround(w * 1e3);
+    if (mw > s->max_mw)
+        s->max_mw = mw;
+}
+
+void wt_series_note_limit(struct wt_series *s, double w)
+{
+    /* Caps are overshot for a while; a lowered limit does not undo what was drawn before. */
+    if (w > 0 && w < POWER_ABSURD_W && 1.2 * w > s->power_max_w)
+        s->power_max_w = 1.2 * w;
+}
+
+bool wt_series_is_full(const struct wt_series *s)
+{
+    return s->count >= s->limit;
+}
+
+void wt_series_thin(struct wt_series *s, const int64_t *edges_ns, size_t edge_count,
+                    int64_t keep_ns, int64_t margin_ns)
+{
+    size_t kept = 0, e = 0;
+    uint32_t max_mw = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        struct wt_knot k = s->knots[i];
+        while (e < edge_count && edges_ns[e] + margin_ns < k.x_ns)
+            e++;
+        bool is_near = e < edge_count && edges_ns[e] - margin_ns <= k.x_ns;
+        /* Before the first edge nothing is asked for any more. Gaps are kept as they are, with the
+         * knot they begin at. */
+        bool is_past = edge_count ? k.x_ns < edges_ns[0] - margin_ns : true;
+        bool is_gap =
+            k.kind != WT_KNOT_PLAIN || (i + 1 < s->count && s->knots[i + 1].kind != WT_KNOT_PLAIN);
+        bool is_young = k.x_ns >= keep_ns || i + 2 >= s->count;
+        if (k.max_mw > max_mw)
+            max_mw = k.max_mw;
+        if (!is_young && !is_near && (is_past || (!is_gap && i % 2)))
+            continue;
+        k.max_mw = max_mw;
+        max_mw = 0;
+        s->knots[kept++] = k;
+    }
+    s->count = kept;
+    if (s->count > s->limit / 8 * 7)
+        s->limit *= 2; /* what is left is all wanted */
+}
+
+/* ---- reading off ---- */
+
+static double span_w(const struct wt_series *s, size_t i)
+{
+    const struct wt_knot *k = &s->knots[i];
+    return (k->cum_j - k[-1].cum_j) / wt_s_from_ns(k->x_ns - k[-1].x_ns);
+}
+
+static bool is_plain(const struct wt_series *s, size_t i)
+{
+    return i > 0 && i < s->count && s->knots[i].kind == WT_KNOT_PLAIN;
+}
+
+/* The first knot at or after t; count when there is none. The span before it holds t. */
+static size_t find(const struct wt_series *s, int64_t t_ns)
+{
+    size_t lo = 0, hi = s->count;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (s->knots[mid].x_ns < t_ns)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* How the load varies from span to span, as the series shows it. */
+struct variation {
+    double length_s; /* mean span */
+    double slow_w2;  /* from changes that last: half the mean square of one, a span */
+    double fast_w2;  /* from changes shorter than a span: variance of a span's mean */
+    double unit_s;   /* the sensor looks once in this long ... */
+    double blind;    /* ... and not for this share of it */
+};
+
+static void see(const struct wt_series *s, struct variation *v)
+{
+    v->unit_s = wt_s_from_ns(s->traits.unit_ns);
+    if (!s->traits.is_counter && v->length_s > v->unit_s)
+        v->unit_s = v->length_s; /* refreshes between two polls are never read */
+    double seen_s = wt_s_from_ns(s->traits.seen_ns);
+    v->blind = seen_s > 0 && seen_s < v->unit_s ? 1 - seen_s / v->unit_s : 0;
+}
+
+static void vary(const struct wt_series *s, size_t from, size_t to, struct variation *v)
+{
+    if (to - from < CONTEXT) {
+        size_t more = (CONTEXT - (to - from)) / 2 + 1;
+        from = from > more + 1 ? from - more : 1;
+        to = to + more < s->count ? to + more : s->count;
+    }
+    double one = 0, two = 0, length = 0;
+    size_t ones = 0, twos = 0, lengths = 0;
+    for (size_t i = from > 0 ? from : 1; i < to; i++) {
+        if (!is_plain(s, i))
+            continue;
+        length += wt_s_from_ns(s->knots[i].x_ns - s->knots[i - 1].x_ns);
+        lengths++;
+        double w = span_w(s, i);
+        if (is_plain(s, i + 1)) {
+            double d = span_w(s, i + 1) - w;
+            one += d * d;
+            ones++;
+            if (is_plain(s, i + 2)) {
+                d = span_w(s, i + 2) - w;
+                two += d * d;
+                twos++;
+            }
+        }
+    }
+    v->length_s = lengths ? length / (double)lengths : wt_s_from_ns(period_of(s));
+    double gamma1 = ones ? one / (2 * (double)ones) : 0;
+    double gamma2 = twos ? two / (2 * (double)twos) : gamma1;
+    see(s, v);
+    double w = v->unit_s > 0 && v->length_s < 1.5 * v->unit_s ? 1 - v->blind : 1;
+    v->slow_w2 = fmax(0, gamma2 - gamma1);
+    v->fast_w2 = fmax(0, gamma1 - v->slow_w2 * (1 - w / 3));
+}
+
+/* Cumulative energy at a time, and how wrong it may be. */
+struct point {
+    double cum_j, slack_low_j, slack_high_j, var_j2;
+    double gap_s; /* of what was asked, unknown: before the first knot or after the last */
+    const char *why;
+    bool is_known;
+};
+
+/* Power to assume beyond the knots, at the near end (i = 1) or the far (i = count - 1). */
+static double outer_w(const struct wt_series *s, size_t i, bool is_end)
+{
+    if (is_end && !isnan(s->value_w))
+        return s->value_w;
+    if (is_plain(s, i))
+        return span_w(s, i);
+    return s->value_w;
+}
+
+/* The largest step in power next to span i. */
+static double step_w2(const struct wt_series *s, size_t i)
+{
+    double most = 0;
+    for (size_t k = i > 1 ? i - 1 : 1; k <= i; k++)
+        if (is_plain(s, k) && is_plain(s, k + 1))
+            most = fmax(most, fabs(span_w(s, k + 1) - span_w(s, k)));
+    if (is_plain(s, i - 1) && is_plain(s, i + 1))
+        most = fmax(most, fabs(span_w(s, i + 1) - span_w(s, i - 1)));
+    return most * most;
+}
+
+static struct point at(const struct wt_series *s, int64_t t_ns, const struct variation *v)
+{
+    struct point p = {.is_known = true};
+    size_t i = find(s, t_ns);
+    if (i > 0 && i < s->count) {
+        const struct wt_knot *a = &s->knots[i - 1], *b = &s->knots[i];
+        double length_s = wt_s_from_ns(b->x_ns - a->x_ns);
+        double f = wt_s_from_ns(t_ns - a->x_ns) / length_s, g = 1 - f;
+        double energy_j = b->cum_j - a->cum_j, w = energy_j / length_s;
+        p.cum_j = a->cum_j + f * energy_j;
+        p.slack_low_j = a->slack_low_j + f * (b->slack_low_j - a->slack_low_j);
+        p.slack_high_j = a->slack_high_j + f * (b->slack_high_j - a->slack_high_j);
+        if (b->kind == WT_KNOT_UNREAD) {
+            /* All of it may lie on either side. */
+            p.slack_low_j += f * energy_j;
+            p.slack_high_j += g * energy_j;
+            p.why = b->why;
+            return p;
+        }
+        double half_s = g * a->half_ns * 1e-9 + f * b->half_ns * 1e-9;
+        p.var_j2 = w * w * half_s * half_s / 3;
+        if (b->kind == WT_KNOT_PLAIN) {
+            double l2 = length_s * length_s;
+            p.var_j2 +=
+                f * f * g * g * l2 * (step_w2(s, i) + 2 * v->slow_w2) / 3 + f * g * l2 * v->fast_w2;
+        }
+        return p;
+    }
+
+    /* Beyond the knots: the nearest power is taken to go on, for a period or two at most. */
+    bool is_end = i == s->count;
+    const struct wt_knot *k = &s->knots[is_end ? s->count - 1 : 0];
+    int64_t span_ns = is_end ? t_ns - k->x_ns : k->x_ns - t_ns;
+    double span_s = wt_s_from_ns(span_ns);
+    double w = outer_w(s, is_end ? s->count - 1 : 1, is_end);
+    if (isnan(w)) {
+        p.is_known = span_ns == 0;
+        w = 0;
+    }
+    p.cum_j = k->cum_j + (is_end ? w : -w) * span_s;
+    p.slack_low_j = k->slack_low_j;
+    p.slack_high_j = k->slack_high_j;
+    double step = fmax(step_w2(s, is_end ? s->count - 1 : 1) + 2 * v->slow_w2, 0.04 * w * w);
+    double half_s = k->half_ns * 1e-9;
+    int64_t near_ns = 5 * period_of(s) / 2 + llabs(s->traits.shift_ns) + s->traits.smear_ns;
+    if (span_ns <= near_ns && !(is_end && s->is_broken && s->t_fail_ns < t_ns)) {
+        p.var_j2 = w * w * half_s * half_s / 3 + span_s * span_s * step / 3;
+        return p;
+    }
+    double most_j = bound_j(s, span_ns), guess_j = fmin(w * span_s, most_j);
+    p.gap_s = span_s;
+    p.why = s->is_broken && is_end ? s->why
+            : is_end               ? "the sensor stands still"
+                                   : "it was not read from the start";
+    /* What goes before the first knot is subtracted. */
+    p.slack_low_j += is_end ? guess_j : -guess_j;
+    p.slack_high_j += is_end ? most_j - guess_j : guess_j - most_j;
+    return p;
+}
+
+/* Does a gap inside the window widen it? Their time, and the last one's reason. */
+static double gaps_s(const struct wt_series *s, int64_t from_ns, int64_t to_ns, const char **why)
+{
+    double sum_s = 0;
+    for (size_t i = find(s, from_ns); i < s->count; i++) {
+        if (i == 0)
+            continue;
+        const struct wt_knot *a = &s->knots[i - 1], *b = &s->knots[i];
+        if (a->x_ns >= to_ns)
+            break;
+        if (b->kind != WT_KNOT_GAP)
+            continue;
+        int64_t lo = a->x_ns > from_ns ? a->x_ns : from_ns;
+        int64_t hi = b->x_ns < to_ns ? b->x_ns : to_ns;
+        sum_s += wt_s_from_ns(hi - lo);
+        *why = b->why;
+    }
+    return sum_s;
+}
+
+static double max_w(const struct wt_series *s, int64_t from_ns, int64_t to_ns)
+{
+    uint32_t most_mw = 0;
+    size_t i = find(s, from_ns);
+    for (; i < s->count; i++) {
+        if (s->knots[i].max_mw > most_mw)
+            most_mw = s->knots[i].max_mw;
+        if (s->knots[i].x_ns >= to_ns)
+            break;
+    }
+    if (i == s->count && s->max_mw > most_mw)
+        most_mw = s->max_mw;
+    return most_mw ? most_mw * 1e-3 : NAN;
+}
+
+void wt_series_span(const struct wt_series *s, int64_t from_ns, int64_t to_ns, double z,
+                    struct wt_span *ret_span)
+{
+    *ret_span = (struct wt_span){
+        .energy_j = NAN, .low_j = NAN, .high_j = NAN, .max_w = NAN, .why = "it was never read"};
+    if (!s->count) {
+        if (s->is_broken)
+            ret_span->why = s->why;
+        return;
+    }
+    struct variation v;
+    size_t first = find(s, from_ns), last = find(s, to_ns);
+    vary(s, first, last, &v);
+    struct point b = at(s, from_ns, &v), e = at(s, to_ns, &v);
+    double span_s = wt_s_from_ns(to_ns - from_ns), energy_j = e.cum_j - b.cum_j;
+    ret_span->max_w = max_w(s, from_ns, to_ns);
+
+    double var_j2 = b.var_j2 + e.var_j2;
+    if (first == last && first > 0 && first < s->count) {
+        /* Within one span: what it drew on the whole, at whatever moment. */
+        double length_s = wt_s_from_ns(s->knots[first].x_ns - s->knots[first - 1].x_ns);
+        double f = span_s / length_s;
+        double inside = span_s * span_s * (1 - f) *
+                        ((step_w2(s, first) + 2 * v.slow_w2) / 4 + v.fast_w2 / (f + 0.1));
+        var_j2 = fmin(var_j2, inside);
+    }
+    /* Part-time sight. Changes that last are late or early by at most the blind part of a unit;
+     * of shorter ones the seen part is a sample. */
+    if (v.blind > 0)
+        var_j2 += span_s / v.length_s *
+                  (v.blind * v.blind * v.unit_s * v.unit_s / 6 * v.slow_w2 +
+                   v.blind * v.length_s * v.length_s * v.fast_w2);
+    /* One common shift of all times. */
+    if (s->traits.shift_half_ns > 0) {
+        int64_t d_ns = s->traits.shift_half_ns;
+        double later_j = at(s, to_ns + d_ns, &v).cum_j - at(s, from_ns + d_ns, &v).cum_j;
+        double earlier_j = at(s, to_ns - d_ns, &v).cum_j - at(s, from_ns - d_ns, &v).cum_j;
+        double off_j = fmax(fabs(later_j - energy_j), fabs(earlier_j - energy_j));
+        var_j2 += off_j * off_j / 3;
+    }
+    /* A running mean blurs each end. */
+    if (s->traits.smear_ns > 0) {
+        int64_t d_ns = s->traits.smear_ns / 2;
+        double d_s = wt_s_from_ns(d_ns);
+        const int64_t ends_ns[] = {from_ns, to_ns};
+        for (int i = 0; i < 2; i++) {
+            double mid_j = at(s, ends_ns[i], &v).cum_j;
+            double change_w = (at(s, ends_ns[i] + d_ns, &v).cum_j +
+                               at(s, ends_ns[i] - d_ns, &v).cum_j - 2 * mid_j) /
+                              d_s;
+            double blur_j = d_s / 4 * fmax(fabs(change_w), sqrt(v.slow_w2));
+            var_j2 += blur_j * blur_j;
+        }
+    }
+    double quantum_j = wt_j_from_uj(s->traits.quantum_uj);
+    var_j2 += quantum_j * quantum_j / 6;
+
+    double gap_s = gaps_s(s, from_ns, to_ns, &b.why) + b.gap_s + e.gap_s;
+    double slack_low_j = e.slack_low_j - b.slack_low_j;
+    double slack_high_j = e.slack_high_j - b.slack_high_j;
+    double gain_j = s->traits.gain * energy_j, offset_j = s->traits.offset_w * span_s;
+    double share = z / 1.96;
+    double half_j = sqrt(z * z * var_j2 + share * share * (gain_j * gain_j + offset_j * offset_j));
+
+    ret_span->why = e.why ? e.why : b.why;
+    ret_span->is_known = b.is_known && e.is_known && gap_s <= 0.5 * span_s &&
+                         isfinite(slack_high_j) && isfinite(half_j);
+    if (!ret_span->is_known) {
+        if (!ret_span->why)
+            ret_span->why = "too few readings";
+        return;
+    }
+    ret_span->energy_j = fmax(0, energy_j);
+    ret_span->low_j = fmax(0, energy_j - fmax(0, slack_low_j) - half_j);
+    ret_span->high_j = ret_span->energy_j + fmax(0, slack_high_j) + half_j;
+    if (ret_span->low_j > ret_span->energy_j)
+        ret_span->low_j = ret_span->energy_j;
+}
+
+double wt_series_power_w(const struct wt_series *s)
+{
+    return s->is_broken ? NAN : last_power_w(s);
+}
+
+int64_t wt_series_covered_ns(const struct wt_series *s)
+{
+    return s->count ? s->knots[s->count - 1].x_ns : INT64_MIN;
+}
+
+int64_t wt_series_cover_ns(const struct wt_series *s, int64_t t_ns)
+{
+    return t_ns - s->traits.shift_ns;
+}
+
+void wt_series_gaps(const struct wt_series *s, int64_t from_ns, int64_t to_ns,
+                    void (*fn)(void *data, int64_t from_ns, int64_t to_ns, double bound_j,
+                               const char *why),
+                    void *data)
+{
+    if (!s->count) {
+        fn(data, from_ns, to_ns, bound_j(s, to_ns - from_ns),
+           s->is_broken ? s->why : "it was never read");
+        return;
+    }
+    int64_t near_ns = 5 * period_of(s) / 2 + llabs(s->traits.shift_ns) + s->traits.smear_ns;
+    int64_t start_ns = s->knots[0].x_ns, end_ns = s->knots[s->count - 1].x_ns;
+    if (start_ns - from_ns > near_ns)
+        fn(data, from_ns, start_ns, bound_j(s, start_ns - from_ns),
+           "it was not read from the start");
+    for (size_t i = find(s, from_ns); i < s->count; i++) {
+        if (i == 0)
+            continue;
+        const struct wt_knot *a = &s->knots[i - 1], *b = &s->knots[i];
+        if (a->x_ns >= to_ns)
+            break;
+        if (b->kind == WT_KNOT_PLAIN)
+            continue;
+        int64_t lo = a->x_ns > from_ns ? a->x_ns : from_ns;
+        int64_t hi = b->x_ns < to_ns ? b->x_ns : to_ns;
+        double most_j = bound_j(s, hi - lo);
+        if (b->kind == WT_KNOT_UNREAD)
+            most_j = fmin(most_j, b->cum_j - a->cum_j);
+        fn(data, lo, hi, most_j, b->why);
+    }
+    bool is_dark = s->is_broken && s->t_fail_ns < to_ns && end_ns < to_ns;
+    if (to_ns - end_ns > near_ns || is_dark) {
+        int64_t lo = end_ns > from_ns ? end_ns : from_ns;
+        fn(data, lo, to_ns, bound_j(s, to_ns - lo),
+           s->is_broken ? s->why : "the sensor stands still");
+    }
+}
