@@ -264,8 +264,8 @@ out:
 static json_t *truth_of_device(struct wt_shared *s, unsigned i)
 {
     struct wt_shared_device *d = wt_shared_lock(s, i);
-    double energy_j = wt_model_energy_j(&d->model);
-    double span_s = wt_s_from_ns(d->model.t_ns - d->model.t_init_ns);
+    double energy_j = wt_j_from_fj(d->model.energy_fj - d->start_fj);
+    double span_s = wt_s_from_ns(d->model.t_ns - s->file->t_start_ns);
     wt_shared_unlock(d);
     return json_pack("{s:i, s:s, s:s, s:s, s:o, s:o}", "index", (int)i, "uuid", d->uuid, "profile",
                      d->profile, "name", s->profiles[i]->board, "energy_j",

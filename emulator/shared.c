@@ -17,6 +17,9 @@
 #define UTIL_PERIOD_NS (200 * WT_NS_PER_MS)
 #define SWEEP_NS       WT_NS_PER_S
 
+/* A device has been at rest this long when its emulation starts: its sensors have their history. */
+#define REST_NS (15 * WT_NS_PER_S)
+
 /* The parts of a device that a change may touch and that redoing it would not rewrite alike. The
  * rings of samples, finished loads and kernels are written ahead of their counters only. */
 static const struct {
@@ -102,7 +105,9 @@ static int fill_device(struct wt_shared_device *d, const struct wt_profile *p, u
             (unsigned long long)(mix(d->seed ^ 3) % UINT64_C(10000000000000)));
     d->state.next_load = 1;
     d->state.t_period_ns = d->state.t_procs_ns = t_ns;
-    wt_model_init(&d->model, p, t_ns, d->seed);
+    wt_model_init(&d->model, p, t_ns - REST_NS, d->seed);
+    wt_model_advance(&d->model, p, t_ns);
+    d->start_fj = d->model.energy_fj;
     return 0;
 }
 
@@ -347,7 +352,7 @@ struct wt_shared_pending *wt_shared_pending_free(struct wt_shared_device *d)
 
 uint64_t wt_shared_reserved_bytes(const struct wt_profile *p)
 {
-    return p->mem_bytes / 100; /* assumed; boards show between 0.5 and 2 % */
+    return p->mem_bytes / 100 >> 20 << 20; /* assumed; boards show between 0.5 and 2 % */
 }
 
 /* Time between two moments that a load computed. */

@@ -73,6 +73,7 @@ struct wt_shared_device {
     char uuid[48];
     char serial[24];
     uint64_t seed;
+    wt_fj start_fj; /* the model's energy when the emulation began: the truth counts from there */
     struct wt_shared_state state;
     struct wt_shared_util utils[WT_SHARED_UTILS];
     struct wt_shared_mark marks[WT_SHARED_FAULTS];

@@ -389,6 +389,8 @@ NOT_HERE(nvmlDeviceGetGpuInstanceProfileInfoV)
 NOT_HERE(nvmlDeviceGetGpuInstances)
 NOT_HERE(nvmlDeviceGetGpuInstanceById)
 NOT_HERE(nvmlDeviceGetGpuInstanceRemainingCapacity)
+NOT_HERE(nvmlDeviceGetGpuInstancePossiblePlacements)
+NOT_HERE(nvmlDeviceGetGpuInstancePossiblePlacements_v2)
 NOT_HERE(nvmlDeviceGetSupportedVgpus)
 NOT_HERE(nvmlDeviceGetCreatableVgpus)
 NOT_HERE(nvmlDeviceGetActiveVgpus)
@@ -397,10 +399,36 @@ NOT_HERE(nvmlDeviceGetVgpuUtilization)
 NOT_HERE(nvmlDeviceGetVgpuProcessUtilization)
 NOT_HERE(nvmlDeviceGetVgpuMetadata)
 NOT_HERE(nvmlDeviceGetPgpuMetadataString)
+NOT_HERE(nvmlDeviceGetVgpuCapabilities)
+NOT_HERE(nvmlDeviceGetVgpuHeterogeneousMode)
+NOT_HERE(nvmlDeviceGetVgpuInstancesUtilizationInfo)
+NOT_HERE(nvmlDeviceGetVgpuProcessesUtilizationInfo)
+NOT_HERE(nvmlDeviceGetVgpuSchedulerCapabilities)
+NOT_HERE(nvmlDeviceGetVgpuSchedulerLog)
+NOT_HERE(nvmlDeviceGetVgpuSchedulerState)
+NOT_HERE(nvmlDeviceGetVgpuTypeCreatablePlacements)
+NOT_HERE(nvmlDeviceGetVgpuTypeSupportedPlacements)
+NOT_HERE(nvmlDeviceGetConfComputeGpuAttestationReport)
+NOT_HERE(nvmlDeviceGetConfComputeGpuCertificate)
+NOT_HERE(nvmlDeviceGetConfComputeMemSizeInfo)
+NOT_HERE(nvmlDeviceGetConfComputeProtectedMemoryUsage)
 NOT_HERE(nvmlDeviceGetGridLicensableFeatures)
 NOT_HERE(nvmlDeviceGetGridLicensableFeatures_v2)
 NOT_HERE(nvmlDeviceGetGridLicensableFeatures_v3)
 NOT_HERE(nvmlDeviceGetGridLicensableFeatures_v4)
+
+/* Taking a board off its bus: the address in place of the device. */
+#define NOT_REMOVED(name)                                                                          \
+    NVML_CALL(name, const struct nvml_pci_v3 *pci, ...)                                            \
+    {                                                                                              \
+        ENTER_SYSTEM(pci != NULL);                                                                 \
+        return NVML_ERROR_NOT_SUPPORTED;                                                           \
+    }
+NOT_REMOVED(nvmlDeviceModifyDrainState)
+NOT_REMOVED(nvmlDeviceQueryDrainState)
+NOT_REMOVED(nvmlDeviceRemoveGpu)
+NOT_REMOVED(nvmlDeviceRemoveGpu_v2)
+NOT_REMOVED(nvmlDeviceDiscoverGpus)
 
 /* A whole device has no instance number. */
 #define NO_INSTANCE_OF(name)                                                                       \
