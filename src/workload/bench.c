@@ -325,8 +325,11 @@ static void catch_signals(void)
 static int read_file(const char *path, char **ret_text, size_t *ret_size, struct wt_error *err)
 {
     int rc = 0, fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return wt_fail_errno(err, errno, "%s", path);
+    if (fd < 0) {
+        rc = wt_fail_errno(err, errno, "%s", path);
+        /* Exit code 1: "no such thing" is that of sensors and models. */
+        return rc == WT_E_NOTFOUND ? (err->code = WT_E_IO) : rc;
+    }
     char *text = NULL;
     size_t used = 0, room = 0;
     for (;;) {
