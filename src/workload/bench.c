@@ -302,6 +302,33 @@ static int read_options(int argc, char **argv, struct options *o)
     return 0;
 }
 
+/* ---- OpenBLAS ---- */
+
+/* OpenBLAS has it, other libraries with the same interface need not. */
+extern char *openblas_get_corename(void) __attribute__((weak));
+
+/* OpenBLAS chooses its kernels by the processor's name, when it is loaded; versions older than a
+ * processor (0.3.21 and Zen 4) take AVX2 kernels where AVX-512 is there, at half the speed. Where
+ * that is so and nobody has chosen otherwise, start again with the choice made. */
+static void prefer_avx512(char **argv)
+{
+#if defined(__x86_64__)
+    static const char *const older[] = {"Haswell", "Zen"};
+    const char *name = openblas_get_corename ? openblas_get_corename() : "";
+    bool is_older = false;
+    for (size_t i = 0; i < WT_COUNTOF(older); i++)
+        is_older |= strcmp(name, older[i]) == 0;
+    if (!is_older || getenv("OPENBLAS_CORETYPE") || !__builtin_cpu_supports("avx512f") ||
+        !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq") ||
+        !__builtin_cpu_supports("avx512bw"))
+        return;
+    if (setenv("OPENBLAS_CORETYPE", "SkylakeX", 1) == 0)
+        execv("/proc/self/exe", argv); /* where it fails, the slower kernels do */
+#else
+    (void)argv;
+#endif
+}
+
 /* ---- signals: the step under way is finished, the second signal ends at once ---- */
 
 static volatile sig_atomic_t asked_to_end;
@@ -676,6 +703,8 @@ int main(int argc, char **argv)
     int code = read_options(argc, argv, &o);
     if (code > 0)
         return code - 1;
+    if (o.device == DEVICE_CPU)
+        prefer_avx512(argv);
     catch_signals();
 
     struct wt_error err = {0};
