@@ -250,17 +250,18 @@ static void a_home_that_cannot_be_written_costs_the_record_not_the_run(void **st
 {
     (void)state;
     struct spawned s;
-    char path[128];
-    snprintf(path, sizeof(path), "%s/wattune", home);
+    char path[128], own[64];
+    spawn_home(own, sizeof(own));
+    snprintf(path, sizeof(path), "%s/wattune", own);
     FILE *f = fopen(path, "w"); /* a file where the folder should be: fails for root too */
     assert_non_null(f);
     fclose(f);
-    spawn_run(&s, home, "wattune", "run", "--", "sh", "-c", "echo ran; exit 9");
+    spawn_run(&s, own, "wattune", "run", "--", "sh", "-c", "echo ran; exit 9");
     assert_int_equal(spawn_code(&s), 9);
     assert_string_equal(s.out, "ran\n");
     assert_non_null(strstr(s.err, "not be stored"));
     spawn_done(&s);
-    unlink(path);
+    spawn_home_done(own);
 }
 
 static void a_killed_wattune_leaves_a_record_marked_incomplete(void **state)
