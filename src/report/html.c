@@ -270,35 +270,67 @@ static double span_of(const struct wt_run *run)
     return run->point_count ? fmax(span, run->points[run->point_count - 1].t_s) : span;
 }
 
-/* One device's power, or with is_sum that of all that are not part of another. */
-static json_t *trace_json(const struct wt_run *run, size_t device, bool is_sum, const char *label)
+/* Devices that the trace speaks of: a run that was cut short has points, but no list of them. */
+static size_t traced_devices(const struct wt_run *run)
+{
+    size_t count = run->device_count;
+    for (size_t i = 0; i < run->point_count; i++)
+        count = run->points[i].device >= count ? run->points[i].device + 1 : count;
+    return count;
+}
+
+/* Does this device's power add to the run's sum? */
+static bool is_summed(const struct wt_run *run, const struct wt_run_point *p)
+{
+    return !isnan(p->power_w) &&
+           !(p->device < run->device_count && run->devices[p->device].is_part);
+}
+
+/* One device's power. */
+static json_t *device_trace_json(const struct wt_run *run, size_t device, const char *label)
 {
     struct bins *bins = calloc(1, sizeof(*bins));
-    double *now = calloc(run->device_count + 1, sizeof(*now));
+    if (!bins)
+        return NULL;
+    bins->span_s = span_of(run);
+    for (size_t i = 0; i < run->point_count; i++) {
+        const struct wt_run_point *p = &run->points[i];
+        if (p->device == device && !isnan(p->power_w))
+            bins_add(bins, p->t_s, p->power_w, p->limit_w);
+    }
+    json_t *result = bins_json(bins, label);
+    free(bins);
+    return result;
+}
+
+/* The power of all devices that are not part of another. They are read in turns: with each reading
+ * the sum has a new value, from the moment on when each has been read once. */
+static json_t *sum_trace_json(const struct wt_run *run, const char *label)
+{
+    size_t count = traced_devices(run), missing = 0;
+    struct bins *bins = calloc(1, sizeof(*bins));
+    double *now = calloc(count + 1, sizeof(*now));
     json_t *result = NULL;
     if (!bins || !now)
         goto out;
     bins->span_s = span_of(run);
     for (size_t i = 0; i < run->point_count; i++) {
         const struct wt_run_point *p = &run->points[i];
-        if (isnan(p->power_w))
-            continue;
-        if (!is_sum) {
-            if (p->device == device)
-                bins_add(bins, p->t_s, p->power_w, p->limit_w);
-            continue;
+        if (is_summed(run, p) && !isnan(now[p->device])) {
+            now[p->device] = NAN;
+            missing++;
         }
-        /* Devices are read in turns: with each reading the sum has a new value. */
-        if (p->device >= run->device_count || run->devices[p->device].is_part)
+    }
+    for (size_t i = 0; i < run->point_count; i++) {
+        const struct wt_run_point *p = &run->points[i];
+        if (!is_summed(run, p))
             continue;
+        missing -= isnan(now[p->device]) ? 1 : 0;
         now[p->device] = p->power_w;
         double sum = 0;
-        bool is_complete = true;
-        for (size_t d = 0; d < run->device_count; d++) {
+        for (size_t d = 0; d < count; d++)
             sum += now[d];
-            is_complete &= now[d] > 0 || run->devices[d].is_part || i >= 2 * run->device_count;
-        }
-        if (is_complete)
+        if (!missing)
             bins_add(bins, p->t_s, sum, NAN);
     }
     result = bins_json(bins, label);
@@ -323,8 +355,7 @@ static json_t *sweep_traces(const struct wt_sweep *sweep)
     for (size_t i = 0; i < sweep->row_count; i++) {
         const struct wt_sweep_row *row = &sweep->rows[i];
         const struct wt_run *run = &sweep->runs[row->first_run];
-        if (has_points(run) &&
-            json_array_append_new(array, trace_json(run, 0, true, row->label)) < 0) {
+        if (has_points(run) && json_array_append_new(array, sum_trace_json(run, row->label)) < 0) {
             json_decref(array);
             return NULL;
         }
@@ -395,14 +426,14 @@ static void put_sweep_table(FILE *out, const struct wt_sweep *sweep)
           out);
     if (has_work)
         tag(out, "<th scope=\"col\">per 1,000 ", sweep->work_unit, "</th>");
-    fputs("<th class=\"l\" scope=\"col\">source</th><th class=\"l\" scope=\"col\"></th>"
-          "</tr></thead>\n<tbody>\n",
-          out);
+    fputs("<th class=\"l\" scope=\"col\">source</th></tr></thead>\n<tbody>\n", out);
     for (size_t i = 0; i < sweep->row_count; i++) {
         const struct wt_sweep_row *row = &sweep->rows[i];
         fprintf(out, "<tr%s>", i == sweep->choice ? " class=\"choice\"" : "");
-        tag(out, "<th class=\"l\" scope=\"row\">", row->label, "</th>");
-        fprintf(out, "<td>%u</td>", row->repeats);
+        tag(out, "<th class=\"l\" scope=\"row\">", row->label, "");
+        if (note_of(sweep, i)[0])
+            tag(out, "<small>", note_of(sweep, i), "</small>");
+        fprintf(out, "</th><td>%u</td>", row->repeats);
         tag(out, "<td>", wt_format_seconds(text, sizeof(text), row->time_s.value), "</td>");
         put_joules(out, &row->energy_j, row->provenance);
         tag(out, "<td>", watts(text, sizeof(text), row->power_w.value), "</td>");
@@ -412,8 +443,7 @@ static void put_sweep_table(FILE *out, const struct wt_sweep *sweep)
         if (has_work)
             tag(out, "<td>", wt_format_joules(text, sizeof(text), row->j_per_work.value * 1000),
                 "</td>");
-        tag(out, "<td class=\"l\">", wt_provenance_name(row->provenance), "</td>");
-        tag(out, "<td class=\"l\">", note_of(sweep, i), "</td></tr>\n");
+        tag(out, "<td class=\"l\">", wt_provenance_name(row->provenance), "</td></tr>\n");
     }
     fputs("</tbody></table></div>\n", out);
 }
@@ -509,15 +539,6 @@ static int put_sweep(FILE *out, const struct wt_sweep *sweep)
 }
 
 /* ---- runs ---- */
-
-/* Devices that the trace speaks of: a run that was cut short has points, but no list of them. */
-static size_t traced_devices(const struct wt_run *run)
-{
-    size_t count = run->device_count;
-    for (size_t i = 0; i < run->point_count; i++)
-        count = run->points[i].device >= count ? run->points[i].device + 1 : count;
-    return count;
-}
 
 static void device_label(const struct wt_run *run, size_t i, char *buf, size_t size)
 {
@@ -680,7 +701,7 @@ static json_t *run_json(const struct wt_run *run)
     for (size_t d = 0, all = traced_devices(run); d < all; d++) {
         char label[128];
         device_label(run, d, label, sizeof(label));
-        if (json_array_append_new(traces, trace_json(run, d, false, label)) < 0)
+        if (json_array_append_new(traces, device_trace_json(run, d, label)) < 0)
             goto broken;
     }
     json_t *doc =

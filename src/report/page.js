@@ -5,6 +5,9 @@
   var data = JSON.parse(document.getElementById('data').textContent);
   var isOld = parseInt(Chart.version || '2', 10) < 3;
   var charts = [];
+  var family = getComputedStyle(document.body).fontFamily;
+  if (isOld) Chart.defaults.global.defaultFontFamily = family;
+  else Chart.defaults.font.family = family;
   var hues = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#b8860b', '#56b4e9', '#7f6bb3', '#8c564b'];
 
   function css(name) {
@@ -39,7 +42,7 @@
         ctx.moveTo(px, area.top);
         ctx.lineTo(px, area.bottom);
         ctx.stroke();
-        ctx.font = '12px system-ui, sans-serif';
+        ctx.font = '12px ' + family;
         ctx.textAlign = px > (area.left + area.right) / 2 ? 'right' : 'left';
         ctx.fillText(extra.word, px + (ctx.textAlign === 'right' ? -6 : 6), area.top + 10);
       }
@@ -68,7 +71,10 @@
   /* One description of axes, in the words of the version at hand. */
   function axis(spec, isY) {
     var soft = css('--soft'), line = css('--line');
-    var tick = function (value) { return clean(value) + (spec.suffix || ''); };
+    var tick = function (value) {
+      /* The end of a run is no round number: the axis ends there, but has no figure there. */
+      return spec.isTime && value === spec.max ? '' : clean(value) + (spec.suffix || '');
+    };
     if (isOld) {
       var a = {
         id: isY ? 'y' : 'x', type: spec.type || 'linear',
@@ -87,7 +93,7 @@
       type: spec.type || 'linear',
       title: { display: true, text: spec.title, color: soft },
       grid: { color: line, drawOnChartArea: isY }, border: { color: line },
-      ticks: { color: soft, maxTicksLimit: 8, maxRotation: 0 }
+      ticks: { color: soft, maxTicksLimit: 8, maxRotation: 0, includeBounds: !spec.isTime }
     };
     if (spec.type !== 'category') b.ticks.callback = tick;
     if (spec.min !== undefined) b.min = spec.min;
@@ -113,7 +119,7 @@
     if (isOld) {
       config.options = {
         maintainAspectRatio: false, animation: { duration: 0 },
-        legend: { display: show, labels: { fontColor: soft, boxWidth: 14, usePointStyle: true } },
+        legend: { display: show, labels: { fontColor: soft, boxWidth: 8, usePointStyle: true } },
         tooltips: { mode: 'nearest', intersect: false, callbacks: {
           label: function (item, all) { return describe(all.datasets[item.datasetIndex], item.index); } } },
         scales: { xAxes: [axis(x, false)], yAxes: [axis(y, true)] }
@@ -143,6 +149,12 @@
   }
   function columns(x, y) {
     return x.map(function (v, i) { return { x: v, y: y[i] }; });
+  }
+
+  /* The axis of time, as long as the longest of these. */
+  function seconds(list) {
+    var end = Math.max.apply(null, list.map(function (v) { return v.t_s.length ? v.t_s[v.t_s.length - 1] : 0; }));
+    return { title: 'time since the start, s', min: 0, max: end > 0 ? clean(end) : 1, isTime: true };
   }
 
   function sweep(s) {
@@ -193,24 +205,24 @@
       datasets: s.traces.map(function (t, i) {
         return series(t.label, hues[i % hues.length], columns(t.t_s, t.power_w), { borderWidth: 1.5 });
       })
-    }, { title: 'time since the start, s', min: 0 }, { title: 'power, W', min: 0 });
+    }, seconds(s.traces), { title: 'power, W', min: 0 });
   }
 
   function run(r, n) {
     var sets = [];
     r.traces.forEach(function (t, i) {
+      if (!t.t_s.length) return;
       var color = hues[i % hues.length];
       sets.push(series(t.label, color, columns(t.t_s, t.power_w), { borderWidth: 1.5 }));
       if (t.limit_w.some(function (v) { return v !== null; }))
         sets.push(series('limit' + (r.traces.length > 1 ? ' of ' + t.label : ''), color,
           columns(t.t_s, t.limit_w), { borderWidth: 1, borderDash: [5, 4], pointStyle: 'line' }));
     });
-    chart('power-' + n, 'line', { datasets: sets }, { title: 'time since the start, s', min: 0 },
-      { title: 'power, W', min: 0 });
+    chart('power-' + n, 'line', { datasets: sets }, seconds(r.traces), { title: 'power, W', min: 0 });
     r.series.forEach(function (v, i) {
       chart('value-' + n + '-' + i, 'line', {
         datasets: [series(v.name, css('--power'), columns(v.t_s, v.value))]
-      }, { title: 'time since the start, s', min: 0 }, { title: v.name });
+      }, seconds([v]), { title: v.name });
     });
   }
 
