@@ -84,9 +84,24 @@ static void shield_down(const struct shield *shield)
 
 /* ---- errors ---- */
 
+/* The errno behind an I/O error. SQLite keeps it with the file; its sqlite3_system_errno() may be
+ * overwritten by what it did afterwards. */
+static int errno_of(sqlite3 *db)
+{
+    static const int which[] = {SQLITE_FCNTL_JOURNAL_POINTER, SQLITE_FCNTL_FILE_POINTER};
+    for (size_t i = 0; i < WT_COUNTOF(which); i++) {
+        sqlite3_file *f = NULL;
+        int errnum = 0;
+        if (sqlite3_file_control(db, "main", which[i], &f) == SQLITE_OK && f && f->pMethods &&
+            f->pMethods->xFileControl(f, SQLITE_FCNTL_LAST_ERRNO, &errnum) == SQLITE_OK && errnum)
+            return errnum;
+    }
+    return sqlite3_system_errno(db);
+}
+
 static int code_of(sqlite3 *db)
 {
-    int errnum = sqlite3_system_errno(db);
+    int errnum;
     switch (sqlite3_errcode(db)) {
     case SQLITE_NOMEM:
         return WT_E_NOMEM;
@@ -104,6 +119,7 @@ static int code_of(sqlite3 *db)
         return WT_E_FORMAT;
     case SQLITE_CANTOPEN:
     case SQLITE_IOERR:
+        errnum = errno_of(db);
         if (errnum == ENOSPC || errnum == EDQUOT || errnum == EFBIG)
             return WT_E_FULL;
         if (errnum == EACCES || errnum == EPERM || errnum == EROFS)
@@ -117,7 +133,8 @@ static int code_of(sqlite3 *db)
 static int store_fail(const struct wt_store *store, struct wt_error *err, const char *what)
 {
     int code = code_of(store->db);
-    wt_fail(err, code, "%s: cannot %s: %s", store->path, what, sqlite3_errmsg(store->db));
+    wt_fail(err, code, "%s: cannot %s: %s", store->path, what,
+            code == WT_E_FULL ? wt_strerror(code) : sqlite3_errmsg(store->db));
     switch (code) {
     case WT_E_FULL:
         wt_fix(err, "free space there, or set XDG_DATA_HOME to a folder that has some");
@@ -307,8 +324,15 @@ static void choose_journal(struct wt_store *store, const char *dir)
 static int open_file(struct wt_store *store, const char *dir, struct wt_error *err)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
-    if (access(dir, W_OK) < 0 && access(store->path, F_OK) == 0)
+    if (access(dir, W_OK) < 0) {
+        int errnum = errno;
+        if (access(store->path, R_OK) < 0) {
+            int denied = wt_fail_errno(err, errnum, "%s: cannot make %s there", dir, FILE_NAME);
+            wt_fix(err, "make the folder writable, or set XDG_DATA_HOME to one that is");
+            return denied;
+        }
         flags = SQLITE_OPEN_READONLY; /* the runs there can still be shown */
+    }
     int rc = sqlite3_open_v2(store->path, &store->db, flags, NULL);
     if (!store->db)
         return wt_fail(err, WT_E_NOMEM, "no memory for the run store");

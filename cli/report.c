@@ -1,0 +1,143 @@
+/* wattune report: a stored run or sweep as one HTML file, or as JSON. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+#define DEFAULT_FILE "wattune-report.html"
+
+static void print_help(void)
+{
+    fputs("usage: wattune report [OPTION...] [ID|SWEEP|last]\n\n"
+          "Writes a stored run, or a sweep with all its runs, as one HTML file that needs nothing\n"
+          "else: tables, plots, the machine, where each figure comes from. \"last\" (the default) "
+          "is the\n"
+          "newest run, or the sweep it belongs to.\n\n"
+          "  -o, --output FILE  where to (default " DEFAULT_FILE ")\n"
+          "  --json             the same as one JSON document on stdout; then no file, unless -o "
+          "names\n"
+          "                     one\n"
+          "  --help             this text\n\n"
+          "Exit code: 0, 1 failure, 2 usage, 3 not permitted, 4 no such run.\n",
+          stdout);
+}
+
+struct report_options {
+    const char *what, *output;
+    bool is_json;
+};
+
+/* The document on stdout when asked for, the file otherwise or besides. Frees text. */
+static int deliver(const struct report_options *o, char *text, const struct wt_sweep *sweep,
+                   const struct wt_run *runs, size_t count)
+{
+    struct wt_error err = {0};
+    int code = CLI_OK;
+    if (o->is_json && (!text || printf("%s\n", text) < 0 || fflush(stdout) != 0)) {
+        cli_note("cannot write the document to stdout");
+        code = CLI_FAILURE;
+    }
+    free(text);
+    if (o->is_json && !o->output)
+        return code;
+    const char *path = o->output ? o->output : DEFAULT_FILE;
+    if (wt_report_html(path, sweep, runs, count, &err) < 0)
+        return cli_fail("report", &err);
+    fprintf(stderr, "report: %s\n", path);
+    return code;
+}
+
+static int report_sweep(struct wt_store *store, const char *group, const struct report_options *o)
+{
+    struct wt_error err = {0};
+    struct wt_run *runs = NULL;
+    size_t count = 0;
+    if (wt_store_list(store, NULL, group, 0, &runs, &count, &err) < 0)
+        return cli_fail("report", &err);
+    int code = CLI_OK;
+    /* The list has heads only, newest first; the plots need whole runs, in the order made. */
+    struct wt_run *whole = calloc(count, sizeof(*whole));
+    size_t loaded = 0;
+    if (!whole) {
+        cli_note("no memory for a sweep of %zu runs", count);
+        code = CLI_FAILURE;
+    }
+    for (; code == CLI_OK && loaded < count; loaded++)
+        if (wt_store_load(store, runs[count - 1 - loaded].id, &whole[loaded], &err) < 0) {
+            code = cli_fail("report", &err);
+            break;
+        }
+    struct wt_sweep sweep;
+    if (code == CLI_OK && wt_sweep_make(&sweep, whole, loaded, NULL, &err) < 0) {
+        code = cli_fail("report", &err);
+    } else if (code == CLI_OK) {
+        code = deliver(o, o->is_json ? wt_sweep_to_json(&sweep) : NULL, &sweep, NULL, 0);
+        wt_sweep_done(&sweep);
+    }
+    wt_runs_free(whole, loaded);
+    wt_runs_free(runs, count);
+    return code;
+}
+
+static int report(struct wt_store *store, const struct report_options *o)
+{
+    struct wt_error err = {0};
+    struct wt_run *runs = NULL, run;
+    size_t count = 0;
+    if (wt_store_list(store, NULL, o->what, 1, &runs, &count, &err) < 0)
+        return cli_fail("report", &err);
+    wt_runs_free(runs, count);
+    if (count)
+        return report_sweep(store, o->what, o);
+    if (wt_store_load(store, o->what, &run, &err) < 0)
+        return cli_fail("report", &err);
+    int code;
+    if (strcmp(o->what, "last") == 0 && run.group[0])
+        code = report_sweep(store, run.group, o);
+    else
+        code = deliver(o, o->is_json ? wt_run_to_json_full(&run) : NULL, NULL, &run, 1);
+    wt_run_done(&run);
+    return code;
+}
+
+int cmd_report(int argc, char **argv)
+{
+    enum { JSON = 256, HELP };
+    static const struct option options[] = {
+        {"output", required_argument, NULL, 'o'},
+        {"json", no_argument, NULL, JSON},
+        {"help", no_argument, NULL, HELP},
+        {0},
+    };
+    struct report_options o = {.what = "last"};
+    for (int c; (c = getopt_long(argc, argv, "o:", options, NULL)) != -1;)
+        switch (c) {
+        case 'o':
+            o.output = optarg;
+            break;
+        case JSON:
+            o.is_json = true;
+            break;
+        case HELP:
+            print_help();
+            return CLI_OK;
+        default:
+            return cli_bad_option("report");
+        }
+    if (argc - optind > 1)
+        return cli_usage("report", "one run or sweep at a time: \"%s\" is too much",
+                         argv[optind + 1]);
+    if (optind < argc)
+        o.what = argv[optind];
+    if (!o.what[0])
+        return cli_usage("report", "an empty id names no run");
+    struct wt_store *store = NULL;
+    struct wt_error err = {0};
+    if (wt_store_open(&store, NULL, &err) < 0)
+        return cli_fail("report", &err);
+    int code = report(store, &o);
+    wt_store_close(store);
+    return code;
+}

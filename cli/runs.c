@@ -1,0 +1,138 @@
+/* wattune runs: the stored runs, and one of them in detail. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli.h"
+
+static void print_help(void)
+{
+    fputs(
+        "usage: wattune runs [OPTION...] [ID|last]\n\n"
+        "Lists the stored runs, newest first; with the id of one (its beginning is enough) or\n"
+        "\"last\", shows that one in detail. A run whose Wattune was killed is \"incomplete\".\n\n"
+        "  --tag NAME    only runs with this tag\n"
+        "  --sweep ID    only the runs of this sweep\n"
+        "  --limit N     at most this many (default 20; 0: all)\n"
+        "  --json        one JSON document on stdout; of a single run with its trace\n"
+        "  --help        this text\n\n"
+        "Exit code: 0, 1 failure, 2 usage, 3 not permitted, 4 no such run.\n",
+        stdout);
+}
+
+static int show_one(struct wt_store *store, const char *id, bool is_json)
+{
+    struct wt_run run;
+    struct wt_error err = {0};
+    if (wt_store_load(store, id, &run, &err) < 0)
+        return cli_fail("runs", &err);
+    int code = CLI_OK;
+    if (is_json) {
+        char *text = wt_run_to_json_full(&run);
+        if (!text || printf("%s\n", text) < 0)
+            code = CLI_FAILURE;
+        free(text);
+    } else {
+        struct wt_term term;
+        wt_term_init(&term, stdout);
+        wt_report_run(&term, &run, true);
+    }
+    wt_run_done(&run);
+    return code;
+}
+
+static int print_json(const struct wt_run *runs, size_t count)
+{
+    int code = CLI_OK;
+    fputs("{\"runs\": [", stdout);
+    for (size_t i = 0; i < count; i++) {
+        char *text = wt_run_to_json(&runs[i]);
+        if (!text)
+            code = CLI_FAILURE;
+        else
+            printf("%s\n%s", i ? "," : "", text);
+        free(text);
+    }
+    fputs("]}\n", stdout);
+    return code;
+}
+
+static int show_list(struct wt_store *store, const char *tag, const char *sweep, size_t limit,
+                     bool is_json)
+{
+    struct wt_run *runs;
+    size_t count;
+    struct wt_error err = {0};
+    int code = CLI_OK;
+    /* One more than is shown tells whether there are more. */
+    if (wt_store_list(store, tag, sweep, limit ? limit + 1 : 0, &runs, &count, &err) < 0)
+        return cli_fail("runs", &err);
+    size_t shown = limit && count > limit ? limit : count;
+    if (is_json) {
+        code = print_json(runs, shown);
+    } else if (!count && (tag || sweep)) {
+        cli_note("no stored run has this %s", tag ? "tag" : "sweep");
+    } else {
+        struct wt_term term;
+        wt_term_init(&term, stdout);
+        wt_report_runs(&term, runs, shown);
+    }
+    if (shown < count)
+        cli_note("there are more: --limit 0 lists all");
+    wt_runs_free(runs, count);
+    return code;
+}
+
+int cmd_runs(int argc, char **argv)
+{
+    enum { TAG = 256, SWEEP, LIMIT, JSON, HELP };
+    static const struct option options[] = {
+        {"tag", required_argument, NULL, TAG},     {"sweep", required_argument, NULL, SWEEP},
+        {"limit", required_argument, NULL, LIMIT}, {"json", no_argument, NULL, JSON},
+        {"help", no_argument, NULL, HELP},         {0},
+    };
+    const char *tag = NULL, *sweep = NULL;
+    size_t limit = 20;
+    bool is_json = false;
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        char *end;
+        switch (c) {
+        case TAG:
+            tag = optarg;
+            break;
+        case SWEEP:
+            sweep = optarg;
+            break;
+        case LIMIT:
+            limit = strtoul(optarg, &end, 10);
+            if (optarg[0] < '0' || optarg[0] > '9' || *end || limit > 1000000)
+                return cli_usage("runs", "--limit %s: a number from 0 to 1000000 is wanted",
+                                 optarg);
+            break;
+        case JSON:
+            is_json = true;
+            break;
+        case HELP:
+            print_help();
+            return CLI_OK;
+        default:
+            return cli_bad_option("runs");
+        }
+    }
+    if (argc - optind > 1)
+        return cli_usage("runs", "one run at a time: \"%s\" is too much", argv[optind + 1]);
+    if (optind < argc && (tag || sweep))
+        return cli_usage("runs", "%s is for the list, not for one run", tag ? "--tag" : "--sweep");
+    struct wt_store *store = NULL;
+    struct wt_error err = {0};
+    if (wt_store_open(&store, NULL, &err) < 0)
+        return cli_fail("runs", &err);
+    int code = optind < argc ? show_one(store, argv[optind], is_json)
+                             : show_list(store, tag, sweep, limit, is_json);
+    wt_store_close(store);
+    if (fflush(stdout) != 0) {
+        cli_note("cannot write to stdout");
+        code = CLI_FAILURE;
+    }
+    return code;
+}
