@@ -196,11 +196,16 @@ static size_t column_width(const struct table *table, size_t column, enum form f
     return width && head > width ? head : width;
 }
 
+/* What the table needs; the last column can be cut, down to this many. */
+enum { LAST_COLUMN = 20 };
+
 static size_t table_width(const struct table *table, const enum form *forms)
 {
     size_t width = 0;
     for (size_t c = 0; c < table->column_count; c++) {
         size_t n = column_width(table, c, forms[c]);
+        if (c + 1 == table->column_count && n > LAST_COLUMN)
+            n = LAST_COLUMN;
         width += n ? n + 2 : 0;
     }
     return width;
@@ -624,8 +629,8 @@ void wt_report_sweep(const struct wt_term *term, const struct wt_sweep *sweep)
 void wt_report_runs(const struct wt_term *term, const struct wt_run *runs, size_t count)
 {
     static const struct column columns[] = {
-        {"id", false, 0},      {"begun", false, 4}, {"energy", true, 0}, {"time", true, 0},
-        {"setting", false, 3}, {"tag", false, 2},   {"state", false, 0}, {"command", false, 0},
+        {"id", false, 0},      {"begun", false, 6}, {"energy", true, 0}, {"time", true, 2},
+        {"setting", false, 5}, {"tag", false, 4},   {"state", false, 1}, {"command", false, 0},
     };
     if (!count) {
         fputs("no runs are stored yet; `wattune run -- CMD` makes one\n", term->out);
@@ -649,16 +654,18 @@ void wt_report_runs(const struct wt_term *term, const struct wt_run *runs, size_
             set(&table, i, 3, "%s", wt_format_seconds(text, sizeof(text), run->wall_s));
             set(&table, i, 4, "%s", run->label);
             set(&table, i, 5, "%s", run->tag);
-            const char *emulated = run->is_emulated ? "emulated" : "";
-            const char *comma = run->is_emulated ? ", " : "";
+            char what[32] = "";
             if (run->state == WT_RUN_RUNNING)
-                set(&table, i, 6, "running%s%s", comma, emulated);
+                wt_text(what, sizeof(what), "running");
             else if (run->state == WT_RUN_INCOMPLETE)
-                set(&table, i, 6, "incomplete%s%s", comma, emulated);
+                wt_text(what, sizeof(what), "incomplete");
             else if (run->exit_code)
-                set(&table, i, 6, "exit %d%s%s", run->exit_code, comma, emulated);
-            else
-                set(&table, i, 6, "%s", emulated);
+                wt_text(what, sizeof(what), "exit %d", run->exit_code);
+            bool is_both = run->is_emulated && what[0];
+            set(&table, i, 6, "%s%s%s", what, is_both ? ", " : "",
+                run->is_emulated ? "emulated" : "");
+            wt_text(cell_at(&table, i, 6)->brief, sizeof(cell_at(&table, i, 6)->brief), "%s%s%s",
+                    what, is_both ? ", " : "", run->is_emulated ? "emu" : "");
             set(&table, i, 7, "%.190s", run->command);
             table.colours[i] = run->state == WT_RUN_INCOMPLETE ? YELLOW : PLAIN;
         }

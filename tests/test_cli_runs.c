@@ -1,0 +1,228 @@
+/* `wattune runs` and `wattune report`: what is stored can be listed, shown and written as a page.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "runs.h"
+#include "spawn.h"
+
+static char home[64];
+
+/* A sweep of three settings, then a run of its own with a tag. */
+static int setup(void **state)
+{
+    (void)state;
+    static const struct runs_spec v100[] = {
+        {.cap_w = 100, .wall_s = 52.6, .power_w = 99, .bound = 0.012},
+        {.cap_w = 150, .wall_s = 43.4, .power_w = 149, .bound = 0.012},
+        {.cap_w = 250, .wall_s = 40.0, .power_w = 200, .bound = 0.012},
+    };
+    char dir[80];
+    struct wt_store *store = NULL;
+    spawn_home(home, sizeof(home));
+    wt_text(dir, sizeof(dir), "%s/wattune", home);
+    if (wt_store_open(&store, dir, NULL) < 0)
+        return -1;
+    for (unsigned i = 0; i < 7; i++) {
+        struct runs_spec spec = v100[i % 3];
+        spec.repeat = i / 3;
+        struct wt_run run = runs_make(&spec);
+        run.start_unix_ns = INT64_C(1790000000000000000) + i * INT64_C(60000000000);
+        run.is_reference = i % 3 == 2;
+        if (i == 6) {
+            wt_text(run.tag, sizeof(run.tag), "alone");
+            run.group[0] = run.label[0] = '\0';
+        }
+        if (wt_store_begin(store, &run, NULL) < 0 || wt_store_end(store, &run, NULL) < 0)
+            return -1;
+        wt_run_done(&run);
+    }
+    wt_store_close(store);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    spawn_home_done(home);
+    return 0;
+}
+
+static json_t *document(const struct spawned *s)
+{
+    json_t *doc = json_loads(s->out, 0, NULL);
+    if (!doc)
+        fail_msg("no JSON: %s", s->out);
+    return doc;
+}
+
+static size_t lines(const char *text)
+{
+    size_t n = 0;
+    for (; *text; text++)
+        n += *text == '\n';
+    return n;
+}
+
+static void runs_are_listed_with_a_limit(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "runs");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_int_equal(lines(s.out), 8);
+    assert_non_null(strstr(s.out, "emulated"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "runs", "--limit", "2");
+    assert_int_equal(lines(s.out), 3);
+    assert_non_null(strstr(s.err, "--limit 0"));
+    spawn_done(&s);
+}
+
+static void json_lists_what_the_options_choose(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *option, *value;
+        size_t want;
+    } rows[] = {
+        {"--tag", "alone", 1}, {"--tag", "nobody", 0}, {"--sweep", "20260921-133200-000beef", 6},
+        {"--limit", "0", 7},   {"--limit", "3", 3},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct spawned s;
+        spawn_run(&s, home, "wattune", "runs", "--json", rows[i].option, rows[i].value);
+        assert_int_equal(spawn_code(&s), 0);
+        json_t *doc = document(&s);
+        assert_int_equal(json_array_size(json_object_get(doc, "runs")), rows[i].want);
+        json_decref(doc);
+        spawn_done(&s);
+    }
+}
+
+static void one_run_is_shown_in_detail(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "runs", "last");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "EMULATED v100-pcie-32gb"));
+    assert_non_null(strstr(s.out, "own cost"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "runs", "--json", "last");
+    json_t *doc = document(&s);
+    assert_int_equal(json_array_size(json_object_get(doc, "trace")), 1);
+    json_decref(doc);
+    spawn_done(&s);
+}
+
+static void wrong_usage_and_unknown_runs_are_told_apart(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *a, *b, *c;
+        int want;
+        const char *part;
+    } rows[] = {
+        {"runs", "no-such-run", NULL, 4, "no-such-run"},
+        {"runs", "2026", NULL, 2, "several runs begin with"},
+        {"runs", "--limit", "many", 2, "--limit many"},
+        {"runs", "--nonsense", NULL, 2, "--help"},
+        {"runs", "a", "b", 2, "\"b\" is too much"},
+        {"report", "no-such-run", NULL, 4, "no-such-run"},
+        {"report", "a", "b", 2, "\"b\" is too much"},
+        {"report", "", NULL, 2, "empty id"},
+        {"report", "--nonsense", NULL, 2, "--help"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct spawned s;
+        spawn_run(&s, home, "wattune", rows[i].a, rows[i].b, rows[i].c);
+        assert_int_equal(spawn_code(&s), rows[i].want);
+        if (!strstr(s.err, rows[i].part))
+            fail_msg("no \"%s\" in: %s", rows[i].part, s.err);
+        spawn_done(&s);
+    }
+}
+
+static void a_page_is_written_for_a_run_and_a_sweep(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what, *option, *part;
+    } rows[] = {
+        {"last", "-o", "id=\"power-0\""},
+        {"20260921-133200-000beef", "--output", "id=\"relative\""},
+    };
+    char path[100];
+    wt_text(path, sizeof(path), "%s/page.html", home);
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct spawned s;
+        spawn_run(&s, home, "wattune", "report", rows[i].what, rows[i].option, path);
+        assert_int_equal(spawn_code(&s), 0);
+        assert_string_equal(s.out, "");
+        assert_non_null(strstr(s.err, path));
+        spawn_done(&s);
+        FILE *file = fopen(path, "r");
+        assert_non_null(file);
+        char *text = NULL;
+        size_t size = 0;
+        assert_true(getdelim(&text, &size, '\0', file) > 100000);
+        fclose(file);
+        assert_non_null(strstr(text, rows[i].part));
+        assert_non_null(strstr(text, "Emulated"));
+        free(text);
+    }
+}
+
+static void a_report_as_json_writes_no_file(void **state)
+{
+    (void)state;
+    struct spawned s;
+    struct stat st;
+    spawn_run(&s, home, "wattune", "report", "--json", "20260921-133200-000beef");
+    assert_int_equal(spawn_code(&s), 0);
+    json_t *doc = document(&s);
+    assert_int_equal(json_array_size(json_object_get(doc, "rows")), 3);
+    assert_int_equal(json_array_size(json_object_get(doc, "runs")), 6);
+    assert_string_equal(json_string_value(json_object_get(doc, "reference")), "250 W");
+    json_decref(doc);
+    assert_null(strstr(s.err, "report:"));
+    assert_int_equal(stat("wattune-report.html", &st), -1);
+    spawn_done(&s);
+}
+
+static void help_goes_to_stdout(void **state)
+{
+    (void)state;
+    static const char *const commands[] = {"runs", "report"};
+    for (size_t i = 0; i < WT_COUNTOF(commands); i++) {
+        struct spawned s;
+        spawn_run(&s, home, "wattune", commands[i], "--help");
+        assert_int_equal(spawn_code(&s), 0);
+        assert_non_null(strstr(s.out, "--json"));
+        assert_string_equal(s.err, "");
+        spawn_done(&s);
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(runs_are_listed_with_a_limit),
+        TEST(json_lists_what_the_options_choose),
+        TEST(one_run_is_shown_in_detail),
+        TEST(wrong_usage_and_unknown_runs_are_told_apart),
+        TEST(a_page_is_written_for_a_run_and_a_sweep),
+        TEST(a_report_as_json_writes_no_file),
+        TEST(help_goes_to_stdout),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

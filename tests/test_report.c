@@ -1,0 +1,529 @@
+/* report: what people read fits their window and says all that must be said; the HTML is one file
+ * that nothing from outside can break out of. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <errno.h>
+#include <jansson.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "runs.h"
+#include "wattune/report.h"
+
+static char dir[64], page[80];
+
+static int setup(void **state)
+{
+    (void)state;
+    wt_text(dir, sizeof(dir), "/tmp/wattune-report-XXXXXX");
+    if (!mkdtemp(dir))
+        return -1;
+    wt_text(page, sizeof(page), "%s/report.html", dir);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    return wt_fs_remove_tree(dir, NULL);
+}
+
+static const struct runs_spec v100[] = {
+    {.cap_w = 100, .wall_s = 52.6, .power_w = 99, .bound = 0.012},
+    {.cap_w = 150, .wall_s = 43.4, .power_w = 149, .bound = 0.012},
+    {.cap_w = 250, .wall_s = 40.0, .power_w = 200, .bound = 0.012},
+};
+
+struct bench {
+    struct wt_run runs[9];
+    struct wt_sweep sweep;
+};
+
+static void make(struct bench *b, bool is_real)
+{
+    struct wt_error err = {0};
+    for (unsigned i = 0; i < WT_COUNTOF(b->runs); i++) {
+        struct runs_spec spec = v100[i % 3];
+        spec.repeat = i / 3;
+        spec.is_real = is_real;
+        b->runs[i] = runs_make(&spec);
+    }
+    b->runs[1].exit_code = 1;
+    if (wt_sweep_make(&b->sweep, b->runs, WT_COUNTOF(b->runs), NULL, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+static void empty(struct bench *b)
+{
+    wt_sweep_done(&b->sweep);
+    for (size_t i = 0; i < WT_COUNTOF(b->runs); i++)
+        wt_run_done(&b->runs[i]);
+}
+
+/* What fn prints on a terminal of this kind; owned by the caller. */
+static char *printed(unsigned width, bool is_utf8, bool is_colour, const struct wt_run *run,
+                     const struct wt_sweep *sweep, size_t count)
+{
+    char *text = NULL;
+    size_t size;
+    struct wt_term term = {open_memstream(&text, &size), is_colour, is_utf8, width};
+    assert_non_null(term.out);
+    if (sweep)
+        wt_report_sweep(&term, sweep);
+    else if (count)
+        wt_report_runs(&term, run, count);
+    else
+        wt_report_run(&term, run, true);
+    fclose(term.out);
+    return text;
+}
+
+static void must_have(const char *text, const char *part)
+{
+    if (!strstr(text, part))
+        fail_msg("no \"%s\" in:\n%s", part, text);
+}
+
+static void must_fit(char *text, size_t width)
+{
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+        size_t n = 0;
+        for (const char *p = line; *p; p++)
+            n += ((unsigned char)*p & 0xc0) != 0x80;
+        if (n > width)
+            fail_msg("%zu columns in a window of %zu: %s", n, width, line);
+    }
+}
+
+static void a_summary_says_energy_interval_and_where_from(void **state)
+{
+    (void)state;
+    struct runs_spec spec = v100[1];
+    spec.is_with_cpu = true;
+    struct wt_run run = runs_make(&spec);
+    char *text = printed(100, true, false, &run, NULL, 0);
+    static const char *const parts[] = {
+        "EMULATED v100-pcie-32gb: no real device was measured",
+        "Tesla V100-PCIE-32GB",
+        "6.467 kJ [6.389, 6.544]",
+        "counter, emulated",
+        "total",
+        "43.4 s",
+        "512,000 tokens in 100 steps",
+        "mJ [",
+        "per token",
+        "power 150 W on Tesla V100-PCIE-32GB (was 250 W)",
+        "forward: 100 times",
+        "own cost  0.009 % of one core",
+        "node07",
+    };
+    for (size_t i = 0; i < WT_COUNTOF(parts); i++)
+        must_have(text, parts[i]);
+    assert_null(strchr(text, '\033'));
+    free(text);
+    run.is_emulated = false;
+    text = printed(100, true, false, &run, NULL, 0);
+    assert_null(strstr(text, "EMULATED"));
+    free(text);
+    wt_run_done(&run);
+}
+
+static void what_is_unknown_is_said_and_is_no_zero(void **state)
+{
+    (void)state;
+    struct wt_run run = runs_make(&v100[1]);
+    run.devices[0].energy = run.total = (struct wt_joules){0, 0, 0, WT_PROV_UNKNOWN};
+    wt_text(run.devices[0].note, sizeof(run.devices[0].note), "lost after 2 s");
+    char *text = printed(80, true, false, &run, NULL, 0);
+    must_have(text, "unknown");
+    must_have(text, "lost after 2 s");
+    assert_null(strstr(text, "0.00 J"));
+    assert_null(strstr(text, "per token"));
+    free(text);
+    run.device_count = 0;
+    text = printed(80, true, false, &run, NULL, 0);
+    must_have(text, "no energy or power sensor could be read here");
+    free(text);
+    wt_run_done(&run);
+}
+
+static void everything_fits_any_window(void **state)
+{
+    (void)state;
+    struct bench b;
+    make(&b, false);
+    /* The banner and one-word columns need about 60. */
+    for (unsigned width = 60; width <= 200; width += 7) {
+        char *text = printed(width, true, false, NULL, &b.sweep, 0);
+        must_fit(text, width);
+        free(text);
+        text = printed(width, true, false, b.runs, NULL, 9);
+        must_fit(text, width);
+        free(text);
+    }
+    empty(&b);
+}
+
+static void a_narrow_table_keeps_its_intervals(void **state)
+{
+    (void)state;
+    struct bench b;
+    make(&b, false);
+    char *text = printed(80, true, false, NULL, &b.sweep, 0);
+    must_have(text, "rel. time");
+    must_have(text, "0.808 \u00b10.0");
+    must_have(text, "\u25b8  100 W");
+    must_have(text, "reference");
+    must_have(text, "choice");
+    free(text);
+    text = printed(160, true, false, NULL, &b.sweep, 0);
+    must_have(text, "0.808 [0.80");
+    must_have(text, "kJ [");
+    must_have(text, "rel. power");
+    must_have(text, "ended with exit code 1");
+    free(text);
+    empty(&b);
+}
+
+static void ascii_terminals_get_ascii(void **state)
+{
+    (void)state;
+    struct bench b;
+    make(&b, false);
+    wt_text(b.runs[0].command, sizeof(b.runs[0].command), "caf\u00e9");
+    char *texts[] = {printed(80, false, false, NULL, &b.sweep, 0),
+                     printed(80, false, false, b.runs, NULL, 9)};
+    for (size_t i = 0; i < WT_COUNTOF(texts); i++) {
+        for (const char *p = texts[i]; *p; p++)
+            assert_in_range((unsigned char)*p, '\n', '~');
+        free(texts[i]);
+    }
+    empty(&b);
+}
+
+static void names_cannot_steer_the_terminal(void **state)
+{
+    (void)state;
+    struct wt_run run = runs_make(&v100[1]);
+    static const char evil[] = "x\033]0;owned\a\033[2J\r\n\xc2\x9b"
+                               "31m";
+    wt_text(run.command, sizeof(run.command), "%s", evil);
+    wt_text(run.devices[0].name, sizeof(run.devices[0].name), "%s", evil);
+    wt_text(run.tag, sizeof(run.tag), "%s", evil);
+    for (size_t count = 0; count < 2; count++) {
+        char *text = printed(120, true, false, &run, NULL, count);
+        for (const char *p = text; *p; p++)
+            assert_true((unsigned char)*p >= 0x20 || *p == '\n');
+        assert_null(strstr(text, "\xc2\x9b"));
+        free(text);
+    }
+    wt_run_done(&run);
+}
+
+static void colour_is_for_terminals_that_want_it(void **state)
+{
+    (void)state;
+    struct bench b;
+    make(&b, false);
+    char *text = printed(80, true, true, NULL, &b.sweep, 0);
+    must_have(text, "\033[1;32m");
+    free(text);
+    empty(&b);
+    struct wt_term term;
+    FILE *file = fopen(page, "w");
+    wt_term_init(&term, file);
+    assert_false(term.is_colour);
+    assert_int_equal(term.width, 80);
+    fclose(file);
+}
+
+static void decimals_are_points_in_every_locale(void **state)
+{
+    (void)state;
+    if (!setlocale(LC_NUMERIC, "de_DE.UTF-8") && !setlocale(LC_NUMERIC, "fr_FR.UTF-8")) {
+        print_message("skipped: no locale with a decimal comma is installed\n");
+        skip();
+    }
+    struct bench b;
+    make(&b, false);
+    char *text = printed(120, true, false, NULL, &b.sweep, 0);
+    must_have(text, "1.085");
+    free(text);
+    must_have(b.sweep.advice, "34.9 %");
+    setlocale(LC_NUMERIC, "C");
+    empty(&b);
+}
+
+static void the_list_says_what_became_of_runs(void **state)
+{
+    (void)state;
+    struct bench b;
+    make(&b, true);
+    b.runs[0].state = WT_RUN_INCOMPLETE;
+    b.runs[2].state = WT_RUN_RUNNING;
+    b.runs[3].is_emulated = true;
+    wt_text(b.runs[4].tag, sizeof(b.runs[4].tag), "night");
+    char *text = printed(160, true, false, b.runs, NULL, 9);
+    static const char *const parts[] = {"incomplete", "exit 1", "running",
+                                        "emulated",   "night",  "power=150 W"};
+    for (size_t i = 0; i < WT_COUNTOF(parts); i++)
+        must_have(text, parts[i]);
+    must_have(text, b.runs[8].id);
+    free(text);
+    empty(&b);
+}
+
+/* ---- HTML ---- */
+
+static char *slurp(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    char *text = NULL;
+    size_t size = 0;
+    assert_true(getdelim(&text, &size, '\0', file) > 0);
+    fclose(file);
+    return text;
+}
+
+/* The page's data, parsed. */
+static json_t *data_of(const char *text)
+{
+    static const char open[] = "<script type=\"application/json\" id=\"data\">";
+    const char *from = strstr(text, open);
+    assert_non_null(from);
+    const char *to = strstr(from, "</script>");
+    assert_non_null(to);
+    from += strlen(open);
+    json_t *data = json_loadb(from, (size_t)(to - from), 0, NULL);
+    assert_non_null(data);
+    return data;
+}
+
+static void a_sweeps_page_holds_everything(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct wt_error err = {0};
+    char *text;
+    make(&b, false);
+    assert_int_equal(wt_report_html(page, &b.sweep, NULL, 0, &err), 0);
+    text = slurp(page);
+    json_t *data = data_of(text);
+    static const char *const parts[] = {
+        "<!doctype html>",
+        "<html lang=\"en\">",
+        "name=\"viewport\"",
+        "Emulated (v100-pcie-32gb)",
+        "id=\"relative\"",
+        "id=\"energy\"",
+        "id=\"power\"",
+        "<table>",
+        "0.808",
+        "Chart.js",
+        "Released under the MIT",
+        "535.183.01",
+        "node07",
+        "ended with exit code 1",
+        "from the built-in device emulator",
+        "prefers-color-scheme",
+        "@media print",
+        "role=\"img\"",
+    };
+    for (size_t i = 0; i < WT_COUNTOF(parts); i++)
+        if (!strstr(text, parts[i]))
+            fail_msg("no %s in the page", parts[i]);
+    /* Nothing is fetched: no source, no link, no import. */
+    static const char *const fetches[] = {"<script src", "<link", "@import",
+                                          "url(",        "<img",  "<iframe"};
+    for (size_t i = 0; i < WT_COUNTOF(fetches); i++)
+        if (strstr(text, fetches[i]))
+            fail_msg("the page has %s", fetches[i]);
+    json_t *sweep = json_object_get(data, "sweep");
+    assert_int_equal(json_array_size(json_object_get(sweep, "rows")), 3);
+    json_t *trace = json_array_get(json_object_get(sweep, "traces"), 0);
+    assert_true(json_array_size(json_object_get(trace, "power_w")) > 50);
+    assert_int_equal(json_array_size(json_object_get(trace, "power_w")),
+                     json_array_size(json_object_get(trace, "t_s")));
+    json_decref(data);
+    free(text);
+    empty(&b);
+}
+
+static void a_runs_page_holds_its_values(void **state)
+{
+    (void)state;
+    struct runs_spec spec = v100[1];
+    spec.is_with_cpu = true;
+    struct wt_run run = runs_make(&spec);
+    struct wt_error err = {0};
+    char *text;
+    assert_int_equal(wt_report_html(page, NULL, &run, 1, &err), 0);
+    text = slurp(page);
+    json_t *data = data_of(text);
+    json_t *first = json_array_get(json_object_get(data, "runs"), 0);
+    json_t *loss = json_array_get(json_object_get(first, "series"), 0);
+    assert_string_equal(json_string_value(json_object_get(loss, "name")), "loss");
+    assert_int_equal(json_array_size(json_object_get(loss, "value")), 101);
+    assert_non_null(strstr(text, "id=\"power-0\""));
+    assert_non_null(strstr(text, "id=\"value-0-0\""));
+    assert_non_null(strstr(text, "Xeon Gold 6248"));
+    json_decref(data);
+    free(text);
+
+    /* A run that was cut short has points, but no devices and no energy. */
+    run.device_count = 0;
+    run.total = (struct wt_joules){NAN, NAN, NAN, WT_PROV_UNKNOWN};
+    run.state = WT_RUN_INCOMPLETE;
+    assert_int_equal(wt_report_html(page, NULL, &run, 1, &err), 0);
+    text = slurp(page);
+    data = data_of(text);
+    first = json_array_get(json_object_get(data, "runs"), 0);
+    assert_int_equal(json_array_size(json_object_get(first, "traces")), 1);
+    assert_non_null(strstr(text, "Incomplete"));
+    json_decref(data);
+    free(text);
+    wt_run_done(&run);
+}
+
+static void nothing_from_outside_becomes_markup(void **state)
+{
+    (void)state;
+    static const char evil[] = "</script><script>alert(1)</script><!--\"'&";
+    struct bench b;
+    struct wt_error err = {0};
+    char *text;
+    make(&b, false);
+    for (size_t i = 0; i < WT_COUNTOF(b.runs); i++) {
+        struct wt_run *run = &b.runs[i];
+        wt_text(run->host, sizeof(run->host), "%s", evil);
+        wt_text(run->tag, sizeof(run->tag), "%s", evil);
+        wt_text(run->system, sizeof(run->system), "%s", evil);
+        wt_text(run->devices[0].name, sizeof(run->devices[0].name), "%s", evil);
+        wt_text(run->devices[0].id, sizeof(run->devices[0].id), "%s", evil);
+        wt_text(run->devices[0].note, sizeof(run->devices[0].note), "%s", evil);
+        wt_text(run->values[0].name, sizeof(run->values[0].name), "%s", evil);
+        wt_text(run->command, sizeof(run->command), "%s\xff", evil);
+    }
+    wt_text(b.sweep.title, sizeof(b.sweep.title), "%s\xff", evil);
+    wt_text(b.sweep.rows[0].label, sizeof(b.sweep.rows[0].label), "%s", evil);
+    for (int is_run = 0; is_run < 2; is_run++) {
+        assert_int_equal(is_run ? wt_report_html(page, NULL, b.runs, 1, &err)
+                                : wt_report_html(page, &b.sweep, NULL, 0, &err),
+                         0);
+        text = slurp(page);
+        json_decref(data_of(text));
+        assert_null(strstr(text, "<script>alert"));
+        assert_non_null(strstr(text, "&lt;script&gt;alert(1)"));
+        size_t scripts = 0;
+        for (const char *p = text; (p = strstr(p, "</script>")); p++)
+            scripts++;
+        assert_int_equal(scripts, 3);
+        free(text);
+    }
+    empty(&b);
+}
+
+static size_t entries(void)
+{
+    DIR *d = opendir(dir);
+    size_t n = 0;
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));)
+        n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+static void a_report_is_written_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct wt_error err = {0};
+    char path[160];
+    make(&b, false);
+    assert_int_equal(wt_report_html(page, &b.sweep, NULL, 0, &err), 0);
+    assert_int_equal(entries(), 1); /* the temporary name is gone */
+    struct stat before, after;
+    assert_int_equal(stat(page, &before), 0);
+
+    /* Too large for the limit: the old file stays, the temporary one goes. */
+    signal(SIGXFSZ, SIG_IGN);
+    struct rlimit old, limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    limit = old;
+    limit.rlim_cur = 50000;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    int rc = wt_report_html(page, &b.sweep, NULL, 0, &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_true(rc < 0);
+    assert_non_null(strstr(err.text, page));
+    assert_int_equal(entries(), 1);
+    assert_int_equal(stat(page, &after), 0);
+    assert_int_equal(after.st_ino, before.st_ino);
+    assert_int_equal(after.st_size, before.st_size);
+
+    wt_text(path, sizeof(path), "%s/no/such/folder.html", dir);
+    assert_int_equal(wt_report_html(path, &b.sweep, NULL, 0, &err), WT_E_NOTFOUND);
+    assert_true(err.fix[0] != '\0');
+    assert_int_equal(wt_report_html(dir, &b.sweep, NULL, 0, &err), WT_E_IO);
+    assert_non_null(strstr(err.text, "is a folder"));
+    empty(&b);
+}
+
+static void a_link_stays_one_and_a_device_is_written_to(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct wt_error err = {0};
+    struct stat st;
+    char target[160];
+    make(&b, false);
+    wt_text(target, sizeof(target), "%s/target.html", dir);
+    FILE *file = fopen(target, "w");
+    fclose(file);
+    assert_int_equal(chmod(target, 0640), 0);
+    assert_int_equal(symlink("target.html", page), 0);
+    assert_int_equal(wt_report_html(page, &b.sweep, NULL, 0, &err), 0);
+    assert_int_equal(lstat(page, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    assert_int_equal(stat(target, &st), 0);
+    assert_true(st.st_size > 100000);
+    assert_int_equal(st.st_mode & 0777, 0640);
+    assert_int_equal(wt_report_html("/dev/null", &b.sweep, NULL, 0, &err), 0);
+    assert_int_equal(stat("/dev/null", &st), 0);
+    assert_true(S_ISCHR(st.st_mode));
+    empty(&b);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_summary_says_energy_interval_and_where_from),
+        TEST(what_is_unknown_is_said_and_is_no_zero),
+        TEST(everything_fits_any_window),
+        TEST(a_narrow_table_keeps_its_intervals),
+        TEST(ascii_terminals_get_ascii),
+        TEST(names_cannot_steer_the_terminal),
+        TEST(colour_is_for_terminals_that_want_it),
+        TEST(decimals_are_points_in_every_locale),
+        TEST(the_list_says_what_became_of_runs),
+        TEST(a_sweeps_page_holds_everything),
+        TEST(a_runs_page_holds_its_values),
+        TEST(nothing_from_outside_becomes_markup),
+        TEST(a_report_is_written_whole_or_not_at_all),
+        TEST(a_link_stays_one_and_a_device_is_written_to),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
