@@ -630,7 +630,7 @@ void wt_report_runs(const struct wt_term *term, const struct wt_run *runs, size_
 {
     static const struct column columns[] = {
         {"id", false, 0},      {"begun", false, 6}, {"energy", true, 0}, {"time", true, 2},
-        {"setting", false, 5}, {"tag", false, 4},   {"state", false, 1}, {"command", false, 0},
+        {"setting", false, 5}, {"tag", false, 4},   {"state", false, 0}, {"command", false, 0},
     };
     if (!count) {
         fputs("no runs are stored yet; `wattune run -- CMD` makes one\n", term->out);
@@ -664,8 +664,6 @@ void wt_report_runs(const struct wt_term *term, const struct wt_run *runs, size_
             bool is_both = run->is_emulated && what[0];
             set(&table, i, 6, "%s%s%s", what, is_both ? ", " : "",
                 run->is_emulated ? "emulated" : "");
-            wt_text(cell_at(&table, i, 6)->brief, sizeof(cell_at(&table, i, 6)->brief), "%s%s%s",
-                    what, is_both ? ", " : "", run->is_emulated ? "emu" : "");
             set(&table, i, 7, "%.190s", run->command);
             table.colours[i] = run->state == WT_RUN_INCOMPLETE ? YELLOW : PLAIN;
         }
