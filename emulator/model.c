@@ -66,6 +66,8 @@ static struct pace kernel_pace(const struct wt_profile *p, const struct wt_model
 {
     double compute = (double)k->compute_ns / f;
     double memory = (double)k->memory_ns * (1.0 + p->mem_sm_share * (1.0 / f - 1.0)) / mem;
+    if (f < p->mem_sm_knee)
+        memory *= p->mem_sm_knee / f;
     double body =
         compute > memory ? compute + p->overlap_lost * memory : memory + p->overlap_lost * compute;
     struct pace pace = {(body + p->launch_ns) / duty, p->launch_ns / duty};
@@ -150,14 +152,14 @@ static double ceiling_khz(const struct wt_model *m, const struct wt_profile *p)
 
 static double bottom_khz(const struct wt_profile *p)
 {
-    return p->clock_floor_khz * p->duty_min;
+    return p->clock_max_khz * p->floor_share * p->duty_min;
 }
 
 /* The controller's wish becomes a clock of the list and, under the floor, a duty. */
 static void apply_clock(struct wt_model *m, const struct wt_profile *p)
 {
     double top = ceiling_khz(m, p);
-    double floor_khz = fmin(p->clock_floor_khz, top);
+    double floor_khz = fmin(p->clock_max_khz * p->floor_share, top);
     uint32_t khz;
 
     m->duty = 1.0;
@@ -279,7 +281,8 @@ static void on_control(struct wt_model *m, const struct wt_profile *p)
     double bottom = bottom_khz(p);
 
     /* An integral controller in the logarithm of the clock: the mean of the error goes to zero, and
-     * a limit that does not bind leaves the clock at its ceiling. */
+     * a limit that does not bind leaves the
+     * clock at its ceiling. */
     double gain = fmin(span / p->cap_tau_ns, 1.0);
     double drive = m->drive_khz * (1.0 + gain * fmax((aim_w - mean_w) / aim_w, -0.5));
     m->throttle &= ~(uint64_t)WT_MODEL_THROTTLE_POWER_CAP;

@@ -49,7 +49,6 @@ struct wt_profile {
     /* clocks */
     uint32_t clock_idle_khz, clock_min_khz, clock_base_khz, clock_max_khz;
     uint32_t clock_step_khz;  /* NVML shows whole MHz, rounded down */
-    uint32_t clock_floor_khz; /* the cap controller goes no lower: then it gates */
     uint32_t memclock_khz[6]; /* the first is the one of P0; 0 ends */
     uint32_t memclock_idle_khz;
 
@@ -62,6 +61,7 @@ struct wt_profile {
     double launch_ns;    /* from one kernel's end to the next one's start */
     double overlap_lost; /* share of the shorter of compute and memory time that is not hidden */
     double mem_sm_share; /* how far memory time follows the SM clock, 0..1 */
+    double mem_sm_knee;  /* below this relative clock bandwidth falls with the SM clock */
 
     /* power, W; relative clock f = clock / max, v = voltage / voltage at max:
      * base + leak v (1 + leak_per_k (T - leak_ref_c)) + v^2 f (tree + busy a_b + compute a_c)
@@ -72,9 +72,10 @@ struct wt_profile {
     double v_min, f_knee; /* v = v_min up to f_knee, then a straight line to 1 */
 
     /* the cap controller */
-    double cap_share;  /* aims at this share of the limit */
-    double cap_tau_ns; /* its time constant */
-    double duty_min;   /* gating below the floor clock goes no further */
+    double cap_share;   /* aims at this share of the limit */
+    double cap_tau_ns;  /* its time constant */
+    double floor_share; /* of the highest clock: it goes no lower, then it gates */
+    double duty_min;    /* and gates no further than this */
 
     /* heat */
     double ambient_c, kelvin_per_w, heat_tau_s, slowdown_c, shutdown_c, max_op_c;
