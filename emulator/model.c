@@ -48,7 +48,7 @@ static double voltage(const struct wt_profile *p, double f)
 {
     if (f <= p->f_knee)
         return p->v_min;
-    return p->v_min + (1.0 - p->v_min) * (f - p->f_knee) / (1.0 - p->f_knee);
+    return p->v_min + (1.0 - p->v_min) * pow((f - p->f_knee) / (1.0 - p->f_knee), p->v_bend);
 }
 
 static double mem_scale(const struct wt_model *m, const struct wt_profile *p)
@@ -276,7 +276,11 @@ static void on_control(struct wt_model *m, const struct wt_profile *p)
 {
     double span = (double)(m->t_ns - m->ctl_t_ns);
     double mean_w = (double)(m->energy_fj - m->ctl_energy_fj) / span * 1e-6;
-    double aim_w = (double)m->limit_mw * 1e-3 * p->cap_share;
+    /* Measured boards stay further below a high limit than below a low one. */
+    double rise =
+        (voltage(p, (double)m->clock_khz / (double)p->clock_max_khz) - p->v_min) / (1.0 - p->v_min);
+    double aim_w =
+        (double)m->limit_mw * 1e-3 * (p->cap_share_low + (p->cap_share - p->cap_share_low) * rise);
     double top = ceiling_khz(m, p);
     double bottom = bottom_khz(p);
 

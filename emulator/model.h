@@ -68,11 +68,14 @@ struct wt_profile {
      * + memory a_m. What is there without work, at full clock, is base + leak + tree. */
     double base_w, leak_w, leak_per_k, leak_ref_c;
     double tree_w, busy_w, fp32_w, tensor_w, memory_w;
-    double idle_w;        /* no work, idle clocks, at leak_ref_c less idle_cooler_k */
-    double v_min, f_knee; /* v = v_min up to f_knee, then a straight line to 1 */
+    double
+        active_w;  /* what a resident kernel keeps awake outside the SM clock: L2, crossbar, I/O */
+    double idle_w; /* no work, idle clocks, at leak_ref_c less idle_cooler_k */
+    double v_min, f_knee, v_bend; /* v = v_min up to f_knee, then to 1 with this exponent */
 
     /* the cap controller */
-    double cap_share;   /* aims at this share of the limit */
+    double cap_share_low,
+        cap_share;      /* aims at these shares of the limit: at v_min, at full voltage */
     double cap_tau_ns;  /* its time constant */
     double floor_share; /* of the highest clock: it goes no lower, then it gates */
     double duty_min;    /* and gates no further than this */
