@@ -241,6 +241,35 @@ static void the_emulated_device_needs_an_emulation(void **state)
     spawn_done(&s);
 }
 
+static void on_the_emulated_device_steps_take_time_and_no_loss_is_shown(void **state)
+{
+    (void)state;
+    const char *wattune = getenv("WATTUNE_COMMAND");
+    assert_non_null(wattune);
+    struct spawned s;
+    /* Inside an emulation the emulated device is the default; bf16 is possible there. */
+    spawn_run(&s, home, "wattune", "emulate", "a100-pcie-80gb", "--", wattune, "bench", "train",
+              "bert-tiny", "--gpu", "0", "--dtype", "bf16", "--steps", "3", "--data", JONAH,
+              "--json");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.err, "no arithmetic is done"));
+    assert_null(strstr(s.err, "loss "));
+    json_t *j = json_loads(s.out, 0, NULL);
+    assert_non_null(j);
+    assert_string_equal(json_string_value(json_object_get(j, "device")), "emu");
+    assert_true(json_is_null(json_object_get(j, "loss_last")));
+    assert_true(json_number_value(json_object_get(j, "seconds")) > 0);
+    json_decref(j);
+    spawn_done(&s);
+
+    /* More than the device's memory holds. */
+    spawn_run(&s, home, "wattune", "emulate", "t4", "--", wattune, "bench", "train", "bert-base",
+              "--batch", "512", "--steps", "1");
+    assert_int_equal(spawn_code(&s), 1);
+    assert_string_equal(s.out, "");
+    spawn_done(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +283,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(divergence_stops_with_advice, setup, teardown),
         cmocka_unit_test_setup_teardown(the_emulated_device_needs_an_emulation, setup, teardown),
+        cmocka_unit_test_setup_teardown(on_the_emulated_device_steps_take_time_and_no_loss_is_shown,
+                                        setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
