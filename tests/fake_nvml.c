@@ -324,7 +324,7 @@ EXPORT(nvmlDeviceGetSupportedGraphicsClocks, wt_nvml_device handle, unsigned mem
         return WT_NVML_INVALID_ARGUMENT;
     /* From the highest down, with the uneven steps real cards have. */
     unsigned n = 0;
-    for (unsigned mhz = FAKE_SM_MHZ; mhz >= 135 + 15; mhz -= n % 2 ? 7 : 8)
+    for (unsigned mhz = FAKE_SM_MHZ; mhz >= 150; mhz -= n % 2 ? 7 : 8)
         list[n++] = mhz;
     *count = n;
     return 0;

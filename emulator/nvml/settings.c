@@ -192,6 +192,9 @@ NVML_CALL(nvmlDeviceSetApplicationsClocks, nvmlDevice_t device, unsigned mem_mhz
             sm_khz = wt_profile_clock_khz(c.p, i);
     if (!mem_khz || !sm_khz)
         return NVML_ERROR_INVALID_ARGUMENT;
+    /* The list shows whole MHz, so its lowest clock may be a cut one. */
+    if (sm_khz < c.p->clock_min_khz)
+        sm_khz = c.p->clock_min_khz;
     nvmlReturn_t result = lock_clocks(&c, c.p->clock_min_khz, sm_khz);
     if (result != NVML_SUCCESS)
         return result;

@@ -214,36 +214,64 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The clocks there are, in MHz and ascending; list has room for CLOCKS_MAX. For the SM clock: those
- * at the application memory clock where one is set, else at the highest. */
+/* The SM clocks at one memory clock, in MHz and ascending; list has room for CLOCKS_MAX. */
+static int sm_list(const struct wt_nvml *nvml, size_t k, unsigned mem, unsigned *list,
+                   unsigned *ret_count, struct wt_error *err)
+{
+    unsigned count = CLOCKS_MAX;
+    int rc = wt_nvml_call(&nvml->api, graphics_clocks, nvml->gpus[k].handle, mem, &count, list);
+    if (rc == WT_NVML_SUCCESS && (count == 0 || count > CLOCKS_MAX))
+        rc = WT_NVML_NO_DATA;
+    if (rc != WT_NVML_SUCCESS)
+        return wt_nvml_fail(err, rc, "%s: list of SM clocks", nvml->source.devices[k].id);
+    qsort(list, count, sizeof(*list), by_value);
+    *ret_count = count;
+    return 0;
+}
+
+/* Application clocks are set in pairs, and not every pair exists. One half is changed alone, so
+ * what can be had is what exists beside the other half: keeps those memory clocks. */
+static int keep_pairs(const struct wt_nvml *nvml, size_t k, unsigned *list, unsigned *count,
+                      struct wt_error *err)
+{
+    unsigned sm, with[CLOCKS_MAX], with_count, kept = 0;
+    int rc = wt_nvml_call(&nvml->api, app_clock, nvml->gpus[k].handle, WT_NVML_CLOCK_SM, &sm);
+    if (rc != WT_NVML_SUCCESS)
+        return wt_nvml_fail(err, rc, "%s: application clocks", nvml->source.devices[k].id);
+    for (unsigned i = 0; i < *count; i++) {
+        rc = sm_list(nvml, k, list[i], with, &with_count, err);
+        if (rc < 0)
+            return rc;
+        if (bsearch(&sm, with, with_count, sizeof(*with), by_value))
+            list[kept++] = list[i];
+    }
+    if (!kept)
+        return wt_fail(err, WT_E_UNSUPPORTED, "%s: no memory clock goes with an SM clock of %u MHz",
+                       nvml->source.devices[k].id, sm);
+    *count = kept;
+    return 0;
+}
+
+/* The clocks there are, in MHz and ascending; list has room for CLOCKS_MAX. */
 static int clock_list(const struct wt_nvml *nvml, size_t k, enum wt_knob knob, enum way way,
                       unsigned *list, unsigned *ret_count, struct wt_error *err)
 {
     const struct wt_nvml_api *api = &nvml->api;
     wt_nvml_device handle = nvml->gpus[k].handle;
-    const char *id = nvml->source.devices[k].id;
-    unsigned count = CLOCKS_MAX;
+    unsigned count = CLOCKS_MAX, mem;
     int rc = wt_nvml_call(api, memory_clocks, handle, &count, list);
     if (rc == WT_NVML_SUCCESS && (count == 0 || count > CLOCKS_MAX))
         rc = WT_NVML_NO_DATA;
     if (rc != WT_NVML_SUCCESS)
-        return wt_nvml_fail(err, rc, "%s: list of memory clocks", id);
+        return wt_nvml_fail(err, rc, "%s: list of memory clocks", nvml->source.devices[k].id);
     qsort(list, count, sizeof(*list), by_value);
-    if (knob == WT_KNOB_CLOCK) {
-        unsigned mem = list[count - 1];
-        if (way == WAY_APPLICATION &&
-            wt_nvml_call(api, app_clock, handle, WT_NVML_CLOCK_MEM, &mem) != WT_NVML_SUCCESS)
-            mem = list[count - 1];
-        count = CLOCKS_MAX;
-        rc = wt_nvml_call(api, graphics_clocks, handle, mem, &count, list);
-        if (rc == WT_NVML_SUCCESS && (count == 0 || count > CLOCKS_MAX))
-            rc = WT_NVML_NO_DATA;
-        if (rc != WT_NVML_SUCCESS)
-            return wt_nvml_fail(err, rc, "%s: list of SM clocks", id);
-        qsort(list, count, sizeof(*list), by_value);
-    }
     *ret_count = count;
-    return 0;
+    if (knob == WT_KNOB_MEMCLOCK)
+        return way == WAY_APPLICATION ? keep_pairs(nvml, k, list, ret_count, err) : 0;
+    if (way == WAY_LOCK ||
+        wt_nvml_call(api, app_clock, handle, WT_NVML_CLOCK_MEM, &mem) != WT_NVML_SUCCESS)
+        mem = list[count - 1];
+    return sm_list(nvml, k, mem, list, ret_count, err);
 }
 
 static int clock_type(enum wt_knob knob)

@@ -34,6 +34,26 @@ static struct wt_finding *grow(struct wt_findings *f)
     return one;
 }
 
+/* Vendors' names, paths and cut texts may hold anything; JSON and terminals want UTF-8. */
+static void make_printable(char *text)
+{
+    unsigned char *p = (unsigned char *)text;
+    while (*p) {
+        size_t more = *p >= 0xf0 && *p < 0xf5   ? 3
+                      : *p >= 0xe0 && *p < 0xf0 ? 2
+                                                : *p >= 0xc2 && *p < 0xe0;
+        bool is_good = *p >= 0x20 && *p != 0x7f && (*p < 0x80 || more);
+        for (size_t i = 1; is_good && i <= more; i++)
+            is_good = (p[i] & 0xc0) == 0x80;
+        /* Longer forms of shorter characters, and halves of pairs, are no UTF-8 either. */
+        is_good = is_good && !(*p == 0xe0 && p[1] < 0xa0) && !(*p == 0xed && p[1] > 0x9f) &&
+                  !(*p == 0xf0 && p[1] < 0x90) && !(*p == 0xf4 && p[1] > 0x8f);
+        if (!is_good)
+            *p = '?';
+        p += is_good ? more + 1 : 1;
+    }
+}
+
 int wt_findings_add(struct wt_findings *findings, enum wt_finding_kind kind, const char *source,
                     const char *device, const char *what, const char *fix, const char *fmt, ...)
 {
@@ -49,6 +69,10 @@ int wt_findings_add(struct wt_findings *findings, enum wt_finding_kind kind, con
     va_start(args, fmt);
     vsnprintf(one->value, sizeof(one->value), fmt, args);
     va_end(args);
+    make_printable(one->device);
+    make_printable(one->what);
+    make_printable(one->value);
+    make_printable(one->fix);
     return 0;
 }
 

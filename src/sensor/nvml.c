@@ -210,7 +210,7 @@ static void clean(char *text, size_t size)
 {
     text[size - 1] = '\0';
     for (char *p = text; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+        if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f)
             *p = '?';
 }
 
