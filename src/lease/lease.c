@@ -481,6 +481,10 @@ int wt_lease_recover(struct wt_ctx *ctx, struct wt_devices *devices,
     struct wt_restorer who = {
         .ctx = ctx, .ops = wt_lease_ops_devices(devices), .is_dry = options->is_dry_run};
     int rc = wt_lease_state_dir(ctx, devices, options->state_dir, dir, sizeof(dir), err);
+    if (ret_restored)
+        *ret_restored = 0;
+    if (rc == 0 && access(dir, F_OK) < 0 && errno == ENOENT)
+        return 0; /* no lease was ever taken here */
     if (rc == 0)
         rc = wt_owner_self(&who.self, err);
     if (rc == 0)

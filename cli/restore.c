@@ -1,0 +1,150 @@
+/* wattune restore: put back what processes that died had set and their guardians could not put
+ * back; at boot, or by hand. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli.h"
+
+static void print_help(void)
+{
+    fputs("usage: wattune restore [OPTION...]\n\n"
+          "Puts back every setting that a Wattune made and that neither it nor its guardian lived\n"
+          "to put back, from the journal on disk. Settings of living processes, and values that\n"
+          "someone else changed since, are left alone and named.\n\n"
+          "  --dry-run       say what would be done, change nothing\n"
+          "  --json          one JSON document on stdout\n"
+          "  --state-dir DIR the journal's directory (default: /var/lib/wattune for root, else\n"
+          "                  $XDG_STATE_HOME/wattune)\n"
+          "  --sysroot DIR   read /proc and /sys below DIR\n"
+          "  --help          this text\n\n"
+          "Exit code: 0 nothing is left to put back, 1 failure, 2 usage, 3 not permitted.\n",
+          stdout);
+}
+
+struct restore_options {
+    struct cli_bed bed;
+    const char *state_dir;
+    bool is_json, is_dry_run;
+    size_t count;
+};
+
+/* -1: go on; otherwise the exit code. */
+static int parse(int argc, char **argv, struct restore_options *o)
+{
+    enum { DRY_RUN = 256, JSON, STATE_DIR, SYSROOT };
+    static const struct option options[] = {
+        {"dry-run", no_argument, NULL, DRY_RUN},
+        {"json", no_argument, NULL, JSON},
+        {"state-dir", required_argument, NULL, STATE_DIR},
+        {"sysroot", required_argument, NULL, SYSROOT},
+        {"help", no_argument, NULL, 'h'},
+        {0},
+    };
+    int c;
+    while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
+        switch (c) {
+        case DRY_RUN:
+            o->is_dry_run = true;
+            break;
+        case JSON:
+            o->is_json = true;
+            break;
+        case STATE_DIR:
+            o->state_dir = optarg;
+            break;
+        case SYSROOT:
+            o->bed.sysroot = optarg;
+            break;
+        case 'h':
+            print_help();
+            return CLI_OK;
+        default:
+            return cli_bad_option("restore");
+        }
+    }
+    if (optind < argc)
+        return cli_usage("restore", "\"%s\": takes no arguments", argv[optind]);
+    return -1;
+}
+
+static const char *outcome(const struct restore_options *o, int rc)
+{
+    switch (rc) {
+    case 0:
+        return o->is_dry_run ? "to_restore" : "restored";
+    case WT_E_BUSY:
+        return "held";
+    case WT_E_CHANGED:
+        return "changed";
+    default:
+        return "failed";
+    }
+}
+
+/* A JSON string. Device ids and reasons are ours or the driver's, and may hold anything. */
+static void print_string(const char *text)
+{
+    putchar('"');
+    for (const unsigned char *p = (const unsigned char *)text; *p; p++)
+        if (*p < 0x20 || *p == '"' || *p == '\\' || *p >= 0x7f)
+            printf("\\u%04x", *p);
+        else
+            putchar(*p);
+    putchar('"');
+}
+
+static void on_record(void *data, const char *device_id, enum wt_knob knob, int64_t found,
+                      int64_t written, int rc, const char *text)
+{
+    struct restore_options *o = data;
+    o->count++;
+    if (o->is_json) {
+        printf("%s{\"device\":", o->count > 1 ? "," : "");
+        print_string(device_id);
+        printf(",\"knob\":\"%s\",\"unit\":\"%s\",\"found\":%.10g,\"written\":%.10g,"
+               "\"outcome\":\"%s\",\"why\":",
+               wt_knob_name(knob), wt_knob_unit(knob), wt_knob_to_user(found),
+               wt_knob_to_user(written), outcome(o, rc));
+        print_string(text);
+        putchar('}');
+        return;
+    }
+    const char *unit = wt_knob_unit(knob);
+    if (rc == 0)
+        printf("%s: %s %s %g %s (was set to %g)\n", device_id, wt_knob_name(knob),
+               o->is_dry_run ? "would go back to" : "back to", wt_knob_to_user(found), unit,
+               wt_knob_to_user(written));
+    else
+        printf("%s\n", text);
+}
+
+int cmd_restore(int argc, char **argv)
+{
+    struct restore_options o = {0};
+    struct wt_error err = {0};
+    int code = parse(argc, argv, &o);
+    if (code >= 0)
+        return code;
+    /* Whatever this shell may see of the devices, the journal may name any. */
+    unsetenv("CUDA_VISIBLE_DEVICES");
+    if (o.is_json)
+        fputs("{\"records\":[", stdout);
+
+    size_t restored = 0;
+    struct wt_lease_options options = {.state_dir = o.state_dir, .is_dry_run = o.is_dry_run};
+    int rc = cli_bed_open(&o.bed, &err);
+    if (rc == 0)
+        rc = wt_lease_recover(o.bed.ctx, o.bed.devices, &options, on_record, &o, &restored, &err);
+    /* What someone else has taken over is not ours to put back: nothing is left to do. */
+    code = rc < 0 && rc != WT_E_CHANGED ? cli_fail("restore", &err) : CLI_OK;
+    if (o.is_json) {
+        printf("],\"restored\":%zu,\"dry_run\":%s}\n", restored, o.is_dry_run ? "true" : "false");
+    } else if (o.count == 0 && code == CLI_OK) {
+        puts("nothing to put back");
+    }
+    if (fflush(stdout) != 0 && code == CLI_OK)
+        code = CLI_FAILURE;
+    cli_bed_close(&o.bed);
+    return code;
+}

@@ -1,0 +1,219 @@
+/* wattune set: hold settings by hand - while a command runs, for a time, or until Ctrl-C - and put
+ * back what was found. */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+#define MAX_SETS 8
+
+static void print_help(void)
+{
+    fputs(
+        "usage: wattune set [OPTION...] KNOB=VALUE... [-- CMD [ARG...]]\n\n"
+        "Sets each KNOB (power in W; clock, memclock in MHz) of every GPU that has it and puts\n"
+        "back what was found: when CMD ends, after --for, or at Ctrl-C or SIGTERM; after kill -9\n"
+        "too. A value that someone else changes meanwhile is left to them.\n\n"
+        "  --gpu LIST      only these GPUs: indices or UUIDs (default: $CUDA_VISIBLE_DEVICES, "
+        "else\n"
+        "                  all)\n"
+        "  --for TIME      put back after TIME (90, 90s, 5m, 1.5h); without CMD only\n"
+        "  --emulate SPEC  on emulated GPUs: PROFILE[:N] (`wattune emulate --list`)\n"
+        "  --fault SPEC    a fault of the emulated GPUs (docs/emulator.md)\n"
+        "  --sysroot DIR   read /proc and /sys below DIR\n"
+        "  --help          this text\n\n"
+        "Exit code: CMD's own (128+n when it died by signal n); 127 no such command, 126 not\n"
+        "executable; 0 all is back, 1 failure, 2 usage, 3 not permitted, 4 no such knob.\n",
+        stdout);
+}
+
+struct set_options {
+    struct cli_bed bed;
+    struct cli_setting sets[MAX_SETS];
+    size_t set_count;
+    int64_t for_ns;
+    char **command; /* NULL: none */
+};
+
+/* -1: go on; otherwise the exit code. */
+static int parse(int argc, char **argv, struct set_options *o)
+{
+    enum { GPU = 256, FOR, EMULATE, FAULT, SYSROOT };
+    static const struct option options[] = {
+        {"gpu", required_argument, NULL, GPU},
+        {"for", required_argument, NULL, FOR},
+        {"emulate", required_argument, NULL, EMULATE},
+        {"fault", required_argument, NULL, FAULT},
+        {"sysroot", required_argument, NULL, SYSROOT},
+        {"help", no_argument, NULL, 'h'},
+        {0},
+    };
+    struct wt_error err = {0};
+    /* Settings and options may come in any order up to "--"; CMD keeps its own. */
+    int own = argc;
+    for (int i = 1; i < argc && own == argc; i++)
+        if (strcmp(argv[i], "--") == 0)
+            own = i;
+    if (own < argc) {
+        if (own + 1 == argc)
+            return cli_usage("set", "no command after --");
+        o->command = argv + own + 1;
+    }
+    int c;
+    while ((c = getopt_long(own, argv, "h", options, NULL)) != -1) {
+        switch (c) {
+        case GPU:
+            o->bed.gpus = optarg;
+            break;
+        case FOR:
+            if (cli_duration_parse(optarg, &o->for_ns, &err) < 0)
+                return cli_fail("set", &err);
+            if (o->for_ns <= 0)
+                return cli_usage("set", "--for %s: a time above 0", optarg);
+            break;
+        case EMULATE:
+            o->bed.emulate = optarg;
+            break;
+        case FAULT:
+            o->bed.faults = optarg;
+            break;
+        case SYSROOT:
+            o->bed.sysroot = optarg;
+            break;
+        case 'h':
+            print_help();
+            return CLI_OK;
+        default:
+            return cli_bad_option("set");
+        }
+    }
+    for (; optind < own; optind++) {
+        if (o->set_count == MAX_SETS)
+            return cli_usage("set", "more than %d settings", MAX_SETS);
+        if (!strchr(argv[optind], '='))
+            return cli_usage("set", "\"%s\" is not KNOB=VALUE; a command goes after --",
+                             argv[optind]);
+        if (cli_setting_parse(argv[optind], &o->sets[o->set_count], &err) < 0)
+            return cli_fail("set", &err);
+        for (size_t i = 0; i < o->set_count; i++)
+            if (o->sets[i].knob == o->sets[o->set_count].knob) {
+                cli_setting_done(&o->sets[o->set_count]);
+                return cli_usage("set", "%s is given twice", wt_knob_name(o->sets[i].knob));
+            }
+        if (o->sets[o->set_count++].count != 1)
+            return cli_usage("set", "%s: one value; `wattune sweep` takes several", argv[optind]);
+    }
+    if (!o->set_count)
+        return cli_usage("set", "nothing to set: wattune set power=150");
+    if (o->command && o->for_ns)
+        return cli_usage("set", "--for and a command: the setting ends with the command");
+    if (o->bed.faults && !o->bed.emulate)
+        return cli_usage("set", "--fault needs --emulate: real devices have their own");
+    return -1;
+}
+
+/* One value of one knob on every device that has it, each said on stderr. */
+static int apply(struct set_options *o, struct wt_lease *lease, const struct cli_setting *set,
+                 struct wt_error *err)
+{
+    size_t done = 0;
+    const char *name = wt_knob_name(set->knob), *unit = wt_knob_unit(set->knob);
+    const char *emulated = o->bed.emulation_name[0] ? " (emulated)" : "";
+    for (size_t i = 0; i < wt_devices_count(o->bed.devices); i++) {
+        const struct wt_device_info *info = wt_devices_info(o->bed.devices, i);
+        struct wt_knob_info k;
+        int64_t enforced;
+        int rc = wt_devices_knob(o->bed.devices, i, set->knob, &k, err);
+        if (rc == WT_E_UNSUPPORTED)
+            continue;
+        if (rc == 0)
+            rc = wt_lease_set(lease, i, set->knob, wt_knob_from_user(set->values[0]), &enforced,
+                              err);
+        if (rc < 0)
+            return rc;
+        done++;
+        char found[48];
+        if (k.is_lockable && k.current == 0)
+            snprintf(found, sizeof(found), "not locked");
+        else
+            snprintf(found, sizeof(found), "%g %s", wt_knob_to_user(k.current), unit);
+        cli_note("%s%s: %s found %s, requested %g %s, enforced %g %s", info->id, emulated, name,
+                 found, set->values[0], unit, wt_knob_to_user(enforced), unit);
+    }
+    if (!done) {
+        snprintf(err->text, sizeof(err->text), "%s: no device here has this knob", name);
+        snprintf(err->fix, sizeof(err->fix), "`wattune doctor` lists what can be set");
+        return err->code = WT_E_UNSUPPORTED;
+    }
+    return 0;
+}
+
+static int run_command(char **command)
+{
+    struct cli_child child = {.signal_fd = -1, .output_fd = -1};
+    struct wt_error err = {0};
+    int rc = cli_child_start(&child, command, &err);
+    if (rc < 0) {
+        cli_fail("set", &err);
+        return rc == WT_E_NOTFOUND ? 127 : rc == WT_E_DENIED ? 126 : CLI_FAILURE;
+    }
+    while (!cli_child_wait(&child, cli_now_ns() + INT64_C(3600000000000)))
+        ;
+    char names[512];
+    if (cli_child_survivors(&child, names, sizeof(names)))
+        cli_note("still running, from now on with what was found: %s", names);
+    int code = cli_child_exit_code(&child);
+    cli_child_done(&child);
+    return code;
+}
+
+static void hold(const struct set_options *o)
+{
+    if (o->for_ns)
+        cli_note("held for %g s, or until Ctrl-C", (double)o->for_ns * 1e-9);
+    else
+        cli_note("held until Ctrl-C");
+    cli_signal_wait(o->for_ns ? cli_now_ns() + o->for_ns : INT64_MAX);
+}
+
+int cmd_set(int argc, char **argv)
+{
+    struct set_options o = {0};
+    struct wt_lease *lease = NULL;
+    struct wt_error err = {0};
+    int code = parse(argc, argv, &o);
+    if (code >= 0)
+        goto out;
+
+    /* Before anything is set: from here on a signal ends the waiting, never the process. */
+    int rc = cli_signals_block(&err);
+    if (rc == 0)
+        rc = cli_bed_open(&o.bed, &err);
+    struct wt_lease_options options = {.hold_ns = o.for_ns};
+    if (rc == 0)
+        rc = wt_lease_open(&lease, o.bed.ctx, o.bed.devices, &options, &err);
+    for (size_t i = 0; rc == 0 && i < o.set_count; i++)
+        rc = apply(&o, lease, &o.sets[i], &err);
+    if (rc < 0) {
+        code = cli_fail("set", &err);
+    } else if (o.command) {
+        code = run_command(o.command);
+    } else {
+        hold(&o);
+        code = CLI_OK;
+    }
+out:
+    rc = wt_lease_close(lease, &err);
+    if (rc < 0) {
+        cli_note("not everything was put back: %s", err.text);
+        if (code == CLI_OK && rc != WT_E_CHANGED)
+            code = wt_exit_code(rc);
+    }
+    cli_bed_close(&o.bed);
+    for (size_t i = 0; i < o.set_count; i++)
+        cli_setting_done(&o.sets[i]);
+    return code;
+}
