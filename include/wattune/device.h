@@ -18,6 +18,8 @@ struct wt_devices;
 struct wt_sensor_traits {
     int64_t energy_period_ns;   /* the counter is refreshed this often */
     uint64_t energy_quantum_uj; /* and moves in such steps */
+    int64_t energy_window_ns;   /* and sees this long of each power_period_ns, or all of the time
+                                   when it is no shorter; 0: unknown, all or as the power reading */
     int64_t power_period_ns;    /* the power reading is refreshed this often */
     int64_t power_window_ns;    /* and is the mean over this long before the refresh */
     int64_t power_delay_ns;     /* and shows up this late */

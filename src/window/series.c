@@ -9,8 +9,15 @@
 #define PERIOD_UNKNOWN (100 * MS)
 /* No device of a node draws this; a reading that needs it is garbage. */
 #define POWER_ABSURD_W 20000.0
-/* A move known to this is a fine one. */
+/* A move known to this is a fine one, or to an eighth of a period. */
 #define FINE_NS (5 * MS)
+/* What part-time sight does beyond what the readings themselves show: a load in step with the
+ * sensor, a share of the energy when all but a moment is unseen; and the spread of the variance
+ * estimate. Both from bench/windows. */
+#define LOCKED_SHARE 0.004
+#define BLIND_SPREAD 1.5
+/* Under a running mean no change shorter than it is seen: an end is off by this share of it. */
+#define SMEAR_SHARE 0.0625
 /* How far two clocks drift apart. */
 #define DRIFT_PPM 100
 /* The statistics of the load are taken over at least this many spans around a window. */
@@ -27,14 +34,21 @@ void wt_series_traits_counter(const struct wt_sensor_traits *sensor, struct wt_s
         .gain = sensor->gain_ppm * 1e-6,
         .offset_w = sensor->offset_mw * 1e-3,
     };
-    /* Whether the counter adds up the part-time power readings or sees all of the time is not
-     * published: the bound holds for both. */
-    if (!sensor->is_power_averaged && sensor->power_window_ns > 0 &&
-        sensor->power_window_ns < sensor->power_period_ns) {
-        t->unit_ns = sensor->power_period_ns;
+    int64_t seen_ns = sensor->energy_window_ns, unit_ns = sensor->power_period_ns;
+    if (seen_ns > 0 && seen_ns < unit_ns) {
+        /* It adds up part-time readings. The last of them was refreshed some time within a period
+         * before the move, and stands for the time around its window. */
+        t->unit_ns = unit_ns;
+        t->seen_ns = seen_ns;
+        t->shift_ns = -seen_ns / 2;
+        t->shift_half_ns = unit_ns / 2;
+    } else if (seen_ns == 0 && !sensor->is_power_averaged && sensor->power_window_ns > 0 &&
+               sensor->power_window_ns < unit_ns) {
+        /* Whether it does is not published: the bound holds for both. */
+        t->unit_ns = unit_ns;
         t->seen_ns = sensor->power_window_ns;
         t->shift_ns = -sensor->power_window_ns / 4;
-        t->shift_half_ns = sensor->power_period_ns / 2;
+        t->shift_half_ns = unit_ns / 2;
     }
 }
 
@@ -50,7 +64,9 @@ void wt_series_traits_power(const struct wt_sensor_traits *sensor, struct wt_ser
          * before that. */
         .shift_ns = -(period_ns + window_ns) / 2 - sensor->power_delay_ns,
         .shift_half_ns = period_ns / 2 + sensor->power_delay_ns / 4,
-        .smear_ns = window_ns > period_ns ? window_ns - period_ns : 0,
+        /* A delay longer than the window is a slow rise, and blurs as a mean over twice it. */
+        .smear_ns = (window_ns > period_ns ? window_ns - period_ns : 0) +
+                    (sensor->power_delay_ns > window_ns ? 2 * sensor->power_delay_ns : 0),
         .gain = sensor->gain_ppm * 1e-6,
         .offset_w = sensor->offset_mw * 1e-3,
     };
@@ -125,7 +141,8 @@ static void place(const struct wt_series *s, struct wt_knot *k)
 /* A move caught finely fixes the phase, and with an older one the period. */
 static void learn_phase(struct wt_series *s, int64_t lo_ns, int64_t hi_ns)
 {
-    if (s->traits.period_ns <= 4 * FINE_NS || hi_ns - lo_ns > FINE_NS)
+    int64_t fine_ns = s->traits.period_ns / 8 < FINE_NS ? s->traits.period_ns / 8 : FINE_NS;
+    if (fine_ns < MS || hi_ns - lo_ns > fine_ns)
         return;
     int64_t x_ns = lo_ns + (hi_ns - lo_ns) / 2;
     int64_t half_ns = (hi_ns - lo_ns + 1) / 2;
@@ -133,7 +150,7 @@ static void learn_phase(struct wt_series *s, int64_t lo_ns, int64_t hi_ns)
     if (was_known) {
         double n = round((double)(x_ns - s->first_ref_ns) / s->tick_ns);
         double off_ns = (double)(x_ns - s->first_ref_ns) - n * s->tick_ns;
-        if (fabs(off_ns) > 2.0 * FINE_NS)
+        if (fabs(off_ns) > 2.0 * (double)fine_ns)
             s->first_ref_ns = x_ns; /* not where it was: the counter was restarted, or it jitters */
         else if (n >= 20)
             s->tick_ns = (double)(x_ns - s->first_ref_ns) / n;
@@ -619,10 +636,13 @@ void wt_series_span(const struct wt_series *s, int64_t from_ns, int64_t to_ns, d
     }
     /* Part-time sight. Changes that last are late or early by at most the blind part of a unit;
      * of shorter ones the seen part is a sample. */
-    if (v.blind > 0)
-        var_j2 += span_s / v.length_s *
+    if (v.blind > 0) {
+        var_j2 += BLIND_SPREAD * span_s / v.length_s *
                   (v.blind * v.blind * v.unit_s * v.unit_s / 6 * v.slow_w2 +
                    v.blind * v.length_s * v.length_s * v.fast_w2);
+        double locked_j = LOCKED_SHARE * v.blind * energy_j;
+        var_j2 += locked_j * locked_j;
+    }
     /* One common shift of all times. */
     if (s->traits.shift_half_ns > 0) {
         int64_t d_ns = s->traits.shift_half_ns;
@@ -631,18 +651,18 @@ void wt_series_span(const struct wt_series *s, int64_t from_ns, int64_t to_ns, d
         double off_j = fmax(fabs(later_j - energy_j), fabs(earlier_j - energy_j));
         var_j2 += off_j * off_j / 3;
     }
-    /* A running mean blurs each end. */
+    /* A running mean blurs each end: by what it changes around it, and by what it cannot show. */
     if (s->traits.smear_ns > 0) {
         int64_t d_ns = s->traits.smear_ns / 2;
         double d_s = wt_s_from_ns(d_ns);
         const int64_t ends_ns[] = {from_ns, to_ns};
         for (int i = 0; i < 2; i++) {
             double mid_j = at(s, ends_ns[i], &v).cum_j;
-            double change_w = (at(s, ends_ns[i] + d_ns, &v).cum_j +
-                               at(s, ends_ns[i] - d_ns, &v).cum_j - 2 * mid_j) /
-                              d_s;
-            double blur_j = d_s / 4 * fmax(fabs(change_w), sqrt(v.slow_w2));
-            var_j2 += blur_j * blur_j;
+            double after_w = (at(s, ends_ns[i] + d_ns, &v).cum_j - mid_j) / d_s;
+            double before_w = (mid_j - at(s, ends_ns[i] - d_ns, &v).cum_j) / d_s;
+            double blur_j = d_s / 4 * (after_w - before_w);
+            double unseen_j = SMEAR_SHARE * 2 * d_s * (after_w + before_w) / 2;
+            var_j2 += blur_j * blur_j + unseen_j * unseen_j;
         }
     }
     double quantum_j = wt_j_from_uj(s->traits.quantum_uj);

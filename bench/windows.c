@@ -1,0 +1,399 @@
+/* windows: how often the truth lies inside a window's interval, and how far its centre is off.
+ *
+ *     build/bench/windows [WINDOWS [SEED]]
+ *
+ * The emulator's device model runs on virtual time under random square, ramp and bursty loads; the
+ * meter's own series and pacer poll its sensor as the sampler does, every 100 ms and finely where
+ * the pacer says so. For each generation, load and length of window it prints the share of windows
+ * whose true energy lies inside the 95 % interval, the median absolute error, the median half-width
+ * of the interval, and beside it the error of the naive way: power polled at 10 Hz, trapezoids.
+ *
+ * "calibrated" boards have gain 1 and offset 0 and their traits say so: what is left is what
+ * the sensor's timing does, and the traits say what the counter adds up. "as sold" boards draw gain
+ * and offset as the profile says, and the traits are those that the library assumes.
+ *
+ * Square, ramp and bursty loads take no notice of the sensor. "steps" are nearly periodic, and
+ * where the sensor sees a part of the time they may stay in step with it: no reading can show that,
+ * and the rows say what it costs. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "emulator/model.h"
+#include "sampler/pacer.h"
+#include "sensor/nvml.h"
+#include "window/series.h"
+
+#define MS     WT_NS_PER_MS
+#define S      WT_NS_PER_S
+#define DEVICE 10 /* windows measured on one board before the next is drawn */
+
+/* ---- dice ---- */
+
+static uint64_t dice;
+
+static double draw(void)
+{
+    dice += UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t x = dice;
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return (double)((x ^ (x >> 31)) >> 11) * 0x1p-53;
+}
+
+static double draw_between(double low, double high)
+{
+    return low + (high - low) * draw();
+}
+
+static double draw_log(double low, double high)
+{
+    return low * exp(draw() * log(high / low));
+}
+
+/* ---- loads ---- */
+
+enum load { LOAD_SQUARE, LOAD_RAMP, LOAD_BURSTY, LOAD_STEPS, LOAD_COUNT };
+static const char *const load_names[] = {"square", "ramp", "bursty", "steps"};
+
+struct loader {
+    enum load kind;
+    double high_s, low_s, scatter; /* square: dwell times of this board's load */
+    double level;
+};
+
+/* A kernel of about this long at full clocks, with this share of compute against memory traffic. */
+static struct wt_emu_kernel kernel(const struct wt_profile *p, double span_s, double compute)
+{
+    bool has_tensor = p->tensor_flops_s > 0;
+    double flops_s =
+        has_tensor ? p->tensor_flops_s * p->tensor_share : p->fp32_flops_s * p->fp32_share;
+    return (struct wt_emu_kernel){
+        .flops = span_s * compute * flops_s,
+        .bytes = span_s * (1 - 0.9 * compute) * p->mem_bytes_s * p->mem_share,
+        .engine = has_tensor ? WT_EMU_TENSOR : WT_EMU_FP32,
+    };
+}
+
+static void loader_init(struct loader *l, enum load kind)
+{
+    l->kind = kind;
+    /* From inside a sensor's period to long after it. */
+    l->high_s = draw_log(0.02, 2);
+    l->low_s = draw_log(0.02, 2);
+    l->scatter = kind == LOAD_SQUARE ? 0.6 : 0.03;
+    l->level = draw_between(0.3, 1);
+}
+
+/* Queues the next piece. */
+static void feed(struct wt_model *m, const struct wt_profile *p, struct loader *l, uint64_t *id)
+{
+    struct wt_emu_kernel k[64];
+    size_t count = 0;
+    double gap_s = 0;
+    switch (l->kind) {
+    case LOAD_SQUARE:
+    case LOAD_STEPS: /* of a training: nearly periodic, and so it may beat with the sensor */
+        gap_s = l->low_s * draw_between(1 - l->scatter, 1 + l->scatter);
+        k[count++] = kernel(p, l->high_s * draw_between(1 - l->scatter, 1 + l->scatter), l->level);
+        break;
+    case LOAD_RAMP: {
+        double span_s = draw_log(0.2, 20), from = draw(), to = draw();
+        for (; count < 32; count++)
+            k[count] = kernel(p, span_s / 32, from + (to - from) * (double)count / 31);
+        break;
+    }
+    default:
+        gap_s = -log(1 - draw()) * 0.3;
+        for (size_t n = 1 + (size_t)(draw() * 8); count < n; count++)
+            k[count] = kernel(p, draw_log(0.002, 0.3), draw());
+    }
+    wt_model_submit(m, p, ++*id, k, count, (int64_t)(gap_s * 1e9), NULL);
+}
+
+/* ---- configurations ---- */
+
+struct config {
+    const char *name, *profile;
+    enum wt_counter_kind counter;
+    int counter_ms; /* 0: as the profile */
+    bool is_plain;  /* read power the plain way: a 1 s mean on some */
+};
+
+static const struct config configs[] = {
+    {"V100 20/10, counter adds up readings", "v100-pcie-32gb", WT_COUNTER_SAMPLED, 20, false},
+    {"V100 20/10, counter 100 ms sees all", "v100-pcie-32gb", WT_COUNTER_FULL, 100, false},
+    {"A100 100/25, counter adds up readings", "a100-pcie-80gb", WT_COUNTER_SAMPLED, 100, false},
+    {"A100 100/25, counter sees all", "a100-pcie-80gb", WT_COUNTER_FULL, 100, false},
+    {"A40 100/100, counter", "a40", WT_COUNTER_FULL, 100, true},
+    {"A40 plain power only, 1 s mean", "a40", WT_COUNTER_NONE, 0, true},
+    {"H100 100/25, counter adds up readings", "h100-sxm-80gb", WT_COUNTER_SAMPLED, 100, false},
+    {"H100 100/25, counter sees all", "h100-sxm-80gb", WT_COUNTER_FULL, 100, false},
+    {"K80 power only", "k80", WT_COUNTER_NONE, 0, false},
+};
+
+static const struct {
+    const char *name;
+    double low_s, high_s;
+} lengths[] = {{"50 ms", 0.05, 0.05},
+               {"0.5 s", 0.5, 0.5},
+               {"5 s", 5, 5},
+               {"5-60 s", 5, 60},
+               {"50 ms-60 s", 0.05, 60}};
+#define LENGTHS 5
+
+struct window {
+    int64_t begin_ns, end_ns;
+    double begin_j, end_j; /* the truth */
+    double naive_begin_j, naive_end_j;
+};
+
+struct sums {
+    size_t count, inside, unknown;
+    double *error, *width, *naive;
+};
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, size_t count)
+{
+    qsort(values, count, sizeof(*values), compare_doubles);
+    return count ? values[count / 2] : NAN;
+}
+
+/* One board: its model, what polls it, and the naive poller's trapezoids. */
+struct board {
+    struct wt_model *m;
+    const struct wt_profile *p;
+    struct wt_series energy, power;
+    struct wt_pacer pacer;
+    struct loader loader;
+    uint64_t load_id;
+    bool is_plain, has_counter;
+    int64_t naive_t_ns;
+    double naive_w, naive_j;
+};
+
+static void go_to(struct board *b, int64_t t_ns)
+{
+    while (b->m->load_head - b->m->load_tail < 8 || b->m->kernel_head - b->m->kernel_tail < 64) {
+        uint64_t before = b->load_id;
+        if (b->m->load_head - b->m->load_tail > 32)
+            break;
+        feed(b->m, b->p, &b->loader, &b->load_id);
+        if (b->load_id == before)
+            break;
+    }
+    wt_model_advance(b->m, b->p, t_ns);
+}
+
+static bool read_power(const struct board *b, int64_t t_ns, uint64_t *ret_mw)
+{
+    return b->is_plain ? wt_model_power_plain(b->m, b->p, t_ns, ret_mw)
+                       : wt_model_power_instant(b->m, b->p, t_ns, ret_mw);
+}
+
+static void poll_board(struct board *b, int64_t t_ns, bool is_grid)
+{
+    go_to(b, t_ns);
+    int64_t after_ns = t_ns + 30000;
+    uint64_t mw, mj = 0;
+    bool has_power = (is_grid || !b->has_counter) && read_power(b, t_ns, &mw);
+    if (has_power) {
+        wt_series_note_power(&b->energy, wt_w_from_mw(mw));
+        wt_series_add_power(&b->power, t_ns, after_ns, wt_w_from_mw(mw));
+    }
+    if (b->has_counter) {
+        wt_model_counter(b->m, b->p, &mj);
+        wt_series_add_energy(&b->energy, t_ns, after_ns, mj * 1000);
+    }
+    wt_pacer_saw(&b->pacer, t_ns, after_ns, b->has_counter, mj * 1000);
+    if (is_grid && has_power) {
+        double w = wt_w_from_mw(mw);
+        if (b->naive_t_ns)
+            b->naive_j += (w + b->naive_w) / 2 * wt_s_from_ns(t_ns - b->naive_t_ns);
+        b->naive_t_ns = t_ns;
+        b->naive_w = w;
+    }
+}
+
+static double naive_at(const struct board *b, int64_t t_ns)
+{
+    return b->naive_j + b->naive_w * wt_s_from_ns(t_ns - b->naive_t_ns);
+}
+
+struct edge {
+    int64_t t_ns;
+    struct window *window;
+    bool is_end;
+};
+
+static int compare_edges(const void *a, const void *b)
+{
+    const struct edge *x = a, *y = b;
+    return (x->t_ns > y->t_ns) - (x->t_ns < y->t_ns);
+}
+
+static void measure(struct board *b, struct window *windows, size_t count, int64_t end_ns)
+{
+    struct edge *edges = calloc(2 * count, sizeof(*edges));
+    for (size_t i = 0; i < count; i++) {
+        edges[2 * i] = (struct edge){windows[i].begin_ns, &windows[i], false};
+        edges[2 * i + 1] = (struct edge){windows[i].end_ns, &windows[i], true};
+    }
+    qsort(edges, 2 * count, sizeof(*edges), compare_edges);
+    const struct wt_series *main = b->has_counter ? &b->energy : &b->power;
+    size_t e = 0;
+    int64_t start_ns = b->m->t_ns, grid_ns = start_ns, now_ns = start_ns;
+    bool is_first = true, is_edge = false;
+    while (now_ns < end_ns) {
+        int64_t next_ns = wt_pacer_next_ns(&b->pacer, now_ns);
+        if (next_ns > grid_ns)
+            next_ns = grid_ns;
+        next_ns += (int64_t)(draw() * 100000); /* a wake-up is late */
+        if (e < 2 * count && edges[e].t_ns <= next_ns) {
+            struct window *w = edges[e].window;
+            now_ns = edges[e].t_ns;
+            go_to(b, now_ns);
+            double j = wt_model_energy_j(b->m);
+            if (edges[e].is_end) {
+                w->end_j = j;
+                w->naive_end_j = naive_at(b, now_ns);
+                wt_pacer_cover(&b->pacer, now_ns, wt_series_cover_ns(main, now_ns));
+            } else {
+                w->begin_j = j;
+                w->naive_begin_j = naive_at(b, now_ns);
+                is_edge = true;
+            }
+            e++;
+            continue;
+        }
+        now_ns = next_ns;
+        bool is_grid = now_ns >= grid_ns;
+        if (is_edge || is_first)
+            wt_pacer_edge(&b->pacer, now_ns);
+        is_first = is_edge = false;
+        poll_board(b, now_ns, is_grid);
+        if (is_grid)
+            grid_ns += 100 * MS;
+    }
+    free(edges);
+}
+
+static void run_config(const struct config *c, enum load load, double low_s, double high_s,
+                       size_t wanted, bool is_calibrated, struct sums *sums)
+{
+    struct wt_profile p = *wt_profile_find(c->profile);
+    if (is_calibrated) {
+        p.gain_low = p.gain_high = 1;
+        p.offset_low_w = p.offset_high_w = 0;
+    }
+    p.counter = c->counter;
+    if (c->counter_ms)
+        p.counter_period_ns = c->counter_ms * MS;
+    struct wt_sensor_traits traits;
+    wt_nvml_traits(p.nvml_arch, (int)p.cc_major, (int)p.cc_minor, "535.104",
+                   c->is_plain ? WT_NVML_POWER_PLAIN : WT_NVML_POWER_FIELD, &traits);
+    if (is_calibrated)
+        traits.gain_ppm = traits.offset_mw = 0;
+    if (c->counter_ms)
+        traits.energy_period_ns = c->counter_ms * MS;
+    if (is_calibrated)
+        traits.energy_window_ns =
+            c->counter == WT_COUNTER_FULL ? traits.energy_period_ns : p.power_window_ns;
+
+    struct window windows[DEVICE];
+    for (size_t done = 0; done < wanted; done += DEVICE) {
+        struct board b = {.p = &p,
+                          .m = malloc(sizeof(*b.m)),
+                          .is_plain = c->is_plain,
+                          .has_counter = c->counter != WT_COUNTER_NONE};
+        int64_t t0_ns = 1000 * S;
+        wt_model_init(b.m, &p, t0_ns, dice);
+        wt_model_set_contexts(b.m, &p, 1);
+        loader_init(&b.loader, load);
+        go_to(&b, t0_ns + 3 * S);
+        struct wt_series_traits st;
+        wt_series_traits_counter(&traits, &st);
+        wt_series_init(&b.energy, &st, SIZE_MAX);
+        wt_series_traits_power(&traits, &st);
+        wt_series_init(&b.power, &st, SIZE_MAX);
+        wt_series_note_limit(&b.energy, p.limit_max_mw * 1e-3);
+        wt_series_note_limit(&b.power, p.limit_max_mw * 1e-3);
+        wt_pacer_init(&b.pacer, traits.energy_period_ns, b.has_counter);
+
+        double total_s = 8 + 1.5 * high_s + 0.2 * DEVICE;
+        int64_t from_ns = b.m->t_ns;
+        for (size_t i = 0; i < DEVICE; i++) {
+            double length_s = draw_log(low_s, high_s);
+            int64_t begin_ns = from_ns + (int64_t)(draw_between(3, total_s - length_s - 2.5) * 1e9);
+            windows[i] = (struct window){.begin_ns = begin_ns,
+                                         .end_ns = begin_ns + (int64_t)(length_s * 1e9)};
+        }
+        measure(&b, windows, DEVICE, from_ns + (int64_t)(total_s * 1e9));
+        const struct wt_series *main = b.has_counter ? &b.energy : &b.power;
+        for (size_t i = 0; i < DEVICE; i++) {
+            struct wt_span span;
+            double true_j = windows[i].end_j - windows[i].begin_j;
+            double naive_j = windows[i].naive_end_j - windows[i].naive_begin_j;
+            wt_series_span(main, windows[i].begin_ns, windows[i].end_ns, 1.959964, &span);
+            if (!span.is_known) {
+                sums->unknown++;
+                continue;
+            }
+            sums->inside += true_j >= span.low_j && true_j <= span.high_j;
+            sums->error[sums->count] = fabs(span.energy_j / true_j - 1);
+            sums->width[sums->count] = (span.high_j - span.low_j) / 2 / true_j;
+            sums->naive[sums->count] = fabs(naive_j / true_j - 1);
+            sums->count++;
+        }
+        wt_series_done(&b.energy);
+        wt_series_done(&b.power);
+        free(b.m);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t wanted = 500, seed = 1;
+    if ((argc > 1 && (wt_text_to_u64(argv[1], &wanted) < 0 || !wanted || wanted > 1000000)) ||
+        (argc > 2 && wt_text_to_u64(argv[2], &seed) < 0) || argc > 3) {
+        fprintf(stderr, "usage: windows [WINDOWS [SEED]]\n");
+        return 2;
+    }
+    dice = seed;
+    size_t room = (wanted + DEVICE) * LOAD_COUNT;
+    struct sums sums = {.error = calloc(room, sizeof(double)),
+                        .width = calloc(room, sizeof(double)),
+                        .naive = calloc(room, sizeof(double))};
+    if (!sums.error || !sums.width || !sums.naive)
+        return 1;
+    for (int is_calibrated = 1; is_calibrated >= 0; is_calibrated--) {
+        printf("%s\n%-38s %-7s %-11s %7s %8s %8s %8s\n",
+               is_calibrated ? "calibrated boards" : "\nboards as sold", "sensor", "load", "window",
+               "inside", "error", "bound", "naive");
+        for (size_t c = 0; c < WT_COUNTOF(configs); c++)
+            for (size_t k = 0; k < LENGTHS; k++)
+                for (int load = 0; load < LOAD_COUNT; load++) {
+                    sums.count = sums.inside = sums.unknown = 0;
+                    run_config(&configs[c], (enum load)load, lengths[k].low_s, lengths[k].high_s,
+                               wanted, is_calibrated, &sums);
+                    printf("%-38s %-7s %-11s %6.1f%% %7.2f%% %7.2f%% %7.2f%%", configs[c].name,
+                           load_names[load], lengths[k].name,
+                           100.0 * (double)sums.inside / (double)sums.count,
+                           100 * median(sums.error, sums.count),
+                           100 * median(sums.width, sums.count),
+                           100 * median(sums.naive, sums.count));
+                    printf(sums.unknown ? "  %zu unknown\n" : "\n", sums.unknown);
+                    fflush(stdout);
+                }
+    }
+    free(sums.error);
+    free(sums.width);
+    free(sums.naive);
+    return 0;
+}
