@@ -48,7 +48,7 @@ static double voltage(const struct wt_profile *p, double f)
 {
     if (f <= p->f_knee)
         return p->v_min;
-    return p->v_min + (1.0 - p->v_min) * pow((f - p->f_knee) / (1.0 - p->f_knee), p->v_bend);
+    return p->v_min + (1.0 - p->v_min) * (f - p->f_knee) / (1.0 - p->f_knee);
 }
 
 static double mem_scale(const struct wt_model *m, const struct wt_profile *p)

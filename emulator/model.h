@@ -71,7 +71,7 @@ struct wt_profile {
     double
         active_w;  /* what a resident kernel keeps awake outside the SM clock: L2, crossbar, I/O */
     double idle_w; /* no work, idle clocks, at leak_ref_c less idle_cooler_k */
-    double v_min, f_knee, v_bend; /* v = v_min up to f_knee, then to 1 with this exponent */
+    double v_min, f_knee; /* v = v_min up to f_knee, then a straight line to 1 */
 
     /* the cap controller */
     double cap_share_low,

@@ -47,10 +47,10 @@
         .mem_bytes_s = 900 * GIGA,                              /* [S] */ \
         .fp32_share = 0.90, .tensor_share = 0.75, .mem_share = 0.88, /* assumed */ \
         .launch_ns = 3 * US, .overlap_lost = 0.15,              /* assumed */ \
-        .mem_sm_share = 0, .mem_sm_knee = 0.5,                  /* [C] */ \
+        .mem_sm_share = 0, .mem_sm_knee = 0.55,                 /* [C] */ \
         .leak_per_k = 0.008, .leak_ref_c = 50,                  /* assumed */ \
-        .v_min = 0.806, .f_knee = 0.79, .v_bend = 1,  /* [C] */ \
-        .cap_share_low = 0.967, .cap_share = 0.925,             /* [C] */ \
+        .v_min = 0.837, .f_knee = 0.795,                        /* [C] */ \
+        .cap_share_low = 0.971, .cap_share = 0.921,             /* [C] */ \
         .cap_tau_ns = 20 * MS,                                  /* assumed */ \
         .duty_min = 0.4, .floor_share = 0.30,                   /* assumed; no trace gets there */ \
         .heat_tau_s = 25,                                       /* assumed */ \
@@ -74,8 +74,8 @@
         .limit_min_mw = 100000, .limit_max_mw = 250000,         /* [Q] */ \
         .limit_default_mw = 250000,                             /* [Q] */ \
         .fp32_flops_s = 14.1 * TERA, .tensor_flops_s = 112 * TERA, /* [S] */ \
-        .base_w = 8.8, .leak_w = 5.5, .tree_w = 16.6,           /* [C] */ \
-        .busy_w = 74, .fp32_w = 143, .memory_w = 65,            /* [C] */ \
+        .base_w = 6.8, .leak_w = 4, .tree_w = 19.8,             /* [C] */ \
+        .busy_w = 80.6, .fp32_w = 135, .memory_w = 52,          /* [C] */ \
         .tensor_w = 150,                                        /* assumed */ \
         .idle_w = 24,                                           /* [Q] */ \
         .ambient_c = 30, .kelvin_per_w = 0.16                   /* assumed */
@@ -136,13 +136,13 @@ static const struct wt_profile profiles[] = {
         .fp32_share = 0.70, .tensor_share = 0.65, .mem_share = 0.88,/* assumed */
         .launch_ns = 3 * US, .overlap_lost = 0.15,              /* assumed */
         .mem_sm_share = 0, .mem_sm_knee = 0.35,                 /* [C] */
-        .base_w = 48.2, .leak_w = 18.6, .tree_w = 11.7,          /* [C] */
+        .base_w = 48.2, .leak_w = 18.6, .tree_w = 11.7,         /* [C] */
         .leak_per_k = 0.008, .leak_ref_c = 55,                  /* assumed */
         .busy_w = 30.4, .fp32_w = 122, .memory_w = 90.1,        /* [C] */
         .tensor_w = 190,                                        /* assumed */
         .idle_w = 22,                                           /* [Q] 15-24 */
-        .v_min = 0.74, .f_knee = 0.62, .v_bend = 1,  /* [Z] locked-clock curve, clock_gpt3-175b_a40 */
-        .cap_share_low = 0.994, .cap_share = 0.912,                                     /* [C] */
+        .v_min = 0.74, .f_knee = 0.62,                          /* [Z] locked-clock curve, clock_gpt3-175b_a40 */
+        .cap_share_low = 0.994, .cap_share = 0.912,             /* [C] */
         .cap_tau_ns = 20 * MS,                                  /* assumed */
         .floor_share = 0.755, .duty_min = 0.356,                /* [C] */
         .ambient_c = 30, .kelvin_per_w = 0.15, .heat_tau_s = 30,/* assumed */
@@ -182,8 +182,8 @@ static const struct wt_profile profiles[] = {
         .busy_w = 60, .fp32_w = 110, .memory_w = 75,            /* assumed */
         .tensor_w = 230,                                        /* assumed */
         .idle_w = 42,                                           /* [K] 35-40 at 40 GB */
-        .v_min = 0.83, .f_knee = 0.755, .v_bend = 1,  /* [Z] locked-clock curve, clock_gpt3-175b_a100sxm */
-        .cap_share_low = 0.98, .cap_share = 0.92,                                      /* assumed, as the V100 and A40 */
+        .v_min = 0.83, .f_knee = 0.755,                         /* [Z] locked-clock curve, clock_gpt3-175b_a100sxm */
+        .cap_share_low = 0.98, .cap_share = 0.92,               /* assumed, as the V100 and A40 */
         .cap_tau_ns = 20 * MS,                                  /* assumed */
         .floor_share = 0.32, .duty_min = 0.4,                   /* assumed */
         .ambient_c = 30, .kelvin_per_w = 0.13, .heat_tau_s = 30,/* assumed */
@@ -223,8 +223,8 @@ static const struct wt_profile profiles[] = {
         .busy_w = 130, .fp32_w = 260, .memory_w = 230,          /* assumed */
         .tensor_w = 480,                                        /* assumed */
         .idle_w = 75,                                           /* [Q] 71-111 */
-        .v_min = 0.72, .f_knee = 0.62, .v_bend = 1,  /* assumed */
-        .cap_share_low = 0.98, .cap_share = 0.95,                                      /* assumed */
+        .v_min = 0.72, .f_knee = 0.62,                          /* assumed */
+        .cap_share_low = 0.98, .cap_share = 0.95,               /* assumed */
         .cap_tau_ns = 20 * MS,                                  /* assumed */
         .floor_share = 0.30, .duty_min = 0.4,                   /* assumed */
         .ambient_c = 28, .kelvin_per_w = 0.058, .heat_tau_s = 30,/* assumed */
@@ -264,8 +264,8 @@ static const struct wt_profile profiles[] = {
         .busy_w = 22, .fp32_w = 60, .memory_w = 18,             /* assumed */
         .tensor_w = 72,                                         /* assumed */
         .idle_w = 12,                                           /* [Q] */
-        .v_min = 0.62, .f_knee = 0.45, .v_bend = 1,  /* assumed */
-        .cap_share_low = 0.985, .cap_share = 0.96,                                     /* assumed */
+        .v_min = 0.62, .f_knee = 0.45,                          /* assumed */
+        .cap_share_low = 0.985, .cap_share = 0.96,              /* assumed */
         .cap_tau_ns = 20 * MS,                                  /* assumed */
         .floor_share = 0.19, .duty_min = 0.4,                   /* assumed */
         .ambient_c = 32, .kelvin_per_w = 0.6, .heat_tau_s = 40, /* assumed */
@@ -303,8 +303,8 @@ static const struct wt_profile profiles[] = {
         .leak_per_k = 0.008, .leak_ref_c = 50,                  /* assumed */
         .busy_w = 20, .fp32_w = 62, .memory_w = 26,             /* assumed */
         .idle_w = 27,                                           /* [K] 25-30 */
-        .v_min = 0.88, .f_knee = 0.70, .v_bend = 1,  /* assumed */
-        .cap_share_low = 0.985, .cap_share = 0.96,                                     /* assumed */
+        .v_min = 0.88, .f_knee = 0.70,                          /* assumed */
+        .cap_share_low = 0.985, .cap_share = 0.96,              /* assumed */
         .cap_tau_ns = 50 * MS,                                  /* assumed */
         .floor_share = 0.643, .duty_min = 0.4,                  /* assumed: the lowest supported clock */
         .ambient_c = 30, .kelvin_per_w = 0.28, .heat_tau_s = 40,/* assumed */
