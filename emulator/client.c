@@ -76,6 +76,8 @@ int wt_emu_attach(struct wt_emu **ret_emu, unsigned gpu, struct wt_error *err)
     emu->device = (unsigned)device;
     struct wt_shared_device *d = wt_shared_lock(emu->shared, emu->device);
     struct wt_shared_proc *self = wt_shared_self(emu->shared, emu->device);
+    if (self)
+        self->handles++;
     wt_shared_unlock(d);
     if (!self) {
         rc =
@@ -98,7 +100,8 @@ void wt_emu_detach(struct wt_emu *emu)
         return;
     struct wt_shared_device *d = wt_shared_lock(emu->shared, emu->device);
     struct wt_shared_proc *self = wt_shared_self(emu->shared, emu->device);
-    if (self)
+    /* A child of a fork never attached: its row came with its first submission. */
+    if (self && (self->handles == 0 || --self->handles == 0))
         wt_shared_leave(emu->shared, emu->device, self);
     wt_shared_unlock(d);
     wt_shared_close(emu->shared);

@@ -29,7 +29,8 @@ struct wt_view {
 
 /* A program that holds a context on a device. pid and start time together are its identity. */
 struct wt_shared_proc {
-    uint32_t pid; /* 0: a free place; written last */
+    uint32_t pid;     /* 0: a free place; written last */
+    uint32_t handles; /* open ones */
     uint64_t start_ticks;
     int64_t t_attach_ns;
     uint64_t mem_bytes, mem_max_bytes;

@@ -478,6 +478,30 @@ static void a_clock_lock_holds_and_is_taken_back(void **state)
     bed_close();
 }
 
+static void every_listed_clock_can_be_locked(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    bed_open("v100-pcie-32gb,h100-sxm-80gb", NULL);
+    struct wt_shared *s = wt_emulation_shared(bed.emulation);
+    for (unsigned i = 0; i < 2; i++) {
+        unsigned memory[8], clocks[1024], count = 8;
+        assert_int_equal(nvml("nvmlDeviceGetSupportedMemoryClocks")(gpu(i), &count, memory),
+                         NVML_SUCCESS);
+        count = 1024;
+        assert_int_equal(
+            nvml("nvmlDeviceGetSupportedGraphicsClocks")(gpu(i), memory[0], &count, clocks),
+            NVML_SUCCESS);
+        for (unsigned k = 0; k < count; k++) {
+            assert_int_equal(nvml("nvmlDeviceSetGpuLockedClocks")(gpu(i), clocks[k], clocks[k]),
+                             NVML_SUCCESS);
+            assert_int_equal(s->file->devices[i].model.lock_max_khz / 1000, clocks[k]);
+        }
+    }
+    bed_close();
+}
+
 /* ---- many processes ---- */
 
 /* Runs fn in a child and returns how it ended. */
@@ -623,6 +647,23 @@ static void a_process_is_listed_while_it_lives(void **state)
     assert_int_equal(count, 0);
     assert_int_equal(nvml("nvmlDeviceGetMemoryInfo")(gpu(0), &memory), NVML_SUCCESS);
     assert_true(memory.used < UINT64_C(1) << 30);
+    bed_close();
+}
+
+static void a_program_stays_until_its_last_handle_is_detached(void **state)
+{
+    (void)state;
+    bed_open("v100-pcie-32gb", NULL);
+    struct wt_emu *first = attach(0), *second = attach(0);
+    static const unsigned want[] = {1, 1, 0};
+    for (size_t i = 0; i < WT_COUNTOF(want); i++) {
+        struct nvml_process_v1 procs[4];
+        unsigned count = 4;
+        assert_int_equal(nvml("nvmlDeviceGetComputeRunningProcesses")(gpu(0), &count, procs),
+                         NVML_SUCCESS);
+        assert_int_equal(count, want[i]);
+        wt_emu_detach(i == 0 ? first : i == 1 ? second : NULL);
+    }
     bed_close();
 }
 
@@ -1101,7 +1142,9 @@ int main(void)
         cmocka_unit_test(a_limit_is_taken_within_its_range_and_refused_beyond),
         cmocka_unit_test(an_ordinary_user_may_read_and_not_set),
         cmocka_unit_test(a_clock_lock_holds_and_is_taken_back),
+        cmocka_unit_test(every_listed_clock_can_be_locked),
         cmocka_unit_test(two_processes_see_one_device),
+        cmocka_unit_test(a_program_stays_until_its_last_handle_is_detached),
         cmocka_unit_test(killing_a_holder_of_the_lock_harms_nobody),
         cmocka_unit_test(clients_killed_at_any_moment_leave_the_device_whole),
         cmocka_unit_test(a_process_is_listed_while_it_lives),

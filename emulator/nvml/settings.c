@@ -115,8 +115,7 @@ NVML_CALL(nvmlDeviceSetGpuLockedClocks, nvmlDevice_t device, unsigned min_mhz, u
     }
     if (min_mhz > max_mhz || max_mhz < MHZ(c.p->clock_min_khz))
         return NVML_ERROR_INVALID_ARGUMENT;
-    /* The driver takes a wish beyond what the board can do, and does what it can. A shown MHz may
-     * be a cut one: 999 kHz more find the clock it stands for. */
+    /* The driver takes a wish beyond what the board can do, and does what it can. */
     if (min_mhz < MHZ(c.p->clock_min_khz))
         min_mhz = MHZ(c.p->clock_min_khz);
     if (min_mhz > MHZ(c.p->clock_max_khz))
