@@ -84,13 +84,14 @@ static char *printed(unsigned width, bool is_utf8, bool is_colour, const struct 
     else
         wt_report_run(&term, run, true);
     fclose(term.out);
+    assert_non_null(text);
     return text;
 }
 
 static void must_have(const char *text, const char *part)
 {
-    if (!strstr(text, part))
-        fail_msg("no \"%s\" in:\n%s", part, text);
+    if (!text || !strstr(text, part))
+        fail_msg("no \"%s\" in:\n%s", part, text ? text : "");
 }
 
 static void must_fit(char *text, size_t width)

@@ -143,7 +143,8 @@ static void the_gain_widens_joules_but_not_ratios(void **state)
     memcpy(specs, v100, sizeof(specs));
     fill(&narrow, specs, 4, 3);
     for (size_t i = 0; i < 4; i++)
-        specs[i].bound = 0.052; /* the same remainder on a gain of 5 % */
+        /* the same remainder, in quadrature, on a gain of 5 % */
+        specs[i].bound = sqrt(0.012 * 0.012 - 0.01 * 0.01 + 0.05 * 0.05);
     fill(&wide, specs, 4, 3);
     for (size_t i = 0; i < wide.count; i++)
         wide.runs[i].devices[0].gain_ppm = 50000;
@@ -166,18 +167,37 @@ static void the_gain_stays_as_far_as_shares_differ(void **state)
     for (size_t i = 0; i < 4; i++)
         specs[i].is_with_cpu = true; /* a constant 60 W: its share rises as the GPU's falls */
     fill(&b, specs, 4, 1);
-    for (size_t i = 0; i < b.count; i++) { /* bounds of nothing but the gains, 1 % and 0.5 % */
-        struct wt_run *run = &b.runs[i];
-        double gain_j =
-            0.01 * run->devices[0].energy.energy_j + 0.005 * run->devices[1].energy.energy_j;
-        run->total.low_j = run->total.energy_j - gain_j;
-        run->total.high_j = run->total.energy_j + gain_j;
-    }
+    for (size_t i = 0; i < b.count; i++) /* bounds of nothing but the gains, 1 % and 0.5 % */
+        for (size_t d = 0; d < 2; d++) {
+            struct wt_joules *j = &b.runs[i].devices[d].energy;
+            double gain_j = (d ? 0.005 : 0.01) * j->energy_j;
+            j->low_j = j->energy_j - gain_j;
+            j->high_j = j->energy_j + gain_j;
+        }
     make(&b, "power=250 W");
     const struct wt_estimate *r = &b.sweep.rows[0].energy_ratio;
     double left = (0.01 + 0.005) * (200.0 / 260 - 99.0 / 159);
     assert_near(r->high / r->value - 1, left, 1e-9);
     assert_near(1 - r->low / r->value, left, 1e-9);
+    empty(&b);
+}
+
+static void the_offset_stays_as_far_as_powers_differ(void **state)
+{
+    (void)state;
+    struct bench b;
+    fill(&b, v100, 4, 1);
+    for (size_t i = 0; i < b.count; i++) { /* a bound of nothing but an offset of 2 W */
+        struct wt_run_device *d = &b.runs[i].devices[0];
+        d->gain_ppm = 0;
+        d->offset_mw = 2000;
+        d->energy.low_j = d->energy.energy_j - 2 * b.runs[i].wall_s;
+        d->energy.high_j = d->energy.energy_j + 2 * b.runs[i].wall_s;
+    }
+    make(&b, "power=250 W");
+    const struct wt_sweep_row *row = &b.sweep.rows[0];
+    assert_near(row->energy_j.high / row->energy_j.value - 1, 2.0 / 99, 1e-9);
+    assert_near(row->energy_ratio.high / row->energy_ratio.value - 1, 2.0 / 99 - 2.0 / 200, 1e-9);
     empty(&b);
 }
 
@@ -241,7 +261,7 @@ static void runs_of_different_work_are_compared_per_unit(void **state)
     assert_near(b.sweep.rows[0].time_ratio.value, 1.085, 1e-4);
     assert_near(b.sweep.rows[0].energy_ratio.value, 1.085 * 149 / 200, 1e-4);
     assert_near(b.sweep.rows[0].time_s.value, 40, 0.05);
-    assert_true(has_warning(&b.sweep, "ratios are per tokens"));
+    assert_true(has_warning(&b.sweep, "ratios are per unit of it (tokens)"));
     empty(&b);
 }
 
@@ -389,6 +409,7 @@ int main(void)
         cmocka_unit_test(a_saving_within_its_interval_is_none),
         cmocka_unit_test(the_gain_widens_joules_but_not_ratios),
         cmocka_unit_test(the_gain_stays_as_far_as_shares_differ),
+        cmocka_unit_test(the_offset_stays_as_far_as_powers_differ),
         cmocka_unit_test(failed_runs_are_named_and_left_out),
         cmocka_unit_test(without_a_usable_reference_there_is_no_table),
         cmocka_unit_test(emulated_and_real_runs_are_not_compared),

@@ -17,7 +17,7 @@ struct wt_run_device {
     enum wt_provenance method;
     bool is_check_off;
     double mean_w, max_w;
-    uint32_t gain_ppm; /* of its sensor: the part of the bound that two runs on it share */
+    uint32_t gain_ppm, offset_mw; /* of its sensor: what of the bound two runs on it share */
     char note[160];
 };
 

@@ -286,6 +286,7 @@ static json_t *devices_json(struct builder *whole, const struct wt_run *run)
         put_number(&b, "mean_w", is_known ? d->mean_w : NAN);
         put_number(&b, "max_w", d->max_w);
         put_count(&b, "gain_ppm", d->gain_ppm);
+        put_count(&b, "offset_mw", d->offset_mw);
         if (d->check.provenance != WT_PROV_UNKNOWN) {
             struct builder check = build();
             if (!check.is_broken && wt_json_set_joules(check.object, &d->check) < 0)
@@ -611,6 +612,7 @@ static int devices_from_json(struct wt_run *run, const json_t *array)
         d.mean_w = get_number(o, "mean_w");
         d.max_w = get_number(o, "max_w");
         d.gain_ppm = (uint32_t)get_count(o, "gain_ppm");
+        d.offset_mw = (uint32_t)get_count(o, "offset_mw");
         const json_t *check = json_object_get(o, "check");
         d.check = get_joules(check);
         d.is_check_off = json_is_false(json_object_get(check, "agrees"));

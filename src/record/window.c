@@ -26,6 +26,7 @@ int wt_run_set_window(struct wt_run *run, const struct wt_devices *devices,
             to->kind = info->kind;
             to->is_part = info->is_part;
             to->gain_ppm = info->traits.gain_ppm;
+            to->offset_mw = info->traits.offset_mw;
             run->is_emulated |= info->is_emulated;
         }
         to->energy = from->energy;

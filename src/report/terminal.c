@@ -591,7 +591,7 @@ static void put_row(struct table *table, const struct wt_sweep *sweep, size_t i)
     const char *note = row->is_reference          ? "reference"
                        : unbound[0]               ? unbound
                        : is_choice                ? "choice"
-                       : row->is_overlapping_best ? "as low as the best"
+                       : row->is_overlapping_best ? "same as best"
                                                   : "";
     set(table, i, 9, "%s%s", note, is_choice && row->is_reference ? ", keep" : "");
     table->colours[i] = is_choice ? GREEN : PLAIN;

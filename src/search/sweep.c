@@ -1,13 +1,16 @@
 /* sweep: the same work at several settings, and which of them to take.
  *
- * How the intervals come about. A run's bound has two parts. The sensor's gain error is the same in
- * every run on that device: repeats do not shrink it, and in a ratio of two settings it cancels -
- * for each device as far as its share of the energy is the same in both, the rest stays:
- * sum of gain x |share - share of the reference|. What is left of the bound (update period, gaps)
- * is taken as independent from run to run and shrinks with repeats. To it the spread of the repeats
- * is added in quadrature: Student's t on the relative spread pooled over all settings (with three
- * repeats a setting, its own spread alone is a poor estimate), or the setting's own where that is
- * larger. The user's host_w is a given number: it has no error here and shares in no gain. */
+ * How the intervals come about. A run's bound holds errors of two kinds. The sensor's gain and
+ * offset are the same in every run on that device: repeats do not shrink them. In a ratio of two
+ * settings they cancel, the gain of each device as far as its share of the energy is the same in
+ * both, the offset as far as the mean power is; what is left is
+ *     gain x |share - share of the reference|  and  offset x |1/power - 1/power of the reference|.
+ * The rest of the bound (update period, gaps) is taken as independent from run to run and shrinks
+ * with repeats. The spread of the repeats comes on top: Student's t on the relative spread pooled
+ * over all settings (with three repeats a setting, its own spread alone is a poor estimate), or the
+ * setting's own where that is larger. The kinds are independent of each other and add in
+ * quadrature; devices, whose errors may be the same error, add plainly. The user's host_w is a
+ * given number: it has no error here. */
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -29,7 +32,7 @@ struct tally {
     double work;         /* mean units of work a run */
     struct {
         const char *id;
-        double share, gain;
+        double share, gain, offset_w;
     } devices[MAX_DEVICES];
     size_t device_count;
 };
@@ -166,18 +169,29 @@ static bool is_usable(const struct wt_run *run)
            run->total.provenance != WT_PROV_UNKNOWN && run->total.energy_j > 0;
 }
 
-/* Energy of one run with the host's share, and its bound without the sensors' gain. */
+/* What is left of one side of a device's bound when gain and offset are taken out of it. */
+static double rest_of(const struct wt_run_device *d, double wall_s, double half_j)
+{
+    double gain_j = d->energy.energy_j * d->gain_ppm * 1e-6;
+    double offset_j = d->offset_mw * 1e-3 * wall_s;
+    return sqrt(fmax(0, half_j * half_j - gain_j * gain_j - offset_j * offset_j));
+}
+
+/* Energy of one run with the host's share, and its bound without gain and offset. */
 static void run_energy(const struct wt_sweep *sweep, const struct wt_run *run, double *ret_energy,
                        double *ret_below, double *ret_above)
 {
-    double gain_j = 0;
-    for (size_t i = 0; i < run->device_count; i++)
-        if (!run->devices[i].is_part)
-            gain_j += run->devices[i].energy.energy_j * run->devices[i].gain_ppm * 1e-6;
-    const struct wt_joules *total = &run->total;
-    *ret_below = fmax(0, total->energy_j - total->low_j - gain_j);
-    *ret_above = fmax(0, total->high_j - total->energy_j - gain_j);
-    *ret_energy = total->energy_j + (isnan(sweep->host_w) ? 0 : sweep->host_w * run->wall_s);
+    double below = 0, above = 0;
+    for (size_t i = 0; i < run->device_count; i++) {
+        const struct wt_run_device *d = &run->devices[i];
+        if (d->is_part || d->energy.provenance == WT_PROV_UNKNOWN)
+            continue;
+        below += rest_of(d, run->wall_s, d->energy.energy_j - d->energy.low_j);
+        above += rest_of(d, run->wall_s, d->energy.high_j - d->energy.energy_j);
+    }
+    *ret_below = below;
+    *ret_above = above;
+    *ret_energy = run->total.energy_j + (isnan(sweep->host_w) ? 0 : sweep->host_w * run->wall_s);
 }
 
 static double units_of(const struct wt_sweep *sweep, const struct wt_run *run)
@@ -203,6 +217,7 @@ static void tally_devices(struct tally *tally, const struct wt_run *run, double 
         }
         tally->devices[k].share += d->energy.energy_j / energy / (double)tally->count;
         tally->devices[k].gain = d->gain_ppm * 1e-6;
+        tally->devices[k].offset_w = d->offset_mw * 1e-3;
     }
 }
 
@@ -283,34 +298,46 @@ static double spread_of(const struct pool *pool, double pooled_sd, double own_sd
     return student_t(pool->freedom) * sd / sqrt((double)count);
 }
 
-static double gain_of(const struct tally *tally)
+/* Relative error of a row's energy by gain and offset. */
+static double shared_error(const struct tally *tally)
 {
-    double gain = 0;
+    double error = 0;
     for (size_t i = 0; i < tally->device_count; i++)
-        gain += tally->devices[i].gain * tally->devices[i].share;
-    return gain;
+        error += hypot(tally->devices[i].gain * tally->devices[i].share,
+                       tally->devices[i].offset_w / tally->power);
+    return error;
 }
 
-/* What the gains can still do to a ratio: see the head of this file. A device that only one of the
- * two has counts with its whole share. */
-static double gain_of_ratio(const struct tally *a, const struct tally *b)
+/* What gain and offset can still do to a ratio: see the head of this file. A device that only one
+ * of the two has counts with its whole share. */
+static double shared_error_of_ratio(const struct tally *a, const struct tally *b)
 {
-    double gain = 0;
+    double error = 0;
     for (size_t i = 0; i < a->device_count; i++) {
-        double other = 0;
+        double share = 0, inverse_w = 0;
         for (size_t k = 0; k < b->device_count; k++)
-            if (strcmp(a->devices[i].id, b->devices[k].id) == 0)
-                other = b->devices[k].share;
-        gain += a->devices[i].gain * fabs(a->devices[i].share - other);
+            if (strcmp(a->devices[i].id, b->devices[k].id) == 0) {
+                share = b->devices[k].share;
+                inverse_w = 1 / b->power;
+            }
+        error += hypot(a->devices[i].gain * (a->devices[i].share - share),
+                       a->devices[i].offset_w * (1 / a->power - inverse_w));
     }
     for (size_t k = 0; k < b->device_count; k++) {
         bool is_shared = false;
         for (size_t i = 0; i < a->device_count; i++)
             is_shared |= strcmp(a->devices[i].id, b->devices[k].id) == 0;
         if (!is_shared)
-            gain += b->devices[k].gain * b->devices[k].share;
+            error +=
+                hypot(b->devices[k].gain * b->devices[k].share, b->devices[k].offset_w / b->power);
     }
-    return gain;
+    return error;
+}
+
+/* Independent relative errors add in quadrature. */
+static double together(double a, double b, double c)
+{
+    return sqrt(a * a + b * b + c * c);
 }
 
 static struct wt_estimate estimate(double value, double below, double above)
@@ -326,16 +353,16 @@ static void fill_row(struct wt_sweep_row *row, const struct tally *tally,
     double time = spread_of(pool, pool->time_sd, tally->time_sd, tally->count);
     double energy = spread_of(pool, pool->energy_sd, tally->energy_sd, tally->count);
     double power = spread_of(pool, pool->power_sd, tally->power_sd, tally->count);
-    double gain = gain_of(tally);
+    double shared = shared_error(tally);
     double below = hypot(energy, tally->below), above = hypot(energy, tally->above);
     row->time_s = estimate(tally->time * units, time, time);
-    row->energy_j = estimate(tally->energy * units, below + gain, above + gain);
-    row->power_w = estimate(tally->power, hypot(power, tally->below) + gain,
-                            hypot(power, tally->above) + gain);
+    row->energy_j = estimate(tally->energy * units, hypot(below, shared), hypot(above, shared));
+    row->power_w = estimate(tally->power, together(power, tally->below, shared),
+                            together(power, tally->above, shared));
     row->j_per_work = row->work_per_s = (struct wt_estimate){NAN, NAN, NAN};
     if (!isnan(tally->work) && tally->work > 0) {
         double per = sweep->is_per_work ? 1.0 : tally->work;
-        row->j_per_work = estimate(tally->energy / per, below + gain, above + gain);
+        row->j_per_work = estimate(tally->energy / per, hypot(below, shared), hypot(above, shared));
         row->work_per_s = estimate(per / tally->time, time, time);
     }
     if (tally == reference) {
@@ -345,16 +372,17 @@ static void fill_row(struct wt_sweep_row *row, const struct tally *tally,
     double time0 = spread_of(pool, pool->time_sd, reference->time_sd, reference->count);
     double energy0 = spread_of(pool, pool->energy_sd, reference->energy_sd, reference->count);
     double power0 = spread_of(pool, pool->power_sd, reference->power_sd, reference->count);
-    double left = gain_of_ratio(tally, reference);
+    double left = shared_error_of_ratio(tally, reference);
     double below0 = hypot(energy0, reference->below), above0 = hypot(energy0, reference->above);
     row->time_ratio =
         estimate(tally->time / reference->time, hypot(time, time0), hypot(time, time0));
-    row->energy_ratio = estimate(tally->energy / reference->energy, hypot(below, above0) + left,
-                                 hypot(above, below0) + left);
-    row->power_ratio =
-        estimate(tally->power / reference->power,
-                 hypot(hypot(power, tally->below), hypot(power0, reference->above)) + left,
-                 hypot(hypot(power, tally->above), hypot(power0, reference->below)) + left);
+    row->energy_ratio = estimate(tally->energy / reference->energy, together(below, above0, left),
+                                 together(above, below0, left));
+    below = hypot(power, tally->below);
+    above = hypot(power, tally->above);
+    row->power_ratio = estimate(tally->power / reference->power,
+                                together(below, hypot(power0, reference->above), left),
+                                together(above, hypot(power0, reference->below), left));
 }
 
 /* ---- facts about a row's runs ---- */
@@ -474,7 +502,7 @@ static int warn_of_comparison(struct wt_sweep *sweep, const struct pool *pool)
         rc = warn(sweep, "each setting ran once: the intervals hold the error of the measurement, "
                          "not the spread between runs; --repeats 3 shows it");
     if (rc == 0 && sweep->is_per_work)
-        rc = warn(sweep, "the runs did different amounts of work: ratios are per %s",
+        rc = warn(sweep, "the runs did different amounts of work: ratios are per unit of it (%s)",
                   sweep->work_unit);
     for (size_t i = 1; i < sweep->run_count && rc == 0; i++)
         if (strcmp(sweep->runs[i].host, sweep->runs[0].host) != 0) {
