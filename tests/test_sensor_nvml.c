@@ -478,15 +478,15 @@ static void a_hung_call_silences_the_source_and_nothing_else(void **state)
     assert_int_equal(wt_nvml_guarded(nvml, k, name, sizeof(name), ask_name, &bed.err),
                      WT_E_TIMEOUT);
     assert_non_null(strstr(bed.err.fix, "dmesg"));
-    unsigned calls = bed.fake->calls;
+    unsigned calls = __atomic_load_n(&bed.fake->calls, __ATOMIC_RELAXED);
     assert_int_equal(wt_nvml_guarded(nvml, k, name, sizeof(name), ask_name, &bed.err),
                      WT_E_TIMEOUT);
     assert_int_equal(wt_devices_read(bed.devices, 0, WT_READ_ENERGY, &r, &bed.err), WT_E_TIMEOUT);
-    assert_int_equal(bed.fake->calls, calls);
+    assert_int_equal(__atomic_load_n(&bed.fake->calls, __ATOMIC_RELAXED), calls);
 
     /* The set is closed while the call is still out; what the call uses outlives it. */
     close_devices(&bed);
-    assert_int_equal(bed.fake->shutdowns, 0);
+    assert_int_equal(__atomic_load_n(&bed.fake->shutdowns, __ATOMIC_ACQUIRE), 0);
     __atomic_store_n(&bed.fake->is_released, 1, __ATOMIC_RELEASE);
     wait_for(&bed.fake->shutdowns, 1);
     assert_string_equal(name, "");

@@ -78,7 +78,23 @@ static int add_state(struct wt_findings *list, const struct wt_device_info *info
     return wt_findings_add(list, WT_FINDING_OK, info->source, info->id, "state", "", "%s", text);
 }
 
-static int add_device(struct wt_findings *list, struct wt_devices *devices, size_t i)
+/* Reads, and once more after two periods of the sensor when the first try failed in passing: a
+ * sensor that was only just switched on has no sample yet. */
+static int read_twice(struct wt_ctx *ctx, struct wt_devices *devices, size_t i, unsigned what,
+                      struct wt_reading *ret_reading, struct wt_error *err)
+{
+    int rc = wt_devices_read(devices, i, what, ret_reading, err);
+    if (rc != WT_E_IO)
+        return rc;
+    int64_t period_ns = wt_devices_info(devices, i)->traits.power_period_ns;
+    if (period_ns <= 0 || period_ns > 100 * WT_NS_PER_MS)
+        period_ns = 100 * WT_NS_PER_MS;
+    ctx->clock.sleep_until_ns(ctx->clock.data, wt_ctx_now_ns(ctx) + 2 * period_ns);
+    return wt_devices_read(devices, i, what, ret_reading, err);
+}
+
+static int add_device(struct wt_findings *list, struct wt_ctx *ctx, struct wt_devices *devices,
+                      size_t i)
 {
     const struct wt_device_info *info = wt_devices_info(devices, i);
     struct wt_reading reading;
@@ -88,19 +104,19 @@ static int add_device(struct wt_findings *list, struct wt_devices *devices, size
         info->is_emulated ? ", EMULATED" : "", info->is_part ? ", a part, not in sums" : "",
         info->is_part && info->kind == WT_DEVICE_GPU ? "; its energy is in the card's" : "");
     if (rc == 0 && (info->can & WT_CAN_ENERGY)) {
-        if (wt_devices_read(devices, i, WT_READ_ENERGY, &reading, &err) == 0)
+        if (read_twice(ctx, devices, i, WT_READ_ENERGY, &reading, &err) == 0)
             rc = add_energy(list, info, &reading.energy);
         else
             rc = wt_findings_add_error(list, info->source, info->id, "energy counter", &err);
     }
     if (rc == 0 && (info->can & WT_CAN_POWER)) {
-        if (wt_devices_read(devices, i, WT_READ_POWER, &reading, &err) == 0)
+        if (read_twice(ctx, devices, i, WT_READ_POWER, &reading, &err) == 0)
             rc = add_power(list, info, &reading.power);
         else
             rc = wt_findings_add_error(list, info->source, info->id, "power", &err);
     }
     if (rc == 0 && (info->can & WT_CAN_STATUS)) {
-        if (wt_devices_read(devices, i, WT_READ_STATUS, &reading, &err) == 0)
+        if (read_twice(ctx, devices, i, WT_READ_STATUS, &reading, &err) == 0)
             rc = add_state(list, info, &reading.status);
         else
             rc = wt_findings_add_error(list, info->source, info->id, "state", &err);
@@ -123,8 +139,11 @@ static int add_knob(struct wt_findings *list, struct wt_devices *devices, size_t
         add_detail(text, sizeof(text), "%.10g %s", wt_knob_to_user(k.current), unit);
     if (k.enforced != k.current)
         add_detail(text, sizeof(text), "%.10g %s obeyed", wt_knob_to_user(k.enforced), unit);
-    add_detail(text, sizeof(text), "%.10g to %.10g %s", wt_knob_to_user(k.min),
-               wt_knob_to_user(k.max), unit);
+    if (k.min == k.max)
+        add_detail(text, sizeof(text), "nothing but %.10g %s", wt_knob_to_user(k.min), unit);
+    else
+        add_detail(text, sizeof(text), "%.10g to %.10g %s", wt_knob_to_user(k.min),
+                   wt_knob_to_user(k.max), unit);
     if (!k.is_lockable && k.def != k.current)
         add_detail(text, sizeof(text), "default %.10g %s", wt_knob_to_user(k.def), unit);
     if (k.is_settable)
@@ -195,7 +214,6 @@ static int add_emulator(struct wt_findings *list)
 int wt_survey(struct wt_ctx *ctx, struct wt_devices *devices, struct wt_finding **ret_findings,
               size_t *ret_count, struct wt_error *err)
 {
-    (void)ctx;
     struct wt_findings list = {0};
     const struct wt_findings *notes = wt_devices_notes(devices);
     int rc = 0;
@@ -204,7 +222,7 @@ int wt_survey(struct wt_ctx *ctx, struct wt_devices *devices, struct wt_finding 
         rc = wt_findings_add(&list, f->kind, f->source, f->device, f->what, f->fix, "%s", f->value);
     }
     for (size_t i = 0; rc == 0 && i < wt_devices_count(devices); i++) {
-        rc = add_device(&list, devices, i);
+        rc = add_device(&list, ctx, devices, i);
         if (rc == 0)
             rc = add_knobs(&list, devices, i);
     }
