@@ -59,8 +59,8 @@
           var low = y.getPixelForValue(bound[0]), high = y.getPixelForValue(bound[1]);
           ctx.beginPath();
           ctx.moveTo(at, low); ctx.lineTo(at, high);
-          ctx.moveTo(at - 4, low); ctx.lineTo(at + 4, low);
-          ctx.moveTo(at - 4, high); ctx.lineTo(at + 4, high);
+          ctx.moveTo(at - 6, low); ctx.lineTo(at + 6, low);
+          ctx.moveTo(at - 6, high); ctx.lineTo(at + 6, high);
           ctx.stroke();
         });
       });
@@ -175,7 +175,7 @@
       return series(label, color, rows.map(function (r) {
         return hasNumbers ? { x: r.setting, y: pick(r) } : pick(r);
       }), {
-        pointRadius: rows.map(function (r) { return r.is_choice ? 6 : 4; }), pointStyle: shape,
+        pointRadius: rows.map(function (r) { return r.is_choice ? 5 : 3; }), pointStyle: shape,
         bounds: rows.map(function (r) {
           return r[key].low === r[key].high ? null : [r[key].low * 100, r[key].high * 100];
         })
@@ -189,17 +189,22 @@
     }, x, { title: '% of ' + s.reference, suffix: '\u2009%' },
     { level: 100, at: hasNumbers ? best.setting : undefined, word: best.label });
 
-    var green = css('--energy'), largest = Math.max.apply(null, rows.map(function (r) { return r.energy_j.high; }));
-    var scale = largest >= 1e6 ? [1e6, 'MJ'] : largest >= 1e3 ? [1e3, 'kJ'] : [1, 'J'];
+    /* Runs that did different amounts of work are compared by its unit. */
+    var key = s.is_per_work ? 'j_per_work' : 'energy_j', times = s.is_per_work ? 1000 : 1;
+    var words = s.is_per_work ? 'energy per 1,000 ' + s.work_unit : 'energy a run';
+    var green = css('--energy');
+    var largest = times * Math.max.apply(null, rows.map(function (r) { return r[key].high; }));
+    var scale = largest >= 1e6 ? [1e6, 'MJ'] : largest >= 1e3 ? [1e3, 'kJ'] : largest >= 1 ? [1, 'J'] : [1e-3, 'mJ'];
+    var joules = function (v) { return v * times / scale[0]; };
     chart('energy', 'bar', {
       labels: labels,
       datasets: [{
-        label: 'energy', data: rows.map(function (r) { return r.energy_j.value / scale[0]; }),
+        label: 'energy', data: rows.map(function (r) { return joules(r[key].value); }),
         backgroundColor: rows.map(function (r) { return r.is_choice ? green : green + '66'; }),
         borderWidth: 0, maxBarThickness: 56, barColor: css('--ink'),
-        bounds: rows.map(function (r) { return [r.energy_j.low / scale[0], r.energy_j.high / scale[0]]; })
+        bounds: rows.map(function (r) { return [joules(r[key].low), joules(r[key].high)]; })
       }]
-    }, { title: name, type: 'category' }, { title: 'energy a run, ' + scale[1], min: 0 });
+    }, { title: name, type: 'category' }, { title: words + ', ' + scale[1], min: 0 });
 
     chart('power', 'line', {
       datasets: s.traces.map(function (t, i) {
