@@ -565,3 +565,16 @@ int wt_journal_append(struct wt_journal *j, struct wt_lease_record *record, bool
     *record = r;
     return 0;
 }
+
+int wt_journal_sync(struct wt_journal *j, struct wt_error *err)
+{
+    int rc = wt_journal_lock(j, err);
+    if (rc < 0)
+        return rc;
+    if (j->fd >= 0 && fsync(j->fd) < 0)
+        rc = fail_write(j, errno, err);
+    else
+        trace(j, WT_JOURNAL_SYNC, 0, NULL, 0);
+    wt_journal_unlock(j);
+    return rc;
+}

@@ -115,6 +115,9 @@ struct wt_journal_totals wt_journal_totals(const struct wt_journal *journal);
 int wt_journal_append(struct wt_journal *journal, struct wt_lease_record *record, bool is_durable,
                       struct wt_error *err);
 
+/* Brings what was appended without is_durable to the disk. Not under lock. */
+int wt_journal_sync(struct wt_journal *journal, struct wt_error *err);
+
 /* ---- owner.c ---- */
 
 /* This process, now. */

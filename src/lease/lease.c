@@ -423,6 +423,7 @@ int wt_lease_set(struct wt_lease *l, size_t device, enum wt_knob knob, int64_t v
 int wt_lease_restore(struct wt_lease *l, struct wt_error *err)
 {
     int first = 0;
+    bool is_noted = l->count > 0;
     for (size_t i = 0; i < l->count;) {
         struct wt_lease_record *r = &l->held[i];
         struct wt_error why = {0};
@@ -449,6 +450,8 @@ int wt_lease_restore(struct wt_lease *l, struct wt_error *err)
         else
             i++;
     }
+    if (is_noted)
+        wt_restore_done(&l->who);
     return first;
 }
 

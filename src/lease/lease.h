@@ -61,6 +61,8 @@ int64_t wt_lease_find_device(const struct wt_lease_ops *ops, const struct wt_lea
  * Errors: WT_E_CHANGED (left as it is, closed), and those of the device: the entry stays open. */
 int wt_restore_entry(const struct wt_restorer *who, struct wt_lease_record *r,
                      struct wt_error *err);
+/* After the last entry: brings what was noted to the disk. */
+void wt_restore_done(const struct wt_restorer *who);
 /* Makes the restorer the owner of the entry if it may be: WT_E_BUSY, its owner lives;
  * WT_E_NOTFOUND, it was closed meanwhile. *r becomes the entry as it is now. */
 int wt_restore_claim(const struct wt_restorer *who, struct wt_lease_record *r,

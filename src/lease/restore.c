@@ -68,13 +68,14 @@ static int fail_changed(const struct wt_restorer *who, const struct wt_lease_rec
     return rc;
 }
 
-static int append(const struct wt_restorer *who, struct wt_lease_record *r, bool is_durable,
-                  struct wt_error *err)
+/* Not synced entry by entry: devices come first, and a closing that a power cut takes away is found
+ * again, on a device that holds what was found. */
+static int append(const struct wt_restorer *who, struct wt_lease_record *r, struct wt_error *err)
 {
     int rc = wt_journal_lock(who->journal, err);
     if (rc < 0)
         return rc;
-    rc = wt_journal_append(who->journal, r, is_durable, err);
+    rc = wt_journal_append(who->journal, r, false, err);
     wt_journal_unlock(who->journal);
     return rc;
 }
@@ -124,12 +125,19 @@ int wt_restore_entry(const struct wt_restorer *who, struct wt_lease_record *r, s
         return rc;
     r->state = end;
     struct wt_error why = {0};
-    int code = append(who, r, true, &why);
+    int code = append(who, r, &why);
     if (code < 0)
         /* The device is right; the journal will find that out when it is next looked at. */
         wt_log(who->ctx, WT_LOG_WARN, "lease", "%s of %s is back, but not so noted: %s",
                wt_knob_name(r->knob), r->device, why.text);
     return rc;
+}
+
+void wt_restore_done(const struct wt_restorer *who)
+{
+    struct wt_error why = {0};
+    if (wt_journal_sync(who->journal, &why) < 0)
+        wt_log(who->ctx, WT_LOG_WARN, "lease", "%s", why.text);
 }
 
 static const struct wt_lease_record *find_entry(const struct wt_journal *journal,
@@ -199,7 +207,7 @@ void wt_restore_disown(const struct wt_restorer *who, struct wt_lease_record *r)
     struct wt_lease_record nobody = *r;
     nobody.owner.pid = 0;
     struct wt_error why = {0};
-    if (append(who, &nobody, false, &why) < 0)
+    if (append(who, &nobody, &why) < 0)
         wt_log(who->ctx, WT_LOG_WARN, "lease", "%s", why.text);
 }
 
@@ -245,6 +253,8 @@ int wt_restore_all(const struct wt_restorer *who, uint64_t lease, bool is_disown
                 *err = why;
         }
     }
+    if (n && !who->is_dry)
+        wt_restore_done(who);
     free(open);
     *ret_restored = restored;
     *ret_left = left;
