@@ -149,6 +149,15 @@ static void init_piece(void *data, size_t from, size_t to, unsigned thread)
     }
 }
 
+/* The kernel hands out pages when they are first written; the first step shall not wait for it. */
+static void touch_piece(void *data, size_t from, size_t to, unsigned thread)
+{
+    (void)thread;
+    struct wt_bert *b = data;
+    for (size_t at = from; at < to; at += 4096)
+        ((volatile char *)b->arena)[at] = 0;
+}
+
 static void fill(float *x, size_t count, float value)
 {
     for (size_t i = 0; i < count; i++)
@@ -211,7 +220,8 @@ int wt_bert_new(struct wt_bert **ret_bert, const struct wt_model_shape *shape,
     }
     madvise(arena, b->arena_bytes, MADV_HUGEPAGE); /* a hint: fewer page faults */
     b->arena = arena;
-    plan(b);
+    wt_pool_run(b->pool, b->arena_bytes, 1 << 22, touch_piece, b);
+    plan(b); /* writes into the arena: after it was touched */
     init(b);
     *ret_bert = b;
     b = NULL;
