@@ -175,7 +175,8 @@ static void take_points(struct cli_measure *m, struct wt_run *run, int64_t start
                                      .power_w = p->power_w,
                                      .temp_c = p->temp_c,
                                      .clock_mhz = p->clock_mhz,
-                                     .limit_w = p->limit_w};
+                                     .limit_w = p->limit_w,
+                                     .throttle = p->throttle};
         wt_run_add_point(run, &point);
     }
     m->pending_count = 0;

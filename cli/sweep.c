@@ -263,10 +263,10 @@ static size_t plan_points(const struct sweep_options *o, struct point *points, s
         for (size_t s = 0; s < o->set_count; s++) {
             points[i].values[s] = o->sets[s].values[rest % o->sets[s].count];
             rest /= o->sets[s].count;
-            int n =
-                snprintf(points[i].label + used, sizeof(points[i].label) - used, "%s%s%g %s",
-                         used ? ", " : "", o->set_count > 1 ? wt_knob_name(o->sets[s].knob) : "",
-                         points[i].values[s], wt_knob_unit(o->sets[s].knob));
+            int n = snprintf(
+                points[i].label + used, sizeof(points[i].label) - used, "%s%s%s%g %s",
+                used ? ", " : "", o->set_count > 1 ? wt_knob_name(o->sets[s].knob) : "",
+                o->set_count > 1 ? "=" : "", points[i].values[s], wt_knob_unit(o->sets[s].knob));
             used += n > 0 && (size_t)n < sizeof(points[i].label) - used ? (size_t)n : 0;
         }
     }
@@ -440,7 +440,7 @@ static int write_csv(const char *path, const struct wt_sweep *sweep, enum wt_kno
 static int show(const struct sweep_options *o, struct wt_run *runs, size_t count,
                 const char *reference, enum wt_knob knob)
 {
-    struct wt_sweep sweep = {.host_w = o->host_w};
+    struct wt_sweep sweep = {0};
     struct wt_error err = {0};
     int rc = wt_sweep_make(&sweep, runs, count, reference, &err);
     if (rc < 0)
@@ -628,6 +628,8 @@ int cmd_sweep(int argc, char **argv)
         snprintf(run->label, sizeof(run->label), "%s", point->label);
         snprintf(run->tag, sizeof(run->tag), "%s", o.tag ? o.tag : "");
         run->repeat = (unsigned)(i / point_count);
+        run->is_reference = order[i] == reference;
+        run->host_w = isnan(o.host_w) ? 0 : o.host_w;
         progress.label = point->label;
         off_t log_from = m.log_fd >= 0 ? lseek(m.log_fd, 0, SEEK_END) : 0;
         rc = apply_point(&o, lease, &o.bed, point, run, &err);
