@@ -239,7 +239,8 @@ static void processes_that_outlive_the_command_are_named(void **state)
     (void)state;
     struct spawned s;
     spawn_run(&s, home, "wattune", "run", "--", "sh", "-c",
-              "sleep 1 >/dev/null 2>&1 </dev/null & exit 0");
+              "sleep 1 >/dev/null 2>&1 </dev/null & "
+              "while [ \"$(cat /proc/$!/comm)\" != sleep ]; do :; done; exit 0");
     assert_int_equal(spawn_code(&s), 0);
     assert_non_null(strstr(s.err, "outlived"));
     assert_non_null(strstr(s.err, "(sleep)"));

@@ -345,8 +345,9 @@ static void put_watts(struct table *table, size_t row, size_t column, double wat
 
 static void print_devices(const struct wt_term *term, const struct wt_run *run)
 {
+    /* An energy never goes without its interval. */
     static const struct column columns[] = {
-        {"", false, 0},       {"energy", true, 3},       {"mean", true, 1},
+        {"", false, 0},       {"energy", true, 0},       {"mean", true, 1},
         {"highest", true, 4}, {"measured by", false, 2},
     };
     struct table table;
@@ -362,9 +363,6 @@ static void print_devices(const struct wt_term *term, const struct wt_run *run)
             device_title(run, i, text, sizeof(text));
             set(&table, i, 0, "%s", text);
             set(&table, i, 1, "%s", wt_format_interval(text, sizeof(text), &d->energy));
-            wt_text(
-                cell_at(&table, i, 1)->brief, sizeof(cell_at(&table, i, 1)->brief), "%s",
-                wt_format_joules(text, sizeof(text), is_known ? d->energy.energy_j : (double)NAN));
             if (is_known)
                 put_watts(&table, i, 2, d->mean_w);
             put_watts(&table, i, 3, d->max_w);
@@ -378,9 +376,6 @@ static void print_devices(const struct wt_term *term, const struct wt_run *run)
             bool is_known = run->total.provenance != WT_PROV_UNKNOWN;
             set(&table, i, 0, "total");
             set(&table, i, 1, "%s", wt_format_interval(text, sizeof(text), &run->total));
-            wt_text(
-                cell_at(&table, i, 1)->brief, sizeof(cell_at(&table, i, 1)->brief), "%s",
-                wt_format_joules(text, sizeof(text), is_known ? run->total.energy_j : (double)NAN));
             if (is_known && run->wall_s > 0)
                 put_watts(&table, i, 2, run->total.energy_j / run->wall_s);
             set(&table, i, 4, "%s", wt_provenance_name(run->total.provenance));

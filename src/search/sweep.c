@@ -557,11 +557,6 @@ static void find_breakeven(struct wt_sweep *sweep)
         sweep->breakeven_w = host_w + reference_w * (1 - energy) / (time - 1);
 }
 
-static const char *percent(char *buf, size_t size, double ratio)
-{
-    return wt_text(buf, size, "%.1f %%", fabs(ratio - 1) * 100);
-}
-
 /* "150 W" as something to do. */
 static void imperative(const struct wt_sweep *sweep, const struct wt_sweep_row *row, char *buf,
                        size_t size)
@@ -601,16 +596,20 @@ static void work_words(const struct wt_sweep *sweep, const struct wt_sweep_row *
             wt_format_joules(theirs, sizeof(theirs), reference->j_per_work.value * scale));
 }
 
+/* "for 8.5 % more time [6.1, 10.9]", and when the interval holds both, that it does. */
 static void time_words(const struct wt_sweep_row *row, char *buf, size_t size)
 {
-    char amount[24];
-    percent(amount, sizeof(amount), row->time_ratio.value);
-    if (row->time_ratio.low <= 1 && row->time_ratio.high >= 1)
+    const struct wt_estimate *t = &row->time_ratio;
+    double more = (t->value - 1) * 100, low = (t->low - 1) * 100, high = (t->high - 1) * 100;
+    bool is_same = t->low <= 1 && t->high >= 1;
+    if (is_same && fabs(more) < 0.5)
         wt_text(buf, size, "at the same speed");
-    else if (row->time_ratio.value > 1)
-        wt_text(buf, size, "for %s more time", amount);
+    else if (more > 0)
+        wt_text(buf, size, "for %.1f %% more time [%.1f, %.1f]%s", more, low, high,
+                is_same ? ", which may be none" : "");
     else
-        wt_text(buf, size, "and %s less time", amount);
+        wt_text(buf, size, "in %.1f %% less time [%.1f, %.1f]%s", -more, -high, -low,
+                is_same ? ", which may be none" : "");
 }
 
 static void host_words(const struct wt_sweep *sweep, char *buf, size_t size)
@@ -638,7 +637,7 @@ static void advise(struct wt_sweep *sweep)
         wt_text(text, sizeof(text), "only %s was measured, so there is nothing to compare.",
                 row->label);
     } else if (sweep->is_saving_real) {
-        char what[120], work[160], time[48], host[160];
+        char what[120], work[160], time[96], host[160];
         imperative(sweep, row, what, sizeof(what));
         work_words(sweep, row, work, sizeof(work));
         time_words(row, time, sizeof(time));
