@@ -18,14 +18,16 @@ struct wt_devices;
 struct wt_sensor_traits {
     int64_t energy_period_ns;   /* the counter is refreshed this often */
     uint64_t energy_quantum_uj; /* and moves in such steps */
-    int64_t energy_window_ns;   /* and sees this long of each power_period_ns, or all of the time
-                                   when it is no shorter; 0: unknown, all or as the power reading */
-    int64_t power_period_ns;    /* the power reading is refreshed this often */
-    int64_t power_window_ns;    /* and is the mean over this long before the refresh */
-    int64_t power_delay_ns;     /* and shows up this late */
-    uint32_t gain_ppm;          /* proportional error of the sensor, two-sided, 95 % */
-    uint32_t offset_mw;         /* additive error of the sensor, two-sided, 95 % */
-    bool is_power_averaged;     /* the plain reading is a running mean longer than its period */
+    uint64_t energy_range_uj; /* what the hardware counts to before it starts anew (the source adds
+                                 that up if it is read in time); 0: unknown, or practically never */
+    int64_t energy_window_ns; /* and sees this long of each power_period_ns, or all of the time
+                                 when it is no shorter; 0: unknown, all or as the power reading */
+    int64_t power_period_ns;  /* the power reading is refreshed this often */
+    int64_t power_window_ns;  /* and is the mean over this long before the refresh */
+    int64_t power_delay_ns;   /* and shows up this late */
+    uint32_t gain_ppm;        /* proportional error of the sensor, two-sided, 95 % */
+    uint32_t offset_mw;       /* additive error of the sensor, two-sided, 95 % */
+    bool is_power_averaged;   /* the plain reading is a running mean longer than its period */
 };
 
 enum {

@@ -14,12 +14,14 @@
 #include "sampler/sampler.h"
 
 #define STATUS_PERIOD_NS WT_NS_PER_S
+#define POWER_MOST_MW    UINT64_C(10000000)
 
 /* One device as its worker sees it. */
 struct slot {
     size_t device;
     char id[96], source[16];
     unsigned can;
+    uint64_t range_uj;
     struct wt_pacer pacer;
     int64_t t_status_ns;
     uint64_t round;
@@ -57,6 +59,18 @@ struct wt_sampler {
     bool has_supervisor;
     size_t device_count;
 };
+
+int64_t wt_sampler_period_ns(int64_t asked_ns, uint64_t range_uj, uint64_t power_max_mw)
+{
+    if (!range_uj)
+        return asked_ns;
+    /* uJ / mW is ms. */
+    uint64_t half_ms = range_uj / (power_max_mw ? power_max_mw : POWER_MOST_MW) / 2;
+    int64_t half_ns = half_ms > 86400000 ? 86400 * WT_NS_PER_S : (int64_t)half_ms * WT_NS_PER_MS;
+    if (half_ns < WT_NS_PER_MS)
+        half_ns = WT_NS_PER_MS;
+    return asked_ns < half_ns ? asked_ns : half_ns;
+}
 
 static void cond_init(pthread_cond_t *cond)
 {
@@ -188,6 +202,8 @@ static void *worker_main(void *data)
     struct worker *w = data;
     pthread_mutex_lock(&w->lock);
     int64_t period_ns = w->sampler->options.period_ns;
+    for (size_t i = 0; i < w->count; i++)
+        period_ns = wt_sampler_period_ns(period_ns, w->slots[i]->range_uj, 0);
     int64_t grid_ns = ctx_now(w), edge_ns = INT64_MIN;
     uint64_t round = 0;
 
@@ -357,6 +373,7 @@ int wt_sampler_new(struct wt_sampler **ret_sampler, struct wt_ctx *ctx,
             }
             slot->device = k;
             slot->can = infos[k]->can;
+            slot->range_uj = infos[k]->traits.energy_range_uj;
             slot->t_status_ns = -STATUS_PERIOD_NS;
             wt_text(slot->id, sizeof(slot->id), "%s", infos[k]->id);
             wt_text(slot->source, sizeof(slot->source), "%s", infos[k]->source);

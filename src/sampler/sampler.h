@@ -40,6 +40,11 @@ int wt_sampler_new(struct wt_sampler **ret_sampler, struct wt_ctx *ctx,
                    const struct wt_sampler_options *options, struct wt_error *err);
 void wt_sampler_free(struct wt_sampler *sampler);
 
+/* How often a counter must be polled at least, and is, whatever was asked for: twice in the time in
+ * which it wraps at full power. range_uj 0: it does not wrap. power_max_mw 0: not known, then more
+ * than any device draws. */
+int64_t wt_sampler_period_ns(int64_t asked_ns, uint64_t range_uj, uint64_t power_max_mw);
+
 /* A window began or ended at t_ns: a store, no more. Threads: any thread. */
 void wt_sampler_edge(struct wt_sampler *sampler, int64_t t_ns);
 /* Somebody waits until this device has been read for times up to t_ns: takes effect with the next

@@ -196,6 +196,7 @@ static int add_domain(struct rapl *rapl, const char *entry, const char *name, co
     struct wt_device_info *info = &infos[count];
     memset(info, 0, sizeof(*info));
     describe(name, package, entry, info);
+    info->traits.energy_range_uj = d->range_uj;
     mark_repeat(rapl, is_amd, info);
     rapl->source.count++;
     *ret_info = info;

@@ -18,6 +18,9 @@
 #define BLIND_SPREAD 1.5
 /* Under a running mean no change shorter than it is seen: an end is off by this share of it. */
 #define SMEAR_SHARE 0.0625
+/* How much of a span's uncertainty is left once a step in it has been placed. From bench/windows.
+ */
+#define SPLIT_SHARE 0.3
 /* How far two clocks drift apart. */
 #define DRIFT_PPM 100
 /* The statistics of the load are taken over at least this many spans around a window. */
@@ -485,8 +488,11 @@ static void vary(const struct wt_series *s, size_t from, size_t to, struct varia
 
 /* Cumulative energy at a time, and how wrong it may be. */
 struct point {
-    double cum_j, slack_low_j, slack_high_j, var_j2;
-    double gap_s; /* of what was asked, unknown: before the first knot or after the last */
+    double cum_j, slack_low_j, slack_high_j;
+    double var_j2;
+    double step_j; /* deviation from a step in power near by: the two ends of a window around a
+                      piece of work err the same way, so these add up */
+    double gap_s;  /* of what was asked, unknown: before the first knot or after the last */
     const char *why;
     bool is_known;
 };
@@ -513,6 +519,21 @@ static double step_w2(const struct wt_series *s, size_t i)
     return most * most;
 }
 
+/* Energy of the first part f of span i, when the span's power lies between those of its neighbours:
+ * then one step within it, at the only place that fits, explains all three. NaN: it does not. */
+static double split(const struct wt_series *s, size_t i, double f, const struct variation *v)
+{
+    if (!is_plain(s, i - 1) || !is_plain(s, i + 1) || s->traits.smear_ns > 0 ||
+        (!s->traits.is_counter && v->blind > 0.1))
+        return NAN;
+    double before = span_w(s, i - 1), after = span_w(s, i + 1), w = span_w(s, i);
+    double u = (after - w) / (after - before); /* the share before the step */
+    if (!(u > 0 && u < 1))
+        return NAN;
+    double length_s = wt_s_from_ns(s->knots[i].x_ns - s->knots[i - 1].x_ns);
+    return length_s * (f < u ? before * f : before * u + after * (f - u));
+}
+
 static struct point at(const struct wt_series *s, int64_t t_ns, const struct variation *v)
 {
     struct point p = {.is_known = true};
@@ -535,9 +556,13 @@ static struct point at(const struct wt_series *s, int64_t t_ns, const struct var
         double half_s = g * a->half_ns * 1e-9 + f * b->half_ns * 1e-9;
         p.var_j2 = w * w * half_s * half_s / 3;
         if (b->kind == WT_KNOT_PLAIN) {
-            double l2 = length_s * length_s;
-            p.var_j2 +=
-                f * f * g * g * l2 * (step_w2(s, i) + 2 * v->slow_w2) / 3 + f * g * l2 * v->fast_w2;
+            double split_j = split(s, i, f, v);
+            bool is_split = !isnan(split_j);
+            if (is_split)
+                p.cum_j = a->cum_j + split_j;
+            p.step_j = f * g * length_s * sqrt((step_w2(s, i) + v->slow_w2) / 3) *
+                       (is_split ? SPLIT_SHARE : 1);
+            p.var_j2 += f * g * length_s * length_s * v->fast_w2;
         }
         return p;
     }
@@ -625,7 +650,8 @@ void wt_series_span(const struct wt_series *s, int64_t from_ns, int64_t to_ns, d
     double span_s = wt_s_from_ns(to_ns - from_ns), energy_j = e.cum_j - b.cum_j;
     ret_span->max_w = max_w(s, from_ns, to_ns);
 
-    double var_j2 = b.var_j2 + e.var_j2;
+    double step_j = b.step_j + e.step_j;
+    double var_j2 = b.var_j2 + e.var_j2 + step_j * step_j;
     if (first == last && first > 0 && first < s->count) {
         /* Within one span: what it drew on the whole, at whatever moment. */
         double length_s = wt_s_from_ns(s->knots[first].x_ns - s->knots[first - 1].x_ns);
@@ -654,16 +680,16 @@ void wt_series_span(const struct wt_series *s, int64_t from_ns, int64_t to_ns, d
     /* A running mean blurs each end: by what it changes around it, and by what it cannot show. */
     if (s->traits.smear_ns > 0) {
         int64_t d_ns = s->traits.smear_ns / 2;
-        double d_s = wt_s_from_ns(d_ns);
+        double d_s = wt_s_from_ns(d_ns), blur_j = 0, unseen_j = 0;
         const int64_t ends_ns[] = {from_ns, to_ns};
         for (int i = 0; i < 2; i++) {
             double mid_j = at(s, ends_ns[i], &v).cum_j;
             double after_w = (at(s, ends_ns[i] + d_ns, &v).cum_j - mid_j) / d_s;
             double before_w = (mid_j - at(s, ends_ns[i] - d_ns, &v).cum_j) / d_s;
-            double blur_j = d_s / 4 * (after_w - before_w);
-            double unseen_j = SMEAR_SHARE * 2 * d_s * (after_w + before_w) / 2;
-            var_j2 += blur_j * blur_j + unseen_j * unseen_j;
+            blur_j += d_s / 4 * fabs(after_w - before_w);
+            unseen_j = fmax(unseen_j, SMEAR_SHARE * d_s * (after_w + before_w));
         }
+        var_j2 += blur_j * blur_j + 2 * unseen_j * unseen_j;
     }
     double quantum_j = wt_j_from_uj(s->traits.quantum_uj);
     var_j2 += quantum_j * quantum_j / 6;

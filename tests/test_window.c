@@ -1,0 +1,452 @@
+/* window: the energy of a window off a series of readings, on a clock that the tests turn.
+ *
+ * A sensor here is a true power over time, a counter that shows its integral at its ticks, and
+ * polls of it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+
+#include "window/series.h"
+
+#define MS WT_NS_PER_MS
+#define S  WT_NS_PER_S
+#define Z  1.959964
+
+/* 100 W, and 300 W from 5 s to 8 s; joules since 0. */
+static double true_j(int64_t t_ns)
+{
+    double t = wt_s_from_ns(t_ns), high = fmin(fmax(t - 5, 0), 3);
+    return 100 * t + 200 * high;
+}
+
+static const struct wt_sensor_traits whole = {.energy_period_ns = 100 * MS,
+                                              .energy_quantum_uj = 1000};
+
+struct sensor {
+    struct wt_series series;
+    int64_t phase_ns;
+    double offset_j; /* where the counter stands */
+};
+
+static void sensor_init(struct sensor *s, const struct wt_sensor_traits *traits)
+{
+    struct wt_series_traits t;
+    wt_series_traits_counter(traits, &t);
+    wt_series_init(&s->series, &t, SIZE_MAX);
+    wt_series_note_limit(&s->series, 300); /* 360 W at most */
+    s->phase_ns = 37 * MS;
+    s->offset_j = 5000;
+}
+
+static uint64_t shown_uj(const struct sensor *s, int64_t t_ns)
+{
+    int64_t tick_ns = (t_ns - s->phase_ns) / (100 * MS) * (100 * MS) + s->phase_ns;
+    return (uint64_t)((true_j(tick_ns) + s->offset_j) * 1e3) * 1000;
+}
+
+static void poll_at(struct sensor *s, int64_t t_ns)
+{
+    assert_int_equal(wt_series_add_energy(&s->series, t_ns, t_ns + MS / 20, shown_uj(s, t_ns)), 0);
+}
+
+static void poll_between(struct sensor *s, int64_t from_ns, int64_t to_ns, int64_t step_ns)
+{
+    for (int64_t t_ns = from_ns; t_ns < to_ns; t_ns += step_ns)
+        poll_at(s, t_ns);
+}
+
+static struct wt_span span_of(const struct sensor *s, int64_t from_ns, int64_t to_ns)
+{
+    struct wt_span span;
+    wt_series_span(&s->series, from_ns, to_ns, Z, &span);
+    return span;
+}
+
+static void assert_holds(const struct wt_span *span, double j)
+{
+    assert_true(span->is_known);
+    assert_true(span->low_j <= span->energy_j && span->energy_j <= span->high_j);
+    if (j < span->low_j || j > span->high_j)
+        fail_msg("%f J is not between %f and %f", j, span->low_j, span->high_j);
+}
+
+static void a_steady_load_is_exact_at_any_window(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t from_ns, to_ns;
+        const char *why;
+    } rows[] = {
+        {1000 * MS, 4000 * MS, "on the second"},
+        {1001 * MS, 3333 * MS, "off every tick"},
+        {2037 * MS, 2137 * MS, "from tick to tick"},
+        {2050 * MS, 2060 * MS, "within one tick"},
+    };
+    struct sensor s;
+    sensor_init(&s, &whole);
+    poll_between(&s, 0, 300 * MS, 2 * MS);
+    poll_between(&s, 300 * MS, 5000 * MS, 100 * MS);
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct wt_span span = span_of(&s, rows[i].from_ns, rows[i].to_ns);
+        double j = true_j(rows[i].to_ns) - true_j(rows[i].from_ns);
+        assert_holds(&span, j);
+        /* 1 mJ of quantum at each end, and no more. */
+        if (fabs(span.energy_j - j) > 0.01)
+            fail_msg("%s: %f J for %f", rows[i].why, span.energy_j, j);
+    }
+    wt_series_done(&s.series);
+}
+
+static void adjacent_windows_sum_to_the_one_around_them(void **state)
+{
+    (void)state;
+    struct sensor s;
+    sensor_init(&s, &whole);
+    poll_between(&s, 0, 10 * S, 100 * MS);
+    static const int64_t step_ns[] = {7 * MS, 93 * MS, 100 * MS, 611 * MS};
+    for (size_t i = 0; i < WT_COUNTOF(step_ns); i++) {
+        int64_t from_ns = 1 * S, to_ns = from_ns;
+        double sum_j = 0;
+        while (to_ns + step_ns[i] < 9 * S) {
+            sum_j += span_of(&s, to_ns, to_ns + step_ns[i]).energy_j;
+            to_ns += step_ns[i];
+        }
+        struct wt_span around = span_of(&s, from_ns, to_ns);
+        assert_true(fabs(around.energy_j - sum_j) < 1e-6 * sum_j);
+    }
+    wt_series_done(&s.series);
+}
+
+static void a_step_in_power_stays_inside_the_bound(void **state)
+{
+    (void)state;
+    struct sensor s;
+    sensor_init(&s, &whole);
+    poll_between(&s, 0, 300 * MS, 2 * MS);
+    poll_between(&s, 300 * MS, 12 * S, 100 * MS);
+    struct wt_span work = span_of(&s, 5 * S, 8 * S);
+    assert_holds(&work, 900);
+    assert_true(work.high_j - work.low_j < 0.1 * 900);
+    struct wt_span rest = span_of(&s, 9 * S, 11 * S);
+    assert_holds(&rest, 200);
+    assert_true(rest.high_j - rest.low_j < 0.02 * 200);
+    wt_series_done(&s.series);
+}
+
+static void a_known_phase_narrows_the_bound(void **state)
+{
+    (void)state;
+    struct sensor coarse, fine;
+    sensor_init(&coarse, &whole);
+    sensor_init(&fine, &whole);
+    poll_between(&fine, 0, 300 * MS, 2 * MS);
+    poll_between(&coarse, 0, 300 * MS, 100 * MS);
+    poll_between(&fine, 300 * MS, 5 * S, 100 * MS);
+    poll_between(&coarse, 300 * MS, 5 * S, 100 * MS);
+    struct wt_span a = span_of(&coarse, 1500 * MS, 2 * S), b = span_of(&fine, 1500 * MS, 2 * S);
+    assert_holds(&a, 50);
+    assert_holds(&b, 50);
+    assert_true(b.high_j - b.low_j < 0.3 * (a.high_j - a.low_j));
+    wt_series_done(&coarse.series);
+    wt_series_done(&fine.series);
+}
+
+/* The 5 % of a board's gain and the blind half of its time are in the bound. */
+static void gain_and_part_time_sight_widen_the_bound(void **state)
+{
+    (void)state;
+    static const struct wt_sensor_traits volta = {.energy_period_ns = 100 * MS,
+                                                  .power_period_ns = 20 * MS,
+                                                  .power_window_ns = 10 * MS,
+                                                  .gain_ppm = 50000,
+                                                  .offset_mw = 2000};
+    struct sensor s;
+    sensor_init(&s, &volta);
+    poll_between(&s, 0, 300 * MS, 2 * MS);
+    poll_between(&s, 300 * MS, 12 * S, 100 * MS);
+    struct wt_span span = span_of(&s, 1 * S, 4 * S);
+    assert_true(span.high_j > 300 * 1.05 && span.high_j < 300 * 1.08);
+    assert_true(span.low_j < 300 * 0.95 && span.low_j > 300 * 0.92);
+    wt_series_done(&s.series);
+}
+
+static void a_failed_read_is_not_a_wrap(void **state)
+{
+    (void)state;
+    struct sensor s;
+    sensor_init(&s, &whole);
+    poll_between(&s, 0, 2 * S, 100 * MS);
+    for (int64_t t_ns = 2 * S; t_ns < 2500 * MS; t_ns += 100 * MS)
+        wt_series_add_failure(&s.series, t_ns, "input/output error");
+    poll_between(&s, 2500 * MS, 5 * S, 100 * MS);
+    /* The counter went on meanwhile: nothing is lost around the gap. */
+    struct wt_span span = span_of(&s, 1 * S, 4 * S);
+    assert_holds(&span, 300);
+    assert_true(fabs(span.energy_j - 300) < 0.02 * 300);
+    /* Inside it all that is known is that it was part of what the counter gained. */
+    span = span_of(&s, 2100 * MS, 2300 * MS);
+    assert_holds(&span, 20);
+    assert_true(span.high_j - span.low_j > 20);
+    assert_string_equal(span.why, "input/output error");
+    wt_series_done(&s.series);
+}
+
+struct gaps {
+    size_t count;
+    int64_t from_ns, to_ns;
+    double bound_j;
+    const char *why;
+};
+
+static void count_gap(void *data, int64_t from_ns, int64_t to_ns, double bound_j, const char *why)
+{
+    struct gaps *gaps = data;
+    gaps->count++;
+    gaps->from_ns = from_ns;
+    gaps->to_ns = to_ns;
+    gaps->bound_j = bound_j;
+    gaps->why = why;
+}
+
+static void a_reset_is_a_gap_with_a_bound_and_no_joules(void **state)
+{
+    (void)state;
+    struct sensor s;
+    sensor_init(&s, &whole);
+    poll_between(&s, 0, 2 * S, 100 * MS);
+    s.offset_j = -150; /* the driver was loaded anew: lower than it was */
+    poll_between(&s, 2 * S, 5 * S, 100 * MS);
+    assert_int_equal(s.series.reset_count, 1);
+    struct wt_span span = span_of(&s, 1 * S, 4 * S);
+    assert_holds(&span, 300);
+    assert_true(span.high_j < 300 + 0.4 * 360); /* at most 0.3 s unseen, at 360 W */
+    struct gaps gaps = {0};
+    wt_series_gaps(&s.series, 1 * S, 4 * S, count_gap, &gaps);
+    assert_int_equal(gaps.count, 1);
+    assert_true(gaps.from_ns < 2 * S && gaps.to_ns > 2 * S && gaps.to_ns < 2400 * MS);
+    assert_true(fabs(gaps.bound_j - 360 * wt_s_from_ns(gaps.to_ns - gaps.from_ns)) < 1e-6);
+    wt_series_done(&s.series);
+}
+
+static void one_reading_of_garbage_leaves_no_trace(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t uj;
+        const char *why;
+    } rows[] = {
+        {0, "nothing"},
+        {1, "far back"},
+        {UINT64_MAX, "all ones"},
+        {UINT64_C(5000000000) * 100, "500 kJ in a tenth of a second"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct sensor s;
+        sensor_init(&s, &whole);
+        poll_between(&s, 0, 2 * S, 100 * MS);
+        assert_int_equal(wt_series_add_energy(&s.series, 2 * S, 2 * S + 1, rows[i].uj), 0);
+        poll_between(&s, 2100 * MS, 5 * S, 100 * MS);
+        struct wt_span span = span_of(&s, 1 * S, 4 * S);
+        assert_holds(&span, 300);
+        assert_true(fabs(span.energy_j - 300) < 0.02 * 300);
+        assert_int_equal(s.series.garbage_count, 1);
+        assert_int_equal(s.series.reset_count, 0);
+        wt_series_done(&s.series);
+    }
+}
+
+static void a_frozen_counter_is_unknown_and_not_zero(void **state)
+{
+    (void)state;
+    struct sensor s;
+    sensor_init(&s, &whole);
+    poll_between(&s, 0, 2 * S, 100 * MS);
+    uint64_t stuck_uj = shown_uj(&s, 1999 * MS);
+    for (int64_t t_ns = 2 * S; t_ns < 12 * S; t_ns += 100 * MS)
+        assert_int_equal(wt_series_add_energy(&s.series, t_ns, t_ns + MS, stuck_uj), 0);
+    struct wt_span span = span_of(&s, 3 * S, 11 * S);
+    assert_false(span.is_known);
+    assert_true(isnan(span.energy_j));
+    assert_string_equal(span.why, "the sensor stands still");
+    /* A short freeze at the end of a long window is bounded instead. */
+    span = span_of(&s, 1 * S / 2, 3 * S);
+    assert_holds(&span, 250);
+    assert_true(span.low_j < 170 && span.high_j > 250 + 0.8 * 260);
+    wt_series_done(&s.series);
+}
+
+static void a_lost_device_is_bounded_by_what_it_can_draw(void **state)
+{
+    (void)state;
+    struct sensor s;
+    sensor_init(&s, &whole);
+    poll_between(&s, 0, 4 * S, 100 * MS);
+    wt_series_add_failure(&s.series, 4 * S, "the device is gone");
+    struct wt_span span = span_of(&s, 1 * S, 5 * S);
+    assert_holds(&span, 400);
+    assert_true(span.low_j < 310 && span.high_j > 300 + 350 && span.high_j < 300 + 420);
+    struct gaps gaps = {0};
+    wt_series_gaps(&s.series, 1 * S, 5 * S, count_gap, &gaps);
+    assert_int_equal(gaps.count, 1);
+    assert_string_equal(gaps.why, "the device is gone");
+    assert_true(gaps.to_ns == 5 * S);
+    /* Without a limit there is no bound, and then there is no energy. */
+    s.series.power_max_w = 0;
+    span = span_of(&s, 1 * S, 5 * S);
+    assert_false(span.is_known);
+    wt_series_done(&s.series);
+}
+
+static void what_was_never_read_is_unknown(void **state)
+{
+    (void)state;
+    struct sensor s;
+    sensor_init(&s, &whole);
+    struct wt_span span = span_of(&s, 1 * S, 2 * S);
+    assert_false(span.is_known);
+    assert_true(isnan(span.energy_j) && isnan(span.low_j) && isnan(span.max_w));
+    wt_series_add_failure(&s.series, 1 * S, "not permitted");
+    span = span_of(&s, 1 * S, 2 * S);
+    assert_false(span.is_known);
+    assert_string_equal(span.why, "not permitted");
+    wt_series_done(&s.series);
+}
+
+/* Wall time may jump: the series has only ever seen the monotonic clock, so all that a step can do
+ * is make polls irregular. */
+static void clock_step_changes_nothing(void **state)
+{
+    (void)state;
+    struct sensor regular, late;
+    sensor_init(&regular, &whole);
+    sensor_init(&late, &whole);
+    poll_between(&regular, 0, 5 * S, 100 * MS);
+    poll_between(&late, 0, 2 * S, 100 * MS);
+    poll_at(&late, 3999 * MS); /* the machine slept, or the sampler did */
+    poll_between(&late, 4 * S, 5 * S, 100 * MS);
+    struct wt_span a = span_of(&regular, 1 * S, 4500 * MS), b = span_of(&late, 1 * S, 4500 * MS);
+    assert_holds(&a, 350);
+    assert_holds(&b, 350);
+    assert_true(fabs(a.energy_j - b.energy_j) < 0.01 * 350);
+    wt_series_done(&regular.series);
+    wt_series_done(&late.series);
+}
+
+static void thinning_changes_no_energy_at_the_edges_that_matter(void **state)
+{
+    (void)state;
+    struct sensor s;
+    sensor_init(&s, &whole);
+    poll_between(&s, 0, 60 * S, 100 * MS);
+    static const int64_t edges_ns[] = {10 * S + 41 * MS, 30 * S + 7 * MS};
+    struct wt_span before = span_of(&s, edges_ns[0], edges_ns[1]);
+    struct wt_span recent = span_of(&s, edges_ns[0], 55 * S);
+    size_t count = s.series.count;
+    wt_series_thin(&s.series, edges_ns, 2, 50 * S, 2 * S);
+    assert_true(s.series.count < count * 3 / 4);
+    assert_true(s.series.knots[0].x_ns > 7 * S); /* nobody asks for what is older */
+    struct wt_span after = span_of(&s, edges_ns[0], edges_ns[1]);
+    assert_true(fabs(after.energy_j - before.energy_j) < 1e-9);
+    assert_holds(&after, true_j(edges_ns[1]) - true_j(edges_ns[0]));
+    after = span_of(&s, edges_ns[0], 55 * S);
+    assert_true(fabs(after.energy_j - recent.energy_j) < 1e-9);
+    wt_series_done(&s.series);
+}
+
+static void instant_power_is_held_not_drawn_as_trapezoids(void **state)
+{
+    (void)state;
+    static const struct wt_sensor_traits instant = {.power_period_ns = 100 * MS,
+                                                    .power_window_ns = 100 * MS};
+    struct wt_series_traits t;
+    struct wt_series s;
+    wt_series_traits_power(&instant, &t);
+    wt_series_init(&s, &t, SIZE_MAX);
+    wt_series_note_limit(&s, 300);
+    for (int64_t t_ns = 0; t_ns < 12 * S; t_ns += 100 * MS) {
+        /* Refreshed at 0.037, 0.137, ... with the mean of the 100 ms before. */
+        int64_t tick_ns = (t_ns - 37 * MS) / (100 * MS) * (100 * MS) + 37 * MS;
+        double w = (true_j(tick_ns) - true_j(tick_ns - 100 * MS)) / 0.1;
+        assert_int_equal(wt_series_add_power(&s, t_ns, t_ns, fmax(w, 0)), 0);
+    }
+    struct wt_span span;
+    wt_series_span(&s, 4 * S, 10 * S, Z, &span);
+    assert_holds(&span, 1200);
+    assert_true(fabs(span.energy_j - 1200) < 1);
+    assert_true(span.max_w > 299 && span.max_w < 301);
+    wt_series_span(&s, 5 * S, 8 * S, Z, &span);
+    assert_holds(&span, 900);
+    wt_series_done(&s);
+}
+
+static void a_running_mean_is_put_back_in_time(void **state)
+{
+    (void)state;
+    static const struct wt_sensor_traits mean = {
+        .power_period_ns = 100 * MS, .power_window_ns = 1000 * MS, .is_power_averaged = true};
+    struct wt_series_traits t;
+    struct wt_series s;
+    wt_series_traits_power(&mean, &t);
+    wt_series_init(&s, &t, SIZE_MAX);
+    wt_series_note_limit(&s, 300);
+    for (int64_t t_ns = S; t_ns < 15 * S; t_ns += 100 * MS)
+        assert_int_equal(wt_series_add_power(&s, t_ns, t_ns, true_j(t_ns) - true_j(t_ns - 1 * S)),
+                         0);
+    struct wt_span span;
+    wt_series_span(&s, 4 * S, 10 * S, Z, &span);
+    assert_holds(&span, 1200);
+    assert_true(fabs(span.energy_j - 1200) < 12);
+    wt_series_span(&s, 5 * S, 8 * S, Z, &span); /* both ends on a step: blurred, and bounded */
+    assert_holds(&span, 900);
+    assert_int_equal(wt_series_cover_ns(&s, 0), 550 * MS);
+    wt_series_done(&s);
+}
+
+static void absurd_power_is_a_gap(void **state)
+{
+    (void)state;
+    static const struct wt_sensor_traits instant = {.power_period_ns = 100 * MS,
+                                                    .power_window_ns = 100 * MS};
+    struct wt_series_traits t;
+    struct wt_series s;
+    wt_series_traits_power(&instant, &t);
+    wt_series_init(&s, &t, SIZE_MAX);
+    wt_series_note_limit(&s, 300);
+    for (int64_t t_ns = 0; t_ns < 4 * S; t_ns += 100 * MS)
+        assert_int_equal(wt_series_add_power(&s, t_ns, t_ns, t_ns == 2 * S ? 1e9 : 100), 0);
+    struct wt_span span;
+    wt_series_span(&s, 1 * S, 3 * S, Z, &span);
+    assert_holds(&span, 200);
+    assert_true(span.max_w < 101);
+    struct gaps gaps = {0};
+    wt_series_gaps(&s, 1 * S, 3 * S, count_gap, &gaps);
+    assert_int_equal(gaps.count, 1);
+    wt_series_done(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_steady_load_is_exact_at_any_window),
+        cmocka_unit_test(adjacent_windows_sum_to_the_one_around_them),
+        cmocka_unit_test(a_step_in_power_stays_inside_the_bound),
+        cmocka_unit_test(a_known_phase_narrows_the_bound),
+        cmocka_unit_test(gain_and_part_time_sight_widen_the_bound),
+        cmocka_unit_test(a_failed_read_is_not_a_wrap),
+        cmocka_unit_test(a_reset_is_a_gap_with_a_bound_and_no_joules),
+        cmocka_unit_test(one_reading_of_garbage_leaves_no_trace),
+        cmocka_unit_test(a_frozen_counter_is_unknown_and_not_zero),
+        cmocka_unit_test(a_lost_device_is_bounded_by_what_it_can_draw),
+        cmocka_unit_test(what_was_never_read_is_unknown),
+        cmocka_unit_test(clock_step_changes_nothing),
+        cmocka_unit_test(thinning_changes_no_energy_at_the_edges_that_matter),
+        cmocka_unit_test(instant_power_is_held_not_drawn_as_trapezoids),
+        cmocka_unit_test(a_running_mean_is_put_back_in_time),
+        cmocka_unit_test(absurd_power_is_a_gap),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
