@@ -16,6 +16,8 @@
  * estimate. Both from bench/windows. */
 #define LOCKED_SHARE 0.004
 #define BLIND_SPREAD 1.5
+/* Polls and refreshes of a power reading slip against each other: one is missed or seen twice. */
+#define SLIP_SHARE 0.0005
 /* Under a running mean no change shorter than it is seen: an end is off by this share of it. */
 #define SMEAR_SHARE 0.0625
 /* How much of a span's uncertainty is left once a step in it has been placed. From bench/windows.
@@ -691,6 +693,8 @@ void wt_series_span(const struct wt_series *s, int64_t from_ns, int64_t to_ns, d
         }
         var_j2 += blur_j * blur_j + 2 * unseen_j * unseen_j;
     }
+    if (!s->traits.is_counter)
+        var_j2 += SLIP_SHARE * SLIP_SHARE * energy_j * energy_j;
     double quantum_j = wt_j_from_uj(s->traits.quantum_uj);
     var_j2 += quantum_j * quantum_j / 6;
 

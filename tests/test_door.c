@@ -1,0 +1,297 @@
+/* door: marks cross from a program to the keeper; a keeper believes nothing it finds. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "wattune/door.h"
+
+struct heard {
+    unsigned count;
+    struct wt_mark last;
+    uint64_t sum;
+    int64_t t_ns;
+    bool is_out_of_order;
+};
+
+static void hear(void *data, const struct wt_mark *mark)
+{
+    struct heard *heard = data;
+    heard->count++;
+    heard->last = *mark;
+    heard->sum += mark->count;
+    heard->is_out_of_order |= mark->t_ns < heard->t_ns;
+    heard->t_ns = mark->t_ns;
+}
+
+static int setup(void **state)
+{
+    struct wt_doorkeeper *keeper;
+    if (wt_doorkeeper_new(&keeper, "/tmp", NULL) < 0)
+        return -1;
+    setenv("WATTUNE_DOOR", wt_doorkeeper_path(keeper), 1);
+    *state = keeper;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    unsetenv("WATTUNE_DOOR");
+    wt_doorkeeper_free(*state);
+    return 0;
+}
+
+static struct heard drain(struct wt_doorkeeper *keeper, uint64_t *lost)
+{
+    struct heard heard = {0};
+    int rc = wt_doorkeeper_drain(keeper, hear, &heard, lost, NULL);
+    assert_int_equal(rc, heard.count);
+    return heard;
+}
+
+/* The one ring in the directory. */
+static void ring_path(struct wt_doorkeeper *keeper, char *path, size_t size)
+{
+    wt_text(path, size, "%s", wt_doorkeeper_path(keeper));
+    char **names;
+    size_t count;
+    struct wt_ctx *ctx;
+    assert_int_equal(wt_ctx_new(&ctx, NULL, NULL), 0);
+    assert_int_equal(wt_fs_list(ctx, path, &names, &count, NULL), 0);
+    assert_int_equal(count, 1);
+    wt_text(path, size, "%s/%s", wt_doorkeeper_path(keeper), names[0]);
+    wt_fs_list_free(names, count);
+    wt_ctx_free(ctx);
+}
+
+static void marks_arrive_in_order_and_once(void **state)
+{
+    struct wt_doorkeeper *keeper = *state;
+    struct wt_door *door;
+    uint64_t lost = 0;
+    assert_int_equal(wt_door_open(&door, NULL), 0);
+    assert_int_equal(drain(keeper, &lost).count, 0);
+    for (uint64_t i = 1; i <= 100; i++)
+        wt_door_mark(door, WT_MARK_WORK, "tokens", i);
+    struct heard heard = drain(keeper, &lost);
+    assert_int_equal(heard.count, 100);
+    assert_int_equal(heard.sum, 5050);
+    assert_false(heard.is_out_of_order);
+    assert_string_equal(heard.last.name, "tokens");
+    assert_int_equal(heard.last.kind, WT_MARK_WORK);
+    assert_int_equal(heard.last.pid, getpid());
+    assert_int_equal(drain(keeper, &lost).count, 0);
+
+    wt_door_value(door, "a name that is much too long for a mark", 2.5);
+    heard = drain(keeper, &lost);
+    double value;
+    memcpy(&value, &heard.last.count, sizeof(value));
+    assert_true(value > 2.49 && value < 2.51);
+    assert_int_equal(strlen(heard.last.name), 31);
+    assert_int_equal(lost, 0);
+    wt_door_close(door);
+}
+
+static void without_a_keeper_marks_go_nowhere(void **state)
+{
+    (void)state;
+    struct wt_door *door;
+    char *dir = strdup(getenv("WATTUNE_DOOR"));
+    static const char *const nowhere[] = {NULL, "", "/tmp/there/is/no/keeper/here"};
+    for (size_t i = 0; i < WT_COUNTOF(nowhere); i++) {
+        if (nowhere[i])
+            setenv("WATTUNE_DOOR", nowhere[i], 1);
+        else
+            unsetenv("WATTUNE_DOOR");
+        assert_int_equal(wt_door_open(&door, NULL), 0);
+        wt_door_mark(door, WT_MARK_STEP, "step", 1);
+        wt_door_close(door);
+    }
+    setenv("WATTUNE_DOOR", dir, 1);
+    free(dir);
+}
+
+static void a_reader_that_falls_behind_counts_what_it_lost(void **state)
+{
+    struct wt_doorkeeper *keeper = *state;
+    struct wt_door *door;
+    uint64_t lost = 0;
+    assert_int_equal(wt_door_open(&door, NULL), 0);
+    for (uint64_t i = 0; i < 10000; i++)
+        wt_door_mark(door, WT_MARK_STEP, "step", 1);
+    struct heard heard = drain(keeper, &lost);
+    assert_int_equal(heard.count, 4096);
+    assert_int_equal(lost, 10000 - 4096);
+    wt_door_mark(door, WT_MARK_STEP, "step", 1);
+    assert_int_equal(drain(keeper, &lost).count, 1);
+    assert_int_equal(lost, 10000 - 4096);
+    wt_door_close(door);
+}
+
+static void marks_outlive_the_program(void **state)
+{
+    struct wt_doorkeeper *keeper = *state;
+    uint64_t lost = 0;
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct wt_door *door;
+        if (wt_door_open(&door, NULL) == 0)
+            wt_door_mark(door, WT_MARK_STEP, "step", 7);
+        raise(SIGKILL);
+    }
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    struct heard heard = drain(keeper, &lost);
+    assert_int_equal(heard.count, 1);
+    assert_int_equal(heard.last.pid, pid);
+    assert_int_equal(heard.last.count, 7);
+}
+
+#define WRITES 200000
+
+static void *write_marks(void *data)
+{
+    for (uint64_t i = 0; i < WRITES; i++)
+        wt_door_mark(data, WT_MARK_STEP, "0123456789012345678901234567890", i);
+    return NULL;
+}
+
+static void hear_whole(void *data, const struct wt_mark *mark)
+{
+    struct heard *heard = data;
+    /* A torn mark would mix two counts, or a name. */
+    assert_string_equal(mark->name, "0123456789012345678901234567890");
+    assert_true(heard->count == 0 || mark->count > heard->last.count);
+    heard->count++;
+    heard->last = *mark;
+}
+
+static void a_mark_is_heard_whole_or_counted_as_lost(void **state)
+{
+    struct wt_doorkeeper *keeper = *state;
+    struct wt_door *door;
+    struct heard heard = {0};
+    uint64_t lost = 0;
+    pthread_t writer;
+    assert_int_equal(wt_door_open(&door, NULL), 0);
+    assert_int_equal(pthread_create(&writer, NULL, write_marks, door), 0);
+    while (heard.count + lost < WRITES / 2)
+        assert_true(wt_doorkeeper_drain(keeper, hear_whole, &heard, &lost, NULL) >= 0);
+    pthread_join(writer, NULL);
+    assert_true(wt_doorkeeper_drain(keeper, hear_whole, &heard, &lost, NULL) >= 0);
+    assert_int_equal(heard.count + lost, WRITES);
+    wt_door_close(door);
+}
+
+static void a_file_that_is_no_door_is_counted_and_left_alone(void **state)
+{
+    struct wt_doorkeeper *keeper = *state;
+    static const struct {
+        off_t offset, size;
+        uint64_t value;
+        const char *why;
+    } rows[] = {
+        {0, -1, 0x1234, "another magic"},
+        {8, -1, 99, "another version"},
+        {16, -1, UINT64_C(0x1000000000), "no marks in the ring"},
+        {24, -1, UINT64_MAX, "an absurd number of marks written"},
+        {24, -1, UINT64_MAX / 2, "marks written that were not"},
+        {0, 0, 0, "an empty file"},
+        {0, 100, 0, "a truncated file"},
+        {0, 1 << 24, 0, "a file that is too large"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct wt_door *door;
+        char path[512];
+        assert_int_equal(wt_door_open(&door, NULL), 0);
+        wt_door_mark(door, WT_MARK_STEP, "step", 1);
+        ring_path(keeper, path, sizeof(path));
+        int fd = open(path, O_RDWR);
+        if (rows[i].size >= 0)
+            assert_int_equal(ftruncate(fd, rows[i].size), 0);
+        else
+            assert_int_equal(pwrite(fd, &rows[i].value, 8, rows[i].offset), 8);
+        close(fd);
+        uint64_t lost = 0;
+        struct heard heard = drain(keeper, &lost);
+        if (heard.count > 0 || lost == 0)
+            fail_msg("%s: %u heard, %llu lost", rows[i].why, heard.count, (unsigned long long)lost);
+        if (rows[i].value != UINT64_MAX / 2) {
+            uint64_t again = 0;
+            drain(keeper, &again);
+            assert_int_equal(again, 0);
+        }
+        unlink(path);
+        wt_door_close(door);
+    }
+}
+
+static void a_ring_that_is_cut_while_it_is_read_is_given_up(void **state)
+{
+    struct wt_doorkeeper *keeper = *state;
+    struct wt_door *door;
+    char path[512];
+    uint64_t lost = 0;
+    assert_int_equal(wt_door_open(&door, NULL), 0);
+    wt_door_mark(door, WT_MARK_STEP, "step", 1);
+    assert_int_equal(drain(keeper, &lost).count, 1);
+    ring_path(keeper, path, sizeof(path));
+    wt_door_close(door); /* or the writer would die of it */
+    assert_int_equal(truncate(path, 64), 0);
+    assert_int_equal(drain(keeper, &lost).count, 0);
+    assert_int_equal(lost, 1);
+}
+
+static void strange_entries_are_no_doors(void **state)
+{
+    struct wt_doorkeeper *keeper = *state;
+    char path[600];
+    uint64_t lost = 0;
+    wt_text(path, sizeof(path), "%s/1-0.door", wt_doorkeeper_path(keeper));
+    assert_int_equal(symlink("/dev/zero", path), 0);
+    wt_text(path, sizeof(path), "%s/2-0.door", wt_doorkeeper_path(keeper));
+    assert_int_equal(mkfifo(path, 0600), 0);
+    wt_text(path, sizeof(path), "%s/3-0.door", wt_doorkeeper_path(keeper));
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(drain(keeper, &lost).count, 0);
+    assert_int_equal(lost, 3);
+}
+
+static void the_keeper_s_directory_is_private_and_goes_with_it(void **state)
+{
+    (void)state;
+    struct wt_doorkeeper *keeper;
+    struct stat st;
+    char path[512];
+    assert_int_equal(wt_doorkeeper_new(&keeper, "/tmp", NULL), 0);
+    wt_text(path, sizeof(path), "%s", wt_doorkeeper_path(keeper));
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0700);
+    wt_doorkeeper_free(keeper);
+    assert_int_equal(stat(path, &st), -1);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(marks_arrive_in_order_and_once),
+        TEST(without_a_keeper_marks_go_nowhere),
+        TEST(a_reader_that_falls_behind_counts_what_it_lost),
+        TEST(marks_outlive_the_program),
+        TEST(a_mark_is_heard_whole_or_counted_as_lost),
+        TEST(a_file_that_is_no_door_is_counted_and_left_alone),
+        TEST(a_ring_that_is_cut_while_it_is_read_is_given_up),
+        TEST(strange_entries_are_no_doors),
+        TEST(the_keeper_s_directory_is_private_and_goes_with_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

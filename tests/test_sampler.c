@@ -1,0 +1,331 @@
+/* sampler: when devices are read; a read that hangs, fails, or clears. The pacer on a hand-turned
+ * clock, the threads over a double that hangs when told to. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sampler/pacer.h"
+#include "sampler/sampler.h"
+
+#define MS WT_NS_PER_MS
+#define S  WT_NS_PER_S
+
+/* ---- the pacer ---- */
+
+/* Polls from now on as the pacer says and every 100 ms, of a counter that ticks at phase_ns and
+ * every 100 ms; returns how many polls that took. */
+static unsigned polls_until(struct wt_pacer *p, int64_t now_ns, int64_t end_ns, int64_t phase_ns)
+{
+    unsigned polls = 0;
+    int64_t grid_ns = now_ns;
+    while (now_ns < end_ns) {
+        wt_pacer_saw(p, now_ns, now_ns + MS / 50, true,
+                     (uint64_t)((now_ns - phase_ns) / (100 * MS)));
+        polls++;
+        if (now_ns >= grid_ns)
+            grid_ns += 100 * MS;
+        int64_t next_ns = wt_pacer_next_ns(p, now_ns);
+        now_ns = next_ns < grid_ns ? next_ns : grid_ns;
+    }
+    return polls;
+}
+
+static void an_edge_finds_the_phase_once_and_then_it_is_known(void **state)
+{
+    (void)state;
+    struct wt_pacer p;
+    wt_pacer_init(&p, 100 * MS, true);
+    assert_true(wt_pacer_next_ns(&p, 0) == INT64_MAX);
+    wt_pacer_edge(&p, 10 * S);
+    unsigned first = polls_until(&p, 10 * S, 10 * S + 300 * MS, 37 * MS);
+    assert_true(first > 10 && first < 60);
+    assert_true(p.ref_ns > 10 * S && (p.ref_ns - 37 * MS) % (100 * MS) <= p.step_ns + MS / 50);
+    /* A thousand more edges soon after cost nothing. */
+    for (int64_t t_ns = 10 * S + 300 * MS; t_ns < 11 * S; t_ns += MS)
+        wt_pacer_edge(&p, t_ns);
+    assert_int_equal(polls_until(&p, 10 * S + 300 * MS, 11 * S + 300 * MS, 37 * MS), 10);
+}
+
+static void an_end_is_covered_by_a_poll_right_after_its_tick(void **state)
+{
+    (void)state;
+    struct wt_pacer p;
+    wt_pacer_init(&p, 100 * MS, true);
+    wt_pacer_edge(&p, 10 * S);
+    polls_until(&p, 10 * S, 10 * S + 300 * MS, 37 * MS);
+    int64_t now_ns = 10 * S + 345 * MS;
+    wt_pacer_cover(&p, now_ns, now_ns);
+    int64_t next_ns = wt_pacer_next_ns(&p, now_ns);
+    assert_true(next_ns > 10 * S + 425 * MS && next_ns < 10 * S + 437 * MS);
+    assert_true(polls_until(&p, next_ns, 10 * S + 480 * MS, 37 * MS) < 10);
+    assert_false(p.is_seeking);
+}
+
+static void a_frozen_counter_is_not_chased_for_ever(void **state)
+{
+    (void)state;
+    struct wt_pacer p;
+    wt_pacer_init(&p, 100 * MS, true);
+    wt_pacer_edge(&p, 10 * S);
+    unsigned polls = polls_until(&p, 10 * S, 20 * S, 100 * S);
+    assert_true(polls < 130 + 100);
+    assert_true(wt_pacer_next_ns(&p, 20 * S) == INT64_MAX);
+}
+
+static void a_slow_vendor_call_makes_a_burst_coarser(void **state)
+{
+    (void)state;
+    struct wt_pacer p;
+    wt_pacer_init(&p, 100 * MS, true);
+    wt_pacer_saw(&p, 0, MS, true, 1);
+    assert_int_equal(p.step_ns, 10 * MS);
+}
+
+static void poll_at_half_range(void **state)
+{
+    (void)state;
+    /* 262 kJ at 250 W wrap in 1048 s. */
+    assert_int_equal(wt_sampler_period_ns(3600 * S, 262143328850, 250000), 524286 * MS);
+    assert_int_equal(wt_sampler_period_ns(100 * MS, 262143328850, 250000), 100 * MS);
+}
+
+static void unknown_tdp_has_a_period(void **state)
+{
+    (void)state;
+    int64_t period_ns = wt_sampler_period_ns(3600 * S, 262143328850, 0);
+    assert_true(period_ns > S && period_ns < 60 * S);
+    assert_int_equal(wt_sampler_period_ns(3600 * S, 0, 0), 3600 * S);
+    assert_int_equal(wt_sampler_period_ns(3600 * S, 1, UINT64_MAX), MS);
+}
+
+/* ---- the threads ---- */
+
+#define DEVICES 3
+
+struct bed {
+    pthread_mutex_t lock;
+    pthread_cond_t moved;
+    bool is_hung[DEVICES];
+    int fail[DEVICES]; /* what reads return */
+    unsigned called[DEVICES], delivered[DEVICES], returned;
+    unsigned logged;
+    char last_log[200];
+    struct wt_ctx *ctx;
+    struct wt_device_info infos[DEVICES];
+    const struct wt_device_info *pointers[DEVICES];
+};
+
+static int read_double(void *devices, size_t device, unsigned what, struct wt_reading *ret_reading,
+                       struct wt_error *err)
+{
+    struct bed *bed = devices;
+    memset(ret_reading, 0, sizeof(*ret_reading));
+    ret_reading->t_before_ns = wt_clock_now_ns();
+    pthread_mutex_lock(&bed->lock);
+    bed->called[device]++;
+    pthread_cond_broadcast(&bed->moved);
+    while (bed->is_hung[device])
+        pthread_cond_wait(&bed->moved, &bed->lock);
+    int rc = bed->fail[device];
+    bed->returned++;
+    pthread_cond_broadcast(&bed->moved);
+    pthread_mutex_unlock(&bed->lock);
+    ret_reading->t_after_ns = wt_clock_now_ns();
+    if (rc < 0)
+        return wt_fail(err, rc, "device %zu: told to fail", device);
+    if (what & WT_READ_ENERGY)
+        ret_reading->energy = (struct wt_energy){.uj = 1, .state = WT_LIVE};
+    return 0;
+}
+
+static void sink_double(void *data, size_t device, unsigned what, bool is_grid,
+                        const struct wt_reading *reading, int rc, const struct wt_error *err)
+{
+    (void)what;
+    (void)is_grid;
+    (void)reading;
+    (void)rc;
+    (void)err;
+    struct bed *bed = data;
+    pthread_mutex_lock(&bed->lock);
+    bed->delivered[device]++;
+    pthread_cond_broadcast(&bed->moved);
+    pthread_mutex_unlock(&bed->lock);
+}
+
+static void log_double(void *data, enum wt_log_level level, const char *area, const char *text)
+{
+    (void)level;
+    (void)area;
+    struct bed *bed = data;
+    pthread_mutex_lock(&bed->lock);
+    bed->logged++;
+    wt_text(bed->last_log, sizeof(bed->last_log), "%s", text);
+    pthread_cond_broadcast(&bed->moved);
+    pthread_mutex_unlock(&bed->lock);
+}
+
+static void bed_open(struct bed *bed)
+{
+    memset(bed, 0, sizeof(*bed));
+    pthread_mutex_init(&bed->lock, NULL);
+    pthread_cond_init(&bed->moved, NULL);
+    const struct wt_ctx_options options = {.log = log_double, .log_data = bed};
+    assert_int_equal(wt_ctx_new(&bed->ctx, &options, NULL), 0);
+    for (size_t i = 0; i < DEVICES; i++) {
+        struct wt_device_info *info = &bed->infos[i];
+        wt_text(info->id, sizeof(info->id), "GPU-%zu", i);
+        wt_text(info->source, sizeof(info->source), "nvml");
+        info->can = WT_CAN_ENERGY;
+        info->traits.energy_period_ns = 20 * MS;
+        bed->pointers[i] = info;
+    }
+}
+
+static void bed_close(struct bed *bed)
+{
+    wt_ctx_free(bed->ctx);
+    pthread_cond_destroy(&bed->moved);
+    pthread_mutex_destroy(&bed->lock);
+}
+
+static struct wt_sampler *start(struct bed *bed)
+{
+    const struct wt_sampler_options options = {.period_ns = 2 * MS,
+                                               .hang_ns = 20 * MS,
+                                               .stop_ns = 20 * MS,
+                                               .read = read_double,
+                                               .devices = bed,
+                                               .sink = sink_double,
+                                               .sink_data = bed};
+    struct wt_sampler *sampler;
+    assert_int_equal(wt_sampler_new(&sampler, bed->ctx, bed->pointers, DEVICES, &options, NULL), 0);
+    return sampler;
+}
+
+/* Waits for as long as it takes: a test that hangs is ended from outside. */
+static void await(struct bed *bed, const unsigned *counter, unsigned least)
+{
+    pthread_mutex_lock(&bed->lock);
+    while (*counter < least)
+        pthread_cond_wait(&bed->moved, &bed->lock);
+    pthread_mutex_unlock(&bed->lock);
+}
+
+static void set_hung(struct bed *bed, size_t device, bool is_hung)
+{
+    pthread_mutex_lock(&bed->lock);
+    bed->is_hung[device] = is_hung;
+    pthread_cond_broadcast(&bed->moved);
+    pthread_mutex_unlock(&bed->lock);
+}
+
+static void every_device_is_read_and_stopping_stops(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed);
+    struct wt_sampler *sampler = start(&bed);
+    for (size_t i = 0; i < DEVICES; i++)
+        await(&bed, &bed.delivered[i], 5);
+    struct wt_sampler_cost cost;
+    wt_sampler_cost(sampler, &cost);
+    assert_true(cost.reads >= 15 && cost.failures == 0 && cost.hung == 0);
+    wt_sampler_free(sampler);
+    assert_true(bed.called[0] == bed.delivered[0]);
+    bed_close(&bed);
+}
+
+static void a_hung_device_does_not_stop_its_neighbours(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed);
+    struct wt_sampler *sampler = start(&bed);
+    await(&bed, &bed.delivered[1], 2);
+    set_hung(&bed, 1, true);
+    await(&bed, &bed.logged, 1); /* the supervisor says so */
+    assert_non_null(strstr(bed.last_log, "GPU-1"));
+    pthread_mutex_lock(&bed.lock);
+    unsigned first = bed.delivered[0] + 10, last = bed.delivered[2] + 10, stuck = bed.delivered[1];
+    pthread_mutex_unlock(&bed.lock);
+    await(&bed, &bed.delivered[0], first);
+    await(&bed, &bed.delivered[2], last);
+    assert_int_equal(bed.delivered[1], stuck);
+    struct wt_sampler_cost cost;
+    wt_sampler_cost(sampler, &cost);
+    assert_int_equal(cost.hung, 1);
+    set_hung(&bed, 1, false);
+    await(&bed, &bed.delivered[1], stuck + 3);
+    wt_sampler_free(sampler);
+    bed_close(&bed);
+}
+
+static void hung_vendor_call_is_abandoned_safely(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed);
+    set_hung(&bed, 0, true);
+    struct wt_sampler *sampler = start(&bed);
+    await(&bed, &bed.called[0], 1);
+    wt_sampler_free(sampler); /* comes back although the call does not */
+    wt_ctx_free(bed.ctx);
+    bed.ctx = NULL;
+    pthread_mutex_lock(&bed.lock);
+    unsigned delivered = bed.delivered[0], returned = bed.returned;
+    pthread_mutex_unlock(&bed.lock);
+    assert_int_equal(delivered, 0);
+    /* Now it returns: to a thread that owns what it needs and touches nothing else. */
+    set_hung(&bed, 0, false);
+    await(&bed, &bed.returned, returned + 1);
+    pthread_mutex_lock(&bed.lock);
+    assert_int_equal(bed.delivered[0], 0);
+    pthread_mutex_unlock(&bed.lock);
+    bed_close(&bed);
+}
+
+static void a_repeating_failure_is_said_once_and_once_more_when_it_clears(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed);
+    bed.fail[2] = WT_E_GONE;
+    struct wt_sampler *sampler = start(&bed);
+    await(&bed, &bed.delivered[2], 10);
+    pthread_mutex_lock(&bed.lock);
+    assert_int_equal(bed.logged, 1);
+    assert_string_equal(bed.last_log, "GPU-2 cannot be read: device 2: told to fail");
+    bed.fail[2] = 0;
+    pthread_mutex_unlock(&bed.lock);
+    await(&bed, &bed.logged, 2);
+    assert_non_null(strstr(bed.last_log, "GPU-2 can be read again, after "));
+    struct wt_sampler_cost cost;
+    wt_sampler_cost(sampler, &cost);
+    assert_true(cost.failures >= 10);
+    wt_sampler_free(sampler);
+    bed_close(&bed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_edge_finds_the_phase_once_and_then_it_is_known),
+        cmocka_unit_test(an_end_is_covered_by_a_poll_right_after_its_tick),
+        cmocka_unit_test(a_frozen_counter_is_not_chased_for_ever),
+        cmocka_unit_test(a_slow_vendor_call_makes_a_burst_coarser),
+        cmocka_unit_test(poll_at_half_range),
+        cmocka_unit_test(unknown_tdp_has_a_period),
+        cmocka_unit_test(every_device_is_read_and_stopping_stops),
+        cmocka_unit_test(a_hung_device_does_not_stop_its_neighbours),
+        cmocka_unit_test(hung_vendor_call_is_abandoned_safely),
+        cmocka_unit_test(a_repeating_failure_is_said_once_and_once_more_when_it_clears),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
