@@ -499,6 +499,19 @@ struct point {
     bool is_known;
 };
 
+/* How far beyond the knots the nearest power is taken to go on: two moves and a half, or polls
+ * where they are further apart. */
+static int64_t reach_ns(const struct wt_series *s)
+{
+    int64_t usual_ns = period_of(s);
+    for (size_t i = s->count; i-- > 1 && i + 4 > s->count;)
+        if (is_plain(s, i) && s->knots[i].x_ns - s->knots[i - 1].x_ns > usual_ns)
+            usual_ns = s->knots[i].x_ns - s->knots[i - 1].x_ns;
+    if (usual_ns > WT_NS_PER_S && usual_ns > period_of(s))
+        usual_ns = period_of(s) > WT_NS_PER_S ? period_of(s) : WT_NS_PER_S;
+    return 5 * usual_ns / 2 + llabs(s->traits.shift_ns) + s->traits.smear_ns;
+}
+
 /* Power to assume beyond the knots, at the near end (i = 1) or the far (i = count - 1). */
 static double outer_w(const struct wt_series *s, size_t i, bool is_end)
 {
@@ -584,7 +597,7 @@ static struct point at(const struct wt_series *s, int64_t t_ns, const struct var
     p.slack_high_j = k->slack_high_j;
     double step = fmax(step_w2(s, is_end ? s->count - 1 : 1) + 2 * v->slow_w2, 0.04 * w * w);
     double half_s = k->half_ns * 1e-9;
-    int64_t near_ns = 5 * period_of(s) / 2 + llabs(s->traits.shift_ns) + s->traits.smear_ns;
+    int64_t near_ns = reach_ns(s);
     if (span_ns <= near_ns && !(is_end && s->is_broken && s->t_fail_ns < t_ns)) {
         p.var_j2 = w * w * half_s * half_s / 3 + span_s * span_s * step / 3;
         return p;
@@ -745,7 +758,7 @@ void wt_series_gaps(const struct wt_series *s, int64_t from_ns, int64_t to_ns,
            s->is_broken ? s->why : "it was never read");
         return;
     }
-    int64_t near_ns = 5 * period_of(s) / 2 + llabs(s->traits.shift_ns) + s->traits.smear_ns;
+    int64_t near_ns = reach_ns(s);
     int64_t start_ns = s->knots[0].x_ns, end_ns = s->knots[s->count - 1].x_ns;
     if (start_ns - from_ns > near_ns)
         fn(data, from_ns, start_ns, bound_j(s, start_ns - from_ns),
