@@ -585,7 +585,7 @@ static void a_file_size_limit_is_a_full_disk_and_no_signal(void **state)
 
 static int write_on_a_full_disk(void)
 {
-    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 ||
         mount("full", dir, "tmpfs", 0, "size=192k") < 0)
         return 77;
     struct wt_run run = fresh("");
