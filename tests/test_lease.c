@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -36,6 +37,7 @@ struct machine {
     int64_t power[DEVICES], clock[DEVICES];
     int64_t shift; /* what the device makes of a value: value + shift */
     bool is_emulated, is_refusing[DEVICES];
+    struct wt_lease *rival; /* sets and restores around the next reading */
     struct event *events;
     size_t event_count;
     bool is_recording;
@@ -91,6 +93,10 @@ static int m_read(void *data, size_t i, enum wt_knob knob, struct wt_knob_info *
     }
     if (knob != WT_KNOB_POWER)
         return wt_fail(err, WT_E_UNSUPPORTED, "no such knob");
+    struct wt_lease *rival = m->rival;
+    m->rival = NULL;
+    if (rival)
+        assert_int_equal(wt_lease_set(rival, i, knob, 110000, NULL, NULL), 0);
     *ret = (struct wt_knob_info){.knob = knob,
                                  .min = 100000,
                                  .max = 250000,
@@ -100,6 +106,8 @@ static int m_read(void *data, size_t i, enum wt_knob knob, struct wt_knob_info *
                                  .enforced = m->power[i],
                                  .is_settable = true};
     *ret_is_blind = false;
+    if (rival)
+        assert_int_equal(wt_lease_restore(rival, NULL), 0);
     return 0;
 }
 
@@ -444,6 +452,18 @@ static void tenants_of_different_devices_never_meet(void **state)
     assert_int_equal(m->power[1], 250000);
 }
 
+static void a_value_read_while_another_held_it_is_read_again(void **state)
+{
+    struct machine *m = *state;
+    struct wt_lease *a = open_lease(m), *b = open_lease(m);
+    m->rival = b; /* the reading gives what b set, and b has put it back by the time it is used */
+    assert_int_equal(set_power(a, 0, 150000, NULL), 0);
+    assert_null(m->rival);
+    assert_int_equal(wt_lease_close(a, NULL), 0);
+    assert_int_equal(m->power[0], 200000);
+    assert_int_equal(wt_lease_close(b, NULL), 0);
+}
+
 static void an_emulated_lease_never_touches_a_real_device(void **state)
 {
     struct machine *m = *state;
@@ -500,6 +520,7 @@ static void a_dead_owners_setting_is_put_back_by_the_next(void **state)
     assert_int_equal(pipe(channel), 0);
     pid_t pid = fork();
     if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         struct wt_lease *lease = open_lease(m);
         char ok = set_power(lease, 0, 150000, NULL) == 0;
         if (write(channel[1], &ok, 1) == 1)
@@ -919,6 +940,7 @@ int main(void)
         LEASE_TEST(one_refusing_device_keeps_its_record_and_stops_no_other),
         LEASE_TEST(a_lock_that_cannot_be_read_is_released),
         LEASE_TEST(tenants_of_different_devices_never_meet),
+        LEASE_TEST(a_value_read_while_another_held_it_is_read_again),
         LEASE_TEST(an_emulated_lease_never_touches_a_real_device),
         LEASE_TEST(a_lost_journal_is_no_reason_not_to_restore),
         LEASE_TEST(a_fork_of_the_owner_puts_nothing_back),

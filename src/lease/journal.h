@@ -53,7 +53,7 @@ struct wt_lease_record {
     int64_t found;    /* what a restore puts back */
     int64_t previous; /* what the device held before this request: found, or an earlier request */
     int64_t requested;
-    int64_t current;  /* as read back after setting */
+    int64_t current;  /* as last read: of an intention, before setting; else after it */
     int64_t enforced; /* as the device says it obeys */
     int64_t min, max, step, def;
     int64_t deadline_ns; /* CLOCK_BOOTTIME; 0: none */

@@ -21,7 +21,7 @@ bool wt_lease_is_ours(const struct wt_lease_record *r, int64_t current)
     /* A device may round a request to its own step, and we may have died before reading back. */
     if (is_near(current, r->requested, r->step))
         return true;
-    return r->state == WT_LEASE_SET ? current == r->current : current == r->previous;
+    return current == r->current; /* of an intention: what was there before it */
 }
 
 int64_t wt_lease_find_device(const struct wt_lease_ops *ops, const struct wt_lease_record *r)
