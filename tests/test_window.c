@@ -101,6 +101,32 @@ static void a_steady_load_is_exact_at_any_window(void **state)
     wt_series_done(&s.series);
 }
 
+/* Seen on a busy machine: the thread was descheduled inside a read, so two moves had bounds that
+ * overlapped, were placed a nanosecond apart, and the power between them was 2 GW. */
+static void a_read_that_took_a_period_makes_no_power_of_its_own(void **state)
+{
+    (void)state;
+    static const int64_t slow_ms[] = {90, 130, 170, 240};
+    for (size_t i = 0; i < WT_COUNTOF(slow_ms); i++) {
+        for (int64_t read_at_ms = 0; read_at_ms < slow_ms[i]; read_at_ms += 20) {
+            struct sensor s;
+            sensor_init(&s, &whole);
+            poll_between(&s, 0, 2000 * MS, 100 * MS);
+            assert_int_equal(wt_series_add_energy(&s.series, 2000 * MS, (2000 + slow_ms[i]) * MS,
+                                                  shown_uj(&s, (2000 + read_at_ms) * MS)),
+                             0);
+            poll_between(&s, (2001 + slow_ms[i]) * MS, 3000 * MS, 100 * MS);
+            for (int64_t end_ms = 2000; end_ms < 2500; end_ms += 50) {
+                struct wt_span span = span_of(&s, 1000 * MS, end_ms * MS);
+                assert_holds(&span, true_j(end_ms * MS) - true_j(1000 * MS));
+                /* A period at either end is the most that may be unsure. */
+                assert_true(span.high_j - span.low_j <= 4 * 360 * 0.1);
+            }
+            wt_series_done(&s.series);
+        }
+    }
+}
+
 static void adjacent_windows_sum_to_the_one_around_them(void **state)
 {
     (void)state;
@@ -432,6 +458,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_steady_load_is_exact_at_any_window),
+        cmocka_unit_test(a_read_that_took_a_period_makes_no_power_of_its_own),
         cmocka_unit_test(adjacent_windows_sum_to_the_one_around_them),
         cmocka_unit_test(a_step_in_power_stays_inside_the_bound),
         cmocka_unit_test(a_known_phase_narrows_the_bound),

@@ -229,6 +229,31 @@ static void keep_value(struct wt_series *s, int64_t before_ns, int64_t after_ns,
     s->has_suspect = false;
 }
 
+/* A read that took long (we were descheduled in it) bounds the move it saw and the next one alike,
+ * so that both may be placed on one spot, and the power between them would be anything. Moves
+ * cannot be that near: the two become one knot that is less sure of its place. */
+static bool fold(struct wt_series *s, const struct wt_knot *knot, double energy_j)
+{
+    struct wt_knot *last = &s->knots[s->count - 1];
+    if (knot->x_ns >= last->x_ns + period_of(s) / 4 || last->kind == WT_KNOT_GAP)
+        return false;
+    if (s->count == 1) { /* where the series begins: the move before was a period earlier */
+        last->x_ns = knot->x_ns - period_of(s);
+        last->half_ns = clip_half(period_of(s) / 2);
+        return false;
+    }
+    int64_t apart_ns = llabs(knot->x_ns - last->x_ns);
+    int64_t half_ns = knot->half_ns > last->half_ns ? knot->half_ns : last->half_ns;
+    last->cum_j += energy_j;
+    last->hi_ns = knot->hi_ns;
+    if (knot->x_ns > last->x_ns)
+        last->x_ns = knot->x_ns;
+    last->half_ns = clip_half(half_ns > apart_ns ? half_ns : apart_ns);
+    if (knot->max_mw > last->max_mw)
+        last->max_mw = knot->max_mw;
+    return true;
+}
+
 int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_ns, uint64_t uj)
 {
     if (!s->has_value) {
@@ -288,6 +313,11 @@ int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_n
     if (!s->is_broken && !was_frozen)
         learn_phase(s, knot.lo_ns, knot.hi_ns);
     place(s, &knot);
+    if (!s->is_broken && !was_frozen && fold(s, &knot, energy_j)) {
+        keep_value(s, before_ns, after_ns, uj);
+        s->max_mw = 0;
+        return 0;
+    }
     last = &s->knots[s->count - 1];
     if (knot.x_ns <= last->x_ns)
         knot.x_ns = last->x_ns + 1;
