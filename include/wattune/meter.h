@@ -16,13 +16,14 @@ struct wt_meter;
 struct wt_meter_options {
     int64_t period_ns;  /* polling period; 0: 100 ms, finer near the ends of windows */
     double confidence;  /* of the bounds; 0: 0.95 */
-    int64_t history_ns; /* how long ticks are kept for windows still open; 0: 1 h */
+    int64_t history_ns; /* ticks are kept for this long; 0: 1 h. Around the ends of windows still
+                           wanted they are kept for as long as that takes, thinned in between */
 };
 
-/* Starts one sampling thread a source over the devices. The devices are borrowed until
- * wt_meter_free and must not be read by others meanwhile.
- * Errors: WT_E_NOMEM, WT_E_STATE (no device to sample is not an error: windows then hold time
- * only). Threads: owner thread. */
+/* Starts one sampling thread a source over the devices, and one that looks after them. The devices
+ * are borrowed until wt_meter_free and must not be read by others meanwhile. Errors: WT_E_NOMEM,
+ * WT_E_STATE (no device to sample is not an error: windows then hold time only). Threads: owner
+ * thread. */
 WT_API int wt_meter_new(struct wt_meter **ret_meter, struct wt_ctx *ctx, struct wt_devices *devices,
                         const struct wt_meter_options *options, struct wt_error *err);
 /* Stops the threads and frees; open windows are lost. */
@@ -43,7 +44,7 @@ struct wt_window_device {
     double max_w;              /* highest power reading seen; NaN when there is none */
     /* The same window by the other method, where the device has both: a cross-check. */
     struct wt_joules check;
-    bool is_check_off; /* the two intervals do not meet */
+    bool is_check_off; /* the two intervals do not meet: said in note, never averaged */
     char note[160];    /* why it is unknown, or what widened it; "" */
 };
 

@@ -10,7 +10,8 @@ void wt_pacer_init(struct wt_pacer *p, int64_t tick_ns, bool is_counter)
     *p = (struct wt_pacer){.tick_ns = tick_ns > 0 ? tick_ns : TICK_UNKNOWN_NS,
                            .is_counter = is_counter,
                            .ref_ns = INT64_MIN,
-                           .cover_ns = INT64_MIN};
+                           .cover_ns = INT64_MIN,
+                           .sought_ns = INT64_MIN};
     p->step_ns = p->tick_ns / 50;
     if (p->step_ns < WT_NS_PER_MS / 2)
         p->step_ns = WT_NS_PER_MS / 2;
@@ -43,8 +44,13 @@ void wt_pacer_edge(struct wt_pacer *p, int64_t now_ns)
 {
     if (!p->is_counter || is_fast(p) || p->is_seeking)
         return;
-    if (p->ref_ns == INT64_MIN || now_ns - p->ref_ns > FRESH_NS)
+    bool is_stale = p->ref_ns == INT64_MIN || now_ns - p->ref_ns > FRESH_NS;
+    /* A counter that stands still or cannot be read is not chased by every edge. */
+    bool is_tired = p->sought_ns != INT64_MIN && now_ns - p->sought_ns < FRESH_NS;
+    if (is_stale && !is_tired) {
+        p->sought_ns = now_ns;
         seek(p, now_ns, now_ns);
+    }
 }
 
 void wt_pacer_cover(struct wt_pacer *p, int64_t now_ns, int64_t t_ns)

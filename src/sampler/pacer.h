@@ -23,6 +23,7 @@ struct wt_pacer {
     int64_t ref_ns; /* a move caught finely lay just before this; INT64_MIN: none yet */
 
     bool is_seeking;
+    int64_t sought_ns;         /* when an edge last began a search */
     int64_t from_ns, until_ns; /* poll between these, or until done */
     int64_t after_ns;          /* a move at or after this ends the search */
     int64_t cover_ns;          /* the latest time anyone waits for */

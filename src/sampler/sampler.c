@@ -14,7 +14,9 @@
 #include "sampler/sampler.h"
 
 #define STATUS_PERIOD_NS WT_NS_PER_S
-#define POWER_MOST_MW    UINT64_C(10000000)
+/* So many good reads in a row, and a failure is over: one that comes and goes is one failure. */
+#define READS_TO_CLEAR 20
+#define POWER_MOST_MW  UINT64_C(10000000)
 
 /* One device as its worker sees it. */
 struct slot {
@@ -23,10 +25,12 @@ struct slot {
     unsigned can;
     uint64_t range_uj;
     struct wt_pacer pacer;
-    int64_t t_status_ns;
+    int64_t tick_ns; /* of the counter; 0: unknown */
+    int64_t t_status_ns, t_energy_ns;
     uint64_t round;
     int failing; /* the error that repeats; 0: reads succeed */
     uint64_t fail_count;
+    unsigned good_count; /* in a row */
 };
 
 struct worker {
@@ -120,18 +124,20 @@ static struct worker *worker_new(struct wt_sampler *sampler, size_t room)
 /* Said once, counted, and said once more when it clears. */
 static void complain(struct wt_sampler *s, struct slot *slot, int rc, const struct wt_error *err)
 {
-    if (rc < 0 && rc != slot->failing) {
-        wt_log(s->ctx, WT_LOG_WARN, slot->source, "%s cannot be read: %s", slot->id,
-               err->text[0] ? err->text : wt_strerror(rc));
-        slot->failing = rc;
-        slot->fail_count = 0;
-    } else if (rc == 0 && slot->failing) {
+    if (rc < 0) {
+        if (rc != slot->failing) {
+            wt_log(s->ctx, WT_LOG_WARN, slot->source, "%s cannot be read: %s", slot->id,
+                   err->text[0] ? err->text : wt_strerror(rc));
+            slot->failing = rc;
+            slot->fail_count = 0;
+        }
+        slot->fail_count++;
+        slot->good_count = 0;
+    } else if (slot->failing && ++slot->good_count == READS_TO_CLEAR) {
         wt_log(s->ctx, WT_LOG_WARN, slot->source, "%s can be read again, after %llu failed reads",
                slot->id, (unsigned long long)slot->fail_count);
         slot->failing = 0;
     }
-    if (rc < 0)
-        slot->fail_count++;
 }
 
 /* Reads one device and delivers. Called and left with w->lock held; false: we were left behind. */
@@ -186,9 +192,15 @@ static void hear(struct worker *w, int64_t *edge_ns, int64_t now_ns)
 static unsigned what_to_read(struct slot *slot, bool is_grid, int64_t now_ns)
 {
     unsigned what = 0;
-    if (slot->can & WT_CAN_ENERGY)
+    bool has_power = slot->can & WT_CAN_POWER;
+    /* Between two moves of the counter there is nothing new in it. */
+    bool is_early = has_power && !slot->pacer.is_seeking && slot->tick_ns > 0 &&
+                    now_ns - slot->t_energy_ns < slot->tick_ns / 4;
+    if ((slot->can & WT_CAN_ENERGY) && !is_early) {
         what |= WT_READ_ENERGY;
-    if ((slot->can & WT_CAN_POWER) && (is_grid || !what))
+        slot->t_energy_ns = now_ns;
+    }
+    if (has_power && (is_grid || !what))
         what |= WT_READ_POWER;
     if (is_grid && (slot->can & WT_CAN_STATUS) && now_ns - slot->t_status_ns >= STATUS_PERIOD_NS) {
         what |= WT_READ_STATUS;
@@ -373,6 +385,8 @@ int wt_sampler_new(struct wt_sampler **ret_sampler, struct wt_ctx *ctx,
             }
             slot->device = k;
             slot->can = infos[k]->can;
+            slot->tick_ns = infos[k]->traits.energy_period_ns;
+            slot->t_energy_ns = -slot->tick_ns;
             slot->range_uj = infos[k]->traits.energy_range_uj;
             slot->t_status_ns = -STATUS_PERIOD_NS;
             wt_text(slot->id, sizeof(slot->id), "%s", infos[k]->id);

@@ -46,6 +46,7 @@ struct wt_meter {
     struct device *devices;
     size_t count;
     double z;
+    int64_t period_ns;
     int64_t t_start_ns;
     _Atomic(wt_trace_fn) trace;
     void *_Atomic trace_data;
@@ -243,6 +244,7 @@ int wt_meter_new_over(struct wt_meter **ret_meter, struct wt_ctx *ctx,
     pthread_condattr_destroy(&attr);
 
     int64_t period_ns = options->period_ns ? options->period_ns : 100 * WT_NS_PER_MS;
+    m->period_ns = period_ns;
     int64_t knots = (options->history_ns ? options->history_ns : HISTORY_NS) / period_ns;
     size_t limit = knots < KNOTS_LEAST  ? KNOTS_LEAST
                    : knots > KNOTS_MOST ? KNOTS_MOST
@@ -487,6 +489,18 @@ static struct wt_joules joules_from(const struct wt_span *span, enum wt_provenan
                                                : method};
 }
 
+/* A read that is out for this long does not count on coming back. With d->lock held. */
+static void note_silence(const struct wt_meter *m, struct device *d, int64_t end_ns)
+{
+    int64_t most_ns = 10 * m->period_ns > WT_NS_PER_S / 2 ? 10 * m->period_ns : WT_NS_PER_S / 2;
+    if (d->t_tried_ns == INT64_MIN || end_ns - d->t_tried_ns < most_ns)
+        return;
+    if (!d->energy.is_broken)
+        wt_series_add_failure(&d->energy, d->t_tried_ns, "a read has not come back");
+    if (!d->power.is_broken)
+        wt_series_add_failure(&d->power, d->t_tried_ns, "a read has not come back");
+}
+
 /* One device of one window. With d->lock held. */
 static void fill_device(const struct wt_meter *m, struct device *d, struct wt_window_device *out,
                         const struct wt_window_result *r, struct gap_list *gaps)
@@ -494,6 +508,7 @@ static void fill_device(const struct wt_meter *m, struct device *d, struct wt_wi
     struct wt_span by_counter = {.why = "it has no energy counter"},
                    by_power = {.why = "its power cannot be read"};
     bool has_counter = d->info->can & WT_CAN_ENERGY, has_power = d->info->can & WT_CAN_POWER;
+    note_silence(m, d, r->end_ns);
     if (has_counter)
         wt_series_span(&d->energy, r->begin_ns, r->end_ns, m->z, &by_counter);
     if (has_power)
