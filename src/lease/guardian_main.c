@@ -135,6 +135,9 @@ static void say(void *data, const char *device_id, enum wt_knob knob, int64_t fo
 /* One try. 0: nothing of the lease is left to put back, by us. */
 static int restore(const struct order *o, bool is_last)
 {
+    /* An emulation that has ended took its devices and their journal with it. */
+    if (access(o->dir, F_OK) < 0 && errno == ENOENT)
+        return 0;
     struct wt_ctx *ctx = NULL;
     struct wt_devices *devices = NULL;
     struct wt_error err = {0};
