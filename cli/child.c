@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -58,8 +59,10 @@ int cli_child_start(struct cli_child *child, char **argv, struct wt_error *err)
     int rc = cli_signals_block(err);
     if (rc < 0)
         return rc;
-    *child = (struct cli_child){
-        .signal_fd = -1, .output_fd = child->output_fd, .is_error_moved = child->is_error_moved};
+    *child = (struct cli_child){.signal_fd = -1,
+                                .output_fd = child->output_fd,
+                                .is_error_moved = child->is_error_moved,
+                                .terminal_fd = child->terminal_fd};
     child->signal_fd = signalfd(-1, &caught, SFD_CLOEXEC | SFD_NONBLOCK);
     if (child->signal_fd < 0)
         return fail_errno(err, WT_E_INTERNAL, "signalfd", errno);
@@ -126,11 +129,27 @@ static bool is_of_our_group(pid_t sender)
     return sender > 0 && getpgid(sender) == getpgrp();
 }
 
+/* The child asks its stdout for the size, and that is a pseudo-terminal: it asks again once that
+ * has the new one. */
+static void resize(const struct cli_child *child)
+{
+    struct winsize size;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) < 0)
+        return;
+    ioctl(child->terminal_fd, TIOCSWINSZ, &size);
+    if (!child->is_done)
+        kill(child->pid, SIGWINCH);
+}
+
 static void take_signal(struct cli_child *child, const struct signalfd_siginfo *info)
 {
     int number = (int)info->ssi_signo;
     if (number == SIGCHLD) {
         reap(child);
+        return;
+    }
+    if (number == SIGWINCH && child->terminal_fd >= 0) {
+        resize(child);
         return;
     }
     /* The kernel's (the terminal's) went to the whole group, and so, in all likelihood, did what a

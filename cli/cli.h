@@ -85,12 +85,13 @@ struct cli_child {
     /* Set before the start: */
     int output_fd;       /* its stdout goes here; -1: ours */
     bool is_error_moved; /* and its stderr too */
+    int terminal_fd;     /* it writes to this pseudo-terminal, whose size follows ours; -1: none */
 };
 /* Blocks the signals it will pass on: call before threads are started, so that they inherit it.
  * The first call does; later ones change nothing. */
 int cli_signals_block(struct wt_error *err);
 /* Errors: WT_E_NOTFOUND (no such command, exit code 127), WT_E_DENIED (126). */
-/* child holds output_fd (-1 for none) and is_error_moved; the rest is filled. */
+/* child holds output_fd and terminal_fd (-1 for none) and is_error_moved; the rest is filled. */
 int cli_child_start(struct cli_child *child, char **argv, struct wt_error *err);
 /* Waits until t_ns (monotonic) or the child's end, passing signals on. True when it has ended. */
 bool cli_child_wait(struct cli_child *child, int64_t until_ns);

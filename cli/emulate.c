@@ -115,7 +115,7 @@ int cmd_emulate(int argc, char **argv)
     struct request r = {0};
     struct wt_error err = {0};
     struct wt_emulation *emulation = NULL;
-    struct cli_child child = {.signal_fd = -1, .output_fd = -1};
+    struct cli_child child = {.signal_fd = -1, .output_fd = -1, .terminal_fd = -1};
     int code = read_options(argc, argv, &r);
     if (code >= 0)
         return code;

@@ -77,6 +77,7 @@ struct tally {
     int64_t start_ns;
     struct {
         uint32_t pid;
+        char name[32];
         uint64_t steps;
     } ranks[MAX_OPEN];
     size_t rank_count;
@@ -88,20 +89,23 @@ struct tally {
     size_t open_count;
 };
 
+/* Ranks of one job take each step together, and so do the doors of one program (a mark's name says
+ * which): the furthest count is the job's. Work adds up. */
 static void count_steps(struct tally *t, const struct wt_mark *mark)
 {
     size_t i = 0;
-    while (i < t->rank_count && t->ranks[i].pid != mark->pid)
+    while (i < t->rank_count &&
+           (t->ranks[i].pid != mark->pid || strcmp(t->ranks[i].name, mark->name) != 0))
         i++;
     if (i == MAX_OPEN)
         return;
     if (i == t->rank_count) {
         t->ranks[i].pid = mark->pid;
+        memcpy(t->ranks[i].name, mark->name, sizeof(mark->name));
         t->ranks[i].steps = 0;
         t->rank_count++;
     }
     t->ranks[i].steps += mark->count;
-    /* Ranks of one job take each step together: the furthest is the job's. Work adds up. */
     if (t->ranks[i].steps > t->run->work.steps)
         t->run->work.steps = t->ranks[i].steps;
 }
@@ -276,8 +280,10 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
         if (rc == 0)
             out_fd = cli_tap_child_fd(tap);
     }
-    struct cli_child child = {
-        .signal_fd = -1, .output_fd = out_fd, .is_error_moved = m->is_output_hidden};
+    struct cli_child child = {.signal_fd = -1,
+                              .output_fd = out_fd,
+                              .is_error_moved = m->is_output_hidden,
+                              .terminal_fd = tap ? cli_tap_terminal_fd(tap) : -1};
     if (rc == 0)
         rc = cli_child_start(&child, argv, err);
     if (rc < 0) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "measure.h"
+#include "tap.h"
 
 #define MAX_SETS 8
 
@@ -26,6 +27,8 @@ static void print_help(void)
         "  --progress RE   CMD's stdout says its step: RE's group 1, 'step (\\d+)'\n"
         "  --work UNIT=N   each step is worth N units: tokens=4096\n"
         "  --mark RE       a line of CMD's stdout begins a phase named by RE's group 1\n"
+        "  --nvtx          CMD's NVTX ranges are its phases; a range named \"step\" counts a step\n"
+        "  --nvtx-step NAME  this range counts a step instead\n"
         "  --emulate SPEC  on emulated GPUs: PROFILE[:N] (`wattune emulate --list`)\n"
         "  --fault SPEC    a fault of the emulated GPUs (docs/emulator.md)\n"
         "  --period TIME   polling period (default 100ms)\n"
@@ -44,10 +47,10 @@ struct run_options {
     struct cli_bed bed;
     struct cli_setting sets[MAX_SETS];
     size_t set_count;
-    const char *tag, *json_path, *progress, *mark;
+    const char *tag, *json_path, *progress, *mark, *nvtx_step;
     char work_unit[32];
     uint64_t work_per_step;
-    bool is_json, is_verbose, is_quiet, is_without_store;
+    bool is_json, is_nvtx, is_verbose, is_quiet, is_without_store;
     int64_t period_ns;
 };
 
@@ -66,6 +69,8 @@ static int parse(int argc, char **argv, struct run_options *o)
         NO_STORE,
         PROGRESS,
         MARK,
+        NVTX,
+        NVTX_STEP,
         WORK,
         VERBOSE,
         QUIET,
@@ -76,6 +81,8 @@ static int parse(int argc, char **argv, struct run_options *o)
         {"gpu", required_argument, NULL, GPU},
         {"progress", required_argument, NULL, PROGRESS},
         {"mark", required_argument, NULL, MARK},
+        {"nvtx", no_argument, NULL, NVTX},
+        {"nvtx-step", required_argument, NULL, NVTX_STEP},
         {"work", required_argument, NULL, WORK},
         {"tag", required_argument, NULL, TAG},
         {"json", optional_argument, NULL, JSON},
@@ -112,6 +119,15 @@ static int parse(int argc, char **argv, struct run_options *o)
             break;
         case MARK:
             o->mark = optarg;
+            break;
+        case NVTX_STEP:
+            if (!*optarg)
+                return cli_usage("run", "--nvtx-step: needs the name of a range");
+            o->nvtx_step = optarg;
+            o->is_nvtx = true;
+            break;
+        case NVTX:
+            o->is_nvtx = true;
             break;
         case WORK:
             if (cli_work_parse(optarg, o->work_unit, sizeof(o->work_unit), &o->work_per_step,
@@ -159,9 +175,29 @@ static int parse(int argc, char **argv, struct run_options *o)
     }
     if (o->bed.faults && !o->bed.emulate)
         return cli_usage("run", "--fault needs --emulate: real devices have their own");
+    if (cli_tap_check(o->progress, o->mark, &err) < 0)
+        return cli_fail("run", &err);
     if (optind == argc)
         return cli_usage("run", "no command to run: wattune run -- CMD");
     return -1;
+}
+
+/* Programs that use NVTX load the library that this variable names, at their first range. */
+static int inject_nvtx(const char *step, struct wt_error *err)
+{
+    char path[2300];
+    int rc = wt_helper_path("libwattune-nvtx.so", path, sizeof(path), err);
+    if (rc < 0)
+        return rc;
+    char *whole = realpath(path, NULL); /* CMD may change its folder */
+    const char *other = getenv("NVTX_INJECTION64_PATH");
+    if (other && *other)
+        cli_note("--nvtx: takes the place of %s ($NVTX_INJECTION64_PATH)", other);
+    setenv("NVTX_INJECTION64_PATH", whole ? whole : path, 1);
+    free(whole);
+    if (step)
+        setenv("WATTUNE_NVTX_STEP", step, 1);
+    return 0;
 }
 
 /* The document to stdout, or whole to a file. */
@@ -196,6 +232,8 @@ int cmd_run(int argc, char **argv)
     int rc = cli_signals_block(&err);
     if (rc == 0)
         rc = cli_bed_open(&o.bed, &err);
+    if (rc == 0 && o.is_nvtx)
+        rc = inject_nvtx(o.nvtx_step, &err);
     if (rc < 0) {
         code = cli_fail("run", &err);
         goto out;

@@ -153,7 +153,7 @@ static int apply(struct set_options *o, struct wt_lease *lease, const struct cli
 
 static int run_command(char **command)
 {
-    struct cli_child child = {.signal_fd = -1, .output_fd = -1};
+    struct cli_child child = {.signal_fd = -1, .output_fd = -1, .terminal_fd = -1};
     struct wt_error err = {0};
     int rc = cli_child_start(&child, command, &err);
     if (rc < 0) {

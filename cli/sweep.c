@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "measure.h"
+#include "tap.h"
 
 #define MAX_SETS   4
 #define MAX_POINTS 256
@@ -206,6 +207,8 @@ static int parse(int argc, char **argv, struct sweep_options *o)
         return cli_usage("sweep", "--fault needs --emulate: real devices have their own");
     if (o->is_auto && o->set_count)
         return cli_usage("sweep", "--set power=auto stands alone");
+    if (cli_tap_check(o->progress, NULL, &err) < 0)
+        return cli_fail("sweep", &err);
     if (optind == argc)
         return cli_usage("sweep", "no command to run: wattune sweep --set power=auto -- CMD");
     if (!o->set_count)

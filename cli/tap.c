@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <pty.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,17 +20,25 @@
 /* A line longer than this is looked at in pieces; it is passed on whole. */
 #define LINE_MAX_BYTES 8192
 
+/* A pattern that backtracks without end gives up on its line: the program waits for us. */
+#define MATCH_STEPS 200000
+
+/* How long a process that outlives the command may go on writing before we leave. */
+#define SURVIVOR_NS INT64_C(200000000)
+
 struct cli_tap {
     pcre2_code *progress, *mark;
     pcre2_match_data *match;
+    pcre2_match_context *limits;
     int out_fd, read_fd, child_fd, stop_fd[2];
     bool is_terminal, is_running;
     pthread_t thread;
     char line[LINE_MAX_BYTES];
     size_t line_used;
     int64_t line_ns; /* when the line's first byte came */
-    uint64_t steps;
-    char phase[32]; /* open phase, or "" */
+    bool has_steps;
+    uint64_t steps, first_step; /* as the program said, last and first since it began to count */
+    char phase[32];             /* open phase, or "" */
 
     pthread_mutex_t lock;
     struct wt_mark *marks;
@@ -63,6 +72,17 @@ static int compile(pcre2_code **ret_code, const char *option, const char *patter
     return 0;
 }
 
+int cli_tap_check(const char *progress, const char *mark, struct wt_error *err)
+{
+    pcre2_code *codes[2] = {NULL, NULL};
+    int rc = compile(&codes[0], "--progress", progress, err);
+    if (rc == 0)
+        rc = compile(&codes[1], "--mark", mark, err);
+    pcre2_code_free(codes[0]);
+    pcre2_code_free(codes[1]);
+    return rc;
+}
+
 static void keep(struct cli_tap *tap, enum wt_mark_kind kind, int64_t t_ns, const char *name,
                  uint64_t count)
 {
@@ -83,15 +103,39 @@ static void keep(struct cli_tap *tap, enum wt_mark_kind kind, int64_t t_ns, cons
     pthread_mutex_unlock(&tap->lock);
 }
 
-/* Group 1 of the first match in the line, into buf. */
+/* Group 1 of the first match in the line, into buf; cut when it is too long. */
 static bool find(struct cli_tap *tap, const pcre2_code *code, char *buf, size_t size)
 {
     if (!code ||
-        pcre2_match(code, (PCRE2_SPTR)tap->line, tap->line_used, 0, 0, tap->match, NULL) < 2)
+        pcre2_match(code, (PCRE2_SPTR)tap->line, tap->line_used, 0, 0, tap->match, tap->limits) < 2)
         return false;
-    PCRE2_SIZE used = size;
-    int rc = pcre2_substring_copy_bynumber(tap->match, 1, (PCRE2_UCHAR *)buf, &used);
-    return rc == 0 && used;
+    const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(tap->match);
+    if (ends[2] == PCRE2_UNSET || ends[3] <= ends[2])
+        return false;
+    size_t used = ends[3] - ends[2];
+    if (used > size - 1)
+        used = size - 1;
+    memcpy(buf, tap->line + ends[2], used);
+    buf[used] = '\0';
+    return true;
+}
+
+/* Steps since the last line that said so. A number that falls to where the program began to count
+ * is the next epoch's; one that falls by less is another rank's, a little behind. */
+static uint64_t new_steps(struct cli_tap *tap, uint64_t step)
+{
+    uint64_t done = 0;
+    if (!tap->has_steps || (step <= tap->first_step && step < tap->steps)) {
+        tap->has_steps = true;
+        tap->first_step = step;
+        done = step;
+    } else if (step > tap->steps) {
+        done = step - tap->steps;
+    } else {
+        return 0;
+    }
+    tap->steps = step;
+    return done;
 }
 
 static void take_line(struct cli_tap *tap)
@@ -99,13 +143,11 @@ static void take_line(struct cli_tap *tap)
     char word[32];
     if (find(tap, tap->progress, word, sizeof(word))) {
         char *end;
+        errno = 0;
         unsigned long long step = strtoull(word, &end, 10);
-        /* A number that goes back is the first steps of another epoch. */
-        if (end != word && step != tap->steps)
-            keep(tap, WT_MARK_STEP, tap->line_ns, "step",
-                 step > tap->steps ? step - tap->steps : step);
-        if (end != word)
-            tap->steps = step;
+        uint64_t done = *word >= '0' && *word <= '9' && errno == 0 ? new_steps(tap, step) : 0;
+        if (done)
+            keep(tap, WT_MARK_STEP, tap->line_ns, "stdout", done);
     }
     if (find(tap, tap->mark, word, sizeof(word))) {
         if (tap->phase[0])
@@ -133,7 +175,8 @@ static void look(struct cli_tap *tap, const char *bytes, size_t count)
     }
 }
 
-static void pass_on(int fd_out, const char *bytes, size_t count)
+/* False: whoever read our stdout has gone. */
+static bool pass_on(int fd_out, const char *bytes, size_t count)
 {
     while (count) {
         ssize_t n = write(fd_out, bytes, count);
@@ -145,37 +188,50 @@ static void pass_on(int fd_out, const char *bytes, size_t count)
             continue;
         }
         if (n <= 0)
-            return; /* whoever read it has gone; go on counting */
+            return false;
         bytes += n;
         count -= (size_t)n;
     }
+    return true;
+}
+
+/* Milliseconds for poll, rounded up; 0 when it is over. */
+static int left_ms(int64_t until_ns)
+{
+    int64_t left = until_ns - cli_now_ns();
+    return left > 0 ? (int)(left / 1000000 + 1) : 0;
 }
 
 static void *copy(void *data)
 {
     struct cli_tap *tap = data;
     bool is_stopping = false;
-    int64_t last_ns = INT64_MAX;
+    int64_t last_ns = 0;
     char buf[16384];
     for (;;) {
         struct pollfd fds[2] = {{.fd = tap->read_fd, .events = POLLIN},
                                 {.fd = is_stopping ? -1 : tap->stop_fd[0], .events = POLLIN}};
-        int n = poll(fds, 2, is_stopping ? 0 : -1);
+        int n = poll(fds, 2, is_stopping ? left_ms(last_ns) : -1);
         if (n < 0 && errno == EINTR)
             continue;
-        if (fds[1].revents && !is_stopping) {
+        if (n <= 0 || (is_stopping && cli_now_ns() > last_ns)) /* a survivor holds its end */
+            break;
+        if (fds[1].revents) {
             is_stopping = true;
-            last_ns = cli_now_ns() + 200000000; /* a survivor may write for ever */
+            last_ns = cli_now_ns() + SURVIVOR_NS;
         }
-        if (fds[0].revents && cli_now_ns() < last_ns) {
-            ssize_t got = read(tap->read_fd, buf, sizeof(buf));
-            if (got < 0 && (errno == EINTR || errno == EAGAIN))
-                continue;
-            if (got <= 0) /* the last writer has gone; a terminal says EIO */
-                break;
-            pass_on(tap->out_fd, buf, (size_t)got);
-            look(tap, buf, (size_t)got);
-        } else if (is_stopping) {
+        if (!fds[0].revents)
+            continue;
+        ssize_t got = read(tap->read_fd, buf, sizeof(buf));
+        if (got < 0 && (errno == EINTR || errno == EAGAIN))
+            continue;
+        if (got <= 0) /* the last writer has gone; a terminal says EIO */
+            break;
+        look(tap, buf, (size_t)got);
+        if (!pass_on(tap->out_fd, buf, (size_t)got)) {
+            /* As without us: the program's next write fails. */
+            close(tap->read_fd);
+            tap->read_fd = -1;
             break;
         }
     }
@@ -200,7 +256,10 @@ int cli_tap_open(struct cli_tap **ret_tap, int out_fd, const char *progress, con
         rc = compile(&tap->mark, "--mark", mark, err);
     if (rc < 0)
         goto fail;
-    tap->match = pcre2_match_data_create(8, NULL);
+    tap->match = pcre2_match_data_create(2, NULL);
+    tap->limits = pcre2_match_context_create(NULL);
+    if (tap->limits)
+        pcre2_set_match_limit(tap->limits, MATCH_STEPS);
 
     int fds[2];
     tap->is_terminal = isatty(out_fd);
@@ -218,7 +277,7 @@ int cli_tap_open(struct cli_tap **ret_tap, int out_fd, const char *progress, con
     } else {
         rc = pipe(fds);
     }
-    if (rc < 0 || !tap->match || pipe2(tap->stop_fd, O_CLOEXEC) < 0) {
+    if (rc < 0 || !tap->match || !tap->limits || pipe2(tap->stop_fd, O_CLOEXEC) < 0) {
         snprintf(err->text, sizeof(err->text), "cannot read along on stdout: %s", strerror(errno));
         rc = err->code = WT_E_IO;
         goto fail;
@@ -239,13 +298,27 @@ int cli_tap_child_fd(const struct cli_tap *tap)
     return tap->child_fd;
 }
 
+int cli_tap_terminal_fd(const struct cli_tap *tap)
+{
+    return tap->is_terminal ? tap->read_fd : -1;
+}
+
 void cli_tap_started(struct cli_tap *tap)
 {
     close(tap->child_fd);
     tap->child_fd = -1;
+    /* Its writes fail when the reader of our stdout has gone; we must not die of it. */
+    sigset_t pipes, before;
+    sigemptyset(&pipes);
+    sigaddset(&pipes, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipes, &before);
     tap->is_running = pthread_create(&tap->thread, NULL, copy, tap) == 0;
-    if (!tap->is_running)
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!tap->is_running) {
         cli_note("no thread to read along on stdout: its output is lost");
+        close(tap->read_fd); /* rather than a program that waits for a full pipe */
+        tap->read_fd = -1;
+    }
 }
 
 void cli_tap_finish(struct cli_tap *tap)
@@ -277,6 +350,7 @@ void cli_tap_close(struct cli_tap *tap)
     for (size_t i = 0; i < sizeof(fds) / sizeof(*fds); i++)
         if (fds[i] >= 0)
             close(fds[i]);
+    pcre2_match_context_free(tap->limits);
     pcre2_match_data_free(tap->match);
     pcre2_code_free(tap->progress);
     pcre2_code_free(tap->mark);

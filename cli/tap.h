@@ -11,13 +11,18 @@
 
 struct cli_tap;
 
-/* What the child writes goes on to out_fd. Either pattern may be NULL. Errors: WT_E_USAGE (a
- * pattern that does not compile, with the place, or that has no group), WT_E_IO. Threads: starts
- * one; call after cli_signals_block. */
+/* Are these patterns (either may be NULL) fit for a tap? Errors: WT_E_USAGE (one that does not
+ * compile, with the place, or that has no group). */
+int cli_tap_check(const char *progress, const char *mark, struct wt_error *err);
+
+/* What the child writes goes on to out_fd. Either pattern may be NULL. Errors: those of
+ * cli_tap_check, WT_E_IO. Threads: starts one; call after cli_signals_block. */
 int cli_tap_open(struct cli_tap **ret_tap, int out_fd, const char *progress, const char *mark,
                  struct wt_error *err);
 /* The end that the child writes to: its stdout. Closed by cli_tap_started. */
 int cli_tap_child_fd(const struct cli_tap *tap);
+/* The pseudo-terminal it writes to, for its size; -1 when it is a pipe. */
+int cli_tap_terminal_fd(const struct cli_tap *tap);
 /* The child has its end: ours is closed. */
 void cli_tap_started(struct cli_tap *tap);
 /* The child has ended: takes what is still there (a survivor may hold the other end for ever). */

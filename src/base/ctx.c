@@ -117,7 +117,13 @@ int wt_helper_path(const char *name, char *buf, size_t size, struct wt_error *er
     char *slash = strrchr(exe, '/');
     if (slash)
         *slash = '\0';
-    const char *const below[] = {"", "/emulator", "/..", "/../emulator", "/../lib/wattune"};
+    const char *const below[] = {"",
+                                 "/emulator",
+                                 "/integrations/nvtx",
+                                 "/..",
+                                 "/../emulator",
+                                 "/../integrations/nvtx",
+                                 "/../lib/wattune"};
     const char *own = getenv("WATTUNE_LIBDIR");
     if (own && *own && access(wt_text(buf, size, "%s/%s", own, name), R_OK) == 0)
         return 0;
