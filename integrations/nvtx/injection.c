@@ -7,13 +7,16 @@
  *
  * A range that ends and is named as $WATTUNE_NVTX_STEP says ("step" when unset) counts a step. A
  * number at a name's end is left out ("step 17" is "step"), so that the ranges of a loop are one
- * phase. Must never disturb the program: whatever fails here, ranges go nowhere. */
+ * phase. Domains keep their push and pop apart, as NVTX says; a phase is its range's name alone.
+ *
+ * All threads share one door, so that what begins on one and ends on another is heard in order.
+ * Must never disturb the program: whatever fails here, ranges go nowhere. */
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <wchar.h>
 
 #include "wattune/door.h"
@@ -38,6 +41,9 @@ enum { /* NvtxCallbackIdCore2 */
        CORE2_RANGE_POP = 5,
        CORE2_REGISTER_STRING_A = 10,
        CORE2_REGISTER_STRING_W = 11,
+       CORE2_DOMAIN_CREATE_A = 12,
+       CORE2_DOMAIN_CREATE_W = 13,
+       CORE2_DOMAIN_DESTROY = 14,
 };
 enum { MESSAGE_ASCII = 1, MESSAGE_UNICODE = 2, MESSAGE_REGISTERED = 3 };
 
@@ -82,6 +88,9 @@ static void shorten(char *name)
 static void name_from_ascii(char *name, const char *text)
 {
     size_t n = text ? strnlen(text, NAME_BYTES - 1) : 0;
+    if (n == NAME_BYTES - 1) /* not within a character */
+        while (n && ((unsigned char)text[n] & 0xc0) == 0x80)
+            n--;
     memcpy(name, text ? text : "", n);
     name[n] = '\0';
     if (!n)
@@ -89,12 +98,28 @@ static void name_from_ascii(char *name, const char *text)
     shorten(name);
 }
 
+static size_t to_utf8(char *out, uint32_t c)
+{
+    if (c < 0x80) {
+        out[0] = (char)c;
+        return 1;
+    }
+    size_t more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+    static const unsigned char first[] = {0, 0xc0, 0xe0, 0xf0};
+    out[0] = (char)(first[more] | c >> 6 * more);
+    for (size_t i = 1; i <= more; i++)
+        out[i] = (char)(0x80 | (c >> 6 * (more - i) & 0x3f));
+    return more + 1;
+}
+
 static void name_from_wide(char *name, const wchar_t *text)
 {
     char plain[NAME_BYTES];
     size_t n = 0;
-    for (; text && text[n] && n < sizeof(plain) - 1; n++)
-        plain[n] = text[n] > 0 && text[n] < 128 ? (char)text[n] : '?';
+    for (; text && *text && n + 4 < sizeof(plain); text++) {
+        uint32_t c = (uint32_t)*text;
+        n += to_utf8(plain + n, c > 0x10ffff || (c >= 0xd800 && c < 0xe000) ? '?' : c);
+    }
     plain[n] = '\0';
     name_from_ascii(name, plain);
 }
@@ -110,140 +135,174 @@ static void name_from_event(char *name, const struct event_attributes *event)
                                                                             : NULL);
 }
 
-/* ---- a door and a stack of open ranges for each thread ---- */
+/* ---- the door ---- */
 
-#define MAX_DEPTH 64
-
-struct lane {
-    struct wt_door *door;
-    pid_t pid; /* a forked child needs a door of its own */
-    int depth;
-    char names[MAX_DEPTH][NAME_BYTES];
-};
-
-static pthread_key_t lane_key;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct wt_door *door; /* under lock, as all below */
+static bool is_door_tried;
+static unsigned generation; /* of processes: one more after each fork */
 static char step_name[NAME_BYTES] = "step";
 
-static void close_lane(void *data)
+/* Call with the lock held. */
+static void mark(enum wt_mark_kind kind, const char *name)
 {
-    struct lane *lane = data;
-    if (lane->pid == getpid())
-        wt_door_close(lane->door);
-    free(lane);
-}
-
-static struct lane *my_lane(void)
-{
-    struct lane *lane = pthread_getspecific(lane_key);
-    if (!lane) {
-        lane = calloc(1, sizeof(*lane));
-        if (!lane)
-            return NULL;
-        pthread_setspecific(lane_key, lane);
+    if (!is_door_tried) {
+        is_door_tried = true;
+        if (wt_door_open(&door, NULL) < 0)
+            door = NULL;
     }
-    if (lane->pid != getpid()) {
-        lane->pid = getpid();
-        lane->depth = 0;
-        if (wt_door_open(&lane->door, NULL) < 0)
-            lane->door = NULL;
-    }
-    return lane;
+    wt_door_mark(door, kind, name, 1);
+    if (kind == WT_MARK_END && strcmp(name, step_name) == 0)
+        wt_door_mark(door, WT_MARK_STEP, "nvtx", 1);
 }
 
-static void begin(const char *name)
+static void before_fork(void)
 {
-    struct lane *lane = my_lane();
-    if (lane && lane->door)
-        wt_door_mark(lane->door, WT_MARK_BEGIN, name, 1);
+    pthread_mutex_lock(&lock);
 }
 
-static void end(const char *name)
+static void after_fork_in_parent(void)
 {
-    struct lane *lane = my_lane();
-    if (!lane || !lane->door)
-        return;
-    wt_door_mark(lane->door, WT_MARK_END, name, 1);
-    if (strcmp(name, step_name) == 0)
-        wt_door_mark(lane->door, WT_MARK_STEP, "step", 1);
-}
-
-static int push(const char *name)
-{
-    struct lane *lane = my_lane();
-    if (!lane)
-        return -1;
-    if (lane->depth < MAX_DEPTH) {
-        memcpy(lane->names[lane->depth], name, NAME_BYTES);
-        begin(name);
-    }
-    return lane->depth++;
-}
-
-static int pop(void)
-{
-    struct lane *lane = my_lane();
-    if (!lane || !lane->depth)
-        return -1;
-    if (--lane->depth < MAX_DEPTH)
-        end(lane->names[lane->depth]);
-    return lane->depth;
+    pthread_mutex_unlock(&lock);
 }
 
 /* ---- ranges that may end on another thread ---- */
 
-#define MAX_RANGES 1024
+#define MAX_RANGES 1024 /* a power of two */
 
 static struct {
-    uint64_t id;
+    uint64_t id; /* 0: free */
     char name[NAME_BYTES];
 } ranges[MAX_RANGES];
 static uint64_t last_id;
-static pthread_mutex_t ranges_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static uint64_t start(const char *name)
 {
-    pthread_mutex_lock(&ranges_lock);
+    pthread_mutex_lock(&lock);
     uint64_t id = ++last_id;
-    ranges[id % MAX_RANGES].id = id;
-    memcpy(ranges[id % MAX_RANGES].name, name, NAME_BYTES);
-    pthread_mutex_unlock(&ranges_lock);
-    begin(name);
+    if (!ranges[id % MAX_RANGES].id) { /* taken: too many are open, this one is not heard */
+        ranges[id % MAX_RANGES].id = id;
+        memcpy(ranges[id % MAX_RANGES].name, name, NAME_BYTES);
+        mark(WT_MARK_BEGIN, name);
+    }
+    pthread_mutex_unlock(&lock);
     return id;
 }
 
 static void finish(uint64_t id)
 {
+    pthread_mutex_lock(&lock);
+    if (id && ranges[id % MAX_RANGES].id == id) {
+        ranges[id % MAX_RANGES].id = 0;
+        mark(WT_MARK_END, ranges[id % MAX_RANGES].name);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+/* The child has a door of its own, and the ranges that the parent has open are the parent's. */
+static void after_fork_in_child(void)
+{
+    wt_door_close(door);
+    door = NULL;
+    is_door_tried = false;
+    generation++;
+    memset(ranges, 0, sizeof(ranges));
+    pthread_mutex_unlock(&lock);
+}
+
+/* ---- ranges of one thread, a stack for each domain ---- */
+
+#define MAX_DEPTH 64
+
+struct open_range {
+    const void *domain;
+    unsigned generation;
     char name[NAME_BYTES];
-    pthread_mutex_lock(&ranges_lock);
-    int is_known = id && ranges[id % MAX_RANGES].id == id;
-    memcpy(name, ranges[id % MAX_RANGES].name, NAME_BYTES);
-    ranges[id % MAX_RANGES].id = 0;
-    pthread_mutex_unlock(&ranges_lock);
-    if (is_known)
-        end(name);
+};
+static __thread struct open_range stack[MAX_DEPTH]; /* of all domains, in order of pushing */
+static __thread int depth;
+static __thread int unheard; /* pushed when the stack was full; gone before the others */
+
+static int level_of(const void *domain)
+{
+    int level = 0;
+    for (int i = 0; i < depth; i++)
+        level += stack[i].domain == domain;
+    return level;
+}
+
+static int push(const void *domain, const char *name)
+{
+    int level = level_of(domain) + unheard;
+    if (depth == MAX_DEPTH) {
+        unheard++;
+        return level;
+    }
+    struct open_range *range = &stack[depth++];
+    pthread_mutex_lock(&lock);
+    *range = (struct open_range){.domain = domain, .generation = generation};
+    memcpy(range->name, name, NAME_BYTES);
+    mark(WT_MARK_BEGIN, name);
+    pthread_mutex_unlock(&lock);
+    return level;
+}
+
+static int pop(const void *domain)
+{
+    if (unheard) {
+        unheard--;
+        return level_of(domain) + unheard;
+    }
+    int i = depth - 1;
+    while (i >= 0 && stack[i].domain != domain)
+        i--;
+    if (i < 0)
+        return -1;
+    struct open_range range = stack[i];
+    memmove(&stack[i], &stack[i + 1], (size_t)(--depth - i) * sizeof(stack[0]));
+    pthread_mutex_lock(&lock);
+    if (range.generation == generation)
+        mark(WT_MARK_END, range.name);
+    pthread_mutex_unlock(&lock);
+    return level_of(domain);
 }
 
 /* ---- what NVTX calls ---- */
 
-static int push_ex(const struct event_attributes *event)
+static int domain_push_ex(const void *domain, const struct event_attributes *event)
 {
     char name[NAME_BYTES];
     name_from_event(name, event);
-    return push(name);
+    return push(domain, name);
+}
+
+static int domain_pop(const void *domain)
+{
+    return pop(domain);
+}
+
+static int push_ex(const struct event_attributes *event)
+{
+    return domain_push_ex(NULL, event);
+}
+
+static int pop_default(void)
+{
+    return pop(NULL);
 }
 
 static int push_a(const char *text)
 {
     char name[NAME_BYTES];
     name_from_ascii(name, text);
-    return push(name);
+    return push(NULL, name);
 }
 
 static int push_w(const wchar_t *text)
 {
     char name[NAME_BYTES];
     name_from_wide(name, text);
-    return push(name);
+    return push(NULL, name);
 }
 
 static uint64_t start_ex(const struct event_attributes *event)
@@ -265,18 +324,6 @@ static uint64_t start_w(const wchar_t *text)
     char name[NAME_BYTES];
     name_from_wide(name, text);
     return start(name);
-}
-
-static int domain_push_ex(void *domain, const struct event_attributes *event)
-{
-    (void)domain;
-    return push_ex(event);
-}
-
-static int domain_pop(void *domain)
-{
-    (void)domain;
-    return pop();
 }
 
 static uint64_t domain_start_ex(void *domain, const struct event_attributes *event)
@@ -310,12 +357,24 @@ static struct registered *register_w(void *domain, const wchar_t *text)
     return r;
 }
 
+/* A domain's handle is only an address of its own. */
+static void *create_domain(const void *name)
+{
+    (void)name;
+    return malloc(1);
+}
+
+static void destroy_domain(void *domain)
+{
+    free(domain);
+}
+
 static void prepare(void)
 {
     const char *step = getenv("WATTUNE_NVTX_STEP");
-    pthread_key_create(&lane_key, close_lane);
     if (step && *step)
         name_from_ascii(step_name, step);
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
 struct hook {
@@ -349,7 +408,7 @@ WT_API int InitializeInjectionNvtx2(const void *(*get_export_table)(uint32_t id)
         {CORE_RANGE_PUSH_EX, (nvtx_function)push_ex},
         {CORE_RANGE_PUSH_A, (nvtx_function)push_a},
         {CORE_RANGE_PUSH_W, (nvtx_function)push_w},
-        {CORE_RANGE_POP, (nvtx_function)pop},
+        {CORE_RANGE_POP, (nvtx_function)pop_default},
     };
     static const struct hook core2[] = {
         {CORE2_RANGE_START_EX, (nvtx_function)domain_start_ex},
@@ -358,10 +417,14 @@ WT_API int InitializeInjectionNvtx2(const void *(*get_export_table)(uint32_t id)
         {CORE2_RANGE_POP, (nvtx_function)domain_pop},
         {CORE2_REGISTER_STRING_A, (nvtx_function)register_a},
         {CORE2_REGISTER_STRING_W, (nvtx_function)register_w},
+        {CORE2_DOMAIN_CREATE_A, (nvtx_function)create_domain},
+        {CORE2_DOMAIN_CREATE_W, (nvtx_function)create_domain},
+        {CORE2_DOMAIN_DESTROY, (nvtx_function)destroy_domain},
     };
     const struct export_table *table =
         get_export_table ? get_export_table(EXPORT_TABLE_CALLBACKS) : NULL;
-    if (!getenv("WATTUNE_DOOR") || !table || table->size < sizeof(*table))
+    const char *listens = getenv("WATTUNE_DOOR");
+    if (!listens || !*listens || !table || table->size < sizeof(*table))
         return 0;
     pthread_once(&once, prepare);
     install(table, MODULE_CORE, core, sizeof(core) / sizeof(*core));
