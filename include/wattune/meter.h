@@ -72,6 +72,10 @@ struct wt_window_result {
  * forgotten. Threads: any thread. */
 WT_API int wt_meter_result(struct wt_meter *meter, uint64_t window, int64_t wait_ns,
                            struct wt_window_result *ret_result, struct wt_error *err);
+/* The energies so far of a window that goes on, up to now: never waits, and the window stays open.
+ * Errors: WT_E_NOTFOUND, WT_E_NOMEM. Threads: any thread. */
+WT_API int wt_meter_peek(struct wt_meter *meter, uint64_t window,
+                         struct wt_window_result *ret_result, struct wt_error *err);
 WT_API void wt_window_result_done(struct wt_window_result *result);
 
 /* One point of the trace for plots and live views. */

@@ -9,6 +9,7 @@
 #include "wattune/error.h"
 #include "wattune/lease.h"
 #include "wattune/meter.h"
+#include "wattune/phases.h"
 #include "wattune/report.h"
 #include "wattune/run.h"
 #include "wattune/sweep.h"

@@ -33,6 +33,10 @@ static void seek(struct wt_pacer *p, int64_t now_ns, int64_t after_ns)
         int64_t n = (after_ns - p->ref_ns + p->tick_ns - 1) / p->tick_ns;
         from_ns = p->ref_ns + n * p->tick_ns - 2 * p->step_ns;
     }
+    /* Bursts that begin at the same place in every tick would bound it by the same two polls each
+     * time; begun a little elsewhere each time, together they say where it is. */
+    if (p->is_following)
+        from_ns -= (int64_t)(p->bursts++ % 8) * p->step_ns / 8;
     p->is_seeking = true;
     p->seen = 0;
     p->after_ns = after_ns;
@@ -61,6 +65,15 @@ void wt_pacer_cover(struct wt_pacer *p, int64_t now_ns, int64_t t_ns)
     seek(p, now_ns, t_ns);
 }
 
+void wt_pacer_follow(struct wt_pacer *p, int64_t now_ns)
+{
+    if (!p->is_counter || is_fast(p) || p->is_following)
+        return;
+    p->is_following = true;
+    if (!p->is_seeking)
+        seek(p, now_ns, now_ns);
+}
+
 void wt_pacer_saw(struct wt_pacer *p, int64_t t_before_ns, int64_t t_after_ns, bool is_read,
                   uint64_t energy_uj)
 {
@@ -84,8 +97,14 @@ void wt_pacer_saw(struct wt_pacer *p, int64_t t_before_ns, int64_t t_after_ns, b
         p->value = energy_uj;
         p->t_same_ns = t_before_ns;
     }
-    if (p->is_seeking && t_after_ns >= p->until_ns)
+    bool is_in_vain = p->is_seeking && t_after_ns >= p->until_ns;
+    if (is_in_vain)
         p->is_seeking = false;
+    /* A counter that stands still is not worth a burst without end. */
+    if (p->is_following && !p->is_seeking)
+        seek(p, t_after_ns, t_after_ns + (is_in_vain ? WT_NS_PER_S : p->tick_ns / 2));
+    if (is_in_vain && p->is_following)
+        p->from_ns = p->after_ns;
 }
 
 int64_t wt_pacer_next_ns(const struct wt_pacer *p, int64_t now_ns)
@@ -94,5 +113,8 @@ int64_t wt_pacer_next_ns(const struct wt_pacer *p, int64_t now_ns)
         return INT64_MAX;
     if (now_ns < p->from_ns)
         return p->from_ns;
+    /* A poll of the grid that happens to come in between does not move the burst. */
+    if (p->is_following)
+        return p->from_ns + ((now_ns - p->from_ns) / p->step_ns + 1) * p->step_ns;
     return now_ns + p->step_ns;
 }

@@ -22,6 +22,8 @@ struct wt_pacer {
 
     int64_t ref_ns; /* a move caught finely lay just before this; INT64_MIN: none yet */
 
+    bool is_following; /* catch every move finely, not one now and then */
+    unsigned bursts;   /* so far, while following */
     bool is_seeking;
     int64_t sought_ns;         /* when an edge last began a search */
     int64_t from_ns, until_ns; /* poll between these, or until done */
@@ -36,6 +38,8 @@ void wt_pacer_init(struct wt_pacer *p, int64_t tick_ns, bool is_counter);
 void wt_pacer_edge(struct wt_pacer *p, int64_t now_ns);
 /* Somebody waits for readings that cover t_ns. */
 void wt_pacer_cover(struct wt_pacer *p, int64_t now_ns, int64_t t_ns);
+/* From now on every move is caught finely: for whoever needs to know when each was. */
+void wt_pacer_follow(struct wt_pacer *p, int64_t now_ns);
 /* What a read returned; cost_ns how long it took. */
 void wt_pacer_saw(struct wt_pacer *p, int64_t t_before_ns, int64_t t_after_ns, bool is_read,
                   uint64_t energy_uj);

@@ -53,6 +53,7 @@ struct wt_sampler {
     struct wt_sampler_options options;
     _Atomic int64_t edge_ns;
     _Atomic int64_t *cover_ns; /* one a device */
+    atomic_bool is_following;
 
     pthread_mutex_t lock; /* of workers, is_stopping; taken before a worker's */
     pthread_cond_t changed;
@@ -181,6 +182,8 @@ static void hear(struct worker *w, int64_t *edge_ns, int64_t now_ns)
     bool is_new_edge = edge != *edge_ns;
     *edge_ns = edge;
     for (size_t i = 0; i < w->count; i++) {
+        if (atomic_load_explicit(&s->is_following, memory_order_relaxed))
+            wt_pacer_follow(&w->slots[i]->pacer, now_ns);
         if (is_new_edge)
             wt_pacer_edge(&w->slots[i]->pacer, now_ns);
         wt_pacer_cover(
@@ -494,6 +497,12 @@ void wt_sampler_cover(struct wt_sampler *sampler, size_t device, int64_t t_ns)
     while (had_ns < t_ns && !atomic_compare_exchange_weak_explicit(
                                 cover, &had_ns, t_ns, memory_order_relaxed, memory_order_relaxed))
         ;
+}
+
+void wt_sampler_follow(struct wt_sampler *s)
+{
+    atomic_store_explicit(&s->is_following, true, memory_order_relaxed);
+    wt_sampler_wake(s);
 }
 
 void wt_sampler_wake(struct wt_sampler *s)

@@ -50,6 +50,8 @@ void wt_sampler_edge(struct wt_sampler *sampler, int64_t t_ns);
 /* Somebody waits until this device has been read for times up to t_ns: takes effect with the next
  * wt_sampler_wake. Threads: any thread. */
 void wt_sampler_cover(struct wt_sampler *sampler, size_t device, int64_t t_ns);
+/* From now on every move of every counter is caught finely. Threads: any thread. */
+void wt_sampler_follow(struct wt_sampler *sampler);
 /* Has the threads look at what was asked for now, not at their next poll. Threads: any thread. */
 void wt_sampler_wake(struct wt_sampler *sampler);
 

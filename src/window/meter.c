@@ -571,56 +571,80 @@ static void sum_up(const struct wt_meter *m, struct wt_window_result *r)
     }
 }
 
-int wt_meter_result(struct wt_meter *m, uint64_t window, int64_t wait_ns,
-                    struct wt_window_result *ret_result, struct wt_error *err)
+/* Name and times of a window into r. is_open: it goes on, and up to now is asked for. */
+static int look_up(struct wt_meter *m, uint64_t window, bool is_open, struct wt_window_result *r,
+                   struct wt_error *err)
 {
-    struct wt_window_result r = {0};
     int rc = 0;
+    int64_t now_ns = wt_ctx_now_ns(m->ctx);
     pthread_mutex_lock(&m->lock);
     struct window *w = find_window(m, window);
     if (!w) {
         rc = wt_fail(err, WT_E_NOTFOUND,
                      "there is no such window: never begun, cancelled, or its "
                      "result was taken before");
-    } else if (w->state == WINDOW_OPEN) {
+    } else if (w->state == WINDOW_OPEN && !is_open) {
         rc = wt_fail(err, WT_E_STATE, "window \"%s\" is still open", w->name);
     } else {
-        r.begin_ns = w->begin_ns;
-        r.end_ns = w->end_ns;
-        memcpy(r.name, w->name, sizeof(r.name));
+        r->begin_ns = w->begin_ns;
+        r->end_ns = w->state == WINDOW_OPEN ? now_ns : w->end_ns;
+        memcpy(r->name, w->name, sizeof(r->name));
     }
     pthread_mutex_unlock(&m->lock);
-    if (rc < 0)
-        return rc;
+    return rc;
+}
 
-    wait_for(m, r.end_ns, wait_ns);
-
-    struct gap_list gaps = {.result = &r};
-    r.devices = calloc(m->count ? m->count : 1, sizeof(*r.devices));
-    if (!r.devices)
-        goto no_memory;
-    for (size_t i = 0; i < m->count; i++) {
+/* Energies of the window whose times are in r. */
+static int fill(struct wt_meter *m, struct wt_window_result *r, struct wt_error *err)
+{
+    struct gap_list gaps = {.result = r};
+    r->devices = calloc(m->count ? m->count : 1, sizeof(*r->devices));
+    for (size_t i = 0; r->devices && i < m->count; i++) {
         struct device *d = &m->devices[i];
-        r.devices[i].device = gaps.device = i;
+        r->devices[i].device = gaps.device = i;
         pthread_mutex_lock(&d->lock);
-        fill_device(m, d, &r.devices[i], &r, &gaps);
+        fill_device(m, d, &r->devices[i], r, &gaps);
         pthread_mutex_unlock(&d->lock);
     }
-    r.device_count = m->count;
-    if (gaps.is_out_of_memory)
-        goto no_memory;
-    sum_up(m, &r);
+    if (!r->devices || gaps.is_out_of_memory) {
+        wt_window_result_done(r);
+        return wt_fail(err, WT_E_NOMEM, "no memory for the result of a window");
+    }
+    r->device_count = m->count;
+    sum_up(m, r);
+    return 0;
+}
 
+int wt_meter_result(struct wt_meter *m, uint64_t window, int64_t wait_ns,
+                    struct wt_window_result *ret_result, struct wt_error *err)
+{
+    struct wt_window_result r = {0};
+    int rc = look_up(m, window, false, &r, err);
+    if (rc < 0)
+        return rc;
+    wait_for(m, r.end_ns, wait_ns);
+    rc = fill(m, &r, err);
+    if (rc < 0)
+        return rc;
     pthread_mutex_lock(&m->lock);
-    w = find_window(m, window);
+    struct window *w = find_window(m, window);
     if (w)
         forget(m, w);
     pthread_mutex_unlock(&m->lock);
     *ret_result = r;
     return 0;
-no_memory:
-    wt_window_result_done(&r);
-    return wt_fail(err, WT_E_NOMEM, "no memory for the result of a window");
+}
+
+int wt_meter_peek(struct wt_meter *m, uint64_t window, struct wt_window_result *ret_result,
+                  struct wt_error *err)
+{
+    struct wt_window_result r = {0};
+    int rc = look_up(m, window, true, &r, err);
+    if (rc == 0)
+        rc = fill(m, &r, err);
+    if (rc == 0)
+        *ret_result = r;
+    return rc;
 }
 
 void wt_window_result_done(struct wt_window_result *result)
@@ -661,4 +685,56 @@ void wt_meter_cost(struct wt_meter *m, struct wt_meter_cost *ret_cost)
         .reads = cost.reads,
         .failures = cost.failures,
     };
+}
+
+/* ---- for phases ---- */
+
+void wt_meter_follow(struct wt_meter *m)
+{
+    wt_sampler_follow(m->sampler);
+}
+
+size_t wt_meter_ticks(struct wt_meter *m, size_t device, int64_t after_ns,
+                      struct wt_meter_tick *ticks, size_t max)
+{
+    size_t count = 0;
+    if (device >= m->count)
+        return 0;
+    struct device *d = &m->devices[device];
+    pthread_mutex_lock(&d->lock);
+    const struct wt_series *s = &d->energy;
+    size_t i = s->count;
+    while (i > 0 && s->knots[i - 1].hi_ns > after_ns)
+        i--;
+    for (; i < s->count && count < max; i++)
+        ticks[count++] = (struct wt_meter_tick){
+            .lo_ns = s->knots[i].lo_ns,
+            .hi_ns = s->knots[i].hi_ns,
+            .cum_j = s->knots[i].cum_j,
+            .is_gap = i == 0 || s->knots[i].kind != WT_KNOT_PLAIN,
+        };
+    pthread_mutex_unlock(&d->lock);
+    return count;
+}
+
+bool wt_meter_is_capped(struct wt_meter *m, size_t device)
+{
+    if (device >= m->count)
+        return false;
+    struct device *d = &m->devices[device];
+    pthread_mutex_lock(&d->lock);
+    bool is_capped = (d->status.has & WT_HAS_THROTTLE) &&
+                     (d->status.throttle & (WT_THROTTLE_POWER_CAP | WT_THROTTLE_POWER_BRAKE));
+    pthread_mutex_unlock(&d->lock);
+    return is_capped;
+}
+
+size_t wt_meter_device_count(const struct wt_meter *m)
+{
+    return m->count;
+}
+
+const struct wt_device_info *wt_meter_device_info(const struct wt_meter *m, size_t device)
+{
+    return device < m->count ? m->devices[device].info : NULL;
 }

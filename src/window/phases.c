@@ -12,6 +12,9 @@
 #define RANK_TOLERANCE 1e-3
 /* A phase whose 95 % half width is above this share of the mean power has not been measured. */
 #define USELESS_SHARE 1.0
+#define COLUMNS_MOST  ((1 + WT_PHASE_SHAPES) * WT_PHASES_MOST)
+/* Ticks for each phase, from which on the fit can afford three numbers a phase. */
+#define SHAPE_TICKS 60
 /* A member of a direction that cannot be seen. */
 #define MEMBER 0.05
 
@@ -285,16 +288,21 @@ static int solve(struct system *sys, const double *tick_j, double gain, struct w
     for (size_t k = 0; k < m; k++)
         total_j += tick_j[k];
     for (size_t p = 0; p < n; p++) {
+        double size_s = 0;
         span_s[p] = 0;
-        for (size_t k = 0; k < m; k++)
+        for (size_t k = 0; k < m; k++) {
             span_s[p] += sys->d[p * m + k];
+            size_s += fabs(sys->d[p * m + k]);
+        }
         total_s += span_s[p];
-        is_there[p] = span_s[p] > 1e-6;
+        is_there[p] = size_s > 1e-6;
     }
     rc = regress(sys, tick_j, is_there, coef, residual, &rank, err);
     if (rc < 0)
         goto out;
-    double rho = neighbour_correlation(residual, m);
+    double rho = neighbour_correlation(residual, m), residual_j2 = 0;
+    for (size_t k = 0; k < m; k++)
+        residual_j2 += residual[k] * residual[k];
     if (rho < -0.05) {
         memcpy(sys->d, durations, m * n * sizeof(*durations));
         memcpy(e, tick_j, m * sizeof(*e));
@@ -307,7 +315,9 @@ static int solve(struct system *sys, const double *tick_j, double gain, struct w
 
     double t = student((double)(m - rank)), mean_w = total_j / total_s;
     for (size_t p = 0; p < n; p++) {
-        fits[p] = (struct wt_phase_fit){.is_separable = is_there[p], .span_s = span_s[p]};
+        fits[p] = (struct wt_phase_fit){.is_separable = is_there[p],
+                                        .span_s = span_s[p],
+                                        .residual_j = sqrt(residual_j2 / (double)m)};
         if (!is_there[p])
             continue;
         double power = coef[p] / sys->scale[p];
@@ -356,42 +366,95 @@ out:
     return rc;
 }
 
-int wt_phases_fit(const int64_t *tick_ns, const double *tick_j, size_t count,
-                  const struct wt_phase_span *spans, size_t span_count, unsigned phases,
-                  uint32_t gain_ppm, struct wt_phase_fit *ret_fits, struct wt_error *err)
+static int open_system(struct system *sys, size_t count, unsigned phases, struct wt_error *err)
 {
     size_t n = (size_t)phases + 1;
-    if (phases > 64)
-        return wt_fail(err, WT_E_RANGE, "%u phases: at most 64 can be told apart", phases);
+    if (phases > COLUMNS_MOST)
+        return wt_fail(err, WT_E_RANGE, "%u phases: at most %d can be told apart", phases,
+                       WT_PHASES_MOST);
     if (count < 3 * n)
         return wt_fail(err, WT_E_RANGE, "%zu sensor ticks are too few to tell %u phases apart",
                        count, phases);
-    for (size_t k = 0; k < count; k++)
-        if (tick_ns[k + 1] <= tick_ns[k])
-            return wt_fail(err, WT_E_FORMAT, "sensor tick %zu is not after the one before", k + 1);
     pthread_once(&lapack_once, open_lapack);
     if (!dgesdd) {
         int rc = wt_fail(err, WT_E_UNSUPPORTED, "liblapack.so.3 is not here: phases stay together");
         wt_fix(err, "install liblapack3 or libopenblas0");
         return rc;
     }
-    struct system sys = {.m = count, .n = n};
-    sys.d = calloc(count * n, sizeof(*sys.d));
-    sys.u = calloc(count * n, sizeof(*sys.u));
-    sys.s = calloc(n, sizeof(*sys.s));
-    sys.vt = calloc(n * n, sizeof(*sys.vt));
-    sys.scale = calloc(n, sizeof(*sys.scale));
-    int rc;
-    if (!sys.d || !sys.u || !sys.s || !sys.vt || !sys.scale) {
-        rc = wt_fail(err, WT_E_NOMEM, "no memory to separate phases");
-    } else {
+    *sys = (struct system){.m = count, .n = n};
+    sys->d = calloc(count * n, sizeof(*sys->d));
+    sys->u = calloc(count * n, sizeof(*sys->u));
+    sys->s = calloc(n, sizeof(*sys->s));
+    sys->vt = calloc(n * n, sizeof(*sys->vt));
+    sys->scale = calloc(n, sizeof(*sys->scale));
+    if (!sys->d || !sys->u || !sys->s || !sys->vt || !sys->scale)
+        return wt_fail(err, WT_E_NOMEM, "no memory to separate phases");
+    return 0;
+}
+
+static void close_system(struct system *sys)
+{
+    free(sys->d);
+    free(sys->u);
+    free(sys->s);
+    free(sys->vt);
+    free(sys->scale);
+}
+
+int wt_phases_fit(const int64_t *tick_ns, const double *tick_j, size_t count,
+                  const struct wt_phase_span *spans, size_t span_count, unsigned phases,
+                  uint32_t gain_ppm, struct wt_phase_fit *ret_fits, struct wt_error *err)
+{
+    struct system sys = {0};
+    for (size_t k = 0; k < count; k++)
+        if (tick_ns[k + 1] <= tick_ns[k])
+            return wt_fail(err, WT_E_FORMAT, "sensor tick %zu is not after the one before", k + 1);
+    int rc = open_system(&sys, count, phases, err);
+    if (rc == 0) {
         fill_durations(sys.d, tick_ns, count, spans, span_count, phases);
         rc = solve(&sys, tick_j, (double)gain_ppm * 1e-6, ret_fits, err);
     }
-    free(sys.d);
-    free(sys.u);
-    free(sys.s);
-    free(sys.vt);
-    free(sys.scale);
+    close_system(&sys);
     return rc;
+}
+
+int wt_phases_fit_rows(const double *tick_s, const double *tick_j, const double *const *phase_s,
+                       const double *const *shape_s, size_t count, unsigned phases,
+                       uint32_t gain_ppm, struct wt_phase_fit *ret_fits, struct wt_error *err)
+{
+    struct system sys = {0};
+    struct wt_phase_fit fits[COLUMNS_MOST + 1];
+    bool is_shaped = shape_s && count >= SHAPE_TICKS * phases;
+    unsigned columns = is_shaped ? (1 + WT_PHASE_SHAPES) * phases : phases;
+    int rc = open_system(&sys, count, columns, err);
+    if (rc == 0) {
+        double *rest = sys.d + (size_t)columns * count;
+        memcpy(rest, tick_s, count * sizeof(*rest));
+        for (unsigned p = 0; p < columns; p++)
+            for (size_t k = 0; k < count; k++) {
+                double s = p < phases ? phase_s[p][k] : shape_s[p - phases][k];
+                sys.d[(size_t)p * count + k] = s;
+                rest[k] -= p < phases ? s : 0;
+            }
+        for (size_t k = 0; k < count; k++)
+            if (rest[k] < 1e-9)
+                rest[k] = 0;
+        rc = solve(&sys, tick_j, (double)gain_ppm * 1e-6, fits, err);
+    }
+    close_system(&sys);
+    if (rc < 0)
+        return rc;
+    memcpy(ret_fits, fits, phases * sizeof(*fits));
+    ret_fits[phases] = fits[columns];
+    /* Groups are named by a phase that is in the result. */
+    for (unsigned p = 0; p <= phases; p++) {
+        unsigned lead = p;
+        for (unsigned q = p; q-- > 0;)
+            if (ret_fits[q].group == ret_fits[p].group)
+                lead = q;
+        fits[p].group = lead;
+    }
+    for (unsigned p = 0; p <= phases; p++)
+        ret_fits[p].group = fits[p].group;
+    return 0;
 }

@@ -10,6 +10,9 @@
 
 #include "base/base.h"
 
+#define WT_PHASES_MOST  64
+#define WT_PHASE_SHAPES 1
+
 /* One stretch of one phase; phases are numbered from 0 by the caller. */
 struct wt_phase_span {
     int64_t begin_ns, end_ns;
@@ -24,6 +27,7 @@ struct wt_phase_fit {
     bool is_separable;              /* false: the numbers above are NaN */
     unsigned group; /* phases that cannot be told apart share one; its joint energy is in `joint` */
     double joint_j, joint_low_j, joint_high_j; /* NaN when separable */
+    double residual_j; /* root mean square of what the fit leaves of a tick; the same in all */
 };
 
 /* Fits phases 0..phases-1 and, as phase number `phases`, the rest of the time that no span covers.
@@ -35,5 +39,24 @@ struct wt_phase_fit {
 int wt_phases_fit(const int64_t *tick_ns, const double *tick_j, size_t count,
                   const struct wt_phase_span *spans, size_t span_count, unsigned phases,
                   uint32_t gain_ppm, struct wt_phase_fit *ret_fits, struct wt_error *err);
+/* The integral over a span of length_s from its begin to at_s. */
+static inline double wt_phase_shape_s(unsigned order, double at_s, double length_s)
+{
+    double x = 2 * at_s / length_s - 1;
+    return length_s / 4 * (order == 1 ? x * x - 1 : x * x * x - x);
+}
+
+/* The same from rows: phase_s[phase][tick] are the seconds of each phase in each tick, and tick_s
+ * how long each tick was. Ticks need not follow on each other.
+ *
+ * Power drifts within a phase (a controller at work, a kernel that ends), always the same way, and
+ * a tick that ends inside a phase then takes more or less than its share: without more the fit is
+ * off by several per cent and does not know it. shape_s, when not NULL, are columns for a power
+ * that leans and bends from the begin of a span to its end: shape_s[phase * WT_PHASE_SHAPES + order
+ * - 1] holds for each tick the integral of Legendre's polynomial of that order over the parts of
+ * the spans that lie in it (wt_phase_shape_s). They are used where there are ticks enough. */
+int wt_phases_fit_rows(const double *tick_s, const double *tick_j, const double *const *phase_s,
+                       const double *const *shape_s, size_t count, unsigned phases,
+                       uint32_t gain_ppm, struct wt_phase_fit *ret_fits, struct wt_error *err);
 
 #endif
