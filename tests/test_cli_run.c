@@ -348,6 +348,66 @@ static void a_setting_is_held_for_the_command_and_put_back(void **state)
     spawn_done(&s);
 }
 
+static void gpus_are_chosen_and_verbose_says_what_it_cost(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "run", "--emulate", "v100-pcie-32gb:3", "--gpu", "0,2",
+              "--verbose", "--no-store", "--tag", "unstored", "--json", "--", "sleep", "0.2");
+    assert_int_equal(spawn_code(&s), 0);
+    json_t *doc = json_loads(s.out, 0, NULL);
+    assert_int_equal(json_array_size(json_object_get(doc, "devices")), 2);
+    json_decref(doc);
+    assert_non_null(strstr(s.err, "own cost"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "runs", "--tag", "unstored");
+    assert_null(strstr(s.out, "sleep"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "run", "--emulate", "v100-pcie-32gb", "--gpu", "5", "--", "echo",
+              "ran");
+    assert_int_equal(spawn_code(&s), 4);
+    assert_string_equal(s.out, "");
+    spawn_done(&s);
+}
+
+static void another_root_is_read_and_one_that_is_not_there_is_named(void **state)
+{
+    (void)state;
+    char zone[160], path[256];
+    struct spawned s;
+    snprintf(zone, sizeof(zone), "%s/sys/class/powercap/intel-rapl:0", home);
+    for (char *p = zone + strlen(home) + 1; *p; p++)
+        if (*p == '/') {
+            *p = '\0';
+            mkdir(zone, 0755);
+            *p = '/';
+        }
+    assert_int_equal(mkdir(zone, 0755), 0);
+    static const struct {
+        const char *name, *text;
+    } files[] = {{"name", "package-0\n"},
+                 {"energy_uj", "1000000\n"},
+                 {"max_energy_range_uj", "262143328850\n"}};
+    for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+        snprintf(path, sizeof(path), "%s/%s", zone, files[i].name);
+        FILE *f = fopen(path, "w");
+        assert_non_null(f);
+        fputs(files[i].text, f);
+        fclose(f);
+    }
+    setenv("WATTUNE_NVML", "/no/such/library.so", 1);
+    spawn_run(&s, home, "wattune", "run", "--sysroot", home, "--json", "--", "true");
+    unsetenv("WATTUNE_NVML");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "rapl"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "run", "--sysroot", "/no/such/root", "--", "echo", "ran");
+    assert_int_equal(spawn_code(&s), 4);
+    assert_non_null(strstr(s.err, "/no/such/root"));
+    assert_string_equal(s.out, "");
+    spawn_done(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -367,6 +427,8 @@ int main(void)
         cmocka_unit_test(two_at_once_store_both),
         cmocka_unit_test(an_emulated_run_says_so_everywhere),
         cmocka_unit_test(a_setting_is_held_for_the_command_and_put_back),
+        cmocka_unit_test(gpus_are_chosen_and_verbose_says_what_it_cost),
+        cmocka_unit_test(another_root_is_read_and_one_that_is_not_there_is_named),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

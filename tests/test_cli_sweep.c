@@ -1,0 +1,267 @@
+/* `wattune sweep`: the table and its sentence, the settings put back, and what each option does. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "spawn.h"
+
+static char home[64];
+
+static int setup(void **state)
+{
+    (void)state;
+    spawn_home(home, sizeof(home));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    spawn_home_done(home);
+    return 0;
+}
+
+static const char *in_home(char *buf, size_t size, const char *name)
+{
+    snprintf(buf, size, "%s/%s", home, name);
+    return buf;
+}
+
+static bool is_file(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && st.st_size > 0;
+}
+
+/* A file's whole text, owned. */
+static char *text_of(const char *path)
+{
+    FILE *f = fopen(path, "r");
+    if (!f)
+        return strdup("");
+    char *text = calloc(1, 65536);
+    size_t n = fread(text, 1, 65535, f);
+    text[n] = '\0';
+    fclose(f);
+    return text;
+}
+
+static void the_table_report_csv_and_json_tell_the_same(void **state)
+{
+    (void)state;
+    char report[96], csv[96];
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb", "--set", "power=150,250",
+              "--repeats", "2", "--seed", "7", "--tag", "sw", "--host-watts", "120", "--report",
+              in_home(report, sizeof(report), "r.html"), "--csv",
+              in_home(csv, sizeof(csv), "r.csv"), "--json", "--", "wattune-is-not-this", NULL);
+    assert_int_equal(spawn_code(&s), 127); /* a command that is not there ends it at once */
+    spawn_done(&s);
+
+    spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb", "--set", "power=150,250",
+              "--repeats", "2", "--seed", "7", "--tag", "sw", "--host-watts", "120", "--report",
+              report, "--csv", csv, "--json", "--", "sleep", "0.3");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.err, "EMULATED"));
+    assert_non_null(strstr(s.err, "--seed 7"));
+    json_t *doc = json_loads(s.out, 0, NULL);
+    assert_non_null(doc);
+    json_t *rows = json_object_get(doc, "rows");
+    assert_int_equal(json_array_size(rows), 2);
+    assert_true(json_is_true(json_object_get(doc, "emulated")) ||
+                json_is_string(json_object_get(doc, "emulation")));
+    assert_true(json_number_value(json_object_get(doc, "host_w")) > 119);
+    json_decref(doc);
+    spawn_done(&s);
+
+    assert_true(is_file(report));
+    char *html = text_of(report), *points = text_of(csv);
+    assert_non_null(strstr(html, "mulated"));
+    assert_non_null(strstr(points, "power_w,time_s,energy_j\n"));
+    assert_non_null(strstr(points, "\n150,"));
+    assert_non_null(strstr(points, "\n250,"));
+    assert_non_null(strstr(points, "# "));
+    free(html);
+    free(points);
+
+    spawn_run(&s, home, "wattune", "runs", "--tag", "sw", "--json");
+    json_t *list = json_loads(s.out, 0, NULL);
+    json_t *runs = json_is_array(list) ? list : json_object_get(list, "runs");
+    size_t done = 0, i;
+    json_t *run;
+    json_array_foreach(runs, i, run) done += json_integer_value(json_object_get(run, "exit")) == 0;
+    assert_int_equal(done, 4);
+    json_decref(list);
+    spawn_done(&s);
+}
+
+static void nothing_is_stored_or_written_when_that_is_asked(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb:2", "--gpu", "1", "--set",
+              "power=200,250", "--repeats", "1", "--no-store", "--report", "-", "--tag", "none",
+              "--", "sh", "-c", "echo hidden");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_null(strstr(s.out, "hidden")); /* the command's words are kept back */
+    assert_null(strstr(s.err, "hidden"));
+    assert_null(strstr(s.err, "report:"));
+    assert_non_null(strstr(s.out, "250 W"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "runs", "--tag", "none");
+    assert_null(strstr(s.out, "hidden"));
+    spawn_done(&s);
+}
+
+static void the_commands_words_are_shown_when_asked_or_when_it_fails(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb", "--set", "power=250",
+              "--repeats", "1", "--no-store", "--report", "-", "--show-output", "--", "sh", "-c",
+              "echo shown");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "shown"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb", "--set", "power=250",
+              "--repeats", "3", "--no-store", "--report", "-", "--", "sh", "-c",
+              "echo what went wrong; exit 3");
+    assert_int_not_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.err, "exited with 3"));
+    assert_non_null(strstr(s.err, "what went wrong"));
+    assert_non_null(strstr(s.err, "giving up"));
+    spawn_done(&s);
+}
+
+static void steps_from_stdout_are_the_work(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb", "--set", "power=250",
+              "--repeats", "1", "--no-store", "--report", "-", "--progress", "step (\\d+)",
+              "--work", "tokens=512", "--json", "--", "sh", "-c",
+              "for i in 1 2 3 4; do echo step $i; done");
+    assert_int_equal(spawn_code(&s), 0);
+    json_t *doc = json_loads(s.out, 0, NULL);
+    assert_non_null(doc);
+    assert_non_null(strstr(s.out, "tokens"));
+    json_decref(doc);
+    spawn_done(&s);
+}
+
+static void settings_that_may_not_be_changed_are_said_with_the_permission(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(
+        &s, home, "wattune", "emulate", "--unprivileged", "v100-pcie-32gb", "--", "sh", "-c",
+        "\"$WATTUNE_COMMAND\" sweep --set power=auto --repeats 1 --no-store --report - -- true");
+    assert_int_equal(spawn_code(&s), 3);
+    assert_non_null(strstr(s.err, "power cannot be set"));
+    assert_non_null(strstr(s.err, "--measure-only"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "emulate", "--unprivileged", "v100-pcie-32gb", "--", "sh", "-c",
+              "\"$WATTUNE_COMMAND\" sweep --set power=auto --repeats 1 --no-store --report - "
+              "--measure-only -- sleep 0.3");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.err, "power cannot be set"));
+    assert_non_null(strstr(s.out, "as is"));
+    spawn_done(&s);
+}
+
+static void mistakes_are_usage_and_change_nothing(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *option, *value, *names;
+        int want;
+    } rows[] = {
+        {"--set", "power=50", "100 to 250 W", 2},
+        {"--set", "power=100:50:10", "LO", 2},
+        {"--set", "power=1:250:0.1", "256", 2},
+        {"--repeats", "0", "--repeats 0", 2},
+        {"--repeats", "two", "--repeats two", 2},
+        {"--host-watts", "-1", "--host-watts", 2},
+        {"--seed", "x", "--seed x", 2},
+        {"--gpu", "7", "7", 4},
+        {"--work", "tokens", "--work tokens", 2},
+        {"--progress", "step", "--progress", 2},
+        {"--emulate", "no-such-card", "v100-pcie-32gb", 4},
+        {"--sysroot", "/no/such/dir", "/no/such/dir", 4},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct spawned s;
+        bool is_emulation = strcmp(rows[i].option, "--emulate") == 0;
+        spawn_run(&s, home, "wattune", "sweep", "--no-store", "--report", "-", rows[i].option,
+                  rows[i].value, is_emulation ? "--no-store" : "--emulate=v100-pcie-32gb", "--",
+                  "echo", "ran");
+        if (spawn_code(&s) != rows[i].want || !strstr(s.err, rows[i].names))
+            fail_msg("%s %s: exit %d, said: %s", rows[i].option, rows[i].value, spawn_code(&s),
+                     s.err);
+        assert_null(strstr(s.out, "ran"));
+        spawn_done(&s);
+    }
+}
+
+static void no_device_is_said_with_the_way_out(void **state)
+{
+    (void)state;
+    char root[96];
+    struct spawned s;
+    mkdir(in_home(root, sizeof(root), "empty-root"), 0755);
+    setenv("WATTUNE_NVML", "/no/such/library.so", 1);
+    spawn_run(&s, home, "wattune", "sweep", "--sysroot", root, "--", "true");
+    unsetenv("WATTUNE_NVML");
+    assert_int_equal(spawn_code(&s), 4);
+    assert_non_null(strstr(s.err, "--emulate"));
+    spawn_done(&s);
+}
+
+static void control_c_ends_it_with_every_setting_put_back(void **state)
+{
+    (void)state;
+    struct spawned s;
+    const char *const argv[] = {
+        "wattune",
+        "emulate",
+        "v100-pcie-32gb",
+        "--",
+        "sh",
+        "-c",
+        "trap : INT; \"$WATTUNE_COMMAND\" sweep --set power=150,200 --repeats 5 --no-store "
+        "--report - "
+        "--show-output -- sh -c 'trap \"exit 130\" INT; echo begun; while :; do sleep 0.05; done'; "
+        "echo code=$?; \"$WATTUNE_COMMAND\" doctor | grep 'power limit'",
+        NULL};
+    spawn_start_tty(&s, home, argv);
+    assert_true(spawn_expect(&s, "begun"));
+    assert_int_equal(write(s.in_fd, "\003", 1), 1);
+    spawn_wait(&s);
+    assert_non_null(strstr(s.out, "code=130"));
+    assert_non_null(strstr(s.out, "250 W, 100 to 250 W"));
+    spawn_done(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_table_report_csv_and_json_tell_the_same),
+        cmocka_unit_test(nothing_is_stored_or_written_when_that_is_asked),
+        cmocka_unit_test(the_commands_words_are_shown_when_asked_or_when_it_fails),
+        cmocka_unit_test(steps_from_stdout_are_the_work),
+        cmocka_unit_test(settings_that_may_not_be_changed_are_said_with_the_permission),
+        cmocka_unit_test(mistakes_are_usage_and_change_nothing),
+        cmocka_unit_test(no_device_is_said_with_the_way_out),
+        cmocka_unit_test(control_c_ends_it_with_every_setting_put_back),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
