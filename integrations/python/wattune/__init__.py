@@ -13,52 +13,47 @@ measures itself:
         train()
     print(epoch.result.energy_j, epoch.result.low_j, epoch.result.high_j, epoch.result.provenance)
 
-A window named "step" counts a step; `tokens=` (or `work=`, with wattune.unit) counts work. Under a
-launcher such as torchrun the process with LOCAL_RANK 0 measures the node; the windows of the others
-have no result and cost nothing.
+A window named "step" counts a step; `tokens=` (or `work=`, see `unit`) counts work. A body that
+raises counts neither. Under a launcher such as torchrun the process with local rank 0 measures the
+node; the windows of the others, and of processes forked from the one that measures, have no result.
 """
 
-import contextlib
 import functools
+import inspect
 import os
 import threading
 import time
+import warnings
 
-from ._library import (
-    MARK_BEGIN,
-    MARK_END,
-    MARK_STEP,
-    MARK_WORK,
-    Door,
-    Error,
-    Meter,
-    lib,
-)
+from ._library import MARK_BEGIN, MARK_END, MARK_STEP, MARK_WORK, Door, Error, Meter, lib
 
-__all__ = ["Error", "Result", "Window", "close", "count", "measured", "value", "version", "window"]
+__all__ = ["Error", "Result", "Window", "close", "count", "measured", "unit", "value", "version", "window"]  # fmt: skip
 
 unit = "tokens"
-"""What `work=` counts, as the report names it."""
+"""What `work=` counts, as the report names it. Set it before the first window."""
 
-_local = threading.local()
+# What a launcher calls a process's number on its node; the first that is set counts.
+_LOCAL_RANKS = ("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID")
+
 _lock = threading.Lock()
-_meter = None
+_recorder = None  # where the windows of this process go; found out at the first one
+_generation = 0  # of processes: a window of the parent's is not the child's
 
 
 class Result:
     """Energy of a window. Joules with a 95 % interval; all None when the energy is unknown.
 
     energy_j, low_j, high_j: of all devices; provenance: "counter", "sampled", "modeled",
-    "emulated" or "unknown"; seconds; devices: the same for each device, as in the run JSON.
+    "emulated" or "unknown"; seconds; devices and gaps: as in the run JSON; work: as the window says.
     """
 
-    def __init__(self, document, seconds, work):
+    def __init__(self, document, work):
         total = document["total"]
         self.energy_j, self.low_j, self.high_j = total["energy_j"], total["low_j"], total["high_j"]
         self.provenance = total["provenance"]
         self.devices = document["devices"]
-        self.gaps = document.get("gaps", [])
-        self.seconds = seconds
+        self.gaps = document["gaps"]
+        self.seconds = document["wall_s"]
         self.work = work
 
     @property
@@ -80,79 +75,199 @@ def version():
     return lib().wt_version().decode()
 
 
-def _is_under_run():
-    return bool(os.environ.get("WATTUNE_DOOR"))
+# ---- where windows go ----
+
+
+class _Outside:
+    """`wattune run` measures; we tell it when."""
+
+    def __init__(self):
+        self.door = Door()
+        if self.door.trouble:
+            warnings.warn(f"wattune: windows will not be heard: {self.door.trouble}", stacklevel=4)
+
+    def begin(self, name):
+        self.door.mark(MARK_BEGIN, name, 1)
+
+    def end(self, _, name, work):
+        self.door.mark(MARK_END, name, 1)
+        self.count(work, 1 if name == b"step" else 0)
+
+    def cancel(self, _, name):
+        self.door.mark(MARK_END, name, 1)
+
+    def result(self, _id, _wait_s):
+        return None
+
+    def count(self, work, steps):
+        if work:
+            self.door.mark(MARK_WORK, _cut(unit), int(work))
+        if steps:
+            self.door.mark(MARK_STEP, b"step", int(steps))
+
+    def value(self, name, number):
+        self.door.value(name, number)
+
+    def in_child(self):
+        self.door.close()  # the child opens one of its own
+
+
+class _Inside:
+    """This process measures."""
+
+    def __init__(self):
+        self.meter = Meter(gpus=os.environ.get("WATTUNE_GPUS"))
+
+    def begin(self, name):
+        return self.meter.begin(name)
+
+    def end(self, number, _name, _work):
+        self.meter.end(number)
+
+    def cancel(self, number, _name):
+        self.meter.cancel(number)
+
+    def result(self, number, wait_s):
+        return self.meter.result(number, wait_s)
+
+    def count(self, work, steps):
+        pass
+
+    def value(self, name, number):
+        pass
+
+    def in_child(self):
+        return _Nowhere()  # the parent measures the child too
+
+
+class _Nowhere:
+    """Another process measures."""
+
+    def begin(self, name):
+        pass
+
+    def end(self, number, name, work):
+        pass
+
+    def cancel(self, number, name):
+        pass
+
+    def result(self, number, wait_s):
+        pass
+
+    def count(self, work, steps):
+        pass
+
+    def value(self, name, number):
+        pass
+
+    def in_child(self):
+        return self
 
 
 def _is_measuring_rank():
-    return os.environ.get("LOCAL_RANK", "0") == "0"
+    ranks = [os.environ[name] for name in _LOCAL_RANKS if name in os.environ]
+    return not ranks or ranks[0] == "0"
 
 
-def _door():
-    # A door belongs to one thread; a forked child needs one of its own.
-    if getattr(_local, "pid", None) != os.getpid():
-        _local.door, _local.pid = Door(), os.getpid()
-    return _local.door
-
-
-def _get_meter():
-    global _meter
+def _get():
+    global _recorder
     with _lock:
-        if _meter is None:
-            _meter = Meter(gpus=os.environ.get("WATTUNE_GPUS"))
-        return _meter
+        if _recorder is None:
+            if os.environ.get("WATTUNE_DOOR"):
+                _recorder = _Outside()
+            elif _is_measuring_rank():
+                _recorder = _Inside()
+            else:
+                _recorder = _Nowhere()
+        return _recorder
 
 
 def close():
-    """Stops measuring in this process; the next window starts it again."""
-    global _meter
+    """Stops measuring in this process; the next window starts it again. Windows that are open, and
+    those whose result was not asked for yet, keep theirs."""
+    global _recorder
     with _lock:
-        if _meter is not None:
-            _meter.close()
-            _meter = None
+        _recorder = None
+
+
+def _after_fork():
+    global _recorder, _generation, _lock
+    _generation += 1
+    _lock = threading.Lock()  # another thread may have held it
+    if _recorder is not None:
+        _recorder = _recorder.in_child()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+# ---- windows ----
+
+
+@functools.lru_cache(maxsize=1024)
+def _cut(name):
+    """As the door takes it: at most 31 bytes, not within a character."""
+    return name.encode(errors="replace")[:31].decode(errors="ignore").encode()
 
 
 class Window:
-    """One measured stretch of the program; made by window()."""
+    """One measured stretch of the program; made by window(). `with` is begin() and end()."""
 
-    __slots__ = ("name", "work", "seconds", "_bytes", "_door", "_id", "_meter", "_begin", "_result")
+    __slots__ = ("name", "work", "seconds", "_recorder", "_id", "_generation", "_begin", "_result", "_is_ended")  # fmt: skip
 
-    def __init__(self, name, work):
+    def __init__(self, name, work=None):
         self.name, self.work = name, work
-        self._bytes = name.encode()[:31]
-        self._door = self._meter = self._id = self._result = None
-        self.seconds = None
+        self.seconds = self._recorder = self._id = self._begin = self._result = None
+        self._generation, self._is_ended = _generation, False
 
-    def __enter__(self):
+    def begin(self):
+        if self._begin is not None or self._is_ended:
+            raise Error(f"window {self.name!r} has begun already; each is used once")
+        recorder = _recorder or _get()
+        self._recorder, self._generation = recorder, _generation
         self._begin = time.perf_counter()
-        if _is_under_run():
-            self._door = _door()
-            self._door.mark(self._door.handle, MARK_BEGIN, self._bytes, 1)
-        elif _is_measuring_rank():
-            self._meter = _get_meter()
-            self._id = self._meter.begin(self._bytes)
+        self._id = recorder.begin(_cut(self.name))
         return self
 
-    def __exit__(self, kind, *_):
+    def end(self):
+        """Ends it and counts its work."""
+        if self._begin is None:
+            raise Error(f"window {self.name!r} is not open")
         self.seconds = time.perf_counter() - self._begin
-        door = self._door
-        if door is not None:
-            door.mark(door.handle, MARK_END, self._bytes, 1)
-            if kind is None:
-                count(self.work, steps=1 if self.name == "step" else 0)
-        elif self._meter is not None:
-            if kind is None:
-                self._meter.end(self._id)
-            else:
-                self._meter.cancel(self._id)
-                self._meter = None
-        return False
+        self._begin, self._is_ended = None, True
+        if self._generation == _generation:
+            self._recorder.end(self._id, _cut(self.name), self.work)
+
+    def cancel(self):
+        """Ends it and counts nothing; there is no result."""
+        if self._begin is None:
+            return
+        self.seconds = time.perf_counter() - self._begin
+        self._begin = None
+        if self._generation == _generation:
+            self._recorder.cancel(self._id, _cut(self.name))
+        self._recorder = None
+
+    __enter__ = begin
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self.end()
+        else:
+            self.cancel()
 
     def wait(self, seconds=0.5):
-        """The result; waits up to this long for the sensor's next tick. None in a process that does
-        not measure (under `wattune run`, or not the first rank)."""
-        if self._result is None and self._meter is not None:
-            self._result = Result(self._meter.result(self._id, seconds), self.seconds, self.work)
+        """The result, after waiting up to this long for the sensor's next tick. None in a process
+        that does not measure, for a window in which an exception was raised, and for one that was
+        begun before a fork."""
+        if self._begin is not None:
+            raise Error(f"window {self.name!r} is still open")
+        if self._result is None and self._recorder is not None and self._generation == _generation:
+            document = self._recorder.result(self._id, seconds)
+            self._recorder = None
+            if document is not None:
+                self._result = Result(document, self.work)
         return self._result
 
     @property
@@ -160,51 +275,53 @@ class Window:
         """The same as wait()."""
         return self.wait()
 
+    def __del__(self):
+        # The meter need not keep what nobody will ask for.
+        if self._id is not None and self._recorder is not None and self._generation == _generation:
+            self._recorder.cancel(self._id, b"")
+
 
 def window(name="step", *, tokens=None, work=None):
-    """A context manager that measures its body. tokens or work: how much the body does."""
+    """A context manager that measures its body. tokens or work: how much the body does; may be set
+    as .work on the window while it is open."""
     if tokens is not None and work is not None:
         raise TypeError("window: tokens and work are the same thing; give one")
+    if not isinstance(name, str):
+        raise TypeError(f"window: the name is text, not {type(name).__name__}")
     return Window(name, tokens if tokens is not None else work)
 
 
 def measured(name=None, *, tokens=None, work=None):
-    """A decorator: each call of the function is a window of its name."""
+    """A decorator: each call of the function is a window, named as the function unless told."""
 
     def wrap(function):
-        @functools.wraps(function)
-        def inner(*args, **kwargs):
-            with window(name or function.__name__, tokens=tokens, work=work):
-                return function(*args, **kwargs)
+        title = name if isinstance(name, str) else function.__name__
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(f"measured: {title} is a generator; put a window where its work is done")
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def inner(*args, **kwargs):
+                with window(title, tokens=tokens, work=work):
+                    return await function(*args, **kwargs)
+
+        else:
+
+            @functools.wraps(function)
+            def inner(*args, **kwargs):
+                with window(title, tokens=tokens, work=work):
+                    return function(*args, **kwargs)
 
         return inner
 
-    if callable(name):
-        function, name = name, None
-        return wrap(function)
-    return wrap
+    return wrap(name) if callable(name) else wrap
 
 
 def count(work=None, steps=0):
     """Counts work (tokens) and steps that no window counts."""
-    if not _is_under_run():
-        return
-    door = _door()
-    if work:
-        door.mark(door.handle, MARK_WORK, unit.encode()[:31], int(work))
-    if steps:
-        door.mark(door.handle, MARK_STEP, b"step", int(steps))
+    (_recorder or _get()).count(work, steps)
 
 
 def value(name, number):
     """A number of the run to be plotted over time, such as the loss."""
-    if _is_under_run():
-        door = _door()
-        door.value(door.handle, name.encode()[:31], float(number))
-
-
-@contextlib.contextmanager
-def paused():
-    """A stretch of an enclosing step that is not its work (evaluation, a checkpoint): a phase."""
-    with window("paused"):
-        yield
+    (_recorder or _get()).value(_cut(name), float(number))

@@ -1,6 +1,7 @@
 """Energy in PyTorch Lightning: Trainer(callbacks=[WattuneCallback()]).
 
-Each training batch is a window "step"; tokens are counted by tokens_of(batch) when given.
+Training is a window "train", each training batch a window "batch"; a batch after which the optimizer
+has stepped counts a step. When this process measures, the loggers get the energy of the training.
 """
 
 try:
@@ -16,25 +17,49 @@ class WattuneCallback(Callback):
 
     def __init__(self, tokens_of=None):
         self.tokens_of = tokens_of
-        self._step = self._fit = None
+        self.result = None
+        self._batch = self._train = None
+        self._steps = 0
+
+    def _stop(self):
+        for window in self._batch, self._train:
+            if window is not None:
+                window.cancel()
+        self._batch = self._train = None
 
     def on_train_start(self, trainer, pl_module):
-        self._fit = wattune.window("train")
-        self._fit.__enter__()
+        self._stop()
+        self._steps = trainer.global_step  # more than 0 when it is resumed
+        self._train = wattune.window("train").begin()
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        self._step = wattune.window("step", work=self.tokens_of(batch) if self.tokens_of else None)
-        self._step.__enter__()
+        self._batch = wattune.window("batch").begin()
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        if self._step is not None:
-            self._step.__exit__(None, None, None)
-            self._step = None
+        if self._batch is None:
+            return
+        self._batch.work = self.tokens_of(batch) if self.tokens_of else None
+        self._batch.end()
+        self._batch = None
+        # Several optimizers each count there; accumulated batches do not.
+        if trainer.global_step > self._steps:
+            self._steps = trainer.global_step
+            wattune.count(steps=1)
+
+    def on_exception(self, trainer, pl_module, exception):
+        self._stop()
 
     def on_train_end(self, trainer, pl_module):
-        if self._fit is None:
+        if self._train is None:
             return
-        self._fit.__exit__(None, None, None)
-        result, self._fit = self._fit.result, None
-        if result is not None and result.energy_j is not None and trainer.logger is not None:
-            trainer.logger.log_metrics({"energy_j": result.energy_j}, step=trainer.global_step)
+        self._train.end()
+        self.result, self._train = self._train.result, None
+        self._stop()
+        if self.result is not None and self.result.energy_j is not None:
+            energy = {
+                "energy_j": self.result.energy_j,
+                "energy_low_j": self.result.low_j,
+                "energy_high_j": self.result.high_j,
+            }
+            for logger in trainer.loggers:
+                logger.log_metrics(energy, step=trainer.global_step)
