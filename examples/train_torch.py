@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 """Masked-language-model training of a BERT-sized encoder in PyTorch, on CUDA where there is one.
 
-What `make run` measures on a real GPU, and an example of a program that Wattune has never heard of.
-Needs PyTorch and nothing else; the text is read from --data, tokens are hashed words.
+What `make run` measures on a real GPU, and an example of the three ways in which a program tells
+Wattune of its steps (docs/doors.md). Needs PyTorch and nothing else: the Python and the NVTX package
+are used where they are installed. The text is read from --data, tokens are hashed words.
 
     wattune sweep -- python3 examples/train_torch.py --data FILE.txt --steps 200
+    wattune run --progress 'step (\\d+)' -- python3 examples/train_torch.py --data FILE.txt
+    wattune run --nvtx --nvtx-step iteration -- python3 examples/train_torch.py --data FILE.txt
 """
 
 import argparse
+import contextlib
 import re
 import sys
 import time
@@ -15,6 +19,15 @@ import zlib
 
 import torch
 from torch import nn
+
+try:
+    import wattune
+except ImportError:
+    wattune = None
+try:
+    import nvtx
+except ImportError:
+    nvtx = None
 
 SHAPES = {  # layers, hidden, heads
     "bert-tiny": (2, 128, 2),
@@ -46,6 +59,17 @@ def read_tokens(path):
     return torch.tensor(ids, dtype=torch.long)
 
 
+def told(doors, name, range_name, tokens=None):
+    """A part of the program, as each door hears of it. Names differ, so that all may listen at once:
+    what is told twice under one name counts twice."""
+    stack = contextlib.ExitStack()
+    if wattune and "python" in doors:
+        stack.enter_context(wattune.window(name, tokens=tokens))
+    if nvtx and "nvtx" in doors:
+        stack.enter_context(nvtx.annotate(range_name))
+    return stack
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=SHAPES, default="bert-base")
@@ -54,7 +78,10 @@ def main():
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seq", type=int, default=128)
     parser.add_argument("--device", choices=["cuda", "cpu"], help="default: cuda where there is one")
+    parser.add_argument("--doors", default="python,nvtx,stdout",
+                        help="how steps are told, of those that are there (default: %(default)s)")  # fmt: skip
     args = parser.parse_args()
+    doors = args.doors.split(",")
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
 
     torch.manual_seed(1)
@@ -64,7 +91,8 @@ def main():
     model = Encoder(*SHAPES[args.model], args.seq).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     begin = time.monotonic()
-    for step in range(1, args.steps + 1):
+
+    def train_step():
         starts = torch.randint(len(stream) - args.seq, (args.batch,))
         batch = torch.stack([stream[i : i + args.seq] for i in starts]).to(device)
         masked = torch.rand(batch.shape, device=device) < 0.15
@@ -74,9 +102,19 @@ def main():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if step % 10 == 0 or step == args.steps:
-            rate = step * args.batch * args.seq / (time.monotonic() - begin)
-            print(f"step {step} loss {loss.item():.3f} tokens/s {rate:.0f}", flush=True)
+        return loss
+
+    if "stdout" in doors:
+        print("begin training", flush=True)
+    with told(doors, "train", "training loop"):
+        for step in range(1, args.steps + 1):
+            with told(doors, "step", f"iteration {step}", args.batch * args.seq):
+                loss = train_step()
+            if "stdout" in doors and (step % 10 == 0 or step == args.steps):
+                rate = step * args.batch * args.seq / (time.monotonic() - begin)
+                print(f"step {step} loss {loss.item():.3f} tokens/s {rate:.0f}", flush=True)
+    if "stdout" in doors:
+        print("begin end", flush=True)
 
 
 if __name__ == "__main__":

@@ -155,6 +155,33 @@ static void marks_outlive_the_program(void **state)
     assert_int_equal(heard.last.count, 7);
 }
 
+/* What a script does that ends with `exec python train.py`: the same pid, counting from nought. */
+static int mark_and_become(const char *next)
+{
+    struct wt_door *door;
+    if (wt_door_open(&door, NULL) < 0)
+        return 1;
+    wt_door_mark(door, WT_MARK_WORK, "tokens", 1);
+    if (next)
+        execl("/proc/self/exe", "test_door", next, (char *)NULL);
+    return 0;
+}
+
+static void a_program_that_became_another_is_still_heard(void **state)
+{
+    uint64_t lost = 0;
+    int status;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(mark_and_become("again"));
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    struct heard heard = drain(*state, &lost);
+    assert_int_equal(heard.count, 3);
+    assert_int_equal(heard.sum, 3);
+    assert_int_equal(lost, 0);
+}
+
 #define WRITES 200000
 
 static void *write_marks(void *data)
@@ -279,14 +306,19 @@ static void the_keeper_s_directory_is_private_and_goes_with_it(void **state)
     assert_int_equal(stat(path, &st), -1);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 2 && strcmp(argv[1], "again") == 0)
+        return mark_and_become("last");
+    if (argc == 2 && strcmp(argv[1], "last") == 0)
+        return mark_and_become(NULL);
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(marks_arrive_in_order_and_once),
         TEST(without_a_keeper_marks_go_nowhere),
         TEST(a_reader_that_falls_behind_counts_what_it_lost),
         TEST(marks_outlive_the_program),
+        TEST(a_program_that_became_another_is_still_heard),
         TEST(a_mark_is_heard_whole_or_counted_as_lost),
         TEST(a_file_that_is_no_door_is_counted_and_left_alone),
         TEST(a_ring_that_is_cut_while_it_is_read_is_given_up),

@@ -66,15 +66,19 @@ int wt_door_open(struct wt_door **ret_door, struct wt_error *err)
     if (!door)
         return wt_fail(err, WT_E_NOMEM, "no memory for a door");
     int rc = 0, fd = -1;
-    char path[600], temporary[620];
+    char path[600], temporary[600];
     const char *dir = getenv("WATTUNE_DOOR");
     if (!dir || !*dir)
         goto out;
 
-    unsigned number = atomic_fetch_add_explicit(&serial, 1, memory_order_relaxed);
-    wt_text(path, sizeof(path), "%s/%d-%u.door", dir, (int)getpid(), number);
-    wt_text(temporary, sizeof(temporary), "%s.new", path);
-    fd = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    /* Another copy of this library in the process, or the program that this process was before an
+     * exec, may have taken a number: names are given once, here and below. */
+    unsigned number;
+    do {
+        number = atomic_fetch_add_explicit(&serial, 1, memory_order_relaxed);
+        wt_text(temporary, sizeof(temporary), "%s/%d-%u.new", dir, (int)getpid(), number);
+        fd = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    } while (fd < 0 && errno == EEXIST);
     if (fd < 0 && errno == ENOENT) /* the keeper is gone: as if there were none */
         goto out;
     if (fd < 0) {
@@ -98,14 +102,22 @@ int wt_door_open(struct wt_door **ret_door, struct wt_error *err)
     door->ring->head.pid = (uint32_t)getpid();
     door->ring->head.marks = RING_MARKS;
     door->ring->head.slot_size = sizeof(struct ring_slot);
-    if (rename(temporary, path) < 0)
-        rc = wt_fail_errno(err, errno, "%s", path);
+    for (;;) {
+        wt_text(path, sizeof(path), "%s/%d-%u.door", dir, (int)getpid(), number);
+        if (link(temporary, path) == 0)
+            break;
+        if (errno != EEXIST) {
+            rc = wt_fail_errno(err, errno, "%s", path);
+            break;
+        }
+        number = atomic_fetch_add_explicit(&serial, 1, memory_order_relaxed);
+    }
 out:
-    if (fd >= 0)
+    if (fd >= 0) {
         close(fd);
+        unlink(temporary);
+    }
     if (rc < 0) {
-        if (fd >= 0)
-            unlink(temporary);
         wt_door_close(door);
         return rc;
     }
