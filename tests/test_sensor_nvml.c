@@ -108,7 +108,7 @@ static void a_gpu_is_described_and_read(void **state)
     assert_string_equal(info->name, "Fake V100");
     assert_string_equal(info->driver, "535.104.05");
     assert_int_equal(info->index, 1);
-    assert_int_equal(info->can, WT_CAN_ENERGY | WT_CAN_POWER | WT_CAN_STATUS);
+    assert_int_equal(info->can, WT_CAN_ENERGY | WT_CAN_POWER | WT_CAN_STATUS | WT_CAN_PLAIN);
     assert_false(info->is_emulated);
     assert_null(wt_devices_info(bed.devices, 2));
 

@@ -34,6 +34,8 @@ enum {
     WT_CAN_ENERGY = 1u << 0,
     WT_CAN_POWER = 1u << 1,
     WT_CAN_STATUS = 1u << 2,
+    WT_CAN_PLAIN =
+        1u << 3, /* the vendor's plain power reading, where WT_CAN_POWER is another one */
 };
 
 struct wt_device_info {
@@ -49,6 +51,7 @@ struct wt_device_info {
     char part_of[96];   /* that device's id, or "" */
     uint64_t mem_bytes; /* 0: unknown */
     struct wt_sensor_traits traits;
+    char probed[24]; /* the day `wattune probe` found the traits; "": published or assumed */
 };
 
 /* Bits of wt_status.has. */
@@ -93,12 +96,14 @@ enum {
     WT_READ_ENERGY = 1u << 0,
     WT_READ_POWER = 1u << 1,
     WT_READ_STATUS = 1u << 2,
+    WT_READ_PLAIN = 1u << 3, /* what the vendor's own tool shows; may be a running mean */
 };
 
 struct wt_reading {
     int64_t t_before_ns, t_after_ns; /* the vendor's call lay between these */
     struct wt_energy energy;         /* .state WT_ABSENT: not asked for, or failed */
     struct wt_power power;
+    struct wt_power plain;
     struct wt_status status;
 };
 
@@ -108,7 +113,8 @@ struct wt_devices_options {
     bool is_gpu_only; /* leave CPU, DRAM and node sensors out */
 };
 
-/* Finds and opens every device that can be read. An emulated device shuts out all real ones.
+/* Finds and opens every device that can be read; their traits are those that `wattune probe` has
+ * found and kept, where it has. An emulated device shuts out all real ones.
  * No device at all is success with a count of 0. Errors: WT_E_NOTFOUND (a GPU named in options
  * that is not there), WT_E_USAGE (options->gpus is no list), WT_E_NOMEM. */
 WT_API int wt_devices_open(struct wt_devices **ret_devices, struct wt_ctx *ctx,

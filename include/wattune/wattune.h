@@ -10,6 +10,7 @@
 #include "wattune/lease.h"
 #include "wattune/meter.h"
 #include "wattune/phases.h"
+#include "wattune/probe.h"
 #include "wattune/report.h"
 #include "wattune/run.h"
 #include "wattune/sweep.h"

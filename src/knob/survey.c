@@ -59,6 +59,21 @@ static int add_power(struct wt_findings *list, const struct wt_device_info *info
     return wt_findings_add(list, WT_FINDING_OK, info->source, info->id, "power", "", "%s", text);
 }
 
+/* Whose word the lines above stand on. */
+static int add_probed(struct wt_findings *list, const struct wt_device_info *info)
+{
+    const struct wt_sensor_traits *t = &info->traits;
+    char text[160] = "";
+    add_detail(text, sizeof(text), "probed on %s", info->probed);
+    if (t->power_delay_ns && (info->can & WT_CAN_POWER))
+        add_detail(text, sizeof(text), "power shows %.3g ms late",
+                   (double)t->power_delay_ns * 1e-6);
+    if (t->energy_quantum_uj && (info->can & WT_CAN_ENERGY))
+        add_detail(text, sizeof(text), "counter steps of %.3g mJ",
+                   (double)t->energy_quantum_uj * 1e-3);
+    return wt_findings_add(list, WT_FINDING_OK, info->source, info->id, "sensor", "", "%s", text);
+}
+
 static int add_state(struct wt_findings *list, const struct wt_device_info *info,
                      const struct wt_status *s)
 {
@@ -115,6 +130,8 @@ static int add_device(struct wt_findings *list, struct wt_ctx *ctx, struct wt_de
         else
             rc = wt_findings_add_error(list, info->source, info->id, "power", &err);
     }
+    if (rc == 0 && *info->probed)
+        rc = add_probed(list, info);
     if (rc == 0 && (info->can & WT_CAN_STATUS)) {
         if (read_twice(ctx, devices, i, WT_READ_STATUS, &reading, &err) == 0)
             rc = add_state(list, info, &reading.status);

@@ -277,6 +277,9 @@ static int add_gpu(struct wt_nvml *nvml, unsigned index, wt_nvml_device handle, 
         gpu->power = WT_NVML_POWER_PLAIN;
     if (gpu->power != WT_NVML_POWER_NONE)
         info->can |= WT_CAN_POWER;
+    if (gpu->power == WT_NVML_POWER_FIELD &&
+        !is_unsupported(wt_nvml_call(api, power, handle, &plain_mw)))
+        info->can |= WT_CAN_PLAIN;
     wt_nvml_traits(gpu->arch, gpu->major, gpu->minor, driver, gpu->power, &info->traits);
 
     if (energy_rc != WT_NVML_SUCCESS) {
@@ -500,8 +503,8 @@ static int read_energy(struct wt_nvml *nvml, size_t k, struct wt_energy *ret_ene
     return 0;
 }
 
-static int read_power(struct wt_nvml *nvml, size_t k, struct wt_power *ret_power,
-                      struct wt_error *err)
+static int read_power(struct wt_nvml *nvml, size_t k, enum wt_nvml_power which,
+                      struct wt_power *ret_power, struct wt_error *err)
 {
     const struct wt_device_info *info = &nvml->source.devices[k];
     const struct wt_nvml_gpu *gpu = &nvml->gpus[k];
@@ -509,7 +512,7 @@ static int read_power(struct wt_nvml *nvml, size_t k, struct wt_power *ret_power
     unsigned plain_mw = 0;
     int rc = WT_NVML_NOT_SUPPORTED;
     int64_t before = now_ns(nvml);
-    switch (gpu->power) {
+    switch (which) {
     case WT_NVML_POWER_FIELD:
         rc = field_u64(nvml, gpu->handle, WT_NVML_FIELD_POWER_INSTANT, &mw);
         break;
@@ -696,7 +699,14 @@ static int nvml_read(struct wt_source *source, size_t k, unsigned what,
     if (what & WT_READ_ENERGY)
         rc = read_energy(nvml, k, &ret_reading->energy, err);
     if (what & WT_READ_POWER) {
-        part = read_power(nvml, k, &ret_reading->power, rc < 0 ? NULL : err);
+        part = read_power(nvml, k, nvml->gpus[k].power, &ret_reading->power, rc < 0 ? NULL : err);
+        rc = rc < 0 ? rc : part;
+    }
+    if (what & WT_READ_PLAIN) {
+        part = read_power(nvml, k,
+                          nvml->source.devices[k].can & WT_CAN_PLAIN ? WT_NVML_POWER_PLAIN
+                                                                     : WT_NVML_POWER_NONE,
+                          &ret_reading->plain, rc < 0 ? NULL : err);
         rc = rc < 0 ? rc : part;
     }
     if (what & WT_READ_STATUS) {

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sensor/probed.h"
 #include "sensor/sensor.h"
 
 /* In this order. The first that turns out emulated shuts out those after it, and an emulation is
@@ -41,7 +42,19 @@ static int choose(const struct wt_source *source, const struct wt_devices_option
     return 0;
 }
 
-static int add_source(struct wt_devices *devices, struct wt_source *source,
+/* What `wattune probe` has found of a device takes the place of what is assumed of its kind. What
+ * was kept and does not hold any more is said, and changes nothing. */
+static int use_probed(struct wt_ctx *ctx, struct wt_device_info *info, struct wt_findings *notes)
+{
+    struct wt_error why = {0};
+    int rc = wt_traits_load(ctx, info, &info->traits, info->probed, sizeof(info->probed), &why);
+    if (rc == 0 || rc == WT_E_NOTFOUND)
+        return 0;
+    wt_log(ctx, WT_LOG_WARN, "probe", "%s; %s", why.text, why.fix);
+    return wt_findings_add_error(notes, info->source, info->id, "probed sensor", &why);
+}
+
+static int add_source(struct wt_devices *devices, struct wt_ctx *ctx, struct wt_source *source,
                       const struct wt_devices_options *options, struct wt_error *err)
 {
     devices->sources[devices->source_count++] = source;
@@ -57,9 +70,13 @@ static int add_source(struct wt_devices *devices, struct wt_source *source,
         rc = wt_fail(err, WT_E_NOMEM, "no memory for the devices");
     if (rc == 0)
         rc = choose(source, options, keep, err);
-    for (size_t k = 0; rc == 0 && k < source->count; k++)
-        if (keep[k])
-            devices->entries[devices->count++] = (struct entry){source, k};
+    for (size_t k = 0; rc == 0 && k < source->count; k++) {
+        if (!keep[k])
+            continue;
+        devices->entries[devices->count++] = (struct entry){source, k};
+        if (use_probed(ctx, &source->devices[k], &devices->notes) < 0)
+            rc = wt_fail(err, WT_E_NOMEM, "no memory for the devices");
+    }
     free(keep);
     return rc;
 }
@@ -99,7 +116,7 @@ int wt_devices_open(struct wt_devices **ret_devices, struct wt_ctx *ctx,
         }
         has_gpu_source |= ops->is_gpu;
         is_emulated = source->is_emulated;
-        rc = add_source(devices, source, options, err);
+        rc = add_source(devices, ctx, source, options, err);
         if (rc < 0)
             goto out;
     }
