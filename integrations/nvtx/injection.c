@@ -74,6 +74,7 @@ _Static_assert(sizeof(struct event_attributes) == 48, "nvtxEventAttributes_v2 is
 #define NAME_BYTES 32
 
 struct registered { /* what a program gets back for nvtxDomainRegisterString */
+    struct registered *next;
     char name[NAME_BYTES];
 };
 
@@ -219,26 +220,43 @@ struct open_range {
     unsigned generation;
     char name[NAME_BYTES];
 };
-static __thread struct open_range stack[MAX_DEPTH]; /* of all domains, in order of pushing */
-static __thread int depth;
-static __thread int unheard; /* pushed when the stack was full; gone before the others */
+struct lane {
+    struct open_range stack[MAX_DEPTH]; /* of all domains, in order of pushing */
+    int depth;
+    int unheard; /* pushed when the stack was full; gone before the others */
+};
+static pthread_key_t lane_key;
 
-static int level_of(const void *domain)
+/* The calling thread's own; NULL only without memory. */
+static struct lane *my_lane(void)
+{
+    struct lane *lane = pthread_getspecific(lane_key);
+    if (!lane && (lane = calloc(1, sizeof(*lane))) && pthread_setspecific(lane_key, lane) != 0) {
+        free(lane);
+        lane = NULL;
+    }
+    return lane;
+}
+
+static int level_of(const struct lane *lane, const void *domain)
 {
     int level = 0;
-    for (int i = 0; i < depth; i++)
-        level += stack[i].domain == domain;
+    for (int i = 0; i < lane->depth; i++)
+        level += lane->stack[i].domain == domain;
     return level;
 }
 
 static int push(const void *domain, const char *name)
 {
-    int level = level_of(domain) + unheard;
-    if (depth == MAX_DEPTH) {
-        unheard++;
+    struct lane *lane = my_lane();
+    if (!lane)
+        return -1;
+    int level = level_of(lane, domain) + lane->unheard;
+    if (lane->depth == MAX_DEPTH) {
+        lane->unheard++;
         return level;
     }
-    struct open_range *range = &stack[depth++];
+    struct open_range *range = &lane->stack[lane->depth++];
     pthread_mutex_lock(&lock);
     *range = (struct open_range){.domain = domain, .generation = generation};
     memcpy(range->name, name, NAME_BYTES);
@@ -249,22 +267,26 @@ static int push(const void *domain, const char *name)
 
 static int pop(const void *domain)
 {
-    if (unheard) {
-        unheard--;
-        return level_of(domain) + unheard;
+    struct lane *lane = my_lane();
+    if (!lane)
+        return -1;
+    if (lane->unheard) {
+        lane->unheard--;
+        return level_of(lane, domain) + lane->unheard;
     }
-    int i = depth - 1;
-    while (i >= 0 && stack[i].domain != domain)
+    int i = lane->depth - 1;
+    while (i >= 0 && lane->stack[i].domain != domain)
         i--;
     if (i < 0)
         return -1;
-    struct open_range range = stack[i];
-    memmove(&stack[i], &stack[i + 1], (size_t)(--depth - i) * sizeof(stack[0]));
+    struct open_range range = lane->stack[i];
+    memmove(&lane->stack[i], &lane->stack[i + 1],
+            (size_t)(--lane->depth - i) * sizeof(lane->stack[0]));
     pthread_mutex_lock(&lock);
     if (range.generation == generation)
         mark(WT_MARK_END, range.name);
     pthread_mutex_unlock(&lock);
-    return level_of(domain);
+    return level_of(lane, domain);
 }
 
 /* ---- what NVTX calls ---- */
@@ -338,23 +360,37 @@ static void domain_finish(void *domain, uint64_t id)
     finish(id);
 }
 
-/* Registered strings live as long as the program may use them: until it ends. */
+/* Registered strings live as long as the program may use them, until it ends: they are kept in a
+ * list. */
+static struct registered *registered;
+
+static struct registered *keep_name(const char *name)
+{
+    struct registered *r = calloc(1, sizeof(*r));
+    if (!r)
+        return NULL;
+    memcpy(r->name, name, NAME_BYTES);
+    pthread_mutex_lock(&lock);
+    r->next = registered;
+    registered = r;
+    pthread_mutex_unlock(&lock);
+    return r;
+}
+
 static struct registered *register_a(void *domain, const char *text)
 {
+    char name[NAME_BYTES];
     (void)domain;
-    struct registered *r = calloc(1, sizeof(*r));
-    if (r)
-        name_from_ascii(r->name, text);
-    return r;
+    name_from_ascii(name, text);
+    return keep_name(name);
 }
 
 static struct registered *register_w(void *domain, const wchar_t *text)
 {
+    char name[NAME_BYTES];
     (void)domain;
-    struct registered *r = calloc(1, sizeof(*r));
-    if (r)
-        name_from_wide(r->name, text);
-    return r;
+    name_from_wide(name, text);
+    return keep_name(name);
 }
 
 /* A domain's handle is only an address of its own. */
@@ -371,6 +407,7 @@ static void destroy_domain(void *domain)
 
 static void prepare(void)
 {
+    pthread_key_create(&lane_key, free);
     const char *step = getenv("WATTUNE_NVTX_STEP");
     if (step && *step)
         name_from_ascii(step_name, step);
