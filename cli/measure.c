@@ -69,7 +69,7 @@ void cli_measure_close(struct cli_measure *m)
 
 /* ---- marks ---- */
 
-#define MAX_OPEN 64
+#define MAX_RANKS 64
 
 /* What the marks of one run add up to. */
 struct tally {
@@ -79,14 +79,9 @@ struct tally {
         uint32_t pid;
         char name[32];
         uint64_t steps;
-    } ranks[MAX_OPEN];
+    } ranks[MAX_RANKS];
     size_t rank_count;
-    struct { /* phases that have begun and not ended */
-        uint32_t pid;
-        char name[32];
-        int64_t t_ns;
-    } open[MAX_OPEN];
-    size_t open_count;
+    struct wt_phases *phases; /* NULL: no memory, they are left out */
 };
 
 /* Ranks of one job take each step together, and so do the doors of one program (a mark's name says
@@ -97,7 +92,7 @@ static void count_steps(struct tally *t, const struct wt_mark *mark)
     while (i < t->rank_count &&
            (t->ranks[i].pid != mark->pid || strcmp(t->ranks[i].name, mark->name) != 0))
         i++;
-    if (i == MAX_OPEN)
+    if (i == MAX_RANKS)
         return;
     if (i == t->rank_count) {
         t->ranks[i].pid = mark->pid;
@@ -108,19 +103,6 @@ static void count_steps(struct tally *t, const struct wt_mark *mark)
     t->ranks[i].steps += mark->count;
     if (t->ranks[i].steps > t->run->work.steps)
         t->run->work.steps = t->ranks[i].steps;
-}
-
-static void add_phase(struct wt_run *run, const char *name, double wall_s)
-{
-    for (size_t i = 0; i < run->phase_count; i++)
-        if (strcmp(run->phases[i].name, name) == 0) {
-            run->phases[i].count++;
-            run->phases[i].wall_s += wall_s;
-            return;
-        }
-    struct wt_run_phase phase = {.count = 1, .wall_s = wall_s};
-    snprintf(phase.name, sizeof(phase.name), "%s", name);
-    wt_run_add_phase(run, &phase);
 }
 
 static void take_mark(void *data, const struct wt_mark *mark)
@@ -140,20 +122,9 @@ static void take_mark(void *data, const struct wt_mark *mark)
         count_steps(t, mark);
         break;
     case WT_MARK_BEGIN:
-        if (t->open_count < MAX_OPEN) {
-            t->open[t->open_count].pid = mark->pid;
-            t->open[t->open_count].t_ns = mark->t_ns;
-            memcpy(t->open[t->open_count].name, mark->name, sizeof(mark->name));
-            t->open_count++;
-        }
-        break;
     case WT_MARK_END:
-        for (size_t i = t->open_count; i-- > 0;)
-            if (t->open[i].pid == mark->pid && strcmp(t->open[i].name, mark->name) == 0) {
-                add_phase(run, mark->name, (double)(mark->t_ns - t->open[i].t_ns) * 1e-9);
-                t->open[i] = t->open[--t->open_count];
-                break;
-            }
+        if (t->phases)
+            wt_phases_mark(t->phases, mark);
         break;
     case WT_MARK_VALUE: {
         struct wt_run_value value = {.t_s = (double)(mark->t_ns - t->start_ns) * 1e-9};
@@ -240,12 +211,45 @@ static void store_failed(struct cli_measure *m, const struct wt_error *why)
     m->store = NULL;
 }
 
+/* The energies so far, and what it took of them: what is left when we are killed. */
+static void look(struct cli_measure *m, uint64_t window, struct wt_users *users,
+                 struct wt_phases *phases, struct wt_run *run)
+{
+    struct wt_window_result so_far;
+    struct wt_phases_result counts;
+    if (phases && wt_phases_counts(phases, &counts, NULL) == 0) {
+        wt_run_set_phases(run, &counts);
+        wt_phases_result_done(&counts);
+    }
+    if (wt_meter_peek(m->meter, window, &so_far, NULL) < 0)
+        return; /* no memory: the next second may have it */
+    if (users)
+        wt_users_span(users, &so_far, run);
+    double wall_s = run->wall_s;
+    wt_run_set_window(run, m->bed->devices, &so_far);
+    run->wall_s = wall_s;
+    wt_window_result_done(&so_far);
+}
+
+static void tell_phases(struct wt_phases *phases, struct wt_run *run)
+{
+    struct wt_phases_result result;
+    struct wt_error why;
+    if (!phases)
+        return;
+    if (wt_phases_result(phases, &result, &why) < 0 || wt_run_set_phases(run, &result) < 0)
+        cli_note("the energy of phases is left out: %s", why.text);
+    else
+        wt_phases_result_done(&result);
+}
+
 int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int *ret_asked,
                     struct wt_error *err)
 {
     struct wt_doorkeeper *keeper = NULL;
     struct wt_error why;
     struct tally tally = {.run = run};
+    struct wt_users *users = NULL;
     uint64_t window, lost = 0;
 
     cli_command_text(run->command, sizeof(run->command), argv);
@@ -272,6 +276,9 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
     }
     int64_t start_ns = cli_now_ns();
     tally.start_ns = start_ns;
+    if (wt_phases_new(&tally.phases, m->meter, &why) < 0 ||
+        wt_users_new(&users, m->bed->ctx, m->bed->devices, 0, &why) < 0)
+        cli_note("phases or users will have no energy of their own: %s", why.text);
 
     int out_fd = m->is_output_hidden ? m->log_fd : m->is_stdout_moved ? STDERR_FILENO : -1;
     struct cli_tap *tap = NULL;
@@ -293,6 +300,8 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
         if (m->store)
             wt_store_end(m->store, run, NULL);
         wt_doorkeeper_free(keeper);
+        wt_phases_free(tally.phases);
+        wt_users_free(users);
         unsetenv("WATTUNE_DOOR");
         cli_tap_close(tap);
         return rc;
@@ -300,7 +309,7 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
     if (tap)
         cli_tap_started(tap);
 
-    int64_t next_store = start_ns + STORE_NS;
+    int64_t next_store = start_ns + STORE_NS, next_look = start_ns;
     for (int64_t next = start_ns + TICK_NS; !cli_child_wait(&child, next); next += TICK_NS) {
         int64_t now = cli_now_ns();
         if (next < now)
@@ -311,6 +320,12 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
         if (tap)
             cli_tap_drain(tap, take_mark, &tally);
         run->wall_s = (double)(now - start_ns) * 1e-9;
+        if (tally.phases)
+            wt_phases_advance(tally.phases, now);
+        if (now >= next_look) { /* often at first, so that a short run is seen at all */
+            next_look = now + (now - start_ns < STORE_NS ? TICK_NS : STORE_NS);
+            look(m, window, users, tally.phases, run);
+        }
         if (m->on_tick)
             m->on_tick(m->tick_data, run, run->wall_s);
         if (m->store && now >= next_store) {
@@ -343,6 +358,10 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
         cli_tap_drain(tap, take_mark, &tally);
         cli_tap_close(tap);
     }
+    if (tally.phases)
+        wt_phases_advance(tally.phases, start_ns + wall_ns);
+    tell_phases(tally.phases, run);
+    wt_phases_free(tally.phases);
     count_work_by_steps(m, run);
     if (lost)
         cli_note("%llu marks of the program were lost: its counts are too low",
@@ -354,7 +373,10 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
         rc = wt_run_set_window(run, m->bed->devices, &result);
         run->wall_s = wall_s;
         wt_window_result_done(&result);
+        if (rc == 0 && users)
+            rc = wt_users_finish(users, run, err);
     }
+    wt_users_free(users);
     wt_meter_cost(m->meter, &after);
     run->cost = (struct wt_meter_cost){.cpu_s = after.cpu_s - before.cpu_s,
                                        .wall_s = after.wall_s - before.wall_s,

@@ -114,9 +114,11 @@ static inline struct wt_run runs_make(const struct runs_spec *spec)
         if (wt_run_add_point(&run, &p) < 0 || wt_run_add_value(&run, &v) < 0)
             abort();
     }
-    struct wt_run_phase phases[] = {{"forward", 100, run.wall_s * 0.31},
-                                    {"backward", 100, run.wall_s * 0.58},
-                                    {"optimizer", 100, run.wall_s * 0.08}};
+    struct wt_run_phase phases[] = {
+        {.name = "forward", .count = 100, .wall_s = run.wall_s * 0.31},
+        {.name = "backward", .count = 100, .wall_s = run.wall_s * 0.58},
+        {.name = "optimizer", .count = 100, .wall_s = run.wall_s * 0.08},
+    };
     for (size_t i = 0; i < WT_COUNTOF(phases); i++)
         if (wt_run_add_phase(&run, &phases[i]) < 0)
             abort();

@@ -135,6 +135,8 @@ WT_API int wt_devices_read(struct wt_devices *devices, size_t i, unsigned what,
 struct wt_device_process {
     uint32_t pid;
     uint64_t mem_bytes; /* 0: unknown */
+    uint32_t busy_ppm;  /* share of the last second or so in which its work was on the device;
+                           UINT32_MAX: unknown */
 };
 /* Writes up to max processes, sets *ret_count to how many there are. */
 WT_API int wt_devices_processes(struct wt_devices *devices, size_t i,

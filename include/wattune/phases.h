@@ -30,7 +30,8 @@ struct wt_phase_energy {
 struct wt_phases_result {
     struct wt_phase_energy *phases; /* owned; in order of appearance */
     size_t count;
-    char note[240]; /* devices whose energy is not in, and why; ranks not looked at; "" */
+    char note[240]; /* the devices whose energy could not be told apart, and why (then that of no
+                       phase is known); ranks not looked at; "" */
 };
 
 /* Memory does not grow with the length of the run. The meter is borrowed until wt_phases_free.
@@ -38,15 +39,18 @@ struct wt_phases_result {
 WT_API int wt_phases_new(struct wt_phases **ret_phases, struct wt_meter *meter,
                          struct wt_error *err);
 WT_API void wt_phases_free(struct wt_phases *phases);
-/* Takes BEGIN and END and leaves other marks alone. Of several programs the first that marks is
- * the one looked at: ranks of a job do the same at the same time. Phases may nest: time counts for
- * the innermost. */
+/* Takes BEGIN and END and leaves other marks alone. Of several programs all are counted, and the
+ * energy follows the first that marks: ranks of a job do the same at the same time. Phases may
+ * nest: time counts for the innermost. */
 WT_API void wt_phases_mark(struct wt_phases *phases, const struct wt_mark *mark);
 /* All marks up to now_ns have been handed over. Call it a few times a second. */
 WT_API void wt_phases_advance(struct wt_phases *phases, int64_t now_ns);
 /* After the last mark and the result of the window. No phase at all is a count of 0. Errors:
  * WT_E_NOMEM. */
 WT_API int wt_phases_result(struct wt_phases *phases, struct wt_phases_result *ret_result,
+                            struct wt_error *err);
+/* Counts and times so far, energies unknown; nothing changes. Errors: WT_E_NOMEM. */
+WT_API int wt_phases_counts(const struct wt_phases *phases, struct wt_phases_result *ret_result,
                             struct wt_error *err);
 WT_API void wt_phases_result_done(struct wt_phases_result *result);
 

@@ -4,10 +4,20 @@
 #define WATTUNE_RUN_H
 
 #include "wattune/meter.h"
+#include "wattune/phases.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* Who used a device's energy: whole microjoules, and idle + residual + the rows are the device's
+ * energy exactly. */
+struct wt_run_share {
+    uint32_t pid; /* 0: a job, or a slice of the device */
+    char name[64];
+    bool is_ours; /* of the run that was measured */
+    uint64_t energy_uj;
+};
 
 struct wt_run_device {
     char id[96], name[96], source[16], driver[80];
@@ -19,6 +29,14 @@ struct wt_run_device {
     double mean_w, max_w;
     uint32_t gain_ppm, offset_mw; /* of its sensor: what of the bound two runs on it share */
     char note[160];
+    struct {
+        bool is_known;
+        char rule[16]; /* "exclusive", "by share", "part" */
+        uint64_t idle_uj, residual_uj;
+        struct wt_run_share *shares; /* owned */
+        size_t share_count;
+        char note[160]; /* why it is not known, or what is left out; "" */
+    } attribution;
 };
 
 struct wt_run_setting {
@@ -51,6 +69,12 @@ struct wt_run_phase {
     char name[32];
     uint64_t count; /* how often */
     double wall_s;
+    double own_s; /* without the phases nested in it: what the energy is of; 0: not known */
+    struct wt_joules energy; /* WT_PROV_UNKNOWN: see joint, or it was not measured */
+    double mean_w;           /* NaN: unknown */
+    bool is_separable;
+    struct wt_joules joint; /* when it is not: together with those in `with` */
+    char with[160];
 };
 
 /* wt_store_end() makes a run WT_RUN_DONE; without a store the caller does. */
@@ -91,6 +115,7 @@ struct wt_run {
     size_t gap_count;
     struct wt_run_phase *phases;
     size_t phase_count;
+    char phases_note[240]; /* what their energy leaves out; "" */
     struct wt_run_point *points;
     size_t point_count;
     struct wt_run_value *values;
@@ -116,6 +141,16 @@ WT_API int wt_run_set_window(struct wt_run *run, const struct wt_devices *device
 WT_API int wt_run_add_setting(struct wt_run *run, const struct wt_run_setting *setting);
 WT_API int wt_run_add_point(struct wt_run *run, const struct wt_run_point *point);
 WT_API int wt_run_add_value(struct wt_run *run, const struct wt_run_value *value);
+/* Takes the place of the phases there are. */
+WT_API int wt_run_set_phases(struct wt_run *run, const struct wt_phases_result *result);
+/* A node's own meter against what its parts were measured to draw. The parts cannot draw more than
+ * the node: when they do beyond both bounds, is_off. */
+struct wt_node_check {
+    size_t node; /* index in devices; SIZE_MAX: there is no meter of the whole node */
+    struct wt_joules parts, rest; /* rest: what no part's sensor sees */
+    bool is_off;
+};
+WT_API struct wt_node_check wt_run_node_check(const struct wt_run *run);
 WT_API int wt_run_add_phase(struct wt_run *run, const struct wt_run_phase *phase);
 
 /* wt_meter_result as JSON - {"name":..,"wall_s":..,"devices":[..],"total":{..},"gaps":[..]}, each

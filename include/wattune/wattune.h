@@ -15,6 +15,7 @@
 #include "wattune/run.h"
 #include "wattune/sweep.h"
 #include "wattune/types.h"
+#include "wattune/users.h"
 #include "wattune/workload.h"
 
 #endif

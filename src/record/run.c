@@ -96,6 +96,8 @@ void wt_run_stamp(struct wt_run *run)
 
 void wt_run_done(struct wt_run *run)
 {
+    for (size_t i = 0; i < run->device_count; i++)
+        free(run->devices[i].attribution.shares);
     free(run->devices);
     free(run->settings);
     free(run->gaps);
@@ -267,6 +269,48 @@ static void add(struct builder *whole, json_t *array, struct builder *part)
     }
 }
 
+static double j_of(uint64_t uj)
+{
+    return (double)uj * 1e-6;
+}
+
+/* Microjoules are written as joules with six decimals, and a double has room for 9 GJ of them. */
+static void put_attribution(struct builder *device, const struct wt_run_device *d)
+{
+    if (!d->attribution.is_known) {
+        put(device, "attribution", json_null());
+        put_text_or_null(device, "attribution_note", d->attribution.note);
+        return;
+    }
+    struct builder b = build();
+    json_t *rows = json_array();
+    put_text(&b, "rule", d->attribution.rule);
+    put_number(&b, "idle_j", j_of(d->attribution.idle_uj));
+    put_number(&b, "residual_j", j_of(d->attribution.residual_uj));
+    for (size_t i = 0; i < d->attribution.share_count; i++) {
+        const struct wt_run_share *share = &d->attribution.shares[i];
+        struct builder row = build();
+        put(&row, "pid", share->pid ? json_integer(share->pid) : json_null());
+        put_text(&row, "name", share->name);
+        put(&row, "is_ours", json_boolean(share->is_ours));
+        put_number(&row, "energy_j", j_of(share->energy_uj));
+        add(&b, rows, &row);
+    }
+    put(&b, "processes", rows);
+    device->is_broken |= b.is_broken;
+    put(device, "attribution", b.object);
+    put_text_or_null(device, "attribution_note", d->attribution.note);
+}
+
+static void put_joules(struct builder *b, const char *key, const struct wt_joules *joules)
+{
+    struct builder part = build();
+    if (!part.is_broken && wt_json_set_joules(part.object, joules) < 0)
+        part.is_broken = true;
+    b->is_broken |= part.is_broken;
+    put(b, key, part.object);
+}
+
 static json_t *devices_json(struct builder *whole, const struct wt_run *run)
 {
     json_t *array = json_array();
@@ -298,6 +342,7 @@ static json_t *devices_json(struct builder *whole, const struct wt_run *run)
             put(&b, "check", json_null());
         }
         put_text_or_null(&b, "note", d->note);
+        put_attribution(&b, d);
         add(whole, array, &b);
     }
     return array;
@@ -353,6 +398,18 @@ static json_t *phases_json(struct builder *whole, const struct wt_run *run)
         put_text(&b, "name", p->name);
         put_count(&b, "count", p->count);
         put_number(&b, "wall_s", p->wall_s);
+        put_number(&b, "own_s", p->own_s > 0 ? p->own_s : (double)NAN);
+        if (!b.is_broken && wt_json_set_joules(b.object, &p->energy) < 0)
+            b.is_broken = true;
+        bool is_known = p->energy.provenance != WT_PROV_UNKNOWN;
+        put_number(&b, "mean_w", is_known ? p->mean_w : (double)NAN);
+        put(&b, "is_separable", json_boolean(p->is_separable));
+        if (p->joint.provenance != WT_PROV_UNKNOWN) {
+            put_joules(&b, "joint", &p->joint);
+            put_text_or_null(&b, "with", p->with);
+        } else {
+            put(&b, "joint", json_null());
+        }
         add(whole, array, &b);
     }
     return array;
@@ -500,6 +557,20 @@ json_t *wt_run_json(const struct wt_run *run, bool is_full)
         put(&b, "work", json_null());
     }
     put(&b, "phases", phases_json(&b, run));
+    put_text_or_null(&b, "phases_note", run->phases_note);
+    struct wt_node_check node = wt_run_node_check(run);
+    if (node.node != SIZE_MAX) {
+        struct builder check = build();
+        put_text(&check, "device", run->devices[node.node].id);
+        put_joules(&check, "node", &run->devices[node.node].energy);
+        put_joules(&check, "parts", &node.parts);
+        put_joules(&check, "rest", &node.rest);
+        put(&check, "agrees", json_boolean(!node.is_off));
+        b.is_broken |= check.is_broken;
+        put(&b, "node_check", check.object);
+    } else {
+        put(&b, "node_check", json_null());
+    }
     put(&b, "values", values_json(&b, run));
     put(&b, "settings", settings_json(&b, run));
     put(&b, "gaps", gaps_json(&b, run));
@@ -590,6 +661,39 @@ static enum wt_device_kind kind_from_name(const char *name)
     return WT_DEVICE_NODE;
 }
 
+static uint64_t get_uj(const json_t *object, const char *key)
+{
+    double energy_j = get_number(object, key);
+    return energy_j > 0 && energy_j < 1e12 ? (uint64_t)llround(energy_j * 1e6) : 0;
+}
+
+static int attribution_from_json(struct wt_run_device *d, const json_t *o)
+{
+    const json_t *object = json_object_get(o, "attribution"), *rows;
+    size_t i;
+    json_t *row;
+    GET_TEXT(o, "attribution_note", d->attribution.note);
+    if (!json_is_object(object))
+        return 0;
+    d->attribution.is_known = true;
+    GET_TEXT(object, "rule", d->attribution.rule);
+    d->attribution.idle_uj = get_uj(object, "idle_j");
+    d->attribution.residual_uj = get_uj(object, "residual_j");
+    rows = json_object_get(object, "processes");
+    d->attribution.shares = calloc(json_array_size(rows) + 1, sizeof(*d->attribution.shares));
+    if (!d->attribution.shares)
+        return WT_E_NOMEM;
+    json_array_foreach(rows, i, row)
+    {
+        struct wt_run_share *share = &d->attribution.shares[d->attribution.share_count++];
+        share->pid = (uint32_t)get_count(row, "pid");
+        GET_TEXT(row, "name", share->name);
+        share->is_ours = json_is_true(json_object_get(row, "is_ours"));
+        share->energy_uj = get_uj(row, "energy_j");
+    }
+    return 0;
+}
+
 static int devices_from_json(struct wt_run *run, const json_t *array)
 {
     size_t i;
@@ -616,8 +720,10 @@ static int devices_from_json(struct wt_run *run, const json_t *array)
         const json_t *check = json_object_get(o, "check");
         d.check = get_joules(check);
         d.is_check_off = json_is_false(json_object_get(check, "agrees"));
-        if (APPEND(run, device, &d) < 0)
+        if (attribution_from_json(&d, o) < 0 || APPEND(run, device, &d) < 0) {
+            free(d.attribution.shares);
             return WT_E_NOMEM;
+        }
     }
     return 0;
 }
@@ -665,6 +771,14 @@ static int lists_from_json(struct wt_run *run, const json_t *doc)
     {
         struct wt_run_phase p = {.count = get_count(o, "count"), .wall_s = get_number(o, "wall_s")};
         GET_TEXT(o, "name", p.name);
+        p.own_s = get_number(o, "own_s");
+        if (isnan(p.own_s))
+            p.own_s = 0;
+        p.energy = get_joules(o);
+        p.mean_w = get_number(o, "mean_w");
+        p.is_separable = json_is_true(json_object_get(o, "is_separable"));
+        p.joint = get_joules(json_object_get(o, "joint"));
+        GET_TEXT(o, "with", p.with);
         if (APPEND(run, phase, &p) < 0)
             return WT_E_NOMEM;
     }
@@ -707,6 +821,7 @@ int wt_run_from_json(struct wt_run *ret_run, const json_t *doc, struct wt_error 
         run.work.count = get_count(work, "count");
         run.work.steps = get_count(work, "steps");
     }
+    GET_TEXT(doc, "phases_note", run.phases_note);
     const json_t *cost = json_object_get(doc, "own_cost");
     run.cost.cpu_s = get_number(cost, "cpu_s");
     run.cost.wall_s = get_number(cost, "wall_s");

@@ -1,5 +1,6 @@
 /* window: what a measured window puts into a run's record. */
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "record/record.h"
@@ -46,6 +47,8 @@ int wt_run_set_window(struct wt_run *run, const struct wt_devices *devices,
         gaps[i].bound_j = from->bound_j;
         wt_text(gaps[i].why, sizeof(gaps[i].why), "%s", from->why);
     }
+    for (size_t i = 0; i < run->device_count; i++)
+        free(run->devices[i].attribution.shares);
     free(run->devices);
     free(run->gaps);
     run->devices = list;
@@ -56,6 +59,64 @@ int wt_run_set_window(struct wt_run *run, const struct wt_devices *devices,
     run->total = result->total;
     wt_text(run->weakest, sizeof(run->weakest), "%s", result->weakest);
     return 0;
+}
+
+int wt_run_set_phases(struct wt_run *run, const struct wt_phases_result *result)
+{
+    free(run->phases);
+    run->phases = NULL;
+    run->phase_count = 0;
+    wt_text(run->phases_note, sizeof(run->phases_note), "%s", result->note);
+    for (size_t i = 0; i < result->count; i++) {
+        const struct wt_phase_energy *from = &result->phases[i];
+        struct wt_run_phase phase = {
+            .count = from->count,
+            .wall_s = from->wall_s,
+            .own_s = from->own_s,
+            .energy = from->energy,
+            .mean_w = from->mean_w,
+            .is_separable = from->is_separable,
+            .joint = from->joint,
+        };
+        wt_text(phase.name, sizeof(phase.name), "%s", from->name[0] ? from->name : "(rest)");
+        wt_text(phase.with, sizeof(phase.with), "%s", from->with);
+        if (wt_run_add_phase(run, &phase) < 0)
+            return WT_E_NOMEM;
+    }
+    return 0;
+}
+
+struct wt_node_check wt_run_node_check(const struct wt_run *run)
+{
+    struct wt_node_check check = {.node = SIZE_MAX,
+                                  .parts = {0, 0, 0, WT_PROV_COUNTER},
+                                  .rest = {NAN, NAN, NAN, WT_PROV_UNKNOWN}};
+    bool has_parts = false;
+    for (size_t i = 0; i < run->device_count; i++) {
+        const struct wt_run_device *d = &run->devices[i];
+        if (d->energy.provenance == WT_PROV_UNKNOWN)
+            continue;
+        if (d->kind == WT_DEVICE_NODE) {
+            check.node = i;
+        } else if (!d->is_part) {
+            if (has_parts && wt_joules_add(&check.parts, &check.parts, &d->energy) < 0)
+                break;
+            if (!has_parts)
+                check.parts = d->energy;
+            has_parts = true;
+        }
+    }
+    if (!has_parts)
+        check.node = SIZE_MAX;
+    if (check.node == SIZE_MAX)
+        return check;
+    const struct wt_joules *node = &run->devices[check.node].energy;
+    check.is_off = check.parts.low_j > node->high_j;
+    check.rest = (struct wt_joules){
+        node->energy_j - check.parts.energy_j, node->low_j - check.parts.high_j,
+        node->high_j - check.parts.low_j,
+        node->provenance < check.parts.provenance ? node->provenance : check.parts.provenance};
+    return check;
 }
 
 int wt_meter_result_json(struct wt_meter *meter, const struct wt_devices *devices, uint64_t window,

@@ -628,7 +628,8 @@ static void put_run_tiles(FILE *out, const struct wt_run *run)
 
 static void put_run_troubles(FILE *out, const struct wt_run *run)
 {
-    bool is_any = run->gap_count || run->state == WT_RUN_INCOMPLETE;
+    struct wt_node_check node = wt_run_node_check(run);
+    bool is_any = run->gap_count || run->state == WT_RUN_INCOMPLETE || node.is_off;
     if (!is_any)
         return;
     char bound[40];
@@ -637,6 +638,14 @@ static void put_run_troubles(FILE *out, const struct wt_run *run)
         fputs("<li>Incomplete: Wattune ended before the run did. The figures are as last written."
               "</li>\n",
               out);
+    if (node.is_off) {
+        char one[80], two[80];
+        fprintf(out,
+                "<li>The parts were measured to draw more than the whole node, beyond their "
+                "bounds: %s and %s.</li>\n",
+                wt_format_interval(one, sizeof(one), &node.parts),
+                wt_format_interval(two, sizeof(two), &run->devices[node.node].energy));
+    }
     for (size_t i = 0; i < run->gap_count; i++) {
         const struct wt_run_gap *g = &run->gaps[i];
         tag(out, "<li><code>", g->device_id, "</code> ");
@@ -649,10 +658,90 @@ static void put_run_troubles(FILE *out, const struct wt_run *run)
     fputs("</ul></section>\n", out);
 }
 
-static void put_run_facts(FILE *out, const struct wt_run *run)
+static void put_phase_table(FILE *out, const struct wt_run *run)
 {
     char text[96];
-    if (run->setting_count || run->work.is_known || run->phase_count || run->label[0])
+    if (!run->phase_count)
+        return;
+    fputs("<h2>Phases</h2>\n<div class=\"scroll\"><table>\n<thead><tr>"
+          "<th class=\"l\" scope=\"col\">phase</th><th scope=\"col\">times</th>"
+          "<th scope=\"col\">time</th><th scope=\"col\">energy</th>"
+          "<th scope=\"col\">mean power</th></tr></thead>\n<tbody>\n",
+          out);
+    for (size_t i = 0; i < run->phase_count; i++) {
+        const struct wt_run_phase *p = &run->phases[i];
+        const struct wt_estimate e = {p->energy.energy_j, p->energy.low_j, p->energy.high_j};
+        bool is_known = p->energy.provenance != WT_PROV_UNKNOWN;
+        tag(out, "<tr><th class=\"l\" scope=\"row\">", p->name, "</th>");
+        if (p->count)
+            fprintf(out, "<td>%llu</td>", (unsigned long long)p->count);
+        else
+            fputs("<td></td>", out);
+        double span_s = p->own_s > 0 ? p->own_s : p->wall_s;
+        tag(out, "<td>", wt_format_seconds(text, sizeof(text), span_s), "</td>");
+        if (is_known) {
+            put_joules(out, &e, p->energy.provenance);
+        } else if (p->joint.provenance != WT_PROV_UNKNOWN) {
+            fputs("<td>not separable", out);
+            if (p->with[0])
+                tag(out, " from ", p->with, "");
+            tag(out, "<small>together ", wt_format_interval(text, sizeof(text), &p->joint),
+                "</small></td>");
+        } else {
+            fputs("<td>unknown</td>", out);
+        }
+        tag(out, "<td>", is_known ? watts(text, sizeof(text), p->mean_w) : "", "</td></tr>\n");
+    }
+    fputs("</tbody></table></div>\n", out);
+    if (run->phases_note[0])
+        tag(out, "<p class=\"soft\">", run->phases_note, "</p>\n");
+}
+
+static void put_user_table(FILE *out, const struct wt_run *run)
+{
+    char text[96];
+    bool is_any = false;
+    for (size_t i = 0; i < run->device_count; i++)
+        is_any |= run->devices[i].attribution.is_known;
+    if (!is_any)
+        return;
+    fputs("<h2>Used by</h2>\n<div class=\"scroll\"><table>\n<thead><tr>"
+          "<th class=\"l\" scope=\"col\">device</th><th class=\"l\" scope=\"col\">who</th>"
+          "<th scope=\"col\">energy</th></tr></thead>\n<tbody>\n",
+          out);
+    for (size_t i = 0; i < run->device_count; i++) {
+        const struct wt_run_device *d = &run->devices[i];
+        if (!d->attribution.is_known)
+            continue;
+        char device[120];
+        device_label(run, i, device, sizeof(device));
+        for (size_t k = 0; k < d->attribution.share_count + 2; k++) {
+            bool is_share = k < d->attribution.share_count;
+            const struct wt_run_share *share = is_share ? &d->attribution.shares[k] : NULL;
+            uint64_t uj = share                             ? share->energy_uj
+                          : k == d->attribution.share_count ? d->attribution.idle_uj
+                                                            : d->attribution.residual_uj;
+            if (!share && !uj)
+                continue;
+            tag(out, "<tr><th class=\"l\" scope=\"row\">", k ? "" : device, "");
+            if (!k)
+                tag(out, "<small>", d->attribution.rule, "</small>");
+            fputs("</th><td class=\"l\">", out);
+            put(out, share                             ? (share->name[0] ? share->name : "process")
+                     : k == d->attribution.share_count ? "idle"
+                                                       : "nobody shown to have used it");
+            if (share && share->pid)
+                fprintf(out, " (%u)", share->pid);
+            tag(out, "</td><td>", wt_format_joules(text, sizeof(text), wt_j_from_uj(uj)),
+                "</td></tr>\n");
+        }
+    }
+    fputs("</tbody></table></div>\n", out);
+}
+
+static void put_run_facts(FILE *out, const struct wt_run *run)
+{
+    if (run->setting_count || run->work.is_known || run->label[0])
         fputs("<h2>Run</h2>\n<dl>\n", out);
     else
         return;
@@ -673,11 +762,6 @@ static void put_run_facts(FILE *out, const struct wt_run *run)
         if (run->work.steps)
             fprintf(out, " in %llu steps", (unsigned long long)run->work.steps);
         fputs("</dd>\n", out);
-    }
-    for (size_t i = 0; i < run->phase_count; i++) {
-        tag(out, "<dt>", run->phases[i].name, "</dt><dd>");
-        fprintf(out, "%llu times, %s</dd>\n", (unsigned long long)run->phases[i].count,
-                wt_format_seconds(text, sizeof(text), run->phases[i].wall_s));
     }
     if (run->cost.wall_s > 0)
         fprintf(out, "<dt>own cost</dt><dd>%.3f\u2009%% of one core</dd>\n",
@@ -743,6 +827,8 @@ static int put_runs(FILE *out, const struct wt_run *runs, size_t count)
         }
         fputs("</div>\n", out);
         put_device_table(out, run);
+        put_phase_table(out, run);
+        put_user_table(out, run);
         put_run_facts(out, run);
         put_machine(out, run);
         for (size_t i = 0; i < run->device_count; i++) {

@@ -469,6 +469,16 @@ static void print_troubles(const struct wt_term *term, const struct wt_run *run)
             print_wrapped(term, YELLOW, "  check     ", text);
         }
     }
+    struct wt_node_check node = wt_run_node_check(run);
+    if (node.is_off) {
+        char one[80], two[80];
+        wt_text(text, sizeof(text),
+                "the parts were measured to draw more than the whole node, beyond their bounds: %s "
+                "and %s",
+                wt_format_interval(one, sizeof(one), &node.parts),
+                wt_format_interval(two, sizeof(two), &run->devices[node.node].energy));
+        print_wrapped(term, YELLOW, "  check     ", text);
+    }
     if (run->state == WT_RUN_INCOMPLETE)
         print_wrapped(term, YELLOW, "  state     ",
                       "incomplete: Wattune ended before the run did; figures are as last written");
@@ -493,6 +503,58 @@ static void print_values(const struct wt_term *term, const struct wt_run *run)
     }
 }
 
+static void print_phases(const struct wt_term *term, const struct wt_run *run)
+{
+    for (size_t i = 0; i < run->phase_count; i++) {
+        const struct wt_run_phase *p = &run->phases[i];
+        char count[48] = "", span[32], energy[400] = "", text[96];
+        if (p->count)
+            wt_text(count, sizeof(count), "%llu times, ", (unsigned long long)p->count);
+        if (p->energy.provenance != WT_PROV_UNKNOWN)
+            wt_text(energy, sizeof(energy), ", %s, %.1f W",
+                    wt_format_interval(text, sizeof(text), &p->energy), p->mean_w);
+        else if (p->joint.provenance != WT_PROV_UNKNOWN)
+            wt_text(energy, sizeof(energy), ", not separable%s%s: %s%s", p->with[0] ? " from " : "",
+                    p->with, p->with[0] ? "together " : "",
+                    wt_format_interval(text, sizeof(text), &p->joint));
+        line(term, i ? "" : "phases", "%s: %s%s%s", p->name, count,
+             wt_format_seconds(span, sizeof(span), p->own_s > 0 ? p->own_s : p->wall_s), energy);
+    }
+    if (run->phases_note[0])
+        line(term, "", "%s", run->phases_note);
+}
+
+static void print_attribution(const struct wt_term *term, const struct wt_run *run)
+{
+    for (size_t i = 0; i < run->device_count; i++) {
+        const struct wt_run_device *d = &run->devices[i];
+        char name[112], text[32], pid[24];
+        device_title(run, i, name, sizeof(name));
+        if (d->attribution.is_known) {
+            line(term, "used by", "%s, %s:", name, d->attribution.rule);
+            for (size_t k = 0; k < d->attribution.share_count; k++) {
+                const struct wt_run_share *share = &d->attribution.shares[k];
+                pid[0] = '\0';
+                if (share->pid)
+                    wt_text(pid, sizeof(pid), " (%u)", share->pid);
+                line(term, "", "%s%s%s: %s", share->name[0] ? share->name : "process", pid,
+                     share->is_ours && share->pid ? ", of this run" : "",
+                     wt_format_joules(text, sizeof(text), wt_j_from_uj(share->energy_uj)));
+            }
+            if (d->attribution.idle_uj)
+                line(term, "", "idle: %s",
+                     wt_format_joules(text, sizeof(text), wt_j_from_uj(d->attribution.idle_uj)));
+            if (d->attribution.residual_uj)
+                line(
+                    term, "", "nobody shown to have used it: %s",
+                    wt_format_joules(text, sizeof(text), wt_j_from_uj(d->attribution.residual_uj)));
+        }
+        if (d->attribution.note[0])
+            line(term, d->attribution.is_known ? "" : "used by", "%s: %s", name,
+                 d->attribution.note);
+    }
+}
+
 static void print_details(const struct wt_term *term, const struct wt_run *run)
 {
     char name[112], text[80], when[32];
@@ -504,10 +566,13 @@ static void print_details(const struct wt_term *term, const struct wt_run *run)
         line(term, "check", "%s by the other method: %s, agrees", name,
              wt_format_interval(text, sizeof(text), &d->check));
     }
-    for (size_t i = 0; i < run->phase_count; i++)
-        line(term, i ? "" : "phases", "%s: %llu times, %s", run->phases[i].name,
-             (unsigned long long)run->phases[i].count,
-             wt_format_seconds(text, sizeof(text), run->phases[i].wall_s));
+    struct wt_node_check node = wt_run_node_check(run);
+    if (node.node != SIZE_MAX && !node.is_off)
+        line(term, "check", "node: %s, of it no part's sensor sees %s; agrees",
+             wt_format_joules(name, sizeof(name), run->devices[node.node].energy.energy_j),
+             wt_format_interval(text, sizeof(text), &node.rest));
+    print_phases(term, run);
+    print_attribution(term, run);
     if (run->cost.wall_s > 0)
         line(term, "own cost", "%.3f %% of one core (%.3f s), %llu reads, %llu failed",
              run->cost.cpu_s / run->cost.wall_s * 100, run->cost.cpu_s,

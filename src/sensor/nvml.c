@@ -733,12 +733,36 @@ static size_t add_process(struct wt_device_process *procs, size_t max, size_t co
         }
     if (count < max) {
         procs[count].pid = pid;
+        procs[count].busy_ppm = UINT32_MAX;
         procs[count].mem_bytes = mem;
     }
     return count + 1;
 }
 
 #define PROCESSES_MAX 512
+/* The driver samples about six times a second at most and may keep its samples longer than that. */
+#define USE_US 1500000
+
+/* How much of the time each process's work was on the device. A driver that has no sample (no
+ * process ran, or it keeps none) leaves them unknown. */
+static void add_use(const struct wt_nvml_api *api, wt_nvml_device handle,
+                    struct wt_device_process *procs, size_t count)
+{
+    struct wt_nvml_process_use *use = calloc(PROCESSES_MAX, sizeof(*use));
+    unsigned n = PROCESSES_MAX;
+    unsigned long long since_us = (unsigned long long)wt_clock_unix_ns() / 1000 - USE_US;
+    if (use && wt_nvml_call(api, process_use, handle, use, &n, since_us) == WT_NVML_SUCCESS)
+        for (size_t i = 0; i < count; i++) {
+            unsigned long long newest_us = 0;
+            procs[i].busy_ppm = 0;
+            for (unsigned k = 0; k < n && k < PROCESSES_MAX; k++)
+                if (use[k].pid == procs[i].pid && use[k].t_us >= newest_us) {
+                    newest_us = use[k].t_us;
+                    procs[i].busy_ppm = (use[k].sm < 100 ? use[k].sm : 100) * 10000u;
+                }
+        }
+    free(use);
+}
 
 static int nvml_processes(struct wt_source *source, size_t k, struct wt_device_process *procs,
                           size_t max, size_t *ret_count, struct wt_error *err)
@@ -772,6 +796,8 @@ static int nvml_processes(struct wt_source *source, size_t k, struct wt_device_p
             for (unsigned i = 0; i < count && i < PROCESSES_MAX; i++)
                 found = add_process(procs, max, found, list[i].pid, list[i].mem_bytes);
     }
+    if (rc == WT_NVML_SUCCESS && found)
+        add_use(api, handle, procs, found < max ? found : max);
     if (rc == WT_NVML_SUCCESS)
         *ret_count = found;
     else

@@ -95,6 +95,11 @@ struct wt_nvml_process {
     unsigned long long mem_bytes;
     unsigned gpu_instance, compute_instance;
 };
+struct wt_nvml_process_use {
+    unsigned pid;
+    unsigned long long t_us;               /* since 1970 */
+    unsigned sm, memory, encoder, decoder; /* percent */
+};
 struct wt_nvml_temperature {
     unsigned version; /* size | 1 << 24 */
     int sensor;       /* 0: the GPU itself */
@@ -159,6 +164,8 @@ typedef void *wt_nvml_device;
     X(graphics_processes, "nvmlDeviceGetGraphicsRunningProcesses_v3",                              \
       "nvmlDeviceGetGraphicsRunningProcesses_v2",                                                  \
       (wt_nvml_device, unsigned *, struct wt_nvml_process *))                                      \
+    X(process_use, "nvmlDeviceGetProcessUtilization", NULL,                                        \
+      (wt_nvml_device, struct wt_nvml_process_use *, unsigned *, unsigned long long))              \
     X(mig_mode, "nvmlDeviceGetMigMode", NULL, (wt_nvml_device, unsigned *, unsigned *))            \
     X(mig_max, "nvmlDeviceGetMaxMigDeviceCount", NULL, (wt_nvml_device, unsigned *))               \
     X(mig_by_index, "nvmlDeviceGetMigDeviceHandleByIndex", NULL,                                   \

@@ -48,6 +48,80 @@ void wt_attribute(enum wt_share_rule rule, uint64_t device_uj, uint64_t idle_uj,
     *ret_attribution = a;
 }
 
+static struct wt_share *row_of(struct wt_ledger *ledger, const struct wt_share *share)
+{
+    for (size_t i = 0; i < ledger->row_count; i++)
+        if (ledger->rows[i].pid == share->pid && /* a name goes when its process has ended */
+            (share->pid || strcmp(ledger->rows[i].name, share->name) == 0))
+            return &ledger->rows[i];
+    if (ledger->row_count == WT_LEDGER_ROWS)
+        return &ledger->rows[WT_LEDGER_ROWS - 1];
+    struct wt_share *row = &ledger->rows[ledger->row_count++];
+    *row = (struct wt_share){0};
+    if (ledger->row_count == WT_LEDGER_ROWS) {
+        wt_text(row->name, sizeof(row->name), "(others)");
+    } else {
+        row->pid = share->pid;
+        memcpy(row->name, share->name, sizeof(row->name));
+    }
+    return row;
+}
+
+void wt_ledger_span(struct wt_ledger *ledger, uint64_t upto_uj, uint64_t idle_uj,
+                    uint64_t weight_total, struct wt_share *shares, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        shares[i].energy_uj = 0;
+    if (upto_uj <= ledger->device_uj)
+        return;
+    uint64_t fresh_uj = upto_uj - ledger->device_uj;
+    struct wt_attribution a = {.residual_uj = fresh_uj};
+    if (!ledger->is_lost)
+        wt_attribute(WT_SHARE_BY_WEIGHT, fresh_uj, idle_uj, weight_total, shares, count, &a);
+    ledger->is_lost = false;
+    ledger->device_uj = upto_uj;
+    ledger->idle_uj += a.idle_uj;
+    ledger->residual_uj += a.residual_uj;
+    for (size_t i = 0; i < count; i++)
+        if (shares[i].energy_uj || shares[i].weight)
+            row_of(ledger, &shares[i])->energy_uj += shares[i].energy_uj;
+}
+
+void wt_ledger_lost(struct wt_ledger *ledger)
+{
+    ledger->is_lost = true;
+}
+
+static void take_back(uint64_t *row_uj, uint64_t *over_uj)
+{
+    uint64_t taken_uj = *row_uj < *over_uj ? *row_uj : *over_uj;
+    *row_uj -= taken_uj;
+    *over_uj -= taken_uj;
+}
+
+void wt_ledger_close(struct wt_ledger *ledger, uint64_t total_uj, uint64_t idle_uj,
+                     uint64_t weight_total, struct wt_share *shares, size_t count)
+{
+    wt_ledger_span(ledger, total_uj, idle_uj, weight_total, shares, count);
+    if (total_uj >= ledger->device_uj)
+        return;
+    uint64_t over_uj = ledger->device_uj - total_uj, sum_uj = 0;
+    ledger->device_uj = total_uj;
+    take_back(&ledger->residual_uj, &over_uj);
+    take_back(&ledger->idle_uj, &over_uj);
+    for (size_t i = 0; i < ledger->row_count; i++)
+        sum_uj += ledger->rows[i].energy_uj;
+    uint64_t all_uj = over_uj;
+    for (size_t i = 0; i < ledger->row_count && over_uj; i++) {
+        uint64_t part_uj =
+            (uint64_t)((unsigned __int128)all_uj * ledger->rows[i].energy_uj / sum_uj);
+        ledger->rows[i].energy_uj -= part_uj;
+        over_uj -= part_uj;
+    }
+    for (size_t i = 0; i < ledger->row_count && over_uj; i++) /* crumbs of the division */
+        take_back(&ledger->rows[i].energy_uj, &over_uj);
+}
+
 int wt_process_cpu_ns(const struct wt_ctx *ctx, uint32_t pid, uint64_t *ret_ns, char *name,
                       size_t name_size, struct wt_error *err)
 {

@@ -44,6 +44,29 @@ void wt_attribute(enum wt_share_rule rule, uint64_t device_uj, uint64_t idle_uj,
                   uint64_t weight_total, struct wt_share *shares, size_t count,
                   struct wt_attribution *ret_attribution);
 
+/* A device's energy over many spans, split as it comes. Processes come and go, and the device may
+ * be lost for a while: at every moment the rows add up to the device, to the microjoule. */
+#define WT_LEDGER_ROWS 128
+
+struct wt_ledger {
+    uint64_t device_uj; /* == idle_uj + residual_uj + sum of the rows' energy_uj */
+    uint64_t idle_uj, residual_uj;
+    struct wt_share rows[WT_LEDGER_ROWS]; /* the last gathers all that find no place of their own */
+    size_t row_count;
+    bool is_lost; /* the energy so far could not be told: what comes next is nobody's */
+};
+/* The device has drawn upto_uj since the begin; what is new is split by these shares (energy_uj in
+ * them is written). A total that goes backwards (a better estimate) waits until it is passed. */
+void wt_ledger_span(struct wt_ledger *ledger, uint64_t upto_uj, uint64_t idle_uj,
+                    uint64_t weight_total, struct wt_share *shares, size_t count);
+/* The energy so far is not known. */
+void wt_ledger_lost(struct wt_ledger *ledger);
+/* The device has drawn total_uj in all, whatever was thought meanwhile: what is new is split by the
+ * shares, what was too much is taken back, from the residual first, then the idle row, then the
+ * rows alike. */
+void wt_ledger_close(struct wt_ledger *ledger, uint64_t total_uj, uint64_t idle_uj,
+                     uint64_t weight_total, struct wt_share *shares, size_t count);
+
 /* CPU time in ns that a process has used (user and system, its own and that of children it has
  * reaped). Errors: WT_E_GONE (no such process), WT_E_FORMAT. */
 int wt_process_cpu_ns(const struct wt_ctx *ctx, uint32_t pid, uint64_t *ret_ns, char *name,

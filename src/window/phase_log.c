@@ -14,7 +14,7 @@
 /* Counters that tick faster are read at some tick or other: a read is as good as a tick. */
 #define FAST_NS (8 * WT_NS_PER_MS)
 /* Where a counter may see only a part of the time, its ticks must be explained this well. */
-#define EXPLAINED_SHARE 0.03
+#define EXPLAINED_SHARE 0.08
 /* At least this share of a phase must lie in ticks that made rows. */
 #define COVERED_SHARE 0.5
 /* At a power limit: share of the phase's distance from the mean power, and of its own. From
@@ -64,6 +64,12 @@ struct wt_phase_log {
 
     bool has_pid, has_others;
     uint32_t pid;
+    struct { /* begun by other programs, which are counted only */
+        uint32_t pid;
+        unsigned phase;
+        int64_t begin_ns;
+    } others[OPEN_MOST];
+    size_t others_count;
     struct {
         unsigned phase;
         int64_t begin_ns;
@@ -193,6 +199,32 @@ static void spend(struct wt_phase_log *log, int64_t t_ns)
         (struct wt_phase_span){.begin_ns = from_ns, .end_ns = t_ns, .phase = phase};
 }
 
+/* Programs besides the first: how often and how long, no more. */
+static void count_other(struct wt_phase_log *log, const struct wt_mark *mark)
+{
+    log->has_others = true;
+    unsigned phase = find_phase(log, mark->name);
+    if (mark->kind == WT_MARK_BEGIN) {
+        if (log->others_count == OPEN_MOST) {
+            log->unmatched++;
+            return;
+        }
+        log->others[log->others_count].pid = mark->pid;
+        log->others[log->others_count].phase = phase;
+        log->others[log->others_count++].begin_ns = mark->t_ns;
+        return;
+    }
+    for (size_t i = log->others_count; i-- > 0;)
+        if (log->others[i].pid == mark->pid && log->others[i].phase == phase) {
+            log->phases[phase].count++;
+            log->phases[phase].wall_ns += mark->t_ns - log->others[i].begin_ns;
+            memmove(&log->others[i], &log->others[i + 1],
+                    (--log->others_count - i) * sizeof(log->others[0]));
+            return;
+        }
+    log->unmatched++;
+}
+
 void wt_phase_log_mark(struct wt_phase_log *log, const struct wt_mark *mark)
 {
     if (mark->kind != WT_MARK_BEGIN && mark->kind != WT_MARK_END)
@@ -202,7 +234,7 @@ void wt_phase_log_mark(struct wt_phase_log *log, const struct wt_mark *mark)
         log->pid = mark->pid;
     }
     if (mark->pid != log->pid) {
-        log->has_others = true;
+        count_other(log, mark);
         return;
     }
     if (mark->kind == WT_MARK_BEGIN) {
@@ -623,7 +655,7 @@ static struct part part_of(struct wt_phase_log *log, size_t row)
         }
         if (row == log->phase_count && own_s <= 0)
             own_s = span_s;
-        if (!own->is_there && own_ns > 0)
+        if (!own->is_there)
             part.is_known = false;
         if (span_s < COVERED_SHARE * own_s) {
             part.is_known = false;
@@ -669,12 +701,39 @@ static struct wt_joules joules_of(const struct part *part, enum wt_provenance pr
                               fmax(energy_j, part->energy_j + part->half_j), provenance};
 }
 
+static void fill_counts(const struct phase *phase, struct wt_phase_energy *out)
+{
+    const struct wt_joules unknown = {NAN, NAN, NAN, WT_PROV_UNKNOWN};
+    *out = (struct wt_phase_energy){
+        .count = phase->count,
+        .wall_s = wt_s_from_ns(phase->wall_ns),
+        .own_s = wt_s_from_ns(phase->own_ns),
+        .energy = unknown,
+        .mean_w = NAN,
+        .joint = unknown,
+    };
+    memcpy(out->name, phase->name, sizeof(out->name));
+}
+
+int wt_phase_log_counts(const struct wt_phase_log *log, struct wt_phases_result *ret_result,
+                        struct wt_error *err)
+{
+    struct wt_phases_result r = {.count = log->phase_count};
+    r.phases = calloc(r.count + 1, sizeof(*r.phases));
+    if (!r.phases)
+        return wt_fail(err, WT_E_NOMEM, "no memory for phases");
+    for (size_t i = 0; i < r.count; i++)
+        fill_counts(&log->phases[i], &r.phases[i]);
+    *ret_result = r;
+    return 0;
+}
+
 int wt_phase_log_result(struct wt_phase_log *log, struct wt_phases_result *ret_result,
                         struct wt_error *err)
 {
     struct wt_phases_result r = {0};
     enum wt_provenance provenance = WT_PROV_COUNTER;
-    bool is_any = false;
+    bool is_any = false, is_all = true;
     if (!log->phase_count) {
         *ret_result = r;
         return 0;
@@ -689,8 +748,10 @@ int wt_phase_log_result(struct wt_phase_log *log, struct wt_phases_result *ret_r
         if (!d->why && d->is_partial &&
             sqrt(d->residual_j2 / (double)d->solved) > EXPLAINED_SHARE * mean_j)
             d->why = "its counter seems to see only a part of the time";
-        if (d->why && !d->info->is_part)
-            note(r.note, sizeof(r.note), "%s is not in: %s", d->info->name, d->why);
+        if (d->why && !d->info->is_part) {
+            is_all = false;
+            note(r.note, sizeof(r.note), "%s: %s", d->info->name, d->why);
+        }
         if (is_told(d)) {
             is_any = true;
             if (d->is_capped)
@@ -699,8 +760,8 @@ int wt_phase_log_result(struct wt_phase_log *log, struct wt_phases_result *ret_r
         }
     }
     if (log->has_others)
-        note(r.note, sizeof(r.note), "phases are those of process %u, the first that marked",
-             log->pid);
+        note(r.note, sizeof(r.note),
+             "the energy of phases follows process %u, the first that marked", log->pid);
     if (log->unmatched)
         note(r.note, sizeof(r.note), "%llu marks had no partner",
              (unsigned long long)log->unmatched);
@@ -713,19 +774,16 @@ int wt_phase_log_result(struct wt_phase_log *log, struct wt_phases_result *ret_r
     for (size_t i = 0; i <= log->phase_count; i++) {
         struct wt_phase_energy *out = &r.phases[r.count];
         struct part part = part_of(log, i);
+        part.is_known &= is_all; /* what is left of a sum without its largest part tells nothing */
         bool is_rest = i == log->phase_count;
         double rest_s = 0;
         for (size_t k = 0; is_rest && k < log->device_count; k++)
             rest_s = fmax(rest_s, log->devices[k].sums[WT_PHASES_MOST].span_s);
-        if (is_rest && (!is_any || rest_s <= 0))
+        if (is_rest && (!is_any || !is_all || rest_s <= 0))
             continue;
         *out = (struct wt_phase_energy){.own_s = rest_s, .wall_s = rest_s, .mean_w = NAN};
-        if (!is_rest) {
-            memcpy(out->name, log->phases[i].name, sizeof(out->name));
-            out->count = log->phases[i].count;
-            out->wall_s = wt_s_from_ns(log->phases[i].wall_ns);
-            out->own_s = wt_s_from_ns(log->phases[i].own_ns);
-        }
+        if (!is_rest)
+            fill_counts(&log->phases[i], out);
         const struct part none = {0};
         out->is_separable = part.is_known && part.is_separable;
         out->energy = joules_of(out->is_separable ? &part : &none, provenance);
@@ -834,6 +892,12 @@ void wt_phases_advance(struct wt_phases *p, int64_t now_ns)
             wt_phase_log_capped(p->log, i);
     wt_phase_log_known(p->log, now_ns);
     take_ticks(p, now_ns);
+}
+
+int wt_phases_counts(const struct wt_phases *phases, struct wt_phases_result *ret_result,
+                     struct wt_error *err)
+{
+    return wt_phase_log_counts(phases->log, ret_result, err);
 }
 
 int wt_phases_result(struct wt_phases *phases, struct wt_phases_result *ret_result,

@@ -41,6 +41,9 @@ void wt_phase_log_capped(struct wt_phase_log *log, size_t device);
 int wt_phase_log_result(struct wt_phase_log *log, struct wt_phases_result *ret_result,
                         struct wt_error *err);
 
+int wt_phase_log_counts(const struct wt_phase_log *log, struct wt_phases_result *ret_result,
+                        struct wt_error *err);
+
 /* Places moves on lattices, as few as will do: ret_ns[i] for each tick, and ret_half_ns[i] how well
  * it is known. period_ns 0: there is no lattice. Times never run backwards. */
 void wt_phase_log_place(const struct wt_meter_tick *ticks, size_t count, int64_t period_ns,
