@@ -37,7 +37,8 @@ static double draw(void)
 static const struct {
     const char *name;
     double span_s, compute; /* share of compute against memory traffic */
-} steps[PHASES] = {{"forward", 10.6e-3, 0.7}, {"backward", 16.75e-3, 1.0}, {"optimizer", 5e-3, 0.0}};
+} steps[PHASES] = {
+    {"forward", 10.6e-3, 0.7}, {"backward", 16.75e-3, 1.0}, {"optimizer", 5e-3, 0.0}};
 
 /* A kernel of about this long at full clocks. */
 static struct wt_emu_kernel kernel(const struct wt_profile *p, double span_s, double compute)
