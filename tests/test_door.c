@@ -164,6 +164,7 @@ static int mark_and_become(const char *next)
     wt_door_mark(door, WT_MARK_WORK, "tokens", 1);
     if (next)
         execl("/proc/self/exe", "test_door", next, (char *)NULL);
+    wt_door_close(door);
     return 0;
 }
 

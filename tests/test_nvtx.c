@@ -168,6 +168,7 @@ static int every_kind_of_range(void)
     MUST(push_ex(&event) == 0);
     MUST(pop() == 0);
     ((void (*)(void *))core2[14])(one);
+    ((void (*)(void *))core2[14])(two);
 
     uint64_t first = start_a("across"), second = start_a("never ended");
     MUST(first && second && first != second);

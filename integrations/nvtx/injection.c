@@ -360,37 +360,35 @@ static void domain_finish(void *domain, uint64_t id)
     finish(id);
 }
 
-/* Registered strings live as long as the program may use them, until it ends: they are kept in a
- * list. */
-static struct registered *registered;
-
-static struct registered *keep_name(const char *name)
+/* Registered strings live as long as the program may use them: until it ends. */
+static struct registered *register_name(const char *name)
 {
+    static struct registered *all; /* under lock */
     struct registered *r = calloc(1, sizeof(*r));
     if (!r)
         return NULL;
     memcpy(r->name, name, NAME_BYTES);
     pthread_mutex_lock(&lock);
-    r->next = registered;
-    registered = r;
+    r->next = all;
+    all = r;
     pthread_mutex_unlock(&lock);
     return r;
 }
 
 static struct registered *register_a(void *domain, const char *text)
 {
-    char name[NAME_BYTES];
     (void)domain;
+    char name[NAME_BYTES];
     name_from_ascii(name, text);
-    return keep_name(name);
+    return register_name(name);
 }
 
 static struct registered *register_w(void *domain, const wchar_t *text)
 {
-    char name[NAME_BYTES];
     (void)domain;
+    char name[NAME_BYTES];
     name_from_wide(name, text);
-    return keep_name(name);
+    return register_name(name);
 }
 
 /* A domain's handle is only an address of its own. */
