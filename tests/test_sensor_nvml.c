@@ -128,6 +128,9 @@ static void a_gpu_is_described_and_read(void **state)
     assert_int_equal(wt_devices_read(bed.devices, 1, WT_READ_ENERGY, &r, NULL), 0);
     assert_int_equal(r.power.state, WT_ABSENT);
     assert_int_equal(r.status.has, 0);
+    assert_int_equal(wt_devices_read(bed.devices, 1, WT_READ_PLAIN, &r, NULL), 0);
+    assert_int_equal(r.plain.state, WT_LIVE);
+    assert_int_equal(r.power.state, WT_ABSENT);
     assert_int_equal(wt_devices_read(bed.devices, 2, WT_READ_ENERGY, &r, &bed.err), WT_E_NOTFOUND);
     close_devices(&bed);
     assert_int_equal(bed.fake->shutdowns, 1);
