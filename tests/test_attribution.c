@@ -48,6 +48,74 @@ static void rows_always_add_up_to_the_device(void **state)
     }
 }
 
+/* Spans of one device after each other: processes are born and die, the device is lost and comes
+ * back, its energy is estimated anew and may turn out lower than it was thought. */
+static void the_ledger_adds_up_through_births_deaths_and_losses(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 4000; round++) {
+        static struct wt_ledger ledger;
+        struct wt_share shares[16];
+        size_t count = 0;
+        uint32_t next_pid = 1;
+        uint64_t upto = 0, lost_from = 0;
+        bool is_lost = false;
+        memset(&ledger, 0, sizeof(ledger));
+        for (unsigned span = 0; span < 25; span++) {
+            if (draw() % 3 == 0 && count < 16) /* a birth; many more than there are rows in all */
+                shares[count++] = (struct wt_share){.pid = next_pid++};
+            if (draw() % 4 == 0 && count) { /* a death */
+                size_t dead = draw() % count--;
+                shares[dead] = shares[count];
+            }
+            for (size_t i = 0; i < count; i++)
+                shares[i].weight = draw() % 3 ? draw() >> (20 + draw() % 30) : 0;
+            uint64_t before[2] = {ledger.idle_uj, 0};
+            for (size_t i = 0; i < ledger.row_count; i++)
+                before[1] += ledger.rows[i].energy_uj;
+            upto += draw() % 6 ? draw() >> (30 + draw() % 30) : 0;
+            uint64_t seen = draw() % 8 ? upto : upto / 2;
+            if (draw() % 6 == 0) {
+                if (!is_lost)
+                    lost_from = ledger.device_uj;
+                is_lost = true;
+                wt_ledger_lost(&ledger);
+                assert_int_equal(ledger.device_uj, lost_from);
+                continue;
+            }
+            uint64_t device = ledger.device_uj;
+            if (span == 24)
+                wt_ledger_close(&ledger, seen, draw() >> 40, draw() >> 20, shares, count);
+            else
+                wt_ledger_span(&ledger, seen, draw() >> 40, draw() >> 20, shares, count);
+            uint64_t rows = 0;
+            for (size_t i = 0; i < ledger.row_count; i++)
+                rows += ledger.rows[i].energy_uj;
+            assert_true(ledger.idle_uj + ledger.residual_uj + rows == ledger.device_uj);
+            assert_true(ledger.device_uj == (span == 24 || seen > device ? seen : device));
+            if (is_lost && seen > device) { /* nobody is charged for what was not seen */
+                assert_true(rows == before[1] && ledger.idle_uj == before[0]);
+                is_lost = false;
+            }
+        }
+    }
+}
+
+static void more_users_than_rows_share_the_last(void **state)
+{
+    (void)state;
+    static struct wt_ledger ledger;
+    memset(&ledger, 0, sizeof(ledger));
+    for (uint32_t pid = 1; pid <= 1000; pid++) {
+        struct wt_share share = {.pid = pid, .weight = 1};
+        wt_ledger_span(&ledger, pid * 10, 0, 1, &share, 1);
+    }
+    assert_int_equal(ledger.row_count, WT_LEDGER_ROWS);
+    assert_string_equal(ledger.rows[WT_LEDGER_ROWS - 1].name, "(others)");
+    assert_int_equal(ledger.rows[WT_LEDGER_ROWS - 1].energy_uj, 10 * (1000 - WT_LEDGER_ROWS + 1));
+    assert_int_equal(ledger.residual_uj, 0);
+}
+
 static void an_exclusive_device_is_wholly_its_users(void **state)
 {
     (void)state;
@@ -126,6 +194,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_always_add_up_to_the_device),
+        cmocka_unit_test(the_ledger_adds_up_through_births_deaths_and_losses),
+        cmocka_unit_test(more_users_than_rows_share_the_last),
         cmocka_unit_test(an_exclusive_device_is_wholly_its_users),
         cmocka_unit_test(what_nobody_is_shown_to_have_used_is_residual),
         cmocka_unit_test(cpu_times_are_read_as_the_kernel_writes_them),

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <jansson.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -286,6 +287,153 @@ static void a_killed_wattune_leaves_a_record_marked_incomplete(void **state)
     spawn_done(&s);
 }
 
+/* What the newest run with this tag is in `wattune runs --json`; the document is the caller's. */
+static json_t *newest_run(const char *tag, json_t **ret_doc)
+{
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "runs", "--tag", tag, "--json");
+    json_t *doc = json_loads(s.out, 0, NULL);
+    spawn_done(&s);
+    *ret_doc = doc;
+    return json_array_get(json_is_array(doc) ? doc : json_object_get(doc, "runs"), 0);
+}
+
+static void a_killed_wattune_leaves_the_energy_so_far(void **state)
+{
+    (void)state;
+    struct spawned s;
+    const char *const argv[] = {"wattune",   "run",
+                                "--tag",     "cut2",
+                                "--emulate", "v100-pcie-32gb",
+                                "--",        "sh",
+                                "-c",        "echo pid=$$; exec sleep 60",
+                                NULL};
+    spawn_start(&s, home, argv);
+    assert_true(spawn_expect(&s, "\n"));
+    pid_t child = (pid_t)atoi(strstr(s.out, "pid=") + 4);
+    /* Until the store has it: the test runner has a deadline. */
+    json_t *doc = NULL, *run = NULL;
+    for (;;) {
+        json_decref(doc);
+        run = newest_run("cut2", &doc);
+        if (json_is_number(json_object_get(json_object_get(run, "total"), "energy_j")))
+            break;
+        struct timespec wait = {.tv_nsec = 50000000};
+        nanosleep(&wait, NULL);
+    }
+    json_decref(doc);
+    kill(s.pid, SIGKILL);
+    kill(child, SIGKILL);
+    spawn_wait(&s);
+    spawn_done(&s);
+
+    run = newest_run("cut2", &doc);
+    assert_string_equal(json_string_value(json_object_get(run, "state")), "incomplete");
+    json_t *total = json_object_get(run, "total");
+    double low = json_number_value(json_object_get(total, "low_j"));
+    double mid = json_number_value(json_object_get(total, "energy_j"));
+    double high = json_number_value(json_object_get(total, "high_j"));
+    assert_true(low > 0 && low < mid && mid < high);
+    assert_string_equal(json_string_value(json_object_get(total, "provenance")), "emulated");
+    json_decref(doc);
+}
+
+/* The rows of a device's energy in microjoules, and who they are. */
+static void assert_rows_add_up(const json_t *device, const char *rule)
+{
+    const json_t *a = json_object_get(device, "attribution");
+    assert_string_equal(json_string_value(json_object_get(a, "rule")), rule);
+    long long sum = llround(json_number_value(json_object_get(a, "idle_j")) * 1e6) +
+                    llround(json_number_value(json_object_get(a, "residual_j")) * 1e6);
+    size_t i;
+    json_t *row;
+    json_array_foreach(json_object_get(a, "processes"), i, row) sum +=
+        llround(json_number_value(json_object_get(row, "energy_j")) * 1e6);
+    assert_int_equal(sum, llround(json_number_value(json_object_get(device, "energy_j")) * 1e6));
+}
+
+static void a_gpu_of_its_own_is_wholly_the_runs_and_the_idle_one_nobodys(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "run", "--emulate", "v100-pcie-32gb:2", "--json", "--",
+              getenv("WATTUNE_COMMAND"), "bench", "train", "bert-tiny", "--device", "emu",
+              "--seconds", "1.5", "--quiet");
+    assert_int_equal(spawn_code(&s), 0);
+    json_t *doc = json_loads(s.out, 0, NULL);
+    json_t *devices = json_object_get(doc, "devices");
+    assert_rows_add_up(json_array_get(devices, 0), "exclusive");
+    json_t *job = json_array_get(
+        json_object_get(json_object_get(json_array_get(devices, 0), "attribution"), "processes"),
+        0);
+    assert_true(json_is_true(json_object_get(job, "is_ours")));
+    assert_rows_add_up(json_array_get(devices, 1), "by share");
+    assert_int_equal(json_array_size(json_object_get(
+                         json_object_get(json_array_get(devices, 1), "attribution"), "processes")),
+                     0);
+    json_decref(doc);
+    spawn_done(&s);
+}
+
+static void another_program_on_the_gpu_has_a_row_of_its_own(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char script[600];
+    const char *wattune = getenv("WATTUNE_COMMAND");
+    snprintf(script, sizeof(script),
+             "%s bench train bert-tiny --device emu --seconds 4 --quiet >/dev/null 2>&1 & "
+             "sleep 0.5; %s run --json --no-store -- %s bench train bert-tiny --device emu "
+             "--seconds 2 --quiet; wait",
+             wattune, wattune, wattune);
+    spawn_run(&s, home, "wattune", "emulate", "v100-pcie-32gb", "--", "sh", "-c", script);
+    assert_int_equal(spawn_code(&s), 0);
+    json_t *doc = json_loads(s.out, 0, NULL);
+    assert_non_null(doc);
+    json_t *device = json_array_get(json_object_get(doc, "devices"), 0);
+    assert_rows_add_up(device, "by share");
+    json_t *rows = json_object_get(json_object_get(device, "attribution"), "processes"), *row;
+    unsigned ours = 0, others = 0;
+    size_t i;
+    json_array_foreach(rows, i, row)
+    {
+        bool has_energy = json_number_value(json_object_get(row, "energy_j")) > 0;
+        ours += has_energy && json_is_true(json_object_get(row, "is_ours"));
+        others += has_energy && json_is_false(json_object_get(row, "is_ours"));
+    }
+    assert_int_equal(ours, 1);
+    assert_int_equal(others, 1);
+    json_decref(doc);
+    spawn_done(&s);
+}
+
+static void phases_of_a_training_have_energies_that_add_up(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "run", "--emulate", "v100-pcie-32gb", "--json", "--",
+              getenv("WATTUNE_COMMAND"), "bench", "train", "bert-base", "--device", "emu",
+              "--seconds", "3", "--quiet");
+    assert_int_equal(spawn_code(&s), 0);
+    json_t *doc = json_loads(s.out, 0, NULL), *phase;
+    double sum_j = 0, total_j = json_number_value(json_object_get(
+                          json_array_get(json_object_get(doc, "devices"), 0), "energy_j"));
+    size_t i, with_energy = 0;
+    json_array_foreach(json_object_get(doc, "phases"), i, phase)
+    {
+        json_t *energy = json_object_get(phase, "energy_j"),
+               *joint = json_object_get(json_object_get(phase, "joint"), "energy_j");
+        assert_true(json_is_number(energy) || json_is_null(energy));
+        assert_false(json_is_number(energy) && json_is_number(joint));
+        with_energy += json_is_number(energy) || json_is_number(joint);
+        sum_j += json_number_value(energy);
+    }
+    assert_true(with_energy >= 3);
+    assert_true(sum_j < 1.1 * total_j);
+    json_decref(doc);
+    spawn_done(&s);
+}
+
 static void two_at_once_store_both(void **state)
 {
     (void)state;
@@ -424,6 +572,10 @@ int main(void)
         cmocka_unit_test(processes_that_outlive_the_command_are_named),
         cmocka_unit_test(a_home_that_cannot_be_written_costs_the_record_not_the_run),
         cmocka_unit_test(a_killed_wattune_leaves_a_record_marked_incomplete),
+        cmocka_unit_test(a_killed_wattune_leaves_the_energy_so_far),
+        cmocka_unit_test(a_gpu_of_its_own_is_wholly_the_runs_and_the_idle_one_nobodys),
+        cmocka_unit_test(another_program_on_the_gpu_has_a_row_of_its_own),
+        cmocka_unit_test(phases_of_a_training_have_energies_that_add_up),
         cmocka_unit_test(two_at_once_store_both),
         cmocka_unit_test(an_emulated_run_says_so_everywhere),
         cmocka_unit_test(a_setting_is_held_for_the_command_and_put_back),

@@ -21,11 +21,15 @@
  * bench/phases. */
 #define CAPPED_SHARE 0.1
 #define CAPPED_OWN   0.008
+/* A lattice is off as a whole, which no residual shows: share of the phase's distance from the mean
+ * power, for each part of a slice that the lattice may be off. From bench/phases. */
+#define PLACED_SHARE 1.0
 
 struct phase {
     char name[32];
     uint64_t count;
     int64_t wall_ns, own_ns;
+    uint64_t slices; /* of own_ns */
 };
 
 /* What the solved blocks of one device add up to. */
@@ -52,6 +56,7 @@ struct device {
     double *phase_s[WT_PHASES_MOST], *shape_s[WT_PHASES_MOST * WT_PHASE_SHAPES];
     size_t row_count, solved;            /* rows waiting; rows done with */
     struct sum sums[WT_PHASES_MOST + 1]; /* the last is the rest */
+    double half_s, rows_added;           /* sum of how well rows are placed; rows so far */
     double residual_j2, sum_j, sum_s;    /* over solved rows */
     bool is_capped;
 };
@@ -195,6 +200,7 @@ static void spend(struct wt_phase_log *log, int64_t t_ns)
         log->spans = more;
         log->span_room = room;
     }
+    log->phases[phase].slices++;
     log->spans[log->span_count++] =
         (struct wt_phase_span){.begin_ns = from_ns, .end_ns = t_ns, .phase = phase};
 }
@@ -524,6 +530,10 @@ static void settle(struct wt_phase_log *log, struct device *d)
             bool is_inside = at_ns[k] >= log->first_ns && at_ns[k] >= log->dropped_ns &&
                              at_ns[k + 1] <= log->t_ns && at_ns[k + 1] > at_ns[k];
             bool is_fine = half_ns[k] <= fine_ns && half_ns[k + 1] <= fine_ns;
+            if (is_inside && is_fine) {
+                d->half_s += wt_s_from_ns(half_ns[k] + half_ns[k + 1]) / 2;
+                d->rows_added++;
+            }
             if (is_inside && is_fine && !add_row(log, d, at_ns[k], at_ns[k + 1], energy_j))
                 log->is_out_of_memory = true;
         }
@@ -665,9 +675,12 @@ static struct part part_of(struct wt_phase_log *log, size_t row)
         double scale = span_s > 0 ? own_s / span_s : 1;
         energy_j *= scale;
         part.energy_j += energy_j;
+        double away_j = fabs(energy_j - d->sum_j / d->sum_s * own_s);
+        if (row < log->phase_count && own_s > 0)
+            part.half_j += PLACED_SHARE * away_j * d->half_s / d->rows_added *
+                           (double)log->phases[row].slices / wt_s_from_ns(own_ns);
         if (d->is_capped)
-            part.half_j +=
-                CAPPED_SHARE * fabs(energy_j - d->sum_j / d->sum_s * own_s) + CAPPED_OWN * energy_j;
+            part.half_j += CAPPED_SHARE * away_j + CAPPED_OWN * energy_j;
         part.half_j += scale * sqrt(half2_j2) + d->gain * fabs(energy_j) +
                        d->info->traits.offset_mw * 1e-3 * own_s;
     }
