@@ -71,6 +71,11 @@ void cli_measure_close(struct cli_measure *m)
 
 #define MAX_RANKS 64
 
+struct heard {
+    struct wt_mark mark;
+    uint64_t number; /* in order of hearing */
+};
+
 /* What the marks of one run add up to. */
 struct tally {
     struct wt_run *run;
@@ -81,6 +86,9 @@ struct tally {
         uint64_t steps;
     } ranks[MAX_RANKS];
     size_t rank_count;
+    struct heard *heard; /* and not taken yet */
+    size_t heard_count, heard_room;
+    uint64_t heard_ever;
     struct wt_phases *phases; /* NULL: no memory, they are left out */
 };
 
@@ -134,6 +142,46 @@ static void take_mark(void *data, const struct wt_mark *mark)
         break;
     }
     }
+}
+
+/* Marks come door by door, but what lies within what is told by time across all of them: a program
+ * may tell through several doors, and a range end on another thread than it began. */
+static void hear_mark(void *data, const struct wt_mark *mark)
+{
+    struct tally *t = data;
+    if (t->heard_count == t->heard_room) {
+        size_t room = t->heard_room ? 2 * t->heard_room : 256;
+        void *more = realloc(t->heard, room * sizeof(*t->heard));
+        if (!more) { /* counted, if out of order */
+            take_mark(t, mark);
+            return;
+        }
+        t->heard = more;
+        t->heard_room = room;
+    }
+    t->heard[t->heard_count].mark = *mark;
+    t->heard[t->heard_count++].number = t->heard_ever++;
+}
+
+static int by_time(const void *a, const void *b)
+{
+    const struct heard *x = a, *y = b;
+    if (x->mark.t_ns != y->mark.t_ns)
+        return x->mark.t_ns < y->mark.t_ns ? -1 : 1;
+    return x->number < y->number ? -1 : x->number > y->number;
+}
+
+/* Later ones wait: those of another door, before them, may not have been heard yet. */
+static void take_marks_until(struct tally *t, int64_t until_ns)
+{
+    size_t taken = 0;
+    if (t->heard_count)
+        qsort(t->heard, t->heard_count, sizeof(*t->heard), by_time);
+    while (taken < t->heard_count && t->heard[taken].mark.t_ns <= until_ns)
+        take_mark(t, &t->heard[taken++].mark);
+    t->heard_count -= taken;
+    if (taken && t->heard_count)
+        memmove(t->heard, t->heard + taken, t->heard_count * sizeof(*t->heard));
 }
 
 /* ---- the run ---- */
@@ -316,9 +364,10 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
             next = now; /* we were stopped: do not catch up */
         take_points(m, run, start_ns);
         if (keeper)
-            wt_doorkeeper_drain(keeper, take_mark, &tally, &lost, NULL);
+            wt_doorkeeper_drain(keeper, hear_mark, &tally, &lost, NULL);
         if (tap)
-            cli_tap_drain(tap, take_mark, &tally);
+            cli_tap_drain(tap, hear_mark, &tally);
+        take_marks_until(&tally, now);
         run->wall_s = (double)(now - start_ns) * 1e-9;
         if (tally.phases)
             wt_phases_advance(tally.phases, now);
@@ -352,12 +401,14 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
     rc = wt_meter_result(m->meter, window, result_wait_ns(wall_ns), &result, err);
     take_points(m, run, start_ns);
     if (keeper)
-        wt_doorkeeper_drain(keeper, take_mark, &tally, &lost, NULL);
+        wt_doorkeeper_drain(keeper, hear_mark, &tally, &lost, NULL);
     if (tap) {
         cli_tap_finish(tap);
-        cli_tap_drain(tap, take_mark, &tally);
+        cli_tap_drain(tap, hear_mark, &tally);
         cli_tap_close(tap);
     }
+    take_marks_until(&tally, INT64_MAX);
+    free(tally.heard);
     if (tally.phases)
         wt_phases_advance(tally.phases, start_ns + wall_ns);
     tell_phases(tally.phases, run);
