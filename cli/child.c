@@ -24,7 +24,7 @@
 static const int passed_on[] = {SIGINT,  SIGTERM, SIGHUP,  SIGQUIT, SIGTSTP,
                                 SIGCONT, SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH};
 static sigset_t caught, original;
-static bool is_blocked;
+static bool is_blocked, was_pipe_ignored;
 
 int64_t cli_now_ns(void)
 {
@@ -50,6 +50,8 @@ int cli_signals_block(struct wt_error *err)
         sigaddset(&caught, passed_on[i]);
     if (sigprocmask(SIG_BLOCK, &caught, &original) < 0)
         return fail_errno(err, WT_E_INTERNAL, "sigprocmask", errno);
+    /* A reader of ours that goes (`| head`) ends neither the measuring nor the putting back. */
+    was_pipe_ignored = signal(SIGPIPE, SIG_IGN) == SIG_IGN;
     is_blocked = true;
     return 0;
 }
@@ -84,6 +86,8 @@ int cli_child_start(struct cli_child *child, char **argv, struct wt_error *err)
     }
     if (child->pid == 0) {
         sigprocmask(SIG_SETMASK, &original, NULL);
+        if (!was_pipe_ignored)
+            signal(SIGPIPE, SIG_DFL);
         if (child->output_fd >= 0)
             dup2(child->output_fd, STDOUT_FILENO);
         if (child->output_fd >= 0 && child->is_error_moved)

@@ -252,6 +252,17 @@ static void count_work_by_steps(const struct cli_measure *m, struct wt_run *run)
     run->work.is_known = true;
 }
 
+static void say_if_nothing_was_counted(struct cli_measure *m, const struct wt_run *run)
+{
+    if (m->is_quiet)
+        return;
+    m->is_quiet = true;
+    if (m->progress && !run->work.steps)
+        cli_note("--progress '%s' matched nothing that the command wrote to stdout", m->progress);
+    else if (m->work_per_step && !run->work.steps)
+        cli_note("--work: no step was counted; --progress, --nvtx or a door tells of steps");
+}
+
 static void store_failed(struct cli_measure *m, const struct wt_error *why)
 {
     cli_note("this run is no longer stored: %s", why->text);
@@ -413,6 +424,7 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
         wt_phases_advance(tally.phases, start_ns + wall_ns);
     tell_phases(tally.phases, run);
     wt_phases_free(tally.phases);
+    say_if_nothing_was_counted(m, run);
     count_work_by_steps(m, run);
     if (lost)
         cli_note("%llu marks of the program were lost: its counts are too low",
@@ -433,10 +445,13 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
                                        .wall_s = after.wall_s - before.wall_s,
                                        .reads = after.reads - before.reads,
                                        .failures = after.failures - before.failures};
+    if (rc < 0) /* what goes wrong with measuring is ours, not the command's */
+        cli_note("the energy of this run is not whole: %s",
+                 err->text[0] ? err->text : wt_strerror(rc));
     run->state = WT_RUN_DONE;
     if (m->store && wt_store_end(m->store, run, &why) < 0)
         store_failed(m, &why);
-    return rc;
+    return 0;
 }
 
 int cli_apply(struct cli_bed *bed, struct wt_lease *lease, enum wt_knob knob, double value,

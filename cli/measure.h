@@ -14,6 +14,7 @@ struct cli_measure {
     bool is_output_hidden;  /* the child's stdout and stderr go to log_fd */
     bool is_stdout_moved;   /* the child's stdout goes to our stderr */
     int log_fd;
+    bool is_quiet; /* no remarks on what was not counted; they are made once in any case */
     const char *progress, *mark; /* patterns for a tap on its stdout (tap.h); NULL: none */
     const char *work_unit; /* with work_per_step: what each step is worth; NULL: told by doors */
     uint64_t work_per_step;
@@ -34,7 +35,8 @@ int cli_measure_open(struct cli_measure *m, struct cli_bed *bed, bool is_without
 void cli_measure_close(struct cli_measure *m);
 
 /* Runs argv and fills run (label, tag, group, repeat and settings may be filled before). The child
- * that could not be started is an error (WT_E_NOTFOUND, WT_E_DENIED); one that failed is not.
+ * that could not be started is an error (WT_E_NOTFOUND, WT_E_DENIED); one that failed is not, and
+ * nor is what goes wrong with measuring one that ran: that is said, and the energy unknown.
  * *ret_asked (may be NULL) is the terminating signal that we received meanwhile, or 0. */
 int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int *ret_asked,
                     struct wt_error *err);

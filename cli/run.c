@@ -1,4 +1,5 @@
 /* wattune run: run a command as if Wattune were not there, and say what it took. */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -201,7 +202,20 @@ static int inject_nvtx(const char *step, struct wt_error *err)
 }
 
 /* The document to stdout, or whole to a file. */
-static int write_json(const struct wt_run *run, const char *path)
+/* Found out before the command runs, not after. */
+static int try_json(const char *path, struct wt_error *err)
+{
+    FILE *out = path ? fopen(path, "ae") : NULL;
+    if (path && !out) {
+        snprintf(err->text, sizeof(err->text), "--json=%.200s: %s", path, strerror(errno));
+        return err->code = WT_E_IO;
+    }
+    if (out)
+        fclose(out);
+    return 0;
+}
+
+static void write_json(const struct wt_run *run, const char *path)
 {
     char *text = wt_run_to_json(run);
     FILE *out = path ? fopen(path, "we") : stdout;
@@ -212,7 +226,6 @@ static int write_json(const struct wt_run *run, const char *path)
     if (!ok)
         cli_note("the JSON document could not be written%s%s", path ? " to " : "",
                  path ? path : "");
-    return ok ? 0 : -1;
 }
 
 int cmd_run(int argc, char **argv)
@@ -232,6 +245,8 @@ int cmd_run(int argc, char **argv)
     int rc = cli_signals_block(&err);
     if (rc == 0)
         rc = cli_bed_open(&o.bed, &err);
+    if (rc == 0)
+        rc = try_json(o.json_path, &err);
     if (rc == 0 && o.is_nvtx)
         rc = inject_nvtx(o.nvtx_step, &err);
     if (rc < 0) {
@@ -255,6 +270,7 @@ int cmd_run(int argc, char **argv)
         goto out;
     }
     m.is_stdout_moved = o.is_json && !o.json_path;
+    m.is_quiet = o.is_quiet;
     m.progress = o.progress;
     m.mark = o.mark;
     m.work_unit = o.work_per_step ? o.work_unit : NULL;
@@ -273,8 +289,8 @@ int cmd_run(int argc, char **argv)
         wt_term_init(&term, stderr);
         wt_report_run(&term, &run, o.is_verbose);
     }
-    if (o.is_json && write_json(&run, o.json_path) < 0 && code == 0)
-        code = CLI_FAILURE;
+    if (o.is_json)
+        write_json(&run, o.json_path);
 out:
     if (is_measuring)
         cli_measure_close(&m);

@@ -11,8 +11,9 @@
 
 static int complain(struct wt_error *err, const char *text, const char *why)
 {
-    snprintf(err->text, sizeof(err->text), "--set %.100s: %s", text, why);
-    snprintf(err->fix, sizeof(err->fix), "--set power=100,150,200 or --set power=100:250:25");
+    snprintf(err->text, sizeof(err->text), "setting \"%.100s\": %s", text, why);
+    snprintf(err->fix, sizeof(err->fix),
+             "power=150; a sweep also takes power=100,150,200 and power=100:250:25");
     return err->code = WT_E_USAGE;
 }
 
@@ -115,7 +116,7 @@ int cli_duration_parse(const char *text, int64_t *ret_ns, struct wt_error *err)
         ok = false;
     if (!ok || value * unit > 1e9) {
         snprintf(err->text, sizeof(err->text), "\"%.60s\" is no duration", text);
-        snprintf(err->fix, sizeof(err->fix), "90, 90s, 5m or 1.5h");
+        snprintf(err->fix, sizeof(err->fix), "100ms, 90s, 5m or 1.5h");
         return err->code = WT_E_USAGE;
     }
     *ret_ns = (int64_t)llround(value * unit * 1e9);

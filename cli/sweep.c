@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -244,8 +245,11 @@ static int plan_auto(struct cli_setting *set, const struct wt_knob_info *info, s
         return err->code = WT_E_NOMEM;
     for (unsigned percent = 40; percent <= 100; percent += 20) {
         int64_t value = info->def * percent / 100;
-        if (value < info->min)
+        if (value < info->min) {
+            cli_note("power=auto: %u %% of %g W is below what this card takes; %g W instead",
+                     percent, wt_knob_to_user(info->def), wt_knob_to_user(info->min));
             value = info->min;
+        }
         double typed = round(wt_knob_to_user(value));
         if (!set->count || typed > set->values[set->count - 1])
             set->values[set->count++] = typed;
@@ -369,8 +373,17 @@ static void draw(void *data, const struct wt_run *run, double elapsed_s)
         snprintf(power, sizeof(power), "%.0f W", watts);
     if (p->done)
         print_clock(eta, sizeof(eta), each * (double)(p->total - p->done) - elapsed_s);
-    fprintf(stderr, "\r\033[K[%s] %zu/%zu  now %s: %s  ETA %s%s", bar, p->done, p->total, p->label,
-            power, eta, p->measure->bed->emulation_name[0] ? "  (emulated)" : "");
+    /* A line longer than the terminal would not be overwritten by the next. */
+    struct winsize window = {0};
+    char line[256];
+    unsigned width =
+        ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col ? window.ws_col : 80;
+    snprintf(line, sizeof(line), "%zu/%zu  %s: %s  ETA %s%s", p->done, p->total, p->label, power,
+             eta, p->measure->bed->emulation_name[0] ? "  emulated" : "");
+    if (strlen(line) + sizeof(bar) + 3 < width)
+        fprintf(stderr, "\r\033[K[%s] %s", bar, line);
+    else
+        fprintf(stderr, "\r\033[K%.*s", (int)(width - 1), line);
     fflush(stderr);
 }
 
@@ -440,6 +453,28 @@ static int write_csv(const char *path, const struct wt_sweep *sweep, enum wt_kno
     return 0;
 }
 
+static const char *report_path(const struct sweep_options *o)
+{
+    const char *path = o->report ? o->report : "wattune-report.html";
+    return strcmp(path, "-") == 0 ? NULL : path;
+}
+
+/* Found out before hours of runs, not after. */
+static int try_path(const char *option, const char *path, struct wt_error *err)
+{
+    FILE *out = path ? fopen(path, "ae") : NULL;
+    if (path && !out) {
+        snprintf(err->text, sizeof(err->text), "%s %.200s: %s", option, path, strerror(errno));
+        snprintf(err->fix, sizeof(err->fix), "name another file with %s", option);
+        return err->code = WT_E_IO;
+    }
+    if (out && ftell(out) == 0)
+        remove(path); /* it was not there before */
+    if (out)
+        fclose(out);
+    return 0;
+}
+
 static int show(const struct sweep_options *o, struct wt_run *runs, size_t count,
                 const char *reference, enum wt_knob knob)
 {
@@ -452,13 +487,17 @@ static int show(const struct sweep_options *o, struct wt_run *runs, size_t count
     wt_term_init(&term, o->is_json ? stderr : stdout);
     wt_report_sweep(&term, &sweep);
     int code = CLI_OK;
-    const char *report = o->report ? o->report : "wattune-report.html";
-    if (strcmp(report, "-") != 0) {
+    const char *report = report_path(o);
+    if (report) {
         rc = wt_report_html(report, &sweep, NULL, 0, &err);
-        if (rc < 0)
-            code = cli_fail("sweep", &err);
-        else
+        if (rc < 0) {
+            cli_note("%s", err.text);
+            cli_note("  try: `wattune report %s -o FILE` makes it from the stored runs",
+                     sweep.group);
+            code = CLI_FAILURE;
+        } else {
             fprintf(stderr, "report: %s\n", report);
+        }
     }
     if (o->csv && write_csv(o->csv, &sweep, knob) < 0)
         code = CLI_FAILURE;
@@ -494,8 +533,11 @@ static int plan(struct sweep_options *o, struct point *points, size_t *ret_count
     struct wt_knob_info info;
     double defaults[MAX_SETS] = {0};
     if (!wt_devices_count(o->bed.devices)) {
-        cli_usage("sweep", "no device here can be measured or set: `wattune doctor` says why, and "
-                           "`--emulate v100-pcie-32gb` tries it without a GPU");
+        snprintf(err.text, sizeof(err.text), "no device here can be measured or set");
+        snprintf(err.fix, sizeof(err.fix),
+                 "`wattune doctor` says why; --emulate v100-pcie-32gb does "
+                 "without a GPU");
+        cli_fail("sweep", &err);
         return CLI_NO_SENSOR;
     }
     if (o->is_auto) {
@@ -554,6 +596,14 @@ static void name_group(char *buf, size_t size)
     snprintf(buf + n, size - n, "-%06x", (unsigned)(now.tv_nsec ^ getpid()) & 0xffffffu);
 }
 
+static bool has_reference(const struct wt_run *runs, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (runs[i].is_reference && runs[i].exit_code == 0)
+            return true;
+    return false;
+}
+
 int cmd_sweep(int argc, char **argv)
 {
     struct sweep_options o = {.repeats = 3, .host_w = NAN};
@@ -574,6 +624,13 @@ int cmd_sweep(int argc, char **argv)
     int rc = cli_signals_block(&err);
     if (rc == 0)
         rc = cli_bed_open(&o.bed, &err);
+    if (rc < 0) {
+        code = cli_fail("sweep", &err);
+        goto out;
+    }
+    rc = try_path("--report", report_path(&o), &err);
+    if (rc == 0)
+        rc = try_path("--csv", o.csv, &err);
     if (rc < 0) {
         code = cli_fail("sweep", &err);
         goto out;
@@ -666,9 +723,16 @@ int cmd_sweep(int argc, char **argv)
     /* The card is given back before anything is shown: a slow terminal holds no cap. */
     if (lease && wt_lease_restore(lease, &err) < 0)
         cli_note("not everything was put back: %s", err.text);
-    code = show(&o, runs, run_count, points[reference].label,
-                o.set_count ? o.sets[0].knob : WT_KNOB_POWER);
-    if (failed && code == CLI_OK)
+    if (asked)
+        cli_note("interrupted in run %zu of %zu; what the runs before it say is preliminary",
+                 run_count, total);
+    if (has_reference(runs, run_count))
+        code = show(&o, runs, run_count, points[reference].label,
+                    o.set_count ? o.sets[0].knob : WT_KNOB_POWER);
+    else
+        cli_note("no run at %s, which the others are compared with, ended well: there is no table",
+                 points[reference].label);
+    if (failed || !has_reference(runs, run_count))
         code = CLI_FAILURE;
     if (asked)
         code = 128 + asked;

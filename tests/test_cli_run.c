@@ -96,6 +96,28 @@ static void json_is_one_document_and_nothing_else_on_stdout(void **state)
     spawn_done(&s);
 }
 
+static void a_document_that_cannot_be_written_is_found_before_the_run(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "run", "--json=/no/such/folder/x.json", "--", "echo", "ran");
+    assert_int_equal(spawn_code(&s), 1);
+    assert_string_equal(s.out, "");
+    assert_non_null(strstr(s.err, "/no/such/folder/x.json"));
+    spawn_done(&s);
+}
+
+static void steps_that_are_never_seen_are_said(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "run", "--progress", "stop (\\d+)", "--work", "tokens=10", "--",
+              "echo", "step 1");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.err, "'stop (\\d+)' matched nothing"));
+    spawn_done(&s);
+}
+
 static void options_of_the_command_are_its_own(void **state)
 {
     (void)state;
@@ -113,7 +135,7 @@ static void mistakes_on_the_command_line_are_usage_and_run_nothing(void **state)
     static const struct {
         const char *option, *value, *names;
     } rows[] = {
-        {"--set", "power", "--set power"},
+        {"--set", "power", "\"power\""},
         {"--set", "power=abc", "power=abc"},
         {"--set", "power=100,150", "sweep"},
         {"--set", "volume=11", "volume"},
@@ -563,6 +585,8 @@ int main(void)
         cmocka_unit_test(a_command_that_is_not_there_is_127_and_named),
         cmocka_unit_test(stdin_and_stdout_pass_and_words_go_to_stderr),
         cmocka_unit_test(json_is_one_document_and_nothing_else_on_stdout),
+        cmocka_unit_test(a_document_that_cannot_be_written_is_found_before_the_run),
+        cmocka_unit_test(steps_that_are_never_seen_are_said),
         cmocka_unit_test(options_of_the_command_are_its_own),
         cmocka_unit_test(mistakes_on_the_command_line_are_usage_and_run_nothing),
         cmocka_unit_test(a_signal_sent_to_wattune_reaches_the_command),

@@ -135,7 +135,7 @@ static void the_commands_words_are_shown_when_asked_or_when_it_fails(void **stat
     spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb", "--set", "power=250",
               "--repeats", "3", "--no-store", "--report", "-", "--", "sh", "-c",
               "echo what went wrong; exit 3");
-    assert_int_not_equal(spawn_code(&s), 0);
+    assert_int_equal(spawn_code(&s), 1);
     assert_non_null(strstr(s.err, "exited with 3"));
     assert_non_null(strstr(s.err, "what went wrong"));
     assert_non_null(strstr(s.err, "giving up"));
@@ -247,7 +247,36 @@ static void control_c_ends_it_with_every_setting_put_back(void **state)
     assert_int_equal(write(s.in_fd, "\003", 1), 1);
     spawn_wait(&s);
     assert_non_null(strstr(s.out, "code=130"));
+    assert_non_null(strstr(s.out, "interrupted in run 1 of 10"));
     assert_non_null(strstr(s.out, "250 W, 100 to 250 W"));
+    spawn_done(&s);
+}
+
+static void files_that_cannot_be_written_are_found_before_the_runs(void **state)
+{
+    (void)state;
+    static const char *const options[] = {"--report", "--csv"};
+    for (size_t i = 0; i < 2; i++) {
+        struct spawned s;
+        spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb", "--no-store",
+                  "--report", "-", options[i], "/no/such/folder/x", "--show-output", "--", "echo",
+                  "ran");
+        assert_int_equal(spawn_code(&s), 1);
+        assert_non_null(strstr(s.err, "/no/such/folder/x"));
+        assert_null(strstr(s.out, "ran"));
+        spawn_done(&s);
+    }
+}
+
+static void a_reader_that_goes_does_not_end_it(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "sh", "-c",
+              "\"$WATTUNE_COMMAND\" sweep --emulate v100-pcie-32gb --set power=150,250 --repeats 1 "
+              "--no-store --report - -- sleep 0.2 2>&1 | head -n 1; ls \"$XDG_RUNTIME_DIR\"");
+    assert_non_null(strstr(s.out, "EMULATED"));
+    assert_null(strstr(s.out, "wattune-emulation-")); /* it tidied up after itself */
     spawn_done(&s);
 }
 
@@ -261,6 +290,8 @@ int main(void)
         cmocka_unit_test(settings_that_may_not_be_changed_are_said_with_the_permission),
         cmocka_unit_test(mistakes_are_usage_and_change_nothing),
         cmocka_unit_test(no_device_is_said_with_the_way_out),
+        cmocka_unit_test(files_that_cannot_be_written_are_found_before_the_runs),
+        cmocka_unit_test(a_reader_that_goes_does_not_end_it),
         cmocka_unit_test(control_c_ends_it_with_every_setting_put_back),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
