@@ -135,6 +135,55 @@ static void a_saving_within_its_interval_is_none(void **state)
     empty(&b);
 }
 
+static void a_faster_setting_without_a_saving_is_not_chosen(void **state)
+{
+    (void)state;
+    /* Single runs have no interval of time: a hair faster would look certain. */
+    static const struct runs_spec specs[] = {
+        {.cap_w = 150, .wall_s = 39.999, .power_w = 199.999, .bound = 0.03},
+        {.cap_w = 250, .wall_s = 40.0, .power_w = 200, .bound = 0.03},
+    };
+    struct bench b;
+    fill(&b, specs, 2, 1);
+    make(&b, "power=250 W");
+    assert_true(b.sweep.rows[0].time_ratio.high < 1);
+    assert_true(b.sweep.rows[0].is_overlapping_best);
+    assert_int_equal(b.sweep.choice, b.sweep.reference);
+    assert_false(b.sweep.is_saving_real);
+    assert_non_null(strstr(b.sweep.advice, "keep 250 W"));
+    assert_string_equal(b.sweep.apply, "");
+    empty(&b);
+}
+
+static void a_saving_comes_with_the_command_that_applies_it(void **state)
+{
+    (void)state;
+    struct bench b;
+    fill(&b, v100, 4, 3);
+    make(&b, "power=250 W");
+    assert_string_equal(b.sweep.apply, "wattune set --emulate v100-pcie-32gb power=100 -- CMD");
+    empty(&b);
+    struct runs_spec specs[2] = {v100[1], v100[3]};
+    specs[0].is_real = specs[1].is_real = true;
+    fill(&b, specs, 2, 3);
+    struct wt_run_setting clock = {.knob = WT_KNOB_CLOCK, .requested = wt_knob_from_user(900)};
+    for (size_t i = 0; i < b.count; i++) /* two GPUs, two knobs: each knob once */
+        for (size_t k = 0; k < 2; k++) {
+            struct wt_run_setting power = b.runs[i].settings[0];
+            assert_int_equal(wt_run_add_setting(&b.runs[i], &clock), 0);
+            assert_int_equal(wt_run_add_setting(&b.runs[i], &power), 0);
+        }
+    make(&b, "power=250 W");
+    assert_string_equal(b.sweep.apply, "wattune set power=150 clock=900 -- CMD");
+    for (size_t i = 0; i < b.count; i++)
+        b.runs[i].setting_count = 0;
+    wt_sweep_done(&b.sweep);
+    make(&b, "power=250 W");
+    assert_true(b.sweep.is_saving_real);
+    assert_string_equal(b.sweep.apply, ""); /* nothing of a device was set */
+    empty(&b);
+}
+
 static void the_gain_widens_joules_but_not_ratios(void **state)
 {
     (void)state;
@@ -396,6 +445,10 @@ static void the_document_holds_the_table(void **state)
     assert_string_equal(json_string_value(json_object_get(choice, "label")), "100 W");
     assert_true(json_is_number(json_object_get(doc, "breakeven_host_w")));
     assert_non_null(json_string_value(json_object_get(doc, "advice")));
+    assert_string_equal(json_string_value(json_object_get(doc, "apply")), b.sweep.apply);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(json_is_true(json_object_get(json_array_get(rows, i), "is_choice")),
+                         i == b.sweep.choice);
     json_decref(doc);
     empty(&b);
 }
@@ -407,6 +460,8 @@ int main(void)
         cmocka_unit_test(the_lowest_energy_is_chosen_and_said_in_a_sentence),
         cmocka_unit_test(where_intervals_overlap_the_faster_one_is_chosen),
         cmocka_unit_test(a_saving_within_its_interval_is_none),
+        cmocka_unit_test(a_faster_setting_without_a_saving_is_not_chosen),
+        cmocka_unit_test(a_saving_comes_with_the_command_that_applies_it),
         cmocka_unit_test(the_gain_widens_joules_but_not_ratios),
         cmocka_unit_test(the_gain_stays_as_far_as_shares_differ),
         cmocka_unit_test(the_offset_stays_as_far_as_powers_differ),

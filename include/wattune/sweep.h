@@ -45,6 +45,8 @@ struct wt_sweep {
     size_t reference, choice; /* row indices */
     bool is_saving_real;      /* the choice's energy interval lies below 1 */
     char advice[640];         /* the sentence */
+    char apply[256];          /* "wattune set power=150 -- CMD"; "" where there is no saving, or
+                                 what was varied is no setting of a device */
     char **warnings;          /* owned */
     size_t warning_count;
     struct wt_run *runs; /* borrowed: what the rows were made from */
@@ -55,7 +57,8 @@ struct wt_sweep {
  * (exit code not 0, not done, energy unknown) are left out of the rows and named in warnings.
  * reference_label NULL: the label of the runs marked is_reference, else the highest setting.
  * When every run has the same host_w, energies include host_w x time.
- * The choice is the lowest energy; where intervals overlap, the fastest among them.
+ * The choice is the lowest energy; where intervals overlap, the fastest among them; the reference
+ * where no saving is certain.
  * Errors: WT_E_USAGE (no usable run at the reference), WT_E_MIXED, WT_E_NOMEM. */
 WT_API int wt_sweep_make(struct wt_sweep *ret_sweep, struct wt_run *runs, size_t count,
                          const char *reference_label, struct wt_error *err);

@@ -510,6 +510,8 @@ static int put_sweep(FILE *out, const struct wt_sweep *sweep)
     page_begin(out, title);
     put_header(out, title, sweep->title, &sweep->runs[0]);
     tag(out, "<p class=\"advice\">", sweep->advice, "</p>\n");
+    if (sweep->apply[0])
+        tag(out, "<p>Apply it: <code>", sweep->apply, "</code></p>\n");
     put_sweep_tiles(out, sweep);
     put_warnings(out, sweep->warnings, sweep->warning_count);
 

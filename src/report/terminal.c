@@ -679,6 +679,8 @@ void wt_report_sweep(const struct wt_term *term, const struct wt_sweep *sweep)
     table_done(&table);
     fputc('\n', term->out);
     print_wrapped(term, sweep->is_saving_real ? GREEN : BOLD, "  ", sweep->advice);
+    if (sweep->apply[0])
+        print_wrapped(term, PLAIN, "  apply it: ", sweep->apply);
     for (size_t i = 0; i < sweep->warning_count; i++)
         print_wrapped(term, YELLOW, "  note: ", sweep->warnings[i]);
     wt_plain_leave(&plain);

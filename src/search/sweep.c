@@ -11,7 +11,6 @@
  * setting's own where that is larger. The kinds are independent of each other and add in
  * quadrature; devices, whose errors may be the same error, add plainly. The user's host_w is a
  * given number: it has no error here. */
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -521,26 +520,24 @@ static int warn_of_comparison(struct wt_sweep *sweep, const struct pool *pool)
 
 /* ---- the choice ---- */
 
+/* Of the settings that save for certain and cannot be told from the lowest, the fastest. A setting
+ * whose saving may be none is no reason to change anything: then it is the reference. */
 static void choose(struct wt_sweep *sweep)
 {
-    size_t best = sweep->reference;
+    size_t best = sweep->reference, choice = sweep->reference;
     for (size_t i = 0; i < sweep->row_count; i++)
         if (sweep->rows[i].energy_ratio.value < sweep->rows[best].energy_ratio.value)
             best = i;
-    size_t choice = best;
     for (size_t i = 0; i < sweep->row_count; i++) {
         struct wt_sweep_row *row = &sweep->rows[i];
         row->is_overlapping_best = row->energy_ratio.low <= sweep->rows[best].energy_ratio.high;
-        if (row->is_overlapping_best &&
-            row->time_ratio.value < sweep->rows[choice].time_ratio.value)
+        if (row->is_overlapping_best && row->energy_ratio.high < 1 &&
+            (choice == sweep->reference ||
+             row->time_ratio.value < sweep->rows[choice].time_ratio.value))
             choice = i;
     }
-    /* Changing a setting needs a reason: a reference that is as good is kept. */
-    if (sweep->rows[sweep->reference].is_overlapping_best &&
-        sweep->rows[choice].time_ratio.high >= 1)
-        choice = sweep->reference;
     sweep->choice = choice;
-    sweep->is_saving_real = sweep->rows[choice].energy_ratio.high < 1;
+    sweep->is_saving_real = choice != sweep->reference;
 }
 
 /* The rest of the node's power at which E + P t = E0 + P t0, for energies without it. */
@@ -555,113 +552,6 @@ static void find_breakeven(struct wt_sweep *sweep)
     sweep->breakeven_w = NAN;
     if (sweep->is_saving_real && time > 1)
         sweep->breakeven_w = host_w + reference_w * (1 - energy) / (time - 1);
-}
-
-/* "150 W" as something to do. */
-static void imperative(const struct wt_sweep *sweep, const struct wt_sweep_row *row, char *buf,
-                       size_t size)
-{
-    static const struct {
-        const char *knob, *words;
-    } ways[] = {
-        {"power", "cap at"},
-        {"clock", "lock the clock at"},
-        {"memclock", "lock the memory clock at"},
-        {"cpu-power", "cap the processor at"},
-        {"cpu-freq", "hold the processor at"},
-    };
-    for (size_t i = 0; i < WT_COUNTOF(ways); i++)
-        if (strcmp(ways[i].knob, sweep->knob) == 0) {
-            wt_text(buf, size, "%s %s", ways[i].words, row->label);
-            return;
-        }
-    wt_text(buf, size, "use %s%s%s", sweep->knob, sweep->knob[0] ? "=" : "", row->label);
-}
-
-static void work_words(const struct wt_sweep *sweep, const struct wt_sweep_row *row, char *buf,
-                       size_t size)
-{
-    const struct wt_sweep_row *reference = &sweep->rows[sweep->reference];
-    char mine[32], theirs[32];
-    if (isnan(row->j_per_work.value) || isnan(reference->j_per_work.value)) {
-        wt_text(buf, size, " (a run: %s instead of %s)",
-                wt_format_joules(mine, sizeof(mine), row->energy_j.value),
-                wt_format_joules(theirs, sizeof(theirs), reference->energy_j.value));
-        return;
-    }
-    bool is_many = row->j_per_work.value < 1e-3;
-    double scale = is_many ? 1e6 : 1e3;
-    wt_text(buf, size, " (per %s %s: %s instead of %s)", is_many ? "1,000,000" : "1,000",
-            sweep->work_unit, wt_format_joules(mine, sizeof(mine), row->j_per_work.value * scale),
-            wt_format_joules(theirs, sizeof(theirs), reference->j_per_work.value * scale));
-}
-
-/* "for 8.5 % more time [6.1, 10.9]", and when the interval holds both, that it does. */
-static void time_words(const struct wt_sweep_row *row, char *buf, size_t size)
-{
-    const struct wt_estimate *t = &row->time_ratio;
-    double more = (t->value - 1) * 100, low = (t->low - 1) * 100, high = (t->high - 1) * 100;
-    bool is_same = t->low <= 1 && t->high >= 1;
-    if (is_same && fabs(more) < 0.5)
-        wt_text(buf, size, "at the same speed");
-    else if (more > 0)
-        wt_text(buf, size, "for %.1f %% more time [%.1f, %.1f]%s", more, low, high,
-                is_same ? ", which may be none" : "");
-    else
-        wt_text(buf, size, "in %.1f %% less time [%.1f, %.1f]%s", -more, -high, -low,
-                is_same ? ", which may be none" : "");
-}
-
-static void host_words(const struct wt_sweep *sweep, char *buf, size_t size)
-{
-    char counted[80] = "";
-    if (!isnan(sweep->host_w))
-        wt_text(counted, sizeof(counted), " The rest of the node is counted with %.0f W.",
-                sweep->host_w);
-    if (isnan(sweep->breakeven_w))
-        wt_text(buf, size, "%s The saving holds whatever the rest of the node draws.", counted);
-    else
-        wt_text(buf, size, "%s The saving vanishes where the rest of the node draws %.0f W.",
-                counted, sweep->breakeven_w);
-}
-
-static void advise(struct wt_sweep *sweep)
-{
-    const struct wt_sweep_row *row = &sweep->rows[sweep->choice];
-    const struct wt_sweep_row *reference = &sweep->rows[sweep->reference];
-    char where[112] = "", text[520];
-    if (sweep->is_emulated)
-        wt_text(where, sizeof(where),
-                "On the emulated %s: ", sweep->emulation[0] ? sweep->emulation : "device");
-    if (sweep->row_count == 1) {
-        wt_text(text, sizeof(text), "only %s was measured, so there is nothing to compare.",
-                row->label);
-    } else if (sweep->is_saving_real) {
-        char what[120], work[160], time[96], host[160];
-        imperative(sweep, row, what, sizeof(what));
-        work_words(sweep, row, work, sizeof(work));
-        time_words(row, time, sizeof(time));
-        host_words(sweep, host, sizeof(host));
-        wt_text(text, sizeof(text), "%s: %.1f %% less energy [%.1f, %.1f] %s%s.%s", what,
-                (1 - row->energy_ratio.value) * 100, (1 - row->energy_ratio.high) * 100,
-                (1 - row->energy_ratio.low) * 100, time, work, host);
-    } else {
-        /* Say how near the best other setting came. */
-        const struct wt_sweep_row *other = NULL;
-        for (size_t i = 0; i < sweep->row_count; i++)
-            if (i != sweep->reference &&
-                (!other || sweep->rows[i].energy_ratio.value < other->energy_ratio.value))
-                other = &sweep->rows[i];
-        wt_text(text, sizeof(text),
-                "keep %s: no other setting saves energy that can be told from nothing. The lowest, "
-                "%s, takes %.1f %% of the energy [%.1f, %.1f] in %.1f %% of the time.",
-                reference->label, other->label, other->energy_ratio.value * 100,
-                other->energy_ratio.low * 100, other->energy_ratio.high * 100,
-                other->time_ratio.value * 100);
-    }
-    if (!where[0] && text[0] >= 'a' && text[0] <= 'z')
-        text[0] = (char)(text[0] - 'a' + 'A');
-    wt_text(sweep->advice, sizeof(sweep->advice), "%s%s", where, text);
 }
 
 /* ---- making it ---- */
@@ -797,7 +687,7 @@ static int make(struct wt_sweep *sweep, const char *reference_label, struct tall
             sweep->rows[i].is_binding_known && sweep->rows[i].power_ratio.high < 1;
     choose(sweep);
     find_breakeven(sweep);
-    advise(sweep);
+    wt_sweep_advise(sweep);
     if (warn_of_failed_runs(sweep) < 0 || warn_of_comparison(sweep, &pool) < 0)
         return wt_fail(err, WT_E_NOMEM, "no memory for a sweep's warnings");
     return 0;
@@ -835,74 +725,4 @@ void wt_sweep_done(struct wt_sweep *sweep)
     free(sweep->warnings);
     free(sweep->rows);
     memset(sweep, 0, sizeof(*sweep));
-}
-
-/* ---- as JSON ---- */
-
-static json_t *estimate_json(const struct wt_estimate *e)
-{
-    if (isnan(e->value))
-        return json_null();
-    return json_pack("{s:o, s:o, s:o}", "value", wt_json_number(e->value), "low",
-                     wt_json_number(e->low), "high", wt_json_number(e->high));
-}
-
-static json_t *row_json(const struct wt_sweep *sweep, size_t i)
-{
-    const struct wt_sweep_row *row = &sweep->rows[i];
-    return json_pack(
-        "{s:o, s:o, s:b, s:b, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:b}", "label",
-        wt_json_text(row->label), "setting", wt_json_number(row->setting), "is_reference",
-        row->is_reference, "is_choice", i == sweep->choice, "repeats", (int)row->repeats, "time_s",
-        estimate_json(&row->time_s), "energy_j", estimate_json(&row->energy_j), "power_w",
-        estimate_json(&row->power_w), "time_ratio", estimate_json(&row->time_ratio), "energy_ratio",
-        estimate_json(&row->energy_ratio), "power_ratio", estimate_json(&row->power_ratio),
-        "j_per_work", estimate_json(&row->j_per_work), "work_per_s",
-        estimate_json(&row->work_per_s), "provenance", wt_provenance_name(row->provenance),
-        "is_binding", row->is_binding_known ? json_boolean(row->is_binding) : json_null(),
-        "is_overlapping_best", row->is_overlapping_best);
-}
-
-static json_t *text_or_null(const char *text)
-{
-    return text[0] ? wt_json_text(text) : json_null();
-}
-
-json_t *wt_sweep_json(const struct wt_sweep *sweep)
-{
-    const struct wt_sweep_row *choice = &sweep->rows[sweep->choice];
-    json_t *rows = json_array(), *warnings = json_array(), *runs = json_array();
-    bool is_broken = !rows || !warnings || !runs;
-    for (size_t i = 0; i < sweep->row_count; i++)
-        is_broken |= json_array_append_new(rows, row_json(sweep, i)) < 0;
-    for (size_t i = 0; i < sweep->warning_count; i++)
-        is_broken |= json_array_append_new(warnings, wt_json_text(sweep->warnings[i])) < 0;
-    for (size_t i = 0; i < sweep->run_count; i++)
-        is_broken |= json_array_append_new(runs, wt_json_text(sweep->runs[i].id)) < 0;
-    if (is_broken) {
-        json_decref(rows);
-        json_decref(warnings);
-        json_decref(runs);
-        return NULL;
-    }
-    return json_pack("{s:s, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o,"
-                     " s:{s:o, s:o, s:o, s:o, s:b}, s:o, s:o, s:o, s:o}",
-                     "wattune", wt_version(), "group", text_or_null(sweep->group), "emulated",
-                     sweep->is_emulated, "emulation", text_or_null(sweep->emulation), "command",
-                     wt_json_text(sweep->title), "machine", wt_json_text(sweep->machine), "knob",
-                     text_or_null(sweep->knob), "unit", text_or_null(sweep->unit), "work_unit",
-                     text_or_null(sweep->work_unit), "host_w", wt_json_number(sweep->host_w),
-                     "is_per_work", sweep->is_per_work, "rows", rows, "reference",
-                     wt_json_text(sweep->rows[sweep->reference].label), "choice", "label",
-                     wt_json_text(choice->label), "setting", wt_json_number(choice->setting),
-                     "energy_ratio", estimate_json(&choice->energy_ratio), "time_ratio",
-                     estimate_json(&choice->time_ratio), "is_saving_real", sweep->is_saving_real,
-                     "breakeven_host_w", wt_json_number(sweep->breakeven_w), "advice",
-                     wt_json_text(sweep->advice), "warnings", warnings, "runs", runs);
-}
-
-char *wt_sweep_to_json(const struct wt_sweep *sweep)
-{
-    json_t *doc = wt_sweep_json(sweep);
-    return doc ? wt_json_dump(doc) : NULL;
 }

@@ -1,0 +1,137 @@
+/* advice: what a sweep comes to in words, and how to do it. */
+#include <math.h>
+#include <string.h>
+
+#include "search/sweep.h"
+
+/* "150 W" as something to do. */
+static void imperative(const struct wt_sweep *sweep, const struct wt_sweep_row *row, char *buf,
+                       size_t size)
+{
+    static const struct {
+        const char *knob, *words;
+    } ways[] = {
+        {"power", "cap at"},
+        {"clock", "lock the clock at"},
+        {"memclock", "lock the memory clock at"},
+        {"cpu-power", "cap the processor at"},
+        {"cpu-freq", "hold the processor at"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(ways); i++)
+        if (strcmp(ways[i].knob, sweep->knob) == 0) {
+            wt_text(buf, size, "%s %s", ways[i].words, row->label);
+            return;
+        }
+    wt_text(buf, size, "use %s%s%s", sweep->knob, sweep->knob[0] ? "=" : "", row->label);
+}
+
+static void work_words(const struct wt_sweep *sweep, const struct wt_sweep_row *row, char *buf,
+                       size_t size)
+{
+    const struct wt_sweep_row *reference = &sweep->rows[sweep->reference];
+    char mine[32], theirs[32];
+    if (isnan(row->j_per_work.value) || isnan(reference->j_per_work.value)) {
+        wt_text(buf, size, " (a run: %s instead of %s)",
+                wt_format_joules(mine, sizeof(mine), row->energy_j.value),
+                wt_format_joules(theirs, sizeof(theirs), reference->energy_j.value));
+        return;
+    }
+    bool is_many = row->j_per_work.value < 1e-3;
+    double scale = is_many ? 1e6 : 1e3;
+    wt_text(buf, size, " (per %s %s: %s instead of %s)", is_many ? "1,000,000" : "1,000",
+            sweep->work_unit, wt_format_joules(mine, sizeof(mine), row->j_per_work.value * scale),
+            wt_format_joules(theirs, sizeof(theirs), reference->j_per_work.value * scale));
+}
+
+/* "for 8.5 % more time [6.1, 10.9]", and when the interval holds both, that it does. */
+static void time_words(const struct wt_sweep_row *row, char *buf, size_t size)
+{
+    const struct wt_estimate *t = &row->time_ratio;
+    double more = (t->value - 1) * 100, low = (t->low - 1) * 100, high = (t->high - 1) * 100;
+    bool is_same = t->low <= 1 && t->high >= 1;
+    if (is_same && fabs(more) < 0.5)
+        wt_text(buf, size, "at the same speed");
+    else if (more > 0)
+        wt_text(buf, size, "for %.1f %% more time [%.1f, %.1f]%s", more, low, high,
+                is_same ? ", which may be none" : "");
+    else
+        wt_text(buf, size, "in %.1f %% less time [%.1f, %.1f]%s", -more, -high, -low,
+                is_same ? ", which may be none" : "");
+}
+
+static void host_words(const struct wt_sweep *sweep, char *buf, size_t size)
+{
+    char counted[80] = "";
+    if (!isnan(sweep->host_w))
+        wt_text(counted, sizeof(counted), " The rest of the node is counted with %.0f W.",
+                sweep->host_w);
+    if (isnan(sweep->breakeven_w))
+        wt_text(buf, size, "%s The saving holds whatever the rest of the node draws.", counted);
+    else
+        wt_text(buf, size, "%s The saving vanishes where the rest of the node draws %.0f W.",
+                counted, sweep->breakeven_w);
+}
+
+/* The choice as a command: what was set in its first run, each knob once. */
+static void apply_words(struct wt_sweep *sweep)
+{
+    const struct wt_run *run = &sweep->runs[sweep->rows[sweep->choice].first_run];
+    char sets[160] = "";
+    sweep->apply[0] = '\0';
+    if (!sweep->is_saving_real)
+        return;
+    for (size_t i = 0; i < run->setting_count; i++) {
+        const struct wt_run_setting *s = &run->settings[i];
+        const char *knob = wt_knob_name(s->knob);
+        bool is_first = true;
+        for (size_t k = 0; k < i; k++)
+            is_first &= run->settings[k].knob != s->knob;
+        size_t used = strlen(sets);
+        if (knob && is_first)
+            wt_text(sets + used, sizeof(sets) - used, " %s=%.10g", knob,
+                    wt_knob_to_user(s->requested));
+    }
+    if (sets[0])
+        wt_text(sweep->apply, sizeof(sweep->apply), "wattune set%s%s%s -- CMD",
+                sweep->emulation[0] ? " --emulate " : "", sweep->emulation, sets);
+}
+
+void wt_sweep_advise(struct wt_sweep *sweep)
+{
+    const struct wt_sweep_row *row = &sweep->rows[sweep->choice];
+    const struct wt_sweep_row *reference = &sweep->rows[sweep->reference];
+    char where[112] = "", text[520];
+    if (sweep->is_emulated)
+        wt_text(where, sizeof(where),
+                "On the emulated %s: ", sweep->emulation[0] ? sweep->emulation : "device");
+    if (sweep->row_count == 1) {
+        wt_text(text, sizeof(text), "only %s was measured, so there is nothing to compare.",
+                row->label);
+    } else if (sweep->is_saving_real) {
+        char what[120], work[160], time[96], host[160];
+        imperative(sweep, row, what, sizeof(what));
+        work_words(sweep, row, work, sizeof(work));
+        time_words(row, time, sizeof(time));
+        host_words(sweep, host, sizeof(host));
+        wt_text(text, sizeof(text), "%s: %.1f %% less energy [%.1f, %.1f] %s%s.%s", what,
+                (1 - row->energy_ratio.value) * 100, (1 - row->energy_ratio.high) * 100,
+                (1 - row->energy_ratio.low) * 100, time, work, host);
+    } else {
+        /* Say how near the best other setting came. */
+        const struct wt_sweep_row *other = NULL;
+        for (size_t i = 0; i < sweep->row_count; i++)
+            if (i != sweep->reference &&
+                (!other || sweep->rows[i].energy_ratio.value < other->energy_ratio.value))
+                other = &sweep->rows[i];
+        wt_text(text, sizeof(text),
+                "keep %s: no other setting saves energy that can be told from nothing. The lowest, "
+                "%s, takes %.1f %% of the energy [%.1f, %.1f] in %.1f %% of the time.",
+                reference->label, other->label, other->energy_ratio.value * 100,
+                other->energy_ratio.low * 100, other->energy_ratio.high * 100,
+                other->time_ratio.value * 100);
+    }
+    if (!where[0] && text[0] >= 'a' && text[0] <= 'z')
+        text[0] = (char)(text[0] - 'a' + 'A');
+    wt_text(sweep->advice, sizeof(sweep->advice), "%s%s", where, text);
+    apply_words(sweep);
+}
