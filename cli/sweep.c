@@ -29,6 +29,12 @@ static void print_help(void)
         "limit,\n"
         "                     as the paper did. Default: power=auto\n"
         "  --repeats N        runs at each setting (default 3)\n"
+        "  --precision PCT    repeat until every energy ratio that matters is known to PCT (1%);\n"
+        "                     --repeats is then the least (default 2)\n"
+        "  --repeats-max N    but no more than N (default 10)\n"
+        "  --settle TIME      first run CMD at the default setting, for TIME at most, until "
+        "temperature\n"
+        "                     and clock drift no more; these runs do not count\n"
         "  --host-watts W     power of the rest of the node for each run, counted into the choice\n"
         "  --seed N           of the random order (default: from the clock; printed)\n"
         "  --progress RE      CMD's stdout says its step: RE's group 1, 'step (\\d+)'\n"
@@ -64,7 +70,9 @@ struct sweep_options {
     char work_unit[32];
     uint64_t work_per_step;
     double host_w;
-    unsigned repeats;
+    unsigned repeats, repeats_max; /* 0: not given */
+    double precision;              /* NaN: not asked for */
+    int64_t settle_ns;
     uint64_t seed;
     bool is_json, is_measure_only, is_output_shown, is_without_store;
 };
@@ -80,6 +88,9 @@ static int parse(int argc, char **argv, struct sweep_options *o)
     enum {
         SET = 256,
         REPEATS,
+        REPEATS_MAX,
+        PRECISION,
+        SETTLE,
         HOST_WATTS,
         SEED,
         GPU,
@@ -100,6 +111,9 @@ static int parse(int argc, char **argv, struct sweep_options *o)
     static const struct option options[] = {
         {"set", required_argument, NULL, SET},
         {"repeats", required_argument, NULL, REPEATS},
+        {"repeats-max", required_argument, NULL, REPEATS_MAX},
+        {"precision", required_argument, NULL, PRECISION},
+        {"settle", required_argument, NULL, SETTLE},
         {"host-watts", required_argument, NULL, HOST_WATTS},
         {"seed", required_argument, NULL, SEED},
         {"gpu", required_argument, NULL, GPU},
@@ -137,13 +151,26 @@ static int parse(int argc, char **argv, struct sweep_options *o)
                     return cli_usage("sweep", "--set %s: this knob is given twice", optarg);
             o->set_count++;
             break;
-        case REPEATS: {
+        case REPEATS:
+        case REPEATS_MAX: {
             long n = strtol(optarg, &end, 10);
             if (end == optarg || *end || n < 1 || n > 1000)
-                return cli_usage("sweep", "--repeats %s: a number from 1 to 1000", optarg);
-            o->repeats = (unsigned)n;
+                return cli_usage("sweep", "--repeats%s %s: a number from 1 to 1000",
+                                 c == REPEATS ? "" : "-max", optarg);
+            *(c == REPEATS ? &o->repeats : &o->repeats_max) = (unsigned)n;
             break;
         }
+        case PRECISION:
+            o->precision = strtod(optarg, &end) / 100;
+            if (end == optarg || (*end && strcmp(end, "%") != 0) ||
+                !(o->precision > 0 && o->precision < 1))
+                return cli_usage("sweep", "--precision %s: a percentage above 0, such as 1%%",
+                                 optarg);
+            break;
+        case SETTLE:
+            if (cli_duration_parse(optarg, &o->settle_ns, &err) < 0)
+                return cli_fail("sweep", &err);
+            break;
         case HOST_WATTS:
             o->host_w = strtod(optarg, &end);
             if (end == optarg || *end || !(o->host_w >= 0 && o->host_w < 1e6))
@@ -206,6 +233,18 @@ static int parse(int argc, char **argv, struct sweep_options *o)
     }
     if (o->bed.faults && !o->bed.emulate)
         return cli_usage("sweep", "--fault needs --emulate: real devices have their own");
+    bool is_precise = !isnan(o->precision);
+    if (o->repeats_max && !is_precise)
+        return cli_usage("sweep", "--repeats-max goes with --precision");
+    if (!o->repeats)
+        o->repeats = is_precise ? 2 : 3;
+    if (is_precise && o->repeats < 2)
+        return cli_usage("sweep", "--repeats 1: a precision needs 2 at least");
+    if (!o->repeats_max)
+        o->repeats_max = is_precise && o->repeats < 10 ? 10 : o->repeats;
+    if (o->repeats_max < o->repeats)
+        return cli_usage("sweep", "--repeats-max %u: less than --repeats %u", o->repeats_max,
+                         o->repeats);
     if (o->is_auto && o->set_count)
         return cli_usage("sweep", "--set power=auto stands alone");
     if (cli_tap_check(o->progress, NULL, &err) < 0)
@@ -483,6 +522,8 @@ static int show(const struct sweep_options *o, struct wt_run *runs, size_t count
     int rc = wt_sweep_make(&sweep, runs, count, reference, &err);
     if (rc < 0)
         return cli_fail("sweep", &err);
+    if (!isnan(o->precision))
+        wt_sweep_want(&sweep, o->precision);
     struct wt_term term;
     wt_term_init(&term, o->is_json ? stderr : stdout);
     wt_report_sweep(&term, &sweep);
@@ -604,9 +645,72 @@ static bool has_reference(const struct wt_run *runs, size_t count)
     return false;
 }
 
+/* After a round: are the ratios known as well as was asked for? */
+static bool is_precise_enough(const struct sweep_options *o, struct wt_run *runs, size_t count,
+                              const char *reference, struct progress *progress)
+{
+    struct wt_sweep sweep = {0};
+    struct wt_error err;
+    if (isnan(o->precision) || wt_sweep_make(&sweep, runs, count, reference, &err) < 0)
+        return false;
+    bool is_enough = isnan(sweep.precision) || sweep.precision <= o->precision;
+    unsigned needed = is_enough ? 0 : wt_sweep_repeats_for(&sweep, o->precision);
+    if (!is_enough && !progress->is_tty) {
+        fprintf(stderr, "  energy ratios known to %.2g %%", sweep.precision * 100);
+        if (needed)
+            fprintf(stderr, "; about %u repeats would do", needed);
+        fputc('\n', stderr);
+    }
+    wt_sweep_done(&sweep);
+    return is_enough;
+}
+
+/* Runs CMD at the reference setting until the devices have come to rest under it. */
+static int settle(const struct sweep_options *o, struct wt_lease *lease, struct cli_measure *m,
+                  const struct point *reference, char **command, int *asked, struct wt_error *err)
+{
+    struct wt_run all = {0};
+    struct wt_settling s = {0};
+    struct wt_store *store = m->store;
+    int64_t begin_ns = cli_now_ns();
+    unsigned count = 0;
+    int rc = apply_point(o, lease, m->bed, reference, NULL, err);
+    m->store = NULL; /* these do not count */
+    while (rc == 0 && !s.is_settled && !*asked && cli_now_ns() - begin_ns < o->settle_ns) {
+        struct wt_run run = {0};
+        double from_s = (double)(cli_now_ns() - begin_ns) * 1e-9;
+        rc = cli_measure_run(m, command, &run, asked, err);
+        for (size_t i = 0; i < run.point_count; i++) {
+            struct wt_run_point p = run.points[i];
+            p.t_s += from_s;
+            wt_run_add_point(&all, &p);
+        }
+        s = wt_settling_of(all.points, all.point_count);
+        count++;
+        bool is_failed = run.exit_code != 0;
+        wt_run_done(&run);
+        if (is_failed)
+            break; /* the sweep itself will say so */
+    }
+    m->store = store;
+    double spent_s = (double)(cli_now_ns() - begin_ns) * 1e-9;
+    wt_run_done(&all);
+    if (rc < 0)
+        return rc;
+    if (!s.is_known)
+        cli_note("--settle: no temperature or clock was seen for long enough after %.0f s, %u runs",
+                 spent_s, count);
+    else
+        cli_note("%s after %.0f s, %u runs%s: temperature drifts %+.1f K, clock %+.2f %%",
+                 s.is_settled ? "settled" : "not yet settled", spent_s, count,
+                 s.is_settled ? "" : " (the intervals hold what drift the repeats show)",
+                 s.temp_drift_k, s.clock_drift * 100);
+    return 0;
+}
+
 int cmd_sweep(int argc, char **argv)
 {
-    struct sweep_options o = {.repeats = 3, .host_w = NAN};
+    struct sweep_options o = {.host_w = NAN, .precision = NAN};
     struct cli_measure m = {.log_fd = -1};
     struct wt_lease *lease = NULL;
     struct wt_run *runs = NULL;
@@ -652,7 +756,7 @@ int cmd_sweep(int argc, char **argv)
         goto out;
     }
 
-    size_t total = point_count * o.repeats;
+    size_t total = point_count * o.repeats_max;
     runs = calloc(total, sizeof(*runs));
     order = calloc(total, sizeof(*order));
     m.log_fd = o.is_output_shown ? -1 : open_log();
@@ -668,7 +772,7 @@ int cmd_sweep(int argc, char **argv)
     }
     if (!o.seed)
         o.seed = (uint64_t)cli_now_ns();
-    plan_order(order, point_count, o.repeats, o.seed);
+    plan_order(order, point_count, o.repeats_max, o.seed);
 
     struct progress progress = {
         .is_tty = isatty(STDERR_FILENO) && !o.is_output_shown, .total = total, .measure = &m};
@@ -681,7 +785,18 @@ int cmd_sweep(int argc, char **argv)
             o.bed.emulation_name[0] ? ": no real device is measured or changed\n" : "", point_count,
             o.repeats, o.repeats > 1 ? "s" : "", (unsigned long long)o.seed);
 
+    if (o.settle_ns) {
+        progress.label = "settling";
+        rc = settle(&o, lease, &m, &points[reference], command, &asked, &err);
+        if (rc < 0) {
+            code = cli_fail("sweep", &err);
+            goto out;
+        }
+    }
     for (size_t i = 0; i < total && !asked; i++) {
+        if (i % point_count == 0 && i / point_count >= o.repeats &&
+            is_precise_enough(&o, runs, run_count, points[reference].label, &progress))
+            break;
         const struct point *point = &points[order[i]];
         struct wt_run *run = &runs[run_count];
         snprintf(run->group, sizeof(run->group), "%s", group);

@@ -142,6 +142,44 @@ static void the_commands_words_are_shown_when_asked_or_when_it_fails(void **stat
     spawn_done(&s);
 }
 
+static void a_precision_that_is_wide_needs_two_repeats_and_a_fine_one_the_most(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *precision, *says;
+        size_t runs;
+    } rows[] = {{"90%", "was reached after 2", 4}, {"0.0001", "not reached in 3", 6}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct spawned s;
+        spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb", "--set",
+                  "power=150,250", "--precision", rows[i].precision, "--repeats-max", "3",
+                  "--no-store", "--report", "-", "--json", "--", getenv("WATTUNE_COMMAND"), "bench",
+                  "train", "bert-tiny", "--device", "emu", "--steps", "300", "--quiet");
+        assert_int_equal(spawn_code(&s), 0);
+        json_t *doc = json_loads(s.out, 0, NULL);
+        assert_int_equal(json_array_size(json_object_get(doc, "runs")), rows[i].runs);
+        assert_true(json_is_number(json_object_get(doc, "precision")));
+        assert_non_null(strstr(s.out, rows[i].says));
+        json_decref(doc);
+        spawn_done(&s);
+    }
+}
+
+static void runs_to_settle_do_not_count(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb", "--set", "power=250",
+              "--repeats", "1", "--settle", "1s", "--tag", "settled", "--report", "-", "--json",
+              "--", "sleep", "0.4");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.err, "--settle")); /* too short to say */
+    json_t *doc = json_loads(s.out, 0, NULL);
+    assert_int_equal(json_array_size(json_object_get(doc, "runs")), 1);
+    json_decref(doc);
+    spawn_done(&s);
+}
+
 static void steps_from_stdout_are_the_work(void **state)
 {
     (void)state;
@@ -190,6 +228,10 @@ static void mistakes_are_usage_and_change_nothing(void **state)
         {"--set", "power=1:250:0.1", "256", 2},
         {"--repeats", "0", "--repeats 0", 2},
         {"--repeats", "two", "--repeats two", 2},
+        {"--precision", "none", "--precision none", 2},
+        {"--precision", "0", "--precision 0", 2},
+        {"--repeats-max", "4", "--precision", 2},
+        {"--settle", "soon", "soon", 2},
         {"--host-watts", "-1", "--host-watts", 2},
         {"--seed", "x", "--seed x", 2},
         {"--gpu", "7", "7", 4},
@@ -286,6 +328,8 @@ int main(void)
         cmocka_unit_test(the_table_report_csv_and_json_tell_the_same),
         cmocka_unit_test(nothing_is_stored_or_written_when_that_is_asked),
         cmocka_unit_test(the_commands_words_are_shown_when_asked_or_when_it_fails),
+        cmocka_unit_test(a_precision_that_is_wide_needs_two_repeats_and_a_fine_one_the_most),
+        cmocka_unit_test(runs_to_settle_do_not_count),
         cmocka_unit_test(steps_from_stdout_are_the_work),
         cmocka_unit_test(settings_that_may_not_be_changed_are_said_with_the_permission),
         cmocka_unit_test(mistakes_are_usage_and_change_nothing),

@@ -225,6 +225,83 @@ static void an_id_sorts_by_time_and_says_when(void **state)
     assert_string_equal(early.version, wt_version());
 }
 
+static void parts_that_draw_more_than_the_node_are_said_to(void **state)
+{
+    (void)state;
+    static const struct {
+        double node_j, bound;
+        bool is_off;
+        const char *why;
+    } rows[] = {
+        {9000, 0.01, false, "the node draws more than its parts: fans, memory, losses"},
+        {8300, 0.01, false, "less, but within the bounds"},
+        {7000, 0.01, true, "less than its parts beyond both bounds"},
+        {7000, 0.30, false, "the node's meter is a poor one"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct wt_run run = runs_make(&typical);
+        double parts_j = run.total.energy_j;
+        assert_true(wt_run_node_check(&run).node == SIZE_MAX);
+        runs_add_device(&run, WT_DEVICE_NODE, "node-psys", "platform", rows[i].node_j,
+                        rows[i].bound);
+        run.devices[run.device_count - 1].is_part = true;
+        struct wt_node_check check = wt_run_node_check(&run);
+        assert_int_equal(check.node, run.device_count - 1);
+        assert_near(check.parts.energy_j, parts_j, 1e-6);
+        assert_near(check.rest.energy_j, rows[i].node_j - parts_j, 1e-6);
+        if (check.is_off != rows[i].is_off)
+            fail_msg("%s", rows[i].why);
+        json_t *doc = parse(wt_run_to_json(&run));
+        json_t *told = json_object_get(doc, "node_check");
+        assert_int_equal(json_is_true(json_object_get(told, "agrees")), !rows[i].is_off);
+        /* Nothing is averaged away: every figure stays what it was. */
+        assert_near(number_at(json_object_get(doc, "total"), "energy_j"), parts_j, 1e-3);
+        json_decref(doc);
+        wt_run_done(&run);
+    }
+}
+
+static void phases_and_users_come_back_as_they_were_written(void **state)
+{
+    (void)state;
+    struct wt_run run = runs_make(&typical), back;
+    run.phases[0].own_s = 12;
+    run.phases[0].energy = (struct wt_joules){1800, 1750, 1850, WT_PROV_EMULATED};
+    run.phases[0].mean_w = 150;
+    run.phases[0].is_separable = true;
+    run.phases[1].joint = (struct wt_joules){4000, 3900, 4100, WT_PROV_EMULATED};
+    wt_text(run.phases[1].with, sizeof(run.phases[1].with), "optimizer");
+    wt_text(run.phases_note, sizeof(run.phases_note), "a note");
+    struct wt_run_device *d = &run.devices[0];
+    d->attribution.is_known = true;
+    wt_text(d->attribution.rule, sizeof(d->attribution.rule), "by share");
+    d->attribution.idle_uj = 1234567890123;
+    d->attribution.residual_uj = 7;
+    d->attribution.shares = calloc(1, sizeof(*d->attribution.shares));
+    assert_non_null(d->attribution.shares);
+    d->attribution.share_count = 1;
+    d->attribution.shares[0] =
+        (struct wt_run_share){.pid = 42, .name = "python3", .is_ours = true, .energy_uj = 1000001};
+    json_t *doc = parse(wt_run_to_json(&run));
+    assert_int_equal(wt_run_from_json(&back, doc, NULL), 0);
+    json_decref(doc);
+    assert_near(back.phases[0].energy.low_j, 1750, 1e-6);
+    assert_true(back.phases[0].is_separable);
+    assert_int_equal(back.phases[1].energy.provenance, WT_PROV_UNKNOWN);
+    assert_near(back.phases[1].joint.high_j, 4100, 1e-6);
+    assert_string_equal(back.phases[1].with, "optimizer");
+    assert_string_equal(back.phases_note, "a note");
+    const struct wt_run_device *b = &back.devices[0];
+    assert_true(b->attribution.is_known);
+    assert_true(b->attribution.residual_uj == 7);
+    assert_int_equal(b->attribution.share_count, 1);
+    assert_true(b->attribution.shares[0].energy_uj == 1000001);
+    assert_true(b->attribution.shares[0].is_ours);
+    assert_false(back.devices[1].attribution.is_known);
+    wt_run_done(&run);
+    wt_run_done(&back);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +313,8 @@ int main(void)
         cmocka_unit_test(a_long_run_keeps_a_bounded_trace),
         cmocka_unit_test(formats_have_three_digits_and_a_point),
         cmocka_unit_test(an_id_sorts_by_time_and_says_when),
+        cmocka_unit_test(parts_that_draw_more_than_the_node_are_said_to),
+        cmocka_unit_test(phases_and_users_come_back_as_they_were_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

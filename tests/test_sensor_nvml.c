@@ -211,7 +211,7 @@ static void a_call_that_fails_yields_no_number(void **state)
 
 /* A sensor that was there at the start and fails once: its error is told, its state is absent, the
  * other readings are there, and the next read is whole. */
-static void a_call_that_fails_once_costs_one_reading(void **state)
+static void every_call_fails_once_and_costs_one_reading(void **state)
 {
     (void)state;
     static const struct {
@@ -529,7 +529,7 @@ static void instances_are_named_as_parts(void **state)
     bed_done(&bed);
 }
 
-static void forty_gpus_are_forty_gpus(void **state)
+static void forty_gpus_are_forty_and_no_shift_overflows(void **state)
 {
     (void)state;
     struct bed bed;
@@ -640,7 +640,7 @@ int main(void)
         cmocka_unit_test(a_gpu_is_described_and_read),
         cmocka_unit_test(pcie_is_not_asked_every_time),
         cmocka_unit_test(a_call_that_fails_yields_no_number),
-        cmocka_unit_test(a_call_that_fails_once_costs_one_reading),
+        cmocka_unit_test(every_call_fails_once_and_costs_one_reading),
         cmocka_unit_test(every_symbol_is_optional),
         cmocka_unit_test(a_failing_start_is_a_finding_with_its_fix),
         cmocka_unit_test(a_lost_device_is_lost_alone),
@@ -648,7 +648,7 @@ int main(void)
         cmocka_unit_test(a_hung_start_is_abandoned),
         cmocka_unit_test(a_hung_call_silences_the_source_and_nothing_else),
         cmocka_unit_test(instances_are_named_as_parts),
-        cmocka_unit_test(forty_gpus_are_forty_gpus),
+        cmocka_unit_test(forty_gpus_are_forty_and_no_shift_overflows),
         cmocka_unit_test(processes_are_listed_once),
         cmocka_unit_test(traits_follow_the_generation),
         cmocka_unit_test(a_card_before_volta_has_no_counter_and_says_so),

@@ -453,6 +453,101 @@ static void the_document_holds_the_table(void **state)
     empty(&b);
 }
 
+static void the_repeats_for_a_precision_are_as_few_as_will_do(void **state)
+{
+    (void)state;
+    static const struct {
+        double spread, run_bound, shared, precision;
+        size_t settings;
+        unsigned want;
+        const char *why;
+    } rows[] = {
+        {0, 0, 0, 0.01, 2, 2, "without any error two are enough"},
+        {0.001, 0, 0, 0.01, 2, 2, "a small spread too"},
+        {0, 0.02, 0, 0.01, 2, 8, "2 x 0.02^2 / 8 is 0.01^2"},
+        {0, 0, 0.011, 0.01, 2, 0, "what repeats do not shrink stays"},
+        {0.01, 0, 0, 0.01, 1000, 8, "2 x (1.96 x 0.01)^2 / 8 is under 0.01^2"},
+        {1, 0, 0, 0.0001, 2, 0, "more than a thousand is no answer"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++)
+        if (wt_repeats_for(rows[i].spread, rows[i].run_bound, rows[i].shared, rows[i].settings,
+                           rows[i].precision) != rows[i].want)
+            fail_msg("%s", rows[i].why);
+}
+
+static void precision_is_that_of_the_settings_in_question(void **state)
+{
+    (void)state;
+    struct wt_run runs[6];
+    for (unsigned r = 0; r < 2; r++) {
+        runs[r] = runs_make(&(struct runs_spec){
+            .cap_w = 250, .wall_s = 40, .power_w = 240, .bound = 0.012, .repeat = r});
+        runs[2 + r] = runs_make(&(struct runs_spec){
+            .cap_w = 200, .wall_s = 41, .power_w = 199, .bound = 0.012, .repeat = r});
+        /* Far more than the reference, and badly measured: nobody asks how much exactly. */
+        runs[4 + r] = runs_make(&(struct runs_spec){
+            .cap_w = 100, .wall_s = 400, .power_w = 99, .bound = 0.3, .repeat = r});
+    }
+    struct wt_sweep sweep;
+    assert_int_equal(wt_sweep_make(&sweep, runs, 6, "power=250 W", NULL), 0);
+    size_t row = 0;
+    while (sweep.rows[row].setting != 200)
+        row++;
+    const struct wt_estimate *e = &sweep.rows[row].energy_ratio;
+    assert_near(sweep.precision, (e->high - e->low) / 2 / e->value, 1e-12);
+    unsigned needed = wt_sweep_repeats_for(&sweep, sweep.precision / 3);
+    assert_true(needed > 2);
+    assert_int_equal(wt_sweep_want(&sweep, sweep.precision / 3), 0);
+    assert_non_null(strstr(sweep.warnings[sweep.warning_count - 1], "not reached"));
+    assert_int_equal(wt_sweep_want(&sweep, sweep.precision * 2), 0);
+    assert_non_null(strstr(sweep.warnings[sweep.warning_count - 1], "was reached"));
+    wt_sweep_done(&sweep);
+    for (size_t i = 0; i < 6; i++)
+        wt_run_done(&runs[i]);
+}
+
+static void a_device_has_settled_when_it_drifts_no_more(void **state)
+{
+    (void)state;
+    static const struct {
+        double span_s, tau_s, rise_k, clock_fall, noise_k;
+        bool is_known, is_settled;
+        const char *why;
+    } rows[] = {
+        {60, 20, 0, 0, 0.5, true, true, "steady"},
+        {5, 20, 0, 0, 0.5, false, false, "too short to say"},
+        {60, 60, 30, 0, 0.5, true, false, "still warming"},
+        {600, 60, 30, 0, 0.5, true, true, "warmed long ago"},
+        {60, 60, 0.5, 0, 0.2, true, true, "less than a sensor resolves"},
+        {60, 60, 0, 0.05, 0.2, true, false, "the clock still falls"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        size_t count = (size_t)(rows[i].span_s * 4);
+        struct wt_run_point *points = calloc(count, sizeof(*points));
+        assert_non_null(points);
+        for (size_t k = 0; k < count; k++) {
+            double t = (double)k / 4, grown = 1 - exp(-t / rows[i].tau_s);
+            points[k] = (struct wt_run_point){
+                .t_s = t,
+                .power_w = 200,
+                .temp_c =
+                    round(50 + rows[i].rise_k * grown + rows[i].noise_k * sin((double)k * 37)),
+                .clock_mhz = 1380 * (1 - rows[i].clock_fall * grown),
+                .limit_w = 250,
+            };
+            if (k % 8 == 0) { /* between two runs: says nothing */
+                points[k].throttle = WT_THROTTLE_IDLE;
+                points[k].clock_mhz = 135;
+            }
+        }
+        struct wt_settling s = wt_settling_of(points, count);
+        if (s.is_known != rows[i].is_known || s.is_settled != rows[i].is_settled)
+            fail_msg("%s: known %d, settled %d, %+.2f K", rows[i].why, s.is_known, s.is_settled,
+                     s.temp_drift_k);
+        free(points);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -475,6 +570,9 @@ int main(void)
         cmocka_unit_test(a_marked_reference_wins_over_the_highest),
         cmocka_unit_test(intervals_cover_the_truth_as_often_as_they_say),
         cmocka_unit_test(the_document_holds_the_table),
+        cmocka_unit_test(the_repeats_for_a_precision_are_as_few_as_will_do),
+        cmocka_unit_test(precision_is_that_of_the_settings_in_question),
+        cmocka_unit_test(a_device_has_settled_when_it_drifts_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

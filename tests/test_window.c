@@ -454,6 +454,38 @@ static void absurd_power_is_a_gap(void **state)
     wt_series_done(&s);
 }
 
+/* A counter that moves in whole joules is not one of microjoules, whatever its unit is called: the
+ * bound has its step in it. */
+static void resolution_is_reported(void **state)
+{
+    (void)state;
+    const uint64_t quanta_uj[] = {1, 1000, 1000000, 10000000};
+    double narrower_j = 0;
+    for (size_t i = 0; i < WT_COUNTOF(quanta_uj); i++) {
+        const struct wt_sensor_traits traits = {.energy_period_ns = 100 * WT_NS_PER_MS,
+                                                .energy_quantum_uj = quanta_uj[i]};
+        struct wt_series_traits st;
+        struct wt_series s;
+        struct wt_span span;
+        wt_series_traits_counter(&traits, &st);
+        assert_true(st.quantum_uj == quanta_uj[i]);
+        wt_series_init(&s, &st, 4096);
+        for (int64_t k = 0; k < 200; k++) { /* 100 W */
+            int64_t t_ns = k * 100 * WT_NS_PER_MS;
+            uint64_t uj = (uint64_t)k * 10000000;
+            assert_int_equal(wt_series_add_energy(&s, t_ns, t_ns + 10000, uj - uj % quanta_uj[i]),
+                             0);
+        }
+        wt_series_span(&s, 5 * WT_NS_PER_S, 15 * WT_NS_PER_S, 1.96, &span);
+        assert_true(span.is_known);
+        double half_j = (span.high_j - span.low_j) / 2;
+        assert_true(half_j >= 1.96 * (double)quanta_uj[i] * 1e-6 / sqrt(6));
+        assert_true(half_j >= narrower_j);
+        narrower_j = half_j;
+        wt_series_done(&s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -474,6 +506,7 @@ int main(void)
         cmocka_unit_test(instant_power_is_held_not_drawn_as_trapezoids),
         cmocka_unit_test(a_running_mean_is_put_back_in_time),
         cmocka_unit_test(absurd_power_is_a_gap),
+        cmocka_unit_test(resolution_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,6 +26,8 @@ struct wt_sweep_row {
     bool is_binding;          /* the device said that the setting held it back, or drew up to it */
     bool is_binding_known;    /* the trace could tell */
     bool is_overlapping_best; /* cannot be told apart from the best by energy */
+    double run_bound;    /* of one run's energy, relative: what repeats shrink besides the spread */
+    double shared_bound; /* of the energy ratio: what they do not shrink */
 };
 
 struct wt_sweep {
@@ -44,6 +46,8 @@ struct wt_sweep {
     size_t row_count;
     size_t reference, choice; /* row indices */
     bool is_saving_real;      /* the choice's energy interval lies below 1 */
+    double spread;            /* of one run's energy, relative; NaN: nothing was repeated */
+    double precision;         /* widest half of the energy ratios that matter; NaN: none */
     char advice[640];         /* the sentence */
     char apply[256];          /* "wattune set power=150 -- CMD"; "" where there is no saving, or
                                  what was varied is no setting of a device */
@@ -62,6 +66,26 @@ struct wt_sweep {
  * Errors: WT_E_USAGE (no usable run at the reference), WT_E_MIXED, WT_E_NOMEM. */
 WT_API int wt_sweep_make(struct wt_sweep *ret_sweep, struct wt_run *runs, size_t count,
                          const char *reference_label, struct wt_error *err);
+/* How many repeats of each setting would bring the half width of every energy ratio that matters
+ * down to this share (0.01 is 1 %); 0: no number of them would. A row matters that may be the one
+ * to choose: whose interval reaches below the best's upper end, or below 1. */
+WT_API unsigned wt_sweep_repeats_for(const struct wt_sweep *sweep, double precision);
+/* The arithmetic of it, for two settings among `settings`, all repeated alike: spread of one run,
+ * bound of one run, and what repeats do not shrink, all relative. */
+WT_API unsigned wt_repeats_for(double spread, double run_bound, double shared_bound,
+                               size_t settings, double precision);
+/* Adds to the warnings whether this precision was reached, and what it would take. */
+WT_API int wt_sweep_want(struct wt_sweep *sweep, double precision);
+
+/* Has a device come to rest under its load? Over the last half of what it did, but 10 s at least,
+ * temperature and clock must not drift by more than their noise, or than 1 K and 0.5 %. */
+struct wt_settling {
+    bool is_known; /* the trace is long enough, and has a temperature or a clock */
+    bool is_settled;
+    double temp_drift_k, clock_drift; /* over the time looked at; NaN: not readable */
+};
+/* points of several devices, t_s rising. Threads: any thread. */
+WT_API struct wt_settling wt_settling_of(const struct wt_run_point *points, size_t count);
 WT_API void wt_sweep_done(struct wt_sweep *sweep);
 /* Owned by the caller: free(). */
 WT_API char *wt_sweep_to_json(const struct wt_sweep *sweep);

@@ -373,6 +373,8 @@ static void fill_row(struct wt_sweep_row *row, const struct tally *tally,
     double power0 = spread_of(pool, pool->power_sd, reference->power_sd, reference->count);
     double left = shared_error_of_ratio(tally, reference);
     double below0 = hypot(energy0, reference->below), above0 = hypot(energy0, reference->above);
+    row->run_bound = fmax(tally->below, tally->above) * sqrt((double)tally->count);
+    row->shared_bound = left;
     row->time_ratio =
         estimate(tally->time / reference->time, hypot(time, time0), hypot(time, time0));
     row->energy_ratio = estimate(tally->energy / reference->energy, together(below, above0, left),
@@ -540,6 +542,91 @@ static void choose(struct wt_sweep *sweep)
     sweep->is_saving_real = choice != sweep->reference;
 }
 
+/* ---- precision ---- */
+
+/* May it be the one to choose? */
+static bool matters(const struct wt_sweep *sweep, size_t i)
+{
+    double best = INFINITY;
+    for (size_t k = 0; k < sweep->row_count; k++)
+        best = fmin(best, sweep->rows[k].energy_ratio.high);
+    return i != sweep->reference && sweep->rows[i].energy_ratio.low <= fmax(best, 1);
+}
+
+static void find_precision(struct wt_sweep *sweep)
+{
+    sweep->precision = NAN;
+    for (size_t i = 0; i < sweep->row_count; i++) {
+        const struct wt_estimate *e = &sweep->rows[i].energy_ratio;
+        double half = (e->high - e->low) / 2 / e->value;
+        if (matters(sweep, i) && !(half <= sweep->precision))
+            sweep->precision = half;
+    }
+}
+
+#define REPEATS_MOST 1000
+
+unsigned wt_repeats_for(double spread, double run_bound, double shared_bound, size_t settings,
+                        double precision)
+{
+    for (unsigned n = 2; n <= REPEATS_MOST; n++) {
+        double t = student_t(settings * (n - 1));
+        double one2 = (t * t * spread * spread + run_bound * run_bound) / n;
+        if (sqrt(2 * one2 + shared_bound * shared_bound) <= precision)
+            return n;
+    }
+    return 0;
+}
+
+unsigned wt_sweep_repeats_for(const struct wt_sweep *sweep, double precision)
+{
+    unsigned most = 2;
+    if (isnan(sweep->spread))
+        return 0;
+    for (size_t i = 0; i < sweep->row_count; i++) {
+        const struct wt_sweep_row *row = &sweep->rows[i];
+        if (!matters(sweep, i))
+            continue;
+        unsigned n = wt_repeats_for(sweep->spread, row->run_bound, row->shared_bound,
+                                    sweep->row_count, precision);
+        if (!n)
+            return 0;
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+int wt_sweep_want(struct wt_sweep *sweep, double precision)
+{
+    unsigned had = UINT32_MAX, needed = wt_sweep_repeats_for(sweep, precision);
+    struct wt_plain plain;
+    for (size_t i = 0; i < sweep->row_count; i++)
+        had = sweep->rows[i].repeats < had ? sweep->rows[i].repeats : had;
+    if (isnan(sweep->precision))
+        return 0; /* no setting competes with the reference */
+    wt_plain_enter(&plain);
+    int rc;
+    if (sweep->precision <= precision)
+        rc = warn(sweep,
+                  "the wanted precision of %.3g %% was reached after %u repeats: energy "
+                  "ratios are known to %.2g %%",
+                  precision * 100, had, sweep->precision * 100);
+    else if (needed)
+        rc = warn(sweep,
+                  "the wanted precision of %.3g %% was not reached in %u repeats: energy "
+                  "ratios are known to %.2g %%, and about %u repeats would do",
+                  precision * 100, had, sweep->precision * 100, needed > had ? needed : had + 1);
+    else
+        rc = warn(sweep,
+                  "the wanted precision of %.3g %% was not reached in %u repeats: energy "
+                  "ratios are known to %.2g %%, and repeats alone will not do; longer runs may",
+                  precision * 100, had, sweep->precision * 100);
+    wt_plain_leave(&plain);
+    return rc;
+}
+
+/* ---- the rest of the node ---- */
+
 /* The rest of the node's power at which E + P t = E0 + P t0, for energies without it. */
 static void find_breakeven(struct wt_sweep *sweep)
 {
@@ -685,7 +772,9 @@ static int make(struct wt_sweep *sweep, const char *reference_label, struct tall
     for (size_t i = 0; i < sweep->row_count; i++)
         sweep->rows[i].is_binding |=
             sweep->rows[i].is_binding_known && sweep->rows[i].power_ratio.high < 1;
+    sweep->spread = pool.freedom ? pool.energy_sd : (double)NAN;
     choose(sweep);
+    find_precision(sweep);
     find_breakeven(sweep);
     wt_sweep_advise(sweep);
     if (warn_of_failed_runs(sweep) < 0 || warn_of_comparison(sweep, &pool) < 0)

@@ -52,7 +52,7 @@ json_t *wt_sweep_json(const struct wt_sweep *sweep)
         return NULL;
     }
     return json_pack("{s:s, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o,"
-                     " s:{s:o, s:o, s:o, s:o, s:b}, s:o, s:o, s:o, s:o, s:o}",
+                     " s:{s:o, s:o, s:o, s:o, s:b}, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i}",
                      "wattune", wt_version(), "group", text_or_null(sweep->group), "emulated",
                      sweep->is_emulated, "emulation", text_or_null(sweep->emulation), "command",
                      wt_json_text(sweep->title), "machine", wt_json_text(sweep->machine), "knob",
@@ -65,7 +65,9 @@ json_t *wt_sweep_json(const struct wt_sweep *sweep)
                      estimate_json(&choice->time_ratio), "is_saving_real", sweep->is_saving_real,
                      "breakeven_host_w", wt_json_number(sweep->breakeven_w), "advice",
                      wt_json_text(sweep->advice), "apply", text_or_null(sweep->apply), "warnings",
-                     warnings, "runs", runs);
+                     warnings, "runs", runs, "spread", wt_json_number(sweep->spread), "precision",
+                     wt_json_number(sweep->precision), "repeats_for_1_percent",
+                     (int)wt_sweep_repeats_for(sweep, 0.01));
 }
 
 char *wt_sweep_to_json(const struct wt_sweep *sweep)
