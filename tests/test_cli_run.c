@@ -504,7 +504,7 @@ static void a_setting_is_held_for_the_command_and_put_back(void **state)
     struct spawned s;
     spawn_run(
         &s, home, "wattune", "emulate", "v100-pcie-32gb", "--", "sh", "-c",
-        "\"$WATTUNE_COMMAND\" run --set power=150 --json=run.json -- "
+        "cd; \"$WATTUNE_COMMAND\" run --set power=150 --json=run.json -- "
         "\"$WATTUNE_COMMAND\" doctor --json > during.json; "
         "\"$WATTUNE_COMMAND\" doctor --json > after.json; cat run.json; rm -f run.json; "
         "grep -c '150 W' during.json; grep -c '150 W' after.json; rm -f during.json after.json");
