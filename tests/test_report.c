@@ -162,15 +162,22 @@ static void everything_fits_any_window(void **state)
     (void)state;
     struct bench b;
     make(&b, false);
-    /* The list's id, energy and state need 66 columns, the rest of what is shown 60. */
+    /* Two GPUs of one name, and a value whose name is longer than the column of labels. */
+    struct wt_run two = runs_make(&v100[1]);
+    runs_add_device(&two, WT_DEVICE_GPU, "GPU-2", "Tesla V100-PCIE-32GB", 5000, 0.01);
+    wt_text(two.values[0].name, sizeof(two.values[0].name), "loss held out");
     for (unsigned width = 60; width <= 200; width += 7) {
         char *text = printed(width, true, false, NULL, &b.sweep, 0);
         must_fit(text, width);
         free(text);
-        text = printed(width + 6, true, false, b.runs, NULL, 9);
-        must_fit(text, width + 6);
+        text = printed(width, true, false, b.runs, NULL, 9);
+        must_fit(text, width);
+        free(text);
+        text = printed(width, true, false, &two, NULL, 0);
+        must_fit(text, width);
         free(text);
     }
+    wt_run_done(&two);
     empty(&b);
 }
 
@@ -193,6 +200,99 @@ static void a_narrow_table_keeps_its_intervals(void **state)
     must_have(text, "ended with exit code 1");
     free(text);
     empty(&b);
+}
+
+static void a_narrow_window_keeps_verdict_and_setting(void **state)
+{
+    (void)state;
+    struct bench b;
+    make(&b, false);
+    char *text = printed(60, true, false, NULL, &b.sweep, 0);
+    static const char *const parts[] = {"\u25b8  100 W", "=  250 W", "choice",      "ref.",
+                                        "energy",        "5.2",      "0.651 \u00b1"};
+    for (size_t i = 0; i < WT_COUNTOF(parts); i++)
+        must_have(text, parts[i]);
+    free(text);
+    empty(&b);
+
+    /* Two knobs: by the first, then the second, whatever the order of the runs was. */
+    static const char *const labels[] = {
+        "power=250 W, clock=1380 MHz", "power=250 W, clock=900 MHz", "power=150 W, clock=1380 MHz",
+        "power=150 W, clock=900 MHz"};
+    struct wt_run runs[4];
+    struct wt_error err = {0};
+    for (size_t i = 0; i < 4; i++) {
+        runs[i] = runs_make(&v100[2]);
+        wt_text(runs[i].label, sizeof(runs[i].label), "%s", labels[i]);
+    }
+    assert_int_equal(wt_sweep_make(&b.sweep, runs, 4, labels[0], &err), 0);
+    for (size_t i = 0; i < 4; i++)
+        assert_string_equal(b.sweep.rows[i].label, labels[3 - i]);
+    text = printed(80, true, false, NULL, &b.sweep, 0);
+    must_have(text, "\u25b8=  power=250 W, clock=1380 MHz");
+    must_have(text, "keep");
+    free(text);
+    for (unsigned width = 70; width <= 80; width += 10) {
+        text = printed(width, true, false, runs, NULL, 4);
+        must_have(text, width < 80 ? "  150 W, 900 MHz  " : "150 W, clock=900 MHz");
+        free(text);
+    }
+    wt_sweep_done(&b.sweep);
+    for (size_t i = 0; i < 4; i++)
+        wt_run_done(&runs[i]);
+}
+
+static void equal_gpus_have_the_number_that_cuda_gives_them(void **state)
+{
+    (void)state;
+    struct wt_run run = runs_make(&v100[1]);
+    runs_add_device(&run, WT_DEVICE_GPU, "GPU-2", "Tesla V100-PCIE-32GB", 5000, 0.01);
+    run.devices[0].index = 2;
+    run.devices[1].index = 3;
+    char *text = printed(120, true, false, &run, NULL, 0);
+    must_have(text, "Tesla V100-PCIE-32GB, GPU 2 ");
+    must_have(text, "Tesla V100-PCIE-32GB, GPU 3 ");
+    free(text);
+    text = printed(60, true, false, &run, NULL, 0);
+    must_have(text, "\n  GPU 2  ");
+    must_have(text, "  counter");
+    free(text);
+    /* Kept, and not known of runs from before it was. */
+    char *doc = wt_run_to_json(&run);
+    must_have(doc, "\"index\": 3");
+    free(doc);
+    run.devices[0].index = run.devices[1].index = -1;
+    text = printed(120, true, false, &run, NULL, 0);
+    must_have(text, "Tesla V100-PCIE-32GB, number 1 ");
+    free(text);
+    wt_run_done(&run);
+}
+
+static void one_of_a_thing_is_said_as_one(void **state)
+{
+    (void)state;
+    struct wt_run run = runs_make(&v100[1]);
+    run.phases[0].count = 1;
+    run.work.steps = 1;
+    run.value_count = 1;
+    wt_text(run.values[0].name, sizeof(run.values[0].name), "loss held out");
+    char *text = printed(100, true, false, &run, NULL, 0);
+    must_have(text, "forward: 1 time, ");
+    must_have(text, "in 1 step,");
+    must_have(text, "  reported  loss held out: 10.3\n");
+    assert_null(strstr(text, "at the end"));
+    free(text);
+    wt_run_done(&run);
+
+    /* A single run has no spread, and its interval of no width is not told as one. */
+    struct wt_run runs[2] = {runs_make(&v100[0]), runs_make(&v100[2])};
+    struct wt_sweep sweep = {0};
+    struct wt_error err = {0};
+    assert_int_equal(wt_sweep_make(&sweep, runs, 2, NULL, &err), 0);
+    must_have(sweep.advice, "for 31.5 % more time (one run, no spread known)");
+    wt_sweep_done(&sweep);
+    wt_run_done(&runs[0]);
+    wt_run_done(&runs[1]);
 }
 
 static void ascii_terminals_get_ascii(void **state)
@@ -335,6 +435,7 @@ static void a_sweeps_page_holds_everything(void **state)
         "535.183.01",
         "node07",
         "ended with exit code 1",
+        "Apply it: <code>wattune set --emulate v100-pcie-32gb power=100 -- CMD</code>",
         "from the built-in device emulator",
         "prefers-color-scheme",
         "@media print",
@@ -391,6 +492,9 @@ static void a_runs_page_holds_its_values(void **state)
     first = json_array_get(json_object_get(data, "runs"), 0);
     assert_int_equal(json_array_size(json_object_get(first, "traces")), 1);
     assert_non_null(strstr(text, "Incomplete"));
+    assert_non_null(strstr(text, "no energy or power sensor could be read here"));
+    assert_null(strstr(text, "<dt>[low, high]</dt>"));
+    assert_null(strstr(text, "measured by"));
     json_decref(data);
     free(text);
     wt_run_done(&run);
@@ -515,6 +619,9 @@ int main(void)
         TEST(what_is_unknown_is_said_and_is_no_zero),
         TEST(everything_fits_any_window),
         TEST(a_narrow_table_keeps_its_intervals),
+        TEST(a_narrow_window_keeps_verdict_and_setting),
+        TEST(equal_gpus_have_the_number_that_cuda_gives_them),
+        TEST(one_of_a_thing_is_said_as_one),
         TEST(ascii_terminals_get_ascii),
         TEST(names_cannot_steer_the_terminal),
         TEST(colour_is_for_terminals_that_want_it),

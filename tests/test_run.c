@@ -194,6 +194,7 @@ static void formats_have_three_digits_and_a_point(void **state)
         {{1234, 1201, 1267, WT_PROV_COUNTER}, "1.234 kJ [1.201, 1.267]"},
         {{1234, 900, 1600, WT_PROV_COUNTER}, "1.23 kJ [0.90, 1.60]"},
         {{1234, 1234, 1234, WT_PROV_COUNTER}, "1.23 kJ [1.23, 1.23]"},
+        {{0.057, 0, 1.993, WT_PROV_COUNTER}, "0.06 J [0.00, 1.99]"},
         {{500, 0, INFINITY, WT_PROV_COUNTER}, "500 J [no bound]"},
         {{0, 0, 0, WT_PROV_UNKNOWN}, "unknown"},
     };

@@ -22,6 +22,7 @@ struct wt_run_share {
 struct wt_run_device {
     char id[96], name[96], source[16], driver[80];
     enum wt_device_kind kind;
+    int index; /* within its kind, as the vendor's tools number it; -1: not known */
     bool is_part;
     struct wt_joules energy, check;
     enum wt_provenance method;

@@ -44,7 +44,11 @@ const char *wt_format_interval(char *buf, size_t size, const struct wt_joules *j
         return wt_text(buf, size, "unknown");
     struct wt_plain plain;
     wt_plain_enter(&plain);
-    struct scale s = scale_of(joules->energy_j);
+    /* The largest decides the unit, so that 0.06 J [0.00, 1.99] is not told in thousands of mJ. */
+    double size_j = fmax(fabs(joules->energy_j), fabs(joules->low_j));
+    if (isfinite(joules->high_j))
+        size_j = fmax(size_j, fabs(joules->high_j));
+    struct scale s = scale_of(isfinite(size_j) ? size_j : joules->energy_j);
     double value = joules->energy_j / s.factor;
     double half = (joules->high_j - joules->low_j) / 2 / s.factor;
     int decimals = decimals_of(value);

@@ -322,6 +322,7 @@ static json_t *devices_json(struct builder *whole, const struct wt_run *run)
         put_text(&b, "kind", wt_device_kind_name(d->kind));
         put_text(&b, "source", d->source);
         put_text_or_null(&b, "driver", d->driver);
+        put(&b, "index", d->index < 0 ? json_null() : json_integer(d->index));
         put(&b, "is_part", json_boolean(d->is_part));
         if (!b.is_broken && wt_json_set_joules(b.object, &d->energy) < 0)
             b.is_broken = true;
@@ -709,6 +710,8 @@ static int devices_from_json(struct wt_run *run, const json_t *array)
         GET_TEXT(o, "note", d.note);
         GET_TEXT(o, "kind", word);
         d.kind = kind_from_name(word);
+        const json_t *index = json_object_get(o, "index");
+        d.index = json_is_integer(index) ? (int)json_integer_value(index) : -1;
         d.is_part = json_is_true(json_object_get(o, "is_part"));
         d.energy = get_joules(o);
         GET_TEXT(o, "method", word);

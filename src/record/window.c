@@ -25,6 +25,7 @@ int wt_run_set_window(struct wt_run *run, const struct wt_devices *devices,
             wt_text(to->source, sizeof(to->source), "%s", info->source);
             wt_text(to->driver, sizeof(to->driver), "%s", info->driver);
             to->kind = info->kind;
+            to->index = (int)info->index;
             to->is_part = info->is_part;
             to->gain_ppm = info->traits.gain_ppm;
             to->offset_mw = info->traits.offset_mw;

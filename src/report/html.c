@@ -14,6 +14,7 @@
 
 #include "record/record.h"
 #include "report/assets.h"
+#include "report/words.h"
 #include "search/sweep.h"
 #include "wattune/report.h"
 
@@ -190,6 +191,8 @@ static void put_legend(FILE *out, unsigned used, bool has_repeats)
         [WT_PROV_SAMPLED] = "integral of power readings",
         [WT_PROV_COUNTER] = "difference of a hardware energy counter",
     };
+    if (!used) /* no device, so no figure with an interval */
+        return;
     fputs("<h2>How to read it</h2>\n<dl>\n", out);
     for (size_t i = 0; i < WT_COUNTOF(meanings); i++)
         if (used & (1u << i))
@@ -542,27 +545,15 @@ static int put_sweep(FILE *out, const struct wt_sweep *sweep)
 
 /* ---- runs ---- */
 
-static void device_label(const struct wt_run *run, size_t i, char *buf, size_t size)
-{
-    if (i >= run->device_count) {
-        wt_text(buf, size, "device %zu", i);
-        return;
-    }
-    size_t same = 0, number = 0;
-    for (size_t k = 0; k < run->device_count; k++)
-        if (strcmp(run->devices[k].name, run->devices[i].name) == 0) {
-            same++;
-            number += k <= i;
-        }
-    if (same > 1)
-        wt_text(buf, size, "%s #%zu", run->devices[i].name, number);
-    else
-        wt_text(buf, size, "%s", run->devices[i].name);
-}
-
 static void put_device_table(FILE *out, const struct wt_run *run)
 {
     char text[128];
+    if (!run->device_count) {
+        fputs("<h2>Devices</h2>\n<p>None is listed: no energy or power sensor could be read here. "
+              "<code>wattune doctor</code> says why.</p>\n",
+              out);
+        return;
+    }
     fputs("<h2>Devices</h2>\n<div class=\"scroll\"><table>\n<thead><tr>"
           "<th class=\"l\" scope=\"col\">device</th><th scope=\"col\">energy</th>"
           "<th scope=\"col\">mean</th><th scope=\"col\">highest</th>"
@@ -573,7 +564,7 @@ static void put_device_table(FILE *out, const struct wt_run *run)
         const struct wt_run_device *d = &run->devices[i];
         const struct wt_estimate e = {d->energy.energy_j, d->energy.low_j, d->energy.high_j};
         bool is_known = d->energy.provenance != WT_PROV_UNKNOWN;
-        device_label(run, i, text, sizeof(text));
+        wt_device_title(run, i, text, sizeof(text));
         tag(out, "<tr><th class=\"l\" scope=\"row\">", text, "");
         if (d->is_part)
             fputs("<small>part of another device, not in the total</small>", out);
@@ -607,9 +598,8 @@ static void put_run_tiles(FILE *out, const struct wt_run *run)
     fputs("<div class=\"tiles\">\n", out);
     wt_format_interval(text, sizeof(text), total);
     char *bracket = strchr(text, '[');
-    put_tile(out, "energy",
-             wt_format_joules(value, sizeof(value), is_known ? total->energy_j : (double)NAN),
-             "energy", bracket ? bracket : "");
+    wt_text(value, sizeof(value), "%.*s", (int)(bracket ? bracket - text - 1 : 40), text);
+    put_tile(out, "energy", value, "energy", bracket ? bracket : "");
     wt_text(text, sizeof(text), "exit code %d", run->exit_code);
     put_tile(out, "time", wt_format_seconds(value, sizeof(value), run->wall_s), "time",
              run->state == WT_RUN_DONE && run->exit_code ? text : "");
@@ -620,7 +610,7 @@ static void put_run_tiles(FILE *out, const struct wt_run *run)
     if (per.provenance != WT_PROV_UNKNOWN) {
         wt_format_interval(text, sizeof(text), &per);
         bracket = strchr(text, '[');
-        wt_format_joules(value, sizeof(value), per.energy_j);
+        wt_text(value, sizeof(value), "%.*s", (int)(bracket ? bracket - text - 1 : 40), text);
         char words[64];
         wt_text(words, sizeof(words), "per %s", singular(run->work.unit, unit, sizeof(unit)));
         put_tile(out, "", value, words, bracket ? bracket : "");
@@ -716,7 +706,7 @@ static void put_user_table(FILE *out, const struct wt_run *run)
         if (!d->attribution.is_known)
             continue;
         char device[120];
-        device_label(run, i, device, sizeof(device));
+        wt_device_title(run, i, device, sizeof(device));
         for (size_t k = 0; k < d->attribution.share_count + 2; k++) {
             bool is_share = k < d->attribution.share_count;
             const struct wt_run_share *share = is_share ? &d->attribution.shares[k] : NULL;
@@ -762,7 +752,8 @@ static void put_run_facts(FILE *out, const struct wt_run *run)
         fprintf(out, "<dt>work</dt><dd>%llu ", (unsigned long long)run->work.count);
         put(out, run->work.unit);
         if (run->work.steps)
-            fprintf(out, " in %llu steps", (unsigned long long)run->work.steps);
+            fprintf(out, " in %llu step%s", (unsigned long long)run->work.steps,
+                    run->work.steps == 1 ? "" : "s");
         fputs("</dd>\n", out);
     }
     if (run->cost.wall_s > 0)
@@ -786,7 +777,7 @@ static json_t *run_json(const struct wt_run *run)
         goto broken;
     for (size_t d = 0, all = traced_devices(run); d < all; d++) {
         char label[128];
-        device_label(run, d, label, sizeof(label));
+        wt_device_title(run, d, label, sizeof(label));
         if (json_array_append_new(traces, device_trace_json(run, d, label)) < 0)
             goto broken;
     }

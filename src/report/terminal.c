@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "record/record.h"
+#include "report/words.h"
 #include "wattune/report.h"
 
 enum { MAX_COLUMNS = 12 };
@@ -127,8 +128,14 @@ static void print_wrapped(const struct wt_term *term, enum paint colour, const c
 struct column {
     const char *head;
     bool is_right;
-    /* The higher, the sooner it gives way when the window is narrow; 0 never does. */
-    unsigned spare;
+};
+
+enum form { FULL, BRIEF, HIDDEN };
+
+/* What gives way when the window is narrow, in this order. */
+struct step {
+    size_t column;
+    enum form form;
 };
 
 struct cell {
@@ -139,6 +146,9 @@ struct table {
     const struct wt_term *term;
     const struct column *columns;
     size_t column_count, row_count;
+    const struct step *steps;
+    size_t step_count;
+    size_t last_min; /* columns that the last one can be cut down to */
     struct cell *cells;
     enum paint *colours; /* of rows */
 };
@@ -146,7 +156,11 @@ struct table {
 static bool table_init(struct table *table, const struct wt_term *term,
                        const struct column *columns, size_t column_count, size_t row_count)
 {
-    *table = (struct table){term, columns, column_count, row_count, NULL, NULL};
+    *table = (struct table){.term = term,
+                            .columns = columns,
+                            .column_count = column_count,
+                            .row_count = row_count,
+                            .last_min = 16};
     table->cells = calloc(column_count * (row_count + 1), sizeof(*table->cells));
     table->colours = calloc(row_count + 1, sizeof(*table->colours));
     return table->cells && table->colours;
@@ -175,8 +189,6 @@ static void set(struct table *table, size_t row, size_t column, const char *fmt,
     clean(table->term, cell->full);
 }
 
-enum form { FULL, BRIEF, HIDDEN };
-
 static const char *text_of(const struct cell *cell, enum form form)
 {
     return form == BRIEF && cell->brief[0] ? cell->brief : cell->full;
@@ -196,36 +208,17 @@ static size_t column_width(const struct table *table, size_t column, enum form f
     return width && head > width ? head : width;
 }
 
-/* What the table needs; the last column can be cut, down to this many. */
-enum { LAST_COLUMN = 20 };
-
+/* What the table needs; the last column can be cut, down to last_min. */
 static size_t table_width(const struct table *table, const enum form *forms)
 {
     size_t width = 0;
     for (size_t c = 0; c < table->column_count; c++) {
         size_t n = column_width(table, c, forms[c]);
-        if (c + 1 == table->column_count && n > LAST_COLUMN)
-            n = LAST_COLUMN;
+        if (c + 1 == table->column_count && n > table->last_min)
+            n = table->last_min;
         width += n ? n + 2 : 0;
     }
     return width;
-}
-
-/* Narrows the sparest column that can still give way; false when none can. */
-static bool narrow(const struct table *table, enum form *forms)
-{
-    for (enum form from = FULL; from < HIDDEN; from++) {
-        size_t best = SIZE_MAX;
-        for (size_t c = 0; c < table->column_count; c++)
-            if (table->columns[c].spare && forms[c] == from &&
-                (best == SIZE_MAX || table->columns[c].spare > table->columns[best].spare))
-                best = c;
-        if (best != SIZE_MAX) {
-            forms[best]++;
-            return true;
-        }
-    }
-    return false;
 }
 
 static void print_cell(const struct table *table, const char *text, size_t width, bool is_right,
@@ -241,8 +234,8 @@ static void table_print(const struct table *table)
 {
     enum form forms[MAX_COLUMNS] = {FULL};
     size_t window = width_of(table->term), last = table->column_count - 1;
-    while (table_width(table, forms) > window && narrow(table, forms))
-        ;
+    for (size_t i = 0; i < table->step_count && table_width(table, forms) > window; i++)
+        forms[table->steps[i].column] = table->steps[i].form;
     size_t widths[MAX_COLUMNS], total = 0;
     for (size_t c = 0; c < table->column_count; c++) {
         widths[c] = column_width(table, c, forms[c]);
@@ -293,6 +286,8 @@ static void print_banner(const struct wt_term *term, const char *emulation)
             emulation[0] ? " " : "", emulation, unpaint(term, YELLOW));
 }
 
+enum { LABEL = 9 }; /* columns of the words at the left */
+
 static void line(const struct wt_term *term, const char *head, const char *fmt, ...)
     WT_PRINTF(3, 4);
 static void line(const struct wt_term *term, const char *head, const char *fmt, ...)
@@ -302,32 +297,15 @@ static void line(const struct wt_term *term, const char *head, const char *fmt, 
     va_start(args, fmt);
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
-    wt_text(lead, sizeof(lead), "  %-9s ", head);
+    wt_text(lead, sizeof(lead), "  %-*s ", LABEL, head);
     print_wrapped(term, PLAIN, lead, text);
-}
-
-/* "Tesla V100", or "Tesla V100 #2" where there are several. */
-static void device_title(const struct wt_run *run, size_t at, char *buf, size_t size)
-{
-    const struct wt_run_device *d = &run->devices[at];
-    const char *name = d->name[0] ? d->name : d->id;
-    size_t same = 0, number = 0;
-    for (size_t i = 0; i < run->device_count; i++)
-        if (strcmp(run->devices[i].name, d->name) == 0) {
-            same++;
-            number += i <= at;
-        }
-    if (same > 1)
-        wt_text(buf, size, "%s%s #%zu", d->is_part ? "  of it: " : "", name, number);
-    else
-        wt_text(buf, size, "%s%s", d->is_part ? "  of it: " : "", name);
 }
 
 static const char *device_name(const struct wt_run *run, const char *id, char *buf, size_t size)
 {
     for (size_t i = 0; i < run->device_count; i++)
         if (strcmp(run->devices[i].id, id) == 0) {
-            device_title(run, i, buf, size);
+            wt_device_title(run, i, buf, size);
             return buf;
         }
     return wt_text(buf, size, "%s", id);
@@ -343,12 +321,21 @@ static void put_watts(struct table *table, size_t row, size_t column, double wat
             watts);
 }
 
+static void title_in_table(const struct wt_run *run, size_t i, char *buf, size_t size)
+{
+    char title[128];
+    wt_device_title(run, i, title, sizeof(title));
+    wt_text(buf, size, "%s%s", run->devices[i].is_part ? "  of it: " : "", title);
+}
+
 static void print_devices(const struct wt_term *term, const struct wt_run *run)
 {
     /* An energy never goes without its interval. */
     static const struct column columns[] = {
-        {"", false, 0},       {"energy", true, 0},       {"mean", true, 1},
-        {"highest", true, 4}, {"measured by", false, 2},
+        {"", false}, {"energy", true}, {"mean", true}, {"highest", true}, {"measured by", false},
+    };
+    static const struct step steps[] = {
+        {4, BRIEF}, {0, BRIEF}, {3, HIDDEN}, {4, HIDDEN}, {2, HIDDEN},
     };
     struct table table;
     char text[128];
@@ -357,11 +344,16 @@ static void print_devices(const struct wt_term *term, const struct wt_run *run)
         parts += !run->devices[i].is_part;
     bool has_total = parts != 1;
     if (table_init(&table, term, columns, WT_COUNTOF(columns), run->device_count + has_total)) {
+        table.steps = steps;
+        table.step_count = WT_COUNTOF(steps);
         for (size_t i = 0; i < run->device_count; i++) {
             const struct wt_run_device *d = &run->devices[i];
             bool is_known = d->energy.provenance != WT_PROV_UNKNOWN;
-            device_title(run, i, text, sizeof(text));
+            title_in_table(run, i, text, sizeof(text));
             set(&table, i, 0, "%s", text);
+            if (d->index >= 0 && !d->is_part)
+                wt_text(cell_at(&table, i, 0)->brief, sizeof(cell_at(&table, i, 0)->brief), "%s %d",
+                        wt_device_word(d->kind), d->index);
             set(&table, i, 1, "%s", wt_format_interval(text, sizeof(text), &d->energy));
             if (is_known)
                 put_watts(&table, i, 2, d->mean_w);
@@ -370,6 +362,9 @@ static void print_devices(const struct wt_term *term, const struct wt_run *run)
             set(&table, i, 4, "%s%s%s",
                 is_known ? wt_provenance_name(d->method) : wt_provenance_name(d->energy.provenance),
                 is_both ? ", " : "", is_both ? wt_provenance_name(d->energy.provenance) : "");
+            if (is_both) /* "emulated" stands above the table */
+                wt_text(cell_at(&table, i, 4)->brief, sizeof(cell_at(&table, i, 4)->brief), "%s",
+                        wt_provenance_name(d->method));
         }
         if (has_total) {
             size_t i = run->device_count;
@@ -412,7 +407,8 @@ static void print_work(const struct wt_term *term, const struct wt_run *run)
             rate, sizeof(rate), ", %s/s",
             grouped(per, sizeof(per), (uint64_t)llround((double)run->work.count / run->wall_s)));
     if (run->work.steps)
-        wt_text(steps, sizeof(steps), " in %s steps", grouped(per, sizeof(per), run->work.steps));
+        wt_text(steps, sizeof(steps), " in %s step%s", grouped(per, sizeof(per), run->work.steps),
+                run->work.steps == 1 ? "" : "s");
     line(term, "work", "%s %s%s%s", grouped(count, sizeof(count), run->work.count), run->work.unit,
          steps, rate);
     if (j.provenance != WT_PROV_UNKNOWN)
@@ -455,7 +451,7 @@ static void print_troubles(const struct wt_term *term, const struct wt_run *run)
     }
     for (size_t i = 0; i < run->device_count; i++) {
         const struct wt_run_device *d = &run->devices[i];
-        device_title(run, i, name, sizeof(name));
+        wt_device_title(run, i, name, sizeof(name));
         if (d->note[0]) {
             wt_text(text, sizeof(text), "%s: %s", name, d->note);
             print_wrapped(term, PLAIN, "  note      ", text);
@@ -498,8 +494,16 @@ static void print_values(const struct wt_term *term, const struct wt_run *run)
                 last = k;
                 count++;
             }
-        line(term, name, "%.4g at first, %.4g at the end", run->values[i].value,
-             run->values[last].value);
+        char text[96];
+        if (count == 1)
+            wt_text(text, sizeof(text), "%.4g", run->values[i].value);
+        else
+            wt_text(text, sizeof(text), "%.4g at first, %.4g at the end", run->values[i].value,
+                    run->values[last].value);
+        if (columns_of(name) <= LABEL)
+            line(term, name, "%s", text);
+        else /* a name that does not fit the column of labels */
+            line(term, "reported", "%s: %s", name, text);
     }
 }
 
@@ -509,7 +513,8 @@ static void print_phases(const struct wt_term *term, const struct wt_run *run)
         const struct wt_run_phase *p = &run->phases[i];
         char count[48] = "", span[32], energy[400] = "", text[96];
         if (p->count)
-            wt_text(count, sizeof(count), "%llu times, ", (unsigned long long)p->count);
+            wt_text(count, sizeof(count), "%llu time%s, ", (unsigned long long)p->count,
+                    p->count == 1 ? "" : "s");
         if (p->energy.provenance != WT_PROV_UNKNOWN)
             wt_text(energy, sizeof(energy), ", %s, %.1f W",
                     wt_format_interval(text, sizeof(text), &p->energy), p->mean_w);
@@ -529,7 +534,7 @@ static void print_attribution(const struct wt_term *term, const struct wt_run *r
     for (size_t i = 0; i < run->device_count; i++) {
         const struct wt_run_device *d = &run->devices[i];
         char name[112], text[32], pid[24];
-        device_title(run, i, name, sizeof(name));
+        wt_device_title(run, i, name, sizeof(name));
         if (d->attribution.is_known) {
             line(term, "used by", "%s, %s:", name, d->attribution.rule);
             for (size_t k = 0; k < d->attribution.share_count; k++) {
@@ -562,7 +567,7 @@ static void print_details(const struct wt_term *term, const struct wt_run *run)
         const struct wt_run_device *d = &run->devices[i];
         if (d->check.provenance == WT_PROV_UNKNOWN || d->is_check_off)
             continue;
-        device_title(run, i, name, sizeof(name));
+        wt_device_title(run, i, name, sizeof(name));
         line(term, "check", "%s by the other method: %s, agrees", name,
              wt_format_interval(text, sizeof(text), &d->check));
     }
@@ -628,15 +633,36 @@ static void put_ratio(struct table *table, size_t row, size_t column, const stru
             table->term->is_utf8 ? "\u00b1" : "+-", fmax(e->value - e->low, e->high - e->value));
 }
 
+/* "power=150 W, clock=900 MHz" as "150 W, 900 MHz". */
+static void brief_label(struct cell *cell)
+{
+    size_t used = 0;
+    bool is_name = strchr(cell->full, '=') != NULL;
+    for (const char *p = cell->full; *p && used + 1 < sizeof(cell->brief); p++) {
+        if (!is_name)
+            cell->brief[used++] = *p;
+        if (*p == '=') {
+            is_name = false;
+        } else if (*p == ',' && strchr(p, '=')) {
+            is_name = true;
+            cell->brief[used++] = ' ';
+        }
+    }
+    cell->brief[used < sizeof(cell->brief) ? used : sizeof(cell->brief) - 1] = '\0';
+}
+
 static void put_row(struct table *table, const struct wt_sweep *sweep, size_t i)
 {
     const struct wt_sweep_row *row = &sweep->rows[i];
     const struct wt_joules energy = {row->energy_j.value, row->energy_j.low, row->energy_j.high,
                                      row->provenance};
-    bool is_choice = i == sweep->choice, is_utf8 = table->term->is_utf8;
+    bool is_choice = i == sweep->choice;
     char text[80];
-    set(table, i, 0, "%s", is_choice ? (is_utf8 ? "\u25b8" : ">") : "");
+    /* Told at the row's start too, as a narrow window may not hold the words. */
+    set(table, i, 0, "%s%s", is_choice ? (table->term->is_utf8 ? "\u25b8" : ">") : "",
+        row->is_reference ? "=" : "");
     set(table, i, 1, "%s", row->label);
+    brief_label(cell_at(table, i, 1));
     set(table, i, 2, "%u", row->repeats);
     set(table, i, 3, "%s", wt_format_seconds(text, sizeof(text), row->time_s.value));
     set(table, i, 4, "%s", wt_format_interval(text, sizeof(text), &energy));
@@ -646,25 +672,34 @@ static void put_row(struct table *table, const struct wt_sweep *sweep, size_t i)
     put_ratio(table, i, 6, &row->time_ratio);
     put_ratio(table, i, 7, &row->energy_ratio);
     put_ratio(table, i, 8, &row->power_ratio);
-    const char *unbound =
-        row->is_binding_known && !row->is_binding && !row->is_reference ? "does not bind" : "";
-    const char *note = row->is_reference          ? "reference"
-                       : unbound[0]               ? unbound
-                       : is_choice                ? "choice"
-                       : row->is_overlapping_best ? "same as best"
-                                                  : "";
-    set(table, i, 9, "%s%s", note, is_choice && row->is_reference ? ", keep" : "");
+    bool is_idle = row->is_binding_known && !row->is_binding;
+    static const struct {
+        const char *full, *brief;
+    } notes[] = {{"reference, keep", "keep"},  {"reference", "ref."},       {"choice", "choice"},
+                 {"does not bind", "unbound"}, {"same as best", "as best"}, {"", ""}};
+    size_t note = row->is_reference          ? !is_choice
+                  : is_choice                ? 2
+                  : is_idle                  ? 3
+                  : row->is_overlapping_best ? 4
+                                             : 5;
+    set(table, i, 9, "%s", notes[note].full);
+    wt_text(cell_at(table, i, 9)->brief, sizeof(cell_at(table, i, 9)->brief), "%s",
+            notes[note].brief);
     table->colours[i] = is_choice ? GREEN : PLAIN;
 }
 
 void wt_report_sweep(const struct wt_term *term, const struct wt_sweep *sweep)
 {
     const struct column columns[] = {
-        {"", false, 0},           {sweep->knob[0] ? sweep->knob : "setting", false, 0},
-        {"runs", true, 7},        {"time", true, 3},
-        {"energy", true, 5},      {"mean", true, 4},
-        {"rel. time", false, 2},  {"rel. energy", false, 1},
-        {"rel. power", false, 8}, {"", false, 6},
+        {"", false},           {sweep->knob[0] ? sweep->knob : "setting", false},
+        {"runs", true},        {"time", true},
+        {"energy", true},      {"mean", true},
+        {"rel. time", false},  {"rel. energy", false},
+        {"rel. power", false}, {"", false},
+    };
+    static const struct step steps[] = {
+        {8, BRIEF}, {4, BRIEF}, {6, BRIEF},  {7, BRIEF},  {8, HIDDEN}, {2, HIDDEN}, {5, HIDDEN},
+        {9, BRIEF}, {1, BRIEF}, {3, HIDDEN}, {6, HIDDEN}, {4, HIDDEN}, {7, HIDDEN},
     };
     struct wt_plain plain;
     struct table table;
@@ -672,6 +707,8 @@ void wt_report_sweep(const struct wt_term *term, const struct wt_sweep *sweep)
     if (sweep->is_emulated)
         print_banner(term, sweep->emulation);
     if (table_init(&table, term, columns, WT_COUNTOF(columns), sweep->row_count)) {
+        table.steps = steps;
+        table.step_count = WT_COUNTOF(steps);
         for (size_t i = 0; i < sweep->row_count; i++)
             put_row(&table, sweep, i);
         table_print(&table);
@@ -688,12 +725,30 @@ void wt_report_sweep(const struct wt_term *term, const struct wt_sweep *sweep)
 
 /* ---- the list of runs ---- */
 
+/* How much of their ids tells these runs apart: a beginning is as good as the whole to name one.
+ * Never less than date and time. */
+static int unique_length(const struct wt_run *runs, size_t count)
+{
+    size_t length = 15;
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = i + 1; k < count && k < i + 2; k++) { /* they are in order */
+            size_t n = 0;
+            while (runs[i].id[n] && runs[i].id[n] == runs[k].id[n])
+                n++;
+            length = n + 1 > length ? n + 1 : length;
+        }
+    return (int)length;
+}
+
 void wt_report_runs(const struct wt_term *term, const struct wt_run *runs, size_t count)
 {
     static const struct column columns[] = {
-        {"id", false, 0},      {"begun", false, 6}, {"energy", true, 0}, {"time", true, 2},
-        {"setting", false, 5}, {"tag", false, 4},   {"state", false, 0}, {"command", false, 0},
+        {"id", false},      {"begun", false}, {"energy", true}, {"time", true},
+        {"setting", false}, {"tag", false},   {"state", false}, {"command", false},
     };
+    /* An id begins with the time. */
+    static const struct step steps[] = {{1, HIDDEN}, {0, BRIEF}, {5, HIDDEN}, {3, HIDDEN},
+                                        {4, BRIEF},  {6, BRIEF}, {4, HIDDEN}};
     if (!count) {
         fputs("no runs are stored yet; `wattune run -- CMD` makes one\n", term->out);
         return;
@@ -703,18 +758,25 @@ void wt_report_runs(const struct wt_term *term, const struct wt_run *runs, size_
     char text[64];
     wt_plain_enter(&plain);
     if (table_init(&table, term, columns, WT_COUNTOF(columns), count)) {
+        int id_length = unique_length(runs, count);
+        table.last_min = 12;
+        table.steps = steps;
+        table.step_count = WT_COUNTOF(steps);
         for (size_t i = 0; i < count; i++) {
             const struct wt_run *run = &runs[i];
             time_t t = (time_t)(run->start_unix_ns / WT_NS_PER_S);
             struct tm tm;
             bool is_known = run->total.provenance != WT_PROV_UNKNOWN;
             set(&table, i, 0, "%s", run->id);
+            wt_text(cell_at(&table, i, 0)->brief, sizeof(cell_at(&table, i, 0)->brief), "%.*s",
+                    id_length, cell_at(&table, i, 0)->full);
             if (localtime_r(&t, &tm) && strftime(text, sizeof(text), "%Y-%m-%d %H:%M", &tm))
                 set(&table, i, 1, "%s", text);
             set(&table, i, 2, "%s",
                 wt_format_joules(text, sizeof(text), is_known ? run->total.energy_j : (double)NAN));
             set(&table, i, 3, "%s", wt_format_seconds(text, sizeof(text), run->wall_s));
             set(&table, i, 4, "%s", run->label);
+            brief_label(cell_at(&table, i, 4));
             set(&table, i, 5, "%s", run->tag);
             char what[32] = "";
             if (run->state == WT_RUN_RUNNING)
@@ -726,6 +788,9 @@ void wt_report_runs(const struct wt_term *term, const struct wt_run *runs, size_
             bool is_both = run->is_emulated && what[0];
             set(&table, i, 6, "%s%s%s", what, is_both ? ", " : "",
                 run->is_emulated ? "emulated" : "");
+            if (run->is_emulated)
+                wt_text(cell_at(&table, i, 6)->brief, sizeof(cell_at(&table, i, 6)->brief),
+                        "%s%semu.", what, is_both ? ", " : "");
             set(&table, i, 7, "%.190s", run->command);
             table.colours[i] = run->state == WT_RUN_INCOMPLETE ? YELLOW : PLAIN;
         }

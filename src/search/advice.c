@@ -49,6 +49,12 @@ static void time_words(const struct wt_sweep_row *row, char *buf, size_t size)
     const struct wt_estimate *t = &row->time_ratio;
     double more = (t->value - 1) * 100, low = (t->low - 1) * 100, high = (t->high - 1) * 100;
     bool is_same = t->low <= 1 && t->high >= 1;
+    /* Without repeats there is no interval; a width of 0 would look like certainty. */
+    if (t->low >= t->high) {
+        wt_text(buf, size, "%s %.1f %% %s time (one run, no spread known)", more < 0 ? "in" : "for",
+                fabs(more), more < 0 ? "less" : "more");
+        return;
+    }
     if (is_same && fabs(more) < 0.5)
         wt_text(buf, size, "at the same speed");
     else if (more > 0)

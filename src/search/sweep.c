@@ -697,12 +697,40 @@ static const char *find_reference(const struct wt_sweep *sweep)
     return best ? best : sweep->runs[0].label;
 }
 
+/* The number of the next setting in a label, "power=150 W, clock=900 MHz"; *text moves behind it. A
+ * part without a number comes before those with one. */
+static double next_number(const char **text)
+{
+    size_t length = strcspn(*text, ",");
+    const char *equals = memchr(*text, '=', length);
+    char number[32] = "";
+    const char *from = equals ? equals + 1 : *text;
+    double value = -INFINITY;
+    from += strspn(from, " ");
+    size_t digits = strcspn(from, " ,");
+    if (digits < sizeof(number)) {
+        wt_text(number, sizeof(number), "%.*s", (int)digits, from);
+        if (wt_text_to_double(number, &value) < 0)
+            value = -INFINITY;
+    }
+    *text += length + ((*text)[length] == ',');
+    return value;
+}
+
+/* By the setting; settings of several knobs by the first, then the second. */
 static bool is_before(const struct wt_sweep_row *a, const struct tally *ta,
                       const struct wt_sweep_row *b, const struct tally *tb)
 {
-    if (isnan(a->setting) || isnan(b->setting))
-        return isnan(a->setting) && isnan(b->setting) ? ta->first < tb->first : isnan(a->setting);
-    return a->setting < b->setting || (a->setting == b->setting && ta->first < tb->first);
+    if (isnan(a->setting) != isnan(b->setting))
+        return isnan(a->setting);
+    if (!isnan(a->setting) && a->setting != b->setting)
+        return a->setting < b->setting;
+    for (const char *la = a->label, *lb = b->label; isnan(a->setting) && (*la || *lb);) {
+        double na = next_number(&la), nb = next_number(&lb);
+        if (na < nb || na > nb)
+            return na < nb;
+    }
+    return ta->first < tb->first;
 }
 
 /* Puts rows in order of setting; there are few. */
