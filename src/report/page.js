@@ -85,6 +85,10 @@
       if (spec.type !== 'category') a.ticks.callback = tick;
       if (spec.min !== undefined) a.ticks.min = spec.min;
       if (spec.max !== undefined) a.ticks.max = spec.max;
+      if (spec.room) {
+        a.ticks.suggestedMin = spec.room[0];
+        a.ticks.suggestedMax = spec.room[1];
+      }
       if (spec.type === 'category') a.offset = true;
       if (spec.at) a.afterBuildTicks = function () { return spec.at; };
       return a;
@@ -98,6 +102,10 @@
     if (spec.type !== 'category') b.ticks.callback = tick;
     if (spec.min !== undefined) b.min = spec.min;
     if (spec.max !== undefined) b.max = spec.max;
+    if (spec.room) {
+      b.suggestedMin = spec.room[0];
+      b.suggestedMax = spec.room[1];
+    }
     if (spec.at) b.afterBuildTicks = function (scale) {
       scale.ticks = spec.at.map(function (v) { return { value: v }; });
     };
@@ -157,6 +165,23 @@
     return { title: 'time since the start, s', min: 0, max: end > 0 ? clean(end) : 1, isTime: true };
   }
 
+  /* Room for the interval bars too, of which the axis by itself knows nothing, and a little more.
+   * `more` is a value that must be in it; below a 0 there is room only for what lies there. */
+  function room(sets, more) {
+    var low = more, high = more;
+    sets.forEach(function (set) {
+      set.data.forEach(function (point, k) {
+        var value = point !== null && typeof point === 'object' ? point.y : point;
+        [value].concat(set.bounds[k] || []).forEach(function (v) {
+          low = Math.min(low, v);
+          high = Math.max(high, v);
+        });
+      });
+    });
+    var edge = (high - low) * 0.05 || 1;
+    return [low === more && more === 0 ? 0 : low - edge, high + edge];
+  }
+
   function sweep(s) {
     var rows = s.rows, hasNumbers = rows.every(function (r) { return r.setting !== null; });
     var name = (s.knob || 'setting') + (s.unit ? ', ' + s.unit : '');
@@ -182,11 +207,10 @@
       });
     }
     var best = rows.filter(function (r) { return r.is_choice; })[0];
-    chart('relative', 'line', {
-      labels: labels,
-      datasets: [ratio('energy_ratio', 'energy', css('--energy'), 'circle'),
-                 ratio('time_ratio', 'time', css('--time'), 'rect')]
-    }, x, { title: '% of ' + s.reference, suffix: '\u2009%' },
+    var both = [ratio('energy_ratio', 'energy', css('--energy'), 'circle'),
+                ratio('time_ratio', 'time', css('--time'), 'rect')];
+    chart('relative', 'line', { labels: labels, datasets: both }, x,
+    { title: '% of ' + s.reference, suffix: '\u2009%', room: room(both, 100) },
     { level: 100, at: hasNumbers ? best.setting : undefined, word: best.label });
 
     /* Runs that did different amounts of work are compared by its unit. */
@@ -196,15 +220,15 @@
     var largest = times * Math.max.apply(null, rows.map(function (r) { return r[key].high; }));
     var scale = largest >= 1e6 ? [1e6, 'MJ'] : largest >= 1e3 ? [1e3, 'kJ'] : largest >= 1 ? [1, 'J'] : [1e-3, 'mJ'];
     var joules = function (v) { return v * times / scale[0]; };
-    chart('energy', 'bar', {
-      labels: labels,
-      datasets: [{
-        label: 'energy', data: rows.map(function (r) { return joules(r[key].value); }),
-        backgroundColor: rows.map(function (r) { return r.is_choice ? green : green + '66'; }),
-        borderWidth: 0, maxBarThickness: 56, barColor: css('--ink'),
-        bounds: rows.map(function (r) { return [joules(r[key].low), joules(r[key].high)]; })
-      }]
-    }, { title: name, type: 'category' }, { title: words + ', ' + scale[1], min: 0 });
+    var bars = {
+      label: 'energy', data: rows.map(function (r) { return joules(r[key].value); }),
+      backgroundColor: rows.map(function (r) { return r.is_choice ? green : green + '66'; }),
+      borderWidth: 0, maxBarThickness: 56, barColor: css('--ink'),
+      bounds: rows.map(function (r) { return [joules(r[key].low), joules(r[key].high)]; })
+    };
+    chart('energy', 'bar', { labels: labels, datasets: [bars] },
+      { title: name, type: 'category' },
+      { title: words + ', ' + scale[1], room: room([bars], 0) });
 
     chart('power', 'line', {
       datasets: s.traces.map(function (t, i) {

@@ -699,7 +699,7 @@ void wt_report_sweep(const struct wt_term *term, const struct wt_sweep *sweep)
     };
     static const struct step steps[] = {
         {8, BRIEF}, {4, BRIEF}, {6, BRIEF},  {7, BRIEF},  {8, HIDDEN}, {2, HIDDEN}, {5, HIDDEN},
-        {9, BRIEF}, {1, BRIEF}, {3, HIDDEN}, {6, HIDDEN}, {4, HIDDEN}, {7, HIDDEN},
+        {1, BRIEF}, {9, BRIEF}, {3, HIDDEN}, {6, HIDDEN}, {4, HIDDEN}, {7, HIDDEN},
     };
     struct wt_plain plain;
     struct table table;
