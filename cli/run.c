@@ -35,7 +35,7 @@ static void print_help(void)
         "  --period TIME   polling period (default 100ms)\n"
         "  --sysroot DIR   read /proc and /sys below DIR\n"
         "  --no-store      do not store the run\n"
-        "  --verbose       also what measuring cost, and the cross-checks\n"
+        "  --verbose       also what measuring cost, the cross-checks, phases and who used what\n"
         "  --quiet         no summary\n"
         "  --help          this text\n\n"
         "Exit code: CMD's own (128+n when it died by signal n); 127 no such command, 126 not\n"

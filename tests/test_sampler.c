@@ -78,6 +78,26 @@ static void a_frozen_counter_is_not_chased_for_ever(void **state)
     assert_true(wt_pacer_next_ns(&p, 20 * S) == INT64_MAX);
 }
 
+static void following_catches_every_move_and_not_each_from_the_same_place(void **state)
+{
+    (void)state;
+    struct wt_pacer p;
+    wt_pacer_init(&p, 100 * MS, true);
+    wt_pacer_follow(&p, 10 * S);
+    polls_until(&p, 10 * S, 10 * S + 500 * MS, 37 * MS);
+    int64_t earliest_ns = INT64_MAX, latest_ns = 0;
+    for (int64_t t_ns = 10 * S + 500 * MS; t_ns < 15 * S; t_ns += 100 * MS) {
+        assert_true(polls_until(&p, t_ns, t_ns + 100 * MS, 37 * MS) <= 8);
+        int64_t after_ns = (p.ref_ns - 37 * MS) % (100 * MS); /* the poll that saw the move */
+        assert_true(p.ref_ns > t_ns && after_ns <= p.step_ns + MS / 10);
+        earliest_ns = after_ns < earliest_ns ? after_ns : earliest_ns;
+        latest_ns = after_ns > latest_ns ? after_ns : latest_ns;
+    }
+    assert_true(latest_ns - earliest_ns > p.step_ns / 2);
+    /* Nor is a counter that stands still chased without end. */
+    assert_true(polls_until(&p, 15 * S, 25 * S, 100 * S) < 100 + 130 * 10);
+}
+
 static void a_slow_vendor_call_makes_a_burst_coarser(void **state)
 {
     (void)state;
@@ -319,6 +339,7 @@ int main(void)
         cmocka_unit_test(an_edge_finds_the_phase_once_and_then_it_is_known),
         cmocka_unit_test(an_end_is_covered_by_a_poll_right_after_its_tick),
         cmocka_unit_test(a_frozen_counter_is_not_chased_for_ever),
+        cmocka_unit_test(following_catches_every_move_and_not_each_from_the_same_place),
         cmocka_unit_test(a_slow_vendor_call_makes_a_burst_coarser),
         cmocka_unit_test(poll_at_half_range),
         cmocka_unit_test(unknown_tdp_has_a_period),
