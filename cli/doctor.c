@@ -32,6 +32,7 @@ struct doctor {
     struct wt_finding *findings;
     size_t count;
     struct wt_survey_sum sum;
+    unsigned width; /* of the terminal */
 };
 
 /* -1: go on; otherwise the exit code. */
@@ -98,7 +99,31 @@ static struct look look_of(int fd)
     return (struct look){"\033[1m", "\033[32m", "\033[33m", "\033[31m", "\033[0m"};
 }
 
-static void print_line(const struct look *look, const struct wt_finding *f)
+/* Words after `at` columns, broken at blanks; further lines begin below the first one's start. */
+static void print_words(unsigned width, unsigned at, const char *text)
+{
+    unsigned indent = at;
+    bool is_first = true;
+    width = width > indent + 20 ? width : indent + 20;
+    while (*text) {
+        size_t length = strcspn(text, " ");
+        if (!is_first && at + 1 + length > width) {
+            printf("\n%*s", (int)indent, "");
+            at = indent;
+        } else if (!is_first) {
+            putchar(' ');
+            at++;
+        }
+        printf("%.*s", (int)length, text);
+        at += (unsigned)length;
+        text += length;
+        text += strspn(text, " ");
+        is_first = false;
+    }
+    putchar('\n');
+}
+
+static void print_line(const struct doctor *d, const struct look *look, const struct wt_finding *f)
 {
     static const char *const words[] = {
         [WT_FINDING_OK] = "ok",
@@ -109,7 +134,8 @@ static void print_line(const struct look *look, const struct wt_finding *f)
     const char *color = f->kind == WT_FINDING_OK       ? look->green
                         : f->kind == WT_FINDING_BROKEN ? look->red
                                                        : look->yellow;
-    printf("  %s%-6s%s  %-14s  %s\n", color, words[f->kind], look->plain, f->what, f->value);
+    printf("  %s%-6s%s  %-14s  ", color, words[f->kind], look->plain, f->what);
+    print_words(d->width, 26, f->value);
 }
 
 /* The short name a person knows a device by. */
@@ -153,7 +179,7 @@ static void print_findings(const struct doctor *d, const struct look *look)
                    is_gpu ? "  " : "", is_gpu ? title : "");
         }
         last = title;
-        print_line(look, f);
+        print_line(d, look, f);
     }
 }
 
@@ -195,7 +221,8 @@ static void print_fix(const struct doctor *d, size_t first)
     }
     if (named > 8)
         printf(" and %zu more", named - 8);
-    printf(":\n    %s\n", fix);
+    fputs(":\n    ", stdout);
+    print_words(d->width, 4, fix);
 }
 
 static void print_end(const struct doctor *d, const struct look *look)
@@ -211,25 +238,24 @@ static void print_end(const struct doctor *d, const struct look *look)
     }
     printf("\n%sWhat next%s\n  ", look->bold, look->plain);
     if (!d->sum.measurable)
-        puts("No energy can be measured here as it is. To try Wattune on an emulated GPU:\n"
+        puts("No energy can be measured here as it is. To try Wattune on an\n  emulated GPU:\n"
              "    wattune run --emulate v100-pcie-32gb -- YOUR COMMAND");
     else
-        printf("Energy of %zu device%s can be measured: wattune run -- YOUR COMMAND\n",
+        printf("Energy of %zu device%s can be measured:\n    wattune run -- YOUR COMMAND\n",
                d->sum.measurable, d->sum.measurable == 1 ? "" : "s");
     if (d->sum.measurable && d->sum.knobs && !d->sum.settable)
-        puts("  No setting may be changed, so `wattune sweep` can measure but not compare "
-             "settings.");
+        puts("  No setting may be changed, so `wattune sweep` can measure but not\n"
+             "  compare settings.");
     else if (d->sum.settable)
-        puts(
-            "  To find the best power limit: wattune sweep --set power=LO:HI:STEP -- YOUR COMMAND");
+        puts("  To find the best power limit:\n    wattune sweep --set power=auto -- YOUR COMMAND");
 }
 
 static void print_text(const struct doctor *d)
 {
     struct look look = look_of(STDOUT_FILENO);
     if (*d->bed.emulation_name)
-        printf("%sEMULATED%s: %s; the GPUs below are a model, not this machine's\n\n", look.yellow,
-               look.plain, d->bed.emulation_name);
+        printf("%sEMULATED%s: %s;\n  the GPUs below are a model, not this machine's\n\n",
+               look.yellow, look.plain, d->bed.emulation_name);
     print_findings(d, &look);
     print_end(d, &look);
 }
@@ -247,6 +273,9 @@ int cmd_doctor(int argc, char **argv)
     } else {
         d.sum = wt_survey_sum(d.findings, d.count);
         code = d.sum.measurable ? CLI_OK : CLI_NO_SENSOR;
+        struct wt_term term;
+        wt_term_init(&term, stdout);
+        d.width = term.width;
         if (!d.is_json)
             print_text(&d);
         else if (print_json(&d))

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 #include <math.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,7 +71,7 @@ static void wrong_usage_says_what_is_allowed(void **state)
         {{TRAIN, "bert-tiny", "--device", "tpu", NULL}, "--device tpu: takes cpu or emu"},
         {{TRAIN, "bert-tiny", "--gpu", "a", NULL}, "--gpu a"},
         {{TRAIN, "bert-tiny", "--threads", "0", NULL}, "--threads 0"},
-        {{TRAIN, "bert-tiny", "--lr", "0", NULL}, "--lr 0"},
+        {{TRAIN, "bert-tiny", "--lr", "0", NULL}, "--lr 0: takes a learning rate from 1e-12 to 10"},
         {{TRAIN, "bert-tiny", "--dropout", "1", NULL}, "--dropout 1"},
         {{TRAIN, "bert-tiny", "--seed", "-3", NULL}, "--seed -3"},
         {{TRAIN, "bert-tiny", "--evaluate", "x", NULL}, "--evaluate x"},
@@ -199,6 +200,39 @@ static void seconds_end_a_run(void **state)
     spawn_done(&s);
 }
 
+static void words_say_each_thing_once_and_in_plain_numbers(void **state)
+{
+    (void)state;
+    struct spawned s;
+    cpu_set_t set;
+    char threads[16], note[64];
+    assert_int_equal(sched_getaffinity(0, sizeof(set), &set), 0);
+    snprintf(threads, sizeof(threads), "%d", CPU_COUNT(&set) + 1);
+    snprintf(note, sizeof(note), "--threads %s is more than the %d CPU", threads, CPU_COUNT(&set));
+    spawn_run(&s, home, TRAIN, "bert-tiny", "--data", JONAH, "--steps", "3", "--batch", "2",
+              "--seq", "16", "--threads", threads, "--evaluate", "0");
+    assert_int_equal(spawn_code(&s), 0);
+    const char *last = strstr(s.err, "step 3/3");
+    assert_non_null(last);
+    assert_null(strstr(last + 1, "step 3/3"));
+    assert_non_null(strstr(s.err, "tokens/s so far"));
+    assert_non_null(strstr(s.err, "3 steps, 96 tokens in "));
+    assert_null(strstr(s.err, "e+"));
+    assert_non_null(strstr(s.err, note));
+    spawn_done(&s);
+
+    /* One step: its line stands once, and is the last one too. */
+    spawn_run(&s, home, TRAIN, "bert-tiny", "--data", JONAH, "--steps", "1", "--batch", "80",
+              "--seq", "16", "--evaluate", "0");
+    assert_int_equal(spawn_code(&s), 0);
+    last = strstr(s.err, "step 1/1");
+    assert_non_null(last);
+    assert_null(strstr(last + 1, "step 1/1"));
+    assert_non_null(strstr(s.err, "1 step, 1,273 tokens in "));
+    assert_null(strstr(s.err, "is more than the "));
+    spawn_done(&s);
+}
+
 static void a_signal_ends_with_the_summary_and_its_exit_code(void **state)
 {
     (void)state;
@@ -279,6 +313,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(json_has_what_was_done, setup, teardown),
         cmocka_unit_test_setup_teardown(a_seed_gives_the_same_losses, setup, teardown),
         cmocka_unit_test_setup_teardown(seconds_end_a_run, setup, teardown),
+        cmocka_unit_test_setup_teardown(words_say_each_thing_once_and_in_plain_numbers, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_signal_ends_with_the_summary_and_its_exit_code, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(divergence_stops_with_advice, setup, teardown),

@@ -84,7 +84,51 @@ static void an_emulated_gpu_is_looked_at_and_called_so(void **state)
     assert_null(strstr(s.out, "broken")); /* a sensor may need a period to have a sample */
     assert_non_null(strstr(s.out, "100 to 250 W"));
     assert_non_null(strstr(s.out, "What next"));
+    assert_non_null(strstr(s.out, "wattune sweep --set power=auto"));
     spawn_done(&s);
+}
+
+static void lines_break_between_words(void **state)
+{
+    (void)state;
+    struct spawned s;
+    setenv("COLUMNS", "60", 1);
+    spawn_run(&s, home, "wattune", "doctor", "--emulate", "v100-pcie-32gb");
+    unsetenv("COLUMNS");
+    assert_int_equal(spawn_code(&s), 0);
+    for (char *line = strtok(s.out, "\n"); line; line = strtok(NULL, "\n")) {
+        const char *word = strrchr(line, ' '); /* a path alone may be as long as it is */
+        if (strlen(line) > 60 && word && word - line > 26)
+            fail_msg("more than 60 columns: %s", line);
+    }
+    spawn_done(&s);
+}
+
+static void hidden_gpus_are_said_to_be_there(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *list, *want;
+    } rows[] = {{"", "2 GPUs are there, but CUDA_VISIBLE_DEVICES=\"\" hides them all"},
+                {"7", "2 GPUs are there, but CUDA_VISIBLE_DEVICES=\"7\" hides them all"},
+                {"1", NULL}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct spawned s;
+        setenv("CUDA_VISIBLE_DEVICES", rows[i].list, 1);
+        spawn_run(&s, home, "wattune", "doctor", "--json", "--emulate", "v100-pcie-32gb:2");
+        unsetenv("CUDA_VISIBLE_DEVICES");
+        assert_int_equal(spawn_code(&s), rows[i].want ? 4 : 0);
+        json_t *root = document(&s);
+        const json_t *f = finding(root, "", "GPUs");
+        assert_int_equal(f != NULL, rows[i].want != NULL);
+        if (rows[i].want) {
+            assert_string_equal(text(f, "value"), rows[i].want);
+            assert_string_equal(text(f, "kind"), "missing");
+            assert_non_null(strstr(text(f, "fix"), "unset CUDA_VISIBLE_DEVICES"));
+        }
+        json_decref(root);
+        spawn_done(&s);
+    }
 }
 
 static void json_says_the_same_and_nothing_else(void **state)
@@ -215,6 +259,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_emulated_gpu_is_looked_at_and_called_so, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(lines_break_between_words, setup, teardown),
+        cmocka_unit_test_setup_teardown(hidden_gpus_are_said_to_be_there, setup, teardown),
         cmocka_unit_test_setup_teardown(json_says_the_same_and_nothing_else, setup, teardown),
         cmocka_unit_test_setup_teardown(a_broken_sensor_is_told_apart_from_a_missing_one, setup,
                                         teardown),

@@ -54,6 +54,25 @@ static int use_probed(struct wt_ctx *ctx, struct wt_device_info *info, struct wt
     return wt_findings_add_error(notes, info->source, info->id, "probed sensor", &why);
 }
 
+/* GPUs that are there and that nobody sees are a riddle, unless it is said. */
+static int note_hidden(struct wt_findings *notes, const struct wt_source *source,
+                       const struct wt_devices_options *options, const bool *keep)
+{
+    const char *list = getenv("CUDA_VISIBLE_DEVICES");
+    size_t gpus = 0;
+    if (!source->ops->is_gpu || options->gpus || !list)
+        return 0;
+    for (size_t k = 0; k < source->count; k++) {
+        if (keep[k])
+            return 0;
+        gpus += !source->devices[k].is_part;
+    }
+    return wt_findings_add(notes, WT_FINDING_MISSING, source->ops->name, "", "GPUs",
+                           "unset CUDA_VISIBLE_DEVICES, or name GPUs yourself: --gpu 0",
+                           "%zu %s there, but CUDA_VISIBLE_DEVICES=\"%.60s\" hides %s", gpus,
+                           gpus == 1 ? "GPU is" : "GPUs are", list, gpus == 1 ? "it" : "them all");
+}
+
 static int add_source(struct wt_devices *devices, struct wt_ctx *ctx, struct wt_source *source,
                       const struct wt_devices_options *options, struct wt_error *err)
 {
@@ -70,6 +89,8 @@ static int add_source(struct wt_devices *devices, struct wt_ctx *ctx, struct wt_
         rc = wt_fail(err, WT_E_NOMEM, "no memory for the devices");
     if (rc == 0)
         rc = choose(source, options, keep, err);
+    if (rc == 0 && note_hidden(&devices->notes, source, options, keep) < 0)
+        rc = wt_fail(err, WT_E_NOMEM, "no memory for the devices");
     for (size_t k = 0; rc == 0 && k < source->count; k++) {
         if (!keep[k])
             continue;

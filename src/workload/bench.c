@@ -94,6 +94,31 @@ static int usage(const char *fmt, ...)
     return EXIT_USAGE;
 }
 
+/* "13,070": a count with its digits in groups of three. */
+static const char *grouped(char *buf, size_t size, double count)
+{
+    char digits[40];
+    wt_text(digits, sizeof(digits), "%.0f", count);
+    size_t n = strlen(digits), used = 0;
+    for (size_t i = 0; i < n && used + 2 < size; i++) {
+        if (i && (n - i) % 3 == 0)
+            buf[used++] = ',';
+        buf[used++] = digits[i];
+    }
+    buf[used] = '\0';
+    return buf;
+}
+
+/* "13,070 tokens/s"; with decimals where whole numbers would tell too little. */
+static const char *rate_words(char *buf, size_t size, uint64_t tokens, double seconds)
+{
+    char number[48];
+    double rate = (double)tokens / seconds;
+    if (rate < 99.95)
+        return wt_text(buf, size, "%.1f tokens/s", rate);
+    return wt_text(buf, size, "%s tokens/s", grouped(number, sizeof(number), rate));
+}
+
 /* ---- the command line ---- */
 
 static unsigned cpus_allowed(void)
@@ -241,7 +266,7 @@ static int read_options(int argc, char **argv, struct options *o)
             break;
         case OPT_LR:
             if (!take_real(optarg, 1e-12, 10, &x))
-                return 1 + wrong(option, "takes a learning rate, such as 1e-4");
+                return 1 + wrong(option, "takes a learning rate from 1e-12 to 10, such as 1e-4");
             o->rate = (float)x;
             break;
         case OPT_DROPOUT:
@@ -442,6 +467,7 @@ struct run {
     double step_flops;
 
     int64_t start_ns, shown_ns;
+    uint64_t shown_step;
     double seconds; /* of the steps */
     uint64_t steps, tokens;
     double loss_first, loss_last, loss_smooth, loss_held_out; /* NaN: none */
@@ -533,8 +559,12 @@ static void show_progress(struct run *r, int64_t now_ns, bool is_last)
     int64_t pause = is_terminal ? 250 * WT_NS_PER_MS : 10 * WT_NS_PER_S;
     if (r->o->is_quiet || (!is_last && r->shown_ns && now_ns - r->shown_ns < pause))
         return;
+    /* The last step's line may stand there already; on a terminal it is finished in place. */
+    if (is_last && !is_terminal && r->shown_step == r->steps)
+        return;
     r->shown_ns = now_ns;
-    char of[32] = "", loss[48] = "", left[32] = "";
+    r->shown_step = r->steps;
+    char rate[64], of[32] = "", loss[48] = "", left[32] = "";
     if (r->o->steps)
         wt_text(of, sizeof(of), "/%" PRIu64, r->o->steps);
     if (isfinite(r->loss_last))
@@ -543,10 +573,10 @@ static void show_progress(struct run *r, int64_t now_ns, bool is_last)
         r->o->steps ? (double)(r->o->steps - r->steps) * r->seconds / (double)r->steps : INFINITY;
     double by_time = r->o->seconds > 0 ? r->o->seconds - r->seconds : INFINITY;
     double wait = fmax(0, fmin(by_steps, by_time));
-    if (!is_last)
+    if (!is_last && wait > 0)
         wt_text(left, sizeof(left), "  %.0f:%02.0f left", floor(wait / 60), floor(fmod(wait, 60)));
-    fprintf(stderr, "%sstep %" PRIu64 "%s%s  %.4g tokens/s%s%s", is_terminal ? "\r\033[K" : "",
-            r->steps, of, loss, (double)r->tokens / r->seconds, left,
+    fprintf(stderr, "%sstep %" PRIu64 "%s%s  %s so far%s%s", is_terminal ? "\r\033[K" : "",
+            r->steps, of, loss, rate_words(rate, sizeof(rate), r->tokens, r->seconds), left,
             is_terminal && !is_last ? "" : "\n");
 }
 
@@ -634,13 +664,19 @@ static void say_what(const struct run *r)
     else
         fprintf(stderr, ", on emulated GPU %u: no arithmetic is done, so there is no loss\n",
                 o->gpu);
+    if (r->bert && o->threads > cpus_allowed())
+        fprintf(stderr,
+                "%s: --threads %u is more than the %u CPU%s this process may use: threads will "
+                "wait for each other\n",
+                PROGRAM, o->threads, cpus_allowed(), cpus_allowed() == 1 ? "" : "s");
     if (!r->corpus)
         return;
     fprintf(stderr,
-            "%s: %s: %zu tokens of a vocabulary of %zu (the model has %u), %zu sequences, "
+            "%s: %s: %zu tokens of a vocabulary of %zu (the model has %u), %zu sequence%s, "
             "%zu held out\n",
             PROGRAM, o->data, wt_corpus_tokens(r->corpus), wt_tokenizer_size(r->tokenizer),
-            o->shape.vocab, wt_corpus_sequences(r->corpus), wt_corpus_held_out(r->corpus));
+            o->shape.vocab, wt_corpus_sequences(r->corpus),
+            wt_corpus_sequences(r->corpus) == 1 ? "" : "s", wt_corpus_held_out(r->corpus));
     if (wt_corpus_unknown_share(r->corpus) > 0.1)
         fprintf(stderr, "%s: %.0f %% of the tokens are not in the vocabulary\n", PROGRAM,
                 100 * wt_corpus_unknown_share(r->corpus));
@@ -652,12 +688,17 @@ static void say_summary(struct run *r)
         return;
     if (r->steps > 0)
         show_progress(r, wt_ctx_now_ns(NULL), true);
-    fprintf(stderr, "%s: %" PRIu64 " steps, %" PRIu64 " tokens in %.1f s", PROGRAM, r->steps,
-            r->tokens, r->seconds);
+    char tokens[48], rate[64];
+    fprintf(stderr, "%s: %" PRIu64 " step%s, %s tokens in %.1f s", PROGRAM, r->steps,
+            r->steps == 1 ? "" : "s", grouped(tokens, sizeof(tokens), (double)r->tokens),
+            r->seconds);
     if (r->steps > 0)
-        fprintf(stderr, ": %.4g tokens/s, %.4g GFLOP/s", (double)r->tokens / r->seconds,
+        fprintf(stderr, " of training: %s, %.4g GFLOP/s over all steps",
+                rate_words(rate, sizeof(rate), r->tokens, r->seconds),
                 r->step_flops * (double)r->steps / r->seconds * 1e-9);
-    if (r->steps > 0 && isfinite(r->loss_last))
+    if (r->steps == 1 && isfinite(r->loss_last))
+        fprintf(stderr, "; loss %.4f", r->loss_last);
+    else if (r->steps > 0 && isfinite(r->loss_last))
         fprintf(stderr, "; loss %.4f -> %.4f", r->loss_first, r->loss_last);
     if (isfinite(r->loss_held_out))
         fprintf(stderr, ", held out %.4f", r->loss_held_out);
