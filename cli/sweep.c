@@ -7,15 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "measure.h"
+#include "sweep.h"
 #include "tap.h"
-
-#define MAX_SETS   4
-#define MAX_POINTS 256
 
 static void print_help(void)
 {
@@ -60,28 +56,6 @@ static void print_help(void)
         "when interrupted.\n",
         stdout);
 }
-
-struct sweep_options {
-    struct cli_bed bed;
-    struct cli_setting sets[MAX_SETS];
-    size_t set_count;
-    bool is_auto;
-    const char *tag, *report, *csv, *progress;
-    char work_unit[32];
-    uint64_t work_per_step;
-    double host_w;
-    unsigned repeats, repeats_max; /* 0: not given */
-    double precision;              /* NaN: not asked for */
-    int64_t settle_ns;
-    uint64_t seed;
-    bool is_json, is_measure_only, is_output_shown, is_without_store;
-};
-
-/* One setting: a value for each knob. */
-struct point {
-    double values[MAX_SETS];
-    char label[64];
-};
 
 static int parse(int argc, char **argv, struct sweep_options *o)
 {
@@ -256,189 +230,6 @@ static int parse(int argc, char **argv, struct sweep_options *o)
     return -1;
 }
 
-/* ---- the plan ---- */
-
-/* The first device with this knob decides range and default; the lease checks each one's own. */
-static int find_knob(const struct cli_bed *bed, enum wt_knob knob, struct wt_knob_info *ret_info,
-                     struct wt_error *err)
-{
-    for (size_t i = 0; i < wt_devices_count(bed->devices); i++) {
-        int rc = wt_devices_knob(bed->devices, i, knob, ret_info, err);
-        if (rc != WT_E_UNSUPPORTED)
-            return rc;
-    }
-    snprintf(err->text, sizeof(err->text), "no device here has the knob \"%s\"",
-             wt_knob_name(knob));
-    snprintf(
-        err->fix, sizeof(err->fix),
-        "`wattune doctor` says what can be set; `--emulate v100-pcie-32gb` tries it without a GPU");
-    return err->code = WT_E_UNSUPPORTED;
-}
-
-/* The paper's caps were 100, 150, 200 and 250 W on 250 W cards: 40, 60, 80 and 100 %. */
-static int plan_auto(struct cli_setting *set, const struct wt_knob_info *info, struct wt_error *err)
-{
-    set->knob = WT_KNOB_POWER;
-    set->values = calloc(4, sizeof(*set->values));
-    if (!set->values)
-        return err->code = WT_E_NOMEM;
-    for (unsigned percent = 40; percent <= 100; percent += 20) {
-        int64_t value = info->def * percent / 100;
-        if (value < info->min) {
-            cli_note("power=auto: %u %% of %g W is below what this card takes; %g W instead",
-                     percent, wt_knob_to_user(info->def), wt_knob_to_user(info->min));
-            value = info->min;
-        }
-        double typed = round(wt_knob_to_user(value));
-        if (!set->count || typed > set->values[set->count - 1])
-            set->values[set->count++] = typed;
-    }
-    return 0;
-}
-
-static size_t plan_points(const struct sweep_options *o, struct point *points, size_t max)
-{
-    size_t count = 1;
-    for (size_t s = 0; s < o->set_count; s++) {
-        if (o->sets[s].count > max / count)
-            return 0;
-        count *= o->sets[s].count;
-    }
-    for (size_t i = 0; i < count; i++) {
-        size_t rest = i, used = 0;
-        for (size_t s = 0; s < o->set_count; s++) {
-            points[i].values[s] = o->sets[s].values[rest % o->sets[s].count];
-            rest /= o->sets[s].count;
-            int n = snprintf(
-                points[i].label + used, sizeof(points[i].label) - used, "%s%s%s%g %s",
-                used ? ", " : "", o->set_count > 1 ? wt_knob_name(o->sets[s].knob) : "",
-                o->set_count > 1 ? "=" : "", points[i].values[s], wt_knob_unit(o->sets[s].knob));
-            used += n > 0 && (size_t)n < sizeof(points[i].label) - used ? (size_t)n : 0;
-        }
-    }
-    return count;
-}
-
-/* The default setting where it is among the points, else the highest: what the others are compared
- * with. */
-static size_t find_reference(const struct sweep_options *o, const struct point *points,
-                             size_t count, const double *defaults)
-{
-    size_t best = 0;
-    for (size_t i = 0; i < count; i++) {
-        bool is_default = true, is_higher = true;
-        for (size_t s = 0; s < o->set_count; s++) {
-            is_default &= fabs(points[i].values[s] - defaults[s]) < 0.5;
-            is_higher &= points[i].values[s] >= points[best].values[s];
-        }
-        if (is_default)
-            return i;
-        if (is_higher)
-            best = i;
-    }
-    return best;
-}
-
-/* splitmix64: a shuffle that a seed repeats on any machine. */
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
-/* Every round holds each setting once, in an order of its own: drift (a warming card, a neighbour)
- * falls on all settings alike. */
-static void plan_order(size_t *order, size_t points, unsigned repeats, uint64_t seed)
-{
-    for (unsigned r = 0; r < repeats; r++) {
-        size_t *round = order + (size_t)r * points;
-        for (size_t i = 0; i < points; i++)
-            round[i] = i;
-        for (size_t i = points; i > 1; i--) {
-            size_t j = (size_t)(next_random(&seed) % i);
-            size_t keep = round[i - 1];
-            round[i - 1] = round[j];
-            round[j] = keep;
-        }
-    }
-}
-
-/* ---- progress ---- */
-
-struct progress {
-    bool is_tty;
-    size_t done, total;
-    const char *label;
-    int64_t begun_ns;
-    double spent_s; /* in finished runs */
-    struct cli_measure *measure;
-    size_t drawn_step;
-};
-
-static void print_clock(char *buf, size_t size, double seconds)
-{
-    unsigned s = (unsigned)(seconds < 0 ? 0 : seconds + 0.5);
-    if (s >= 3600)
-        snprintf(buf, size, "%u:%02u:%02u", s / 3600, s / 60 % 60, s % 60);
-    else
-        snprintf(buf, size, "%u:%02u", s / 60, s % 60);
-}
-
-static void draw(void *data, const struct wt_run *run, double elapsed_s)
-{
-    (void)run;
-    struct progress *p = data;
-    if (!p->is_tty)
-        return;
-    double watts = 0;
-    bool is_known = false;
-    for (size_t i = 0; i < wt_devices_count(p->measure->bed->devices); i++) {
-        double w = wt_meter_power_w(p->measure->meter, i);
-        if (wt_devices_info(p->measure->bed->devices, i)->is_part || !isfinite(w))
-            continue;
-        watts += w;
-        is_known = true;
-    }
-    char bar[25], power[24] = "-", eta[16] = "-";
-    double each = p->done ? p->spent_s / (double)p->done : 0;
-    double part = each > 0 ? elapsed_s / each : 0;
-    double share = ((double)p->done + (part < 1 ? part : 1)) / (double)p->total;
-    for (size_t i = 0; i < sizeof(bar) - 1; i++)
-        bar[i] = (double)i < share * (double)(sizeof(bar) - 1) ? '#' : '.';
-    bar[sizeof(bar) - 1] = '\0';
-    if (is_known)
-        snprintf(power, sizeof(power), "%.0f W", watts);
-    if (p->done)
-        print_clock(eta, sizeof(eta), each * (double)(p->total - p->done) - elapsed_s);
-    /* A line longer than the terminal would not be overwritten by the next. */
-    struct winsize window = {0};
-    char line[256];
-    unsigned width =
-        ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col ? window.ws_col : 80;
-    snprintf(line, sizeof(line), "%zu/%zu  %s: %s  ETA %s%s", p->done, p->total, p->label, power,
-             eta, p->measure->bed->emulation_name[0] ? "  emulated" : "");
-    if (strlen(line) + sizeof(bar) + 3 < width)
-        fprintf(stderr, "\r\033[K[%s] %s", bar, line);
-    else
-        fprintf(stderr, "\r\033[K%.*s", (int)(width - 1), line);
-    fflush(stderr);
-}
-
-static void draw_done(struct progress *p, const struct wt_run *run)
-{
-    p->spent_s += run->wall_s;
-    p->done++;
-    if (p->is_tty)
-        return;
-    fprintf(stderr, "  %zu/%zu  %-12s %7.2f s", p->done, p->total, run->label, run->wall_s);
-    if (run->total.provenance != WT_PROV_UNKNOWN)
-        fprintf(stderr, "  %9.1f J  %s", run->total.energy_j,
-                wt_provenance_name(run->total.provenance));
-    fputc('\n', stderr);
-}
-
 /* ---- the child's output ---- */
 
 static int open_log(void)
@@ -565,68 +356,6 @@ static int apply_point(const struct sweep_options *o, struct wt_lease *lease, st
     return 0;
 }
 
-/* Fills the plan's points, or one point with the present setting when settings may not be changed
- * and that was allowed. Returns an exit code, or -1 to go on. */
-static int plan(struct sweep_options *o, struct point *points, size_t *ret_count,
-                size_t *ret_reference)
-{
-    struct wt_error err = {0};
-    struct wt_knob_info info;
-    double defaults[MAX_SETS] = {0};
-    if (!wt_devices_count(o->bed.devices)) {
-        snprintf(err.text, sizeof(err.text), "no device here can be measured or set");
-        snprintf(err.fix, sizeof(err.fix),
-                 "`wattune doctor` says why; --emulate v100-pcie-32gb does "
-                 "without a GPU");
-        cli_fail("sweep", &err);
-        return CLI_NO_SENSOR;
-    }
-    if (o->is_auto) {
-        if (find_knob(&o->bed, WT_KNOB_POWER, &info, &err) < 0 ||
-            plan_auto(&o->sets[0], &info, &err) < 0)
-            return cli_fail("sweep", &err);
-        o->set_count = 1;
-    }
-    for (size_t s = 0; s < o->set_count; s++) {
-        if (find_knob(&o->bed, o->sets[s].knob, &info, &err) < 0)
-            return cli_fail("sweep", &err);
-        defaults[s] = wt_knob_to_user(info.def);
-        if (!info.is_settable && o->is_measure_only) {
-            cli_note("%s cannot be set: %s", wt_knob_name(o->sets[s].knob), info.why_not);
-            if (info.fix[0])
-                cli_note("  try: %s", info.fix);
-            cli_note("measuring the present setting alone");
-            o->set_count = 0;
-            snprintf(points[0].label, sizeof(points[0].label), "%g %s (as is)",
-                     wt_knob_to_user(info.current), wt_knob_unit(info.knob));
-            *ret_count = 1;
-            *ret_reference = 0;
-            return -1;
-        }
-        if (!info.is_settable) {
-            snprintf(err.text, sizeof(err.text), "%s cannot be set: %.200s",
-                     wt_knob_name(o->sets[s].knob), info.why_not);
-            snprintf(err.fix, sizeof(err.fix), "%.200s%s--measure-only", info.fix,
-                     info.fix[0] ? "; or " : "");
-            err.code = WT_E_DENIED;
-            return cli_fail("sweep", &err);
-        }
-        for (size_t v = 0; v < o->sets[s].count; v++) {
-            int64_t value = wt_knob_from_user(o->sets[s].values[v]);
-            if (value < info.min || value > info.max)
-                return cli_usage("sweep", "--set %s=%g: this device takes %g to %g %s",
-                                 wt_knob_name(o->sets[s].knob), o->sets[s].values[v],
-                                 wt_knob_to_user(info.min), wt_knob_to_user(info.max),
-                                 wt_knob_unit(o->sets[s].knob));
-        }
-    }
-    *ret_count = plan_points(o, points, MAX_POINTS);
-    if (!*ret_count)
-        return cli_usage("sweep", "--set: more than %d combinations", MAX_POINTS);
-    *ret_reference = find_reference(o, points, *ret_count, defaults);
-    return -1;
-}
-
 static void name_group(char *buf, size_t size)
 {
     struct timespec now;
@@ -739,7 +468,7 @@ int cmd_sweep(int argc, char **argv)
         code = cli_fail("sweep", &err);
         goto out;
     }
-    code = plan(&o, points, &point_count, &reference);
+    code = cli_plan(&o, points, &point_count, &reference);
     if (code >= 0)
         goto out;
     if (o.set_count) {
@@ -772,11 +501,11 @@ int cmd_sweep(int argc, char **argv)
     }
     if (!o.seed)
         o.seed = (uint64_t)cli_now_ns();
-    plan_order(order, point_count, o.repeats_max, o.seed);
+    cli_plan_order(order, point_count, o.repeats_max, o.seed);
 
     struct progress progress = {
         .is_tty = isatty(STDERR_FILENO) && !o.is_output_shown, .total = total, .measure = &m};
-    m.on_tick = draw;
+    m.on_tick = cli_progress_draw;
     m.tick_data = &progress;
     char group[40];
     name_group(group, sizeof(group));
@@ -811,8 +540,7 @@ int cmd_sweep(int argc, char **argv)
         if (rc == 0)
             rc = cli_measure_run(&m, command, run, &asked, &err);
         if (rc < 0) {
-            if (progress.is_tty)
-                fputs("\r\033[K", stderr);
+            cli_progress_clear(&progress);
             code = cli_fail("sweep", &err);
             if (run->exit_code)
                 code = run->exit_code;
@@ -820,10 +548,9 @@ int cmd_sweep(int argc, char **argv)
             goto out;
         }
         run_count++;
-        draw_done(&progress, run);
+        cli_progress_done(&progress, run);
         if (run->exit_code != 0 && !asked) {
-            if (progress.is_tty)
-                fputs("\r\033[K", stderr);
+            cli_progress_clear(&progress);
             cli_note("%s: the command exited with %d", point->label, run->exit_code);
             if (m.log_fd >= 0)
                 show_log_end(m.log_fd, log_from);
@@ -833,8 +560,7 @@ int cmd_sweep(int argc, char **argv)
             }
         }
     }
-    if (progress.is_tty)
-        fputs("\r\033[K", stderr);
+    cli_progress_clear(&progress);
     /* The card is given back before anything is shown: a slow terminal holds no cap. */
     if (lease && wt_lease_restore(lease, &err) < 0)
         cli_note("not everything was put back: %s", err.text);
