@@ -36,12 +36,7 @@ int cli_bed_open(struct cli_bed *bed, struct wt_error *err)
     if (rc < 0)
         return rc;
     struct wt_devices_options which = {.gpus = bed->gpus};
-    rc = wt_devices_open(&bed->devices, bed->ctx, &which, err);
-    const char *visible = getenv("CUDA_VISIBLE_DEVICES");
-    if (rc == 0 && !wt_devices_count(bed->devices) && visible)
-        cli_note("CUDA_VISIBLE_DEVICES=\"%s\" shows no GPU; --gpu 0 measures one all the same",
-                 visible);
-    return rc;
+    return wt_devices_open(&bed->devices, bed->ctx, &which, err);
 }
 
 void cli_bed_close(struct cli_bed *bed)

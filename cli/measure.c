@@ -47,6 +47,10 @@ int cli_measure_open(struct cli_measure *m, struct cli_bed *bed, bool is_without
                 cli_note("  try: %s", why.fix);
         }
     }
+    const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+    if (visible && !bed->gpus && !wt_devices_count(bed->devices))
+        cli_note("CUDA_VISIBLE_DEVICES=\"%s\" shows no GPU; --gpu 0 measures one all the same",
+                 visible);
     const struct wt_meter_options options = {.period_ns = period_ns};
     int rc = wt_meter_new(&m->meter, bed->ctx, bed->devices, &options, err);
     if (rc < 0)

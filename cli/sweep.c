@@ -509,10 +509,11 @@ int cmd_sweep(int argc, char **argv)
     m.tick_data = &progress;
     char group[40];
     name_group(group, sizeof(group));
-    fprintf(stderr, "%s%s%s%zu settings, %u run%s each, random order (--seed %llu)\n",
+    fprintf(stderr, "%s%s%s%zu setting%s, %u run%s each, random order (--seed %llu)\n",
             o.bed.emulation_name[0] ? "EMULATED " : "", o.bed.emulation_name,
             o.bed.emulation_name[0] ? ": no real device is measured or changed\n" : "", point_count,
-            o.repeats, o.repeats > 1 ? "s" : "", (unsigned long long)o.seed);
+            point_count > 1 ? "s" : "", o.repeats, o.repeats > 1 ? "s" : "",
+            (unsigned long long)o.seed);
 
     if (o.settle_ns) {
         progress.label = "settling";
