@@ -124,10 +124,10 @@ void wt_sweep_advise(struct wt_sweep *sweep)
                 (1 - row->energy_ratio.low) * 100, time, work, host);
     } else {
         /* Say how near the best other setting came. */
-        const struct wt_sweep_row *other = NULL;
+        const struct wt_sweep_row *other = &sweep->rows[sweep->reference ? 0 : 1];
         for (size_t i = 0; i < sweep->row_count; i++)
             if (i != sweep->reference &&
-                (!other || sweep->rows[i].energy_ratio.value < other->energy_ratio.value))
+                sweep->rows[i].energy_ratio.value < other->energy_ratio.value)
                 other = &sweep->rows[i];
         wt_text(text, sizeof(text),
                 "keep %s: no other setting saves energy that can be told from nothing. The lowest, "

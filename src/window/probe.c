@@ -537,8 +537,8 @@ static int look_at(struct work *w, unsigned stream, struct wt_probe_sensor *sens
         add_fault(sensor, WT_PROBE_FAILING, "could not be read any more for the last %.1f s",
                   silent);
     else if ((double)s->failures > FAULTY_SHARE * (double)(s->reads + s->failures))
-        add_fault(sensor, WT_PROBE_FAILING, "%llu of %llu reads failed",
-                  (unsigned long long)s->failures, (unsigned long long)(s->reads + s->failures));
+        add_fault(sensor, WT_PROBE_FAILING, "%.0f of %.0f reads failed", (double)s->failures,
+                  (double)s->reads + (double)s->failures);
     return 0;
 }
 
