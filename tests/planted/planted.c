@@ -11,7 +11,7 @@
 static void this_passes(void **state)
 {
     (void)state;
-    assert_true(1);
+    assert_string_equal(strchr("planted", 'n'), "nted");
 }
 
 static void this_fails_by_design(void **state)
