@@ -27,7 +27,7 @@ void cli_progress_draw(void *data, const struct wt_run *run, double elapsed_s)
     bool is_known = false;
     for (size_t i = 0; i < wt_devices_count(p->measure->bed->devices); i++) {
         double w = wt_meter_power_w(p->measure->meter, i);
-        if (wt_devices_info(p->measure->bed->devices, i)->is_part || !isfinite(w))
+        if (!wt_devices_info(p->measure->bed->devices, i)->is_counted || !isfinite(w))
             continue;
         watts += w;
         is_known = true;

@@ -68,6 +68,7 @@ static void bed_open(struct bed *bed)
         wt_text(info->id, sizeof(info->id), "GPU-%zu", i);
         wt_text(info->source, sizeof(info->source), "nvml");
         info->can = WT_CAN_ENERGY | WT_CAN_POWER | WT_CAN_STATUS;
+        info->is_counted = true;
         info->traits = (struct wt_sensor_traits){.energy_period_ns = TICK,
                                                  .energy_quantum_uj = 1000,
                                                  .power_period_ns = TICK,
@@ -155,6 +156,7 @@ static void a_part_of_another_device_is_not_in_the_total(void **state)
     struct bed bed;
     bed_open(&bed);
     bed.infos[1].is_part = true;
+    bed.infos[1].is_counted = false;
     bed_start(&bed, 2);
     pass(2 * TICK);
     struct wt_window_result r = measure(&bed, 40 * MS);

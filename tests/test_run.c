@@ -246,6 +246,7 @@ static void parts_that_draw_more_than_the_node_are_said_to(void **state)
         runs_add_device(&run, WT_DEVICE_NODE, "node-psys", "platform", rows[i].node_j,
                         rows[i].bound);
         run.devices[run.device_count - 1].is_part = true;
+        run.devices[run.device_count - 1].is_counted = false;
         struct wt_node_check check = wt_run_node_check(&run);
         assert_int_equal(check.node, run.device_count - 1);
         assert_near(check.parts.energy_j, parts_j, 1e-6);

@@ -41,14 +41,19 @@ enum {
 struct wt_device_info {
     char id[96];     /* stable: GPU UUID, "cpu-package-0", ... */
     char name[96];   /* what people call it */
-    char source[16]; /* the sensor that reads it: "nvml", "rapl" */
+    char source[16]; /* the sensor that reads it: "nvml", "rapl", "amdgpu", "ipmi", "model", ... */
     char driver[80]; /* driver version, or "" */
     enum wt_device_kind kind;
     unsigned index;     /* within its kind, as the vendor's tools number it */
     unsigned can;       /* WT_CAN_* */
     bool is_emulated;   /* every reading is WT_EMULATED */
+    bool is_modeled;    /* no sensor: every power is estimated, and WT_MODELED */
     bool is_part;       /* inside another listed device (MIG instance, core domain): not in sums */
     char part_of[96];   /* that device's id, or "" */
+    bool is_counted;    /* in the total of this set, where each joule is to be once: not a part, not
+                           what a node's meter sees already, and modeled only where nothing is
+                           measured (docs/sensors.md) */
+    int64_t poll_ns;    /* not read more often than this; 0: as often as is asked */
     uint64_t mem_bytes; /* 0: unknown */
     struct wt_sensor_traits traits;
     char probed[24]; /* the day `wattune probe` found the traits; "": published or assumed */
@@ -109,8 +114,13 @@ struct wt_reading {
 
 struct wt_devices_options {
     const char *gpus; /* comma list of indices or UUIDs (a unique beginning is enough);
-                       * NULL: $CUDA_VISIBLE_DEVICES when set, else all */
+                       * NULL: $CUDA_VISIBLE_DEVICES when set (of AMD GPUs $ROCR_VISIBLE_DEVICES),
+                       * else all */
     bool is_gpu_only; /* leave CPU, DRAM and node sensors out */
+    /* Programs that print watts or joules, as `--sensor-command` takes them (docs/sensors.md).
+     * Copied. */
+    const char *const *commands;
+    size_t command_count;
 };
 
 /* Finds and opens every device that can be read; their traits are those that `wattune probe` has

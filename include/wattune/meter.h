@@ -63,8 +63,10 @@ struct wt_window_result {
     size_t device_count;
     struct wt_window_gap *gaps; /* owned */
     size_t gap_count;
-    struct wt_joules total; /* over devices that are not part of another */
-    char weakest[96];       /* the id of the device whose provenance the total has */
+    struct wt_joules total;    /* over the devices that are counted (wt_device_info.is_counted) */
+    char weakest[96];          /* the id of the device whose provenance the total has */
+    bool has_estimate;         /* some of the node is not measured, and a model stands in for it: */
+    struct wt_joules estimate; /* the total and what is modeled beside it */
 };
 
 /* Waits (at most wait_ns) until the samples cover the end of the window, then fills the result.

@@ -24,6 +24,7 @@ struct wt_run_device {
     enum wt_device_kind kind;
     int index; /* within its kind, as the vendor's tools number it; -1: not known */
     bool is_part;
+    bool is_counted; /* in the total: wt_device_info.is_counted */
     struct wt_joules energy, check;
     enum wt_provenance method;
     bool is_check_off;
@@ -102,8 +103,10 @@ struct wt_run {
 
     struct wt_run_device *devices;
     size_t device_count;
-    struct wt_joules total;
+    struct wt_joules total; /* of the devices that are counted */
     char weakest[96];
+    bool has_estimate;         /* some of the node is not measured, and a model stands in for it: */
+    struct wt_joules estimate; /* the total and what is modeled beside it */
     struct {
         char unit[32];
         uint64_t count;

@@ -27,6 +27,16 @@ int wt_code_from_errno(int errnum);
 
 /* ---- ctx.c ---- */
 
+struct wt_tree;
+struct wt_perf_ops;
+struct wt_ipmi_ops;
+
+/* Told of every file and directory that is looked at, from whatever thread looks: `wattune gather`
+ * makes a recorded machine of it. rc: as wt_fs_read or wt_fs_list returned; errnum: why the system
+ * refused, or 0; text: what was read, NULL of a directory. */
+typedef void (*wt_fs_watch)(void *data, const char *path, bool is_dir, int rc, int errnum,
+                            const char *text);
+
 struct wt_ctx {
     wt_log_fn log;
     void *log_data;
@@ -34,6 +44,13 @@ struct wt_ctx {
     char *nvml_library; /* NULL: the default */
     struct wt_clock clock;
     const char *debug_areas; /* $WT_DEBUG, borrowed from the environment; NULL: none */
+    struct wt_tree *tree;    /* what the sysroot says of itself; tree.c */
+    wt_fs_watch watch;       /* NULL: nobody looks on */
+    void *watch_data;
+    /* What a source asks of the kernel beside files. NULL: the kernel of this machine, and with a
+     * sysroot nobody. A test puts its own here. Borrowed. */
+    const struct wt_perf_ops *perf;
+    const struct wt_ipmi_ops *ipmi;
 };
 
 void wt_log(const struct wt_ctx *ctx, enum wt_log_level level, const char *area, const char *fmt,
@@ -71,9 +88,22 @@ static inline double wt_s_from_ns(int64_t ns)
  * holds NUL bytes), WT_E_IO. */
 int wt_fs_read(const struct wt_ctx *ctx, const char *path, char *buf, size_t size,
                struct wt_error *err);
+/* The beginning of a file that may be longer than the buffer, as text. Errors: as above but for
+ * WT_E_FORMAT. */
+int wt_fs_read_start(const struct wt_ctx *ctx, const char *path, char *buf, size_t size);
 /* The same as one unsigned decimal number and nothing else. Errors: besides, WT_E_FORMAT. */
 int wt_fs_read_u64(const struct wt_ctx *ctx, const char *path, uint64_t *ret_value,
                    struct wt_error *err);
+/* The same with a sign, for what may be negative (a current, a temperature). */
+int wt_fs_read_i64(const struct wt_ctx *ctx, const char *path, int64_t *ret_value,
+                   struct wt_error *err);
+/* Writes text to a file that is there, as one write. Errors: WT_E_DENIED (also where the file
+ * system is read-only), WT_E_NOTFOUND, WT_E_RANGE (EINVAL: the kernel takes no such value),
+ * WT_E_GONE, WT_E_BUSY, WT_E_IO. */
+int wt_fs_write(const struct wt_ctx *ctx, const char *path, const char *text, struct wt_error *err);
+/* 0 when this process may write the file (of a recorded machine: when its user might). Writes
+ * nothing. Errors: WT_E_DENIED, WT_E_NOTFOUND. */
+int wt_fs_may_write(const struct wt_ctx *ctx, const char *path, struct wt_error *err);
 /* Lists a directory's entries, sorted naturally (a2 before a10). Owned: wt_fs_list_free. */
 int wt_fs_list(const struct wt_ctx *ctx, const char *path, char ***ret_names, size_t *ret_count,
                struct wt_error *err);
@@ -85,6 +115,28 @@ int wt_fs_remove_tree(const char *path, struct wt_error *err);
 /* The start time of a process in clock ticks since boot, with the pid its identity.
  * Errors: WT_E_NOTFOUND (no such process). */
 int wt_fs_process_start(uint32_t pid, uint64_t *ret_ticks, struct wt_error *err);
+
+/* ---- tree.c: a sysroot that is a recorded machine ---- */
+
+/* Reads DIR/machine.txt where there is one. Errors: WT_E_FORMAT (names the line), WT_E_NOMEM. */
+int wt_tree_open(struct wt_ctx *ctx, struct wt_error *err);
+void wt_tree_close(struct wt_ctx *ctx);
+bool wt_tree_is_recorded(const struct wt_ctx *ctx);
+const char *wt_tree_title(const struct wt_ctx *ctx); /* "" when there is none; borrowed */
+unsigned wt_tree_uid(const struct wt_ctx *ctx);      /* whose view it is */
+/* The errno that a read of the path answers; 0: none. Threads: any thread. */
+int wt_tree_errno(const struct wt_ctx *ctx, const char *path);
+bool wt_tree_is_readonly(const struct wt_ctx *ctx, const char *path);
+bool wt_tree_has_dir(const struct wt_ctx *ctx, const char *path);
+/* From now on reads of the path answer this errno, 0: as they are. For tests. Threads: any. */
+int wt_tree_fault(struct wt_ctx *ctx, const char *path, int errnum);
+/* "EIO", or NULL for an error that a manifest has no word for. */
+const char *wt_tree_errno_name(int errnum);
+/* The state of a reading from a file: WT_REPLAYED of a recorded machine, else WT_LIVE. */
+static inline enum wt_state wt_fs_state(const struct wt_ctx *ctx)
+{
+    return wt_tree_is_recorded(ctx) ? WT_REPLAYED : WT_LIVE;
+}
 
 /* ---- text.c ---- */
 

@@ -54,6 +54,9 @@ int wt_ctx_new(struct wt_ctx **ret_ctx, const struct wt_ctx_options *options, st
         rc = wt_fail(err, WT_E_NOMEM, "no memory for a context");
         goto out;
     }
+    rc = wt_tree_open(ctx, err);
+    if (rc < 0)
+        goto out;
     *ret_ctx = ctx;
     ctx = NULL;
 out:
@@ -65,6 +68,7 @@ void wt_ctx_free(struct wt_ctx *ctx)
 {
     if (!ctx)
         return;
+    wt_tree_close(ctx);
     free(ctx->sysroot);
     free(ctx->nvml_library);
     free(ctx);

@@ -10,39 +10,81 @@
 
 #include "base/base.h"
 
-int wt_fs_read(const struct wt_ctx *ctx, const char *path, char *buf, size_t size,
-               struct wt_error *err)
+static const char *full_path(const struct wt_ctx *ctx, const char *path, char *buf, size_t size)
 {
-    char full[4096];
-    wt_text(full, sizeof(full), "%s%s", ctx ? ctx->sysroot : "", path);
+    return wt_text(buf, size, "%s%s", ctx ? ctx->sysroot : "", path);
+}
+
+/* Reads at most size bytes; *ret_used how many. Returns 0 or an errno. */
+static int read_bytes(const char *full, char *buf, size_t size, size_t *ret_used)
+{
     int fd = open(full, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
-        return wt_fail_errno(err, errno, "%s", full);
+        return errno;
     size_t used = 0;
-    int rc = 0;
+    int errnum = 0;
     while (used < size) {
         ssize_t n = read(fd, buf + used, size - used);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0) {
-            rc = wt_fail_errno(err, errno, "%s", full);
-            break;
-        }
-        if (n == 0)
+        if (n < 0)
+            errnum = errno;
+        if (n <= 0)
             break;
         used += (size_t)n;
     }
     close(fd);
-    if (rc < 0)
-        return rc;
-    if (used == size)
-        return wt_fail(err, WT_E_FORMAT, "%s: longer than the %zu bytes expected", full, size - 1);
-    buf[used] = '\0';
-    if (strlen(buf) != used)
-        return wt_fail(err, WT_E_FORMAT, "%s: holds NUL bytes", full);
-    while (used && strchr(" \t\r\n", buf[used - 1]))
+    *ret_used = used;
+    return errnum;
+}
+
+int wt_fs_read(const struct wt_ctx *ctx, const char *path, char *buf, size_t size,
+               struct wt_error *err)
+{
+    char full[4096];
+    size_t used = 0;
+    int rc = 0, errnum = wt_tree_errno(ctx, path);
+    full_path(ctx, path, full, sizeof(full));
+    if (!errnum)
+        errnum = read_bytes(full, buf, size, &used);
+    if (errnum) {
+        rc = wt_fail_errno(err, errnum, "%s", full);
+    } else if (used == size) {
+        rc = wt_fail(err, WT_E_FORMAT, "%s: longer than the %zu bytes expected", full, size - 1);
+    } else {
+        buf[used] = '\0';
+        if (strlen(buf) != used)
+            rc = wt_fail(err, WT_E_FORMAT, "%s: holds NUL bytes", full);
+    }
+    if (ctx && ctx->watch)
+        ctx->watch(ctx->watch_data, path, false, rc, errnum, rc == 0 ? buf : NULL);
+    while (rc == 0 && used && strchr(" \t\r\n", buf[used - 1]))
         buf[--used] = '\0';
-    return 0;
+    return rc;
+}
+
+int wt_fs_read_start(const struct wt_ctx *ctx, const char *path, char *buf, size_t size)
+{
+    char full[4096];
+    size_t used = 0;
+    int errnum = wt_tree_errno(ctx, path);
+    full_path(ctx, path, full, sizeof(full));
+    if (!errnum)
+        errnum = read_bytes(full, buf, size - 1, &used);
+    buf[used] = '\0';
+    int rc = wt_code_from_errno(errnum);
+    if (ctx && ctx->watch)
+        ctx->watch(ctx->watch_data, path, false, rc, errnum, rc == 0 ? buf : NULL);
+    return rc;
+}
+
+static int fail_number(const struct wt_ctx *ctx, const char *path, const char *text,
+                       struct wt_error *err)
+{
+    if (!*text)
+        return wt_fail(err, WT_E_FORMAT, "%s%s: empty", ctx ? ctx->sysroot : "", path);
+    return wt_fail(err, WT_E_FORMAT, "%s%s: \"%.40s\" is no number", ctx ? ctx->sysroot : "", path,
+                   text);
 }
 
 int wt_fs_read_u64(const struct wt_ctx *ctx, const char *path, uint64_t *ret_value,
@@ -52,11 +94,62 @@ int wt_fs_read_u64(const struct wt_ctx *ctx, const char *path, uint64_t *ret_val
     int rc = wt_fs_read(ctx, path, text, sizeof(text), err);
     if (rc < 0)
         return rc;
-    rc = wt_text_to_u64(text, ret_value);
+    return wt_text_to_u64(text, ret_value) < 0 ? fail_number(ctx, path, text, err) : 0;
+}
+
+int wt_fs_read_i64(const struct wt_ctx *ctx, const char *path, int64_t *ret_value,
+                   struct wt_error *err)
+{
+    char text[64];
+    uint64_t size;
+    int rc = wt_fs_read(ctx, path, text, sizeof(text), err);
     if (rc < 0)
-        return wt_fail(err, WT_E_FORMAT, "%s%s: \"%.40s\" is no number", ctx ? ctx->sysroot : "",
-                       path, text);
+        return rc;
+    bool is_negative = text[0] == '-';
+    if (wt_text_to_u64(text + is_negative, &size) < 0 || size > INT64_MAX)
+        return fail_number(ctx, path, text, err);
+    *ret_value = is_negative ? -(int64_t)size : (int64_t)size;
     return 0;
+}
+
+int wt_fs_may_write(const struct wt_ctx *ctx, const char *path, struct wt_error *err)
+{
+    char full[4096];
+    full_path(ctx, path, full, sizeof(full));
+    int errnum = 0;
+    if (wt_tree_is_readonly(ctx, path))
+        errnum = EROFS;
+    else if (faccessat(AT_FDCWD, full, W_OK, AT_EACCESS) < 0)
+        errnum = errno;
+    else if (wt_tree_is_recorded(ctx) && wt_tree_uid(ctx) != 0)
+        errnum = EACCES;
+    return errnum ? wt_fail_errno(err, errnum, "%s", full) : 0;
+}
+
+int wt_fs_write(const struct wt_ctx *ctx, const char *path, const char *text, struct wt_error *err)
+{
+    char full[4096];
+    int rc = wt_fs_may_write(ctx, path, err);
+    int errnum = rc < 0 ? 0 : wt_tree_errno(ctx, path);
+    if (rc < 0)
+        return rc;
+    full_path(ctx, path, full, sizeof(full));
+    if (errnum)
+        return wt_fail_errno(err, errnum, "%s", full);
+    /* An attribute of the kernel takes one whole write; a file that stands in for one is replaced.
+     */
+    int fd = open(full, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return wt_fail_errno(err, errno, "%s", full);
+    ssize_t n = write(fd, text, strlen(text));
+    errnum = n < 0 ? errno : 0;
+    if (close(fd) < 0 && !errnum)
+        errnum = errno;
+    if (errnum == EINVAL || errnum == ERANGE || errnum == EOVERFLOW)
+        return wt_fail(err, WT_E_RANGE, "%s: the kernel does not take \"%.40s\"", full, text);
+    if (!errnum && (size_t)n != strlen(text))
+        errnum = EIO;
+    return errnum ? wt_fail_errno(err, errnum, "%s", full) : 0;
 }
 
 static int natural_order(const void *a, const void *b)
@@ -64,46 +157,64 @@ static int natural_order(const void *a, const void *b)
     return strverscmp(*(char *const *)a, *(char *const *)b);
 }
 
-int wt_fs_list(const struct wt_ctx *ctx, const char *path, char ***ret_names, size_t *ret_count,
-               struct wt_error *err)
+static int list_dir(const char *full, char ***ret_names, size_t *ret_count)
 {
-    char full[4096];
-    wt_text(full, sizeof(full), "%s%s", ctx ? ctx->sysroot : "", path);
     DIR *dir = opendir(full);
     if (!dir)
-        return wt_fail_errno(err, errno, "%s", full);
+        return errno;
     char **names = NULL;
     size_t count = 0, room = 0;
-    int rc = 0;
+    int errnum = 0;
     struct dirent *entry;
-    while ((entry = readdir(dir))) {
+    while (!errnum && (entry = readdir(dir))) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
         if (count == room) {
             room = room ? room * 2 : 16;
             char **more = realloc(names, room * sizeof(*names));
             if (!more) {
-                rc = wt_fail(err, WT_E_NOMEM, "no memory to list %s", full);
-                goto out;
+                errnum = ENOMEM;
+                break;
             }
             names = more;
         }
-        if (!(names[count] = strdup(entry->d_name))) {
-            rc = wt_fail(err, WT_E_NOMEM, "no memory to list %s", full);
-            goto out;
-        }
-        count++;
+        if ((names[count] = strdup(entry->d_name)))
+            count++;
+        else
+            errnum = ENOMEM;
+    }
+    closedir(dir);
+    if (errnum) {
+        wt_fs_list_free(names, count);
+        return errnum;
     }
     if (count)
         qsort(names, count, sizeof(*names), natural_order);
     *ret_names = names;
     *ret_count = count;
-    names = NULL;
-    count = 0;
-out:
-    wt_fs_list_free(names, count);
-    closedir(dir);
-    return rc;
+    return 0;
+}
+
+int wt_fs_list(const struct wt_ctx *ctx, const char *path, char ***ret_names, size_t *ret_count,
+               struct wt_error *err)
+{
+    char full[4096], **names = NULL;
+    size_t count = 0;
+    int rc = 0, errnum = wt_tree_errno(ctx, path);
+    full_path(ctx, path, full, sizeof(full));
+    if (!errnum && !wt_tree_has_dir(ctx, path))
+        errnum = list_dir(full, &names, &count);
+    if (errnum == ENOMEM)
+        rc = wt_fail(err, WT_E_NOMEM, "no memory to list %s", full);
+    else if (errnum)
+        rc = wt_fail_errno(err, errnum, "%s", full);
+    if (ctx && ctx->watch)
+        ctx->watch(ctx->watch_data, path, true, rc, errnum, NULL);
+    if (rc < 0)
+        return rc;
+    *ret_names = names;
+    *ret_count = count;
+    return 0;
 }
 
 void wt_fs_list_free(char **names, size_t count)

@@ -21,7 +21,10 @@ struct wt_knob_found {
 
 struct wt_knob_ops {
     enum wt_knob knob;
-    const struct wt_source_ops *source; /* of the devices that have it */
+    /* Whose devices have it: one source's, whatever their kind, or those of one kind, whoever reads
+     * them (a CPU's frequency is set the same way whether RAPL is readable or not). */
+    const struct wt_source_ops *source; /* NULL: of any */
+    enum wt_device_kind kind;           /* with source NULL */
     /* All required. Errors as for the functions below. */
     int (*describe)(struct wt_devices *devices, size_t i, enum wt_knob knob,
                     struct wt_knob_info *ret_info, struct wt_error *err);

@@ -490,7 +490,7 @@ static int restore(struct wt_devices *devices, size_t i, enum wt_knob knob,
 }
 
 const struct wt_knob_ops wt_nvml_knobs[3] = {
-    {WT_KNOB_POWER, &wt_nvml_ops, describe, snapshot, set, restore},
-    {WT_KNOB_CLOCK, &wt_nvml_ops, describe, snapshot, set, restore},
-    {WT_KNOB_MEMCLOCK, &wt_nvml_ops, describe, snapshot, set, restore},
+    {WT_KNOB_POWER, &wt_nvml_ops, WT_DEVICE_GPU, describe, snapshot, set, restore},
+    {WT_KNOB_CLOCK, &wt_nvml_ops, WT_DEVICE_GPU, describe, snapshot, set, restore},
+    {WT_KNOB_MEMCLOCK, &wt_nvml_ops, WT_DEVICE_GPU, describe, snapshot, set, restore},
 };

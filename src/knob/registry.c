@@ -19,14 +19,15 @@ static int find(struct wt_devices *devices, size_t i, enum wt_knob knob,
     const struct wt_device_info *info = &source->devices[k];
     if (!name)
         return wt_fail(err, WT_E_UNSUPPORTED, "there is no knob %d", (int)knob);
-    if (info->is_part && info->kind == WT_DEVICE_GPU) {
+    if (info->is_part) {
         int rc = wt_fail(err, WT_E_UNSUPPORTED, "%s is a part of %s, and %s holds for all of it",
                          info->id, info->part_of, name);
         wt_fix(err, "set it on %s", info->part_of);
         return rc;
     }
     for (size_t r = 0; r < WT_COUNTOF(rows); r++)
-        if (rows[r]->knob == knob && rows[r]->source == source->ops) {
+        if (rows[r]->knob == knob &&
+            (rows[r]->source ? rows[r]->source == source->ops : rows[r]->kind == info->kind)) {
             *ret_ops = rows[r];
             return 0;
         }

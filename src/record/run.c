@@ -324,6 +324,7 @@ static json_t *devices_json(struct builder *whole, const struct wt_run *run)
         put_text_or_null(&b, "driver", d->driver);
         put(&b, "index", d->index < 0 ? json_null() : json_integer(d->index));
         put(&b, "is_part", json_boolean(d->is_part));
+        put(&b, "is_counted", json_boolean(d->is_counted));
         if (!b.is_broken && wt_json_set_joules(b.object, &d->energy) < 0)
             b.is_broken = true;
         put_text(&b, "method", wt_provenance_name(d->method));
@@ -541,6 +542,13 @@ json_t *wt_run_json(const struct wt_run *run, bool is_full)
     put_text_or_null(&total, "weakest", run->weakest);
     b.is_broken |= total.is_broken;
     put(&b, "total", total.object);
+    if (run->has_estimate) {
+        struct builder estimate = build();
+        if (!estimate.is_broken && wt_json_set_joules(estimate.object, &run->estimate) < 0)
+            estimate.is_broken = true;
+        b.is_broken |= estimate.is_broken;
+        put(&b, "with_modeled", estimate.object);
+    }
 
     if (run->work.is_known) {
         struct wt_joules per = wt_run_j_per_work(run);
@@ -713,6 +721,8 @@ static int devices_from_json(struct wt_run *run, const json_t *array)
         const json_t *index = json_object_get(o, "index");
         d.index = json_is_integer(index) ? (int)json_integer_value(index) : -1;
         d.is_part = json_is_true(json_object_get(o, "is_part"));
+        const json_t *counted = json_object_get(o, "is_counted"); /* older runs: all but parts */
+        d.is_counted = counted ? json_is_true(counted) : !d.is_part;
         d.energy = get_joules(o);
         GET_TEXT(o, "method", word);
         d.method = wt_provenance_from_name(word);
@@ -817,6 +827,10 @@ int wt_run_from_json(struct wt_run *ret_run, const json_t *doc, struct wt_error 
     const json_t *total = json_object_get(doc, "total");
     run.total = get_joules(total);
     GET_TEXT(total, "weakest", run.weakest);
+    const json_t *estimate = json_object_get(doc, "with_modeled");
+    run.has_estimate = estimate != NULL;
+    if (estimate)
+        run.estimate = get_joules(estimate);
     const json_t *work = json_object_get(doc, "work");
     if (json_is_object(work)) {
         run.work.is_known = true;

@@ -27,6 +27,7 @@ int wt_run_set_window(struct wt_run *run, const struct wt_devices *devices,
             to->kind = info->kind;
             to->index = (int)info->index;
             to->is_part = info->is_part;
+            to->is_counted = info->is_counted;
             to->gain_ppm = info->traits.gain_ppm;
             to->offset_mw = info->traits.offset_mw;
             run->is_emulated |= info->is_emulated;
@@ -58,6 +59,8 @@ int wt_run_set_window(struct wt_run *run, const struct wt_devices *devices,
     run->gap_count = result->gap_count;
     run->wall_s = wt_s_from_ns(result->end_ns - result->begin_ns);
     run->total = result->total;
+    run->has_estimate = result->has_estimate;
+    run->estimate = result->estimate;
     wt_text(run->weakest, sizeof(run->weakest), "%s", result->weakest);
     return 0;
 }
@@ -95,10 +98,12 @@ struct wt_node_check wt_run_node_check(const struct wt_run *run)
     bool has_parts = false;
     for (size_t i = 0; i < run->device_count; i++) {
         const struct wt_run_device *d = &run->devices[i];
-        if (d->energy.provenance == WT_PROV_UNKNOWN)
+        if (d->energy.provenance == WT_PROV_UNKNOWN || d->energy.provenance == WT_PROV_MODELED)
             continue;
         if (d->kind == WT_DEVICE_NODE) {
-            check.node = i;
+            /* A meter of the whole node before one of a part of it (psys). */
+            if (check.node == SIZE_MAX || (run->devices[check.node].is_part && !d->is_part))
+                check.node = i;
         } else if (!d->is_part) {
             if (has_parts && wt_joules_add(&check.parts, &check.parts, &d->energy) < 0)
                 break;
@@ -132,9 +137,10 @@ int wt_meter_result_json(struct wt_meter *meter, const struct wt_devices *device
     json_t *doc = rc == 0 ? wt_run_json(&run, false) : NULL;
     /* A window is no run: what only a run has would read as if it were known. */
     json_t *part = json_object();
-    static const char *const kept[] = {"wall_s", "devices", "total", "gaps"};
+    static const char *const kept[] = {"wall_s", "devices", "total", "with_modeled", "gaps"};
     for (size_t i = 0; doc && part && i < WT_COUNTOF(kept); i++)
-        json_object_set(part, kept[i], json_object_get(doc, kept[i]));
+        if (json_object_get(doc, kept[i]))
+            json_object_set(part, kept[i], json_object_get(doc, kept[i]));
     if (part)
         json_object_set_new(part, "name", wt_json_text(result.name));
     json_decref(doc);

@@ -286,7 +286,7 @@ static size_t traced_devices(const struct wt_run *run)
 static bool is_summed(const struct wt_run *run, const struct wt_run_point *p)
 {
     return !isnan(p->power_w) &&
-           !(p->device < run->device_count && run->devices[p->device].is_part);
+           !(p->device < run->device_count && !run->devices[p->device].is_counted);
 }
 
 /* One device's power. */
@@ -568,6 +568,8 @@ static void put_device_table(FILE *out, const struct wt_run *run)
         tag(out, "<tr><th class=\"l\" scope=\"row\">", text, "");
         if (d->is_part)
             fputs("<small>part of another device, not in the total</small>", out);
+        else if (!d->is_counted)
+            fputs("<small>beside the total</small>", out);
         fputs("</th>", out);
         put_joules(out, &e, d->energy.provenance);
         tag(out, "<td>", is_known ? watts(text, sizeof(text), d->mean_w) : "", "</td>");

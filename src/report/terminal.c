@@ -325,7 +325,8 @@ static void title_in_table(const struct wt_run *run, size_t i, char *buf, size_t
 {
     char title[128];
     wt_device_title(run, i, title, sizeof(title));
-    wt_text(buf, size, "%s%s", run->devices[i].is_part ? "  of it: " : "", title);
+    const struct wt_run_device *d = &run->devices[i];
+    wt_text(buf, size, "%s%s", d->is_part ? "  of it: " : d->is_counted ? "" : "  beside: ", title);
 }
 
 static void print_devices(const struct wt_term *term, const struct wt_run *run)
@@ -339,11 +340,12 @@ static void print_devices(const struct wt_term *term, const struct wt_run *run)
     };
     struct table table;
     char text[128];
-    size_t parts = 0;
+    size_t counted = 0;
     for (size_t i = 0; i < run->device_count; i++)
-        parts += !run->devices[i].is_part;
-    bool has_total = parts != 1;
-    if (table_init(&table, term, columns, WT_COUNTOF(columns), run->device_count + has_total)) {
+        counted += run->devices[i].is_counted;
+    bool has_total = counted != 1;
+    if (table_init(&table, term, columns, WT_COUNTOF(columns),
+                   run->device_count + has_total + run->has_estimate)) {
         table.steps = steps;
         table.step_count = WT_COUNTOF(steps);
         for (size_t i = 0; i < run->device_count; i++) {
@@ -374,6 +376,12 @@ static void print_devices(const struct wt_term *term, const struct wt_run *run)
             if (is_known && run->wall_s > 0)
                 put_watts(&table, i, 2, run->total.energy_j / run->wall_s);
             set(&table, i, 4, "%s", wt_provenance_name(run->total.provenance));
+        }
+        if (run->has_estimate) {
+            size_t i = run->device_count + has_total;
+            set(&table, i, 0, "with what is modeled");
+            set(&table, i, 1, "%s", wt_format_interval(text, sizeof(text), &run->estimate));
+            set(&table, i, 4, "%s", wt_provenance_name(run->estimate.provenance));
         }
         table.colours[table.row_count ? table.row_count - 1 : 0] = BOLD;
         table_print(&table);

@@ -27,6 +27,7 @@ struct slot {
     struct wt_pacer pacer;
     int64_t tick_ns; /* of the counter; 0: unknown */
     int64_t t_status_ns, t_energy_ns;
+    int64_t poll_ns, t_read_ns; /* not more often than this; when last */
     uint64_t round;
     int failing; /* the error that repeats; 0: reads succeed */
     uint64_t fail_count;
@@ -196,6 +197,10 @@ static unsigned what_to_read(struct slot *slot, bool is_grid, int64_t now_ns)
 {
     unsigned what = 0;
     bool has_power = slot->can & WT_CAN_POWER;
+    /* A slow sensor (a BMC, a program) is asked at its own pace; the grid may lie a little early.
+     */
+    if (slot->poll_ns && now_ns - slot->t_read_ns < slot->poll_ns - slot->poll_ns / 50)
+        return 0;
     /* Between two moves of the counter there is nothing new in it. */
     bool is_early = has_power && !slot->pacer.is_seeking && slot->tick_ns > 0 &&
                     now_ns - slot->t_energy_ns < slot->tick_ns / 4;
@@ -238,6 +243,8 @@ static void *worker_main(void *data)
             }
             slot->round = round;
             unsigned what = what_to_read(slot, is_grid, now_ns);
+            if (what)
+                slot->t_read_ns = now_ns;
             if (what && !read_slot(w, slot, what, is_grid)) {
                 pthread_mutex_unlock(&w->lock);
                 worker_free(w);
@@ -392,6 +399,8 @@ int wt_sampler_new(struct wt_sampler **ret_sampler, struct wt_ctx *ctx,
             slot->t_energy_ns = -slot->tick_ns;
             slot->range_uj = infos[k]->traits.energy_range_uj;
             slot->t_status_ns = -STATUS_PERIOD_NS;
+            slot->poll_ns = infos[k]->poll_ns;
+            slot->t_read_ns = -slot->poll_ns;
             wt_text(slot->id, sizeof(slot->id), "%s", infos[k]->id);
             wt_text(slot->source, sizeof(slot->source), "%s", infos[k]->source);
             wt_pacer_init(&slot->pacer, infos[k]->traits.energy_period_ns,

@@ -136,7 +136,7 @@ static void describe_machine(struct wt_sweep *sweep)
                 same++;
                 is_first &= k >= i;
             }
-        if (!is_first || d->is_part)
+        if (!is_first || !d->is_counted)
             continue;
         char count[24] = "", driver[100] = "";
         if (same > 1)
@@ -183,7 +183,7 @@ static void run_energy(const struct wt_sweep *sweep, const struct wt_run *run, d
     double below = 0, above = 0;
     for (size_t i = 0; i < run->device_count; i++) {
         const struct wt_run_device *d = &run->devices[i];
-        if (d->is_part || d->energy.provenance == WT_PROV_UNKNOWN)
+        if (!d->is_counted || d->energy.provenance == WT_PROV_UNKNOWN)
             continue;
         below += rest_of(d, run->wall_s, d->energy.energy_j - d->energy.low_j);
         above += rest_of(d, run->wall_s, d->energy.high_j - d->energy.energy_j);
@@ -202,7 +202,7 @@ static void tally_devices(struct tally *tally, const struct wt_run *run, double 
 {
     for (size_t i = 0; i < run->device_count; i++) {
         const struct wt_run_device *d = &run->devices[i];
-        if (d->is_part)
+        if (!d->is_counted)
             continue;
         size_t k = 0;
         while (k < tally->device_count && strcmp(tally->devices[k].id, d->id) != 0)

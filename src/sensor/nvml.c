@@ -413,9 +413,11 @@ static int open_all(void *data)
     return rc;
 }
 
-static int nvml_open(struct wt_source **ret_source, struct wt_ctx *ctx, struct wt_findings *notes,
+static int nvml_open(struct wt_source **ret_source, struct wt_ctx *ctx,
+                     const struct wt_devices_options *options, struct wt_findings *notes,
                      struct wt_error *err)
 {
+    (void)options;
     /* /proc and /sys below another root are another machine's; this one's GPUs are not there. */
     if (*ctx->sysroot && !ctx->nvml_library)
         return wt_fail(err, WT_E_UNSUPPORTED, "not looked at: --sysroot shows another machine");
@@ -810,6 +812,7 @@ static int nvml_processes(struct wt_source *source, size_t k, struct wt_device_p
 const struct wt_source_ops wt_nvml_ops = {
     .name = "nvml",
     .is_gpu = true,
+    .visible_env = "CUDA_VISIBLE_DEVICES",
     .open = nvml_open,
     .read = nvml_read,
     .processes = nvml_processes,

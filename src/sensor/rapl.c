@@ -263,9 +263,11 @@ static int note_none(const struct wt_ctx *ctx, const char *cpu, bool is_hidden,
                            "%s" POWERCAP " has no RAPL domain", ctx->sysroot);
 }
 
-static int rapl_open(struct wt_source **ret_source, struct wt_ctx *ctx, struct wt_findings *notes,
+static int rapl_open(struct wt_source **ret_source, struct wt_ctx *ctx,
+                     const struct wt_devices_options *options, struct wt_findings *notes,
                      struct wt_error *err)
 {
+    (void)options;
     struct rapl *rapl = calloc(1, sizeof(*rapl));
     if (!rapl)
         return wt_fail(err, WT_E_NOMEM, "no memory for RAPL");

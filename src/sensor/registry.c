@@ -18,6 +18,7 @@ struct entry {
 };
 
 struct wt_devices {
+    struct wt_ctx *ctx;
     struct wt_source *sources[WT_COUNTOF(sources)];
     size_t source_count;
     struct entry *entries;
@@ -25,22 +26,70 @@ struct wt_devices {
     struct wt_findings notes;
 };
 
-/* Which of a source's devices are in the set. */
-static int choose(const struct wt_source *source, const struct wt_devices_options *options,
-                  bool *keep, struct wt_error *err)
+static int no_memory(struct wt_error *err)
 {
+    return wt_fail(err, WT_E_NOMEM, "no memory for the devices");
+}
+
+/* ---- which GPUs ---- */
+
+/* All GPUs of all sources in one list, for a choice that names some of them. */
+static int choose_gpus(struct wt_devices *devices, const char *list, struct wt_error *err)
+{
+    struct wt_device_info *gpus = calloc(devices->count + 1, sizeof(*gpus));
+    bool *keep = calloc(devices->count + 1, sizeof(*keep));
+    size_t count = 0, kept = 0;
+    int rc = gpus && keep ? 0 : no_memory(err);
+    for (size_t i = 0; rc == 0 && i < devices->count; i++)
+        if (devices->entries[i].source->ops->is_gpu)
+            gpus[count++] = *wt_devices_info(devices, i);
+    if (rc == 0)
+        rc = wt_gpu_select(gpus, count, list, false, keep, err);
+    size_t g = 0;
+    for (size_t i = 0; rc == 0 && i < devices->count; i++)
+        if (!devices->entries[i].source->ops->is_gpu || keep[g++])
+            devices->entries[kept++] = devices->entries[i];
+    if (rc == 0)
+        devices->count = kept;
+    free(gpus);
+    free(keep);
+    return rc;
+}
+
+/* Marks what the source's own variable shows of it; all without one. */
+static int look_visible(const struct wt_source *source, const struct wt_devices_options *options,
+                        bool *keep, struct wt_error *err)
+{
+    const char *name = source->ops->visible_env;
+    const char *list = name && !options->gpus ? getenv(name) : NULL;
     for (size_t k = 0; k < source->count; k++)
         keep[k] = true;
-    if (!source->ops->is_gpu)
-        return 0;
-    const char *list = options->gpus;
-    if (list)
-        return wt_gpu_select(source->devices, source->count, list, false, keep, err);
-    list = getenv("CUDA_VISIBLE_DEVICES");
-    if (list)
-        return wt_gpu_select(source->devices, source->count, list, true, keep, err);
-    return 0;
+    return list ? wt_gpu_select(source->devices, source->count, list, true, keep, err) : 0;
 }
+
+/* GPUs that are there and that nobody sees are a riddle, unless it is said. */
+static int note_hidden(struct wt_findings *notes, const struct wt_source *source,
+                       const struct wt_devices_options *options, const bool *keep)
+{
+    const char *name = source->ops->visible_env;
+    const char *list = name && !options->gpus ? getenv(name) : NULL;
+    size_t gpus = 0;
+    if (!list)
+        return 0;
+    for (size_t k = 0; k < source->count; k++) {
+        if (keep[k])
+            return 0;
+        gpus += !source->devices[k].is_part;
+    }
+    char fix[120];
+    wt_text(fix, sizeof(fix), "unset %s, or name GPUs yourself: --gpu 0", name);
+    return wt_findings_add(notes, WT_FINDING_MISSING, source->ops->name, "", "GPUs", fix,
+                           "%zu %s there, but %s=\"%.60s\" hides %s", gpus,
+                           gpus == 1 ? "GPU is" : "GPUs are", name, list,
+                           gpus == 1 ? "it" : "them all");
+}
+
+/* ---- what is in the set ---- */
 
 /* What `wattune probe` has found of a device takes the place of what is assumed of its kind. What
  * was kept and does not hold any more is said, and changes nothing. */
@@ -54,26 +103,18 @@ static int use_probed(struct wt_ctx *ctx, struct wt_device_info *info, struct wt
     return wt_findings_add_error(notes, info->source, info->id, "probed sensor", &why);
 }
 
-/* GPUs that are there and that nobody sees are a riddle, unless it is said. */
-static int note_hidden(struct wt_findings *notes, const struct wt_source *source,
-                       const struct wt_devices_options *options, const bool *keep)
+/* A model stands in for a sensor that is not there, never beside one. */
+static bool is_superseded(const struct wt_devices *devices, const struct wt_device_info *info)
 {
-    const char *list = getenv("CUDA_VISIBLE_DEVICES");
-    size_t gpus = 0;
-    if (!source->ops->is_gpu || options->gpus || !list)
-        return 0;
-    for (size_t k = 0; k < source->count; k++) {
-        if (keep[k])
-            return 0;
-        gpus += !source->devices[k].is_part;
+    for (size_t i = 0; info->is_modeled && i < devices->count; i++) {
+        const struct wt_device_info *other = wt_devices_info(devices, i);
+        if (other->kind == info->kind && !other->is_part && !other->is_modeled)
+            return true;
     }
-    return wt_findings_add(notes, WT_FINDING_MISSING, source->ops->name, "", "GPUs",
-                           "unset CUDA_VISIBLE_DEVICES, or name GPUs yourself: --gpu 0",
-                           "%zu %s there, but CUDA_VISIBLE_DEVICES=\"%.60s\" hides %s", gpus,
-                           gpus == 1 ? "GPU is" : "GPUs are", list, gpus == 1 ? "it" : "them all");
+    return false;
 }
 
-static int add_source(struct wt_devices *devices, struct wt_ctx *ctx, struct wt_source *source,
+static int add_source(struct wt_devices *devices, struct wt_source *source,
                       const struct wt_devices_options *options, struct wt_error *err)
 {
     devices->sources[devices->source_count++] = source;
@@ -82,24 +123,72 @@ static int add_source(struct wt_devices *devices, struct wt_ctx *ctx, struct wt_
     bool *keep = calloc(source->count, sizeof(*keep));
     struct entry *entries =
         realloc(devices->entries, (devices->count + source->count) * sizeof(*entries));
-    int rc = 0;
     if (entries)
         devices->entries = entries;
-    if (!keep || !entries)
-        rc = wt_fail(err, WT_E_NOMEM, "no memory for the devices");
-    if (rc == 0)
-        rc = choose(source, options, keep, err);
+    int rc = keep && entries ? look_visible(source, options, keep, err) : no_memory(err);
     if (rc == 0 && note_hidden(&devices->notes, source, options, keep) < 0)
-        rc = wt_fail(err, WT_E_NOMEM, "no memory for the devices");
+        rc = no_memory(err);
     for (size_t k = 0; rc == 0 && k < source->count; k++) {
-        if (!keep[k])
+        if (!keep[k] || is_superseded(devices, &source->devices[k]))
             continue;
         devices->entries[devices->count++] = (struct entry){source, k};
-        if (use_probed(ctx, &source->devices[k], &devices->notes) < 0)
-            rc = wt_fail(err, WT_E_NOMEM, "no memory for the devices");
+        if (use_probed(devices->ctx, &source->devices[k], &devices->notes) < 0)
+            rc = no_memory(err);
     }
     free(keep);
     return rc;
+}
+
+/* A machine without this source is no failure, but doctor and the log say why. */
+static int note_missing(struct wt_devices *devices, const struct wt_source_ops *ops, int rc,
+                        const struct wt_error *why)
+{
+    wt_log(devices->ctx, rc == WT_E_NOTFOUND || rc == WT_E_UNSUPPORTED ? WT_LOG_DEBUG : WT_LOG_WARN,
+           ops->name, "%s%s%s", why->text, *why->fix ? "; " : "", why->fix);
+    return wt_findings_add_error(&devices->notes, ops->name, "", "library", why);
+}
+
+/* Each source in turn; the first that turns out emulated is the last. */
+static int open_sources(struct wt_devices *devices, const struct wt_devices_options *options,
+                        bool *ret_has_gpu_source, struct wt_error *err)
+{
+    bool is_emulated = false;
+    for (size_t i = 0; i < WT_COUNTOF(sources) && !is_emulated; i++) {
+        const struct wt_source_ops *ops = sources[i];
+        if (options->is_gpu_only && !ops->is_gpu)
+            continue;
+        struct wt_source *source;
+        struct wt_error why = {0};
+        int rc = ops->open(&source, devices->ctx, options, &devices->notes, &why);
+        if (rc == WT_E_NOMEM || rc == WT_E_USAGE) {
+            if (err)
+                *err = why;
+            return rc;
+        }
+        if (rc < 0) {
+            if (note_missing(devices, ops, rc, &why) < 0)
+                return no_memory(err);
+            continue;
+        }
+        *ret_has_gpu_source |= ops->is_gpu && source->count;
+        is_emulated = source->is_emulated;
+        rc = add_source(devices, source, options, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int choose_counted(struct wt_devices *devices, struct wt_error *err)
+{
+    struct wt_device_info **infos = calloc(devices->count + 1, sizeof(*infos));
+    if (!infos)
+        return no_memory(err);
+    for (size_t i = 0; i < devices->count; i++)
+        infos[i] = &devices->entries[i].source->devices[devices->entries[i].k];
+    wt_total_choose(infos, devices->count);
+    free(infos);
+    return 0;
 }
 
 int wt_devices_open(struct wt_devices **ret_devices, struct wt_ctx *ctx,
@@ -110,50 +199,22 @@ int wt_devices_open(struct wt_devices **ret_devices, struct wt_ctx *ctx,
         options = &none;
     struct wt_devices *devices = calloc(1, sizeof(*devices));
     if (!devices)
-        return wt_fail(err, WT_E_NOMEM, "no memory for the devices");
-
-    int rc = 0;
-    bool is_emulated = false, has_gpu_source = false;
-    for (size_t i = 0; i < WT_COUNTOF(sources) && !is_emulated; i++) {
-        const struct wt_source_ops *ops = sources[i];
-        if (options->is_gpu_only && !ops->is_gpu)
-            continue;
-        struct wt_source *source;
-        struct wt_error why = {0};
-        rc = ops->open(&source, ctx, &devices->notes, &why);
-        if (rc == WT_E_NOMEM) {
-            if (err)
-                *err = why;
-            goto out;
-        }
-        if (rc < 0) {
-            /* A machine without this source is no failure, but doctor and the log say why. */
-            wt_log(ctx, rc == WT_E_NOTFOUND || rc == WT_E_UNSUPPORTED ? WT_LOG_DEBUG : WT_LOG_WARN,
-                   ops->name, "%s%s%s", why.text, *why.fix ? "; " : "", why.fix);
-            rc = wt_findings_add_error(&devices->notes, ops->name, "", "library", &why);
-            if (rc < 0)
-                goto no_memory;
-            continue;
-        }
-        has_gpu_source |= ops->is_gpu;
-        is_emulated = source->is_emulated;
-        rc = add_source(devices, ctx, source, options, err);
-        if (rc < 0)
-            goto out;
-    }
-    if (options->gpus && !has_gpu_source) {
+        return no_memory(err);
+    devices->ctx = ctx;
+    bool has_gpu_source = false;
+    int rc = open_sources(devices, options, &has_gpu_source, err);
+    if (rc == 0 && options->gpus && !has_gpu_source) {
         rc = wt_fail(err, WT_E_NOTFOUND, "GPU \"%.100s\": no GPU can be read here", options->gpus);
         wt_fix(err, "`wattune doctor` says why");
-        goto out;
+    } else if (rc == 0 && options->gpus) {
+        rc = choose_gpus(devices, options->gpus, err);
     }
-    *ret_devices = devices;
-    devices = NULL;
-    rc = 0;
-    goto out;
-no_memory:
-    rc = wt_fail(err, WT_E_NOMEM, "no memory for the devices");
-out:
-    wt_devices_free(devices);
+    if (rc == 0)
+        rc = choose_counted(devices, err);
+    if (rc < 0)
+        wt_devices_free(devices);
+    else
+        *ret_devices = devices;
     return rc;
 }
 
@@ -189,6 +250,11 @@ bool wt_devices_locate(const struct wt_devices *devices, size_t i, struct wt_sou
     *ret_source = devices->entries[i].source;
     *ret_k = devices->entries[i].k;
     return true;
+}
+
+struct wt_ctx *wt_devices_ctx(const struct wt_devices *devices)
+{
+    return devices->ctx;
 }
 
 const struct wt_findings *wt_devices_notes(const struct wt_devices *devices)

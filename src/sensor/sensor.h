@@ -38,12 +38,14 @@ struct wt_source {
 
 struct wt_source_ops {
     const char *name;
-    bool is_gpu; /* left in when only GPUs are asked for */
+    bool is_gpu;             /* left in when only GPUs are asked for */
+    const char *visible_env; /* of GPUs: the variable that lists those a program sees, or NULL */
     /* Required. Probes and opens all of the source's devices. What is there but cannot be read, and
      * what is missing, goes to notes with its reason and fix. No device is success with count 0
      * and a note; an error means that the source itself does not work, and is no failure of the
      * set. */
-    int (*open)(struct wt_source **ret_source, struct wt_ctx *ctx, struct wt_findings *notes,
+    int (*open)(struct wt_source **ret_source, struct wt_ctx *ctx,
+                const struct wt_devices_options *options, struct wt_findings *notes,
                 struct wt_error *err);
     /* Required. See wt_devices_read. ret_reading is cleared before the call. Must allow different
      * devices to be read from different threads. */
@@ -59,11 +61,18 @@ struct wt_source_ops {
 
 extern const struct wt_source_ops wt_nvml_ops, wt_rapl_ops;
 
+/* ---- total.c ---- */
+
+/* Sets is_counted of each device, so that the sum of those counts each joule of the node once. */
+void wt_total_choose(struct wt_device_info *const *infos, size_t count);
+
 /* ---- registry.c ---- */
 
 /* The source behind a device, and its number there. False past the end. */
 bool wt_devices_locate(const struct wt_devices *devices, size_t i, struct wt_source **ret_source,
                        size_t *ret_k);
+/* The context it was opened with. */
+struct wt_ctx *wt_devices_ctx(const struct wt_devices *devices);
 /* What was noted while opening. Borrowed until wt_devices_free. */
 const struct wt_findings *wt_devices_notes(const struct wt_devices *devices);
 
@@ -72,7 +81,8 @@ const struct wt_findings *wt_devices_notes(const struct wt_devices *devices);
 /* Marks in keep[] which of these GPUs a list names: indices, UUIDs, beginnings of UUIDs; a MIG
  * instance brings the GPU it is part of (that is where the sensor is), a GPU its instances.
  * is_env: the list is $CUDA_VISIBLE_DEVICES, where CUDA's rule holds: the first entry that names
- * nothing ends the list, and none of it is an error. Errors: WT_E_NOTFOUND, WT_E_USAGE. */
+ * nothing ends the list, and none of it is an error. Where GPUs of several makers have one index,
+ * the first of them is meant. Errors: WT_E_NOTFOUND, WT_E_USAGE. */
 int wt_gpu_select(const struct wt_device_info *gpus, size_t count, const char *list, bool is_env,
                   bool *keep, struct wt_error *err);
 

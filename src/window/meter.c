@@ -549,26 +549,46 @@ static void fill_device(const struct wt_meter *m, struct device *d, struct wt_wi
                    gaps);
 }
 
-static void sum_up(const struct wt_meter *m, struct wt_window_result *r)
+/* Adds what counts, or what counts and what is modeled beside it, into one sum. */
+static struct wt_joules sum_of(const struct wt_meter *m, const struct wt_window_result *r,
+                               bool with_modeled, char *weakest, size_t size)
 {
-    r->total = (struct wt_joules){NAN, NAN, NAN, WT_PROV_UNKNOWN};
+    struct wt_joules sum = {NAN, NAN, NAN, WT_PROV_UNKNOWN};
     bool is_first = true;
     enum wt_provenance least = WT_PROV_COUNTER;
     for (size_t i = 0; i < r->device_count; i++) {
         const struct wt_device_info *info = m->devices[i].info;
-        if (info->is_part)
+        bool is_beside = with_modeled && info->is_modeled && !info->is_part;
+        if (!info->is_counted && !is_beside)
             continue;
         const struct wt_joules *part = &r->devices[i].energy;
         if (is_first || part->provenance < least) {
             least = part->provenance;
-            wt_text(r->weakest, sizeof(r->weakest), "%s", info->id);
+            wt_text(weakest, size, "%s", info->id);
         }
         if (is_first)
-            r->total = *part;
-        else if (wt_joules_add(&r->total, &r->total, part) < 0)
-            return; /* mixed: unknown it stays */
+            sum = *part;
+        else if (wt_joules_add(&sum, &sum, part) < 0)
+            return sum; /* mixed: unknown it stays */
         is_first = false;
     }
+    return sum;
+}
+
+static void sum_up(const struct wt_meter *m, struct wt_window_result *r)
+{
+    char weakest[96] = "";
+    bool is_metered = false; /* the node as a whole: nothing is missing that a model could add */
+    bool has_modeled = false;
+    r->total = sum_of(m, r, false, r->weakest, sizeof(r->weakest));
+    for (size_t i = 0; i < r->device_count; i++) {
+        const struct wt_device_info *info = m->devices[i].info;
+        is_metered |= info->is_counted && info->kind == WT_DEVICE_NODE;
+        has_modeled |= info->is_modeled && !info->is_part && !info->is_counted;
+    }
+    r->has_estimate = has_modeled && !is_metered;
+    if (r->has_estimate)
+        r->estimate = sum_of(m, r, true, weakest, sizeof(weakest));
 }
 
 /* Name and times of a window into r. is_open: it goes on, and up to now is asked for. */

@@ -1,0 +1,209 @@
+/* machine: see machine.h. Sources: proc(5), Documentation/ABI/testing/sysfs-devices-system-cpu. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sensor/machine.h"
+
+#define CPU      "/sys/devices/system/cpu"
+#define CPUS_MAX 65536u
+
+/* The beginning of /proc/cpuinfo: the first processor is enough, and the file of a large machine is
+ * long. */
+static void first_cpu(const struct wt_ctx *ctx, char *buf, size_t size)
+{
+    char whole[8192];
+    int rc = wt_fs_read_start(ctx, "/proc/cpuinfo", whole, sizeof(whole));
+    char *end = rc == 0 ? strstr(whole, "\n\n") : NULL;
+    if (end)
+        end[1] = '\0';
+    wt_text(buf, size, "%s", rc == 0 ? whole : "");
+}
+
+/* The value of "key   : value", "" when there is none. */
+static void field(const char *text, const char *key, char *buf, size_t size)
+{
+    size_t n = strlen(key);
+    buf[0] = '\0';
+    for (const char *line = text; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, key, n) != 0)
+            continue;
+        const char *p = line + n;
+        p += strspn(p, " \t");
+        if (*p++ != ':')
+            continue;
+        p += strspn(p, " \t");
+        wt_text(buf, size, "%.*s", (int)strcspn(p, "\n"), p);
+        return;
+    }
+}
+
+static unsigned number(const char *text)
+{
+    return (unsigned)strtoul(text, NULL, 0);
+}
+
+static void look_at_cpu(const char *info, struct wt_machine *m)
+{
+    char text[96];
+    field(info, "vendor_id", m->vendor, sizeof(m->vendor));
+    field(info, "model name", m->cpu, sizeof(m->cpu));
+    field(info, "cpu family", text, sizeof(text));
+    m->family = number(text);
+    field(info, "model", text, sizeof(text));
+    m->model = number(text);
+    field(info, "CPU implementer", text, sizeof(text));
+    if (*text) {
+        wt_text(m->vendor, sizeof(m->vendor), "ARM %.10s", text);
+        m->family = 0;
+        field(info, "CPU part", text, sizeof(text));
+        m->model = number(text);
+    }
+    m->is_amd = strcmp(m->vendor, "AuthenticAMD") == 0 || strcmp(m->vendor, "HygonGenuine") == 0;
+    m->is_intel = strcmp(m->vendor, "GenuineIntel") == 0;
+}
+
+/* Clouds rent bare machines too, and makers of VMs sell laptops: the processor's own word decides
+ * whether this is virtual (on ARM there is none, and a vendor of nothing but VMs decides), the
+ * firmware's vendor only says whose. */
+static void look_at_vm(const struct wt_ctx *ctx, const char *info, struct wt_machine *m)
+{
+    static const struct {
+        const char *vendor, *name;
+        bool is_always_vm;
+    } rows[] = {
+        {"Amazon EC2", "an Amazon EC2 instance", false},
+        {"Google", "a Google Compute Engine VM", false},
+        {"Microsoft Corporation", "an Azure or Hyper-V VM", false},
+        {"Alibaba Cloud", "an Alibaba Cloud VM", false},
+        {"Tencent Cloud", "a Tencent Cloud VM", false},
+        {"OracleCloud", "an Oracle Cloud VM", false},
+        {"DigitalOcean", "a DigitalOcean droplet", true},
+        {"Hetzner", "a Hetzner cloud VM", false},
+        {"OpenStack", "an OpenStack VM", true},
+        {"QEMU", "a QEMU/KVM VM", true},
+        {"KVM", "a KVM VM", true},
+        {"VMware", "a VMware VM", true},
+        {"innotek GmbH", "a VirtualBox VM", true},
+        {"Xen", "a Xen VM", true},
+    };
+    char vendor[128] = "", product[128] = "", flags[4096];
+    (void)wt_fs_read(ctx, "/sys/class/dmi/id/sys_vendor", vendor, sizeof(vendor), NULL);
+    (void)wt_fs_read(ctx, "/sys/class/dmi/id/product_name", product, sizeof(product), NULL);
+    field(info, "flags", flags, sizeof(flags));
+    size_t row = 0;
+    while (row < WT_COUNTOF(rows) &&
+           strncmp(vendor, rows[row].vendor, strlen(rows[row].vendor)) != 0)
+        row++;
+    bool is_known = row < WT_COUNTOF(rows);
+    /* EC2 calls its bare machines "m5.metal"; a VM on ARM has no flag. */
+    bool is_arm_vm = strncmp(m->vendor, "ARM", 3) == 0 && is_known && !strstr(product, "metal");
+    m->is_virtual =
+        strstr(flags, "hypervisor") != NULL || is_arm_vm || (is_known && rows[row].is_always_vm);
+    if (!m->is_virtual)
+        return;
+    if (is_known)
+        wt_text(m->virtual_name, sizeof(m->virtual_name), "%s", rows[row].name);
+    else
+        wt_text(m->virtual_name, sizeof(m->virtual_name), "a virtual machine%s%.40s%s",
+                *product ? " (" : "", product, *product ? ")" : "");
+}
+
+/* Marks that container tools leave. */
+static void look_at_container(const struct wt_ctx *ctx, struct wt_machine *m)
+{
+    char text[8192];
+    if (wt_fs_read(ctx, "/.dockerenv", text, sizeof(text), NULL) == 0)
+        wt_text(m->container, sizeof(m->container), "docker");
+    else if (wt_fs_read(ctx, "/run/.containerenv", text, sizeof(text), NULL) == 0)
+        wt_text(m->container, sizeof(m->container), "podman");
+    else if (wt_fs_read(ctx, "/run/systemd/container", text, sizeof(text), NULL) == 0 && *text)
+        wt_text(m->container, sizeof(m->container), "%.20s", text);
+    else if (wt_fs_read(ctx, "/proc/1/cgroup", text, sizeof(text), NULL) == 0)
+        wt_text(m->container, sizeof(m->container), "%s",
+                strstr(text, "kubepods")     ? "kubernetes"
+                : strstr(text, "/docker")    ? "docker"
+                : strstr(text, "/lxc")       ? "lxc"
+                : strstr(text, "containerd") ? "container"
+                                             : "");
+}
+
+int wt_machine_cpus(const struct wt_ctx *ctx, int (*fn)(void *data, unsigned cpu), void *data)
+{
+    char text[4096];
+    int rc = wt_fs_read(ctx, CPU "/online", text, sizeof(text), NULL);
+    if (rc < 0) {
+        int called = fn(data, 0);
+        return called < 0 ? called : rc;
+    }
+    for (const char *p = text; *p;) {
+        char *end;
+        unsigned long from = strtoul(p, &end, 10), to = from;
+        if (end == p)
+            return WT_E_FORMAT;
+        p = end;
+        if (*p == '-') {
+            to = strtoul(p + 1, &end, 10);
+            if (end == p + 1)
+                return WT_E_FORMAT;
+            p = end;
+        }
+        if (to < from || to >= CPUS_MAX)
+            return WT_E_FORMAT;
+        for (unsigned long cpu = from; cpu <= to; cpu++)
+            if ((rc = fn(data, (unsigned)cpu)) < 0)
+                return rc;
+        p += *p == ',';
+    }
+    return 0;
+}
+
+static unsigned topology(const struct wt_ctx *ctx, unsigned cpu, const char *what)
+{
+    char path[128];
+    int64_t value; /* -1: the platform does not say */
+    wt_text(path, sizeof(path), CPU "/cpu%u/topology/%s", cpu, what);
+    return wt_fs_read_i64(ctx, path, &value, NULL) < 0 || value < 0 ? 0 : (unsigned)value;
+}
+
+unsigned wt_machine_package_of(const struct wt_ctx *ctx, unsigned cpu)
+{
+    return topology(ctx, cpu, "physical_package_id");
+}
+
+unsigned wt_machine_die_of(const struct wt_ctx *ctx, unsigned cpu)
+{
+    return topology(ctx, cpu, "die_id");
+}
+
+struct count {
+    const struct wt_ctx *ctx;
+    unsigned cpus, sockets;
+};
+
+static int count_cpu(void *data, unsigned cpu)
+{
+    struct count *c = data;
+    unsigned package = wt_machine_package_of(c->ctx, cpu);
+    c->cpus++;
+    if (package < 64 && package + 1 > c->sockets)
+        c->sockets = package + 1;
+    return 0;
+}
+
+void wt_machine_look(const struct wt_ctx *ctx, struct wt_machine *ret_machine)
+{
+    struct wt_machine *m = ret_machine;
+    struct count count = {.ctx = ctx};
+    char info[8192];
+    memset(m, 0, sizeof(*m));
+    first_cpu(ctx, info, sizeof(info));
+    look_at_cpu(info, m);
+    look_at_vm(ctx, info, m);
+    look_at_container(ctx, m);
+    (void)wt_machine_cpus(ctx, count_cpu, &count);
+    m->cpus = count.cpus ? count.cpus : 1;
+    m->sockets = count.sockets ? count.sockets : 1;
+}

@@ -1,0 +1,31 @@
+/* machine: which machine this is, as far as files tell: its processor, its sockets, the cloud it
+ * may be rented from, and whether this is a container.
+ *
+ * Internal to the library. */
+#ifndef WT_SENSOR_MACHINE_H
+#define WT_SENSOR_MACHINE_H
+
+#include "base/base.h"
+
+struct wt_machine {
+    char vendor[16];        /* "GenuineIntel", "AuthenticAMD", "ARM 0x41" (implementer), or "" */
+    char cpu[96];           /* the model name as /proc/cpuinfo has it, or "" */
+    unsigned family, model; /* CPUID's, or of ARM 0 and the part number */
+    bool is_amd, is_intel;
+    unsigned cpus;         /* logical processors that are online; at least 1 */
+    unsigned sockets;      /* packages among them; at least 1 */
+    bool is_virtual;       /* the processor says that it runs under a hypervisor */
+    char virtual_name[96]; /* "an Amazon EC2 instance", or "" */
+    char container[24];    /* "docker", "podman", "kubernetes", "lxc", "container", or "" */
+};
+
+/* Never fails: what cannot be read stays empty or 1. */
+void wt_machine_look(const struct wt_ctx *ctx, struct wt_machine *ret_machine);
+/* Calls fn for each logical processor that is online, in order. Stops at a result < 0 and returns
+ * it. Errors: as of /sys/devices/system/cpu/online, where fn is then called for cpu 0 alone. */
+int wt_machine_cpus(const struct wt_ctx *ctx, int (*fn)(void *data, unsigned cpu), void *data);
+/* The package and die a logical processor lies in; 0 where that cannot be read. */
+unsigned wt_machine_package_of(const struct wt_ctx *ctx, unsigned cpu);
+unsigned wt_machine_die_of(const struct wt_ctx *ctx, unsigned cpu);
+
+#endif
