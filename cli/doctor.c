@@ -157,6 +157,7 @@ static void print_findings(const struct doctor *d, const struct look *look)
     static const struct {
         const char *source, *title;
     } titles[] = {
+        {"machine", "Machine"},
         {"nvml", "NVIDIA"},
         {"rapl", "CPU and memory"},
         {"store", "Wattune"},

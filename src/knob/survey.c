@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "knob/knob.h"
+#include "sensor/machine.h"
 
 #define STORE_MIN_BYTES (UINT64_C(16) << 20)
 
@@ -115,9 +116,12 @@ static int add_device(struct wt_findings *list, struct wt_ctx *ctx, struct wt_de
     struct wt_reading reading;
     struct wt_error err;
     int rc = wt_findings_add(
-        list, WT_FINDING_OK, info->source, info->id, "device", "", "%s%s%s%s", info->name,
+        list, WT_FINDING_OK, info->source, info->id, "device", "", "%s%s%s%s%s", info->name,
         info->is_emulated ? ", EMULATED" : "", info->is_part ? ", a part, not in sums" : "",
-        info->is_part && info->kind == WT_DEVICE_GPU ? "; its energy is in the card's" : "");
+        info->is_part && info->kind == WT_DEVICE_GPU ? "; its energy is in the card's" : "",
+        info->is_modeled                    ? ", MODELED: there is no sensor"
+        : info->is_part || info->is_counted ? ""
+                                            : ", beside the total");
     if (rc == 0 && (info->can & WT_CAN_ENERGY)) {
         if (read_twice(ctx, devices, i, WT_READ_ENERGY, &reading, &err) == 0)
             rc = add_energy(list, info, &reading.energy);
@@ -183,6 +187,29 @@ static int add_knobs(struct wt_findings *list, struct wt_devices *devices, size_
     return rc;
 }
 
+/* Which machine is spoken of. */
+static int add_machine(struct wt_findings *list, const struct wt_ctx *ctx)
+{
+    struct wt_machine m;
+    char text[160] = "";
+    wt_machine_look(ctx, &m);
+    add_detail(text, sizeof(text), "%s",
+               *m.cpu      ? m.cpu
+               : *m.vendor ? m.vendor
+                           : "unknown processor");
+    if (m.sockets > 1)
+        add_detail(text, sizeof(text), "%u sockets", m.sockets);
+    add_detail(text, sizeof(text), "%u CPU%s", m.cpus, m.cpus == 1 ? "" : "s");
+    if (m.is_virtual)
+        add_detail(text, sizeof(text), "%s", m.virtual_name);
+    if (*m.container)
+        add_detail(text, sizeof(text), "in a container (%s)", m.container);
+    if (wt_tree_is_recorded(ctx) && wt_findings_add(list, WT_FINDING_OK, "machine", "", "recorded",
+                                                    "", "%s", wt_tree_title(ctx)) < 0)
+        return WT_E_NOMEM;
+    return wt_findings_add(list, WT_FINDING_OK, "machine", "", "machine", "", "%s", text);
+}
+
 /* Where runs will be kept: the folder itself, or the first one above it that is there. */
 static int add_store(struct wt_findings *list)
 {
@@ -233,7 +260,7 @@ int wt_survey(struct wt_ctx *ctx, struct wt_devices *devices, struct wt_finding 
 {
     struct wt_findings list = {0};
     const struct wt_findings *notes = wt_devices_notes(devices);
-    int rc = 0;
+    int rc = add_machine(&list, ctx);
     for (size_t i = 0; rc == 0 && i < notes->count; i++) {
         const struct wt_finding *f = &notes->list[i];
         rc = wt_findings_add(&list, f->kind, f->source, f->device, f->what, f->fix, "%s", f->value);
@@ -243,9 +270,10 @@ int wt_survey(struct wt_ctx *ctx, struct wt_devices *devices, struct wt_finding 
         if (rc == 0)
             rc = add_knobs(&list, devices, i);
     }
-    if (rc == 0)
+    /* Of a recorded machine nothing is said that is this one's. */
+    if (rc == 0 && !wt_tree_is_recorded(ctx))
         rc = add_store(&list);
-    if (rc == 0)
+    if (rc == 0 && !wt_tree_is_recorded(ctx))
         rc = add_emulator(&list);
     if (rc < 0) {
         wt_findings_done(&list);

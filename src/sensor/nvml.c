@@ -76,6 +76,32 @@ static void module_version(const struct wt_ctx *ctx, char *buf, size_t size)
         buf[0] = '\0';
 }
 
+/* Below another root lies another machine, or a recording of one: its driver's files may name GPUs,
+ * but a library answers only on the machine itself. */
+static int explain_sysroot(const struct wt_ctx *ctx, struct wt_error *err)
+{
+    char **names = NULL, text[1024] = "", path[512];
+    size_t count = 0;
+    int rc = wt_fs_list(ctx, "/proc/driver/nvidia/gpus", &names, &count, NULL);
+    if (rc < 0 && !has_nvidia_card(ctx))
+        return wt_fail(err, WT_E_NOTFOUND, "no NVIDIA GPU in this machine");
+    if (count) {
+        wt_text(path, sizeof(path), "/proc/driver/nvidia/gpus/%s/information", names[0]);
+        (void)wt_fs_read(ctx, path, text, sizeof(text), NULL);
+    }
+    const char *model = strncmp(text, "Model:", 6) == 0 ? text + 6 : "NVIDIA GPU";
+    model += strspn(model, " \t");
+    char many[24] = "";
+    if (count > 1)
+        wt_text(many, sizeof(many), "%zu x ", count);
+    rc = wt_fail(err, WT_E_UNSUPPORTED,
+                 "%s%.*s: not looked at, for NVML answers only on the machine itself", many,
+                 (int)strcspn(model, "\n"), model);
+    wt_fix(err, "run `wattune doctor` there, without --sysroot");
+    wt_fs_list_free(names, count);
+    return rc;
+}
+
 /* The library did not open: says what that means on this machine. */
 static void explain_missing_library(const struct wt_ctx *ctx, struct wt_error *err)
 {
@@ -420,7 +446,7 @@ static int nvml_open(struct wt_source **ret_source, struct wt_ctx *ctx,
     (void)options;
     /* /proc and /sys below another root are another machine's; this one's GPUs are not there. */
     if (*ctx->sysroot && !ctx->nvml_library)
-        return wt_fail(err, WT_E_UNSUPPORTED, "not looked at: --sysroot shows another machine");
+        return explain_sysroot(ctx, err);
 
     struct open_job *job = calloc(1, sizeof(*job));
     if (!job || !(job->nvml = calloc(1, sizeof(*job->nvml)))) {
