@@ -192,7 +192,7 @@ static void damage(struct bed *bed, size_t i)
         int errnum;
         const char *text; /* NULL with errnum 0: the file goes; "noise": a megabyte */
     } faults[] = {
-        {"EACCES", EACCES, NULL}, {"EIO", EIO, NULL},     {"ENODEV", ENODEV, NULL},
+        {"EACCES", EACCES, NULL}, {"EIO", EIO, NULL},       {"ENODEV", ENODEV, NULL},
         {"no file", 0, NULL},     {"an empty file", 0, ""}, {"a word", 0, "garbage\n"},
         {"noise", 0, "noise"},    {"a NUL", 0, "\001\n"},
     };
@@ -324,8 +324,8 @@ static void check_knob(struct bed *bed, size_t i, enum wt_knob knob)
         return;
     }
     if (k.min > k.max || (!k.values && k.step <= 0))
-        fail_msg("%s: %s: %s: %lld to %lld in steps of %lld", bed->name, id, name,
-                 (long long)k.min, (long long)k.max, (long long)k.step);
+        fail_msg("%s: %s: %s: %lld to %lld in steps of %lld", bed->name, id, name, (long long)k.min,
+                 (long long)k.max, (long long)k.step);
     assert_int_equal(wt_knob_snapshot(bed->devices, i, knob, &found, &err), 0);
     int64_t value = other_value(&k);
     if (!k.is_settable) {

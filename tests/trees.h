@@ -80,7 +80,8 @@ static inline void tree_copy(const char *from, const char *to)
 /* A fresh folder in a file system of memory where there is one. */
 static inline void tree_new(char *buf, size_t size)
 {
-    wt_text(buf, size, "%s/wattune-tree-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    wt_text(buf, size, "%s/wattune-tree-XXXXXX",
+            access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     if (!mkdtemp(buf))
         abort();
 }

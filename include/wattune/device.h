@@ -44,17 +44,19 @@ struct wt_device_info {
     char source[16]; /* the sensor that reads it: "nvml", "rapl", "amdgpu", "ipmi", "model", ... */
     char driver[80]; /* driver version, or "" */
     enum wt_device_kind kind;
-    unsigned index;     /* within its kind, as the vendor's tools number it */
-    unsigned can;       /* WT_CAN_* */
-    bool is_emulated;   /* every reading is WT_EMULATED */
-    bool is_modeled;    /* no sensor: every power is estimated, and WT_MODELED */
-    bool is_part;       /* inside another listed device (MIG instance, core domain): not in sums */
-    char part_of[96];   /* that device's id, or "" */
-    bool is_counted;    /* in the total of this set, where each joule is to be once: not a part, not
-                           what a node's meter sees already, and modeled only where nothing is
-                           measured (docs/sensors.md) */
-    int64_t poll_ns;    /* not read more often than this; 0: as often as is asked */
-    uint64_t mem_bytes; /* 0: unknown */
+    unsigned index;   /* within its kind, as the vendor's tools number it */
+    unsigned can;     /* WT_CAN_* */
+    bool is_emulated; /* every reading is WT_EMULATED */
+    bool is_modeled;  /* no sensor: every power is estimated, and WT_MODELED */
+    bool is_part;     /* inside another listed device (MIG instance, core domain): not in sums */
+    char part_of[96]; /* that device's id, or "" */
+    bool is_counted;  /* in the total of this set, where each joule is to be once: not a part, not
+                         what a node's meter sees already, and modeled only where nothing is
+                         measured (docs/sensors.md) */
+    int64_t poll_ns;  /* not read more often than this; 0: as often as is asked */
+    uint64_t power_max_mw; /* the most it can draw: bounds what a gap hides; 0: unknown, or told by
+                              its status */
+    uint64_t mem_bytes;    /* 0: unknown */
     struct wt_sensor_traits traits;
     char probed[24]; /* the day `wattune probe` found the traits; "": published or assumed */
 };

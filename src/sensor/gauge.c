@@ -47,17 +47,18 @@ static int read_counter(const struct wt_gauges *g, struct wt_gauge *gauge, uint6
                           : wt_gauge_file_read(g->ctx, &gauge->energy, ret_uj, err);
 }
 
+static uint64_t power_max_mw(const struct wt_gauge *gauge)
+{
+    return gauge->power_max_mw ? gauge->power_max_mw : POWER_MAX_MW;
+}
+
 /* What has been drawn since the gauge was opened, plus the first raw reading. */
 static uint64_t unwrap(struct wt_gauge *gauge, uint64_t raw_uj, int64_t now_ns)
 {
-    if (gauge->has_last && raw_uj < gauge->last_uj) {
-        uint64_t most_uj = wt_energy_uj_from(POWER_MAX_MW, (uint64_t)(now_ns - gauge->last_ns));
-        if (gauge->range_uj >= gauge->last_uj &&
-            gauge->range_uj - gauge->last_uj + raw_uj <= most_uj)
-            gauge->added_uj += gauge->range_uj;
-        else
-            gauge->added_uj = 0;
-    }
+    uint64_t most_uj = wt_energy_uj_from(power_max_mw(gauge), (uint64_t)(now_ns - gauge->last_ns));
+    if (gauge->has_last && raw_uj < gauge->last_uj && gauge->range_uj >= gauge->last_uj &&
+        gauge->range_uj - gauge->last_uj + raw_uj <= most_uj)
+        gauge->added_uj += gauge->range_uj;
     gauge->has_last = true;
     gauge->last_uj = raw_uj;
     gauge->last_ns = now_ns;
@@ -109,8 +110,7 @@ static int read_power(struct wt_gauges *g, struct wt_gauge *gauge, struct wt_rea
         else if (rc == 0)
             mw = mw * times / 1000; /* both in thousandths */
     }
-    uint64_t most_mw = gauge->power_max_mw ? gauge->power_max_mw : POWER_MAX_MW;
-    if (rc == 0 && mw > most_mw)
+    if (rc == 0 && mw > power_max_mw(gauge))
         rc = wt_fail(err, WT_E_FORMAT, "%s%s: %.0f W is no reading of it", g->ctx->sysroot,
                      gauge->power.path, wt_w_from_mw(mw));
     if (rc == 0) {
@@ -288,6 +288,7 @@ int wt_gauges_add(struct wt_gauges *g, const struct wt_device_info *info,
     for (size_t i = 0; i < WT_GAUGE_STATUS_MAX; i++)
         infos[k].can |= gauge->status[i].bit ? WT_CAN_STATUS : 0;
     infos[k].traits.energy_range_uj = gauge->range_uj;
+    infos[k].power_max_mw = gauge->power_max_mw;
     wt_text(infos[k].source, sizeof(infos[k].source), "%s", g->source.ops->name);
     g->source.count++;
 

@@ -267,6 +267,7 @@ int wt_meter_new_over(struct wt_meter **ret_meter, struct wt_ctx *ctx,
         wt_series_init(&d->energy, &traits, limit);
         wt_series_traits_power(&d->info->traits, &traits);
         wt_series_init(&d->power, &traits, limit);
+        d->energy.power_max_w = d->power.power_max_w = wt_w_from_mw(d->info->power_max_mw);
     }
     const struct wt_sampler_options sampling = {
         .period_ns = period_ns,

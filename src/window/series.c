@@ -208,7 +208,8 @@ static int append_gap(struct wt_series *s, struct wt_knot *knot, const char *why
     knot->why = why;
     knot->cum_j = last->cum_j + guess_j;
     knot->slack_low_j = last->slack_low_j + guess_j;
-    knot->slack_high_j = last->slack_high_j + (most_j - guess_j);
+    knot->slack_high_j = last->slack_high_j + (isfinite(most_j) ? most_j - guess_j : 0);
+    knot->unbounded = last->unbounded + (isfinite(most_j) ? 0 : 1);
     return append(s, knot);
 }
 
@@ -227,6 +228,24 @@ static void keep_value(struct wt_series *s, int64_t before_ns, int64_t after_ns,
     s->t_read_ns = after_ns;
     s->is_broken = false;
     s->has_suspect = false;
+}
+
+/* Polls saw the counter stand still for longer than its period and its step explain: it hung for a
+ * while and then caught up. What it shows is right as a whole, and says nothing of when. */
+static bool did_hang(const struct wt_series *s, const struct wt_knot *last)
+{
+    double w = last_power_w(s);
+    double still_s = wt_s_from_ns(s->t_same_ns - last->hi_ns);
+    return s->count > 1 && w > 0 &&
+           still_s > 3 * wt_s_from_ns(period_of(s)) + 3 * wt_j_from_uj(s->traits.quantum_uj) / w;
+}
+
+/* While nothing was read a counter may have begun anew at 0 and gone further since than it was
+ * before: not to be told from one that went on, unless it shows more than could be drawn since. */
+static bool may_be_reset(const struct wt_series *s, uint64_t uj, int64_t span_ns)
+{
+    double most_w = s->power_max_w > 0 ? s->power_max_w : POWER_ABSURD_W;
+    return wt_j_from_uj(uj) <= most_w * wt_s_from_ns(span_ns);
 }
 
 /* A read that took long (we were descheduled in it) bounds the move it saw and the next one alike,
@@ -310,10 +329,11 @@ int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_n
     bool is_long = span_ns > 5 * period_of(s) && span_ns > WT_NS_PER_S;
     bool was_frozen =
         is_long && !s->is_broken && energy_j < 0.5 * last_power_w(s) * wt_s_from_ns(span_ns);
-    if (!s->is_broken && !was_frozen)
+    bool has_hung = did_hang(s, last);
+    if (!s->is_broken && !was_frozen && !has_hung)
         learn_phase(s, knot.lo_ns, knot.hi_ns);
     place(s, &knot);
-    if (!s->is_broken && !was_frozen && fold(s, &knot, energy_j)) {
+    if (!s->is_broken && !was_frozen && !has_hung && fold(s, &knot, energy_j)) {
         keep_value(s, before_ns, after_ns, uj);
         s->max_mw = 0;
         return 0;
@@ -324,13 +344,19 @@ int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_n
     int rc;
     if (was_frozen) {
         rc = append_gap(s, &knot, "the counter stood still");
+    } else if (s->is_broken && may_be_reset(s, uj, span_ns)) {
+        rc = append_gap(s, &knot, "the counter may have begun anew while it could not be read");
     } else {
         knot.cum_j = last->cum_j + energy_j;
         knot.slack_low_j = last->slack_low_j;
         knot.slack_high_j = last->slack_high_j;
+        knot.unbounded = last->unbounded;
         if (s->is_broken) {
             knot.kind = WT_KNOT_UNREAD;
             knot.why = s->why;
+        } else if (has_hung) {
+            knot.kind = WT_KNOT_UNREAD;
+            knot.why = "the counter stood still, and caught up";
         }
         rc = append(s, &knot);
     }
@@ -367,6 +393,7 @@ int wt_series_add_power(struct wt_series *s, int64_t before_ns, int64_t after_ns
             knot.cum_j = last->cum_j + s->value_w * wt_s_from_ns(knot.x_ns - last->x_ns);
             knot.slack_low_j = last->slack_low_j;
             knot.slack_high_j = last->slack_high_j;
+            knot.unbounded = last->unbounded;
             rc = append(s, &knot);
         }
     }
@@ -382,8 +409,9 @@ int wt_series_add_power(struct wt_series *s, int64_t before_ns, int64_t after_ns
 
 void wt_series_add_failure(struct wt_series *s, int64_t t_ns, const char *why)
 {
+    if (!s->is_broken)
+        s->t_fail_ns = t_ns;
     s->is_broken = true;
-    s->t_fail_ns = t_ns;
     s->why = why;
 }
 
@@ -521,6 +549,9 @@ static void vary(const struct wt_series *s, size_t from, size_t to, struct varia
 /* Cumulative energy at a time, and how wrong it may be. */
 struct point {
     double cum_j, slack_low_j, slack_high_j;
+    int64_t from_here, to_here; /* unbounded gaps before it, when a window begins, or ends, here */
+    double less_j, more_j; /* within a span that was measured as a whole: cum_j may be this much
+                              less or more, and nothing is known of which */
     double var_j2;
     double step_j; /* deviation from a step in power near by: the two ends of a window around a
                       piece of work err the same way, so these add up */
@@ -589,12 +620,14 @@ static struct point at(const struct wt_series *s, int64_t t_ns, const struct var
         double f = wt_s_from_ns(t_ns - a->x_ns) / length_s, g = 1 - f;
         double energy_j = b->cum_j - a->cum_j, w = energy_j / length_s;
         p.cum_j = a->cum_j + f * energy_j;
+        p.from_here = a->unbounded;
+        p.to_here = b->unbounded;
         p.slack_low_j = a->slack_low_j + f * (b->slack_low_j - a->slack_low_j);
         p.slack_high_j = a->slack_high_j + f * (b->slack_high_j - a->slack_high_j);
         if (b->kind == WT_KNOT_UNREAD) {
             /* All of it may lie on either side. */
-            p.slack_low_j += f * energy_j;
-            p.slack_high_j += g * energy_j;
+            p.less_j = f * energy_j;
+            p.more_j = g * energy_j;
             p.why = b->why;
             return p;
         }
@@ -623,12 +656,14 @@ static struct point at(const struct wt_series *s, int64_t t_ns, const struct var
         w = 0;
     }
     p.cum_j = k->cum_j + (is_end ? w : -w) * span_s;
+    p.from_here = p.to_here = k->unbounded;
     p.slack_low_j = k->slack_low_j;
     p.slack_high_j = k->slack_high_j;
     double step = fmax(step_w2(s, is_end ? s->count - 1 : 1) + 2 * v->slow_w2, 0.04 * w * w);
     double half_s = k->half_ns * 1e-9;
     int64_t near_ns = reach_ns(s);
-    if (span_ns <= near_ns && !(is_end && s->is_broken && s->t_fail_ns < t_ns)) {
+    bool is_still = is_end && s->traits.is_counter && s->t_same_ns - k->hi_ns > near_ns;
+    if (span_ns <= near_ns && !is_still && !(is_end && s->is_broken && s->t_fail_ns < t_ns)) {
         p.var_j2 = w * w * half_s * half_s / 3 + span_s * span_s * step / 3;
         return p;
     }
@@ -639,7 +674,12 @@ static struct point at(const struct wt_series *s, int64_t t_ns, const struct var
                                    : "it was not read from the start";
     /* What goes before the first knot is subtracted. */
     p.slack_low_j += is_end ? guess_j : -guess_j;
-    p.slack_high_j += is_end ? most_j - guess_j : guess_j - most_j;
+    if (isfinite(most_j)) {
+        p.slack_high_j += is_end ? most_j - guess_j : guess_j - most_j;
+    } else {
+        p.to_here += is_end;
+        p.from_here -= !is_end;
+    }
     return p;
 }
 
@@ -742,23 +782,23 @@ void wt_series_span(const struct wt_series *s, int64_t from_ns, int64_t to_ns, d
     var_j2 += quantum_j * quantum_j / 6;
 
     double gap_s = gaps_s(s, from_ns, to_ns, &b.why) + b.gap_s + e.gap_s;
-    double slack_low_j = e.slack_low_j - b.slack_low_j;
-    double slack_high_j = e.slack_high_j - b.slack_high_j;
+    double slack_low_j = fmax(0, e.slack_low_j - b.slack_low_j) + e.less_j + b.more_j;
+    double slack_high_j = fmax(0, e.slack_high_j - b.slack_high_j) + e.more_j + b.less_j;
     double gain_j = s->traits.gain * energy_j, offset_j = s->traits.offset_w * span_s;
     double share = z / 1.96;
     double half_j = sqrt(z * z * var_j2 + share * share * (gain_j * gain_j + offset_j * offset_j));
 
     ret_span->why = e.why ? e.why : b.why;
     ret_span->is_known = b.is_known && e.is_known && gap_s <= 0.5 * span_s &&
-                         isfinite(slack_high_j) && isfinite(half_j);
+                         e.to_here <= b.from_here && isfinite(half_j);
     if (!ret_span->is_known) {
         if (!ret_span->why)
             ret_span->why = "too few readings";
         return;
     }
     ret_span->energy_j = fmax(0, energy_j);
-    ret_span->low_j = fmax(0, energy_j - fmax(0, slack_low_j) - half_j);
-    ret_span->high_j = ret_span->energy_j + fmax(0, slack_high_j) + half_j;
+    ret_span->low_j = fmax(0, energy_j - slack_low_j - half_j);
+    ret_span->high_j = ret_span->energy_j + slack_high_j + half_j;
     if (ret_span->low_j > ret_span->energy_j)
         ret_span->low_j = ret_span->energy_j;
 }

@@ -45,6 +45,7 @@ struct wt_knot {
     enum wt_knot_kind kind;
     double cum_j;
     double slack_low_j, slack_high_j; /* what gaps up to here may have had less, or more */
+    unsigned unbounded;               /* gaps up to here of which even the most is not known */
     const char *why;                  /* of a gap; static text */
     uint32_t max_mw;                  /* highest power read since the knot before */
 };
@@ -63,7 +64,7 @@ struct wt_series {
     int64_t t_same_ns; /* start of the last read that saw this value */
     int64_t t_read_ns; /* end of the last good read */
     bool is_broken;    /* a read has failed since */
-    int64_t t_fail_ns; /* the last failed read; INT64_MIN */
+    int64_t t_fail_ns; /* the first of them */
     const char *why;
 
     bool has_suspect;
