@@ -28,6 +28,11 @@ struct wt_sensor_traits {
     uint32_t gain_ppm;        /* proportional error of the sensor, two-sided, 95 % */
     uint32_t offset_mw;       /* additive error of the sensor, two-sided, 95 % */
     bool is_power_averaged;   /* the plain reading is a running mean longer than its period */
+    /* Of a model (WT_MODELED): the truth may be lower than what it says by this share and this
+     * much, and higher by that. One-sided, and no errors that average out: they add up as they
+     * stand. Where any is set they are used, and gain and offset hold the wider side. */
+    uint32_t model_low_ppm, model_high_ppm;
+    uint32_t model_low_mw, model_high_mw;
 };
 
 enum {
