@@ -82,7 +82,7 @@ static void key_from(const char *name, char *buf, size_t size)
             if (n + 1 < sizeof(word))
                 word[n++] = (char)tolower((unsigned char)*name);
         word[n] = '\0';
-        if (strcmp(word, "with") == 0 || strcmp(word, "w") == 0)
+        if (strcmp(word, "with") == 0 || (strcmp(word, "w") == 0 && *name == '/'))
             break;
         /* "8-Core": the number goes too. "Core 2" does not come this way. */
         bool is_count = strcmp(word, "core") == 0 && used > last &&

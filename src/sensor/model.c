@@ -97,7 +97,9 @@ static bool parse_thread(const char *line, unsigned *ret_thread, struct ticks *r
     unsigned thread;
     int used = 0;
     unsigned long long user, nice, system, idle, iowait = 0, irq = 0, softirq = 0, steal = 0;
-    if (sscanf(line, "cpu%u%n", &thread, &used) != 1 || line[used] != ' ')
+    /* "cpu " is the sum of all. */
+    if (line[3] < '0' || line[3] > '9' || sscanf(line, "cpu%u%n", &thread, &used) != 1 ||
+        line[used] != ' ')
         return false;
     int n = sscanf(line + used, "%llu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system,
                    &idle, &iowait, &irq, &softirq, &steal);
