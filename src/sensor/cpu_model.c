@@ -1,7 +1,7 @@
 /* cpu_model: see cpu_model.h; docs/model.md says where each number comes from.
  *
  * The catalogues are kept as the text they are: a name is looked for once when a machine is opened,
- * and a pass over 5,000 rows takes about a millisecond. */
+ * and a pass over 5,000 rows takes a millisecond or two. */
 #include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
@@ -121,14 +121,14 @@ static size_t fit(const char *key, const char *of)
 
 static const char *find_name(const char *table, const char *name)
 {
-    char want[96], key[96], cell[96];
+    char want[96], key[96];
     key_from(name, want, sizeof(want));
     if (!*want)
         return NULL;
     const char *best = NULL;
     size_t best_fit = 0;
     for (const char *line = next_line(table); line; line = next_line(line)) {
-        key_from(field(line, 0, cell, sizeof(cell)), key, sizeof(key));
+        key_from(line, key, sizeof(key)); /* its first field: a name ends at a comma */
         size_t n = fit(key, want);
         if (n > best_fit) {
             best = line;
@@ -317,7 +317,7 @@ void wt_cpu_model_find(const struct wt_cpu_identity *identity, struct wt_cpu_mod
     m->low_mw = (uint64_t)llround(part_w * 1e3 * number(f, F_LOW_OFFSET) / m->spread);
     m->high_mw = (uint64_t)llround(part_w * 1e3 * number(f, F_HIGH_OFFSET) * m->spread);
     m->cap_mw = (uint64_t)llround(part_w * 1e3 * number(f, F_CAP) * m->spread);
-    wt_text(m->source, sizeof(m->source), "%s: %s, as %s, %g to %g of it by load", m->name, how,
+    wt_text(m->source, sizeof(m->source), "%s: %s, as %s, %.2f to %.2f of it by load", m->name, how,
             m->family, m->idle * m->scale, m->full * m->scale);
 }
 

@@ -54,7 +54,7 @@ struct wt_cpu_model {
     uint64_t low_mw, high_mw, cap_mw;
 };
 /* Never fails: a processor nobody has heard of gets so many watts a thread and a wide band.
- * Takes about a millisecond (the catalogue is searched as text). */
+ * Takes a millisecond or two (the catalogue is searched as text). */
 void wt_cpu_model_find(const struct wt_cpu_identity *identity, struct wt_cpu_model *ret_model);
 /* Power of all of this machine's processors at a load of 0 to 1 (share of thread time that was not
  * idle). freq: mean clock as a share of the highest there is, above 0 to 1; NaN where unknown, as
