@@ -21,8 +21,8 @@ static void print_help(void)
           "  --fault SPEC    a fault of the emulated GPUs (docs/emulator.md)\n"
           "  --sysroot DIR   read /proc and /sys below DIR\n"
           "  --help          this text\n\n"
-          "Exit code: 0 energy or power of some device can be read; 4 of none; 1 failure, 2 "
-          "usage.\n",
+          "Exit code: 0 energy of some device can be measured or at least estimated; 4 of none; 1\n"
+          "failure, 2 usage.\n",
           stdout);
 }
 
@@ -157,11 +157,8 @@ static void print_findings(const struct doctor *d, const struct look *look)
     static const struct {
         const char *source, *title;
     } titles[] = {
-        {"machine", "Machine"},
-        {"nvml", "NVIDIA"},
-        {"rapl", "CPU and memory"},
-        {"store", "Wattune"},
-        {"emulator", "Wattune"},
+        {"machine", "Machine"}, {"nvml", "NVIDIA"},      {"rapl", "CPU and memory"},
+        {"store", "Wattune"},   {"emulator", "Wattune"},
     };
     const char *last = NULL;
     for (size_t i = 0; i < d->count; i++) {
@@ -238,7 +235,11 @@ static void print_end(const struct doctor *d, const struct look *look)
         print_fix(d, i);
     }
     printf("\n%sWhat next%s\n  ", look->bold, look->plain);
-    if (!d->sum.measurable)
+    if (!d->sum.measurable && d->sum.modeled)
+        puts("Nothing measures energy here; it can be estimated, with a band:\n"
+             "    wattune run -- YOUR COMMAND\n  To try Wattune on an emulated GPU:\n"
+             "    wattune run --emulate v100-pcie-32gb -- YOUR COMMAND");
+    else if (!d->sum.measurable)
         puts("No energy can be measured here as it is. To try Wattune on an\n  emulated GPU:\n"
              "    wattune run --emulate v100-pcie-32gb -- YOUR COMMAND");
     else
@@ -273,7 +274,7 @@ int cmd_doctor(int argc, char **argv)
         code = cli_fail("doctor", &err);
     } else {
         d.sum = wt_survey_sum(d.findings, d.count);
-        code = d.sum.measurable ? CLI_OK : CLI_NO_SENSOR;
+        code = d.sum.measurable || d.sum.modeled ? CLI_OK : CLI_NO_SENSOR;
         struct wt_term term;
         wt_term_init(&term, stdout);
         d.width = term.width;

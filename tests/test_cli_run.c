@@ -578,9 +578,48 @@ static void another_root_is_read_and_one_that_is_not_there_is_named(void **state
     spawn_done(&s);
 }
 
+static void without_a_sensor_energy_is_modeled_with_its_band(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char tree[128], path[160];
+    json_error_t err;
+    /* A machine with this one's /proc, which moves, and nothing that measures. */
+    snprintf(tree, sizeof(tree), "%s/vm", home);
+    snprintf(path, sizeof(path), "%s/proc", tree);
+    assert_int_equal(mkdir(tree, 0755), 0);
+    assert_int_equal(symlink("/proc", path), 0);
+    spawn_run(&s, home, "wattune", "run", "--sysroot", tree, "--json", "--", "sleep", "0.5");
+    assert_int_equal(spawn_code(&s), 0);
+    json_t *doc = json_loads(s.out, 0, &err);
+    assert_non_null(doc);
+    const json_t *devices = json_object_get(doc, "devices"), *total = json_object_get(doc, "total");
+    size_t i;
+    const json_t *d;
+    assert_true(json_array_size(devices) >= 2);
+    json_array_foreach(devices, i, d)
+    {
+        assert_string_equal(json_string_value(json_object_get(d, "provenance")), "modeled");
+        double low = json_number_value(json_object_get(d, "low_j"));
+        double high = json_number_value(json_object_get(d, "high_j"));
+        double mid = json_number_value(json_object_get(d, "energy_j"));
+        assert_true(low < mid && mid < high);
+    }
+    assert_string_equal(json_string_value(json_object_get(total, "provenance")), "modeled");
+    assert_true(json_number_value(json_object_get(total, "low_j")) <
+                json_number_value(json_object_get(total, "high_j")));
+    json_decref(doc);
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "run", "--sysroot", tree, "--", "sleep", "0.3");
+    assert_non_null(strstr(s.err, "modeled"));
+    assert_null(strstr(s.err, "sampled"));
+    spawn_done(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_a_sensor_energy_is_modeled_with_its_band),
         cmocka_unit_test(the_exit_code_passes),
         cmocka_unit_test(a_command_that_is_not_there_is_127_and_named),
         cmocka_unit_test(stdin_and_stdout_pass_and_words_go_to_stderr),

@@ -28,6 +28,11 @@ struct wt_sensor_traits {
     uint32_t gain_ppm;        /* proportional error of the sensor, two-sided, 95 % */
     uint32_t offset_mw;       /* additive error of the sensor, two-sided, 95 % */
     bool is_power_averaged;   /* the plain reading is a running mean longer than its period */
+    /* Of a model (WT_MODELED): the truth may be lower than what it says by this share and this
+     * much, and higher by that. One-sided, and no errors that average out: they add up as they
+     * stand. Where any is set they are used, and gain and offset hold the wider side. */
+    uint32_t model_low_ppm, model_high_ppm;
+    uint32_t model_low_mw, model_high_mw;
 };
 
 enum {
@@ -188,13 +193,13 @@ struct wt_finding {
  * Errors: WT_E_NOMEM. The array is owned by the caller: free(). Threads: owner thread. */
 WT_API int wt_survey(struct wt_ctx *ctx, struct wt_devices *devices,
                      struct wt_finding **ret_findings, size_t *ret_count, struct wt_error *err);
-/* How many devices had energy or power read in a survey, and how many settings may be changed of
- * how many there are. Threads: any thread. */
+/* How many devices had energy or power read in a survey, of how many it is estimated, and how many
+ * settings may be changed of how many there are. Threads: any thread. */
 struct wt_survey_sum {
-    size_t measurable, settable, knobs;
+    size_t measurable, modeled, settable, knobs;
 };
 WT_API struct wt_survey_sum wt_survey_sum(const struct wt_finding *findings, size_t count);
-/* {"is_emulated":..,"measurable":..,"settable":..,"devices":[..],"findings":[..]}, owned by the
+/* {"is_emulated":..,"measurable":..,"modeled":..,"settable":..,"devices":[..],"findings":[..]}, owned by the
  * caller: free(). NULL only without memory. */
 WT_API char *wt_survey_to_json(const struct wt_devices *devices, const struct wt_finding *findings,
                                size_t count);

@@ -3,6 +3,7 @@
  * itself. */
 #include <errno.h>
 #include <jansson.h>
+#include <math.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,8 +48,16 @@ static int add_power(struct wt_findings *list, const struct wt_device_info *info
     char text[160] = "";
     double period_ms = (double)t->power_period_ns * 1e-6;
     double window_ms = (double)t->power_window_ns * 1e-6;
-    add_detail(text, sizeof(text), "%.1f W", wt_w_from_mw(power->mw));
-    if (t->is_power_averaged)
+    double w = wt_w_from_mw(power->mw);
+    if (info->is_modeled)
+        add_detail(text, sizeof(text), "%.1f W [%.1f, %.1f], estimated", w,
+                   fmax(0, w * (1 - t->model_low_ppm * 1e-6) - t->model_low_mw * 1e-3),
+                   w * (1 + t->model_high_ppm * 1e-6) + t->model_high_mw * 1e-3);
+    else
+        add_detail(text, sizeof(text), "%.1f W", w);
+    if (info->is_modeled)
+        ; /* it is as often as one asks */
+    else if (t->is_power_averaged)
         add_detail(text, sizeof(text), "a running mean of %.3g s", window_ms * 1e-3);
     else if (t->power_period_ns && t->power_window_ns && window_ms < period_ms)
         add_detail(text, sizeof(text), "every %.3g ms, and sees %.3g ms (%.0f %%) of them",
@@ -295,7 +304,10 @@ struct wt_survey_sum wt_survey_sum(const struct wt_finding *findings, size_t cou
         bool is_ok = f->kind == WT_FINDING_OK;
         if (is_ok && *f->device && strcmp(f->device, last) != 0 &&
             (strcmp(f->what, "energy counter") == 0 || strcmp(f->what, "power") == 0)) {
-            sum.measurable++;
+            if (strcmp(f->source, "model") == 0)
+                sum.modeled++;
+            else
+                sum.measurable++;
             last = f->device;
         }
         if (strcmp(f->source, "knob") == 0 && (is_ok || f->kind == WT_FINDING_DENIED)) {
@@ -341,9 +353,10 @@ char *wt_survey_to_json(const struct wt_devices *devices, const struct wt_findin
     }
     for (size_t i = 0; i < count; i++)
         failed |= json_array_append_new(found, finding_to_json(&findings[i]));
-    json_t *root = json_pack("{s:b, s:I, s:I, s:o, s:o}", "is_emulated", (int)is_emulated,
-                             "measurable", (json_int_t)sum.measurable, "settable",
-                             (json_int_t)sum.settable, "devices", listed, "findings", found);
+    json_t *root =
+        json_pack("{s:b, s:I, s:I, s:I, s:o, s:o}", "is_emulated", (int)is_emulated, "measurable",
+                  (json_int_t)sum.measurable, "modeled", (json_int_t)sum.modeled, "settable",
+                  (json_int_t)sum.settable, "devices", listed, "findings", found);
     if (failed || !root) {
         json_decref(root);
         return NULL;

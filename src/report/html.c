@@ -564,6 +564,8 @@ static void put_device_table(FILE *out, const struct wt_run *run)
         const struct wt_run_device *d = &run->devices[i];
         const struct wt_estimate e = {d->energy.energy_j, d->energy.low_j, d->energy.high_j};
         bool is_known = d->energy.provenance != WT_PROV_UNKNOWN;
+        bool is_modeled = d->energy.provenance == WT_PROV_MODELED;
+        bool is_both = is_known && !is_modeled && d->method != d->energy.provenance;
         wt_device_title(run, i, text, sizeof(text));
         tag(out, "<tr><th class=\"l\" scope=\"row\">", text, "");
         if (d->is_part)
@@ -575,11 +577,8 @@ static void put_device_table(FILE *out, const struct wt_run *run)
         tag(out, "<td>", is_known ? watts(text, sizeof(text), d->mean_w) : "", "</td>");
         tag(out, "<td>", isfinite(d->max_w) ? watts(text, sizeof(text), d->max_w) : "", "</td>");
         wt_text(text, sizeof(text), "%s%s%s",
-                wt_provenance_name(is_known ? d->method : d->energy.provenance),
-                is_known && d->method != d->energy.provenance ? ", " : "",
-                is_known && d->method != d->energy.provenance
-                    ? wt_provenance_name(d->energy.provenance)
-                    : "");
+                wt_provenance_name(is_known && !is_modeled ? d->method : d->energy.provenance),
+                is_both ? ", " : "", is_both ? wt_provenance_name(d->energy.provenance) : "");
         tag(out, "<td class=\"l\">", text, "</td><td class=\"l w\">");
         if (d->check.provenance != WT_PROV_UNKNOWN) {
             put(out, wt_format_interval(text, sizeof(text), &d->check));

@@ -360,9 +360,13 @@ static void print_devices(const struct wt_term *term, const struct wt_run *run)
             if (is_known)
                 put_watts(&table, i, 2, d->mean_w);
             put_watts(&table, i, 3, d->max_w);
-            bool is_both = is_known && d->energy.provenance != d->method;
+            /* Of an estimate it does not matter how it was added up. */
+            bool is_both = is_known && d->energy.provenance != d->method &&
+                           d->energy.provenance != WT_PROV_MODELED;
             set(&table, i, 4, "%s%s%s",
-                is_known ? wt_provenance_name(d->method) : wt_provenance_name(d->energy.provenance),
+                wt_provenance_name(is_known && d->energy.provenance != WT_PROV_MODELED
+                                       ? d->method
+                                       : d->energy.provenance),
                 is_both ? ", " : "", is_both ? wt_provenance_name(d->energy.provenance) : "");
             if (is_both) /* "emulated" stands above the table */
                 wt_text(cell_at(&table, i, 4)->brief, sizeof(cell_at(&table, i, 4)->brief), "%s",

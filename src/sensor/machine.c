@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sensor/cpu_model.h"
 #include "sensor/machine.h"
 
 #define CPU      "/sys/devices/system/cpu"
@@ -21,54 +22,24 @@ static void first_cpu(const struct wt_ctx *ctx, char *buf, size_t size)
     wt_text(buf, size, "%s", rc == 0 ? whole : "");
 }
 
-/* The value of "key   : value", "" when there is none. */
-static void field(const char *text, const char *key, char *buf, size_t size)
-{
-    size_t n = strlen(key);
-    buf[0] = '\0';
-    for (const char *line = text; line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        if (strncmp(line, key, n) != 0)
-            continue;
-        const char *p = line + n;
-        p += strspn(p, " \t");
-        if (*p++ != ':')
-            continue;
-        p += strspn(p, " \t");
-        wt_text(buf, size, "%.*s", (int)strcspn(p, "\n"), p);
-        return;
-    }
-}
-
-static unsigned number(const char *text)
-{
-    return (unsigned)strtoul(text, NULL, 0);
-}
-
 static void look_at_cpu(const char *info, struct wt_machine *m)
 {
-    char text[96];
-    field(info, "vendor_id", m->vendor, sizeof(m->vendor));
-    field(info, "model name", m->cpu, sizeof(m->cpu));
-    field(info, "cpu family", text, sizeof(text));
-    m->family = number(text);
-    field(info, "model", text, sizeof(text));
-    m->model = number(text);
-    field(info, "CPU implementer", text, sizeof(text));
-    if (*text) {
-        wt_text(m->vendor, sizeof(m->vendor), "ARM %.10s", text);
-        m->family = 0;
-        field(info, "CPU part", text, sizeof(text));
-        m->model = number(text);
-    }
+    struct wt_cpu_identity id;
+    wt_cpu_identity_from(info, &id);
+    wt_text(m->vendor, sizeof(m->vendor), "%s", id.vendor);
+    wt_text(m->cpu, sizeof(m->cpu), "%s", id.name);
+    m->family = id.family;
+    m->model = id.model;
+    m->is_virtual = id.is_virtual;
     m->is_amd = strcmp(m->vendor, "AuthenticAMD") == 0 || strcmp(m->vendor, "HygonGenuine") == 0;
     m->is_intel = strcmp(m->vendor, "GenuineIntel") == 0;
+    m->is_arm = strncmp(m->vendor, "0x", 2) == 0;
 }
 
 /* Clouds rent bare machines too, and makers of VMs sell laptops: the processor's own word decides
  * whether this is virtual (on ARM there is none, and a vendor of nothing but VMs decides), the
  * firmware's vendor only says whose. */
-static void look_at_vm(const struct wt_ctx *ctx, const char *info, struct wt_machine *m)
+static void look_at_vm(const struct wt_ctx *ctx, struct wt_machine *m)
 {
     static const struct {
         const char *vendor, *name;
@@ -89,19 +60,17 @@ static void look_at_vm(const struct wt_ctx *ctx, const char *info, struct wt_mac
         {"innotek GmbH", "a VirtualBox VM", true},
         {"Xen", "a Xen VM", true},
     };
-    char vendor[128] = "", product[128] = "", flags[4096];
+    char vendor[128] = "", product[128] = "";
     (void)wt_fs_read(ctx, "/sys/class/dmi/id/sys_vendor", vendor, sizeof(vendor), NULL);
     (void)wt_fs_read(ctx, "/sys/class/dmi/id/product_name", product, sizeof(product), NULL);
-    field(info, "flags", flags, sizeof(flags));
     size_t row = 0;
     while (row < WT_COUNTOF(rows) &&
            strncmp(vendor, rows[row].vendor, strlen(rows[row].vendor)) != 0)
         row++;
     bool is_known = row < WT_COUNTOF(rows);
     /* EC2 calls its bare machines "m5.metal"; a VM on ARM has no flag. */
-    bool is_arm_vm = strncmp(m->vendor, "ARM", 3) == 0 && is_known && !strstr(product, "metal");
-    m->is_virtual =
-        strstr(flags, "hypervisor") != NULL || is_arm_vm || (is_known && rows[row].is_always_vm);
+    bool is_arm_vm = m->is_arm && is_known && !strstr(product, "metal");
+    m->is_virtual |= is_arm_vm || (is_known && rows[row].is_always_vm);
     if (!m->is_virtual)
         return;
     if (is_known)
@@ -201,7 +170,7 @@ void wt_machine_look(const struct wt_ctx *ctx, struct wt_machine *ret_machine)
     memset(m, 0, sizeof(*m));
     first_cpu(ctx, info, sizeof(info));
     look_at_cpu(info, m);
-    look_at_vm(ctx, info, m);
+    look_at_vm(ctx, m);
     look_at_container(ctx, m);
     (void)wt_machine_cpus(ctx, count_cpu, &count);
     m->cpus = count.cpus ? count.cpus : 1;

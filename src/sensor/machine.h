@@ -8,10 +8,10 @@
 #include "base/base.h"
 
 struct wt_machine {
-    char vendor[16];        /* "GenuineIntel", "AuthenticAMD", "ARM 0x41" (implementer), or "" */
-    char cpu[96];           /* the model name as /proc/cpuinfo has it, or "" */
-    unsigned family, model; /* CPUID's, or of ARM 0 and the part number */
-    bool is_amd, is_intel;
+    char vendor[16]; /* "GenuineIntel", "AuthenticAMD"; of ARM the implementer, "0x41"; or "" */
+    char cpu[96];    /* the model name as /proc/cpuinfo has it, or "" */
+    unsigned family, model; /* CPUID's; of ARM the architecture and the part */
+    bool is_amd, is_intel, is_arm;
     unsigned cpus;         /* logical processors that are online; at least 1 */
     unsigned sockets;      /* packages among them; at least 1 */
     bool is_virtual;       /* the processor says that it runs under a hypervisor */

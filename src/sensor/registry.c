@@ -2,14 +2,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sensor/model.h"
 #include "sensor/probed.h"
 #include "sensor/sensor.h"
 
 /* In this order. The first that turns out emulated shuts out those after it, and an emulation is
  * only ever met in the GPU library. */
 static const struct wt_source_ops *const sources[] = {
-    &wt_nvml_ops,
-    &wt_rapl_ops,
+    &wt_nvml_ops, &wt_rapl_ops, &wt_model_ops, /* last: it stands in for what was not found */
 };
 
 struct entry {
@@ -129,8 +129,12 @@ static int add_source(struct wt_devices *devices, struct wt_source *source,
     if (rc == 0 && note_hidden(&devices->notes, source, options, keep) < 0)
         rc = no_memory(err);
     for (size_t k = 0; rc == 0 && k < source->count; k++) {
-        if (!keep[k] || is_superseded(devices, &source->devices[k]))
+        if (!keep[k])
             continue;
+        if (is_superseded(devices, &source->devices[k])) {
+            wt_findings_drop(&devices->notes, source->ops->name, source->devices[k].id);
+            continue;
+        }
         devices->entries[devices->count++] = (struct entry){source, k};
         if (use_probed(devices->ctx, &source->devices[k], &devices->notes) < 0)
             rc = no_memory(err);

@@ -30,6 +30,16 @@
 
 /* ---- traits ---- */
 
+static void set_band(const struct wt_sensor_traits *sensor, struct wt_series_traits *t)
+{
+    t->band_low = sensor->model_low_ppm * 1e-6;
+    t->band_low_w = sensor->model_low_mw * 1e-3;
+    t->band_high = sensor->model_high_ppm * 1e-6;
+    t->band_high_w = sensor->model_high_mw * 1e-3;
+    if (t->band_low + t->band_low_w + t->band_high + t->band_high_w > 0)
+        t->gain = t->offset_w = 0;
+}
+
 void wt_series_traits_counter(const struct wt_sensor_traits *sensor, struct wt_series_traits *t)
 {
     *t = (struct wt_series_traits){
@@ -39,6 +49,7 @@ void wt_series_traits_counter(const struct wt_sensor_traits *sensor, struct wt_s
         .gain = sensor->gain_ppm * 1e-6,
         .offset_w = sensor->offset_mw * 1e-3,
     };
+    set_band(sensor, t);
     int64_t seen_ns = sensor->energy_window_ns, unit_ns = sensor->power_period_ns;
     if (seen_ns > 0 && seen_ns < unit_ns) {
         /* It adds up part-time readings. The last of them was refreshed some time within a period
@@ -75,6 +86,7 @@ void wt_series_traits_power(const struct wt_sensor_traits *sensor, struct wt_ser
         .gain = sensor->gain_ppm * 1e-6,
         .offset_w = sensor->offset_mw * 1e-3,
     };
+    set_band(sensor, t);
 }
 
 /* ---- filling ---- */
@@ -796,9 +808,11 @@ void wt_series_span(const struct wt_series *s, int64_t from_ns, int64_t to_ns, d
             ret_span->why = "too few readings";
         return;
     }
+    double band_low_j = s->traits.band_low * energy_j + s->traits.band_low_w * span_s;
+    double band_high_j = s->traits.band_high * energy_j + s->traits.band_high_w * span_s;
     ret_span->energy_j = fmax(0, energy_j);
-    ret_span->low_j = fmax(0, energy_j - slack_low_j - half_j);
-    ret_span->high_j = ret_span->energy_j + slack_high_j + half_j;
+    ret_span->low_j = fmax(0, energy_j - slack_low_j - half_j - band_low_j);
+    ret_span->high_j = ret_span->energy_j + slack_high_j + half_j + band_high_j;
     if (ret_span->low_j > ret_span->energy_j)
         ret_span->low_j = ret_span->energy_j;
 }

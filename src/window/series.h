@@ -24,6 +24,9 @@ struct wt_series_traits {
     int64_t smear_ns;      /* a running mean over this much longer than a period; 0: none */
     double gain;           /* two-sided, 95 %, as a share */
     double offset_w;       /* two-sided, 95 % */
+    /* A model's band, in place of both: what the truth may be lower or higher by, as a share and in
+     * W; added as it stands at every z. */
+    double band_low, band_low_w, band_high, band_high_w;
 };
 
 /* The counter of a device, or its power readings. */
