@@ -578,9 +578,11 @@ static void without_proc_there_is_no_source(void **state)
     char full[64];
     wt_text(full, sizeof(full), "%s/proc/stat", bed.root);
     assert_int_equal(unlink(full), 0);
-    assert_int_equal(wt_model_ops.open(&bed.source, bed.ctx, NULL, &bed.notes, &bed.err), WT_E_NOTFOUND);
+    assert_int_equal(wt_model_ops.open(&bed.source, bed.ctx, NULL, &bed.notes, &bed.err),
+                     WT_E_NOTFOUND);
     put(&bed, "/proc/stat", "cpu  1 2 3 4\n");
-    assert_int_equal(wt_model_ops.open(&bed.source, bed.ctx, NULL, &bed.notes, &bed.err), WT_E_FORMAT);
+    assert_int_equal(wt_model_ops.open(&bed.source, bed.ctx, NULL, &bed.notes, &bed.err),
+                     WT_E_FORMAT);
     assert_null(bed.source);
     bed_done(&bed);
 }
@@ -632,9 +634,39 @@ static void a_window_over_a_model_has_its_band(void **state)
     bed_done(&bed);
 }
 
+static void a_gpus_traits_hold_its_band_at_every_utilisation(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        uint64_t limit_mw;
+    } rows[] = {{"NVIDIA A100-SXM4-80GB", 0}, {"Tesla T4", 0}, {"GRID something", 300000}};
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct wt_sensor_traits t = {0};
+        struct wt_error err = {0};
+        if (wt_gpu_model_traits(rows[i].name, rows[i].limit_mw, &t, &err) < 0)
+            fail_msg("%s: %s", rows[i].name, err.text);
+        for (int u = 0; u <= 100; u++) {
+            struct wt_power_band band;
+            assert_int_equal(
+                wt_gpu_model_power(rows[i].name, rows[i].limit_mw, u / 100.0, &band, NULL), 0);
+            double mid = (double)band.mid_mw;
+            double low = mid * (1 - t.model_low_ppm * 1e-6) - t.model_low_mw;
+            double high = mid * (1 + t.model_high_ppm * 1e-6) + t.model_high_mw;
+            if (low > (double)band.low_mw + 2 || high < (double)band.high_mw - 2)
+                fail_msg("%s at %d %%: [%.0f, %.0f] does not hold [%llu, %llu]", rows[i].name, u,
+                         low, high, (unsigned long long)band.low_mw,
+                         (unsigned long long)band.high_mw);
+        }
+    }
+    struct wt_sensor_traits t = {0};
+    assert_int_equal(wt_gpu_model_traits("no such GPU", 0, &t, NULL), WT_E_NOTFOUND);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_gpus_traits_hold_its_band_at_every_utilisation),
         cmocka_unit_test(names_are_found_as_the_kernel_writes_them),
         cmocka_unit_test(a_name_that_is_not_there_is_not_guessed),
         cmocka_unit_test(a_stripped_name_is_known_by_its_generation),

@@ -373,3 +373,37 @@ int wt_gpu_model_power(const char *name, uint64_t tdp_mw, double util,
     *ret_band = band(low_w, mid_w, high_w);
     return 0;
 }
+
+/* Each edge of the band and its middle are straight lines over the utilisation, so that an edge is
+ * a share of the middle and a constant that hold at both ends. */
+int wt_gpu_model_traits(const char *name, uint64_t tdp_mw, struct wt_sensor_traits *io_traits,
+                        struct wt_error *err)
+{
+    struct wt_power_band idle, full;
+    int rc = wt_gpu_model_power(name, tdp_mw, 0, &idle, err);
+    if (rc == 0)
+        rc = wt_gpu_model_power(name, tdp_mw, 1, &full, err);
+    if (rc < 0)
+        return rc;
+    double rise = fmax(1, (double)full.mid_mw - (double)idle.mid_mw);
+    double low = 1 - ((double)full.low_mw - (double)idle.low_mw) / rise;
+    double high = fmax(0, ((double)full.high_mw - (double)idle.high_mw) / rise - 1);
+    double low_mw = (double)idle.mid_mw * (1 - low) - (double)idle.low_mw;
+    double high_mw = fmax((double)idle.high_mw - (double)idle.mid_mw * (1 + high),
+                          (double)full.high_mw - (double)full.mid_mw * (1 + high));
+    wt_model_traits(io_traits, clamp(low, 0, 1), (uint64_t)fmax(0, ceil(low_mw)), high,
+                    (uint64_t)fmax(0, ceil(high_mw)));
+    return 0;
+}
+
+void wt_model_traits(struct wt_sensor_traits *t, double low_share, uint64_t low_mw,
+                     double high_share, uint64_t high_mw)
+{
+    t->model_low_ppm = (uint32_t)llround(1e6 * fmin(1, low_share));
+    t->model_high_ppm = (uint32_t)llround(1e6 * fmin(4000, high_share));
+    t->model_low_mw = low_mw > UINT32_MAX ? UINT32_MAX : (uint32_t)low_mw;
+    t->model_high_mw = high_mw > UINT32_MAX ? UINT32_MAX : (uint32_t)high_mw;
+    /* For whoever knows sensors only: the wider side. */
+    t->gain_ppm = t->model_low_ppm > t->model_high_ppm ? t->model_low_ppm : t->model_high_ppm;
+    t->offset_mw = t->model_low_mw > t->model_high_mw ? t->model_low_mw : t->model_high_mw;
+}

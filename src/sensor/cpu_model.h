@@ -9,6 +9,7 @@
 #define WT_SENSOR_CPU_MODEL_H
 
 #include "base/base.h"
+#include "wattune/device.h"
 
 /* An estimate in mW. low <= mid <= high; the band is meant to hold at least nine of ten cases. */
 struct wt_power_band {
@@ -61,6 +62,11 @@ void wt_cpu_model_find(const struct wt_cpu_identity *identity, struct wt_cpu_mod
  * in a VM. Anything outside these ranges is taken as the nearest in it, NaN load as 0. */
 struct wt_power_band wt_cpu_model_power(const struct wt_cpu_model *model, double load, double freq);
 
+/* The band as a sensor's traits: low = mid (1 - low_share) - low_mw, high = mid (1 + high_share) +
+ * high_mw. */
+void wt_model_traits(struct wt_sensor_traits *traits, double low_share, uint64_t low_mw,
+                     double high_share, uint64_t high_mw);
+
 /* ---- memory ---- */
 
 /* DRAM of this size, from refreshing only to busy: how busy it is cannot be seen, so the band is
@@ -75,5 +81,10 @@ struct wt_power_band wt_dram_model_power(uint64_t mem_bytes, bool is_server);
  * Errors: WT_E_NOTFOUND (no limit, and the catalogue does not have the name). */
 int wt_gpu_model_power(const char *name, uint64_t tdp_mw, double util,
                        struct wt_power_band *ret_band, struct wt_error *err);
+
+/* The band of wt_gpu_model_power as a sensor's traits, wide enough at every utilisation. Errors: as
+ * there. */
+int wt_gpu_model_traits(const char *name, uint64_t tdp_mw, struct wt_sensor_traits *io_traits,
+                        struct wt_error *err);
 
 #endif

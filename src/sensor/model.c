@@ -250,19 +250,6 @@ static int find_packages(struct model *m, bool is_virtual, struct wt_error *err)
     return 0;
 }
 
-static void band_traits(struct wt_sensor_traits *t, double low_share, uint64_t low_mw,
-                        double high_share, uint64_t high_mw)
-{
-    t->power_period_ns = t->power_window_ns = PERIOD_NS;
-    t->model_low_ppm = (uint32_t)llround(1e6 * fmin(1, low_share));
-    t->model_high_ppm = (uint32_t)llround(1e6 * fmin(4000, high_share));
-    t->model_low_mw = low_mw > UINT32_MAX ? UINT32_MAX : (uint32_t)low_mw;
-    t->model_high_mw = high_mw > UINT32_MAX ? UINT32_MAX : (uint32_t)high_mw;
-    /* For whoever knows sensors only: the wider side. */
-    t->gain_ppm = t->model_low_ppm > t->model_high_ppm ? t->model_low_ppm : t->model_high_ppm;
-    t->offset_mw = t->model_low_mw > t->model_high_mw ? t->model_low_mw : t->model_high_mw;
-}
-
 static void describe_package(struct model *m, size_t k)
 {
     struct wt_device_info *info = &m->source.devices[k];
@@ -274,8 +261,9 @@ static void describe_package(struct model *m, size_t k)
     wt_text(info->id, sizeof(info->id), "cpu-package-%zu", k);
     wt_text(info->name, sizeof(info->name), "CPU, modeled: %.70s", p->model.name);
     wt_text(info->source, sizeof(info->source), "model");
-    band_traits(&info->traits, p->model.low_share, p->model.low_mw, p->model.high_share,
-                p->model.high_mw);
+    info->traits.power_period_ns = info->traits.power_window_ns = PERIOD_NS;
+    wt_model_traits(&info->traits, p->model.low_share, p->model.low_mw, p->model.high_share,
+                    p->model.high_mw);
 }
 
 static void describe_dram(struct model *m, uint64_t mem_bytes)
@@ -288,8 +276,9 @@ static void describe_dram(struct model *m, uint64_t mem_bytes)
     wt_text(info->id, sizeof(info->id), "dram");
     wt_text(info->name, sizeof(info->name), "memory, modeled: %.0f GB", (double)mem_bytes * 1e-9);
     wt_text(info->source, sizeof(info->source), "model");
-    band_traits(&info->traits, 0, m->dram.mid_mw - m->dram.low_mw, 0,
-                m->dram.high_mw - m->dram.mid_mw);
+    info->traits.power_period_ns = info->traits.power_window_ns = PERIOD_NS;
+    wt_model_traits(&info->traits, 0, m->dram.mid_mw - m->dram.low_mw, 0,
+                    m->dram.high_mw - m->dram.mid_mw);
 }
 
 static bool is_server(const struct wt_cpu_model *model)

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sensor/cpu_model.h"
 #include "sensor/deadline.h"
 #include "sensor/nvml.h"
 
@@ -263,6 +264,27 @@ static void describe(struct wt_nvml *nvml, wt_nvml_device handle, const char *dr
         info->mem_bytes = memory.total;
 }
 
+/* Of a GPU that shows neither energy nor power (a vGPU): power from its utilisation, if that can be
+ * read and its limit is known. */
+static int add_model(struct wt_nvml *nvml, struct wt_device_info *info, struct wt_nvml_gpu *gpu,
+                     struct wt_findings *notes)
+{
+    struct wt_nvml_utilization use;
+    struct wt_error why = {0};
+    unsigned limit_mw = 0;
+    if (wt_nvml_call(&nvml->api, utilization, gpu->handle, &use) != WT_NVML_SUCCESS)
+        return 0;
+    if (wt_nvml_call(&nvml->api, limit, gpu->handle, &limit_mw) == WT_NVML_SUCCESS)
+        gpu->limit_mw = limit_mw;
+    if (wt_gpu_model_traits(info->name, gpu->limit_mw, &info->traits, &why) < 0)
+        return wt_findings_add_error(notes, "nvml", info->id, "power model", &why);
+    gpu->power = WT_NVML_POWER_MODELED;
+    info->can |= WT_CAN_POWER;
+    info->is_modeled = true;
+    return wt_findings_add(notes, WT_FINDING_MISSING, "nvml", info->id, "power", "",
+                           "no sensor is shown (a vGPU): estimated from how busy it is");
+}
+
 static int add_gpu(struct wt_nvml *nvml, unsigned index, wt_nvml_device handle, const char *driver,
                    struct wt_findings *notes)
 {
@@ -307,6 +329,11 @@ static int add_gpu(struct wt_nvml *nvml, unsigned index, wt_nvml_device handle, 
         !is_unsupported(wt_nvml_call(api, power, handle, &plain_mw)))
         info->can |= WT_CAN_PLAIN;
     wt_nvml_traits(gpu->arch, gpu->major, gpu->minor, driver, gpu->power, &info->traits);
+    if (!(info->can & (WT_CAN_ENERGY | WT_CAN_POWER))) {
+        rc = add_model(nvml, info, gpu, notes);
+        if (rc < 0)
+            return rc;
+    }
 
     if (energy_rc != WT_NVML_SUCCESS) {
         const char *why = !is_unsupported(energy_rc) ? "could not be read"
@@ -531,6 +558,22 @@ static int read_energy(struct wt_nvml *nvml, size_t k, struct wt_energy *ret_ene
     return 0;
 }
 
+/* Power from the utilisation. */
+static int model_power(struct wt_nvml *nvml, const struct wt_device_info *info,
+                       const struct wt_nvml_gpu *gpu, uint64_t *ret_mw)
+{
+    struct wt_nvml_utilization use;
+    struct wt_power_band band;
+    int rc = wt_nvml_call(&nvml->api, utilization, gpu->handle, &use);
+    if (rc != WT_NVML_SUCCESS)
+        return rc;
+    if (use.gpu > 100 ||
+        wt_gpu_model_power(info->name, gpu->limit_mw, use.gpu / 100.0, &band, NULL) < 0)
+        return WT_NVML_UNKNOWN;
+    *ret_mw = band.mid_mw;
+    return WT_NVML_SUCCESS;
+}
+
 static int read_power(struct wt_nvml *nvml, size_t k, enum wt_nvml_power which,
                       struct wt_power *ret_power, struct wt_error *err)
 {
@@ -548,6 +591,9 @@ static int read_power(struct wt_nvml *nvml, size_t k, enum wt_nvml_power which,
         rc = wt_nvml_call(&nvml->api, power, gpu->handle, &plain_mw);
         mw = plain_mw;
         break;
+    case WT_NVML_POWER_MODELED:
+        rc = model_power(nvml, info, gpu, &mw);
+        break;
     case WT_NVML_POWER_NONE:
         return wt_fail(err, WT_E_UNSUPPORTED, "%s has no power sensor", info->id);
     }
@@ -559,7 +605,9 @@ static int read_power(struct wt_nvml *nvml, size_t k, enum wt_nvml_power which,
                        info->id, (unsigned long long)mw);
     ret_power->mw = mw;
     ret_power->t_ns = before + (after - before) / 2;
-    ret_power->state = nvml->api.is_emulated ? WT_EMULATED : WT_LIVE;
+    ret_power->state = nvml->api.is_emulated            ? WT_EMULATED
+                       : which == WT_NVML_POWER_MODELED ? WT_MODELED
+                                                        : WT_LIVE;
     return 0;
 }
 
