@@ -245,8 +245,8 @@ static void draw(struct world *w)
     w->start_uj = is_wrapping ? RANGE_UJ - (uint64_t)between(1, 1500000000)
                               : (uint64_t)between(1000000000, 200000000000);
     w->now_ns = 0;
-    while (w->gauges->source.count)
-        free(w->gauges->list[--w->gauges->source.count]);
+    wt_gauges_close(&w->gauges->source);
+    assert_int_equal(wt_gauges_new(&w->gauges, w->ctx, &ops, NULL), 0);
     size_t faults = w->fault_count;
     w->fault_count = 0;
     renew(w);

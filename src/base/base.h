@@ -88,6 +88,11 @@ static inline double wt_s_from_ns(int64_t ns)
  * holds NUL bytes), WT_E_IO. */
 int wt_fs_read(const struct wt_ctx *ctx, const char *path, char *buf, size_t size,
                struct wt_error *err);
+/* wt_fs_read of a file that is read over and over: it stays open, in *io_keep (0 at first, then the
+ * descriptor plus one), as long as it is the file at this path and reading it works. */
+int wt_fs_read_kept(const struct wt_ctx *ctx, const char *path, int *io_keep, char *buf,
+                    size_t size, struct wt_error *err);
+void wt_fs_drop(int *io_keep);
 /* The beginning of a file that may be longer than the buffer, as text. Errors: as above but for
  * WT_E_FORMAT. */
 int wt_fs_read_start(const struct wt_ctx *ctx, const char *path, char *buf, size_t size);

@@ -10,21 +10,26 @@
 
 #include "base/base.h"
 
+static bool is_attribute(const char *path)
+{
+    return strncmp(path, "/sys/", 5) == 0;
+}
+
 static const char *full_path(const struct wt_ctx *ctx, const char *path, char *buf, size_t size)
 {
     return wt_text(buf, size, "%s%s", ctx ? ctx->sysroot : "", path);
 }
 
-/* Reads at most size bytes; *ret_used how many. Returns 0 or an errno. */
-static int read_bytes(const char *full, char *buf, size_t size, size_t *ret_used)
+/* Reads at most size bytes from the beginning; *ret_used how many. is_attribute: of sysfs, which
+ * gives all there is at once, so that nobody needs to ask again. Returns 0 or an errno. */
+static int read_fd(int fd, bool is_attribute, char *buf, size_t size, size_t *ret_used)
 {
-    int fd = open(full, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0)
-        return errno;
     size_t used = 0;
     int errnum = 0;
     while (used < size) {
-        ssize_t n = read(fd, buf + used, size - used);
+        ssize_t n = pread(fd, buf + used, size - used, (off_t)used);
+        if (n < 0 && errno == ESPIPE)
+            n = read(fd, buf + used, size - used);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -32,21 +37,54 @@ static int read_bytes(const char *full, char *buf, size_t size, size_t *ret_used
         if (n <= 0)
             break;
         used += (size_t)n;
+        if (is_attribute && used < size)
+            break;
     }
-    close(fd);
     *ret_used = used;
     return errnum;
 }
 
-int wt_fs_read(const struct wt_ctx *ctx, const char *path, char *buf, size_t size,
-               struct wt_error *err)
+void wt_fs_drop(int *io_keep)
+{
+    if (*io_keep)
+        close(*io_keep - 1);
+    *io_keep = 0;
+}
+
+static int read_bytes(const char *full, bool is_attribute, int *io_keep, char *buf, size_t size,
+                      size_t *ret_used)
+{
+    struct stat st;
+    int fd = io_keep ? *io_keep - 1 : -1;
+    /* A file that was removed, or replaced by another, has no name any more. */
+    if (fd >= 0 && (fstat(fd, &st) < 0 || st.st_nlink == 0)) {
+        wt_fs_drop(io_keep);
+        fd = -1;
+    }
+    if (fd < 0)
+        fd = open(full, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return errno;
+    int errnum = read_fd(fd, is_attribute, buf, size, ret_used);
+    if (io_keep && !errnum) {
+        *io_keep = fd + 1;
+    } else {
+        close(fd);
+        if (io_keep)
+            *io_keep = 0;
+    }
+    return errnum;
+}
+
+int wt_fs_read_kept(const struct wt_ctx *ctx, const char *path, int *io_keep, char *buf,
+                    size_t size, struct wt_error *err)
 {
     char full[4096];
     size_t used = 0;
     int rc = 0, errnum = wt_tree_errno(ctx, path);
     full_path(ctx, path, full, sizeof(full));
     if (!errnum)
-        errnum = read_bytes(full, buf, size, &used);
+        errnum = read_bytes(full, is_attribute(path), io_keep, buf, size, &used);
     if (errnum) {
         rc = wt_fail_errno(err, errnum, "%s", full);
     } else if (used == size) {
@@ -63,6 +101,12 @@ int wt_fs_read(const struct wt_ctx *ctx, const char *path, char *buf, size_t siz
     return rc;
 }
 
+int wt_fs_read(const struct wt_ctx *ctx, const char *path, char *buf, size_t size,
+               struct wt_error *err)
+{
+    return wt_fs_read_kept(ctx, path, NULL, buf, size, err);
+}
+
 int wt_fs_read_start(const struct wt_ctx *ctx, const char *path, char *buf, size_t size)
 {
     char full[4096];
@@ -70,7 +114,7 @@ int wt_fs_read_start(const struct wt_ctx *ctx, const char *path, char *buf, size
     int errnum = wt_tree_errno(ctx, path);
     full_path(ctx, path, full, sizeof(full));
     if (!errnum)
-        errnum = read_bytes(full, buf, size - 1, &used);
+        errnum = read_bytes(full, is_attribute(path), NULL, buf, size - 1, &used);
     buf[used] = '\0';
     int rc = wt_code_from_errno(errnum);
     if (ctx && ctx->watch)

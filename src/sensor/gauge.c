@@ -14,12 +14,12 @@ static bool has_file(const struct wt_gauge_file *file)
     return file->path[0] != '\0';
 }
 
-int wt_gauge_file_read(const struct wt_ctx *ctx, const struct wt_gauge_file *file,
-                       uint64_t *ret_value, struct wt_error *err)
+int wt_gauge_file_read(const struct wt_ctx *ctx, struct wt_gauge_file *file, uint64_t *ret_value,
+                       struct wt_error *err)
 {
     char text[64];
     uint64_t value = 0;
-    int rc = wt_fs_read(ctx, file->path, text, sizeof(text), err);
+    int rc = wt_fs_read_kept(ctx, file->path, &file->keep, text, sizeof(text), err);
     if (rc < 0)
         return rc;
     if (file->has_tail)
@@ -121,8 +121,7 @@ static int read_power(struct wt_gauges *g, struct wt_gauge *gauge, struct wt_rea
     return rc;
 }
 
-static void read_status(const struct wt_gauges *g, const struct wt_gauge *gauge,
-                        struct wt_status *s)
+static void read_status(const struct wt_gauges *g, struct wt_gauge *gauge, struct wt_status *s)
 {
     for (size_t i = 0; i < WT_GAUGE_STATUS_MAX; i++) {
         uint64_t value;
@@ -174,7 +173,7 @@ static int read_once(struct wt_gauges *g, size_t k, unsigned what, struct wt_rea
 static int read_fresh(struct wt_gauges *g, size_t k, unsigned what, struct wt_reading *r,
                       struct wt_error *err)
 {
-    const struct wt_gauge *gauge = g->list[k];
+    struct wt_gauge *gauge = g->list[k];
     for (int i = 0; i < TRIES_TO_FRESH; i++) {
         uint64_t before, after;
         int rc = wt_gauge_file_read(g->ctx, &gauge->freshness, &before, err);
@@ -235,6 +234,12 @@ int wt_gauges_new(struct wt_gauges **ret_gauges, struct wt_ctx *ctx,
 static void drop_last(struct wt_gauges *g)
 {
     struct wt_gauge *last = g->list[--g->source.count];
+    struct wt_gauge_file *const files[] = {&last->energy, &last->power, &last->times,
+                                           &last->freshness, &last->mem_total};
+    for (size_t i = 0; i < WT_COUNTOF(files); i++)
+        wt_fs_drop(&files[i]->keep);
+    for (size_t i = 0; i < WT_GAUGE_STATUS_MAX; i++)
+        wt_fs_drop(&last->status[i].file.keep);
     pthread_mutex_destroy(&last->lock);
     free(last);
 }

@@ -23,6 +23,7 @@ struct wt_gauge_file {
     uint32_t mul, div; /* 0: 1 */
     /* The number may be followed by a blank and anything ("212 W 1697200 us" of Cray). */
     bool has_tail;
+    int keep; /* the reader's own: it stays open */
 };
 
 #define WT_GAUGE_STATUS_MAX 8
@@ -87,7 +88,7 @@ int wt_gauges_read(struct wt_source *source, size_t k, unsigned what,
 void wt_gauges_close(struct wt_source *source);
 
 /* One file's number, scaled. Errors: as wt_fs_read_i64; WT_E_FORMAT (negative, or too large). */
-int wt_gauge_file_read(const struct wt_ctx *ctx, const struct wt_gauge_file *file,
-                       uint64_t *ret_value, struct wt_error *err);
+int wt_gauge_file_read(const struct wt_ctx *ctx, struct wt_gauge_file *file, uint64_t *ret_value,
+                       struct wt_error *err);
 
 #endif
