@@ -96,9 +96,31 @@ static const char *knob_set(const struct wt_sweep *sweep)
     return knob;
 }
 
+/* A knob whose values are names, when it is the one that was set in all runs and is what the labels
+ * say: "performance", and for a preference a number, too. */
+static bool find_named_knob(struct wt_sweep *sweep)
+{
+    enum wt_knob knob;
+    char text[48];
+    const char *name = knob_set(sweep);
+    if (wt_knob_from_name(name, &knob) < 0 || !wt_knob_is_named(knob))
+        return false;
+    for (size_t i = 0; i < sweep->run_count; i++) {
+        const struct wt_run *run = &sweep->runs[i];
+        if (run->setting_count &&
+            strcmp(run->label,
+                   wt_knob_value_text(text, sizeof(text), knob, run->settings[0].requested)) != 0)
+            return false;
+    }
+    wt_text(sweep->knob, sizeof(sweep->knob), "%s", name);
+    return true;
+}
+
 /* The one knob all labels speak of, when there is one. A label without a number is a default. */
 static void find_knob(struct wt_sweep *sweep)
 {
+    if (find_named_knob(sweep))
+        return;
     for (size_t i = 0; i < sweep->run_count; i++) {
         const char *label = sweep->runs[i].label, *rest;
         char knob[32], unit[16];
@@ -415,10 +437,13 @@ static double find_setting(const struct wt_sweep *sweep, const char *label, cons
 {
     char knob[32], unit[16];
     double value;
+    *ret_rest = label_or_default(label);
+    enum wt_knob named;
+    if (wt_knob_from_name(sweep->knob, &named) == 0 && wt_knob_is_named(named))
+        return NAN;
     if (sweep->unit[0] || sweep->knob[0])
         if (split_label(label, knob, sizeof(knob), &value, ret_rest, unit, sizeof(unit)))
             return value;
-    *ret_rest = label_or_default(label);
     for (size_t i = 0; i < sweep->run_count; i++) {
         const struct wt_run *run = &sweep->runs[i];
         if (strcmp(run->label, label) != 0 || !is_usable(run))
