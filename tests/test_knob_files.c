@@ -730,8 +730,8 @@ static void doctor_has_a_line_a_knob(void **state)
     } rows[] = {
         {"cpu-package-0", "power limit", "125 W, 12.5 to 125 W, settable"},
         {"cpu-package-0", "top frequency", "3600 MHz, 800 to 3600 MHz, settable"},
-        {"cpu-package-0", "governor", "powersave, of performance, powersave, settable"},
-        {"cpu-package-0", "preference", "balance_performance, of performance"},
+        {"cpu-package-0", "governor", "powersave, one of performance, powersave, settable"},
+        {"cpu-package-0", "preference", "balance_performance, one of performance"},
         {"dram-package-0", "power limit", "30 W, 4 to 40 W, default 40 W, settable"},
     };
     struct bed bed;

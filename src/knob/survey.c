@@ -163,7 +163,7 @@ static int add_knob(struct wt_findings *list, struct wt_devices *devices, size_t
     if (k.enforced != k.current)
         add_detail(text, sizeof(text), "%s obeyed",
                    wt_knob_value_text(value, sizeof(value), knob, k.enforced));
-    add_detail(text, sizeof(text), "%s%s", k.values ? "of " : "",
+    add_detail(text, sizeof(text), "%s%s", k.values ? "one of " : "",
                wt_knob_range_text(range, sizeof(range), &k));
     if (!k.is_lockable && k.def != k.current && !k.values)
         add_detail(text, sizeof(text), "default %s",

@@ -742,10 +742,23 @@ static double next_number(const char **text)
     return value;
 }
 
-/* By the setting; settings of several knobs by the first, then the second. */
-static bool is_before(const struct wt_sweep_row *a, const struct tally *ta,
-                      const struct wt_sweep_row *b, const struct tally *tb)
+/* The number of a name, where names were varied; else 0. */
+static int64_t name_number(const struct wt_sweep *sweep, const struct tally *tally)
 {
+    enum wt_knob knob;
+    const struct wt_run *run = &sweep->runs[tally->first];
+    return wt_knob_from_name(sweep->knob, &knob) == 0 && wt_knob_is_named(knob) &&
+                   run->setting_count
+               ? run->settings[0].requested
+               : 0;
+}
+
+/* By the setting; settings of several knobs by the first, then the second. */
+static bool is_before(const struct wt_sweep *sweep, const struct wt_sweep_row *a,
+                      const struct tally *ta, const struct wt_sweep_row *b, const struct tally *tb)
+{
+    if (name_number(sweep, ta) != name_number(sweep, tb))
+        return name_number(sweep, ta) < name_number(sweep, tb);
     if (isnan(a->setting) != isnan(b->setting))
         return isnan(a->setting);
     if (!isnan(a->setting) && a->setting != b->setting)
@@ -759,11 +772,12 @@ static bool is_before(const struct wt_sweep_row *a, const struct tally *ta,
 }
 
 /* Puts rows in order of setting; there are few. */
-static void sort_rows(struct wt_sweep_row *rows, struct tally *tallies, size_t count)
+static void sort_rows(const struct wt_sweep *sweep, struct wt_sweep_row *rows,
+                      struct tally *tallies, size_t count)
 {
     for (size_t i = 1; i < count; i++)
-        for (size_t k = i; k > 0 && is_before(&rows[k], &tallies[k], &rows[k - 1], &tallies[k - 1]);
-             k--) {
+        for (size_t k = i;
+             k > 0 && is_before(sweep, &rows[k], &tallies[k], &rows[k - 1], &tallies[k - 1]); k--) {
             struct wt_sweep_row row = rows[k];
             struct tally tally = tallies[k];
             rows[k] = rows[k - 1];
@@ -805,7 +819,7 @@ static int make(struct wt_sweep *sweep, const char *reference_label, struct tall
         row->is_reference = strcmp(label, reference_label) == 0;
         find_binding(row, sweep, label);
     }
-    sort_rows(sweep->rows, tallies, sweep->row_count);
+    sort_rows(sweep, sweep->rows, tallies, sweep->row_count);
 
     sweep->reference = SIZE_MAX;
     for (size_t i = 0; i < sweep->row_count; i++)
