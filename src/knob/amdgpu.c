@@ -443,7 +443,7 @@ static bool has(const struct wt_device_info *info)
 }
 
 const struct wt_knob_ops wt_amdgpu_knobs[3] = {
-    {WT_KNOB_POWER, has, power_describe, power_snapshot, power_set, power_restore},
-    {WT_KNOB_CLOCK, has, clock_describe, clock_snapshot, clock_set, clock_restore},
-    {WT_KNOB_MEMCLOCK, has, clock_describe, clock_snapshot, clock_set, clock_restore},
+    {WT_KNOB_POWER, true, has, power_describe, power_snapshot, power_set, power_restore},
+    {WT_KNOB_CLOCK, true, has, clock_describe, clock_snapshot, clock_set, clock_restore},
+    {WT_KNOB_MEMCLOCK, true, has, clock_describe, clock_snapshot, clock_set, clock_restore},
 };

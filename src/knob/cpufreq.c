@@ -428,7 +428,7 @@ static bool is_package(const struct wt_device_info *info)
 }
 
 const struct wt_knob_ops wt_cpufreq_knobs[3] = {
-    {WT_KNOB_CPU_FREQ, is_package, describe, snapshot, set, restore},
-    {WT_KNOB_GOVERNOR, is_package, describe, snapshot, set, restore},
-    {WT_KNOB_EPP, is_package, describe, snapshot, set, restore},
+    {WT_KNOB_CPU_FREQ, true, is_package, describe, snapshot, set, restore},
+    {WT_KNOB_GOVERNOR, true, is_package, describe, snapshot, set, restore},
+    {WT_KNOB_EPP, true, is_package, describe, snapshot, set, restore},
 };

@@ -30,6 +30,9 @@ struct wt_knob_at {
 
 struct wt_knob_ops {
     enum wt_knob knob;
+    /* It is made of the kernel's files. Then an emulated device has it only where those files are
+     * the emulation's own: below a sysroot. */
+    bool is_files;
     /* All required. */
     /* Whose devices have it. One source's (NVML's calls need its handles), or those of one kind,
      * whoever reads them: a CPU's frequency is set the same way whether RAPL is readable or not. */

@@ -496,7 +496,7 @@ static int restore(const struct wt_knob_at *at, enum wt_knob knob,
 }
 
 const struct wt_knob_ops wt_nvml_knobs[3] = {
-    {WT_KNOB_POWER, has, describe, snapshot, set, restore},
-    {WT_KNOB_CLOCK, has, describe, snapshot, set, restore},
-    {WT_KNOB_MEMCLOCK, has, describe, snapshot, set, restore},
+    {WT_KNOB_POWER, false, has, describe, snapshot, set, restore},
+    {WT_KNOB_CLOCK, false, has, describe, snapshot, set, restore},
+    {WT_KNOB_MEMCLOCK, false, has, describe, snapshot, set, restore},
 };

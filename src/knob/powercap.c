@@ -342,6 +342,6 @@ static bool is_memory(const struct wt_device_info *info)
 }
 
 const struct wt_knob_ops wt_powercap_knobs[2] = {
-    {WT_KNOB_CPU_POWER, is_package, describe, snapshot, set, restore},
-    {WT_KNOB_DRAM_POWER, is_memory, describe, snapshot, set, restore},
+    {WT_KNOB_CPU_POWER, true, is_package, describe, snapshot, set, restore},
+    {WT_KNOB_DRAM_POWER, true, is_memory, describe, snapshot, set, restore},
 };

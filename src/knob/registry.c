@@ -26,7 +26,8 @@ static int find(struct wt_devices *devices, size_t i, enum wt_knob knob, struct 
     }
     *ret_at = (struct wt_knob_at){devices, i, wt_devices_ctx(devices), info};
     for (size_t r = 0; r < WT_COUNTOF(rows); r++)
-        if (rows[r]->knob == knob && rows[r]->has(info)) {
+        if (rows[r]->knob == knob && rows[r]->has(info) &&
+            !(rows[r]->is_files && info->is_emulated && !*ret_at->ctx->sysroot)) {
             *ret_ops = rows[r];
             return 0;
         }
