@@ -59,14 +59,20 @@ void cli_bed_close(struct cli_bed *bed);
 
 /* ---- settings.c: --set ---- */
 
-/* KNOB=V[,V...] or KNOB=LO:HI:STEP, in the user's units. */
+/* KNOB=V[,V...] or KNOB=LO:HI:STEP, typed in the user's units or by name. */
 struct cli_setting {
     enum wt_knob knob;
-    double *values; /* owned */
+    int64_t *values; /* owned; in the knob's unit */
     size_t count;
 };
 int cli_setting_parse(const char *text, struct cli_setting *ret_setting, struct wt_error *err);
 void cli_setting_done(struct cli_setting *setting);
+/* wt_devices_knob of a device of the knob's kind; of another kind WT_E_UNSUPPORTED. *why keeps the
+ * first reason why one of that kind does not have it. */
+int cli_knob(const struct cli_bed *bed, size_t i, enum wt_knob knob, struct wt_knob_info *ret_info,
+             struct wt_error *why, struct wt_error *err);
+/* Tells that no device has it, with that reason. Returns WT_E_UNSUPPORTED. */
+int cli_no_knob(enum wt_knob knob, const struct wt_error *why, struct wt_error *err);
 /* "90", "90s", "5m", "1.5h" to ns. */
 int cli_duration_parse(const char *text, int64_t *ret_ns, struct wt_error *err);
 

@@ -1,5 +1,6 @@
 /* wattune doctor: what can be read and set here, why not, and what would change it. */
 #include <getopt.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -223,6 +224,34 @@ static void print_fix(const struct doctor *d, size_t first)
     print_words(d->width, 4, fix);
 }
 
+/* The first setting to try of those that may be set here, at the highest and two lower values. */
+static void print_sweep(const struct doctor *d)
+{
+    static const struct {
+        enum wt_knob knob;
+        const char *what;
+    } rows[] = {
+        {WT_KNOB_POWER, "power limit"},
+        {WT_KNOB_CPU_POWER, "power limit of the processor"},
+        {WT_KNOB_CPU_FREQ, "top frequency of the processor"},
+    };
+    for (size_t r = 0; r < sizeof(rows) / sizeof(*rows); r++)
+        for (size_t i = 0; i < wt_devices_count(d->bed.devices); i++) {
+            struct wt_knob_info k;
+            if (wt_devices_knob(d->bed.devices, i, rows[r].knob, &k, NULL) < 0 || !k.is_settable)
+                continue;
+            printf("  To find the best %s:\n    wattune sweep --set %s=", rows[r].what,
+                   wt_knob_name(k.knob));
+            double top = wt_knob_to_user(k.max);
+            if (k.knob == WT_KNOB_POWER)
+                printf("auto");
+            else
+                printf("%.0f,%.0f,%.0f", 0.6 * top, 0.8 * top, floor(top));
+            puts(" -- YOUR COMMAND");
+            return;
+        }
+}
+
 static void print_end(const struct doctor *d, const struct look *look)
 {
     bool has_fix = false;
@@ -249,7 +278,7 @@ static void print_end(const struct doctor *d, const struct look *look)
         puts("  No setting may be changed, so `wattune sweep` can measure but not\n"
              "  compare settings.");
     else if (d->sum.settable)
-        puts("  To find the best power limit:\n    wattune sweep --set power=auto -- YOUR COMMAND");
+        print_sweep(d);
 }
 
 static void print_text(const struct doctor *d)

@@ -470,20 +470,20 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
     return 0;
 }
 
-int cli_apply(struct cli_bed *bed, struct wt_lease *lease, enum wt_knob knob, double value,
+int cli_apply(struct cli_bed *bed, struct wt_lease *lease, enum wt_knob knob, int64_t value,
               struct wt_run *run, struct wt_error *err)
 {
     size_t done = 0;
+    struct wt_error why = {0};
     for (size_t i = 0; i < wt_devices_count(bed->devices); i++) {
         const struct wt_device_info *info = wt_devices_info(bed->devices, i);
         struct wt_knob_info k;
-        int rc = wt_devices_knob(bed->devices, i, knob, &k, err);
+        int rc = cli_knob(bed, i, knob, &k, &why, err);
         if (rc == WT_E_UNSUPPORTED)
             continue;
         if (rc < 0)
             return rc;
-        struct wt_run_setting setting = {
-            .knob = knob, .found = k.current, .requested = wt_knob_from_user(value)};
+        struct wt_run_setting setting = {.knob = knob, .found = k.current, .requested = value};
         snprintf(setting.device_id, sizeof(setting.device_id), "%s", info->id);
         rc = wt_lease_set(lease, i, knob, setting.requested, &setting.enforced, err);
         if (rc < 0)
@@ -492,11 +492,5 @@ int cli_apply(struct cli_bed *bed, struct wt_lease *lease, enum wt_knob knob, do
             return err->code = WT_E_NOMEM;
         done++;
     }
-    if (!done) {
-        snprintf(err->text, sizeof(err->text), "--set %s: no device here has this knob",
-                 wt_knob_name(knob));
-        snprintf(err->fix, sizeof(err->fix), "`wattune doctor` lists what can be set");
-        return err->code = WT_E_UNSUPPORTED;
-    }
-    return 0;
+    return done ? 0 : cli_no_knob(knob, &why, err);
 }

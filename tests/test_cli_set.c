@@ -169,12 +169,210 @@ static void what_killed_processes_left_is_put_back(void **state)
               "kill -9 $p; wait $p 2>/dev/null; "
               "wattune restore --dry-run; wattune restore; wattune restore");
     assert_int_equal(spawn_code(&s), 0);
-    const char *look = strstr(s.out, "would go back to 250 W (was set to 150)");
+    const char *look = strstr(s.out, "would go back to 250 W (was set to 150 W)");
     assert_non_null(look);
-    const char *done = strstr(look, "power back to 250 W (was set to 150)");
+    const char *done = strstr(look, "power back to 250 W (was set to 150 W)");
     assert_non_null(done);
     assert_null(strstr(done + 1, "power back"));
     assert_non_null(strstr(done + 1, "clock of ")); /* the living one's */
+    spawn_done(&s);
+}
+
+/* ---- on a tree of plain files ---- */
+
+#define ZONE   "/sys/class/powercap/intel-rapl:0"
+#define POLICY "/sys/devices/system/cpu/cpufreq/policy0"
+
+static void put(const char *root, const char *path, const char *text)
+{
+    char full[512];
+    snprintf(full, sizeof(full), "%s%s", root, path);
+    for (char *p = full + strlen(root) + 1; (p = strchr(p, '/')); p++) {
+        *p = '\0';
+        mkdir(full, 0755);
+        *p = '/';
+    }
+    FILE *f = fopen(full, "w");
+    assert_non_null(f);
+    fprintf(f, "%s\n", text);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void holds(const char *root, const char *path, const char *want)
+{
+    char full[512], text[64] = "";
+    snprintf(full, sizeof(full), "%s%s", root, path);
+    FILE *f = fopen(full, "r");
+    assert_non_null(f);
+    assert_non_null(fgets(text, sizeof(text), f));
+    fclose(f);
+    text[strcspn(text, "\n")] = '\0';
+    assert_string_equal(text, want);
+}
+
+static void put_machine(char *root, size_t size)
+{
+    snprintf(root, size, "%s/machine", home);
+    mkdir(root, 0755);
+    static const char *const files[][2] = {
+        {ZONE "/name", "package-0"},
+        {ZONE "/energy_uj", "1000"},
+        {ZONE "/max_energy_range_uj", "262143328850"},
+        {ZONE "/enabled", "1"},
+        {ZONE "/constraint_0_name", "long_term"},
+        {ZONE "/constraint_0_power_limit_uw", "200000000"},
+        {ZONE "/constraint_0_max_power_uw", "200000000"},
+        {POLICY "/affected_cpus", "0"},
+        {POLICY "/cpuinfo_min_freq", "800000"},
+        {POLICY "/cpuinfo_max_freq", "3600000"},
+        {POLICY "/scaling_max_freq", "3600000"},
+        {POLICY "/scaling_driver", "intel_pstate"},
+        {POLICY "/scaling_governor", "powersave"},
+        {POLICY "/scaling_available_governors", "performance powersave"},
+        {POLICY "/energy_performance_preference", "balance_performance"},
+        {POLICY "/energy_performance_available_preferences",
+         "default performance balance_performance balance_power power"},
+    };
+    for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)
+        put(root, files[i][0], files[i][1]);
+}
+
+static void a_processor_s_settings_are_held_and_put_back(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char root[300], script[700];
+    put_machine(root, sizeof(root));
+    snprintf(script, sizeof(script),
+             "cd %s; cat ./" ZONE "/constraint_0_power_limit_uw; echo; cat ./" POLICY
+             "/scaling_max_freq; echo; cat ./" POLICY "/energy_performance_preference",
+             root);
+    spawn_run(&s, home, "wattune", "set", "--sysroot", root, "cpu-power=100", "cpu-freq=2400",
+              "epp=power", "governor=powersave", "--", "sh", "-c", script);
+    assert_int_equal(spawn_code(&s), 0);
+    assert_string_equal(s.out, "100000000\n2400000\npower");
+    assert_non_null(strstr(s.err, "cpu-power found 200 W, requested 100 W, enforced 100 W"));
+    assert_non_null(
+        strstr(s.err, "epp found balance_performance, requested power, enforced power"));
+    spawn_done(&s);
+    holds(root, ZONE "/constraint_0_power_limit_uw", "200000000");
+    holds(root, POLICY "/scaling_max_freq", "3600000");
+    holds(root, POLICY "/energy_performance_preference", "balance_performance");
+}
+
+static void a_processor_s_settings_come_back_after_kill_9(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char root[300], script[1400];
+    put_machine(root, sizeof(root));
+    /* The guardian of a tree works on the tree, too. */
+    snprintf(script, sizeof(script),
+             "wattune set --sysroot %s cpu-power=100 epp=power & p=$!; sleep 1; kill -9 $p; "
+             "wait $p 2>/dev/null; for i in 1 2 3 4 5 6 7 8 9; do sleep 0.2; "
+             "grep -q 200000000 %s" ZONE "/constraint_0_power_limit_uw && break; done; "
+             "wattune restore --sysroot %s",
+             root, root, root);
+    spawn_run(&s, home, "sh", "-c", script);
+    assert_string_equal(s.out, "nothing to put back\n");
+    spawn_done(&s);
+    holds(root, ZONE "/constraint_0_power_limit_uw", "200000000");
+    holds(root, POLICY "/energy_performance_preference", "balance_performance");
+
+    /* With the guardian dead as well, it is the journal below the tree. */
+    snprintf(script, sizeof(script),
+             "wattune set --sysroot %s cpu-power=100 epp=power & p=$!; sleep 1; "
+             "for d in /proc/[0-9]*; do "
+             "tr '\\0' ' ' <$d/cmdline 2>/dev/null | grep -q \"^wattune-guardian .* $p \" && "
+             "kill -9 ${d#/proc/}; done; "
+             "kill -9 $p; wait $p 2>/dev/null; "
+             "wattune restore --sysroot %s --dry-run; wattune restore --sysroot %s --json",
+             root, root, root);
+    spawn_run(&s, home, "sh", "-c", script);
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "cpu-power would go back to 200 W (was set to 100 W)"));
+    assert_non_null(strstr(s.out, "epp would go back to balance_performance (was set to power)"));
+    assert_non_null(strstr(s.out, "\"found\":\"balance_performance\",\"written\":\"power\""));
+    assert_non_null(strstr(s.out, "\"restored\":2"));
+    spawn_done(&s);
+    holds(root, ZONE "/constraint_0_power_limit_uw", "200000000");
+    holds(root, POLICY "/energy_performance_preference", "balance_performance");
+}
+
+static void a_processor_s_setting_is_refused_with_its_range(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *set;
+        int want;
+        const char *says;
+    } rows[] = {
+        {"cpu-power=201", 2, "cpu-package-0 takes 20 to 200 W"},
+        {"cpu-freq=3601", 2, "cpu-package-0 takes 800 to 3600 MHz"},
+        {"governor=schedutil", 2, "cpu-package-0 takes performance, powersave"},
+        {"governor=fast", 2, "a value is one of performance, powersave, schedutil"},
+        {"governor=2", 2, "a value is one of performance"},
+        {"epp=256", 2, "or a number from 0 to 255"},
+        {"dram-power=20", 4, "dram-power: no device here has this knob"},
+        {"power=150", 4, "power: no device here has this knob"},
+        {"speed=1", 2, "dram-power, governor, epp"},
+    };
+    char root[300];
+    put_machine(root, sizeof(root));
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct spawned s;
+        spawn_run(&s, home, "wattune", "set", "--sysroot", root, rows[i].set, "--", "true");
+        if (spawn_code(&s) != rows[i].want || !strstr(s.err, rows[i].says))
+            fail_msg("%s: exit code %d, %s", rows[i].set, spawn_code(&s), s.err);
+        spawn_done(&s);
+    }
+    /* What stands in the way is said with what helps. */
+    struct spawned s;
+    put(root, POLICY "/scaling_governor", "performance");
+    spawn_run(&s, home, "wattune", "set", "--sysroot", root, "epp=power", "--", "true");
+    assert_int_equal(spawn_code(&s), 3);
+    assert_non_null(strstr(s.err, "the governor is \"performance\""));
+    assert_non_null(strstr(s.err, "governor=powersave epp=..."));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "set", "--sysroot", root, "governor=powersave", "epp=power",
+              "--", "true");
+    assert_int_equal(spawn_code(&s), 0);
+    spawn_done(&s);
+    holds(root, POLICY "/scaling_governor", "performance");
+    holds(root, POLICY "/energy_performance_preference", "balance_performance");
+}
+
+static void a_sweep_compares_names(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char root[300], script[600];
+    put_machine(root, sizeof(root));
+    /* A load that counts its own energy: less of it with "powersave". */
+    snprintf(script, sizeof(script),
+             "cd %s; e=$(cat ./" ZONE "/energy_uj); a=40000000; "
+             "grep -q performance ./" POLICY "/scaling_governor && a=80000000; "
+             "sleep 0.3; echo $((e + a)) >./" ZONE "/energy_uj; sleep 0.3",
+             root);
+    spawn_run(&s, home, "wattune", "sweep", "--sysroot", root, "--set",
+              "governor=performance,powersave", "--repeats", "2", "--report", "-", "--json", "--",
+              "sh", "-c", script);
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    assert_non_null(strstr(s.out, "\"knob\": \"governor\""));
+    assert_non_null(strstr(s.out, "\"unit\": null"));
+    assert_non_null(strstr(s.out, "\"reference\": \"powersave\""));
+    const char *first = strstr(s.out, "\"label\": \"performance\"");
+    assert_non_null(first);
+    assert_non_null(strstr(first, "\"label\": \"powersave\"")); /* in the order of the names */
+    assert_null(strstr(s.out, "0.002"));
+    spawn_done(&s);
+    holds(root, POLICY "/scaling_governor", "powersave");
+    spawn_run(&s, home, "wattune", "run", "--sysroot", root, "--set", "governor=performance",
+              "--json", "--no-store", "--", "true");
+    assert_non_null(strstr(s.out, "\"found\": \"powersave\""));
+    assert_non_null(strstr(s.out, "\"requested\": \"performance\""));
+    assert_non_null(strstr(s.err, "governor performance on "));
     spawn_done(&s);
 }
 
@@ -203,6 +401,10 @@ int main(void)
         CLI_TEST(a_mistake_is_said_with_its_exit_code),
         CLI_TEST(restore_with_nothing_to_do_says_so_and_makes_nothing),
         CLI_TEST(what_killed_processes_left_is_put_back),
+        CLI_TEST(a_processor_s_settings_are_held_and_put_back),
+        CLI_TEST(a_processor_s_settings_come_back_after_kill_9),
+        CLI_TEST(a_processor_s_setting_is_refused_with_its_range),
+        CLI_TEST(a_sweep_compares_names),
         CLI_TEST(help_is_on_stdout),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

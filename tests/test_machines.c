@@ -298,9 +298,9 @@ static void opened_again_it_is_the_same(void **state)
 /* Another value that the knob takes, or the same when there is no other. */
 static int64_t other_value(const struct wt_knob_info *k)
 {
-    if (0) { /* named ones: the lowest there is beside the present */
+    if (k->values) { /* named ones: the lowest there is beside the present */
         for (int64_t v = 1; v < 64; v++)
-            if (v && v != k->current)
+            if ((k->values >> v & 1) && v != k->current)
                 return v;
         return k->current;
     }
@@ -323,7 +323,7 @@ static void check_knob(struct bed *bed, size_t i, enum wt_knob knob)
             fail_msg("%s: %s: %s: refused without a reason", bed->name, id, name);
         return;
     }
-    if (k.min > k.max || k.step <= 0)
+    if (k.min > k.max || (!k.values && k.step <= 0))
         fail_msg("%s: %s: %s: %lld to %lld in steps of %lld", bed->name, id, name, (long long)k.min,
                  (long long)k.max, (long long)k.step);
     assert_int_equal(wt_knob_snapshot(bed->devices, i, knob, &found, &err), 0);

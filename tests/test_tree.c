@@ -106,7 +106,7 @@ static void a_root_without_a_manifest_is_alive(void **state)
     tree_put(bed->root, "/sys/d", "4\n");
     assert_int_equal(bed_ctx(bed), 0);
     assert_int_equal(wt_fs_state(bed->ctx), WT_LIVE);
-    assert_int_equal(wt_fs_may_write(bed->ctx, "/sys/d", &bed->err), 0);
+    assert_int_equal(wt_fs_may_write(bed->ctx, "/sys/d", NULL, &bed->err), 0);
     assert_int_equal(wt_fs_write(bed->ctx, "/sys/d", "17", &bed->err), 0);
     assert_int_equal(read_text(bed, "/sys/d", text, &bed->err), 0);
     assert_string_equal(text, "17");

@@ -44,10 +44,11 @@ enum {
 };
 
 struct wt_device_info {
-    char id[96];     /* stable: GPU UUID, "cpu-package-0", ... */
-    char name[96];   /* what people call it */
-    char source[16]; /* the sensor that reads it: "nvml", "rapl", "amdgpu", "ipmi", "model", ... */
-    char driver[80]; /* driver version, or "" */
+    char id[96];      /* stable: GPU UUID, "cpu-package-0", ... */
+    char name[96];    /* what people call it */
+    char source[16];  /* the sensor that reads it: "nvml", "rapl", "amdgpu", "ipmi", "model", ... */
+    char driver[80];  /* driver version, or "" */
+    char address[24]; /* PCI address, "0000:c1:00.0", or "" */
     enum wt_device_kind kind;
     unsigned index;   /* within its kind, as the vendor's tools number it */
     unsigned can;     /* WT_CAN_* */
@@ -164,16 +165,28 @@ WT_API int wt_devices_processes(struct wt_devices *devices, size_t i,
 struct wt_knob_info {
     enum wt_knob knob;
     int64_t min, max, step;
+    uint64_t values;  /* of names: bit N for value N that exists here, and from WT_EPP_RAW on all up
+                         to max; 0: numbers */
     int64_t def;      /* the vendor's default; what a lease puts back is what it found */
     int64_t current;  /* as set */
     int64_t enforced; /* as the device says it obeys, equal to current where it cannot tell */
     bool
         is_lockable; /* a clock that is locked; the device cannot say whether it is: current is 0 */
+    /* The device's parts (a processor's cores) hold different values: another of them. */
+    bool is_mixed;
+    int64_t mixed_with;
+    bool is_lost;      /* what is there now is more than one value says, so it could not be put
+                          back: set only by a lease that itself made it so */
     bool is_settable;  /* by this process, now */
     char why_not[240]; /* when not settable: the reason */
     char fix[240];     /* and what would change it (a command, a capability) */
 };
-/* Errors: WT_E_UNSUPPORTED (no such knob on this device), WT_E_GONE, WT_E_DENIED. */
+/* What it takes, in words: "100 to 250 W", "performance, powersave". Returns buf. */
+WT_API const char *wt_knob_range_text(char *buf, size_t size, const struct wt_knob_info *info);
+/* Whether it takes this value, rights aside. */
+WT_API bool wt_knob_takes(const struct wt_knob_info *info, int64_t value);
+/* Errors: WT_E_UNSUPPORTED (no such knob on this device, with the reason), WT_E_GONE, WT_E_DENIED,
+ * WT_E_FORMAT. */
 WT_API int wt_devices_knob(struct wt_devices *devices, size_t i, enum wt_knob knob,
                            struct wt_knob_info *ret_info, struct wt_error *err);
 
@@ -184,7 +197,7 @@ struct wt_finding {
     char source[16]; /* "nvml", "rapl", "knob", "store", ... */
     char device[96]; /* id or "" */
     char what[64];   /* "energy counter", "power limit" */
-    char value[160]; /* present value, or the reason it is missing */
+    char value[320]; /* present value, or the reason it is missing */
     char fix[240];   /* the exact command, capability or group; "" when nothing helps or needs to */
 };
 /* Looks at everything and changes nothing: the devices of an open set, read once, what was missing

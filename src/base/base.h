@@ -80,6 +80,22 @@ static inline double wt_s_from_ns(int64_t ns)
     return (double)ns * 1e-9;
 }
 
+/* A clock of 0 or less is no clock but a state of the GPU: not locked, or a performance level of
+ * amdgpu, as found and put back. They are in journals. */
+enum {
+    WT_CLOCK_FREE = 0,
+    WT_CLOCK_LOW = -1,
+    WT_CLOCK_HIGH = -2,
+    WT_CLOCK_STANDARD = -3,
+    WT_CLOCK_MIN_SCLK = -4,
+    WT_CLOCK_MIN_MCLK = -5,
+    WT_CLOCK_PEAK = -6,
+    WT_CLOCK_MANUAL = -7, /* somebody's choice of levels, which cannot be read */
+};
+/* Whether a device that was set to one value may then read as another: less than a step off, or
+ * the same preference under another name. */
+bool wt_knob_reads_as(enum wt_knob knob, int64_t set, int64_t read, int64_t step);
+
 /* ---- fs.c: reads below the context's root ---- */
 
 /* Reads a small text file (at most size-1 bytes), strips trailing white space, terminates.
@@ -107,8 +123,11 @@ int wt_fs_read_i64(const struct wt_ctx *ctx, const char *path, int64_t *ret_valu
  * WT_E_GONE, WT_E_BUSY, WT_E_IO. */
 int wt_fs_write(const struct wt_ctx *ctx, const char *path, const char *text, struct wt_error *err);
 /* 0 when this process may write the file (of a recorded machine: when its user might). Writes
- * nothing. Errors: WT_E_DENIED, WT_E_NOTFOUND. */
-int wt_fs_may_write(const struct wt_ctx *ctx, const char *path, struct wt_error *err);
+ * nothing. *ret_errno (may be NULL) says why not: EROFS, also where the file itself is for reading
+ * only, even to root (an attribute of the kernel without a way to write it); EACCES, EPERM, ...
+ * Errors: WT_E_DENIED, WT_E_NOTFOUND. */
+int wt_fs_may_write(const struct wt_ctx *ctx, const char *path, int *ret_errno,
+                    struct wt_error *err);
 /* Lists a directory's entries, sorted naturally (a2 before a10). Owned: wt_fs_list_free. */
 int wt_fs_list(const struct wt_ctx *ctx, const char *path, char ***ret_names, size_t *ret_count,
                struct wt_error *err);

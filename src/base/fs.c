@@ -156,9 +156,11 @@ int wt_fs_read_i64(const struct wt_ctx *ctx, const char *path, int64_t *ret_valu
     return 0;
 }
 
-int wt_fs_may_write(const struct wt_ctx *ctx, const char *path, struct wt_error *err)
+int wt_fs_may_write(const struct wt_ctx *ctx, const char *path, int *ret_errno,
+                    struct wt_error *err)
 {
     char full[4096];
+    struct stat st;
     full_path(ctx, path, full, sizeof(full));
     int errnum = 0;
     if (wt_tree_is_readonly(ctx, path))
@@ -167,13 +169,17 @@ int wt_fs_may_write(const struct wt_ctx *ctx, const char *path, struct wt_error 
         errnum = errno;
     else if (wt_tree_is_recorded(ctx) && wt_tree_uid(ctx) != 0)
         errnum = EACCES;
+    else if (stat(full, &st) == 0 && !(st.st_mode & 0222))
+        errnum = EROFS; /* root passes access(2) here, and the kernel still takes no write */
+    if (ret_errno)
+        *ret_errno = errnum;
     return errnum ? wt_fail_errno(err, errnum, "%s", full) : 0;
 }
 
 int wt_fs_write(const struct wt_ctx *ctx, const char *path, const char *text, struct wt_error *err)
 {
     char full[4096];
-    int rc = wt_fs_may_write(ctx, path, err);
+    int rc = wt_fs_may_write(ctx, path, NULL, err);
     int errnum = rc < 0 ? 0 : wt_tree_errno(ctx, path);
     if (rc < 0)
         return rc;

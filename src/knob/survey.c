@@ -160,22 +160,27 @@ static int add_knob(struct wt_findings *list, struct wt_devices *devices, size_t
     const struct wt_device_info *info = wt_devices_info(devices, i);
     struct wt_knob_info k;
     struct wt_error err;
+    char text[200] = "", value[48], range[160];
     int rc = wt_devices_knob(devices, i, knob, &k, &err);
+    /* What a processor does not have and nothing will give it is no news. */
+    if (rc == WT_E_UNSUPPORTED && info->kind != WT_DEVICE_GPU && !err.fix[0])
+        return 0;
     if (rc < 0)
         return wt_findings_add_error(list, "knob", info->id, what, &err);
-    const char *unit = wt_knob_unit(knob);
-    char text[160] = "";
-    if (!k.is_lockable)
-        add_detail(text, sizeof(text), "%.10g %s", wt_knob_to_user(k.current), unit);
+    if (k.is_mixed)
+        add_detail(text, sizeof(text), "%s",
+                   wt_knob_value_text(value, sizeof(value), knob, k.mixed_with));
+    if (!k.is_lockable || k.current != 0)
+        add_detail(text, sizeof(text), "%s",
+                   wt_knob_value_text(value, sizeof(value), knob, k.current));
     if (k.enforced != k.current)
-        add_detail(text, sizeof(text), "%.10g %s obeyed", wt_knob_to_user(k.enforced), unit);
-    if (k.min == k.max)
-        add_detail(text, sizeof(text), "nothing but %.10g %s", wt_knob_to_user(k.min), unit);
-    else
-        add_detail(text, sizeof(text), "%.10g to %.10g %s", wt_knob_to_user(k.min),
-                   wt_knob_to_user(k.max), unit);
-    if (!k.is_lockable && k.def != k.current)
-        add_detail(text, sizeof(text), "default %.10g %s", wt_knob_to_user(k.def), unit);
+        add_detail(text, sizeof(text), "%s obeyed",
+                   wt_knob_value_text(value, sizeof(value), knob, k.enforced));
+    add_detail(text, sizeof(text), "%s%s", k.values ? "one of " : "",
+               wt_knob_range_text(range, sizeof(range), &k));
+    if (!k.is_lockable && k.def != k.current && !k.values)
+        add_detail(text, sizeof(text), "default %s",
+                   wt_knob_value_text(value, sizeof(value), knob, k.def));
     if (k.is_settable)
         return wt_findings_add(list, WT_FINDING_OK, "knob", info->id, what, "", "%s, settable",
                                text);
@@ -183,16 +188,26 @@ static int add_knob(struct wt_findings *list, struct wt_devices *devices, size_t
                            k.why_not);
 }
 
+/* A line a knob, in the order a person looks for them. */
 static int add_knobs(struct wt_findings *list, struct wt_devices *devices, size_t i)
 {
+    static const struct {
+        enum wt_knob knob;
+        const char *what;
+    } rows[] = {
+        {WT_KNOB_POWER, "power limit"},      {WT_KNOB_CLOCK, "SM clock"},
+        {WT_KNOB_MEMCLOCK, "memory clock"},  {WT_KNOB_CPU_POWER, "power limit"},
+        {WT_KNOB_CPU_FREQ, "top frequency"}, {WT_KNOB_GOVERNOR, "governor"},
+        {WT_KNOB_EPP, "preference"},         {WT_KNOB_DRAM_POWER, "power limit"},
+    };
     const struct wt_device_info *info = wt_devices_info(devices, i);
-    if (info->kind != WT_DEVICE_GPU || info->is_part)
-        return 0;
-    int rc = add_knob(list, devices, i, WT_KNOB_POWER, "power limit");
-    if (rc == 0)
-        rc = add_knob(list, devices, i, WT_KNOB_CLOCK, "SM clock");
-    if (rc == 0)
-        rc = add_knob(list, devices, i, WT_KNOB_MEMCLOCK, "memory clock");
+    int rc = 0;
+    for (size_t r = 0; rc == 0 && r < WT_COUNTOF(rows); r++)
+        if (!info->is_part && wt_knob_kind(rows[r].knob) == info->kind)
+            rc = add_knob(list, devices, i, rows[r].knob,
+                          rows[r].knob == WT_KNOB_CLOCK && strcmp(info->source, "nvml") != 0
+                              ? "GPU clock"
+                              : rows[r].what);
     return rc;
 }
 

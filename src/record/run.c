@@ -350,6 +350,16 @@ static json_t *devices_json(struct builder *whole, const struct wt_run *run)
     return array;
 }
 
+/* A number in the knob's unit; a name where the knob has names, or the value is no number. */
+static void put_setting(struct builder *b, const char *key, enum wt_knob knob, int64_t value)
+{
+    char text[48];
+    if (wt_knob_is_named(knob) || value < 0)
+        put_text(b, key, wt_knob_value_text(text, sizeof(text), knob, value));
+    else
+        put_number(b, key, wt_knob_to_user(value));
+}
+
 static json_t *settings_json(struct builder *whole, const struct wt_run *run)
 {
     struct builder all = build();
@@ -366,9 +376,9 @@ static json_t *settings_json(struct builder *whole, const struct wt_run *run)
         struct builder b = build();
         put_text(&b, "device", s->device_id);
         put_text(&b, "unit", wt_knob_unit(s->knob));
-        put_number(&b, "found", wt_knob_to_user(s->found));
-        put_number(&b, "requested", wt_knob_to_user(s->requested));
-        put_number(&b, "enforced", wt_knob_to_user(s->enforced));
+        put_setting(&b, "found", s->knob, s->found);
+        put_setting(&b, "requested", s->knob, s->requested);
+        put_setting(&b, "enforced", s->knob, s->enforced);
         add(&all, list, &b);
     }
     whole->is_broken |= all.is_broken;
@@ -645,8 +655,12 @@ static uint64_t get_count(const json_t *object, const char *key)
     return value > 0 ? (uint64_t)value : 0;
 }
 
-static int64_t get_setting(const json_t *object, const char *key)
+static int64_t get_setting(const json_t *object, const char *key, enum wt_knob knob)
 {
+    const char *name = json_string_value(json_object_get(object, key));
+    int64_t parsed;
+    if (name)
+        return wt_knob_value_parse(knob, name, &parsed) == 0 ? parsed : 0;
     double value = get_number(object, key);
     return fabs(value) < 1e15 ? wt_knob_from_user(value) : 0;
 }
@@ -754,9 +768,9 @@ static int settings_from_json(struct wt_run *run, json_t *object)
         json_array_foreach(list, i, o)
         {
             GET_TEXT(o, "device", s.device_id);
-            s.found = get_setting(o, "found");
-            s.requested = get_setting(o, "requested");
-            s.enforced = get_setting(o, "enforced");
+            s.found = get_setting(o, "found", s.knob);
+            s.requested = get_setting(o, "requested", s.knob);
+            s.enforced = get_setting(o, "enforced", s.knob);
             if (APPEND(run, setting, &s) < 0)
                 return WT_E_NOMEM;
         }

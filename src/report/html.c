@@ -742,11 +742,13 @@ static void put_run_facts(FILE *out, const struct wt_run *run)
         tag(out, "<dt>setting</dt><dd>", run->label, "</dd>\n");
     for (size_t i = 0; i < run->setting_count; i++) {
         const struct wt_run_setting *s = &run->settings[i];
-        const char *knob = wt_knob_name(s->knob), *unit = wt_knob_unit(s->knob);
+        const char *knob = wt_knob_name(s->knob);
+        char is[48], was[48];
         if (!knob)
             continue;
-        fprintf(out, "<dt>%s</dt><dd>%.6g %s <span class=\"soft\">(was %.6g %s) on ", knob,
-                wt_knob_to_user(s->enforced), unit, wt_knob_to_user(s->found), unit);
+        fprintf(out, "<dt>%s</dt><dd>%s <span class=\"soft\">(was %s) on ", knob,
+                wt_knob_value_text(is, sizeof(is), s->knob, s->enforced),
+                wt_knob_value_text(was, sizeof(was), s->knob, s->found));
         tag(out, "", s->device_id, "</span></dd>\n");
     }
     if (run->work.is_known) {

@@ -430,20 +430,20 @@ static void print_work(const struct wt_term *term, const struct wt_run *run)
 
 static void print_settings(const struct wt_term *term, const struct wt_run *run)
 {
-    char name[112], held[48];
+    char name[112], held[96], text[48], was[48];
     for (size_t i = 0; i < run->setting_count; i++) {
         const struct wt_run_setting *s = &run->settings[i];
-        const char *knob = wt_knob_name(s->knob), *unit = wt_knob_unit(s->knob);
+        const char *knob = wt_knob_name(s->knob);
         if (!knob)
             continue;
         held[0] = '\0';
         if (s->enforced != s->requested)
-            wt_text(held, sizeof(held), ", the device holds %.6g %s", wt_knob_to_user(s->enforced),
-                    unit);
-        line(term, i ? "" : "set", "%s %.6g %s on %s (was %.6g %s)%s", knob,
-             wt_knob_to_user(s->requested), unit,
-             device_name(run, s->device_id, name, sizeof(name)), wt_knob_to_user(s->found), unit,
-             held);
+            wt_text(held, sizeof(held), ", the device holds %s",
+                    wt_knob_value_text(text, sizeof(text), s->knob, s->enforced));
+        line(term, i ? "" : "set", "%s %s on %s (was %s)%s", knob,
+             wt_knob_value_text(text, sizeof(text), s->knob, s->requested),
+             device_name(run, s->device_id, name, sizeof(name)),
+             wt_knob_value_text(was, sizeof(was), s->knob, s->found), held);
     }
 }
 
