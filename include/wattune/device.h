@@ -43,6 +43,7 @@ struct wt_device_info {
     char name[96];   /* what people call it */
     char source[16]; /* the sensor that reads it: "nvml", "rapl", "amdgpu", "ipmi", "model", ... */
     char driver[80]; /* driver version, or "" */
+    char via[16];    /* of several ways to read it, the one taken ("perf", "powercap"), or "" */
     enum wt_device_kind kind;
     unsigned index;     /* within its kind, as the vendor's tools number it */
     unsigned can;       /* WT_CAN_* */
