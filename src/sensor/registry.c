@@ -9,6 +9,8 @@
  * only ever met in the GPU library. */
 static const struct wt_source_ops *const sources[] = {
     &wt_nvml_ops,
+    &wt_amdgpu_ops,
+    &wt_intel_gpu_ops,
     &wt_rapl_ops,
 };
 
