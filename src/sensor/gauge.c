@@ -126,7 +126,7 @@ static int check_while(const struct wt_gauges *g, const struct wt_gauge *gauge,
 static int read_power(struct wt_gauges *g, struct wt_gauge *gauge, struct wt_reading *r,
                       struct wt_error *err)
 {
-    uint64_t mw, times;
+    uint64_t mw = 0, times = 0;
     int64_t before_ns = wt_ctx_now_ns(g->ctx);
     int rc = check_while(g, gauge, err);
     if (rc == 0)
@@ -208,7 +208,7 @@ static int read_fresh(struct wt_gauges *g, size_t k, unsigned what, struct wt_re
 {
     const struct wt_gauge *gauge = g->list[k];
     for (int i = 0; i < TRIES_TO_FRESH; i++) {
-        uint64_t before, after;
+        uint64_t before = 0, after = 0;
         int rc = wt_gauge_file_read(g->ctx, &gauge->freshness, &before, err);
         if (rc == 0)
             rc = read_once(g, k, what, r, err);

@@ -324,8 +324,7 @@ static int keep_event(struct ways *ways, struct wt_rapl_event *event)
 {
     if (ways->event_count == ways->event_room) {
         size_t room = ways->event_room ? ways->event_room * 2 : 16;
-        struct wt_rapl_event **more =
-            realloc(ways->events, room * sizeof(*more)); // NOLINT(bugprone-sizeof-expression)
+        struct wt_rapl_event **more = realloc(ways->events, room * sizeof(*more));
         if (!more)
             return WT_E_NOMEM;
         ways->events = more;

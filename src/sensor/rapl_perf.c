@@ -2,7 +2,7 @@
  *
  * The "power" PMU counts in steps of its scale file (2^-32 J) from the moment an event is opened.
  * Its cpumask names one processor of each package, or of each die; AMD's counters are per package,
- * whatever the mask says (before Linux 6.14 it named every die, and so counted some twice). The
+ * whatever the mask says (older kernels name every die in it, and each shows its package). The
  * kernel takes the wraps of the 32 bits below by a timer that is laid out for 200 W; every read
  * helps it, so one has to come at least each half range of the hardware's counter.
  *
