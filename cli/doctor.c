@@ -158,8 +158,13 @@ static void print_findings(const struct doctor *d, const struct look *look)
     static const struct {
         const char *source, *title;
     } titles[] = {
-        {"machine", "Machine"}, {"nvml", "NVIDIA"},      {"rapl", "CPU and memory"},
-        {"store", "Wattune"},   {"emulator", "Wattune"},
+        {"machine", "Machine"},
+        {"nvml", "NVIDIA"},
+        {"amdgpu", "AMD GPUs"},
+        {"intel_gpu", "Intel GPUs"},
+        {"rapl", "CPU and memory"},
+        {"store", "Wattune"},
+        {"emulator", "Wattune"},
     };
     const char *last = NULL;
     for (size_t i = 0; i < d->count; i++) {

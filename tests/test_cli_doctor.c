@@ -197,6 +197,34 @@ static void another_root_is_another_machine(void **state)
     spawn_done(&s);
 }
 
+static void the_way_a_device_is_read_and_what_it_belongs_to_is_said(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char tree[128];
+    wt_text(tree, sizeof(tree), "%s/tree", home);
+    put("/sys/class/powercap/intel-rapl:0/name", "package-0\n");
+    put("/sys/class/powercap/intel-rapl:0/energy_uj", "123000000\n");
+    put("/sys/class/drm/card0/device/uevent",
+        "DRIVER=amdgpu\nPCI_ID=1002:1681\nPCI_SLOT_NAME=0000:04:00.0\n");
+    put("/sys/class/drm/card0/device/hwmon/hwmon1/name", "amdgpu\n");
+    put("/sys/class/drm/card0/device/hwmon/hwmon1/power1_average", "15000000\n");
+    put("/sys/class/drm/card0/device/hwmon/hwmon1/in1_label", "vddnb\n");
+    spawn_run(&s, home, "wattune", "doctor", "--json", "--sysroot", tree);
+    assert_int_equal(spawn_code(&s), 0);
+    json_t *root = document(&s);
+    const char *gpu = "GPU-0000:04:00.0";
+    assert_non_null(
+        strstr(text(finding(root, "cpu-package-0", "device"), "value"), "read by way of powercap"));
+    assert_non_null(
+        strstr(text(finding(root, gpu, "device"), "value"), "its energy is in the processor's"));
+    assert_non_null(
+        strstr(text(finding(root, gpu, "power"), "value"), "a running mean over a time"));
+    assert_string_equal(text(json_array_get(json_object_get(root, "devices"), 0), "via"), "hwmon");
+    json_decref(root);
+    spawn_done(&s);
+}
+
 static void a_machine_without_sensors_is_4_and_says_what_next(void **state)
 {
     (void)state;
@@ -265,6 +293,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_broken_sensor_is_told_apart_from_a_missing_one, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(another_root_is_another_machine, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_way_a_device_is_read_and_what_it_belongs_to_is_said,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(a_machine_without_sensors_is_4_and_says_what_next, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_store_that_cannot_be_written_is_named, setup, teardown),

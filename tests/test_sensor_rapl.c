@@ -5,12 +5,13 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "sensor/sensor.h"
+#include "sensor/rapl.h"
 
 #define RANGE_UJ UINT64_C(262143328850) /* of a counter of 32 bits in steps of 61 uJ */
 
@@ -444,9 +445,639 @@ static void only_energy_can_be_read(void **state)
     bed_done(&bed);
 }
 
+/* ---- the kernel's perf events, played ---- */
+
+#define SCALE "2.3283064365386962890625e-10\n" /* 2^-32, as the kernel writes it */
+
+/* Counts of (event, cpu), in 2^-32 J; a handle is 100 and the place in here. */
+static struct played {
+    int open_errno, read_errno;
+    unsigned opened, closed;
+    struct {
+        uint64_t config, count;
+        unsigned cpu;
+    } events[32];
+    size_t count;
+} played;
+
+static int play_open(void *data, uint32_t type, uint64_t config, unsigned cpu)
+{
+    struct played *p = data;
+    if (p->open_errno)
+        return -p->open_errno;
+    assert_int_equal(type, 23);
+    p->events[p->count].config = config;
+    p->events[p->count].cpu = cpu;
+    p->events[p->count].count = 0;
+    p->opened++;
+    return 100 + (int)p->count++;
+}
+
+static int play_read(void *data, int handle, uint64_t *ret_count)
+{
+    struct played *p = data;
+    if (p->read_errno)
+        return -p->read_errno;
+    *ret_count = p->events[handle - 100].count;
+    return 0;
+}
+
+static void play_close(void *data, int handle)
+{
+    struct played *p = data;
+    assert_in_range(handle, 100, 100 + (int)p->count - 1);
+    p->closed++;
+}
+
+static const struct wt_perf_ops player = {&played, play_open, play_read, play_close};
+
+static void put_event(const struct bed *bed, const char *name, const char *event)
+{
+    char path[128];
+    wt_text(path, sizeof(path), "/sys/bus/event_source/devices/power/events/%s", name);
+    put(bed, path, event);
+    wt_text(path, sizeof(path), "/sys/bus/event_source/devices/power/events/%s.scale", name);
+    put(bed, path, SCALE);
+    wt_text(path, sizeof(path), "/sys/bus/event_source/devices/power/events/%s.unit", name);
+    put(bed, path, "Joules\n");
+}
+
+static void put_cpu(const struct bed *bed, unsigned cpu, unsigned package, unsigned die)
+{
+    char path[128], text[16];
+    wt_text(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/topology/physical_package_id", cpu);
+    wt_text(text, sizeof(text), "%u\n", package);
+    put(bed, path, text);
+    wt_text(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/topology/die_id", cpu);
+    wt_text(text, sizeof(text), "%u\n", die);
+    put(bed, path, text);
+}
+
+static void put_cpuinfo(const struct bed *bed, const char *vendor, unsigned family, unsigned model)
+{
+    char text[160];
+    wt_text(text, sizeof(text), "processor : 0\nvendor_id : %s\ncpu family : %u\nmodel : %u\n",
+            vendor, family, model);
+    put(bed, "/proc/cpuinfo", text);
+}
+
+static void put_pmu(struct bed *bed, const char *mask)
+{
+    memset(&played, 0, sizeof(played));
+    put(bed, "/sys/bus/event_source/devices/power/type", "23\n");
+    put(bed, "/sys/bus/event_source/devices/power/cpumask", mask);
+    put_event(bed, "energy-pkg", "event=0x02\n");
+    bed->ctx->perf = &player;
+}
+
+/* The events of this number, in the order of opening. */
+static void count_to(uint64_t config, unsigned cpu, uint64_t count)
+{
+    for (size_t i = 0; i < played.count; i++)
+        if (played.events[i].config == config && played.events[i].cpu == cpu) {
+            played.events[i].count = count;
+            return;
+        }
+    fail_msg("event %llu of cpu %u was not opened", (unsigned long long)config, cpu);
+}
+
+static size_t index_of(const struct bed *bed, const char *id)
+{
+    size_t i = 0;
+    while (wt_devices_info(bed->devices, i) != device(bed, id))
+        i++;
+    return i;
+}
+
+static void perf_is_taken_first_and_counts_in_its_scale(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t count, uj;
+        const char *why;
+    } rows[] = {
+        {0, 0, "nothing yet"},
+        {UINT64_C(1) << 32, 1000000, "a joule"},
+        {4295, 1, "just over a microjoule"},
+        {4294, 0, "just under one"},
+        {(UINT64_C(1) << 52) + 4295, 1048576000001, "a low bit of a large count"},
+        {UINT64_C(1) << 63, UINT64_C(2147483648000000), "2 GJ"},
+        {UINT64_MAX, UINT64_C(4294967295999999), "all bits, rounded down"},
+    };
+    struct bed bed;
+    bed_init(&bed);
+    put_zone(&bed, "intel-rapl:0", "package-0", 7000000);
+    put_pmu(&bed, "0\n");
+    open_devices(&bed);
+    assert_int_equal(wt_devices_count(bed.devices), 1);
+    const struct wt_device_info *info = device(&bed, "cpu-package-0");
+    assert_string_equal(info->via, "perf");
+    /* The wraps below are the kernel's, which wants to be asked in time. */
+    assert_int_equal(info->traits.energy_range_uj, RANGE_UJ);
+    assert_int_equal(info->traits.energy_quantum_uj, 62);
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        bed.now_ns += 100000 * WT_NS_PER_S;
+        count_to(2, 0, rows[i].count);
+        if (read_uj(&bed, 0) != rows[i].uj)
+            fail_msg("%s: %llu", rows[i].why, (unsigned long long)read_uj(&bed, 0));
+        bed.now_ns += 100000 * WT_NS_PER_S;
+    }
+    const struct wt_findings *notes = wt_devices_notes(bed.devices);
+    for (size_t i = 0; i < notes->count; i++)
+        assert_string_not_equal(notes->list[i].source, "rapl");
+    bed_done(&bed);
+    assert_int_equal(played.opened, 1);
+    assert_int_equal(played.closed, 1);
+}
+
+static void the_64_bits_of_perf_wrap_too(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_init(&bed);
+    put_pmu(&bed, "0\n");
+    open_devices(&bed);
+    count_to(2, 0, UINT64_MAX - (UINT64_C(1) << 32) + 1);
+    uint64_t before = read_uj(&bed, 0);
+    bed.now_ns += WT_NS_PER_S;
+    count_to(2, 0, UINT64_C(1) << 32);
+    assert_int_equal(read_uj(&bed, 0) - before, 2000000);
+    bed_done(&bed);
+}
+
+static void each_socket_and_die_is_asked_on_a_processor_of_its_own(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *vendor, *mask;
+        unsigned places[4][2]; /* package and die of cpu 0, 8, 16, 24 */
+        const char *ids[4];
+        const char *why;
+    } rows[] = {
+        {"GenuineIntel", "0,8", {{0, 0}, {1, 0}}, {"cpu-package-0", "cpu-package-1"}, "sockets"},
+        {"GenuineIntel",
+         "0,8,16,24",
+         {{0, 0}, {0, 1}, {1, 0}, {1, 1}},
+         {"cpu-package-0-die-0", "cpu-package-0-die-1", "cpu-package-1-die-0",
+          "cpu-package-1-die-1"},
+         "sockets of dies"},
+        {"AuthenticAMD",
+         "0,8,16,24",
+         {{0, 0}, {0, 1}, {1, 0}, {1, 1}},
+         {"cpu-package-0", "cpu-package-1"},
+         "AMD counts by package, whatever the mask says"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct bed bed;
+        size_t want = 0;
+        bed_init(&bed);
+        put_cpuinfo(&bed, rows[i].vendor, 6, 85);
+        for (unsigned k = 0; k < 4; k++)
+            put_cpu(&bed, k * 8, rows[i].places[k][0], rows[i].places[k][1]);
+        put_pmu(&bed, rows[i].mask);
+        open_devices(&bed);
+        for (; want < 4 && rows[i].ids[want]; want++) {
+            assert_false(device(&bed, rows[i].ids[want])->is_part);
+            assert_true(device(&bed, rows[i].ids[want])->is_counted);
+        }
+        if (wt_devices_count(bed.devices) != want)
+            fail_msg("%s: %zu", rows[i].why, wt_devices_count(bed.devices));
+        bed_done(&bed);
+        assert_int_equal(played.opened, want);
+        assert_int_equal(played.closed, want);
+    }
+}
+
+static void perf_alone_shows_every_domain_and_psys_is_never_counted(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_init(&bed);
+    put_cpu(&bed, 0, 0, 0);
+    put_cpu(&bed, 8, 1, 0);
+    put_pmu(&bed, "0,8\n");
+    put_event(&bed, "energy-cores", "event=0x01\n");
+    put_event(&bed, "energy-gpu", "event=0x04\n");
+    put_event(&bed, "energy-ram", "event=0x03\n");
+    put_event(&bed, "energy-psys", "event=0x05\n");
+    open_devices(&bed);
+    static const struct {
+        const char *id, *part_of;
+        uint64_t config;
+        unsigned cpu;
+        bool is_counted;
+    } rows[] = {
+        {"cpu-package-0", "", 2, 0, true},
+        {"cpu-package-0-core", "cpu-package-0", 1, 0, false},
+        {"cpu-package-0-uncore", "cpu-package-0", 4, 0, false},
+        {"dram-package-0", "", 3, 0, true},
+        {"cpu-package-1", "", 2, 8, true},
+        {"cpu-package-1-core", "cpu-package-1", 1, 8, false},
+        {"cpu-package-1-uncore", "cpu-package-1", 4, 8, false},
+        {"dram-package-1", "", 3, 8, true},
+        {"node-psys", "", 5, 0, false},
+    };
+    assert_int_equal(wt_devices_count(bed.devices), WT_COUNTOF(rows));
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        const struct wt_device_info *info = wt_devices_info(bed.devices, i);
+        assert_string_equal(info->id, rows[i].id);
+        assert_string_equal(info->part_of, rows[i].part_of);
+        assert_int_equal(info->is_part, !rows[i].is_counted);
+        assert_int_equal(info->is_counted, rows[i].is_counted);
+        count_to(rows[i].config, rows[i].cpu, (i + 1) << 32);
+        assert_int_equal(read_uj(&bed, i), (i + 1) * 1000000);
+    }
+    bed_done(&bed);
+}
+
+static void what_perf_refuses_is_read_from_powercap_without_a_word(void **state)
+{
+    (void)state;
+    static const int errors[] = {EACCES, EPERM, ENOENT, ENODEV, EINVAL, ENOSYS, EMFILE};
+    for (size_t i = 0; i < WT_COUNTOF(errors); i++) {
+        struct bed bed;
+        bed_init(&bed);
+        put_cpu(&bed, 0, 0, 0);
+        put_zone(&bed, "intel-rapl:0", "package-0", 7);
+        put_zone(&bed, "intel-rapl:0:0", "dram", 8);
+        put_pmu(&bed, "0\n");
+        put_event(&bed, "energy-ram", "event=0x03\n");
+        played.open_errno = errors[i];
+        open_devices(&bed);
+        assert_int_equal(wt_devices_count(bed.devices), 2);
+        assert_string_equal(device(&bed, "cpu-package-0")->via, "powercap");
+        assert_int_equal(read_uj(&bed, 0), 7);
+        assert_int_equal(read_uj(&bed, 1), 8);
+        const struct wt_findings *notes = wt_devices_notes(bed.devices);
+        for (size_t k = 0; k < notes->count; k++)
+            assert_string_not_equal(notes->list[k].source, "rapl");
+        bed_done(&bed);
+    }
+}
+
+static void a_domain_that_perf_does_not_have_is_read_from_powercap(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_init(&bed);
+    put_zone(&bed, "intel-rapl:0", "package-0", 7);
+    put_zone(&bed, "intel-rapl:0:0", "dram", 8);
+    put_pmu(&bed, "0\n");
+    open_devices(&bed);
+    assert_string_equal(device(&bed, "cpu-package-0")->via, "perf");
+    assert_string_equal(device(&bed, "dram-package-0")->via, "powercap");
+    assert_int_equal(read_uj(&bed, index_of(&bed, "dram-package-0")), 8);
+    bed_done(&bed);
+}
+
+static void without_any_way_each_refusal_comes_once_with_its_fix(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *container, *perf_fix, *msr_fix;
+    } rows[] = {
+        {NULL, "sysctl kernel.perf_event_paranoid=0", "as root"},
+        {"/.dockerenv", "--cap-add PERFMON", "--cap-add SYS_RAWIO"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct bed bed;
+        bed_init(&bed);
+        put_cpuinfo(&bed, "GenuineIntel", 6, 85);
+        put_cpu(&bed, 0, 0, 0);
+        put_zone(&bed, "intel-rapl:0", "package-0", 7);
+        put_zone(&bed, "intel-rapl:0:0", "dram", 8);
+        put_pmu(&bed, "0\n");
+        put_event(&bed, "energy-ram", "event=0x03\n");
+        put(&bed, "/proc/sys/kernel/perf_event_paranoid", "4\n");
+        put(&bed, "/dev/cpu/0/msr", "");
+        if (rows[i].container)
+            put(&bed, rows[i].container, "");
+        played.open_errno = EACCES;
+        wt_tree_fault(bed.ctx, "/sys/class/powercap/intel-rapl:0/energy_uj", EACCES);
+        wt_tree_fault(bed.ctx, "/sys/class/powercap/intel-rapl:0:0/energy_uj", EACCES);
+        wt_tree_fault(bed.ctx, "/dev/cpu/0/msr", EPERM);
+        open_devices(&bed);
+        assert_int_equal(wt_devices_count(bed.devices), 0);
+        const struct wt_findings *notes = wt_devices_notes(bed.devices);
+        unsigned files = 0, events = 0, registers = 0;
+        for (size_t k = 0; k < notes->count; k++) {
+            const struct wt_finding *f = &notes->list[k];
+            if (strcmp(f->source, "rapl") != 0)
+                continue;
+            assert_int_equal(f->kind, WT_FINDING_DENIED);
+            if (strcmp(f->what, "energy counter") == 0) {
+                files++;
+                assert_non_null(strstr(f->fix, "chmod a+r"));
+            } else if (strcmp(f->what, "perf events") == 0) {
+                events++;
+                assert_non_null(strstr(f->fix, rows[i].perf_fix));
+                assert_non_null(strstr(f->value, "paranoid is 4"));
+            } else if (strcmp(f->what, "registers") == 0) {
+                registers++;
+                assert_non_null(strstr(f->fix, rows[i].msr_fix));
+            }
+        }
+        assert_int_equal(files, 2);
+        assert_int_equal(events, 1);
+        assert_int_equal(registers, 1);
+        bed_done(&bed);
+    }
+}
+
+static void garbled_perf_files_leave_powercap(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file, *text;
+    } rows[] = {
+        {"type", "many"},
+        {"type", "99999999999"},
+        {"cpumask", ""},
+        {"cpumask", "0-"},
+        {"cpumask", "zero"},
+        {"events/energy-pkg", "event=two"},
+        {"events/energy-pkg", "event=0x2,umask=1"},
+        {"events/energy-pkg.unit", "Watts"},
+        {"events/energy-pkg.scale", "much"},
+        {"events/energy-pkg.scale", "0"},
+        {"events/energy-pkg.scale", "-1e-9"},
+        {"events/energy-pkg.scale", "1e300"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++)
+        for (int has_powercap = 0; has_powercap < 2; has_powercap++) {
+            struct bed bed;
+            char path[128];
+            bed_init(&bed);
+            if (has_powercap)
+                put_zone(&bed, "intel-rapl:0", "package-0", 7);
+            put_pmu(&bed, "0\n");
+            wt_text(path, sizeof(path), "/sys/bus/event_source/devices/power/%s", rows[i].file);
+            put(&bed, path, rows[i].text);
+            open_devices(&bed);
+            if (wt_devices_count(bed.devices) != (size_t)has_powercap)
+                fail_msg("%s \"%s\"", rows[i].file, rows[i].text);
+            if (has_powercap)
+                assert_string_equal(wt_devices_info(bed.devices, 0)->via, "powercap");
+            else
+                assert_non_null(strstr(note(&bed, WT_FINDING_BROKEN)->value, rows[i].file));
+            bed_done(&bed);
+        }
+}
+
+static void a_perf_event_that_fails_for_a_time_changes_nothing(void **state)
+{
+    (void)state;
+    struct bed bed;
+    struct wt_reading r;
+    bed_init(&bed);
+    put_pmu(&bed, "0\n");
+    open_devices(&bed);
+    count_to(2, 0, UINT64_C(5) << 32);
+    assert_int_equal(read_uj(&bed, 0), 5000000);
+    bed.now_ns += WT_NS_PER_S;
+    played.read_errno = EBADF;
+    assert_int_equal(wt_devices_read(bed.devices, 0, WT_READ_ENERGY, &r, &bed.err), WT_E_IO);
+    assert_int_equal(r.energy.state, WT_ABSENT);
+    played.read_errno = ENODEV;
+    assert_int_equal(wt_devices_read(bed.devices, 0, WT_READ_ENERGY, &r, &bed.err), WT_E_GONE);
+    played.read_errno = 0;
+    count_to(2, 0, UINT64_C(6) << 32);
+    assert_int_equal(read_uj(&bed, 0), 6000000);
+    bed_done(&bed);
+}
+
+static void another_machines_perf_events_are_not_opened_here(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_init(&bed);
+    put_pmu(&bed, "0\n");
+    bed.ctx->perf = NULL;
+    open_devices(&bed);
+    assert_int_equal(wt_devices_count(bed.devices), 0);
+    bed_done(&bed);
+}
+
+/* ---- registers ---- */
+
+static struct msrs {
+    struct {
+        unsigned cpu;
+        uint32_t reg;
+        uint64_t value;
+    } list[32];
+    size_t count;
+    unsigned asked;
+} msrs;
+
+static int play_msr(void *data, unsigned cpu, uint32_t reg, uint64_t *ret_value)
+{
+    struct msrs *m = data;
+    m->asked++;
+    for (size_t i = 0; i < m->count; i++)
+        if (m->list[i].cpu == cpu && m->list[i].reg == reg) {
+            *ret_value = m->list[i].value;
+            return 0;
+        }
+    return -EIO;
+}
+
+static const struct wt_msr_ops msr_player = {&msrs, play_msr};
+
+static void set_msr(unsigned cpu, uint32_t reg, uint64_t value)
+{
+    for (size_t i = 0; i < msrs.count; i++)
+        if (msrs.list[i].cpu == cpu && msrs.list[i].reg == reg) {
+            msrs.list[i].value = value;
+            return;
+        }
+    msrs.list[msrs.count].cpu = cpu;
+    msrs.list[msrs.count].reg = reg;
+    msrs.list[msrs.count++].value = value;
+}
+
+static void registers_are_read_at_their_number_where_nothing_else_is(void **state)
+{
+    (void)state;
+    struct bed bed;
+    char path[128];
+    bed_init(&bed);
+    put_cpuinfo(&bed, "GenuineIntel", 6, 85);
+    put_cpu(&bed, 0, 0, 0);
+    put(&bed, "/sys/devices/system/cpu/online", "0\n");
+    put(&bed, "/dev/cpu/0/msr", "");
+    static const struct {
+        uint32_t reg;
+        uint64_t value;
+    } rows[] = {{0x606, 0xA0E03}, {0x611, 1u << 14}, {0x619, 1u << 16}, {0x639, 2u << 14}};
+    wt_text(path, sizeof(path), "%s/dev/cpu/0/msr", bed.root);
+    FILE *f = fopen(path, "r+");
+    assert_non_null(f);
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        assert_int_equal(fseek(f, (long)rows[i].reg, SEEK_SET), 0);
+        assert_int_equal(fwrite(&rows[i].value, sizeof(rows[i].value), 1, f), 1);
+    }
+    assert_int_equal(fclose(f), 0);
+    open_devices(&bed);
+    assert_int_equal(wt_devices_count(bed.devices), 3);
+    assert_string_equal(device(&bed, "cpu-package-0")->via, "msr");
+    assert_int_equal(read_uj(&bed, index_of(&bed, "cpu-package-0")), 1000000);
+    assert_int_equal(read_uj(&bed, index_of(&bed, "cpu-package-0-core")), 2000000);
+    /* Memory of this model has a unit of its own. */
+    assert_int_equal(read_uj(&bed, index_of(&bed, "dram-package-0")), 1000000);
+    assert_int_equal(device(&bed, "dram-package-0")->traits.energy_quantum_uj, 16);
+    bed_done(&bed);
+}
+
+static void a_register_of_32_bits_wraps_once(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_init(&bed);
+    memset(&msrs, 0, sizeof(msrs));
+    bed.ctx->msr = &msr_player;
+    put_cpuinfo(&bed, "GenuineIntel", 6, 0x8F);
+    put_cpu(&bed, 0, 0, 0);
+    put_cpu(&bed, 1, 1, 0);
+    put(&bed, "/sys/devices/system/cpu/online", "0-1\n");
+    for (unsigned cpu = 0; cpu < 2; cpu++) {
+        set_msr(cpu, 0x606, 0xE00);
+        set_msr(cpu, 0x611, UINT64_C(0xdead00000000) | (UINT32_MAX - 16383)); /* above: reserved */
+    }
+    set_msr(0, 0x64D, 300);
+    set_msr(1, 0x64D, 300);
+    open_devices(&bed);
+    assert_int_equal(wt_devices_count(bed.devices), 3);
+    assert_int_equal(device(&bed, "cpu-package-1")->traits.energy_range_uj, UINT64_C(262144000000));
+    size_t i = index_of(&bed, "cpu-package-1");
+    uint64_t before = read_uj(&bed, i);
+    bed.now_ns += WT_NS_PER_S;
+    set_msr(1, 0x611, 16384);
+    assert_int_equal(read_uj(&bed, i) - before, 2000000);
+    assert_int_equal(read_uj(&bed, i) - before, 2000000);
+    /* psys of this model counts joules, and is there once. */
+    assert_int_equal(read_uj(&bed, index_of(&bed, "node-psys")), 300000000);
+    assert_int_equal(device(&bed, "node-psys")->traits.energy_quantum_uj, 1000000);
+    assert_false(device(&bed, "node-psys")->is_counted);
+    bed_done(&bed);
+}
+
+static void amd_has_registers_of_its_own_and_one_counter_a_package(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_init(&bed);
+    memset(&msrs, 0, sizeof(msrs));
+    bed.ctx->msr = &msr_player;
+    put_cpuinfo(&bed, "AuthenticAMD", 0x19, 1);
+    for (unsigned cpu = 0; cpu < 4; cpu++) {
+        put_cpu(&bed, cpu, cpu / 2, cpu % 2);
+        set_msr(cpu, UINT32_C(0xC0010299), 0x1000); /* 2^-16 J */
+        set_msr(cpu, UINT32_C(0xC001029A), 77);     /* a core's */
+        set_msr(cpu, UINT32_C(0xC001029B), 1u << 16);
+    }
+    put(&bed, "/sys/devices/system/cpu/online", "0-3\n");
+    open_devices(&bed);
+    assert_int_equal(wt_devices_count(bed.devices), 2);
+    assert_int_equal(read_uj(&bed, index_of(&bed, "cpu-package-0")), 1000000);
+    assert_int_equal(read_uj(&bed, index_of(&bed, "cpu-package-1")), 1000000);
+    bed_done(&bed);
+}
+
+static void registers_are_left_alone_where_files_are_enough(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_init(&bed);
+    memset(&msrs, 0, sizeof(msrs));
+    bed.ctx->msr = &msr_player;
+    put_cpuinfo(&bed, "GenuineIntel", 6, 85);
+    put_zone(&bed, "intel-rapl:0", "package-0", 7);
+    open_devices(&bed);
+    assert_int_equal(msrs.asked, 0);
+    bed_done(&bed);
+    /* And where a processor's are not known. */
+    static const struct {
+        const char *vendor;
+        unsigned family, model;
+    } rows[] = {{"GenuineIntel", 6, 0x37},
+                {"GenuineIntel", 6, 0xAD},
+                {"AuthenticAMD", 0x15, 2},
+                {"GenuineIntel", 15, 6},
+                {"CentaurHauls", 7, 0x5B}};
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        bed_init(&bed);
+        bed.ctx->msr = &msr_player;
+        put_cpuinfo(&bed, rows[i].vendor, rows[i].family, rows[i].model);
+        open_devices(&bed);
+        assert_int_equal(msrs.asked, 0);
+        assert_int_equal(wt_devices_count(bed.devices), 0);
+        bed_done(&bed);
+    }
+}
+
+static void a_module_that_is_not_loaded_is_named(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_init(&bed);
+    put_cpuinfo(&bed, "GenuineIntel", 6, 85);
+    put_zone(&bed, "intel-rapl:0", "package-0", 7);
+    wt_tree_fault(bed.ctx, "/sys/class/powercap/intel-rapl:0/energy_uj", EACCES);
+    open_devices(&bed);
+    assert_string_equal(note(&bed, WT_FINDING_MISSING)->fix, "sudo modprobe msr");
+    assert_non_null(strstr(note(&bed, WT_FINDING_DENIED)->fix, "chmod"));
+    bed_done(&bed);
+}
+
+static void a_container_is_recognised(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_init(&bed);
+    put(&bed, "/.dockerenv", "");
+    open_devices(&bed);
+    const struct wt_finding *f = note(&bed, WT_FINDING_MISSING);
+    assert_non_null(strstr(f->value, "docker"));
+    assert_non_null(strstr(f->fix, "mount"));
+    bed_done(&bed);
+}
+
+static void two_zones_of_one_name_have_two_ids(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_init(&bed);
+    put_zone(&bed, "intel-rapl:0", "package-0", 1);
+    put_zone(&bed, "intel-rapl:1", "psys", 2);
+    put_zone(&bed, "intel-rapl:2", "psys", 3);
+    open_devices(&bed);
+    assert_int_equal(wt_devices_count(bed.devices), 3);
+    assert_false(device(&bed, "node-psys")->is_counted);
+    assert_string_equal(device(&bed, "node-psys-again-1")->part_of, "node-psys");
+    bed_done(&bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(perf_is_taken_first_and_counts_in_its_scale),
+        cmocka_unit_test(the_64_bits_of_perf_wrap_too),
+        cmocka_unit_test(each_socket_and_die_is_asked_on_a_processor_of_its_own),
+        cmocka_unit_test(perf_alone_shows_every_domain_and_psys_is_never_counted),
+        cmocka_unit_test(what_perf_refuses_is_read_from_powercap_without_a_word),
+        cmocka_unit_test(a_domain_that_perf_does_not_have_is_read_from_powercap),
+        cmocka_unit_test(without_any_way_each_refusal_comes_once_with_its_fix),
+        cmocka_unit_test(garbled_perf_files_leave_powercap),
+        cmocka_unit_test(a_perf_event_that_fails_for_a_time_changes_nothing),
+        cmocka_unit_test(another_machines_perf_events_are_not_opened_here),
+        cmocka_unit_test(registers_are_read_at_their_number_where_nothing_else_is),
+        cmocka_unit_test(a_register_of_32_bits_wraps_once),
+        cmocka_unit_test(amd_has_registers_of_its_own_and_one_counter_a_package),
+        cmocka_unit_test(registers_are_left_alone_where_files_are_enough),
+        cmocka_unit_test(a_module_that_is_not_loaded_is_named),
+        cmocka_unit_test(a_container_is_recognised),
+        cmocka_unit_test(two_zones_of_one_name_have_two_ids),
         cmocka_unit_test(wrap_is_added_once),
         cmocka_unit_test(a_failed_read_is_not_a_wrap),
         cmocka_unit_test(noise_is_not_a_number),

@@ -48,6 +48,7 @@ struct wt_device_info {
     char name[96];    /* what people call it */
     char source[16];  /* the sensor that reads it: "nvml", "rapl", "amdgpu", "ipmi", "model", ... */
     char driver[80];  /* driver version, or "" */
+    char via[16];     /* of several ways to read it, the one taken ("perf", "powercap"), or "" */
     char address[24]; /* PCI address, "0000:c1:00.0", or "" */
     enum wt_device_kind kind;
     unsigned index;   /* within its kind, as the vendor's tools number it */
@@ -212,8 +213,8 @@ struct wt_survey_sum {
     size_t measurable, modeled, settable, knobs;
 };
 WT_API struct wt_survey_sum wt_survey_sum(const struct wt_finding *findings, size_t count);
-/* {"is_emulated":..,"measurable":..,"modeled":..,"settable":..,"devices":[..],"findings":[..]}, owned by the
- * caller: free(). NULL only without memory. */
+/* {"is_emulated":..,"measurable":..,"modeled":..,"settable":..,"devices":[..],"findings":[..]},
+ * owned by the caller: free(). NULL only without memory. */
 WT_API char *wt_survey_to_json(const struct wt_devices *devices, const struct wt_finding *findings,
                                size_t count);
 

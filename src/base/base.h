@@ -29,6 +29,7 @@ int wt_code_from_errno(int errnum);
 
 struct wt_tree;
 struct wt_perf_ops;
+struct wt_msr_ops;
 struct wt_ipmi_ops;
 
 /* Told of every file and directory that is looked at, from whatever thread looks: `wattune gather`
@@ -50,6 +51,7 @@ struct wt_ctx {
     /* What a source asks of the kernel beside files. NULL: the kernel of this machine, and with a
      * sysroot nobody. A test puts its own here. Borrowed. */
     const struct wt_perf_ops *perf;
+    const struct wt_msr_ops *msr; /* NULL: /dev/cpu below the sysroot */
     const struct wt_ipmi_ops *ipmi;
 };
 

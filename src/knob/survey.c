@@ -57,6 +57,8 @@ static int add_power(struct wt_findings *list, const struct wt_device_info *info
         add_detail(text, sizeof(text), "%.1f W", w);
     if (info->is_modeled)
         ; /* it is as often as one asks */
+    else if (t->is_power_averaged && !t->power_window_ns)
+        add_detail(text, sizeof(text), "a running mean over a time that is not published");
     else if (t->is_power_averaged)
         add_detail(text, sizeof(text), "a running mean of %.3g s", window_ms * 1e-3);
     else if (t->power_period_ns && t->power_window_ns && window_ms < period_ms)
@@ -125,9 +127,12 @@ static int add_device(struct wt_findings *list, struct wt_ctx *ctx, struct wt_de
     struct wt_reading reading;
     struct wt_error err;
     int rc = wt_findings_add(
-        list, WT_FINDING_OK, info->source, info->id, "device", "", "%s%s%s%s%s", info->name,
-        info->is_emulated ? ", EMULATED" : "", info->is_part ? ", a part, not in sums" : "",
-        info->is_part && info->kind == WT_DEVICE_GPU ? "; its energy is in the card's" : "",
+        list, WT_FINDING_OK, info->source, info->id, "device", "", "%s%s%s%s%s%s%s", info->name,
+        info->is_emulated ? ", EMULATED" : "", *info->via ? ", read by way of " : "", info->via,
+        info->is_part ? ", a part, not in sums" : "",
+        !info->is_part || info->kind != WT_DEVICE_GPU       ? ""
+        : strncmp(info->part_of, "cpu", strlen("cpu")) == 0 ? "; its energy is in the processor's"
+                                                            : "; its energy is in the card's",
         info->is_modeled                    ? ", MODELED: there is no sensor"
         : info->is_part || info->is_counted ? ""
                                             : ", beside the total");
@@ -335,11 +340,11 @@ struct wt_survey_sum wt_survey_sum(const struct wt_finding *findings, size_t cou
 
 static json_t *device_to_json(const struct wt_device_info *info)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:b, s:b, s:s}", "id", info->id, "name",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:b, s:b, s:s}", "id", info->id, "name",
                      info->name, "kind", wt_device_kind_name(info->kind), "source", info->source,
-                     "driver", info->driver, "index", (int)info->index, "is_emulated",
-                     (int)info->is_emulated, "is_part", (int)info->is_part, "part_of",
-                     info->part_of);
+                     "driver", info->driver, "via", info->via, "index", (int)info->index,
+                     "is_emulated", (int)info->is_emulated, "is_part", (int)info->is_part,
+                     "part_of", info->part_of);
 }
 
 static json_t *finding_to_json(const struct wt_finding *f)

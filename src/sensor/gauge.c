@@ -1,4 +1,5 @@
 /* gauge: see gauge.h. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,8 +15,10 @@ static bool has_file(const struct wt_gauge_file *file)
     return file->path[0] != '\0';
 }
 
-int wt_gauge_file_read(const struct wt_ctx *ctx, struct wt_gauge_file *file, uint64_t *ret_value,
-                       struct wt_error *err)
+/* A current or a power may swing below zero in passing; nothing of it is drawn, and it counts as 0.
+ * Elsewhere a minus is a mistake. */
+static int read_number(const struct wt_ctx *ctx, struct wt_gauge_file *file, bool may_swing,
+                       uint64_t *ret_value, struct wt_error *err)
 {
     char text[64];
     uint64_t value = 0;
@@ -24,7 +27,7 @@ int wt_gauge_file_read(const struct wt_ctx *ctx, struct wt_gauge_file *file, uin
         return rc;
     if (file->has_tail)
         text[strcspn(text, " \t\n")] = '\0';
-    bool is_negative = text[0] == '-';
+    bool is_negative = may_swing && text[0] == '-';
     if (wt_text_to_u64(text + is_negative, &value) < 0 || value > UINT64_MAX >> 1)
         return wt_fail(err, WT_E_FORMAT, "%s%s: %s%.40s%s", ctx ? ctx->sysroot : "", file->path,
                        *text ? "\"" : "", *text ? text : "empty", *text ? "\" is no number" : "");
@@ -33,9 +36,36 @@ int wt_gauge_file_read(const struct wt_ctx *ctx, struct wt_gauge_file *file, uin
     if (scaled > UINT64_MAX >> 1)
         return wt_fail(err, WT_E_FORMAT, "%s%s: %.40s is out of all proportion",
                        ctx ? ctx->sysroot : "", file->path, text);
-    /* A current or a power may swing below zero in passing; nothing of it is drawn. */
     *ret_value = is_negative ? 0 : (uint64_t)scaled;
     return 0;
+}
+
+int wt_gauge_file_read(const struct wt_ctx *ctx, struct wt_gauge_file *file, uint64_t *ret_value,
+                       struct wt_error *err)
+{
+    return read_number(ctx, file, false, ret_value, err);
+}
+
+/* 53 bits of factor times 64 of count stay below 128. */
+int wt_gauge_scale_from(double uj, struct wt_gauge_scale *ret_scale)
+{
+    if (!(uj > 0x1p-64) || uj > 0x1p+40)
+        return WT_E_FORMAT;
+    int exponent;
+    uint64_t mul = (uint64_t)ldexp(frexp(uj, &exponent), 53);
+    int shift = 53 - exponent;
+    while (shift > 0 && !(mul & 1)) {
+        mul >>= 1;
+        shift--;
+    }
+    *ret_scale = (struct wt_gauge_scale){mul, (unsigned)shift};
+    return 0;
+}
+
+uint64_t wt_gauge_scaled_uj(unsigned __int128 count, const struct wt_gauge_scale *scale)
+{
+    unsigned __int128 uj = count * scale->mul >> scale->shift;
+    return uj > UINT64_MAX ? UINT64_MAX : (uint64_t)uj;
 }
 
 /* ---- reading ---- */
@@ -97,13 +127,13 @@ static int check_while(const struct wt_gauges *g, const struct wt_gauge *gauge,
 static int read_power(struct wt_gauges *g, struct wt_gauge *gauge, struct wt_reading *r,
                       struct wt_error *err)
 {
-    uint64_t mw, times;
+    uint64_t mw = 0, times = 0;
     int64_t before_ns = wt_ctx_now_ns(g->ctx);
     int rc = check_while(g, gauge, err);
     if (rc == 0)
-        rc = wt_gauge_file_read(g->ctx, &gauge->power, &mw, err);
+        rc = read_number(g->ctx, &gauge->power, true, &mw, err);
     if (rc == 0 && has_file(&gauge->times)) {
-        rc = wt_gauge_file_read(g->ctx, &gauge->times, &times, err);
+        rc = read_number(g->ctx, &gauge->times, true, &times, err);
         if (rc == 0 && times && mw > POWER_MAX_MW * 1000 / times)
             rc = wt_fail(err, WT_E_FORMAT, "%s%s: a power out of all proportion", g->ctx->sysroot,
                          gauge->power.path);
@@ -133,6 +163,8 @@ static void read_status(const struct wt_gauges *g, struct wt_gauge *gauge, struc
             if (wt_gauge_file_read(g->ctx, &gauge->mem_total, &s->mem_total_bytes, NULL) < 0)
                 continue;
         } else if (bit == WT_HAS_LIMIT) {
+            if (!value)
+                continue;
             s->power_limit_mw = value;
         } else if (value > INT32_MAX) {
             continue;
@@ -175,7 +207,7 @@ static int read_fresh(struct wt_gauges *g, size_t k, unsigned what, struct wt_re
 {
     struct wt_gauge *gauge = g->list[k];
     for (int i = 0; i < TRIES_TO_FRESH; i++) {
-        uint64_t before, after;
+        uint64_t before = 0, after = 0;
         int rc = wt_gauge_file_read(g->ctx, &gauge->freshness, &before, err);
         if (rc == 0)
             rc = read_once(g, k, what, r, err);
@@ -292,7 +324,8 @@ int wt_gauges_add(struct wt_gauges *g, const struct wt_device_info *info,
                    (has_file(&gauge->power) ? WT_CAN_POWER : 0);
     for (size_t i = 0; i < WT_GAUGE_STATUS_MAX; i++)
         infos[k].can |= gauge->status[i].bit ? WT_CAN_STATUS : 0;
-    infos[k].traits.energy_range_uj = gauge->range_uj;
+    if (!infos[k].traits.energy_range_uj)
+        infos[k].traits.energy_range_uj = gauge->range_uj;
     infos[k].power_max_mw = gauge->power_max_mw;
     wt_text(infos[k].source, sizeof(infos[k].source), "%s", g->source.ops->name);
     g->source.count++;
@@ -300,7 +333,8 @@ int wt_gauges_add(struct wt_gauges *g, const struct wt_device_info *info,
     int rc = try_reading(g, k, WT_READ_ENERGY, fix_denied, notes);
     if (rc == 0)
         rc = try_reading(g, k, WT_READ_POWER, fix_denied, notes);
-    bool is_left = infos[k].can & (WT_CAN_ENERGY | WT_CAN_POWER);
+    bool is_left = (infos[k].can & (WT_CAN_ENERGY | WT_CAN_POWER)) ||
+                   (infos[k].is_part && (infos[k].can & WT_CAN_STATUS));
     if (rc < 0 || !is_left)
         drop_last(g);
     else if (ret_added)

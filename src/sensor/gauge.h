@@ -28,6 +28,17 @@ struct wt_gauge_file {
 
 #define WT_GAUGE_STATUS_MAX 8
 
+/* What one count of a counter is, in uJ, times 2^shift: exact for every power of two of a joule,
+ * and else to 1 in 10^15. */
+struct wt_gauge_scale {
+    uint64_t mul;
+    unsigned shift;
+};
+/* Errors: WT_E_FORMAT (no scale of an energy counter: not positive, or out of all proportion). */
+int wt_gauge_scale_from(double uj, struct wt_gauge_scale *ret_scale);
+/* Rounded down; UINT64_MAX where it does not fit. Takes counts up to 2^64. */
+uint64_t wt_gauge_scaled_uj(unsigned __int128 count, const struct wt_gauge_scale *scale);
+
 struct wt_gauge;
 
 /* The raw counter of a gauge that is no file, in uJ before unwrapping. */
@@ -49,8 +60,8 @@ struct wt_gauge {
     /* Power is only there while this file holds this text (a battery that discharges). */
     char while_path[176], while_text[24], while_not[80]; /* while_not: what is said otherwise */
     struct {
-        unsigned bit; /* one WT_HAS_* of temp, clock, memclock, util, mem (two files: used, then
-                         total under bit 0), limit */
+        unsigned bit; /* one WT_HAS_* of temp, clock, memclock, util, mem (used; the total is a
+                         file of its own), limit (0: there is none) */
         struct wt_gauge_file file; /* mC, kHz, kHz, ppm, bytes, mW */
     } status[WT_GAUGE_STATUS_MAX];
     struct wt_gauge_file mem_total; /* bytes, with WT_HAS_MEM */
@@ -79,7 +90,9 @@ int wt_gauges_new(struct wt_gauges **ret_gauges, struct wt_ctx *ctx,
 /* Adds a device, reads it once, and keeps it when that works: *ret_added (may be NULL). What does
  * not work goes to notes as what cannot be read there ("energy counter", "power"), with fix (may be
  * NULL) where permission is missing; a device of which one of two can be read stays, with info->can
- * as far as that. info->can, source and energy_range_uj are filled here. Errors: WT_E_NOMEM. */
+ * as far as that, and so does a part that has a status and nothing else. info->can and source are
+ * filled here, and energy_range_uj where it is 0: a counter that somebody else unwraps has a range
+ * to be read within and none here. Errors: WT_E_NOMEM. */
 int wt_gauges_add(struct wt_gauges *gauges, const struct wt_device_info *info,
                   const struct wt_gauge *gauge, const char *fix_denied, bool *ret_added,
                   struct wt_findings *notes);

@@ -99,34 +99,40 @@ static void look_at_container(const struct wt_ctx *ctx, struct wt_machine *m)
                                              : "");
 }
 
-int wt_machine_cpus(const struct wt_ctx *ctx, int (*fn)(void *data, unsigned cpu), void *data)
+int wt_machine_cpu_list(const char *text, int (*fn)(void *data, unsigned cpu), void *data)
 {
-    char text[4096];
-    int rc = wt_fs_read(ctx, CPU "/online", text, sizeof(text), NULL);
-    if (rc < 0) {
-        int called = fn(data, 0);
-        return called < 0 ? called : rc;
-    }
     for (const char *p = text; *p;) {
         char *end;
         unsigned long from = strtoul(p, &end, 10), to = from;
-        if (end == p)
+        if (end == p || strchr("+- ", *p))
             return WT_E_FORMAT;
         p = end;
         if (*p == '-') {
             to = strtoul(p + 1, &end, 10);
-            if (end == p + 1)
+            if (end == p + 1 || strchr("+- ", p[1]))
                 return WT_E_FORMAT;
             p = end;
         }
-        if (to < from || to >= CPUS_MAX)
+        if (to < from || to >= CPUS_MAX || (*p && *p != ','))
             return WT_E_FORMAT;
-        for (unsigned long cpu = from; cpu <= to; cpu++)
-            if ((rc = fn(data, (unsigned)cpu)) < 0)
+        for (unsigned long cpu = from; cpu <= to; cpu++) {
+            int rc = fn(data, (unsigned)cpu);
+            if (rc < 0)
                 return rc;
+        }
         p += *p == ',';
     }
     return 0;
+}
+
+int wt_machine_cpus(const struct wt_ctx *ctx, int (*fn)(void *data, unsigned cpu), void *data)
+{
+    char text[4096];
+    int rc = wt_fs_read(ctx, CPU "/online", text, sizeof(text), NULL);
+    if (rc == 0)
+        return wt_machine_cpu_list(text, fn, data);
+    int called = fn(data, 0);
+    return called < 0 ? called : rc;
 }
 
 static unsigned topology(const struct wt_ctx *ctx, unsigned cpu, const char *what)

@@ -24,6 +24,8 @@ void wt_machine_look(const struct wt_ctx *ctx, struct wt_machine *ret_machine);
 /* Calls fn for each logical processor that is online, in order. Stops at a result < 0 and returns
  * it. Errors: as of /sys/devices/system/cpu/online, where fn is then called for cpu 0 alone. */
 int wt_machine_cpus(const struct wt_ctx *ctx, int (*fn)(void *data, unsigned cpu), void *data);
+/* The same for a list as the kernel writes them, "0-3,8". Errors: WT_E_FORMAT. */
+int wt_machine_cpu_list(const char *text, int (*fn)(void *data, unsigned cpu), void *data);
 /* The package and die a logical processor lies in; 0 where that cannot be read. */
 unsigned wt_machine_package_of(const struct wt_ctx *ctx, unsigned cpu);
 unsigned wt_machine_die_of(const struct wt_ctx *ctx, unsigned cpu);

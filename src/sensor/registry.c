@@ -9,7 +9,8 @@
 /* In this order. The first that turns out emulated shuts out those after it, and an emulation is
  * only ever met in the GPU library. */
 static const struct wt_source_ops *const sources[] = {
-    &wt_nvml_ops, &wt_rapl_ops, &wt_model_ops, /* last: it stands in for what was not found */
+    &wt_nvml_ops, &wt_amdgpu_ops, &wt_intel_gpu_ops,
+    &wt_rapl_ops, &wt_model_ops, /* last: it stands in for what was not found */
 };
 
 struct entry {

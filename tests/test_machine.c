@@ -1,0 +1,240 @@
+/* machine: what files say of the machine, and what they leave open. */
+#include "tree.h"
+
+#include "sensor/machine.h"
+
+static void put_topology(const struct tree *t, unsigned cpu, const char *package, const char *die)
+{
+    char path[128];
+    wt_text(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/topology/physical_package_id", cpu);
+    tree_put(t, path, package);
+    wt_text(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/topology/die_id", cpu);
+    tree_put(t, path, die);
+}
+
+static void a_processor_is_told_by_its_text(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *vendor, *cpu;
+        unsigned family, model;
+        bool is_amd, is_intel;
+    } rows[] = {
+        {"processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 85\n"
+         "model name\t: Intel(R) Xeon(R) Gold 6152 CPU @ 2.10GHz\nflags\t\t: fpu\n\n"
+         "processor\t: 1\nvendor_id\t: AuthenticAMD\n",
+         "GenuineIntel", "Intel(R) Xeon(R) Gold 6152 CPU @ 2.10GHz", 6, 85, false, true},
+        {"vendor_id : AuthenticAMD\ncpu family : 25\nmodel : 1\nmodel name : AMD EPYC 7763\n",
+         "AuthenticAMD", "AMD EPYC 7763", 25, 1, true, false},
+        {"vendor_id : HygonGenuine\ncpu family : 24\nmodel : 0\n", "HygonGenuine", "", 24, 0, true,
+         false},
+        {"processor\t: 0\nBogoMIPS\t: 2000.00\nCPU implementer\t: 0x41\nCPU architecture: 8\n"
+         "CPU part\t: 0xd4f\n",
+         "ARM 0x41", "", 0, 0xd4f, false, false},
+        {"", "", "", 0, 0, false, false},
+        {"vendor_id\n:\nmodel\n", "", "", 0, 0, false, false},
+        {"vendor_id : \ncpu family : six\nmodel : -\n", "", "", 0, 0, false, false},
+        {"model name : of no maker", "", "of no maker", 0, 0, false, false},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct tree t;
+        struct wt_machine m;
+        tree_init(&t);
+        tree_put(&t, "/proc/cpuinfo", rows[i].text);
+        wt_machine_look(t.ctx, &m);
+        assert_string_equal(m.vendor, rows[i].vendor);
+        assert_string_equal(m.cpu, rows[i].cpu);
+        assert_int_equal(m.family, rows[i].family);
+        assert_int_equal(m.model, rows[i].model);
+        assert_int_equal(m.is_amd, rows[i].is_amd);
+        assert_int_equal(m.is_intel, rows[i].is_intel);
+        tree_done(&t);
+    }
+}
+
+static void a_machine_without_files_is_one_of_one_processor(void **state)
+{
+    (void)state;
+    struct tree t;
+    struct wt_machine m;
+    tree_init(&t);
+    wt_machine_look(t.ctx, &m);
+    assert_string_equal(m.vendor, "");
+    assert_int_equal(m.cpus, 1);
+    assert_int_equal(m.sockets, 1);
+    assert_false(m.is_virtual);
+    assert_string_equal(m.virtual_name, "");
+    assert_string_equal(m.container, "");
+    tree_done(&t);
+}
+
+static void a_rented_machine_is_named_and_metal_is_metal(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *cpu, *vendor, *product, *name; /* name NULL: no virtual machine */
+    } rows[] = {
+        {"flags : fpu hypervisor\n", "Amazon EC2\n", "m5.large\n", "an Amazon EC2 instance"},
+        {"flags : fpu\n", "Amazon EC2\n", "m5.metal\n", NULL},
+        {"CPU implementer : 0x41\n", "Amazon EC2\n", "m6g.large\n", "an Amazon EC2 instance"},
+        {"CPU implementer : 0x41\n", "Amazon EC2\n", "m6g.metal\n", NULL},
+        {"CPU implementer : 0x41\n", "Ampere\n", "Mt. Jade\n", NULL},
+        {"flags : fpu hypervisor\n", "Google\n", "Google Compute Engine\n",
+         "a Google Compute Engine VM"},
+        {"flags : fpu\n", "Microsoft Corporation\n", "Surface Laptop 5\n", NULL},
+        {"flags : fpu\n", "QEMU\n", "Standard PC\n", "a QEMU/KVM VM"},
+        {"flags : fpu hypervisor\n", "Initech\n", "TPS\n", "a virtual machine (TPS)"},
+        {"flags : fpu hypervisor\n", "", "", "a virtual machine"},
+        {"model name : a hypervisor of a name\nflags : fpu\n", "", "", NULL},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct tree t;
+        struct wt_machine m;
+        tree_init(&t);
+        tree_put(&t, "/proc/cpuinfo", rows[i].cpu);
+        tree_put(&t, "/sys/class/dmi/id/sys_vendor", rows[i].vendor);
+        tree_put(&t, "/sys/class/dmi/id/product_name", rows[i].product);
+        wt_machine_look(t.ctx, &m);
+        if (m.is_virtual != (rows[i].name != NULL))
+            fail_msg("row %zu: \"%s\"", i, m.virtual_name);
+        assert_string_equal(m.virtual_name, rows[i].name ? rows[i].name : "");
+        tree_done(&t);
+    }
+}
+
+static void a_container_is_told_by_what_its_maker_leaves(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path, *text, *name;
+    } rows[] = {
+        {"/.dockerenv", "", "docker"},
+        {"/run/.containerenv", "engine=\"podman-4.3\"\n", "podman"},
+        {"/run/systemd/container", "systemd-nspawn\n", "systemd-nspawn"},
+        {"/run/systemd/container", "", ""},
+        {"/proc/1/cgroup", "0::/kubepods.slice/kubepods-pod1.slice\n", "kubernetes"},
+        {"/proc/1/cgroup", "12:pids:/docker/0123456789\n", "docker"},
+        {"/proc/1/cgroup", "0::/lxc.payload.box\n", "lxc"},
+        {"/proc/1/cgroup", "0::/system.slice/containerd.service\n", "container"},
+        {"/proc/1/cgroup", "0::/init.scope\n", ""},
+        {"/proc/1/cgroup", "", ""},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct tree t;
+        struct wt_machine m;
+        tree_init(&t);
+        tree_put(&t, rows[i].path, rows[i].text);
+        wt_machine_look(t.ctx, &m);
+        assert_string_equal(m.container, rows[i].name);
+        tree_done(&t);
+    }
+}
+
+/* The processors of a list, as "0 1 2 ". */
+struct heard {
+    char text[128];
+    int stop_at; /* -1: never */
+};
+
+static int hear(void *data, unsigned cpu)
+{
+    struct heard *h = data;
+    size_t n = strlen(h->text);
+    if ((int)cpu == h->stop_at)
+        return WT_E_STATE;
+    wt_text(h->text + n, sizeof(h->text) - n, "%u ", cpu);
+    return 0;
+}
+
+static void a_list_of_processors_is_read_as_the_kernel_writes_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *list, *heard;
+        int rc;
+    } rows[] = {
+        {"0", "0 ", 0},
+        {"0-3", "0 1 2 3 ", 0},
+        {"0-3,8,10-11", "0 1 2 3 8 10 11 ", 0},
+        {"0,18", "0 18 ", 0},
+        {"", "", 0},
+        {"7-7", "7 ", 0},
+        {"zero", "", WT_E_FORMAT},
+        {"0-", "", WT_E_FORMAT},
+        {"3-1", "", WT_E_FORMAT},
+        {"-1", "", WT_E_FORMAT},
+        {"0--2", "", WT_E_FORMAT},
+        {"+1", "", WT_E_FORMAT},
+        {"0 1", "", WT_E_FORMAT},
+        {"0,x", "0 ", WT_E_FORMAT},
+        {"0-3;8", "", WT_E_FORMAT},
+        {"0-999999999", "", WT_E_FORMAT},
+        {"99999999999999999999", "", WT_E_FORMAT},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct heard h = {.stop_at = -1};
+        int rc = wt_machine_cpu_list(rows[i].list, hear, &h);
+        if (rc != rows[i].rc || strcmp(h.text, rows[i].heard) != 0)
+            fail_msg("\"%s\": %d, %s", rows[i].list, rc, h.text);
+        /* And the same from the file. */
+        struct tree t;
+        struct heard f = {.stop_at = -1};
+        tree_init(&t);
+        tree_put(&t, "/sys/devices/system/cpu/online", rows[i].list);
+        assert_int_equal(wt_machine_cpus(t.ctx, hear, &f), rows[i].rc);
+        assert_string_equal(f.text, rows[i].heard);
+        tree_done(&t);
+    }
+}
+
+static void a_refusal_ends_the_list_and_no_list_is_processor_0(void **state)
+{
+    (void)state;
+    struct heard h = {.stop_at = 2};
+    assert_int_equal(wt_machine_cpu_list("0-5", hear, &h), WT_E_STATE);
+    assert_string_equal(h.text, "0 1 ");
+    struct tree t;
+    tree_init(&t);
+    h = (struct heard){.stop_at = -1};
+    assert_int_equal(wt_machine_cpus(t.ctx, hear, &h), WT_E_NOTFOUND);
+    assert_string_equal(h.text, "0 ");
+    tree_done(&t);
+}
+
+static void sockets_and_dies_are_counted_from_the_topology(void **state)
+{
+    (void)state;
+    struct tree t;
+    struct wt_machine m;
+    tree_init(&t);
+    tree_put(&t, "/sys/devices/system/cpu/online", "0-1,4-5\n");
+    put_topology(&t, 0, "0\n", "0\n");
+    put_topology(&t, 1, "0\n", "1\n");
+    put_topology(&t, 4, "1\n", "0\n");
+    put_topology(&t, 5, "1\n", "1\n");
+    wt_machine_look(t.ctx, &m);
+    assert_int_equal(m.cpus, 4);
+    assert_int_equal(m.sockets, 2);
+    assert_int_equal(wt_machine_package_of(t.ctx, 5), 1);
+    assert_int_equal(wt_machine_die_of(t.ctx, 5), 1);
+    /* A platform that does not say writes -1, and a processor may be away. */
+    put_topology(&t, 5, "-1\n", "what\n");
+    assert_int_equal(wt_machine_package_of(t.ctx, 5), 0);
+    assert_int_equal(wt_machine_die_of(t.ctx, 5), 0);
+    assert_int_equal(wt_machine_package_of(t.ctx, 99), 0);
+    tree_done(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_processor_is_told_by_its_text),
+        cmocka_unit_test(a_machine_without_files_is_one_of_one_processor),
+        cmocka_unit_test(a_rented_machine_is_named_and_metal_is_metal),
+        cmocka_unit_test(a_container_is_told_by_what_its_maker_leaves),
+        cmocka_unit_test(a_list_of_processors_is_read_as_the_kernel_writes_it),
+        cmocka_unit_test(a_refusal_ends_the_list_and_no_list_is_processor_0),
+        cmocka_unit_test(sockets_and_dies_are_counted_from_the_topology),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
