@@ -93,14 +93,15 @@ static int check_while(const struct wt_gauges *g, const struct wt_gauge *gauge,
     return rc;
 }
 
-static int read_power(struct wt_gauges *g, struct wt_gauge *gauge, struct wt_reading *r,
-                      struct wt_error *err)
+static int read_power(struct wt_gauges *g, size_t k, struct wt_reading *r, struct wt_error *err)
 {
+    const struct wt_gauge *gauge = g->list[k];
     uint64_t mw, times;
     int64_t before_ns = wt_ctx_now_ns(g->ctx);
     int rc = check_while(g, gauge, err);
     if (rc == 0)
-        rc = wt_gauge_file_read(g->ctx, &gauge->power, &mw, err);
+        rc = gauge->wattage ? gauge->wattage(g->ctx, gauge, &mw, err)
+                            : wt_gauge_file_read(g->ctx, &gauge->power, &mw, err);
     if (rc == 0 && has_file(&gauge->times)) {
         rc = wt_gauge_file_read(g->ctx, &gauge->times, &times, err);
         if (rc == 0 && times && mw > POWER_MAX_MW * 1000 / times)
@@ -111,8 +112,10 @@ static int read_power(struct wt_gauges *g, struct wt_gauge *gauge, struct wt_rea
     }
     uint64_t most_mw = gauge->power_max_mw ? gauge->power_max_mw : POWER_MAX_MW;
     if (rc == 0 && mw > most_mw)
-        rc = wt_fail(err, WT_E_FORMAT, "%s%s: %.0f W is no reading of it", g->ctx->sysroot,
-                     gauge->power.path, wt_w_from_mw(mw));
+        rc =
+            wt_fail(err, WT_E_FORMAT, "%s%s: %.0f W is no reading of it",
+                    gauge->wattage ? "" : g->ctx->sysroot,
+                    gauge->wattage ? g->source.devices[k].id : gauge->power.path, wt_w_from_mw(mw));
     if (rc == 0) {
         int64_t after_ns = wt_ctx_now_ns(g->ctx);
         r->power = (struct wt_power){
@@ -161,7 +164,7 @@ static int read_once(struct wt_gauges *g, size_t k, unsigned what, struct wt_rea
     int rc = 0, code;
     if (what & WT_READ_ENERGY & can)
         rc = read_energy(g, gauge, r, err);
-    if ((what & WT_READ_POWER & can) && (code = read_power(g, gauge, r, rc < 0 ? NULL : err)) < 0 &&
+    if ((what & WT_READ_POWER & can) && (code = read_power(g, k, r, rc < 0 ? NULL : err)) < 0 &&
         rc == 0)
         rc = code;
     if (what & WT_READ_STATUS & can)
@@ -284,7 +287,7 @@ int wt_gauges_add(struct wt_gauges *g, const struct wt_device_info *info,
     list[k] = copy;
     infos[k] = *info;
     infos[k].can = (has_file(&gauge->energy) || gauge->counter ? WT_CAN_ENERGY : 0) |
-                   (has_file(&gauge->power) ? WT_CAN_POWER : 0);
+                   (has_file(&gauge->power) || gauge->wattage ? WT_CAN_POWER : 0);
     for (size_t i = 0; i < WT_GAUGE_STATUS_MAX; i++)
         infos[k].can |= gauge->status[i].bit ? WT_CAN_STATUS : 0;
     infos[k].traits.energy_range_uj = gauge->range_uj;

@@ -60,6 +60,8 @@ struct wt_source_ops {
 };
 
 extern const struct wt_source_ops wt_nvml_ops, wt_rapl_ops;
+extern const struct wt_source_ops wt_command_ops, wt_cray_ops, wt_ipmi_source, wt_hwmon_ops,
+    wt_battery_ops;
 
 /* ---- total.c ---- */
 
