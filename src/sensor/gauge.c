@@ -80,27 +80,12 @@ static int read_energy(struct wt_gauges *g, struct wt_gauge *gauge, struct wt_re
     return rc;
 }
 
-/* A failure unless the file holds the text without which there is no power. */
-static int check_while(const struct wt_gauges *g, const struct wt_gauge *gauge,
-                       struct wt_error *err)
-{
-    char text[64];
-    if (!gauge->while_path[0])
-        return 0;
-    int rc = wt_fs_read(g->ctx, gauge->while_path, text, sizeof(text), err);
-    if (rc == 0 && strcmp(text, gauge->while_text) != 0)
-        rc = wt_fail(err, WT_E_STATE, "%s", gauge->while_not);
-    return rc;
-}
-
 static int read_power(struct wt_gauges *g, size_t k, struct wt_reading *r, struct wt_error *err)
 {
     const struct wt_gauge *gauge = g->list[k];
     uint64_t mw, times;
     int64_t before_ns = wt_ctx_now_ns(g->ctx);
-    int rc = check_while(g, gauge, err);
-    if (rc == 0)
-        rc = gauge->wattage ? gauge->wattage(g->ctx, gauge, &mw, err)
+    int rc = gauge->wattage ? gauge->wattage(g->ctx, gauge, &mw, err)
                             : wt_gauge_file_read(g->ctx, &gauge->power, &mw, err);
     if (rc == 0 && has_file(&gauge->times)) {
         rc = wt_gauge_file_read(g->ctx, &gauge->times, &times, err);
@@ -179,7 +164,7 @@ static int read_fresh(struct wt_gauges *g, size_t k, unsigned what, struct wt_re
 {
     const struct wt_gauge *gauge = g->list[k];
     for (int i = 0; i < TRIES_TO_FRESH; i++) {
-        uint64_t before, after;
+        uint64_t before = 0, after = 0;
         int rc = wt_gauge_file_read(g->ctx, &gauge->freshness, &before, err);
         if (rc == 0)
             rc = read_once(g, k, what, r, err);
@@ -252,7 +237,7 @@ static int try_reading(struct wt_gauges *g, size_t k, unsigned what, const char 
     if (!(info->can & what))
         return 0;
     int rc = wt_gauges_read(&g->source, k, what, &reading, &why);
-    /* In passing only (a battery on the charger, a set that was just renewed): it may come. */
+    /* In passing only (a battery whose charger comes, a set that was just renewed): it may come. */
     if (rc == 0 || rc == WT_E_STATE || rc == WT_E_BUSY)
         return 0;
     info->can &= ~what;

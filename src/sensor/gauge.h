@@ -46,8 +46,6 @@ struct wt_gauge {
     uint64_t power_max_mw;       /* more is no reading; 0: 20 kW */
     struct wt_gauge_file freshness; /* moves with each renewal: a reading counts only when it is the
                                        same before and after, and tried again twice when not */
-    /* Power is only there while this file holds this text (a battery that discharges). */
-    char while_path[176], while_text[24], while_not[80]; /* while_not: what is said otherwise */
     struct {
         unsigned bit; /* one WT_HAS_* of temp, clock, memclock, util, mem (two files: used, then
                          total under bit 0), limit */
