@@ -15,6 +15,14 @@ int cli_bed_open(struct cli_bed *bed, struct wt_error *err)
         snprintf(err->fix, sizeof(err->fix), "leave --emulate out");
         return err->code = WT_E_USAGE;
     }
+    if (bed->sensor_count && (bed->emulate || (outer && *outer))) {
+        snprintf(
+            err->text, sizeof(err->text),
+            "--sensor-command: what it reads is real, and emulated and real energies are never "
+            "in one set");
+        snprintf(err->fix, sizeof(err->fix), "leave one of the two out");
+        return err->code = WT_E_USAGE;
+    }
     if (bed->emulate) {
         struct wt_emulation_options options = {.faults = bed->faults};
         rc = wt_emulation_start(&bed->emulation, bed->emulate, &options, err);
@@ -35,8 +43,17 @@ int cli_bed_open(struct cli_bed *bed, struct wt_error *err)
     rc = wt_ctx_new(&bed->ctx, &options, err);
     if (rc < 0)
         return rc;
-    struct wt_devices_options which = {.gpus = bed->gpus};
+    struct wt_devices_options which = {
+        .gpus = bed->gpus, .commands = bed->sensors, .command_count = bed->sensor_count};
     return wt_devices_open(&bed->devices, bed->ctx, &which, err);
+}
+
+bool cli_bed_add_sensor(struct cli_bed *bed, const char *spec)
+{
+    if (bed->sensor_count == CLI_SENSORS_MAX)
+        return false;
+    bed->sensors[bed->sensor_count++] = spec;
+    return true;
 }
 
 void cli_bed_close(struct cli_bed *bed)

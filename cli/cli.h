@@ -45,16 +45,22 @@ int cli_bad_option(const char *command);
 
 /* ---- bed.c: where a command measures ---- */
 
-/* The options --emulate, --sysroot, --gpu and --fault, and what they open. */
+#define CLI_SENSORS_MAX 8
+
+/* The options --emulate, --sysroot, --gpu, --fault and --sensor-command, and what they open. */
 struct cli_bed {
     const char *emulate, *sysroot, *gpus, *faults; /* borrowed from argv; NULL: not given */
-    struct wt_emulation *emulation;                /* ours, when --emulate was given */
+    const char *sensors[CLI_SENSORS_MAX];          /* likewise, each a --sensor-command */
+    size_t sensor_count;
+    struct wt_emulation *emulation; /* ours, when --emulate was given */
     struct wt_ctx *ctx;
     struct wt_devices *devices;
     char emulation_name[64]; /* profile of the emulation we are in, ours or an outer one; "" */
 };
 /* Starts the emulation (before any thread), makes the context, opens the devices. */
 int cli_bed_open(struct cli_bed *bed, struct wt_error *err);
+/* Takes the argument of one --sensor-command. False: there were too many. */
+bool cli_bed_add_sensor(struct cli_bed *bed, const char *spec);
 void cli_bed_close(struct cli_bed *bed);
 
 /* ---- settings.c: --set ---- */

@@ -20,6 +20,8 @@ static void print_help(void)
           "  --json          one JSON document on stdout\n"
           "  --emulate SPEC  look at emulated GPUs: PROFILE[:N]\n"
           "  --fault SPEC    a fault of the emulated GPUs (docs/emulator.md)\n"
+          "  --sensor-command SPEC  a program that prints watts or joules is a sensor too:\n"
+          "                  [KIND[/NAME]@]PERIOD:COMMAND, 2s:./read-pdu (repeatable)\n"
           "  --sysroot DIR   read /proc and /sys below DIR\n"
           "  --help          this text\n\n"
           "Exit code: 0 energy of some device can be measured or at least estimated; 4 of none; 1\n"
@@ -39,12 +41,13 @@ struct doctor {
 /* -1: go on; otherwise the exit code. */
 static int parse(int argc, char **argv, struct doctor *d)
 {
-    enum { GPU = 256, JSON, EMULATE, FAULT, SYSROOT, HELP };
+    enum { GPU = 256, JSON, EMULATE, FAULT, SENSOR_COMMAND, SYSROOT, HELP };
     static const struct option options[] = {
         {"gpu", required_argument, NULL, GPU},
         {"json", no_argument, NULL, JSON},
         {"emulate", required_argument, NULL, EMULATE},
         {"fault", required_argument, NULL, FAULT},
+        {"sensor-command", required_argument, NULL, SENSOR_COMMAND},
         {"sysroot", required_argument, NULL, SYSROOT},
         {"help", no_argument, NULL, HELP},
         {0},
@@ -63,6 +66,11 @@ static int parse(int argc, char **argv, struct doctor *d)
             break;
         case FAULT:
             d->bed.faults = optarg;
+            break;
+        case SENSOR_COMMAND:
+            if (!cli_bed_add_sensor(&d->bed, optarg))
+                return cli_usage("doctor", "--sensor-command: more than %d sensors",
+                                 CLI_SENSORS_MAX);
             break;
         case SYSROOT:
             d->bed.sysroot = optarg;
@@ -158,13 +166,10 @@ static void print_findings(const struct doctor *d, const struct look *look)
     static const struct {
         const char *source, *title;
     } titles[] = {
-        {"machine", "Machine"},
-        {"nvml", "NVIDIA"},
-        {"amdgpu", "AMD GPUs"},
-        {"intel_gpu", "Intel GPUs"},
-        {"rapl", "CPU and memory"},
-        {"store", "Wattune"},
-        {"emulator", "Wattune"},
+        {"machine", "Machine"},      {"nvml", "NVIDIA"},         {"amdgpu", "AMD GPUs"},
+        {"intel_gpu", "Intel GPUs"}, {"rapl", "CPU and memory"}, {"ipmi", "Node"},
+        {"hwmon", "Node"},           {"cray", "Node"},           {"battery", "Node"},
+        {"store", "Wattune"},        {"emulator", "Wattune"},
     };
     const char *last = NULL;
     for (size_t i = 0; i < d->count; i++) {

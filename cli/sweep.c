@@ -49,6 +49,8 @@ static void print_help(void)
         "  --measure-only     when settings may not be changed, measure the present one alone\n"
         "  --show-output      let CMD write to the terminal (default: to a log, shown when it "
         "fails)\n"
+        "  --sensor-command SPEC  a program that prints watts or joules is a sensor too:\n"
+        "                     [KIND[/NAME]@]PERIOD:COMMAND, 2s:./read-pdu (repeatable)\n"
         "  --sysroot DIR      read /proc and /sys below DIR\n"
         "  --no-store         do not store the runs\n"
         "  --help             this text\n\n"
@@ -81,6 +83,7 @@ static int parse(int argc, char **argv, struct sweep_options *o)
         FAULT,
         MEASURE_ONLY,
         SHOW_OUTPUT,
+        SENSOR_COMMAND,
         SYSROOT,
         NO_STORE,
         HELP
@@ -104,6 +107,7 @@ static int parse(int argc, char **argv, struct sweep_options *o)
         {"fault", required_argument, NULL, FAULT},
         {"measure-only", no_argument, NULL, MEASURE_ONLY},
         {"show-output", no_argument, NULL, SHOW_OUTPUT},
+        {"sensor-command", required_argument, NULL, SENSOR_COMMAND},
         {"sysroot", required_argument, NULL, SYSROOT},
         {"no-store", no_argument, NULL, NO_STORE},
         {"help", no_argument, NULL, HELP},
@@ -193,6 +197,11 @@ static int parse(int argc, char **argv, struct sweep_options *o)
             break;
         case SHOW_OUTPUT:
             o->is_output_shown = true;
+            break;
+        case SENSOR_COMMAND:
+            if (!cli_bed_add_sensor(&o->bed, optarg))
+                return cli_usage("sweep", "--sensor-command: more than %d sensors",
+                                 CLI_SENSORS_MAX);
             break;
         case SYSROOT:
             o->bed.sysroot = optarg;

@@ -282,6 +282,29 @@ static void a_wrong_command_line_is_2(void **state)
     spawn_done(&s);
 }
 
+static void a_command_is_a_sensor_like_any_other(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "doctor", "--sysroot", home, "--sensor-command",
+              "node/pdu@2s:echo 212.5 W", "--sensor-command", "gpu@500ms:echo 12 kWh");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "node-pdu"));
+    assert_non_null(strstr(s.out, "212.5 W, every 2 s"));
+    assert_non_null(strstr(s.out, "43200.000 kJ so far, moves about every 500 ms"));
+    spawn_done(&s);
+    const char *argv[24] = {"wattune", "doctor"};
+    for (size_t i = 2; i < 20; i += 2) {
+        argv[i] = "--sensor-command";
+        argv[i + 1] = "2s:echo 1 W";
+    }
+    spawn_start(&s, home, argv);
+    spawn_wait(&s);
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "more than 8"));
+    spawn_done(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -299,6 +322,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_store_that_cannot_be_written_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(a_wrong_command_line_is_2, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_command_is_a_sensor_like_any_other, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

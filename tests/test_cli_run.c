@@ -142,6 +142,9 @@ static void mistakes_on_the_command_line_are_usage_and_run_nothing(void **state)
         {"--no-such-option", "x", "no-such-option"},
         {"--period", "soon", "soon"},
         {"--fault", "lost", "--emulate"},
+        {"--sensor-command", "2s", "no colon"},
+        {"--sensor-command", "2s:echo 100", "without a unit"},
+        {"--sensor-command", "2s:no-such-meter", "`no-such-meter`: exit code 127"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         struct spawned s;
@@ -267,6 +270,44 @@ static void processes_that_outlive_the_command_are_named(void **state)
     assert_int_equal(spawn_code(&s), 0);
     assert_non_null(strstr(s.err, "outlived"));
     assert_non_null(strstr(s.err, "(sleep)"));
+    spawn_done(&s);
+}
+
+/* Its last answer is still out when the command ends: it is no process of the command's, and nobody
+ * waits for it. */
+static void a_command_for_a_sensor_is_measured_and_is_none_of_the_runs(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char spec[512], wait[256];
+    snprintf(spec, sizeof(spec),
+             "node/pdu@100ms:if [ -e %s/first ]; then : >%s/out; exec sleep 600; fi; "
+             ": >%s/first; echo 100 W",
+             home, home, home);
+    snprintf(wait, sizeof(wait), "while [ ! -e %s/out ]; do sleep 0.01; done", home);
+    spawn_run(&s, home, "wattune", "run", "--sysroot", home, "--sensor-command", spec, "--json",
+              "--", "sh", "-c", wait);
+    assert_int_equal(spawn_code(&s), 0);
+    assert_null(strstr(s.err, "outlived"));
+    json_error_t err;
+    json_t *root = json_loads(s.out, 0, &err);
+    const json_t *device = json_array_get(json_object_get(root, "devices"), 0);
+    assert_string_equal(json_string_value(json_object_get(device, "id")), "node-pdu");
+    assert_string_equal(json_string_value(json_object_get(device, "source")), "command");
+    assert_true(json_is_true(json_object_get(device, "is_counted")));
+    json_decref(root);
+    spawn_done(&s);
+}
+
+static void a_real_sensor_is_not_mixed_with_an_emulation(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "run", "--sensor-command", "2s:echo 100 W", "--emulate",
+              "v100-pcie-32gb", "--", "echo", "ran");
+    assert_int_equal(spawn_code(&s), 2);
+    assert_string_equal(s.out, "");
+    assert_non_null(strstr(s.err, "emulated and real"));
     spawn_done(&s);
 }
 
@@ -633,6 +674,8 @@ int main(void)
         cmocka_unit_test(the_terminal_is_the_commands_own),
         cmocka_unit_test(stop_and_continue_reach_both),
         cmocka_unit_test(processes_that_outlive_the_command_are_named),
+        cmocka_unit_test(a_command_for_a_sensor_is_measured_and_is_none_of_the_runs),
+        cmocka_unit_test(a_real_sensor_is_not_mixed_with_an_emulation),
         cmocka_unit_test(a_home_that_cannot_be_written_costs_the_record_not_the_run),
         cmocka_unit_test(a_killed_wattune_leaves_a_record_marked_incomplete),
         cmocka_unit_test(a_killed_wattune_leaves_the_energy_so_far),

@@ -350,9 +350,10 @@ static void a_sweep_compares_names(void **state)
     put_machine(root, sizeof(root));
     /* A load that counts its own energy: less of it with "powersave". */
     snprintf(script, sizeof(script),
-             "cd %s; e=$(cat ./" ZONE "/energy_uj); a=40000000; "
-             "grep -q performance ./" POLICY "/scaling_governor && a=80000000; "
-             "sleep 0.3; echo $((e + a)) >./" ZONE "/energy_uj; sleep 0.3",
+             "cd %s; e=$(cat ./" ZONE "/energy_uj); a=1000000; i=0; "
+             "grep -q performance ./" POLICY "/scaling_governor && a=2000000; "
+             "while [ $i -lt 60 ]; do e=$((e + a)); echo $e >./" ZONE "/energy_uj; i=$((i + 1)); "
+             "sleep 0.01; done",
              root);
     spawn_run(&s, home, "wattune", "sweep", "--sysroot", root, "--set",
               "governor=performance,powersave", "--repeats", "2", "--report", "-", "--json", "--",

@@ -239,6 +239,7 @@ static void mistakes_are_usage_and_change_nothing(void **state)
         {"--progress", "step", "--progress", 2},
         {"--emulate", "no-such-card", "v100-pcie-32gb", 4},
         {"--sysroot", "/no/such/dir", "/no/such/dir", 4},
+        {"--sensor-command", "2s:echo 1 W", "emulated and real", 2},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         struct spawned s;

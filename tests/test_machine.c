@@ -30,7 +30,7 @@ static void a_processor_is_told_by_its_text(void **state)
          false},
         {"processor\t: 0\nBogoMIPS\t: 2000.00\nCPU implementer\t: 0x41\nCPU architecture: 8\n"
          "CPU part\t: 0xd4f\n",
-         "ARM 0x41", "", 0, 0xd4f, false, false},
+         "0x41", "", 8, 0xd4f, false, false},
         {"", "", "", 0, 0, false, false},
         {"vendor_id\n:\nmodel\n", "", "", 0, 0, false, false},
         {"vendor_id : \ncpu family : six\nmodel : -\n", "", "", 0, 0, false, false},

@@ -331,7 +331,8 @@ static void check_knob(struct bed *bed, size_t i, enum wt_knob knob)
     if (!k.is_settable) {
         if (!*k.why_not || !*k.fix)
             fail_msg("%s: %s: %s: not settable, without a reason and a cure", bed->name, id, name);
-        rc = wt_knob_set(bed->devices, i, knob, value, NULL, &err);
+        rc = value == k.current ? WT_E_DENIED
+                                : wt_knob_set(bed->devices, i, knob, value, NULL, &err);
         if (rc != WT_E_DENIED && rc != WT_E_STATE && rc != WT_E_BUSY)
             fail_msg("%s: %s: %s: set although it is not settable (%d)", bed->name, id, name, rc);
     } else {

@@ -169,7 +169,20 @@ static void two_sockets_with_memory_and_psys_count_each_joule_once(void **state)
 static void what_counts_follows_what_is_measured(void **state)
 {
     (void)state;
-    enum { GPU, GPU_MODELED, MIG, CPU, CORE, CPU_MODELED, DRAM, DRAM_MODELED, PSYS, METER, BLIND };
+    enum {
+        GPU,
+        GPU_MODELED,
+        MIG,
+        CPU,
+        CORE,
+        CPU_MODELED,
+        DRAM,
+        DRAM_MODELED,
+        PSYS,
+        METER,
+        BLIND,
+        ACCEL
+    };
     static const struct wt_device_info kinds[] = {
         [GPU] = {.kind = WT_DEVICE_GPU, .can = WT_CAN_ENERGY},
         [GPU_MODELED] = {.kind = WT_DEVICE_GPU, .can = WT_CAN_POWER, .is_modeled = true},
@@ -180,8 +193,13 @@ static void what_counts_follows_what_is_measured(void **state)
         [DRAM] = {.kind = WT_DEVICE_DRAM, .can = WT_CAN_ENERGY},
         [DRAM_MODELED] = {.kind = WT_DEVICE_DRAM, .can = WT_CAN_POWER, .is_modeled = true},
         [PSYS] = {.kind = WT_DEVICE_NODE, .can = WT_CAN_ENERGY, .is_part = true},
-        [METER] = {.kind = WT_DEVICE_NODE, .can = WT_CAN_POWER},
+        [METER] = {.id = "node", .kind = WT_DEVICE_NODE, .can = WT_CAN_POWER},
         [BLIND] = {.kind = WT_DEVICE_GPU},
+        [ACCEL] = {.id = "accel0",
+                   .kind = WT_DEVICE_GPU,
+                   .can = WT_CAN_ENERGY,
+                   .is_part = true,
+                   .part_of = "node"},
     };
     static const struct {
         const char *why;
@@ -202,6 +220,11 @@ static void what_counts_follows_what_is_measured(void **state)
         {"a modeled GPU counts in any case", {GPU_MODELED, CPU, CPU_MODELED}, "110", 3},
         {"an instance is inside its card", {GPU, MIG}, "10", 2},
         {"a device that shows nothing makes the sum unknown", {BLIND, CPU}, "11", 2},
+        {"a meter that sees GPUs nobody else does counts alone",
+         {CPU, DRAM, METER, ACCEL},
+         "0010",
+         4},
+        {"and stands beside where somebody does", {GPU, CPU, METER, ACCEL}, "1100", 4},
         {"psys alone is no meter of the node", {PSYS, CPU_MODELED}, "01", 2},
     };
     for (size_t r = 0; r < WT_COUNTOF(rows); r++) {

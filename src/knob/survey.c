@@ -29,14 +29,21 @@ static void add_detail(char *text, size_t size, const char *fmt, ...)
     va_end(args);
 }
 
+/* "20 ms", "2 s". */
+static const char *span_of(char *buf, size_t size, int64_t span_ns)
+{
+    double ms = (double)span_ns * 1e-6;
+    return wt_text(buf, size, ms < 1000 ? "%.3g ms" : "%.3g s", ms < 1000 ? ms : ms * 1e-3);
+}
+
 static int add_energy(struct wt_findings *list, const struct wt_device_info *info,
                       const struct wt_energy *energy)
 {
-    char text[160] = "";
+    char text[160] = "", period[24];
     add_detail(text, sizeof(text), "%.3f kJ so far", wt_j_from_uj(energy->uj) * 1e-3);
     if (info->traits.energy_period_ns)
-        add_detail(text, sizeof(text), "moves about every %.3g ms",
-                   (double)info->traits.energy_period_ns * 1e-6);
+        add_detail(text, sizeof(text), "moves about every %s",
+                   span_of(period, sizeof(period), info->traits.energy_period_ns));
     return wt_findings_add(list, WT_FINDING_OK, info->source, info->id, "energy counter", "", "%s",
                            text);
 }
@@ -45,10 +52,12 @@ static int add_power(struct wt_findings *list, const struct wt_device_info *info
                      const struct wt_power *power)
 {
     const struct wt_sensor_traits *t = &info->traits;
-    char text[160] = "";
+    char text[160] = "", period[24], window[24];
     double period_ms = (double)t->power_period_ns * 1e-6;
     double window_ms = (double)t->power_window_ns * 1e-6;
     double w = wt_w_from_mw(power->mw);
+    span_of(period, sizeof(period), t->power_period_ns);
+    span_of(window, sizeof(window), t->power_window_ns);
     if (info->is_modeled)
         add_detail(text, sizeof(text), "%.1f W [%.1f, %.1f], estimated", w,
                    fmax(0, w * (1 - t->model_low_ppm * 1e-6) - t->model_low_mw * 1e-3),
@@ -62,10 +71,10 @@ static int add_power(struct wt_findings *list, const struct wt_device_info *info
     else if (t->is_power_averaged)
         add_detail(text, sizeof(text), "a running mean of %.3g s", window_ms * 1e-3);
     else if (t->power_period_ns && t->power_window_ns && window_ms < period_ms)
-        add_detail(text, sizeof(text), "every %.3g ms, and sees %.3g ms (%.0f %%) of them",
-                   period_ms, window_ms, 100 * window_ms / period_ms);
+        add_detail(text, sizeof(text), "every %s, and sees %s (%.0f %%) of them", period, window,
+                   100 * window_ms / period_ms);
     else if (t->power_period_ns)
-        add_detail(text, sizeof(text), "every %.3g ms", period_ms);
+        add_detail(text, sizeof(text), "every %s", period);
     else
         add_detail(text, sizeof(text), "sensor's period not published");
     return wt_findings_add(list, WT_FINDING_OK, info->source, info->id, "power", "", "%s", text);
@@ -126,16 +135,21 @@ static int add_device(struct wt_findings *list, struct wt_ctx *ctx, struct wt_de
     const struct wt_device_info *info = wt_devices_info(devices, i);
     struct wt_reading reading;
     struct wt_error err;
-    int rc = wt_findings_add(
-        list, WT_FINDING_OK, info->source, info->id, "device", "", "%s%s%s%s%s%s%s", info->name,
-        info->is_emulated ? ", EMULATED" : "", *info->via ? ", read by way of " : "", info->via,
-        info->is_part ? ", a part, not in sums" : "",
-        !info->is_part || info->kind != WT_DEVICE_GPU       ? ""
-        : strncmp(info->part_of, "cpu", strlen("cpu")) == 0 ? "; its energy is in the processor's"
-                                                            : "; its energy is in the card's",
-        info->is_modeled                    ? ", MODELED: there is no sensor"
-        : info->is_part || info->is_counted ? ""
-                                            : ", beside the total");
+    /* Where a part's own energy cannot be read, it is not lost: the whole's sensor sees it. */
+    bool is_blind_part = info->is_part && info->kind == WT_DEVICE_GPU &&
+                         !(info->can & (WT_CAN_ENERGY | WT_CAN_POWER));
+    bool is_in_cpu = info->is_part && info->kind == WT_DEVICE_GPU &&
+                     strncmp(info->part_of, "cpu", strlen("cpu")) == 0;
+    int rc = wt_findings_add(list, WT_FINDING_OK, info->source, info->id, "device", "",
+                             "%s%s%s%s%s%s%s", info->name, info->is_emulated ? ", EMULATED" : "",
+                             *info->via ? ", read by way of " : "", info->via,
+                             info->is_part ? ", a part, not in sums" : "",
+                             is_in_cpu       ? "; its energy is in the processor's"
+                             : is_blind_part ? "; its energy is in the card's"
+                                             : "",
+                             info->is_modeled                    ? ", MODELED: there is no sensor"
+                             : info->is_part || info->is_counted ? ""
+                                                                 : ", beside the total");
     if (rc == 0 && (info->can & WT_CAN_ENERGY)) {
         if (read_twice(ctx, devices, i, WT_READ_ENERGY, &reading, &err) == 0)
             rc = add_energy(list, info, &reading.energy);

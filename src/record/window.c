@@ -2,6 +2,7 @@
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "record/record.h"
 
@@ -99,6 +100,9 @@ struct wt_node_check wt_run_node_check(const struct wt_run *run)
     for (size_t i = 0; i < run->device_count; i++) {
         const struct wt_run_device *d = &run->devices[i];
         if (d->energy.provenance == WT_PROV_UNKNOWN || d->energy.provenance == WT_PROV_MODELED)
+            continue;
+        /* Of parts only psys contains what is summed: a rail or a module need not. */
+        if (d->kind == WT_DEVICE_NODE && d->is_part && strcmp(d->id, "node-psys") != 0)
             continue;
         if (d->kind == WT_DEVICE_NODE) {
             /* A meter of the whole node before one of a part of it (psys). */

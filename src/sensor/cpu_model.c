@@ -175,9 +175,9 @@ void wt_cpu_identity_from(const char *cpuinfo, struct wt_cpu_identity *ret_ident
         id->family = number_of(cpuinfo, "CPU architecture");
         id->model = number_of(cpuinfo, "CPU part");
     }
-    const char *line = strstr(cpuinfo, "\nflags");
-    const char *found = line ? strstr(line + 1, " hypervisor") : NULL;
-    id->is_virtual = found && found < line + 1 + strcspn(line + 1, "\n");
+    char flags[4096];
+    id->is_virtual = value_of(cpuinfo, "flags", flags, sizeof(flags)) &&
+                     strstr(flags, "hypervisor") != NULL;
 }
 
 static const char *find_platform(const struct wt_cpu_identity *id)

@@ -111,27 +111,13 @@ static int read_energy(struct wt_gauges *g, struct wt_gauge *gauge, struct wt_re
     return rc;
 }
 
-/* A failure unless the file holds the text without which there is no power. */
-static int check_while(const struct wt_gauges *g, const struct wt_gauge *gauge,
-                       struct wt_error *err)
+static int read_power(struct wt_gauges *g, size_t k, struct wt_reading *r, struct wt_error *err)
 {
-    char text[64];
-    if (!gauge->while_path[0])
-        return 0;
-    int rc = wt_fs_read(g->ctx, gauge->while_path, text, sizeof(text), err);
-    if (rc == 0 && strcmp(text, gauge->while_text) != 0)
-        rc = wt_fail(err, WT_E_STATE, "%s", gauge->while_not);
-    return rc;
-}
-
-static int read_power(struct wt_gauges *g, struct wt_gauge *gauge, struct wt_reading *r,
-                      struct wt_error *err)
-{
+    struct wt_gauge *gauge = g->list[k];
     uint64_t mw = 0, times = 0;
     int64_t before_ns = wt_ctx_now_ns(g->ctx);
-    int rc = check_while(g, gauge, err);
-    if (rc == 0)
-        rc = read_number(g->ctx, &gauge->power, true, &mw, err);
+    int rc = gauge->wattage ? gauge->wattage(g->ctx, gauge, &mw, err)
+                            : read_number(g->ctx, &gauge->power, true, &mw, err);
     if (rc == 0 && has_file(&gauge->times)) {
         rc = read_number(g->ctx, &gauge->times, true, &times, err);
         if (rc == 0 && times && mw > POWER_MAX_MW * 1000 / times)
@@ -141,8 +127,10 @@ static int read_power(struct wt_gauges *g, struct wt_gauge *gauge, struct wt_rea
             mw = mw * times / 1000; /* both in thousandths */
     }
     if (rc == 0 && mw > power_max_mw(gauge))
-        rc = wt_fail(err, WT_E_FORMAT, "%s%s: %.0f W is no reading of it", g->ctx->sysroot,
-                     gauge->power.path, wt_w_from_mw(mw));
+        rc =
+            wt_fail(err, WT_E_FORMAT, "%s%s: %.0f W is no reading of it",
+                    gauge->wattage ? "" : g->ctx->sysroot,
+                    gauge->wattage ? g->source.devices[k].id : gauge->power.path, wt_w_from_mw(mw));
     if (rc == 0) {
         int64_t after_ns = wt_ctx_now_ns(g->ctx);
         r->power = (struct wt_power){
@@ -192,7 +180,7 @@ static int read_once(struct wt_gauges *g, size_t k, unsigned what, struct wt_rea
     int rc = 0, code;
     if (what & WT_READ_ENERGY & can)
         rc = read_energy(g, gauge, r, err);
-    if ((what & WT_READ_POWER & can) && (code = read_power(g, gauge, r, rc < 0 ? NULL : err)) < 0 &&
+    if ((what & WT_READ_POWER & can) && (code = read_power(g, k, r, rc < 0 ? NULL : err)) < 0 &&
         rc == 0)
         rc = code;
     if (what & WT_READ_STATUS & can)
@@ -286,7 +274,7 @@ static int try_reading(struct wt_gauges *g, size_t k, unsigned what, const char 
     if (!(info->can & what))
         return 0;
     int rc = wt_gauges_read(&g->source, k, what, &reading, &why);
-    /* In passing only (a battery on the charger, a set that was just renewed): it may come. */
+    /* In passing only (a battery whose charger comes, a set that was just renewed): it may come. */
     if (rc == 0 || rc == WT_E_STATE || rc == WT_E_BUSY)
         return 0;
     info->can &= ~what;
@@ -321,7 +309,7 @@ int wt_gauges_add(struct wt_gauges *g, const struct wt_device_info *info,
     list[k] = copy;
     infos[k] = *info;
     infos[k].can = (has_file(&gauge->energy) || gauge->counter ? WT_CAN_ENERGY : 0) |
-                   (has_file(&gauge->power) ? WT_CAN_POWER : 0);
+                   (has_file(&gauge->power) || gauge->wattage ? WT_CAN_POWER : 0);
     for (size_t i = 0; i < WT_GAUGE_STATUS_MAX; i++)
         infos[k].can |= gauge->status[i].bit ? WT_CAN_STATUS : 0;
     if (!infos[k].traits.energy_range_uj)

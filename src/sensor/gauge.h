@@ -1,8 +1,8 @@
 /* gauge: devices that are read from files, whatever the files belong to.
  *
  * Most sources of a node are the same thing: a file with a number and a unit. Such a source finds
- * its files, says of each what it means, and leaves reading, unwrapping and checking to this. A
- * counter that is no file (perf, MSR) comes in by a function of its own.
+ * its files, says of each what it means, and leaves reading, unwrapping and checking to this. What
+ * is no file (perf, MSR, a BMC, a sum of files) comes in by a function of its own.
  *
  * The counter wraps at its range. The reader adds the range once for each fall, and only when the
  * energy this implies could have been drawn since the last good reading; any other fall is a reset
@@ -41,15 +41,16 @@ uint64_t wt_gauge_scaled_uj(unsigned __int128 count, const struct wt_gauge_scale
 
 struct wt_gauge;
 
-/* The raw counter of a gauge that is no file, in uJ before unwrapping. */
+/* The number of a gauge that is no file: uJ before unwrapping, or mW. */
 typedef int (*wt_gauge_counter)(const struct wt_ctx *ctx, const struct wt_gauge *gauge,
-                                uint64_t *ret_uj, struct wt_error *err);
+                                uint64_t *ret_value, struct wt_error *err);
 
 /* What is given to wt_gauges_add; the gauge keeps a copy. */
 struct wt_gauge {
     struct wt_gauge_file energy; /* uJ, cumulative */
     wt_gauge_counter counter;    /* instead of energy; NULL: there is none */
-    void *counter_data;          /* for counter; the source frees it */
+    wt_gauge_counter wattage;    /* instead of power; NULL: there is none */
+    void *counter_data;          /* for both; the source frees it */
     unsigned counter_index;      /* likewise */
     uint64_t range_uj;           /* the counter starts anew there; 0: unknown, no fall is a wrap */
     struct wt_gauge_file power;  /* mW; a number below 0 counts as 0 */
@@ -57,8 +58,6 @@ struct wt_gauge {
     uint64_t power_max_mw;       /* more is no reading; 0: 20 kW */
     struct wt_gauge_file freshness; /* moves with each renewal: a reading counts only when it is the
                                        same before and after, and tried again twice when not */
-    /* Power is only there while this file holds this text (a battery that discharges). */
-    char while_path[176], while_text[24], while_not[80]; /* while_not: what is said otherwise */
     struct {
         unsigned bit; /* one WT_HAS_* of temp, clock, memclock, util, mem (used; the total is a
                          file of its own), limit (0: there is none) */

@@ -9,8 +9,10 @@
 /* In this order. The first that turns out emulated shuts out those after it, and an emulation is
  * only ever met in the GPU library. */
 static const struct wt_source_ops *const sources[] = {
-    &wt_nvml_ops, &wt_amdgpu_ops, &wt_intel_gpu_ops,
-    &wt_rapl_ops, &wt_model_ops, /* last: it stands in for what was not found */
+    &wt_nvml_ops,    &wt_amdgpu_ops,  &wt_intel_gpu_ops,
+    &wt_rapl_ops,    &wt_command_ops, /* what the user names is the node's meter before any other */
+    &wt_cray_ops,    &wt_ipmi_source, &wt_hwmon_ops,
+    &wt_battery_ops, &wt_model_ops, /* last: it stands in for what was not found */
 };
 
 struct entry {
@@ -115,6 +117,22 @@ static bool is_superseded(const struct wt_devices *devices, const struct wt_devi
     return false;
 }
 
+/* What an earlier source of another name measures already is listed once more as its part: two ways
+ * to the same counter (RAPL and amd_energy, RAPL and Cray's) are the same joules. */
+static void mark_repeat(const struct wt_devices *devices, struct wt_device_info *info)
+{
+    for (size_t i = 0; i < devices->count; i++) {
+        if (strcmp(wt_devices_info(devices, i)->id, info->id) != 0)
+            continue;
+        char id[96];
+        wt_text(id, sizeof(id), "%s", info->id);
+        wt_text(info->part_of, sizeof(info->part_of), "%s", id);
+        wt_text(info->id, sizeof(info->id), "%.78s-%s", id, info->source);
+        info->is_part = true;
+        return;
+    }
+}
+
 static int add_source(struct wt_devices *devices, struct wt_source *source,
                       const struct wt_devices_options *options, struct wt_error *err)
 {
@@ -136,6 +154,8 @@ static int add_source(struct wt_devices *devices, struct wt_source *source,
             wt_findings_drop(&devices->notes, source->ops->name, source->devices[k].id);
             continue;
         }
+        if (!source->ops->is_gpu)
+            mark_repeat(devices, &source->devices[k]);
         devices->entries[devices->count++] = (struct entry){source, k};
         if (use_probed(devices->ctx, &source->devices[k], &devices->notes) < 0)
             rc = no_memory(err);

@@ -61,7 +61,8 @@ struct wt_source_ops {
     void (*close)(struct wt_source *source);
 };
 
-extern const struct wt_source_ops wt_nvml_ops, wt_amdgpu_ops, wt_intel_gpu_ops, wt_rapl_ops;
+extern const struct wt_source_ops wt_nvml_ops, wt_amdgpu_ops, wt_intel_gpu_ops, wt_rapl_ops,
+    wt_command_ops, wt_cray_ops, wt_ipmi_source, wt_hwmon_ops, wt_battery_ops;
 
 /* ---- total.c ---- */
 
