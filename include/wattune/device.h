@@ -57,6 +57,7 @@ struct wt_device_info {
     bool is_modeled;  /* no sensor: every power is estimated, and WT_MODELED */
     bool is_part;     /* inside another listed device (MIG instance, core domain): not in sums */
     char part_of[96]; /* that device's id, or "" */
+    bool has_memory;  /* a processor whose energy includes its memory's */
     bool is_counted;  /* in the total of this set, where each joule is to be once: not a part, not
                          what a node's meter sees already, and modeled only where nothing is
                          measured (docs/sensors.md) */

@@ -158,6 +158,12 @@ bool wt_tree_has_dir(const struct wt_ctx *ctx, const char *path);
 int wt_tree_fault(struct wt_ctx *ctx, const char *path, int errnum);
 /* "EIO", or NULL for an error that a manifest has no word for. */
 const char *wt_tree_errno_name(int errnum);
+/* What goes before a path when it is named to people: the sysroot, but of a recorded machine
+ * nothing, so that it says the same wherever it lies. Borrowed; never NULL. */
+static inline const char *wt_fs_root(const struct wt_ctx *ctx)
+{
+    return !ctx || wt_tree_is_recorded(ctx) ? "" : ctx->sysroot;
+}
 /* The state of a reading from a file: WT_REPLAYED of a recorded machine, else WT_LIVE. */
 static inline enum wt_state wt_fs_state(const struct wt_ctx *ctx)
 {

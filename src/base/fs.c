@@ -86,13 +86,14 @@ int wt_fs_read_kept(const struct wt_ctx *ctx, const char *path, int *io_keep, ch
     if (!errnum)
         errnum = read_bytes(full, is_attribute(path), io_keep, buf, size, &used);
     if (errnum) {
-        rc = wt_fail_errno(err, errnum, "%s", full);
+        rc = wt_fail_errno(err, errnum, "%s%s", wt_fs_root(ctx), path);
     } else if (used == size) {
-        rc = wt_fail(err, WT_E_FORMAT, "%s: longer than the %zu bytes expected", full, size - 1);
+        rc = wt_fail(err, WT_E_FORMAT, "%s%s: longer than the %zu bytes expected", wt_fs_root(ctx),
+                     path, size - 1);
     } else {
         buf[used] = '\0';
         if (strlen(buf) != used)
-            rc = wt_fail(err, WT_E_FORMAT, "%s: holds NUL bytes", full);
+            rc = wt_fail(err, WT_E_FORMAT, "%s%s: holds NUL bytes", wt_fs_root(ctx), path);
     }
     if (ctx && ctx->watch)
         ctx->watch(ctx->watch_data, path, false, rc, errnum, rc == 0 ? buf : NULL);
@@ -126,9 +127,8 @@ static int fail_number(const struct wt_ctx *ctx, const char *path, const char *t
                        struct wt_error *err)
 {
     if (!*text)
-        return wt_fail(err, WT_E_FORMAT, "%s%s: empty", ctx ? ctx->sysroot : "", path);
-    return wt_fail(err, WT_E_FORMAT, "%s%s: \"%.40s\" is no number", ctx ? ctx->sysroot : "", path,
-                   text);
+        return wt_fail(err, WT_E_FORMAT, "%s%s: empty", wt_fs_root(ctx), path);
+    return wt_fail(err, WT_E_FORMAT, "%s%s: \"%.40s\" is no number", wt_fs_root(ctx), path, text);
 }
 
 int wt_fs_read_u64(const struct wt_ctx *ctx, const char *path, uint64_t *ret_value,
@@ -173,7 +173,7 @@ int wt_fs_may_write(const struct wt_ctx *ctx, const char *path, int *ret_errno,
         errnum = EROFS; /* root passes access(2) here, and the kernel still takes no write */
     if (ret_errno)
         *ret_errno = errnum;
-    return errnum ? wt_fail_errno(err, errnum, "%s", full) : 0;
+    return errnum ? wt_fail_errno(err, errnum, "%s%s", wt_fs_root(ctx), path) : 0;
 }
 
 int wt_fs_write(const struct wt_ctx *ctx, const char *path, const char *text, struct wt_error *err)
@@ -185,21 +185,22 @@ int wt_fs_write(const struct wt_ctx *ctx, const char *path, const char *text, st
         return rc;
     full_path(ctx, path, full, sizeof(full));
     if (errnum)
-        return wt_fail_errno(err, errnum, "%s", full);
+        return wt_fail_errno(err, errnum, "%s%s", wt_fs_root(ctx), path);
     /* An attribute of the kernel takes one whole write; a file that stands in for one is replaced.
      */
     int fd = open(full, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
-        return wt_fail_errno(err, errno, "%s", full);
+        return wt_fail_errno(err, errno, "%s%s", wt_fs_root(ctx), path);
     ssize_t n = write(fd, text, strlen(text));
     errnum = n < 0 ? errno : 0;
     if (close(fd) < 0 && !errnum)
         errnum = errno;
     if (errnum == EINVAL || errnum == ERANGE || errnum == EOVERFLOW)
-        return wt_fail(err, WT_E_RANGE, "%s: the kernel does not take \"%.40s\"", full, text);
+        return wt_fail(err, WT_E_RANGE, "%s%s: the kernel does not take \"%.40s\"", wt_fs_root(ctx),
+                       path, text);
     if (!errnum && (size_t)n != strlen(text))
         errnum = EIO;
-    return errnum ? wt_fail_errno(err, errnum, "%s", full) : 0;
+    return errnum ? wt_fail_errno(err, errnum, "%s%s", wt_fs_root(ctx), path) : 0;
 }
 
 static int natural_order(const void *a, const void *b)
@@ -255,9 +256,9 @@ int wt_fs_list(const struct wt_ctx *ctx, const char *path, char ***ret_names, si
     if (!errnum && !wt_tree_has_dir(ctx, path))
         errnum = list_dir(full, &names, &count);
     if (errnum == ENOMEM)
-        rc = wt_fail(err, WT_E_NOMEM, "no memory to list %s", full);
+        rc = wt_fail(err, WT_E_NOMEM, "no memory to list %s%s", wt_fs_root(ctx), path);
     else if (errnum)
-        rc = wt_fail_errno(err, errnum, "%s", full);
+        rc = wt_fail_errno(err, errnum, "%s%s", wt_fs_root(ctx), path);
     if (ctx && ctx->watch)
         ctx->watch(ctx->watch_data, path, true, rc, errnum, NULL);
     if (rc < 0)

@@ -129,14 +129,24 @@ static void blank(char *p, size_t n)
             p[i] = '0';
 }
 
+/* An AMD GPU's unique_id is its serial number: a number in order takes its place, so that cards can
+ * still be told apart. One that begins with twelve zeros is such a number already. */
+static void renumber(char *text, unsigned *io_count)
+{
+    size_t n = strspn(text, "0123456789abcdefABCDEF");
+    char number[24];
+    if (n < 12 || n >= sizeof(number) || strspn(text, "0") >= 12)
+        return;
+    wt_text(number, sizeof(number), "%0*x", (int)n, ++*io_count);
+    memcpy(text, number, n);
+}
+
 /* Takes serial numbers, UUIDs and container ids out of a file's text. */
-static void scrub(const char *path, char *text)
+static void scrub(const char *path, char *text, unsigned *io_count)
 {
     const char *name = strrchr(path, '/') + 1;
-    /* An AMD GPU's unique_id is its serial number. The first digits stay, so that the cards of one
-     * machine can still be told apart by their order alone. */
     if (strcmp(name, "unique_id") == 0)
-        blank(text, strlen(text));
+        renumber(text, io_count);
     bool is_cgroup = strcmp(name, "cgroup") == 0;
     for (char *p = text; *p; p++) {
         size_t n = uuid_at(p);
@@ -296,7 +306,7 @@ static int write_tools(const char *dir, struct wt_gathered *g, struct wt_error *
         ask_tool(tools[i].argv, text, sizeof(text));
         if (!*text)
             continue;
-        scrub(tools[i].path, text);
+        scrub(tools[i].path, text, NULL);
         rc = write_file(dir, tools[i].path, text, err);
         g->files += rc == 0;
     }
@@ -345,6 +355,7 @@ int wt_gather(const char *dir, const struct wt_gather_options *options,
     struct recorder r = {.lock = PTHREAD_MUTEX_INITIALIZER};
     struct wt_gathered g = {0};
     struct wt_ctx *ctx = NULL;
+    unsigned cards = 0;
     if (!options)
         options = &none;
     int rc = wt_ctx_new(&ctx, &(struct wt_ctx_options){.sysroot = options->sysroot}, err);
@@ -365,7 +376,7 @@ int wt_gather(const char *dir, const struct wt_gather_options *options,
     for (size_t i = 0; rc == 0 && i < r.count; i++) {
         if (!r.items[i].text)
             continue;
-        scrub(r.items[i].path, r.items[i].text);
+        scrub(r.items[i].path, r.items[i].text, &cards);
         rc = write_file(dir, r.items[i].path, r.items[i].text, err);
         g.files++;
     }

@@ -298,18 +298,34 @@ static int add_emulator(struct wt_findings *list)
                            "there: --emulate PROFILE");
 }
 
+/* What was noted when the set was opened: of one device, or with NULL of all that are not in it. */
+static int add_notes(struct wt_findings *list, const struct wt_findings *notes,
+                     const struct wt_devices *devices, const char *id)
+{
+    int rc = 0;
+    for (size_t k = 0; rc == 0 && k < notes->count; k++) {
+        const struct wt_finding *f = &notes->list[k];
+        bool is_listed = false;
+        for (size_t i = 0; i < wt_devices_count(devices); i++)
+            is_listed |= strcmp(wt_devices_info(devices, i)->id, f->device) == 0;
+        if (id ? strcmp(f->device, id) == 0 : !is_listed)
+            rc = wt_findings_add(list, f->kind, f->source, f->device, f->what, f->fix, "%s",
+                                 f->value);
+    }
+    return rc;
+}
+
 int wt_survey(struct wt_ctx *ctx, struct wt_devices *devices, struct wt_finding **ret_findings,
               size_t *ret_count, struct wt_error *err)
 {
     struct wt_findings list = {0};
     const struct wt_findings *notes = wt_devices_notes(devices);
     int rc = add_machine(&list, ctx);
-    for (size_t i = 0; rc == 0 && i < notes->count; i++) {
-        const struct wt_finding *f = &notes->list[i];
-        rc = wt_findings_add(&list, f->kind, f->source, f->device, f->what, f->fix, "%s", f->value);
-    }
+    rc = rc < 0 ? rc : add_notes(&list, notes, devices, NULL);
     for (size_t i = 0; rc == 0 && i < wt_devices_count(devices); i++) {
         rc = add_device(&list, ctx, devices, i);
+        if (rc == 0)
+            rc = add_notes(&list, notes, devices, wt_devices_info(devices, i)->id);
         if (rc == 0)
             rc = add_knobs(&list, devices, i);
     }

@@ -64,7 +64,7 @@ static int read_battery(const struct wt_ctx *ctx, const char *name, uint64_t *re
     unsigned __int128 mw = (unsigned __int128)ua * uv / 1000000000u;
     if (mw > UINT32_MAX)
         return wt_fail(err, WT_E_FORMAT, "%s" SUPPLIES "/%s: a power out of all proportion",
-                       ctx->sysroot, name);
+                       wt_fs_root(ctx), name);
     *ret_mw = (uint64_t)mw;
     return 0;
 }

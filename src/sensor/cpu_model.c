@@ -176,8 +176,8 @@ void wt_cpu_identity_from(const char *cpuinfo, struct wt_cpu_identity *ret_ident
         id->model = number_of(cpuinfo, "CPU part");
     }
     char flags[4096];
-    id->is_virtual = value_of(cpuinfo, "flags", flags, sizeof(flags)) &&
-                     strstr(flags, "hypervisor") != NULL;
+    id->is_virtual =
+        value_of(cpuinfo, "flags", flags, sizeof(flags)) && strstr(flags, "hypervisor") != NULL;
 }
 
 static const char *find_platform(const struct wt_cpu_identity *id)

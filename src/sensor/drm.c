@@ -36,7 +36,7 @@ static int read_hex(const struct wt_ctx *ctx, const char *dir, const char *name,
     wt_text(path, sizeof(path), "%s/%s", dir, name);
     int rc = wt_fs_read(ctx, path, text, sizeof(text), err);
     if (rc == 0 && (sscanf(text, "0x%x%n", ret, &used) != 1 || text[used]))
-        rc = wt_fail(err, WT_E_FORMAT, "%s%s: \"%.20s\" is no number of PCI", ctx->sysroot, path,
+        rc = wt_fail(err, WT_E_FORMAT, "%s%s: \"%.20s\" is no number of PCI", wt_fs_root(ctx), path,
                      text);
     return rc;
 }

@@ -29,13 +29,13 @@ static int read_number(const struct wt_ctx *ctx, struct wt_gauge_file *file, boo
         text[strcspn(text, " \t\n")] = '\0';
     bool is_negative = may_swing && text[0] == '-';
     if (wt_text_to_u64(text + is_negative, &value) < 0 || value > UINT64_MAX >> 1)
-        return wt_fail(err, WT_E_FORMAT, "%s%s: %s%.40s%s", ctx ? ctx->sysroot : "", file->path,
+        return wt_fail(err, WT_E_FORMAT, "%s%s: %s%.40s%s", wt_fs_root(ctx), file->path,
                        *text ? "\"" : "", *text ? text : "empty", *text ? "\" is no number" : "");
     unsigned __int128 scaled = (unsigned __int128)value * (file->mul ? file->mul : 1);
     scaled /= file->div ? file->div : 1;
     if (scaled > UINT64_MAX >> 1)
-        return wt_fail(err, WT_E_FORMAT, "%s%s: %.40s is out of all proportion",
-                       ctx ? ctx->sysroot : "", file->path, text);
+        return wt_fail(err, WT_E_FORMAT, "%s%s: %.40s is out of all proportion", wt_fs_root(ctx),
+                       file->path, text);
     *ret_value = is_negative ? 0 : (uint64_t)scaled;
     return 0;
 }
@@ -121,15 +121,15 @@ static int read_power(struct wt_gauges *g, size_t k, struct wt_reading *r, struc
     if (rc == 0 && has_file(&gauge->times)) {
         rc = read_number(g->ctx, &gauge->times, true, &times, err);
         if (rc == 0 && times && mw > POWER_MAX_MW * 1000 / times)
-            rc = wt_fail(err, WT_E_FORMAT, "%s%s: a power out of all proportion", g->ctx->sysroot,
-                         gauge->power.path);
+            rc = wt_fail(err, WT_E_FORMAT, "%s%s: a power out of all proportion",
+                         wt_fs_root(g->ctx), gauge->power.path);
         else if (rc == 0)
             mw = mw * times / 1000; /* both in thousandths */
     }
     if (rc == 0 && mw > power_max_mw(gauge))
         rc =
             wt_fail(err, WT_E_FORMAT, "%s%s: %.0f W is no reading of it",
-                    gauge->wattage ? "" : g->ctx->sysroot,
+                    gauge->wattage ? "" : wt_fs_root(g->ctx),
                     gauge->wattage ? g->source.devices[k].id : gauge->power.path, wt_w_from_mw(mw));
     if (rc == 0) {
         int64_t after_ns = wt_ctx_now_ns(g->ctx);
@@ -208,7 +208,7 @@ static int read_fresh(struct wt_gauges *g, size_t k, unsigned what, struct wt_re
         }
     }
     r->energy.state = r->power.state = WT_ABSENT;
-    return wt_fail(err, WT_E_BUSY, "%s%s: renewed during each of %d reads", g->ctx->sysroot,
+    return wt_fail(err, WT_E_BUSY, "%s%s: renewed during each of %d reads", wt_fs_root(g->ctx),
                    gauge->freshness.path, TRIES_TO_FRESH);
 }
 

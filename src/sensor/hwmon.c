@@ -169,6 +169,7 @@ static bool describe_grace(const struct meter *m, bool is_whole, struct wt_devic
     info->index = socket;
     info->kind = WT_DEVICE_CPU;
     if (strcmp(what, "Grace") == 0) {
+        info->has_memory = true;
         wt_text(info->id, sizeof(info->id), "cpu-package-%u", socket);
         wt_text(info->name, sizeof(info->name), "Grace %u (cores, SysIO, memory)", socket);
     } else if (strcmp(what, "CPU") == 0) {
@@ -267,7 +268,7 @@ static int read_sum(const struct wt_ctx *ctx, const struct wt_gauge *gauge, uint
         if (rc == 0)
             rc = wt_gauge_file_read(ctx, &s->rails[i].amperes, &ma, err);
         if (rc == 0 && (mv > 1000000 || ma > 1000000))
-            rc = wt_fail(err, WT_E_FORMAT, "%s%s: a power out of all proportion", ctx->sysroot,
+            rc = wt_fail(err, WT_E_FORMAT, "%s%s: a power out of all proportion", wt_fs_root(ctx),
                          s->rails[i].volts.path);
         if (rc < 0)
             return rc;

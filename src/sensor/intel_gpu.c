@@ -94,7 +94,7 @@ static int add_card(struct wt_gauges *g, const struct wt_drm_card *c, unsigned i
             wt_text(info.name, sizeof(info.name), "chip of Intel GPU 0x%04x", c->device);
         }
         has_card = true;
-        wt_text(path, sizeof(path), "%s%s", g->ctx->sysroot, gauge.energy.path);
+        wt_text(path, sizeof(path), "%s%s", wt_fs_root(g->ctx), gauge.energy.path);
         wt_text(fix, sizeof(fix), "sudo chmod a+r %s", path);
         int rc = wt_gauges_add(g, &info, &gauge, fix, &is_added, notes);
         if (rc < 0)

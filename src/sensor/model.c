@@ -136,7 +136,7 @@ static int read_ticks(const struct model *m, int package, struct ticks *ret_tick
     }
     free(text);
     if (!sum.threads)
-        return wt_fail(err, WT_E_FORMAT, "%s/proc/stat: has no ticks of %s", m->ctx->sysroot,
+        return wt_fail(err, WT_E_FORMAT, "%s/proc/stat: has no ticks of %s", wt_fs_root(m->ctx),
                        package < 0 ? "any thread" : "this package's threads");
     *ret_ticks = sum;
     return 0;
@@ -213,7 +213,7 @@ static int find_packages(struct model *m, bool is_virtual, struct wt_error *err)
     }
     free(text);
     if (!count)
-        return wt_fail(err, WT_E_FORMAT, "%s/proc/stat: has no thread's time", m->ctx->sysroot);
+        return wt_fail(err, WT_E_FORMAT, "%s/proc/stat: has no thread's time", wt_fs_root(m->ctx));
     for (size_t i = 0; i < count; i++)
         if (threads[i] >= m->thread_room)
             m->thread_room = threads[i] + 1;

@@ -86,8 +86,8 @@ static int explain_sysroot(const struct wt_ctx *ctx, struct wt_error *err)
     int rc = wt_fs_list(ctx, "/proc/driver/nvidia/gpus", &names, &count, NULL);
     if (rc < 0 && !has_nvidia_card(ctx))
         return wt_fail(err, WT_E_NOTFOUND, "no NVIDIA GPU in this machine");
-    if (count) {
-        wt_text(path, sizeof(path), "/proc/driver/nvidia/gpus/%s/information", names[0]);
+    for (size_t i = count; i-- > 0;) { /* the first one's stays */
+        wt_text(path, sizeof(path), "/proc/driver/nvidia/gpus/%s/information", names[i]);
         (void)wt_fs_read(ctx, path, text, sizeof(text), NULL);
     }
     const char *model = strncmp(text, "Model:", 6) == 0 ? text + 6 : "NVIDIA GPU";

@@ -491,12 +491,21 @@ static int note_none(const struct wt_ctx *ctx, const struct wt_machine *machine,
                                "/sys/devices/virtual/powercap, or measure on the host",
                                "this is a container (%s), and it shows no RAPL domain",
                                machine->container);
-    if (strncmp(machine->vendor, "ARM", 3) == 0)
-        return wt_findings_add(notes, WT_FINDING_MISSING, "rapl", "", "CPU energy", "",
-                               "an ARM processor has no RAPL");
+    char **names;
+    size_t count;
+    int rc = wt_fs_list(ctx, "/sys/class", &names, &count, NULL);
+    if (rc < 0)
+        return wt_findings_add(
+            notes, WT_FINDING_MISSING, "rapl", "", "CPU energy",
+            "show the container the host's /sys (-v /sys:/sys:ro), or measure on "
+            "the host",
+            "there is no %s/sys/class, as in a container that hides it", wt_fs_root(ctx));
+    wt_fs_list_free(names, count);
+    if (machine->is_arm)
+        return 0; /* RAPL is Intel's and AMD's: nothing is missing */
     return wt_findings_add(notes, WT_FINDING_MISSING, "rapl", "", "CPU energy",
                            "sudo modprobe intel_rapl_msr (AMD too, from Linux 5.11)",
-                           "%s" POWERCAP " has no RAPL domain", ctx->sysroot);
+                           "%s" POWERCAP " has no RAPL domain", wt_fs_root(ctx));
 }
 
 static void free_ways(struct wt_gauges *g)

@@ -80,7 +80,7 @@ static int fail_msr(const struct wt_ctx *ctx, const struct wt_machine *machine, 
 {
     char path[64], lockdown[96];
     msr_path(cpu, path, sizeof(path));
-    int rc = wt_fail_errno(err, errnum, "%s%s", ctx->sysroot, path);
+    int rc = wt_fail_errno(err, errnum, "%s%s", wt_fs_root(ctx), path);
     if (errnum == ENOENT || errnum == ENXIO) {
         wt_fix(err, "sudo modprobe msr");
         rc = WT_E_NOTFOUND;

@@ -82,13 +82,14 @@ static int read_event(const struct wt_ctx *ctx, const char *name, struct wt_rapl
     if (rc < 0)
         return rc;
     if (sscanf(text, "event=%x%n", &config, &used) != 1 || text[used])
-        return wt_fail(err, WT_E_FORMAT, "%s%s: \"%.40s\" is no event", ctx->sysroot, path, text);
+        return wt_fail(err, WT_E_FORMAT, "%s%s: \"%.40s\" is no event", wt_fs_root(ctx), path,
+                       text);
     ret_offer->config = config;
 
     wt_text(path, sizeof(path), PMU "/events/%s.unit", name);
     rc = wt_fs_read(ctx, path, text, sizeof(text), err);
     if (rc == 0 && strcmp(text, "Joules") != 0)
-        rc = wt_fail(err, WT_E_FORMAT, "%s%s: \"%.40s\", not Joules", ctx->sysroot, path, text);
+        rc = wt_fail(err, WT_E_FORMAT, "%s%s: \"%.40s\", not Joules", wt_fs_root(ctx), path, text);
     if (rc < 0)
         return rc == WT_E_NOTFOUND ? WT_E_FORMAT : rc;
     wt_text(path, sizeof(path), PMU "/events/%s.scale", name);
@@ -97,7 +98,8 @@ static int read_event(const struct wt_ctx *ctx, const char *name, struct wt_rapl
         return rc == WT_E_NOTFOUND ? WT_E_FORMAT : rc;
     if (wt_text_to_double(text, &joules) < 0 ||
         wt_gauge_scale_from(joules * 1e6, &ret_offer->scale) < 0)
-        return wt_fail(err, WT_E_FORMAT, "%s%s: \"%.40s\" is no scale", ctx->sysroot, path, text);
+        return wt_fail(err, WT_E_FORMAT, "%s%s: \"%.40s\" is no scale", wt_fs_root(ctx), path,
+                       text);
     return 0;
 }
 
@@ -114,13 +116,13 @@ int wt_rapl_perf_find(const struct wt_ctx *ctx, const struct wt_machine *machine
     struct look look = {.ctx = ctx, .is_amd = machine->is_amd};
     int rc = wt_fs_read_u64(ctx, PMU "/type", &type, err);
     if (rc == 0 && type > UINT32_MAX)
-        rc = wt_fail(err, WT_E_FORMAT, "%s" PMU "/type: %llu is no type of a PMU", ctx->sysroot,
+        rc = wt_fail(err, WT_E_FORMAT, "%s" PMU "/type: %llu is no type of a PMU", wt_fs_root(ctx),
                      (unsigned long long)type);
     if (rc == 0)
         rc = wt_fs_read(ctx, PMU "/cpumask", mask, sizeof(mask), err);
     if (rc == 0 && (wt_machine_cpu_list(mask, look_at_cpu, &look) < 0 || !look.places.count))
         rc = wt_fail(err, WT_E_FORMAT, "%s" PMU "/cpumask: \"%.40s\" is no list of processors",
-                     ctx->sysroot, mask);
+                     wt_fs_root(ctx), mask);
     if (rc < 0)
         return rc;
     wt_rapl_places_end(&look.places);
