@@ -325,9 +325,14 @@ static void a_program_that_does_not_end_is_killed_with_what_it_started(void **st
         wt_ctx_free(bed.ctx);
         assert_int_equal(wt_ctx_new(&bed.ctx, NULL, NULL), 0);
         char stat[1024];
-        /* Gone, or a zombie that nobody has waited for. */
-        if (wt_fs_read(bed.ctx, path, stat, sizeof(stat), NULL) == 0)
-            assert_says(stat, ") Z");
+        /* Gone, or a zombie that nobody has waited for; a signal takes a moment to arrive. */
+        for (int i = 0; wt_fs_read(bed.ctx, path, stat, sizeof(stat), NULL) == 0; i++) {
+            if (strstr(stat, ") Z"))
+                break;
+            if (i == 1000)
+                fail_msg("still there: %s", stat);
+            wt_clock_sleep_until_ns(wt_clock_now_ns() + 10 * WT_NS_PER_MS);
+        }
     }
     free(result);
     bed_done(&bed);
