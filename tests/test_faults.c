@@ -233,7 +233,11 @@ static void draw(struct world *w)
     w->fault_count = 0;
     for (int64_t n = between(0, FAULTS_MAX); n > 0; n--) {
         struct fault f = {.kind = (enum kind)between(0, KINDS - 1), .from_ns = between(0, END)};
-        f.to_ns = f.from_ns + (f.kind == BACK ? POLL : between(50 * MS, 3000 * MS));
+        /* A value that jumps back does so for one reading; two that agree are a new beginning. A
+         * stop between two polls is a counter that is late, and no reader can tell. */
+        f.to_ns = f.from_ns + (f.kind == BACK    ? POLL / 2
+                               : f.kind == STUCK ? between(4 * POLL, 30 * POLL)
+                                                 : between(50 * MS, 3000 * MS));
         if (!is_alone(w, &f) || (f.kind == RESET && has_reset))
             continue;
         has_reset |= f.kind == RESET;
@@ -275,7 +279,7 @@ static void take(struct world *w, size_t k, struct wt_series *s)
     else if (k == 1 && r.power.state != WT_ABSENT)
         wt_series_add_power(s, r.t_before_ns, r.t_after_ns, wt_w_from_mw(r.power.mw));
     else
-        wt_series_add_failure(s, w->now_ns, wt_strerror(rc));
+        wt_series_add_failure(s, wt_strerror(rc));
 }
 
 struct tally {

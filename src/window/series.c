@@ -93,7 +93,7 @@ void wt_series_traits_power(const struct wt_sensor_traits *sensor, struct wt_ser
 
 void wt_series_init(struct wt_series *s, const struct wt_series_traits *traits, size_t limit)
 {
-    *s = (struct wt_series){.traits = *traits, .limit = limit, .t_fail_ns = INT64_MIN};
+    *s = (struct wt_series){.traits = *traits, .limit = limit};
     s->tick_ns = (double)traits->period_ns;
     s->value_w = NAN;
 }
@@ -242,14 +242,15 @@ static void keep_value(struct wt_series *s, int64_t before_ns, int64_t after_ns,
     s->has_suspect = false;
 }
 
-/* Polls saw the counter stand still for longer than its period and its step explain: it hung for a
- * while and then caught up. What it shows is right as a whole, and says nothing of when. */
-static bool did_hang(const struct wt_series *s, const struct wt_knot *last)
+/* Polls saw the counter stand still for longer than its period and its step explain, at the power
+ * that its next move shows: it hung for a while and then caught up. What it shows is right as a
+ * whole, and says nothing of when. */
+static bool did_hang(const struct wt_series *s, const struct wt_knot *last, double energy_j,
+                     int64_t span_ns)
 {
-    double w = last_power_w(s);
-    double still_s = wt_s_from_ns(s->t_same_ns - last->hi_ns);
-    return s->count > 1 && w > 0 &&
-           still_s > 3 * wt_s_from_ns(period_of(s)) + 3 * wt_j_from_uj(s->traits.quantum_uj) / w;
+    double still_s = wt_s_from_ns(s->t_same_ns - last->hi_ns), span_s = wt_s_from_ns(span_ns);
+    double step_s = energy_j > 0 ? wt_j_from_uj(s->traits.quantum_uj) * span_s / energy_j : 0;
+    return still_s > 3 * (wt_s_from_ns(period_of(s)) + step_s);
 }
 
 /* While nothing was read a counter may have begun anew at 0 and gone further since than it was
@@ -341,7 +342,7 @@ int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_n
     bool is_long = span_ns > 5 * period_of(s) && span_ns > WT_NS_PER_S;
     bool was_frozen =
         is_long && !s->is_broken && energy_j < 0.5 * last_power_w(s) * wt_s_from_ns(span_ns);
-    bool has_hung = did_hang(s, last);
+    bool has_hung = did_hang(s, last, energy_j, span_ns);
     if (!s->is_broken && !was_frozen && !has_hung)
         learn_phase(s, knot.lo_ns, knot.hi_ns);
     place(s, &knot);
@@ -369,6 +370,11 @@ int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_n
         } else if (has_hung) {
             knot.kind = WT_KNOT_UNREAD;
             knot.why = "the counter stood still, and caught up";
+            /* It began to hang some time before the last move that was seen, which is too small. */
+            if (s->count > 1 && last->kind == WT_KNOT_PLAIN) {
+                knot.max_mw = last->max_mw > knot.max_mw ? last->max_mw : knot.max_mw;
+                s->count--;
+            }
         }
         rc = append(s, &knot);
     }
@@ -384,7 +390,7 @@ int wt_series_add_power(struct wt_series *s, int64_t before_ns, int64_t after_ns
     int64_t t_ns = before_ns + (after_ns - before_ns) / 2;
     if (!(w >= 0) || w > (s->power_max_w > 0 ? 3 * s->power_max_w + 50 : POWER_ABSURD_W)) {
         s->garbage_count++;
-        wt_series_add_failure(s, t_ns, "the power reading was absurd");
+        wt_series_add_failure(s, "the power reading was absurd");
         return 0;
     }
     struct wt_knot knot = {.lo_ns = before_ns, .hi_ns = after_ns, .max_mw = s->max_mw};
@@ -419,10 +425,8 @@ int wt_series_add_power(struct wt_series *s, int64_t before_ns, int64_t after_ns
     return 0;
 }
 
-void wt_series_add_failure(struct wt_series *s, int64_t t_ns, const char *why)
+void wt_series_add_failure(struct wt_series *s, const char *why)
 {
-    if (!s->is_broken)
-        s->t_fail_ns = t_ns;
     s->is_broken = true;
     s->why = why;
 }
@@ -622,6 +626,24 @@ static double split(const struct wt_series *s, size_t i, double f, const struct 
     return length_s * (f < u ? before * f : before * u + after * (f - u));
 }
 
+/* A counter that has been polled for long since it last moved. */
+static bool stands_still(const struct wt_series *s)
+{
+    return s->traits.is_counter && s->t_same_ns - s->knots[s->count - 1].hi_ns > reach_ns(s);
+}
+
+/* The last move before a counter hung for good is too small by an unknown part. */
+static void add_missing(const struct wt_series *s, struct point *p)
+{
+    const struct wt_knot *b = &s->knots[s->count - 1];
+    if (s->count < 2 || b->kind != WT_KNOT_PLAIN)
+        return;
+    double most_j = bound_j(s, b->x_ns - b[-1].x_ns);
+    p->why = "the sensor stands still";
+    p->more_j = isfinite(most_j) ? fmax(0, most_j - (b->cum_j - b[-1].cum_j)) : 0;
+    p->to_here += isfinite(most_j) ? 0 : 1;
+}
+
 static struct point at(const struct wt_series *s, int64_t t_ns, const struct variation *v)
 {
     struct point p = {.is_known = true};
@@ -645,6 +667,8 @@ static struct point at(const struct wt_series *s, int64_t t_ns, const struct var
         }
         double half_s = g * a->half_ns * 1e-9 + f * b->half_ns * 1e-9;
         p.var_j2 = w * w * half_s * half_s / 3;
+        if (i + 1 == s->count && stands_still(s))
+            add_missing(s, &p);
         if (b->kind == WT_KNOT_PLAIN) {
             double split_j = split(s, i, f, v);
             bool is_split = !isnan(split_j);
@@ -674,8 +698,8 @@ static struct point at(const struct wt_series *s, int64_t t_ns, const struct var
     double step = fmax(step_w2(s, is_end ? s->count - 1 : 1) + 2 * v->slow_w2, 0.04 * w * w);
     double half_s = k->half_ns * 1e-9;
     int64_t near_ns = reach_ns(s);
-    bool is_still = is_end && s->traits.is_counter && s->t_same_ns - k->hi_ns > near_ns;
-    if (span_ns <= near_ns && !is_still && !(is_end && s->is_broken && s->t_fail_ns < t_ns)) {
+    bool is_still = is_end && stands_still(s);
+    if (span_ns <= near_ns && !is_still && !(is_end && s->is_broken)) {
         p.var_j2 = w * w * half_s * half_s / 3 + span_s * span_s * step / 3;
         return p;
     }
@@ -692,6 +716,8 @@ static struct point at(const struct wt_series *s, int64_t t_ns, const struct var
         p.to_here += is_end;
         p.from_here -= !is_end;
     }
+    if (is_still)
+        add_missing(s, &p);
     return p;
 }
 
@@ -862,7 +888,7 @@ void wt_series_gaps(const struct wt_series *s, int64_t from_ns, int64_t to_ns,
             most_j = fmin(most_j, b->cum_j - a->cum_j);
         fn(data, lo, hi, most_j, b->why);
     }
-    bool is_dark = s->is_broken && s->t_fail_ns < to_ns && end_ns < to_ns;
+    bool is_dark = s->is_broken && end_ns < to_ns;
     if (to_ns - end_ns > near_ns || is_dark) {
         int64_t lo = end_ns > from_ns ? end_ns : from_ns;
         fn(data, lo, to_ns, bound_j(s, to_ns - lo),

@@ -67,7 +67,6 @@ struct wt_series {
     int64_t t_same_ns; /* start of the last read that saw this value */
     int64_t t_read_ns; /* end of the last good read */
     bool is_broken;    /* a read has failed since */
-    int64_t t_fail_ns; /* the first of them */
     const char *why;
 
     bool has_suspect;
@@ -89,7 +88,7 @@ void wt_series_done(struct wt_series *s);
 int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_ns, uint64_t uj);
 int wt_series_add_power(struct wt_series *s, int64_t before_ns, int64_t after_ns, double w);
 /* A read that failed: a gap begins, joules do not. why: static text. */
-void wt_series_add_failure(struct wt_series *s, int64_t t_ns, const char *why);
+void wt_series_add_failure(struct wt_series *s, const char *why);
 /* A power reading beside a counter: for the highest power of a window, and the next guess. */
 void wt_series_note_power(struct wt_series *s, double w);
 /* The device's limit: bounds what gaps may hide. */
