@@ -6,20 +6,17 @@
 
 #include <cmocka.h>
 #include <jansson.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 
-#include "base/base.h"
 #include "spawn.h"
+#include "trees.h"
 
-static char home[64];
+static char home[64], tree[80]; /* tree: another machine, at home */
 
 static int setup(void **state)
 {
     (void)state;
     spawn_home(home, sizeof(home));
+    wt_text(tree, sizeof(tree), "%s/tree", home);
     return 0;
 }
 
@@ -28,19 +25,6 @@ static int teardown(void **state)
     (void)state;
     spawn_home_done(home);
     return 0;
-}
-
-static void put(const char *path, const char *text)
-{
-    char full[512];
-    wt_text(full, sizeof(full), "%s/tree%s", home, path);
-    *strrchr(full, '/') = '\0';
-    assert_int_equal(wt_fs_mkdirs(full, 0755, NULL), 0);
-    full[strlen(full)] = '/';
-    FILE *f = fopen(full, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    assert_int_equal(fclose(f), 0);
 }
 
 /* The finding about this, NULL when there is none. device may be NULL: any. */
@@ -180,12 +164,10 @@ static void another_root_is_another_machine(void **state)
 {
     (void)state;
     struct spawned s;
-    char tree[128];
-    wt_text(tree, sizeof(tree), "%s/tree", home);
-    put("/proc/cpuinfo", "processor : 0\nvendor_id : GenuineIntel\n");
-    put("/sys/class/powercap/intel-rapl:0/name", "package-0\n");
-    put("/sys/class/powercap/intel-rapl:0/energy_uj", "123000000\n");
-    put("/sys/class/powercap/intel-rapl:0/max_energy_range_uj", "262143328850\n");
+    tree_put(tree, "/proc/cpuinfo", "processor : 0\nvendor_id : GenuineIntel\n");
+    tree_put(tree, "/sys/class/powercap/intel-rapl:0/name", "package-0\n");
+    tree_put(tree, "/sys/class/powercap/intel-rapl:0/energy_uj", "123000000\n");
+    tree_put(tree, "/sys/class/powercap/intel-rapl:0/max_energy_range_uj", "262143328850\n");
     spawn_run(&s, home, "wattune", "doctor", "--json", "--sysroot", tree);
     assert_int_equal(spawn_code(&s), 0);
     json_t *root = document(&s);
@@ -201,15 +183,13 @@ static void the_way_a_device_is_read_and_what_it_belongs_to_is_said(void **state
 {
     (void)state;
     struct spawned s;
-    char tree[128];
-    wt_text(tree, sizeof(tree), "%s/tree", home);
-    put("/sys/class/powercap/intel-rapl:0/name", "package-0\n");
-    put("/sys/class/powercap/intel-rapl:0/energy_uj", "123000000\n");
-    put("/sys/class/drm/card0/device/uevent",
-        "DRIVER=amdgpu\nPCI_ID=1002:1681\nPCI_SLOT_NAME=0000:04:00.0\n");
-    put("/sys/class/drm/card0/device/hwmon/hwmon1/name", "amdgpu\n");
-    put("/sys/class/drm/card0/device/hwmon/hwmon1/power1_average", "15000000\n");
-    put("/sys/class/drm/card0/device/hwmon/hwmon1/in1_label", "vddnb\n");
+    tree_put(tree, "/sys/class/powercap/intel-rapl:0/name", "package-0\n");
+    tree_put(tree, "/sys/class/powercap/intel-rapl:0/energy_uj", "123000000\n");
+    tree_put(tree, "/sys/class/drm/card0/device/uevent",
+             "DRIVER=amdgpu\nPCI_ID=1002:1681\nPCI_SLOT_NAME=0000:04:00.0\n");
+    tree_put(tree, "/sys/class/drm/card0/device/hwmon/hwmon1/name", "amdgpu\n");
+    tree_put(tree, "/sys/class/drm/card0/device/hwmon/hwmon1/power1_average", "15000000\n");
+    tree_put(tree, "/sys/class/drm/card0/device/hwmon/hwmon1/in1_label", "vddnb\n");
     spawn_run(&s, home, "wattune", "doctor", "--json", "--sysroot", tree);
     assert_int_equal(spawn_code(&s), 0);
     json_t *root = document(&s);
@@ -229,10 +209,8 @@ static void a_machine_without_sensors_is_4_and_says_what_next(void **state)
 {
     (void)state;
     struct spawned s;
-    char tree[128];
-    wt_text(tree, sizeof(tree), "%s/tree", home);
-    put("/proc/cpuinfo", "processor : 0\nflags : fpu hypervisor\n");
-    put("/sys/class/dmi/id/sys_vendor", "Amazon EC2\n");
+    tree_put(tree, "/proc/cpuinfo", "processor : 0\nflags : fpu hypervisor\n");
+    tree_put(tree, "/sys/class/dmi/id/sys_vendor", "Amazon EC2\n");
     spawn_run(&s, home, "wattune", "doctor", "--sysroot", tree);
     assert_int_equal(spawn_code(&s), 4);
     assert_non_null(strstr(s.out, "Amazon EC2"));
@@ -246,11 +224,10 @@ static void a_store_that_cannot_be_written_is_named(void **state)
 {
     (void)state;
     struct spawned s;
-    char tree[128], path[160];
-    wt_text(tree, sizeof(tree), "%s/tree", home);
-    put("/proc/cpuinfo", "\n");
-    put("/a-file", "");
-    wt_text(path, sizeof(path), "XDG_DATA_HOME=%s/tree/a-file/below", home);
+    char path[160];
+    tree_put(tree, "/proc/cpuinfo", "\n");
+    tree_put(tree, "/a-file", "");
+    wt_text(path, sizeof(path), "XDG_DATA_HOME=%s/a-file/below", tree);
     spawn_run(&s, home, "env", path, getenv("WATTUNE_COMMAND"), "doctor", "--json", "--sysroot",
               tree);
     json_t *root = document(&s);

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "spawn.h"
+#include "trees.h"
 
 #define EMULATE "--emulate", "v100-pcie-32gb:2"
 
@@ -183,37 +184,18 @@ static void what_killed_processes_left_is_put_back(void **state)
 #define ZONE   "/sys/class/powercap/intel-rapl:0"
 #define POLICY "/sys/devices/system/cpu/cpufreq/policy0"
 
-static void put(const char *root, const char *path, const char *text)
-{
-    char full[512];
-    snprintf(full, sizeof(full), "%s%s", root, path);
-    for (char *p = full + strlen(root) + 1; (p = strchr(p, '/')); p++) {
-        *p = '\0';
-        mkdir(full, 0755);
-        *p = '/';
-    }
-    FILE *f = fopen(full, "w");
-    assert_non_null(f);
-    fprintf(f, "%s\n", text);
-    assert_int_equal(fclose(f), 0);
-}
-
 static void holds(const char *root, const char *path, const char *want)
 {
-    char full[512], text[64] = "";
-    snprintf(full, sizeof(full), "%s%s", root, path);
-    FILE *f = fopen(full, "r");
-    assert_non_null(f);
-    assert_non_null(fgets(text, sizeof(text), f));
-    fclose(f);
+    char *text = tree_get(root, path);
+    assert_non_null(text);
     text[strcspn(text, "\n")] = '\0';
     assert_string_equal(text, want);
+    free(text);
 }
 
 static void put_machine(char *root, size_t size)
 {
     snprintf(root, size, "%s/machine", home);
-    mkdir(root, 0755);
     static const char *const files[][2] = {
         {ZONE "/name", "package-0"},
         {ZONE "/energy_uj", "1000"},
@@ -234,7 +216,7 @@ static void put_machine(char *root, size_t size)
          "default performance balance_performance balance_power power"},
     };
     for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)
-        put(root, files[i][0], files[i][1]);
+        tree_put_line(root, files[i][0], files[i][1]);
 }
 
 static void a_processor_s_settings_are_held_and_put_back(void **state)
@@ -328,7 +310,7 @@ static void a_processor_s_setting_is_refused_with_its_range(void **state)
     }
     /* What stands in the way is said with what helps. */
     struct spawned s;
-    put(root, POLICY "/scaling_governor", "performance");
+    tree_put_line(root, POLICY "/scaling_governor", "performance");
     spawn_run(&s, home, "wattune", "set", "--sysroot", root, "epp=power", "--", "true");
     assert_int_equal(spawn_code(&s), 3);
     assert_non_null(strstr(s.err, "the governor is \"performance\""));

@@ -1,17 +1,9 @@
 /* Power where no sensor measures it: who the processor is, what it draws and how wrong that may be,
  * and the source on machines made here. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <glob.h>
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
+#include "bed.h"
 #include "bench/cpu-fit.h"
 #include "sensor/model.h"
 #include "window/series.h"
@@ -299,38 +291,11 @@ static void each_cpu_lies_in_the_band_fitted_without_it(void **state)
 
 /* ---- the source, on machines made here ---- */
 
-struct bed {
-    char root[32];
-    int64_t now_ns;
-    struct wt_clock clock;
-    struct wt_ctx *ctx;
+struct host {
+    struct bed bed;
     struct wt_source *source;
     struct wt_findings notes;
-    struct wt_error err;
 };
-
-static int64_t bed_now(void *data)
-{
-    return ((struct bed *)data)->now_ns;
-}
-
-static void bed_sleep(void *data, int64_t t_ns)
-{
-    ((struct bed *)data)->now_ns = t_ns;
-}
-
-static void put(const struct bed *bed, const char *path, const char *text)
-{
-    char full[512];
-    wt_text(full, sizeof(full), "%s%s", bed->root, path);
-    *strrchr(full, '/') = '\0';
-    assert_int_equal(wt_fs_mkdirs(full, 0755, NULL), 0);
-    full[strlen(full)] = '/';
-    FILE *f = fopen(full, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    assert_int_equal(fclose(f), 0);
-}
 
 /* Two threads, with their busy and idle ticks. */
 static void put_stat(const struct bed *bed, unsigned busy0, unsigned idle0, unsigned busy1,
@@ -341,54 +306,48 @@ static void put_stat(const struct bed *bed, unsigned busy0, unsigned idle0, unsi
             "cpu  %u 0 0 %u 0 0 0 0 0 0\ncpu0 %u 0 0 %u 0 0 0 0 0 0\ncpu1 %u 0 0 %u 0 0 0 0 0 0\n"
             "intr 1 2 3\nctxt 4\n",
             busy0 + busy1, idle0 + idle1, busy0, idle0, busy1, idle1);
-    put(bed, "/proc/stat", text);
+    bed_put(bed, "/proc/stat", text);
 }
 
 static const char vm_cpuinfo[] = "processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\n"
                                  "model\t\t: 85\nmodel name\t: Intel(R) Xeon(R) Platinum 8175M CPU "
                                  "@ 2.50GHz\nflags\t\t: fpu hypervisor lm\n";
 
-static void bed_init(struct bed *bed)
+static void host_init(struct host *host)
 {
-    memset(bed, 0, sizeof(*bed));
-    wt_text(bed->root, sizeof(bed->root), "/tmp/wt-model-XXXXXX");
-    assert_non_null(mkdtemp(bed->root));
-    bed->now_ns = 1000 * S;
-    bed->clock = (struct wt_clock){bed_now, bed_sleep, bed};
-    struct wt_ctx_options options = {.sysroot = bed->root, .clock = &bed->clock};
-    assert_int_equal(wt_ctx_new(&bed->ctx, &options, &bed->err), 0);
-    put(bed, "/proc/cpuinfo", vm_cpuinfo);
-    put(bed, "/proc/meminfo", "MemTotal:        7812500 kB\nMemFree: 1 kB\n");
-    put_stat(bed, 1000, 5000, 2000, 4000);
+    memset(host, 0, sizeof(*host));
+    bed_init(&host->bed);
+    bed_put(&host->bed, "/proc/cpuinfo", vm_cpuinfo);
+    bed_put(&host->bed, "/proc/meminfo", "MemTotal:        7812500 kB\nMemFree: 1 kB\n");
+    put_stat(&host->bed, 1000, 5000, 2000, 4000);
 }
 
-static void bed_open(struct bed *bed)
+static int host_open(struct host *host)
 {
-    assert_int_equal(wt_model_ops.open(&bed->source, bed->ctx, NULL, &bed->notes, &bed->err), 0);
+    return wt_model_ops.open(&host->source, host->bed.ctx, NULL, &host->notes, &host->bed.err);
 }
 
-static void bed_done(struct bed *bed)
+static void host_done(struct host *host)
 {
-    wt_model_ops.close(bed->source);
-    wt_findings_done(&bed->notes);
-    wt_ctx_free(bed->ctx);
-    assert_int_equal(wt_fs_remove_tree(bed->root, &bed->err), 0);
+    wt_model_ops.close(host->source);
+    wt_findings_done(&host->notes);
+    bed_done(&host->bed);
 }
 
-static int read_power(struct bed *bed, size_t k, struct wt_power *ret_power)
+static int read_power(struct host *host, size_t k, struct wt_power *ret_power)
 {
     struct wt_reading r = {0};
-    int rc = wt_model_ops.read(bed->source, k, WT_READ_POWER, &r, &bed->err);
+    int rc = wt_model_ops.read(host->source, k, WT_READ_POWER, &r, &host->bed.err);
     *ret_power = r.power;
     if (rc < 0)
         assert_int_equal(r.power.state, WT_ABSENT);
     return rc;
 }
 
-static uint64_t power_at(struct bed *bed, size_t k)
+static uint64_t power_at(struct host *host, size_t k)
 {
     struct wt_power p;
-    assert_int_equal(read_power(bed, k, &p), 0);
+    assert_int_equal(read_power(host, k, &p), 0);
     assert_int_equal(p.state, WT_MODELED);
     return p.mw;
 }
@@ -396,13 +355,13 @@ static uint64_t power_at(struct bed *bed, size_t k)
 static void a_vm_has_one_processor_and_its_memory(void **state)
 {
     (void)state;
-    struct bed bed;
-    bed_init(&bed);
-    put(&bed, "/sys/devices/system/cpu/cpu0/topology/physical_package_id", "0\n");
-    put(&bed, "/sys/devices/system/cpu/cpu1/topology/physical_package_id", "1\n");
-    bed_open(&bed);
-    assert_int_equal(bed.source->count, 2);
-    const struct wt_device_info *cpu = &bed.source->devices[0], *dram = &bed.source->devices[1];
+    struct host host;
+    host_init(&host);
+    bed_put(&host.bed, "/sys/devices/system/cpu/cpu0/topology/physical_package_id", "0\n");
+    bed_put(&host.bed, "/sys/devices/system/cpu/cpu1/topology/physical_package_id", "1\n");
+    assert_int_equal(host_open(&host), 0);
+    assert_int_equal(host.source->count, 2);
+    const struct wt_device_info *cpu = &host.source->devices[0], *dram = &host.source->devices[1];
     assert_string_equal(cpu->id, "cpu-package-0");
     assert_string_equal(cpu->name, "CPU, modeled: Intel Xeon Platinum 8175M");
     assert_int_equal(cpu->kind, WT_DEVICE_CPU);
@@ -411,18 +370,18 @@ static void a_vm_has_one_processor_and_its_memory(void **state)
     assert_string_equal(dram->id, "dram");
     assert_int_equal(dram->kind, WT_DEVICE_DRAM);
     assert_int_equal(dram->mem_bytes, UINT64_C(8000000000));
-    assert_int_equal(bed.notes.count, 1);
-    assert_non_null(strstr(bed.notes.list[0].value, "TDP 240 W x 2 of 48 threads"));
-    assert_int_equal(power_at(&bed, 1), 2272);
-    bed_done(&bed);
+    assert_int_equal(host.notes.count, 1);
+    assert_non_null(strstr(host.notes.list[0].value, "TDP 240 W x 2 of 48 threads"));
+    assert_int_equal(power_at(&host, 1), 2272);
+    host_done(&host);
 }
 
 static void power_follows_the_load_since_the_last_reading(void **state)
 {
     (void)state;
-    struct bed bed;
-    bed_init(&bed);
-    bed_open(&bed);
+    struct host host;
+    host_init(&host);
+    assert_int_equal(host_open(&host), 0);
     struct wt_cpu_model m = model_of("Intel Xeon Platinum 8175M", 2, true);
     static const struct {
         unsigned busy0, busy1; /* of 100 ticks in a second */
@@ -430,72 +389,73 @@ static void power_follows_the_load_since_the_last_reading(void **state)
     } rows[] = {{0, 0, 0}, {100, 100, 1}, {100, 0, 0.5}, {25, 25, 0.25}, {0, 0, 0}};
     unsigned busy0 = 1000, idle0 = 5000, busy1 = 2000, idle1 = 4000;
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
-        put_stat(&bed, busy0 += rows[i].busy0, idle0 += 100 - rows[i].busy0, busy1 += rows[i].busy1,
-                 idle1 += 100 - rows[i].busy1);
-        bed.now_ns += S;
-        assert_int_equal(power_at(&bed, 0), wt_cpu_model_power(&m, rows[i].load, NAN).mid_mw);
+        put_stat(&host.bed, busy0 += rows[i].busy0, idle0 += 100 - rows[i].busy0,
+                 busy1 += rows[i].busy1, idle1 += 100 - rows[i].busy1);
+        host.bed.now_ns += S;
+        assert_int_equal(power_at(&host, 0), wt_cpu_model_power(&m, rows[i].load, NAN).mid_mw);
     }
     /* Asked again at once: the same, and the ticks meanwhile are kept for the next. */
-    put_stat(&bed, busy0 + 1, idle0, busy1 + 1, idle1);
-    bed.now_ns += 10 * MS;
-    assert_int_equal(power_at(&bed, 0), wt_cpu_model_power(&m, 0, NAN).mid_mw);
-    bed_done(&bed);
+    put_stat(&host.bed, busy0 + 1, idle0, busy1 + 1, idle1);
+    host.bed.now_ns += 10 * MS;
+    assert_int_equal(power_at(&host, 0), wt_cpu_model_power(&m, 0, NAN).mid_mw);
+    host_done(&host);
 }
 
 static void what_the_hypervisor_took_is_not_our_load(void **state)
 {
     (void)state;
-    struct bed bed;
-    bed_init(&bed);
-    put(&bed, "/proc/stat", "cpu 0 0 0 0\ncpu0 100 0 0 100 50 0 0 10 0 0\n");
-    bed_open(&bed);
+    struct host host;
+    host_init(&host);
+    bed_put(&host.bed, "/proc/stat", "cpu 0 0 0 0\ncpu0 100 0 0 100 50 0 0 10 0 0\n");
+    assert_int_equal(host_open(&host), 0);
     /* 25 busy, 25 idle, 50 stolen; iowait fell, which it may. */
-    put(&bed, "/proc/stat", "cpu 0 0 0 0\ncpu0 110 5 5 125 48 3 2 60 0 0\n");
-    bed.now_ns += S;
+    bed_put(&host.bed, "/proc/stat", "cpu 0 0 0 0\ncpu0 110 5 5 125 48 3 2 60 0 0\n");
+    host.bed.now_ns += S;
     struct wt_cpu_model m = model_of("Intel Xeon Platinum 8175M", 1, true);
-    assert_int_equal(power_at(&bed, 0), wt_cpu_model_power(&m, 0.25, NAN).mid_mw);
-    bed_done(&bed);
+    assert_int_equal(power_at(&host, 0), wt_cpu_model_power(&m, 0.25, NAN).mid_mw);
+    host_done(&host);
 }
 
 static void the_first_reading_waits_for_ticks(void **state)
 {
     (void)state;
-    struct bed bed;
-    bed_init(&bed);
-    bed_open(&bed);
-    put_stat(&bed, 1004, 5004, 2004, 4004);
-    int64_t opened_ns = bed.now_ns;
+    struct host host;
+    host_init(&host);
+    assert_int_equal(host_open(&host), 0);
+    put_stat(&host.bed, 1004, 5004, 2004, 4004);
+    int64_t opened_ns = host.bed.now_ns;
     struct wt_cpu_model m = model_of("Intel Xeon Platinum 8175M", 2, true);
-    assert_int_equal(power_at(&bed, 0), wt_cpu_model_power(&m, 0.5, NAN).mid_mw);
-    assert_int_equal(bed.now_ns - opened_ns, 80 * MS);
-    bed_done(&bed);
+    assert_int_equal(power_at(&host, 0), wt_cpu_model_power(&m, 0.5, NAN).mid_mw);
+    assert_int_equal(host.bed.now_ns - opened_ns, 80 * MS);
+    host_done(&host);
 }
 
 static void each_package_has_its_own_load_and_clock(void **state)
 {
     (void)state;
-    struct bed bed;
-    bed_init(&bed);
-    put(&bed, "/proc/cpuinfo", "model name\t: Intel(R) Xeon(R) CPU E5-2620 v3 @ 2.40GHz\n");
+    struct host host;
+    host_init(&host);
+    bed_put(&host.bed, "/proc/cpuinfo",
+            "model name\t: Intel(R) Xeon(R) CPU E5-2620 v3 @ 2.40GHz\n");
     for (int i = 0; i < 2; i++) {
         char path[128];
         wt_text(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/topology/physical_package_id",
                 i);
-        put(&bed, path, i ? "0\n" : "3\n");
+        bed_put(&host.bed, path, i ? "0\n" : "3\n");
         wt_text(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/cpufreq/scaling_cur_freq", i);
-        put(&bed, path, i ? "1600000\n" : "3200000\n");
+        bed_put(&host.bed, path, i ? "1600000\n" : "3200000\n");
         wt_text(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/cpufreq/cpuinfo_max_freq", i);
-        put(&bed, path, "3200000\n");
+        bed_put(&host.bed, path, "3200000\n");
     }
-    bed_open(&bed);
-    assert_int_equal(bed.source->count, 3);
+    assert_int_equal(host_open(&host), 0);
+    assert_int_equal(host.source->count, 3);
     struct wt_cpu_model m = model_of("Intel Xeon E5-2620 v3", 1, false);
-    put_stat(&bed, 1100, 5000, 2050, 4050);
-    bed.now_ns += S;
-    assert_int_equal(power_at(&bed, 0), wt_cpu_model_power(&m, 1, 1).mid_mw);
-    assert_int_equal(power_at(&bed, 1), wt_cpu_model_power(&m, 0.5, 0.5).mid_mw);
+    put_stat(&host.bed, 1100, 5000, 2050, 4050);
+    host.bed.now_ns += S;
+    assert_int_equal(power_at(&host, 0), wt_cpu_model_power(&m, 1, 1).mid_mw);
+    assert_int_equal(power_at(&host, 1), wt_cpu_model_power(&m, 0.5, 0.5).mid_mw);
     assert_int_equal(m.tdp_mw, 85000);
-    bed_done(&bed);
+    host_done(&host);
 }
 
 static void garbage_is_an_error_and_no_joule(void **state)
@@ -518,42 +478,42 @@ static void garbage_is_an_error_and_no_joule(void **state)
         {"cpu  0 0 0 0\ncpu0 1050 0 0 5050\n", WT_E_STATE, "a thread went offline"},
     };
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
-        struct bed bed;
+        struct host host;
         struct wt_power p;
-        bed_init(&bed);
-        bed_open(&bed);
-        put(&bed, "/proc/stat", rows[i].stat);
-        bed.now_ns += S;
-        int rc = read_power(&bed, 0, &p);
+        host_init(&host);
+        assert_int_equal(host_open(&host), 0);
+        bed_put(&host.bed, "/proc/stat", rows[i].stat);
+        host.bed.now_ns += S;
+        int rc = read_power(&host, 0, &p);
         if (rc != rows[i].want)
-            fail_msg("%s: %d: %s", rows[i].why, rc, bed.err.text);
-        assert_true(*bed.err.text);
-        bed_done(&bed);
+            fail_msg("%s: %d: %s", rows[i].why, rc, host.bed.err.text);
+        assert_true(*host.bed.err.text);
+        host_done(&host);
     }
 }
 
 static void after_garbage_it_goes_on(void **state)
 {
     (void)state;
-    struct bed bed;
+    struct host host;
     struct wt_power p;
-    bed_init(&bed);
-    bed_open(&bed);
-    put_stat(&bed, 10, 10, 10, 10);
-    bed.now_ns += S;
-    assert_int_equal(read_power(&bed, 0, &p), WT_E_FORMAT);
-    put_stat(&bed, 110, 10, 110, 10);
-    bed.now_ns += S;
+    host_init(&host);
+    assert_int_equal(host_open(&host), 0);
+    put_stat(&host.bed, 10, 10, 10, 10);
+    host.bed.now_ns += S;
+    assert_int_equal(read_power(&host, 0, &p), WT_E_FORMAT);
+    put_stat(&host.bed, 110, 10, 110, 10);
+    host.bed.now_ns += S;
     struct wt_cpu_model m = model_of("Intel Xeon Platinum 8175M", 2, true);
-    assert_int_equal(power_at(&bed, 0), wt_cpu_model_power(&m, 1, NAN).mid_mw);
-    bed_done(&bed);
+    assert_int_equal(power_at(&host, 0), wt_cpu_model_power(&m, 1, NAN).mid_mw);
+    host_done(&host);
 }
 
 static void a_long_stat_is_read_to_its_end(void **state)
 {
     (void)state;
-    struct bed bed;
-    bed_init(&bed);
+    struct host host;
+    host_init(&host);
     size_t size = 400000;
     char *text = malloc(size), *end = text;
     assert_non_null(text);
@@ -563,42 +523,39 @@ static void a_long_stat_is_read_to_its_end(void **state)
     end += sprintf(end, "intr");
     while (end + 16 < text + size)
         end += sprintf(end, " 1234567");
-    put(&bed, "/proc/stat", text);
+    bed_put(&host.bed, "/proc/stat", text);
     free(text);
-    bed_open(&bed);
-    assert_int_equal(bed.source->count, 2);
-    bed_done(&bed);
+    assert_int_equal(host_open(&host), 0);
+    assert_int_equal(host.source->count, 2);
+    host_done(&host);
 }
 
 static void without_proc_there_is_no_source(void **state)
 {
     (void)state;
-    struct bed bed;
-    bed_init(&bed);
-    char full[64];
-    wt_text(full, sizeof(full), "%s/proc/stat", bed.root);
-    assert_int_equal(unlink(full), 0);
-    assert_int_equal(wt_model_ops.open(&bed.source, bed.ctx, NULL, &bed.notes, &bed.err),
-                     WT_E_NOTFOUND);
-    put(&bed, "/proc/stat", "cpu  1 2 3 4\n");
-    assert_int_equal(wt_model_ops.open(&bed.source, bed.ctx, NULL, &bed.notes, &bed.err),
-                     WT_E_FORMAT);
-    assert_null(bed.source);
-    bed_done(&bed);
+    struct host host;
+    host_init(&host);
+    tree_remove(host.bed.root, "/proc/stat");
+    assert_int_equal(host_open(&host), WT_E_NOTFOUND);
+    bed_put(&host.bed, "/proc/stat", "cpu  1 2 3 4\n");
+    assert_int_equal(host_open(&host), WT_E_FORMAT);
+    assert_null(host.source);
+    host_done(&host);
 }
 
 static void only_power_is_there_to_read(void **state)
 {
     (void)state;
-    struct bed bed;
+    struct host host;
     struct wt_reading r = {0};
-    bed_init(&bed);
-    bed_open(&bed);
-    assert_int_equal(wt_model_ops.read(bed.source, 1, WT_READ_ENERGY | WT_READ_POWER, &r, &bed.err),
-                     WT_E_UNSUPPORTED);
+    host_init(&host);
+    assert_int_equal(host_open(&host), 0);
+    assert_int_equal(
+        wt_model_ops.read(host.source, 1, WT_READ_ENERGY | WT_READ_POWER, &r, &host.bed.err),
+        WT_E_UNSUPPORTED);
     assert_int_equal(r.energy.state, WT_ABSENT);
     assert_int_equal(r.power.state, WT_MODELED);
-    bed_done(&bed);
+    host_done(&host);
 }
 
 /* ---- the window ---- */
@@ -606,12 +563,12 @@ static void only_power_is_there_to_read(void **state)
 static void a_window_over_a_model_has_its_band(void **state)
 {
     (void)state;
-    struct bed bed;
-    bed_init(&bed);
-    bed_open(&bed);
+    struct host host;
+    host_init(&host);
+    assert_int_equal(host_open(&host), 0);
     struct wt_series_traits traits;
     struct wt_series series;
-    wt_series_traits_power(&bed.source->devices[0].traits, &traits);
+    wt_series_traits_power(&host.source->devices[0].traits, &traits);
     wt_series_init(&series, &traits, 10000);
     struct wt_cpu_model m = model_of("Intel Xeon Platinum 8175M", 2, true);
     struct wt_power_band b = wt_cpu_model_power(&m, 0.5, NAN);
@@ -631,7 +588,7 @@ static void a_window_over_a_model_has_its_band(void **state)
         assert_true(span.high_j < 1.1 * 10 * wt_w_from_mw(b.high_mw));
     }
     wt_series_done(&series);
-    bed_done(&bed);
+    host_done(&host);
 }
 
 static void a_gpus_traits_hold_its_band_at_every_utilisation(void **state)

@@ -7,16 +7,8 @@
  * truth, and what was not read is a gap.
  *
  * WATTUNE_FAULTS=N runs N sequences, WATTUNE_SEED=S draws others. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-#include <errno.h>
-#include <math.h>
-
+#include "bed.h"
 #include "sensor/gauge.h"
-#include "trees.h"
 #include "window/series.h"
 
 #define MS       WT_NS_PER_MS
@@ -59,10 +51,7 @@ struct fault {
 };
 
 struct world {
-    char root[64];
-    int64_t now_ns;
-    struct wt_clock clock;
-    struct wt_ctx *ctx;
+    struct bed bed;
     struct wt_gauges *gauges;
     int fds[2]; /* of the two files */
     /* the load */
@@ -74,16 +63,6 @@ struct world {
     size_t fault_count;
     uint64_t start_uj;
 };
-
-static int64_t world_now(void *data)
-{
-    return ((struct world *)data)->now_ns;
-}
-
-static void world_sleep(void *data, int64_t t_ns)
-{
-    ((struct world *)data)->now_ns = t_ns;
-}
 
 /* What has been drawn since the beginning. */
 static uint64_t true_uj(const struct world *w, int64_t t_ns)
@@ -148,13 +127,13 @@ static void put_noise(int fd)
 static void renew(struct world *w)
 {
     static const int errors[] = {[DENIED] = EACCES, [FAILED] = EIO, [UNPLUGGED] = ENODEV};
-    int64_t t_ns = w->now_ns / MS * MS;
+    int64_t t_ns = w->bed.now_ns / MS * MS;
     uint64_t uj = shown_uj(w, t_ns), mw = true_mw(w, t_ns);
-    const struct fault *f = fault_at(w, w->now_ns);
+    const struct fault *f = fault_at(w, w->bed.now_ns);
     int errnum = f && f->kind <= UNPLUGGED ? errors[f->kind] : 0;
     char text[2][32];
-    wt_tree_fault(w->ctx, ENERGY, errnum);
-    wt_tree_fault(w->ctx, POWER, errnum);
+    wt_tree_fault(w->bed.ctx, ENERGY, errnum);
+    wt_tree_fault(w->bed.ctx, POWER, errnum);
     if (f && f->kind == BACK)
         uj -= uj / (uint64_t)between(2, 1000) + 61;
     wt_text(text[0], sizeof(text[0]), "%llu\n", (unsigned long long)uj);
@@ -175,31 +154,25 @@ static const struct wt_source_ops ops = {
 
 static void world_open(struct world *w)
 {
-    struct wt_error err;
     memset(w, 0, sizeof(*w));
-    tree_new(w->root, sizeof(w->root));
+    bed_init(&w->bed);
     static const char *const paths[] = {ENERGY, POWER};
     for (size_t k = 0; k < 2; k++) {
         char full[128];
-        tree_put(w->root, paths[k], "0\n");
+        bed_put(&w->bed, paths[k], "0\n");
         w->fds[k] =
-            open(wt_text(full, sizeof(full), "%s%s", w->root, paths[k]), O_RDWR | O_CLOEXEC);
+            open(wt_text(full, sizeof(full), "%s%s", w->bed.root, paths[k]), O_RDWR | O_CLOEXEC);
         assert_true(w->fds[k] >= 0);
     }
-    w->clock = (struct wt_clock){world_now, world_sleep, w};
-    assert_int_equal(
-        wt_ctx_new(&w->ctx, &(struct wt_ctx_options){.sysroot = w->root, .clock = &w->clock}, &err),
-        0);
-    assert_int_equal(wt_gauges_new(&w->gauges, w->ctx, &ops, &err), 0);
+    assert_int_equal(wt_gauges_new(&w->gauges, w->bed.ctx, &ops, &w->bed.err), 0);
 }
 
 static void world_close(struct world *w)
 {
     wt_gauges_close(&w->gauges->source);
-    wt_ctx_free(w->ctx);
     close(w->fds[0]);
     close(w->fds[1]);
-    tree_done(w->root);
+    bed_done(&w->bed);
 }
 
 /* A counter that lies while nobody can read it cannot be found out: jumping back and standing still
@@ -248,9 +221,9 @@ static void draw(struct world *w)
     bool is_wrapping = !has_reset && rng() % 3 == 0;
     w->start_uj = is_wrapping ? RANGE_UJ - (uint64_t)between(1, 1500000000)
                               : (uint64_t)between(1000000000, 200000000000);
-    w->now_ns = 0;
+    w->bed.now_ns = 0;
     wt_gauges_close(&w->gauges->source);
-    assert_int_equal(wt_gauges_new(&w->gauges, w->ctx, &ops, NULL), 0);
+    assert_int_equal(wt_gauges_new(&w->gauges, w->bed.ctx, &ops, NULL), 0);
     size_t faults = w->fault_count;
     w->fault_count = 0;
     renew(w);
@@ -375,7 +348,7 @@ static void no_sequence_of_faults_makes_a_wrong_joule(void **state)
         }
         for (int64_t t_ns = between(1, POLL); t_ns < END;
              t_ns += POLL + between(-10 * MS, 10 * MS)) {
-            w.now_ns = t_ns;
+            w.bed.now_ns = t_ns;
             renew(&w);
             take(&w, 0, &series[0]);
             take(&w, 1, &series[1]);

@@ -3,18 +3,9 @@
  *
  * A file of a tree takes whatever is written. What a kernel does instead (refuses, keeps the old
  * value) is done here from the look-on of the context, which sees every read. */
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
+#include "bed.h"
 #include "knob/knob.h"
 #include "lease/lease.h"
 
@@ -24,45 +15,23 @@
 #define SCLK "0: 300Mhz *\n1: 600Mhz\n2: 900Mhz\n3: 1500Mhz"
 #define MCLK "0: 167Mhz *\n1: 1000Mhz"
 
-struct bed {
-    char root[40];
-    struct wt_ctx *ctx;
-    struct wt_devices *devices;
-    struct wt_error err;
+/* What the kernel of the machine does beside keeping what is written. */
+static struct kernel {
+    struct bed *bed;
     /* After so many reads of a path: a fault of it, or another content of another. */
     const char *watched, *changed, *content;
     unsigned after, seen;
     int errnum;
     char allowed[2][64]; /* what was written last to the levels of a card's two clocks */
-};
+} kernel;
 
 /* ---- trees ---- */
-
-static void put(const struct bed *bed, const char *path, const char *text)
-{
-    char full[512];
-    wt_text(full, sizeof(full), "%s%s", bed->root, path);
-    *strrchr(full, '/') = '\0';
-    assert_int_equal(wt_fs_mkdirs(full, 0755, NULL), 0);
-    full[strlen(full)] = '/';
-    FILE *f = fopen(full, "w");
-    assert_non_null(f);
-    fprintf(f, "%s\n", text);
-    assert_int_equal(fclose(f), 0);
-}
 
 static void put_in(const struct bed *bed, const char *dir, const char *file, const char *text)
 {
     char path[256];
     wt_text(path, sizeof(path), "%s/%s", dir, file);
-    put(bed, path, text);
-}
-
-static void drop(const struct bed *bed, const char *path)
-{
-    char full[512];
-    wt_text(full, sizeof(full), "%s%s", bed->root, path);
-    assert_int_equal(unlink(full), 0);
+    bed_put_line(bed, path, text);
 }
 
 static void holds_(const struct bed *bed, const char *path, const char *want, int line)
@@ -102,7 +71,7 @@ static void put_policy(const struct bed *bed, unsigned number, unsigned package,
     const char *dir = "/sys/devices/system/cpu";
     wt_text(path, sizeof(path), "%s/cpu%u/topology/physical_package_id", dir, number);
     char text[16];
-    put(bed, path, wt_text(text, sizeof(text), "%u", package));
+    bed_put_line(bed, path, wt_text(text, sizeof(text), "%u", package));
     wt_text(path, sizeof(path), "%s/cpufreq/policy%u", dir, number);
     put_in(bed, path, "affected_cpus", wt_text(text, sizeof(text), "%u", number));
     put_in(bed, path, "cpuinfo_min_freq", "800000");
@@ -140,103 +109,65 @@ static void put_card(const struct bed *bed)
     put_in(bed, CARD, "pp_dpm_mclk", MCLK);
 }
 
-/* ---- the bed ---- */
-
-static void bed_init(struct bed *bed)
-{
-    memset(bed, 0, sizeof(*bed));
-    const char *where = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    wt_text(bed->root, sizeof(bed->root), "%s/wattune-knob-XXXXXX", where);
-    assert_non_null(mkdtemp(bed->root));
-}
+/* ---- the kernel ---- */
 
 /* A driver takes the numbers of levels and goes on listing them all. */
-static void take_levels(struct bed *bed)
+static void take_levels(void)
 {
     static const char *const paths[] = {CARD "/pp_dpm_sclk", CARD "/pp_dpm_mclk"};
     for (size_t i = 0; i < 2; i++) {
         char full[256], text[256];
-        wt_text(full, sizeof(full), "%s%s", bed->root, paths[i]);
+        wt_text(full, sizeof(full), "%s%s", kernel.bed->root, paths[i]);
         if (wt_fs_read(NULL, full, text, sizeof(text), NULL) < 0 || strchr(text, ':') || !*text)
             continue;
-        wt_text(bed->allowed[i], sizeof(bed->allowed[i]), "%s", text);
-        put(bed, paths[i], i == 0 ? SCLK : MCLK);
+        wt_text(kernel.allowed[i], sizeof(kernel.allowed[i]), "%s", text);
+        bed_put_line(kernel.bed, paths[i], i == 0 ? SCLK : MCLK);
     }
 }
 
 static void look_on(void *data, const char *path, bool is_dir, int rc, int errnum, const char *text)
 {
-    struct bed *bed = data;
+    (void)data;
     (void)is_dir;
     (void)rc;
     (void)errnum;
     (void)text;
     if (strcmp(path, CARD "/power_dpm_force_performance_level") == 0)
-        take_levels(bed);
-    if (!bed->watched || strcmp(path, bed->watched) != 0 || ++bed->seen != bed->after)
+        take_levels();
+    if (!kernel.watched || strcmp(path, kernel.watched) != 0 || ++kernel.seen != kernel.after)
         return;
-    if (bed->content)
-        put(bed, bed->changed, bed->content);
+    if (kernel.content)
+        bed_put_line(kernel.bed, kernel.changed, kernel.content);
     else
-        wt_tree_fault(bed->ctx, bed->changed, bed->errnum);
+        wt_tree_fault(kernel.bed->ctx, kernel.changed, kernel.errnum);
 }
 
-static void bed_ctx(struct bed *bed)
+/* A program starts on the machine as it is now, under a kernel that looks on. */
+static void start(struct bed *bed)
 {
-    struct wt_ctx_options options = {.sysroot = bed->root};
-    if (wt_ctx_new(&bed->ctx, &options, &bed->err) < 0)
+    kernel = (struct kernel){.bed = bed};
+    if (bed_renew(bed) < 0)
         fail_msg("%s", bed->err.text);
     bed->ctx->watch = look_on;
-    bed->ctx->watch_data = bed;
 }
 
-static void bed_open(struct bed *bed)
+static void start_open(struct bed *bed)
 {
-    bed_ctx(bed);
-    if (wt_devices_open(&bed->devices, bed->ctx, NULL, &bed->err) < 0)
-        fail_msg("%s", bed->err.text);
-}
-
-static void bed_close(struct bed *bed)
-{
-    wt_devices_free(bed->devices);
-    wt_ctx_free(bed->ctx);
-    bed->devices = NULL;
-    bed->ctx = NULL;
-}
-
-static void bed_done(struct bed *bed)
-{
-    bed_close(bed);
-    wt_fs_remove_tree(bed->root, NULL);
-}
-
-static size_t find(const struct bed *bed, const char *id)
-{
-    for (size_t i = 0; i < wt_devices_count(bed->devices); i++)
-        if (strcmp(wt_devices_info(bed->devices, i)->id, id) == 0)
-            return i;
-    fail_msg("there is no device %s", id);
-    return 0;
+    start(bed);
+    bed_open(bed);
 }
 
 static struct wt_knob_info described(struct bed *bed, const char *id, enum wt_knob knob)
 {
     struct wt_knob_info k = {0};
-    if (wt_devices_knob(bed->devices, find(bed, id), knob, &k, &bed->err) < 0)
+    if (wt_devices_knob(bed->devices, bed_index(bed, id), knob, &k, &bed->err) < 0)
         fail_msg("%s", bed->err.text);
     return k;
 }
 
 static int set_to(struct bed *bed, const char *id, enum wt_knob knob, int64_t value)
 {
-    return wt_knob_set(bed->devices, find(bed, id), knob, value, NULL, &bed->err);
-}
-
-static void says(const char *text, const char *part)
-{
-    if (!strstr(text, part))
-        fail_msg("\"%s\" does not say \"%s\"", text, part);
+    return wt_knob_set(bed->devices, bed_index(bed, id), knob, value, NULL, &bed->err);
 }
 
 /* ---- values by name ---- */
@@ -327,7 +258,7 @@ static void a_package_limit_is_described_without_a_write(void **state)
     struct bed bed;
     bed_init(&bed);
     put_machine(&bed);
-    bed_open(&bed);
+    start_open(&bed);
     struct wt_knob_info k = described(&bed, "cpu-package-0", WT_KNOB_CPU_POWER);
     assert_true(k.current == 125000 && k.enforced == 125000 && k.max == 125000 && k.min == 12500 &&
                 k.step == 125 && k.def == 125000 && k.is_settable && !k.is_lockable);
@@ -351,9 +282,9 @@ static void a_package_limit_is_set_read_back_and_put_back(void **state)
     bed_init(&bed);
     put_machine(&bed);
     /* Found in steps of 1/32 W: no whole milliwatts, and rounding down would lose a step. */
-    put(&bed, ZONE "/constraint_0_power_limit_uw", "95031250");
-    bed_open(&bed);
-    size_t i = find(&bed, "cpu-package-0");
+    bed_put_line(&bed, ZONE "/constraint_0_power_limit_uw", "95031250");
+    start_open(&bed);
+    size_t i = bed_index(&bed, "cpu-package-0");
     assert_int_equal(wt_knob_snapshot(bed.devices, i, WT_KNOB_CPU_POWER, &found, &bed.err), 0);
     assert_true(found.value == 95032 && found.is_read);
     assert_int_equal(wt_knob_set(bed.devices, i, WT_KNOB_CPU_POWER, 80000, &enforced, &bed.err), 0);
@@ -371,9 +302,9 @@ static void the_constraint_is_found_by_its_name(void **state)
     struct bed bed;
     bed_init(&bed);
     put_machine(&bed);
-    put(&bed, ZONE "/constraint_0_name", "short_term");
-    put(&bed, ZONE "/constraint_1_name", "long_term");
-    bed_open(&bed);
+    bed_put_line(&bed, ZONE "/constraint_0_name", "short_term");
+    bed_put_line(&bed, ZONE "/constraint_1_name", "long_term");
+    start_open(&bed);
     assert_int_equal(set_to(&bed, "cpu-package-0", WT_KNOB_CPU_POWER, 100000), 0);
     HOLDS(ZONE "/constraint_1_power_limit_uw", "100000000");
     HOLDS(ZONE "/constraint_0_power_limit_uw", "125000000");
@@ -399,7 +330,7 @@ static void the_floor_is_a_tenth_or_five_watts_or_what_was_found(void **state)
         bed_init(&bed);
         put_machine(&bed);
         put_limits(&bed, ZONE, rows[i].limit_uw, rows[i].max_uw);
-        bed_open(&bed);
+        start_open(&bed);
         struct wt_knob_info k = described(&bed, "cpu-package-0", WT_KNOB_CPU_POWER);
         if (k.min != rows[i].min || k.max != rows[i].max)
             fail_msg("%s: %lld to %lld", rows[i].why, (long long)k.min, (long long)k.max);
@@ -416,25 +347,25 @@ static void a_limit_that_the_firmware_locked_is_told_as_such(void **state)
     struct bed bed;
     bed_init(&bed);
     put_machine(&bed);
-    bed_open(&bed);
+    start_open(&bed);
     /* The kernel says EACCES to root. */
-    bed.watched = ZONE "/enabled";
-    bed.changed = ZONE "/constraint_0_power_limit_uw";
-    bed.after = 2;
-    bed.errnum = EACCES;
+    kernel.watched = ZONE "/enabled";
+    kernel.changed = ZONE "/constraint_0_power_limit_uw";
+    kernel.after = 2;
+    kernel.errnum = EACCES;
     assert_int_equal(set_to(&bed, "cpu-package-0", WT_KNOB_CPU_POWER, 100000), WT_E_STATE);
-    says(bed.err.text, "did not take");
-    says(bed.err.text, "locked by the firmware");
-    says(bed.err.fix, "firmware's setup");
-    wt_tree_fault(bed.ctx, bed.changed, 0);
+    assert_says(bed.err.text, "did not take");
+    assert_says(bed.err.text, "locked by the firmware");
+    assert_says(bed.err.fix, "firmware's setup");
+    wt_tree_fault(bed.ctx, kernel.changed, 0);
     HOLDS(ZONE "/constraint_0_power_limit_uw", "125000000");
     /* Or it takes the write, and the register keeps what it has. */
-    bed.watched = ZONE "/constraint_0_name";
-    bed.content = "125000000";
-    bed.seen = 0;
-    bed.after = 3;
+    kernel.watched = ZONE "/constraint_0_name";
+    kernel.content = "125000000";
+    kernel.seen = 0;
+    kernel.after = 3;
     assert_int_equal(set_to(&bed, "cpu-package-0", WT_KNOB_CPU_POWER, 100000), WT_E_STATE);
-    says(bed.err.text, "it reads 125 W");
+    assert_says(bed.err.text, "it reads 125 W");
     bed_done(&bed);
 }
 
@@ -444,12 +375,12 @@ static void a_limit_that_is_not_enforced_is_described_and_not_set(void **state)
     struct bed bed;
     bed_init(&bed);
     put_machine(&bed);
-    put(&bed, "/sys/class/powercap/intel-rapl:0:0/enabled", "0");
-    bed_open(&bed);
+    bed_put_line(&bed, "/sys/class/powercap/intel-rapl:0:0/enabled", "0");
+    start_open(&bed);
     struct wt_knob_info k = described(&bed, "dram-package-0", WT_KNOB_DRAM_POWER);
     assert_false(k.is_settable);
-    says(k.why_not, "not enforced");
-    says(k.fix, "intel-rapl:0:0/enabled");
+    assert_says(k.why_not, "not enforced");
+    assert_says(k.fix, "intel-rapl:0:0/enabled");
     bed_done(&bed);
 }
 
@@ -460,13 +391,13 @@ static void amd_has_counters_and_no_limit(void **state)
     struct wt_knob_info k;
     bed_init(&bed);
     put_zone(&bed, ZONE, "package-0");
-    put(&bed, "/proc/cpuinfo", "processor\t: 0\nvendor_id\t: AuthenticAMD");
-    bed_open(&bed);
-    assert_int_equal(
-        wt_devices_knob(bed.devices, find(&bed, "cpu-package-0"), WT_KNOB_CPU_POWER, &k, &bed.err),
-        WT_E_UNSUPPORTED);
-    says(bed.err.text, "AMD");
-    says(bed.err.fix, "cpu-freq");
+    bed_put_line(&bed, "/proc/cpuinfo", "processor\t: 0\nvendor_id\t: AuthenticAMD");
+    start_open(&bed);
+    assert_int_equal(wt_devices_knob(bed.devices, bed_index(&bed, "cpu-package-0"),
+                                     WT_KNOB_CPU_POWER, &k, &bed.err),
+                     WT_E_UNSUPPORTED);
+    assert_says(bed.err.text, "AMD");
+    assert_says(bed.err.fix, "cpu-freq");
     bed_done(&bed);
 }
 
@@ -479,7 +410,7 @@ static void each_die_has_its_own_limit(void **state)
     put_limits(&bed, ZONE, "125000000", "125000000");
     put_zone(&bed, "/sys/class/powercap/intel-rapl:1", "package-0-die-1");
     put_limits(&bed, "/sys/class/powercap/intel-rapl:1", "125000000", "125000000");
-    bed_open(&bed);
+    start_open(&bed);
     assert_int_equal(set_to(&bed, "cpu-package-0-die-1", WT_KNOB_CPU_POWER, 100000), 0);
     HOLDS(ZONE "/constraint_0_power_limit_uw", "125000000");
     HOLDS("/sys/class/powercap/intel-rapl:1/constraint_0_power_limit_uw", "100000000");
@@ -505,16 +436,16 @@ static void who_may_set_is_said_exactly(void **state)
         struct bed bed;
         bed_init(&bed);
         put_machine(&bed);
-        put(&bed, "/machine.txt", rows[i].manifest);
+        bed_put_line(&bed, "/machine.txt", rows[i].manifest);
         if (rows[i].container)
-            put(&bed, rows[i].container, "");
-        bed_open(&bed);
+            bed_put_line(&bed, rows[i].container, "");
+        start_open(&bed);
         struct wt_knob_info k = described(&bed, "cpu-package-0", WT_KNOB_CPU_POWER);
         assert_false(k.is_settable);
-        says(k.why_not, rows[i].why_not);
-        says(k.fix, rows[i].fix);
+        assert_says(k.why_not, rows[i].why_not);
+        assert_says(k.fix, rows[i].fix);
         assert_int_equal(set_to(&bed, "cpu-package-0", WT_KNOB_CPU_POWER, 100000), WT_E_DENIED);
-        says(bed.err.fix, rows[i].fix);
+        assert_says(bed.err.fix, rows[i].fix);
         HOLDS(ZONE "/constraint_0_power_limit_uw", "125000000");
         bed_done(&bed);
     }
@@ -529,7 +460,7 @@ static void a_file_for_reading_only_is_not_for_root_either(void **state)
     put_machine(&bed);
     wt_text(full, sizeof(full), "%s" ZONE "/constraint_0_power_limit_uw", bed.root);
     assert_int_equal(chmod(full, 0444), 0);
-    bed_open(&bed);
+    start_open(&bed);
     assert_false(described(&bed, "cpu-package-0", WT_KNOB_CPU_POWER).is_settable);
     assert_int_equal(set_to(&bed, "cpu-package-0", WT_KNOB_CPU_POWER, 100000), WT_E_DENIED);
     HOLDS(ZONE "/constraint_0_power_limit_uw", "125000000");
@@ -550,11 +481,11 @@ static void a_frequency_goes_to_every_policy_of_the_package_alone(void **state)
     put_zone(&bed, "/sys/class/powercap/intel-rapl:1", "package-1");
     put_policy(&bed, 2, 1, "3600000");
     put_policy(&bed, 10, 0, "3600000");
-    bed_open(&bed);
+    start_open(&bed);
     struct wt_knob_info k = described(&bed, "cpu-package-0", WT_KNOB_CPU_FREQ);
     assert_true(k.current == 3600000 && k.min == 800000 && k.max == 3600000 && k.step == 100000 &&
                 k.is_settable && !k.is_mixed);
-    size_t i = find(&bed, "cpu-package-0");
+    size_t i = bed_index(&bed, "cpu-package-0");
     assert_int_equal(wt_knob_snapshot(bed.devices, i, WT_KNOB_CPU_FREQ, &found, &bed.err), 0);
     assert_int_equal(set_to(&bed, "cpu-package-0", WT_KNOB_CPU_FREQ, 2400000), 0);
     HOLDS(POLICY(0) "/scaling_max_freq", "2400000");
@@ -575,10 +506,10 @@ static void cores_of_two_kinds_each_take_what_they_can(void **state)
     put_machine(&bed);
     put_policy(&bed, 0, 0, "5300000");
     put_policy(&bed, 1, 0, "3900000");
-    bed_open(&bed);
+    start_open(&bed);
     struct wt_knob_info k = described(&bed, "cpu-package-0", WT_KNOB_CPU_FREQ);
     assert_true(k.current == 5300000 && k.max == 5300000 && !k.is_mixed && k.is_settable);
-    size_t i = find(&bed, "cpu-package-0");
+    size_t i = bed_index(&bed, "cpu-package-0");
     assert_int_equal(wt_knob_snapshot(bed.devices, i, WT_KNOB_CPU_FREQ, &found, &bed.err), 0);
     assert_int_equal(set_to(&bed, "cpu-package-0", WT_KNOB_CPU_FREQ, 4500000), 0);
     HOLDS(POLICY(0) "/scaling_max_freq", "4500000");
@@ -610,19 +541,20 @@ static void what_one_value_could_not_put_back_is_not_set(void **state)
         struct wt_lease_options options = {.is_without_guardian = true};
         bed_init(&bed);
         put_machine(&bed);
-        put(&bed, rows[i].path ? rows[i].path : POLICY(0) "/scaling_governor", rows[i].content);
+        bed_put_line(&bed, rows[i].path ? rows[i].path : POLICY(0) "/scaling_governor",
+                     rows[i].content);
         if (!rows[i].path)
-            put(&bed, POLICY(1) "/scaling_governor", rows[i].content);
-        bed_open(&bed);
+            bed_put_line(&bed, POLICY(1) "/scaling_governor", rows[i].content);
+        start_open(&bed);
         struct wt_knob_info k = described(&bed, "cpu-package-0", rows[i].knob);
         assert_false(k.is_settable);
         assert_true(k.is_lost);
-        says(k.why_not, rows[i].says);
+        assert_says(k.why_not, rows[i].says);
         assert_int_equal(wt_lease_open(&lease, bed.ctx, bed.devices, &options, &bed.err), 0);
-        assert_int_equal(wt_lease_set(lease, find(&bed, "cpu-package-0"), rows[i].knob,
+        assert_int_equal(wt_lease_set(lease, bed_index(&bed, "cpu-package-0"), rows[i].knob,
                                       rows[i].value, NULL, &bed.err),
                          WT_E_STATE);
-        says(bed.err.text, rows[i].says);
+        assert_says(bed.err.text, rows[i].says);
         assert_int_equal(wt_lease_close(lease, &bed.err), 0);
         if (rows[i].path)
             HOLDS(rows[i].path, rows[i].content);
@@ -637,8 +569,8 @@ static void a_governor_and_a_preference_are_set_by_name(void **state)
     char range[160];
     bed_init(&bed);
     put_machine(&bed);
-    put(&bed, POLICY(1) "/scaling_available_governors", "performance powersave schedutil");
-    bed_open(&bed);
+    bed_put_line(&bed, POLICY(1) "/scaling_available_governors", "performance powersave schedutil");
+    start_open(&bed);
     struct wt_knob_info k = described(&bed, "cpu-package-0", WT_KNOB_GOVERNOR);
     /* What not every policy has is not there. */
     assert_int_equal(k.values, 1u << WT_GOVERNOR_PERFORMANCE | 1u << WT_GOVERNOR_POWERSAVE);
@@ -646,7 +578,7 @@ static void a_governor_and_a_preference_are_set_by_name(void **state)
     assert_string_equal(wt_knob_range_text(range, sizeof(range), &k), "performance, powersave");
     assert_int_equal(set_to(&bed, "cpu-package-0", WT_KNOB_GOVERNOR, WT_GOVERNOR_SCHEDUTIL),
                      WT_E_RANGE);
-    says(bed.err.text, "governor=schedutil: it takes performance, powersave");
+    assert_says(bed.err.text, "governor=schedutil: it takes performance, powersave");
     k = described(&bed, "cpu-package-0", WT_KNOB_EPP);
     assert_string_equal(
         wt_knob_range_text(range, sizeof(range), &k),
@@ -663,8 +595,8 @@ static void a_governor_and_a_preference_are_set_by_name(void **state)
     /* And with that governor the driver holds the preference. */
     k = described(&bed, "cpu-package-0", WT_KNOB_EPP);
     assert_false(k.is_settable);
-    says(k.why_not, "the governor is \"performance\"");
-    says(k.fix, "governor=powersave");
+    assert_says(k.why_not, "the governor is \"performance\"");
+    assert_says(k.fix, "governor=powersave");
     bed_done(&bed);
 }
 
@@ -674,13 +606,13 @@ static void a_preference_that_is_held_is_told_as_such(void **state)
     struct bed bed;
     bed_init(&bed);
     put_machine(&bed);
-    bed_open(&bed);
-    bed.watched = bed.changed = POLICY(1) "/energy_performance_preference";
-    bed.after = 2; /* described, then looked at before the write */
-    bed.errnum = EBUSY;
+    start_open(&bed);
+    kernel.watched = kernel.changed = POLICY(1) "/energy_performance_preference";
+    kernel.after = 2; /* described, then looked at before the write */
+    kernel.errnum = EBUSY;
     assert_int_equal(set_to(&bed, "cpu-package-0", WT_KNOB_EPP, WT_EPP_POWER), WT_E_BUSY);
-    says(bed.err.text, "the governor is \"performance\"");
-    says(bed.err.fix, "governor=powersave");
+    assert_says(bed.err.text, "the governor is \"performance\"");
+    assert_says(bed.err.fix, "governor=powersave");
     bed_done(&bed);
 }
 
@@ -690,13 +622,13 @@ static void a_frequency_that_did_not_take_names_its_policy(void **state)
     struct bed bed;
     bed_init(&bed);
     put_machine(&bed);
-    bed_open(&bed);
-    bed.watched = POLICY(0) "/scaling_max_freq";
-    bed.changed = POLICY(1) "/scaling_max_freq";
-    bed.content = "1200000"; /* too hot */
-    bed.after = 3;
+    start_open(&bed);
+    kernel.watched = POLICY(0) "/scaling_max_freq";
+    kernel.changed = POLICY(1) "/scaling_max_freq";
+    kernel.content = "1200000"; /* too hot */
+    kernel.after = 3;
     assert_int_equal(set_to(&bed, "cpu-package-0", WT_KNOB_CPU_FREQ, 2400000), WT_E_STATE);
-    says(bed.err.text, "policy1 did not take: 2400 MHz was set, it reads 1200 MHz");
+    assert_says(bed.err.text, "policy1 did not take: 2400 MHz was set, it reads 1200 MHz");
     bed_done(&bed);
 }
 
@@ -710,7 +642,7 @@ static void a_machine_without_the_files_has_no_such_knobs(void **state)
     size_t count;
     bed_init(&bed);
     put_zone(&bed, ZONE, "package-0");
-    bed_open(&bed);
+    start_open(&bed);
     for (size_t i = 0; i < WT_COUNTOF(knobs); i++) {
         struct wt_knob_info k;
         assert_int_equal(wt_devices_knob(bed.devices, 0, knobs[i], &k, &bed.err), WT_E_UNSUPPORTED);
@@ -739,7 +671,7 @@ static void doctor_has_a_line_a_knob(void **state)
     size_t count;
     bed_init(&bed);
     put_machine(&bed);
-    bed_open(&bed);
+    start_open(&bed);
     assert_int_equal(wt_survey(bed.ctx, bed.devices, &findings, &count, &bed.err), 0);
     for (size_t r = 0; r < WT_COUNTOF(rows); r++) {
         bool is_there = false;
@@ -787,18 +719,18 @@ static void put_back_after_a_crash(void **state)
         pid_t pid = fork();
         if (pid == 0) {
             struct wt_lease *lease;
-            bed_open(&bed);
+            start_open(&bed);
             int rc = wt_lease_open(&lease, bed.ctx, bed.devices, &options, &bed.err);
             if (rc == 0)
-                rc = wt_lease_set(lease, find(&bed, leased[r].id), leased[r].knob, leased[r].value,
-                                  NULL, &bed.err);
+                rc = wt_lease_set(lease, bed_index(&bed, leased[r].id), leased[r].knob,
+                                  leased[r].value, NULL, &bed.err);
             _exit(rc == 0 ? 0 : 1); /* without a word */
         }
         int status;
         assert_int_equal(waitpid(pid, &status, 0), pid);
         assert_int_equal(status, 0);
         HOLDS(leased[r].path, leased[r].written);
-        bed_open(&bed);
+        start_open(&bed);
         assert_int_equal(
             wt_lease_recover(bed.ctx, bed.devices, &options, NULL, NULL, &restored, &bed.err), 0);
         assert_int_equal(restored, 1);
@@ -817,12 +749,12 @@ static void a_set_that_stopped_halfway_is_put_back(void **state)
         char other[160];
         bed_init(&bed);
         put_machine(&bed);
-        bed_open(&bed);
+        start_open(&bed);
         assert_int_equal(wt_lease_open(&lease, bed.ctx, bed.devices, &options, &bed.err), 0);
         assert_int_equal(wt_lease_set(lease, 0, leased[r].knob, leased[r].value, NULL, &bed.err),
                          0);
         /* As if only the other policy had been reached. */
-        put(&bed, leased[r].path, leased[r].found);
+        bed_put_line(&bed, leased[r].path, leased[r].found);
         assert_int_equal(wt_lease_close(lease, &bed.err), 0);
         wt_text(other, sizeof(other), "%s", leased[r].path);
         *strstr(other, "policy1") = '\0';
@@ -842,10 +774,10 @@ static void cores_that_someone_else_set_are_left_to_them(void **state)
     struct wt_lease *lease;
     bed_init(&bed);
     put_machine(&bed);
-    bed_open(&bed);
+    start_open(&bed);
     assert_int_equal(wt_lease_open(&lease, bed.ctx, bed.devices, &options, &bed.err), 0);
     assert_int_equal(wt_lease_set(lease, 0, WT_KNOB_CPU_FREQ, 2400000, NULL, &bed.err), 0);
-    put(&bed, POLICY(1) "/scaling_max_freq", "1800000");
+    bed_put_line(&bed, POLICY(1) "/scaling_max_freq", "1800000");
     assert_int_equal(wt_lease_close(lease, &bed.err), WT_E_CHANGED);
     HOLDS(POLICY(0) "/scaling_max_freq", "2400000");
     HOLDS(POLICY(1) "/scaling_max_freq", "1800000");
@@ -861,8 +793,8 @@ static void a_lease_may_go_back_up_to_what_it_found(void **state)
     bed_init(&bed);
     put_machine(&bed);
     /* A board that allows twice what is published: once lowered, nothing on the machine says so. */
-    put(&bed, ZONE "/constraint_0_power_limit_uw", "253000000");
-    bed_open(&bed);
+    bed_put_line(&bed, ZONE "/constraint_0_power_limit_uw", "253000000");
+    start_open(&bed);
     assert_int_equal(wt_lease_open(&lease, bed.ctx, bed.devices, &options, &bed.err), 0);
     assert_int_equal(wt_lease_set(lease, 0, WT_KNOB_CPU_POWER, 100000, NULL, &bed.err), 0);
     assert_int_equal(wt_lease_set(lease, 0, WT_KNOB_CPU_POWER, 200000, NULL, &bed.err), 0);
@@ -880,13 +812,13 @@ static void a_lease_over_the_range_says_what_it_takes(void **state)
     struct wt_lease *lease;
     bed_init(&bed);
     put_machine(&bed);
-    bed_open(&bed);
+    start_open(&bed);
     assert_int_equal(wt_lease_open(&lease, bed.ctx, bed.devices, &options, &bed.err), 0);
     assert_int_equal(wt_lease_set(lease, 0, WT_KNOB_CPU_POWER, 126000, NULL, &bed.err), WT_E_RANGE);
-    says(bed.err.text, "cpu-power=126: cpu-package-0 takes 12.5 to 125 W");
+    assert_says(bed.err.text, "cpu-power=126: cpu-package-0 takes 12.5 to 125 W");
     assert_int_equal(wt_lease_set(lease, 0, WT_KNOB_GOVERNOR, WT_GOVERNOR_ONDEMAND, NULL, &bed.err),
                      WT_E_RANGE);
-    says(bed.err.text, "governor=ondemand: cpu-package-0 takes performance, powersave");
+    assert_says(bed.err.text, "governor=ondemand: cpu-package-0 takes performance, powersave");
     assert_int_equal(wt_lease_close(lease, &bed.err), 0);
     bed_done(&bed);
 }
@@ -907,7 +839,7 @@ static void a_damaged_journal_sends_no_nonsense_to_the_kernel(void **state)
     struct bed bed;
     bed_init(&bed);
     put_machine(&bed);
-    bed_open(&bed);
+    start_open(&bed);
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
         struct wt_knob_found found = {.value = rows[i].found, .is_read = true};
         assert_int_equal(wt_knob_restore(bed.devices, 0, rows[i].knob, &found, &bed.err),
@@ -1001,7 +933,7 @@ static void a_card_s_limit_is_set_and_put_back(void **state)
     struct wt_knob_info k;
     bed_init(&bed);
     put_card(&bed);
-    bed_ctx(&bed);
+    start(&bed);
     struct wt_knob_at at = at_card(&bed);
     assert_int_equal(amd(WT_KNOB_POWER)->describe(&at, WT_KNOB_POWER, &k, &bed.err), 0);
     assert_true(k.min == 35000 && k.max == 350000 && k.current == 300000 && k.def == 300000 &&
@@ -1022,12 +954,12 @@ static void a_card_without_a_limit_and_a_card_that_is_gone_are_told_apart(void *
     struct wt_knob_info k;
     bed_init(&bed);
     put_card(&bed);
-    drop(&bed, CARD "/hwmon/hwmon5/power1_cap");
-    bed_ctx(&bed);
+    tree_remove(bed.root, CARD "/hwmon/hwmon5/power1_cap");
+    start(&bed);
     struct wt_knob_at at = at_card(&bed);
     assert_int_equal(amd(WT_KNOB_POWER)->describe(&at, WT_KNOB_POWER, &k, &bed.err),
                      WT_E_UNSUPPORTED);
-    drop(&bed, CARD "/uevent");
+    tree_remove(bed.root, CARD "/uevent");
     assert_int_equal(amd(WT_KNOB_POWER)->describe(&at, WT_KNOB_POWER, &k, &bed.err), WT_E_GONE);
     bed_done(&bed);
 }
@@ -1039,18 +971,18 @@ static void levels_up_to_a_clock_are_allowed_and_automatic_comes_back(void **sta
     struct wt_knob_info k;
     bed_init(&bed);
     put_card(&bed);
-    bed_ctx(&bed);
+    start(&bed);
     struct wt_knob_at at = at_card(&bed);
     assert_int_equal(amd(WT_KNOB_CLOCK)->describe(&at, WT_KNOB_CLOCK, &k, &bed.err), 0);
     assert_true(k.min == 300000 && k.max == 1500000 && k.step == 300000 && k.current == 0 &&
                 k.is_lockable && k.is_settable);
     struct wt_lease *lease = card_lease(&bed);
     assert_int_equal(wt_lease_set(lease, 0, WT_KNOB_CLOCK, 700000, NULL, &bed.err), WT_E_RANGE);
-    says(bed.err.fix, "300, 600, 900, 1500 MHz");
+    assert_says(bed.err.fix, "300, 600, 900, 1500 MHz");
     HOLDS(CARD "/power_dpm_force_performance_level", "auto");
     assert_int_equal(wt_lease_set(lease, 0, WT_KNOB_CLOCK, 900000, NULL, &bed.err), 0);
     HOLDS(CARD "/power_dpm_force_performance_level", "manual");
-    assert_string_equal(bed.allowed[0], "0 1 2");
+    assert_string_equal(kernel.allowed[0], "0 1 2");
     assert_int_equal(wt_lease_close(lease, &bed.err), 0);
     HOLDS(CARD "/power_dpm_force_performance_level", "auto");
     bed_done(&bed);
@@ -1062,14 +994,14 @@ static void both_clocks_may_be_held_and_what_was_found_comes_back(void **state)
     struct bed bed;
     bed_init(&bed);
     put_card(&bed);
-    put(&bed, CARD "/power_dpm_force_performance_level", "profile_peak");
-    bed_ctx(&bed);
+    bed_put_line(&bed, CARD "/power_dpm_force_performance_level", "profile_peak");
+    start(&bed);
     struct wt_lease *lease = card_lease(&bed);
     assert_int_equal(wt_lease_set(lease, 0, WT_KNOB_CLOCK, 900000, NULL, &bed.err), 0);
     /* The card is in "manual", and by this lease's own doing. */
     assert_int_equal(wt_lease_set(lease, 0, WT_KNOB_MEMCLOCK, 167000, NULL, &bed.err), 0);
-    assert_string_equal(bed.allowed[0], "0 1 2");
-    assert_string_equal(bed.allowed[1], "0");
+    assert_string_equal(kernel.allowed[0], "0 1 2");
+    assert_string_equal(kernel.allowed[1], "0");
     assert_int_equal(wt_lease_set(lease, 0, WT_KNOB_CLOCK, 600000, NULL, &bed.err), 0);
     assert_int_equal(wt_lease_close(lease, &bed.err), 0);
     HOLDS(CARD "/power_dpm_force_performance_level", "profile_peak");
@@ -1082,12 +1014,12 @@ static void levels_chosen_by_hand_are_left_alone(void **state)
     struct bed bed;
     bed_init(&bed);
     put_card(&bed);
-    put(&bed, CARD "/power_dpm_force_performance_level", "manual");
-    bed_ctx(&bed);
+    bed_put_line(&bed, CARD "/power_dpm_force_performance_level", "manual");
+    start(&bed);
     struct wt_lease *lease = card_lease(&bed);
     assert_int_equal(wt_lease_set(lease, 0, WT_KNOB_CLOCK, 900000, NULL, &bed.err), WT_E_STATE);
-    says(bed.err.text, "cannot be read");
-    says(bed.err.fix, "echo auto");
+    assert_says(bed.err.text, "cannot be read");
+    assert_says(bed.err.fix, "echo auto");
     assert_int_equal(wt_lease_close(lease, &bed.err), 0);
     HOLDS(CARD "/power_dpm_force_performance_level", "manual");
     bed_done(&bed);
@@ -1099,12 +1031,12 @@ static void levels_that_are_refused_leave_nothing_behind(void **state)
     struct bed bed;
     bed_init(&bed);
     put_card(&bed);
-    bed_ctx(&bed);
+    start(&bed);
     struct wt_lease *lease = card_lease(&bed);
-    bed.watched = CARD "/power_dpm_force_performance_level";
-    bed.changed = CARD "/pp_dpm_sclk";
-    bed.after = 4; /* read for the lease twice, before "manual" and after it */
-    bed.errnum = EINVAL;
+    kernel.watched = CARD "/power_dpm_force_performance_level";
+    kernel.changed = CARD "/pp_dpm_sclk";
+    kernel.after = 4; /* read for the lease twice, before "manual" and after it */
+    kernel.errnum = EINVAL;
     assert_int_equal(wt_lease_set(lease, 0, WT_KNOB_CLOCK, 900000, NULL, &bed.err), WT_E_RANGE);
     HOLDS(CARD "/power_dpm_force_performance_level", "auto");
     assert_int_equal(wt_lease_close(lease, &bed.err), 0);
@@ -1131,8 +1063,8 @@ static void a_level_in_the_middle_that_moves_is_none(void **state)
         int64_t enforced;
         bed_init(&bed);
         put_card(&bed);
-        put(&bed, CARD "/pp_dpm_sclk", rows[i].list);
-        bed_ctx(&bed);
+        bed_put_line(&bed, CARD "/pp_dpm_sclk", rows[i].list);
+        start(&bed);
         struct wt_knob_at at = at_card(&bed);
         int rc = amd(WT_KNOB_CLOCK)->set(&at, WT_KNOB_CLOCK, rows[i].middle, &enforced, &bed.err);
         if (rc != rows[i].want)

@@ -1,15 +1,15 @@
 /* machine: what files say of the machine, and what they leave open. */
-#include "tree.h"
+#include "bed.h"
 
 #include "sensor/machine.h"
 
-static void put_topology(const struct tree *t, unsigned cpu, const char *package, const char *die)
+static void put_topology(const struct bed *bed, unsigned cpu, const char *package, const char *die)
 {
     char path[128];
     wt_text(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/topology/physical_package_id", cpu);
-    tree_put(t, path, package);
+    bed_put(bed, path, package);
     wt_text(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/topology/die_id", cpu);
-    tree_put(t, path, die);
+    bed_put(bed, path, die);
 }
 
 static void a_processor_is_told_by_its_text(void **state)
@@ -37,35 +37,35 @@ static void a_processor_is_told_by_its_text(void **state)
         {"model name : of no maker", "", "of no maker", 0, 0, false, false},
     };
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
-        struct tree t;
+        struct bed bed;
         struct wt_machine m;
-        tree_init(&t);
-        tree_put(&t, "/proc/cpuinfo", rows[i].text);
-        wt_machine_look(t.ctx, &m);
+        bed_init(&bed);
+        bed_put(&bed, "/proc/cpuinfo", rows[i].text);
+        wt_machine_look(bed.ctx, &m);
         assert_string_equal(m.vendor, rows[i].vendor);
         assert_string_equal(m.cpu, rows[i].cpu);
         assert_int_equal(m.family, rows[i].family);
         assert_int_equal(m.model, rows[i].model);
         assert_int_equal(m.is_amd, rows[i].is_amd);
         assert_int_equal(m.is_intel, rows[i].is_intel);
-        tree_done(&t);
+        bed_done(&bed);
     }
 }
 
 static void a_machine_without_files_is_one_of_one_processor(void **state)
 {
     (void)state;
-    struct tree t;
+    struct bed bed;
     struct wt_machine m;
-    tree_init(&t);
-    wt_machine_look(t.ctx, &m);
+    bed_init(&bed);
+    wt_machine_look(bed.ctx, &m);
     assert_string_equal(m.vendor, "");
     assert_int_equal(m.cpus, 1);
     assert_int_equal(m.sockets, 1);
     assert_false(m.is_virtual);
     assert_string_equal(m.virtual_name, "");
     assert_string_equal(m.container, "");
-    tree_done(&t);
+    bed_done(&bed);
 }
 
 static void a_rented_machine_is_named_and_metal_is_metal(void **state)
@@ -88,17 +88,17 @@ static void a_rented_machine_is_named_and_metal_is_metal(void **state)
         {"model name : a hypervisor of a name\nflags : fpu\n", "", "", NULL},
     };
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
-        struct tree t;
+        struct bed bed;
         struct wt_machine m;
-        tree_init(&t);
-        tree_put(&t, "/proc/cpuinfo", rows[i].cpu);
-        tree_put(&t, "/sys/class/dmi/id/sys_vendor", rows[i].vendor);
-        tree_put(&t, "/sys/class/dmi/id/product_name", rows[i].product);
-        wt_machine_look(t.ctx, &m);
+        bed_init(&bed);
+        bed_put(&bed, "/proc/cpuinfo", rows[i].cpu);
+        bed_put(&bed, "/sys/class/dmi/id/sys_vendor", rows[i].vendor);
+        bed_put(&bed, "/sys/class/dmi/id/product_name", rows[i].product);
+        wt_machine_look(bed.ctx, &m);
         if (m.is_virtual != (rows[i].name != NULL))
             fail_msg("row %zu: \"%s\"", i, m.virtual_name);
         assert_string_equal(m.virtual_name, rows[i].name ? rows[i].name : "");
-        tree_done(&t);
+        bed_done(&bed);
     }
 }
 
@@ -120,13 +120,13 @@ static void a_container_is_told_by_what_its_maker_leaves(void **state)
         {"/proc/1/cgroup", "", ""},
     };
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
-        struct tree t;
+        struct bed bed;
         struct wt_machine m;
-        tree_init(&t);
-        tree_put(&t, rows[i].path, rows[i].text);
-        wt_machine_look(t.ctx, &m);
+        bed_init(&bed);
+        bed_put(&bed, rows[i].path, rows[i].text);
+        wt_machine_look(bed.ctx, &m);
         assert_string_equal(m.container, rows[i].name);
-        tree_done(&t);
+        bed_done(&bed);
     }
 }
 
@@ -177,13 +177,13 @@ static void a_list_of_processors_is_read_as_the_kernel_writes_it(void **state)
         if (rc != rows[i].rc || strcmp(h.text, rows[i].heard) != 0)
             fail_msg("\"%s\": %d, %s", rows[i].list, rc, h.text);
         /* And the same from the file. */
-        struct tree t;
+        struct bed bed;
         struct heard f = {.stop_at = -1};
-        tree_init(&t);
-        tree_put(&t, "/sys/devices/system/cpu/online", rows[i].list);
-        assert_int_equal(wt_machine_cpus(t.ctx, hear, &f), rows[i].rc);
+        bed_init(&bed);
+        bed_put(&bed, "/sys/devices/system/cpu/online", rows[i].list);
+        assert_int_equal(wt_machine_cpus(bed.ctx, hear, &f), rows[i].rc);
         assert_string_equal(f.text, rows[i].heard);
-        tree_done(&t);
+        bed_done(&bed);
     }
 }
 
@@ -193,36 +193,36 @@ static void a_refusal_ends_the_list_and_no_list_is_processor_0(void **state)
     struct heard h = {.stop_at = 2};
     assert_int_equal(wt_machine_cpu_list("0-5", hear, &h), WT_E_STATE);
     assert_string_equal(h.text, "0 1 ");
-    struct tree t;
-    tree_init(&t);
+    struct bed bed;
+    bed_init(&bed);
     h = (struct heard){.stop_at = -1};
-    assert_int_equal(wt_machine_cpus(t.ctx, hear, &h), WT_E_NOTFOUND);
+    assert_int_equal(wt_machine_cpus(bed.ctx, hear, &h), WT_E_NOTFOUND);
     assert_string_equal(h.text, "0 ");
-    tree_done(&t);
+    bed_done(&bed);
 }
 
 static void sockets_and_dies_are_counted_from_the_topology(void **state)
 {
     (void)state;
-    struct tree t;
+    struct bed bed;
     struct wt_machine m;
-    tree_init(&t);
-    tree_put(&t, "/sys/devices/system/cpu/online", "0-1,4-5\n");
-    put_topology(&t, 0, "0\n", "0\n");
-    put_topology(&t, 1, "0\n", "1\n");
-    put_topology(&t, 4, "1\n", "0\n");
-    put_topology(&t, 5, "1\n", "1\n");
-    wt_machine_look(t.ctx, &m);
+    bed_init(&bed);
+    bed_put(&bed, "/sys/devices/system/cpu/online", "0-1,4-5\n");
+    put_topology(&bed, 0, "0\n", "0\n");
+    put_topology(&bed, 1, "0\n", "1\n");
+    put_topology(&bed, 4, "1\n", "0\n");
+    put_topology(&bed, 5, "1\n", "1\n");
+    wt_machine_look(bed.ctx, &m);
     assert_int_equal(m.cpus, 4);
     assert_int_equal(m.sockets, 2);
-    assert_int_equal(wt_machine_package_of(t.ctx, 5), 1);
-    assert_int_equal(wt_machine_die_of(t.ctx, 5), 1);
+    assert_int_equal(wt_machine_package_of(bed.ctx, 5), 1);
+    assert_int_equal(wt_machine_die_of(bed.ctx, 5), 1);
     /* A platform that does not say writes -1, and a processor may be away. */
-    put_topology(&t, 5, "-1\n", "what\n");
-    assert_int_equal(wt_machine_package_of(t.ctx, 5), 0);
-    assert_int_equal(wt_machine_die_of(t.ctx, 5), 0);
-    assert_int_equal(wt_machine_package_of(t.ctx, 99), 0);
-    tree_done(&t);
+    put_topology(&bed, 5, "-1\n", "what\n");
+    assert_int_equal(wt_machine_package_of(bed.ctx, 5), 0);
+    assert_int_equal(wt_machine_die_of(bed.ctx, 5), 0);
+    assert_int_equal(wt_machine_package_of(bed.ctx, 99), 0);
+    bed_done(&bed);
 }
 
 int main(void)

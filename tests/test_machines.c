@@ -3,18 +3,12 @@
  *
  * The contracts ask nothing of a machine in particular: whatever is found on it has to hold them.
  * WATTUNE_UPDATE=1 writes doctor.txt anew; the difference is then to be read before it is kept. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
 #include <dirent.h>
-#include <errno.h>
 #include <jansson.h>
 
+#include "bed.h"
 #include "knob/knob.h"
 #include "spawn.h"
-#include "trees.h"
 
 #define NOISE_BYTES (1 << 20)
 #define FILES_MAX   64
@@ -23,106 +17,69 @@ static char **machines;
 static size_t machine_count;
 static char *noise; /* a megabyte */
 
-struct bed {
-    char root[64];
+struct machine {
+    struct bed bed;
     const char *name;
-    int64_t now_ns;
-    struct wt_clock clock;
-    struct wt_ctx *ctx;
-    struct wt_devices *devices;
     /* what the last watched call looked at */
     char files[FILES_MAX][256];
     size_t file_count;
 };
 
-static int64_t bed_now(void *data)
-{
-    return ((struct bed *)data)->now_ns;
-}
-
-static void bed_sleep(void *data, int64_t t_ns)
-{
-    ((struct bed *)data)->now_ns = t_ns;
-}
-
 static void watch(void *data, const char *path, bool is_dir, int rc, int errnum, const char *text)
 {
-    struct bed *bed = data;
+    struct machine *m = data;
     (void)rc;
     (void)errnum;
     (void)text;
-    for (size_t i = 0; i < bed->file_count; i++)
-        if (strcmp(bed->files[i], path) == 0)
+    for (size_t i = 0; i < m->file_count; i++)
+        if (strcmp(m->files[i], path) == 0)
             return;
-    if (!is_dir && bed->file_count < FILES_MAX)
-        wt_text(bed->files[bed->file_count++], sizeof(bed->files[0]), "%s", path);
+    if (!is_dir && m->file_count < FILES_MAX)
+        wt_text(m->files[m->file_count++], sizeof(m->files[0]), "%s", path);
 }
 
-static void open_set(struct bed *bed)
+static void start(struct machine *m)
 {
-    struct wt_error err = {0};
-    struct wt_ctx_options options = {.sysroot = bed->root, .clock = &bed->clock};
-    if (wt_ctx_new(&bed->ctx, &options, &err) < 0 ||
-        wt_devices_open(&bed->devices, bed->ctx, NULL, &err) < 0)
-        fail_msg("%s: %s", bed->name, err.text);
+    if (bed_renew(&m->bed) < 0 ||
+        wt_devices_open(&m->bed.devices, m->bed.ctx, NULL, &m->bed.err) < 0)
+        fail_msg("%s: %s", m->name, m->bed.err.text);
 }
 
-static void close_set(struct bed *bed)
+static void each_machine(void (*fn)(struct machine *m))
 {
-    wt_devices_free(bed->devices);
-    wt_ctx_free(bed->ctx);
-}
-
-static void bed_open(struct bed *bed, const char *name)
-{
-    char from[1024];
-    memset(bed, 0, sizeof(*bed));
-    bed->name = name;
-    bed->now_ns = 1000 * WT_NS_PER_S;
-    bed->clock = (struct wt_clock){bed_now, bed_sleep, bed};
-    tree_new(bed->root, sizeof(bed->root));
-    tree_copy(wt_text(from, sizeof(from), "%s/%s", WT_MACHINES, name), bed->root);
-    open_set(bed);
-}
-
-static void bed_close(struct bed *bed)
-{
-    close_set(bed);
-    tree_done(bed->root);
-}
-
-static void each_machine(void (*fn)(struct bed *bed))
-{
-    for (size_t m = 0; m < machine_count; m++) {
-        struct bed bed;
-        bed_open(&bed, machines[m]);
-        fn(&bed);
-        bed_close(&bed);
+    for (size_t i = 0; i < machine_count; i++) {
+        struct machine m = {.name = machines[i]};
+        char from[1024];
+        bed_init(&m.bed);
+        tree_copy(wt_text(from, sizeof(from), "%s/%s", WT_MACHINES, m.name), m.bed.root);
+        start(&m);
+        fn(&m);
+        bed_done(&m.bed);
     }
 }
 
 /* Reads after two seconds, longer than any source's own pace. */
-static int read_device(struct bed *bed, size_t i, struct wt_reading *ret, struct wt_error *err)
+static int read_device(struct machine *m, size_t i, struct wt_reading *ret, struct wt_error *err)
 {
-    bed->now_ns += 2 * WT_NS_PER_S;
-    unsigned what = wt_devices_info(bed->devices, i)->can & (WT_CAN_ENERGY | WT_CAN_POWER);
-    return wt_devices_read(bed->devices, i, what, ret, err);
+    m->bed.now_ns += 2 * WT_NS_PER_S;
+    unsigned what = wt_devices_info(m->bed.devices, i)->can & (WT_CAN_ENERGY | WT_CAN_POWER);
+    return wt_devices_read(m->bed.devices, i, what, ret, err);
 }
 
 /* ---- sensors ---- */
 
-static void probe(struct bed *bed)
+static void probe(struct machine *m)
 {
-    for (size_t i = 0; i < wt_devices_count(bed->devices); i++) {
-        const struct wt_device_info *info = wt_devices_info(bed->devices, i);
+    for (size_t i = 0; i < wt_devices_count(m->bed.devices); i++) {
+        const struct wt_device_info *info = wt_devices_info(m->bed.devices, i);
         if (!*info->id || !*info->name || !*info->source || info->is_emulated)
-            fail_msg("%s: device %zu is \"%s\", \"%s\" of \"%s\"", bed->name, i, info->id,
-                     info->name, info->source);
+            fail_msg("%s: device %zu is \"%s\", \"%s\" of \"%s\"", m->name, i, info->id, info->name,
+                     info->source);
         for (size_t k = 0; k < i; k++)
-            if (strcmp(wt_devices_info(bed->devices, k)->id, info->id) == 0)
-                fail_msg("%s: two devices are called %s", bed->name, info->id);
+            if (strcmp(wt_devices_info(m->bed.devices, k)->id, info->id) == 0)
+                fail_msg("%s: two devices are called %s", m->name, info->id);
         if (info->is_counted && (info->is_part || !(info->can & (WT_CAN_ENERGY | WT_CAN_POWER))))
-            fail_msg("%s: %s is counted, and cannot be", bed->name, info->id);
+            fail_msg("%s: %s is counted, and cannot be", m->name, info->id);
     }
 }
 
@@ -132,24 +89,24 @@ static void what_is_found_has_a_name_of_its_own(void **state)
     each_machine(probe);
 }
 
-static void check_states(const struct bed *bed, size_t i, const struct wt_reading *r)
+static void check_states(const struct machine *m, size_t i, const struct wt_reading *r)
 {
-    const struct wt_device_info *info = wt_devices_info(bed->devices, i);
+    const struct wt_device_info *info = wt_devices_info(m->bed.devices, i);
     enum wt_state wanted = info->is_modeled ? WT_MODELED : WT_REPLAYED;
     if ((r->energy.state != WT_ABSENT && r->energy.state != wanted) ||
         (r->power.state != WT_ABSENT && r->power.state != wanted))
-        fail_msg("%s: %s: a recorded reading is not called so", bed->name, info->id);
+        fail_msg("%s: %s: a recorded reading is not called so", m->name, info->id);
 }
 
-static void read_all(struct bed *bed)
+static void read_all(struct machine *m)
 {
     struct wt_reading r;
     struct wt_error err;
-    for (size_t i = 0; i < wt_devices_count(bed->devices); i++) {
-        int rc = read_device(bed, i, &r, &err);
+    for (size_t i = 0; i < wt_devices_count(m->bed.devices); i++) {
+        int rc = read_device(m, i, &r, &err);
         if (rc < 0 && rc != WT_E_STATE) /* a battery on the mains sees no load */
-            fail_msg("%s: %s: %s", bed->name, wt_devices_info(bed->devices, i)->id, err.text);
-        check_states(bed, i, &r);
+            fail_msg("%s: %s: %s", m->name, wt_devices_info(m->bed.devices, i)->id, err.text);
+        check_states(m, i, &r);
     }
 }
 
@@ -160,32 +117,32 @@ static void what_is_found_can_be_read_and_is_called_recorded(void **state)
 }
 
 /* Under a fault: an error and no number, or the number that was there before. */
-static void check_fault(struct bed *bed, size_t i, const struct wt_reading *before,
+static void check_fault(struct machine *m, size_t i, const struct wt_reading *before,
                         const char *path, const char *fault)
 {
     struct wt_reading r;
     struct wt_error err = {0};
-    const struct wt_device_info *info = wt_devices_info(bed->devices, i);
-    int rc = read_device(bed, i, &r, &err);
-    check_states(bed, i, &r);
+    const struct wt_device_info *info = wt_devices_info(m->bed.devices, i);
+    int rc = read_device(m, i, &r, &err);
+    check_states(m, i, &r);
     bool is_whole = (r.energy.state != WT_ABSENT || before->energy.state == WT_ABSENT) &&
                     (r.power.state != WT_ABSENT || before->power.state == WT_ABSENT);
     if (rc == 0 && !is_whole)
-        fail_msg("%s: %s: %s with %s: success without a number", bed->name, info->id, path, fault);
+        fail_msg("%s: %s: %s with %s: success without a number", m->name, info->id, path, fault);
     if (rc < 0 && (!*err.text || err.code != rc))
-        fail_msg("%s: %s: %s with %s: no story to %s", bed->name, info->id, path, fault,
+        fail_msg("%s: %s: %s with %s: no story to %s", m->name, info->id, path, fault,
                  wt_error_name(rc));
     if (info->is_modeled)
         return; /* the load of a frozen recording may be anything, and is bounded elsewhere */
     if ((r.energy.state != WT_ABSENT && r.energy.uj != before->energy.uj) ||
         (r.power.state != WT_ABSENT && r.power.mw != before->power.mw))
-        fail_msg("%s: %s: %s with %s: %llu uJ and %llu mW instead of %llu and %llu", bed->name,
+        fail_msg("%s: %s: %s with %s: %llu uJ and %llu mW instead of %llu and %llu", m->name,
                  info->id, path, fault, (unsigned long long)r.energy.uj,
                  (unsigned long long)r.power.mw, (unsigned long long)before->energy.uj,
                  (unsigned long long)before->power.mw);
 }
 
-static void damage(struct bed *bed, size_t i)
+static void damage(struct machine *m, size_t i)
 {
     static const struct {
         const char *name;
@@ -197,41 +154,41 @@ static void damage(struct bed *bed, size_t i)
         {"noise", 0, "noise"},    {"a NUL", 0, "\001\n"},
     };
     struct wt_reading before, after;
-    const char *id = wt_devices_info(bed->devices, i)->id;
-    bed->file_count = 0;
-    bed->ctx->watch = watch;
-    bed->ctx->watch_data = bed;
-    int rc = read_device(bed, i, &before, NULL);
-    bed->ctx->watch = NULL;
-    for (size_t f = 0; f < bed->file_count; f++) {
-        const char *path = bed->files[f];
-        char *was = tree_get(bed->root, path);
+    const char *id = wt_devices_info(m->bed.devices, i)->id;
+    m->file_count = 0;
+    m->bed.ctx->watch = watch;
+    m->bed.ctx->watch_data = m;
+    int rc = read_device(m, i, &before, NULL);
+    m->bed.ctx->watch = NULL;
+    for (size_t f = 0; f < m->file_count; f++) {
+        const char *path = m->files[f];
+        char *was = tree_get(m->bed.root, path);
         if (!was)
             continue; /* refused in the recording, or not there */
         for (size_t k = 0; k < WT_COUNTOF(faults); k++) {
             if (faults[k].errnum)
-                assert_int_equal(wt_tree_fault(bed->ctx, path, faults[k].errnum), 0);
+                assert_int_equal(wt_tree_fault(m->bed.ctx, path, faults[k].errnum), 0);
             else if (!faults[k].text)
-                tree_remove(bed->root, path);
+                tree_remove(m->bed.root, path);
             else
-                tree_put(bed->root, path,
-                         strcmp(faults[k].text, "noise") == 0 ? noise : faults[k].text);
-            check_fault(bed, i, &before, path, faults[k].name);
-            assert_int_equal(wt_tree_fault(bed->ctx, path, 0), 0);
-            tree_put(bed->root, path, was);
+                bed_put(&m->bed, path,
+                        strcmp(faults[k].text, "noise") == 0 ? noise : faults[k].text);
+            check_fault(m, i, &before, path, faults[k].name);
+            assert_int_equal(wt_tree_fault(m->bed.ctx, path, 0), 0);
+            bed_put(&m->bed, path, was);
         }
         free(was);
-        if (read_device(bed, i, &after, NULL) != rc ||
-            (!wt_devices_info(bed->devices, i)->is_modeled &&
+        if (read_device(m, i, &after, NULL) != rc ||
+            (!wt_devices_info(m->bed.devices, i)->is_modeled &&
              (after.energy.uj != before.energy.uj || after.power.mw != before.power.mw)))
-            fail_msg("%s: %s: %s: it does not come back after its faults", bed->name, id, path);
+            fail_msg("%s: %s: %s: it does not come back after its faults", m->name, id, path);
     }
 }
 
-static void damage_all(struct bed *bed)
+static void damage_all(struct machine *m)
 {
-    for (size_t i = 0; i < wt_devices_count(bed->devices); i++)
-        damage(bed, i);
+    for (size_t i = 0; i < wt_devices_count(m->bed.devices); i++)
+        damage(m, i);
 }
 
 static void no_fault_of_a_file_makes_a_wrong_number(void **state)
@@ -241,28 +198,28 @@ static void no_fault_of_a_file_makes_a_wrong_number(void **state)
 }
 
 /* A counter near its range goes on over it; what was drawn is added once. */
-static void wrap(struct bed *bed)
+static void wrap(struct machine *m)
 {
-    for (size_t i = 0; i < wt_devices_count(bed->devices); i++) {
-        const struct wt_device_info *info = wt_devices_info(bed->devices, i);
+    for (size_t i = 0; i < wt_devices_count(m->bed.devices); i++) {
+        const struct wt_device_info *info = wt_devices_info(m->bed.devices, i);
         uint64_t range_uj = info->traits.energy_range_uj;
         struct wt_reading high, low;
         char text[32];
         if (!(info->can & WT_CAN_ENERGY) || !range_uj || strcmp(info->source, "rapl") != 0)
             continue;
-        bed->file_count = 0;
-        bed->ctx->watch = watch;
-        bed->ctx->watch_data = bed;
-        assert_int_equal(read_device(bed, i, &high, NULL), 0);
-        bed->ctx->watch = NULL;
-        assert_int_equal(bed->file_count, 1);
+        m->file_count = 0;
+        m->bed.ctx->watch = watch;
+        m->bed.ctx->watch_data = m;
+        assert_int_equal(read_device(m, i, &high, NULL), 0);
+        m->bed.ctx->watch = NULL;
+        assert_int_equal(m->file_count, 1);
         wt_text(text, sizeof(text), "%llu\n", (unsigned long long)(range_uj - 1000000));
-        tree_put(bed->root, bed->files[0], text);
-        assert_int_equal(read_device(bed, i, &high, NULL), 0);
-        tree_put(bed->root, bed->files[0], "2000000\n");
-        assert_int_equal(read_device(bed, i, &low, NULL), 0);
+        bed_put(&m->bed, m->files[0], text);
+        assert_int_equal(read_device(m, i, &high, NULL), 0);
+        bed_put(&m->bed, m->files[0], "2000000\n");
+        assert_int_equal(read_device(m, i, &low, NULL), 0);
         if (low.energy.uj - high.energy.uj != 3000000)
-            fail_msg("%s: %s: a wrap of 3 J became %lld uJ", bed->name, info->id,
+            fail_msg("%s: %s: a wrap of 3 J became %lld uJ", m->name, info->id,
                      (long long)(low.energy.uj - high.energy.uj));
     }
 }
@@ -273,18 +230,17 @@ static void a_counter_that_wraps_goes_on(void **state)
     each_machine(wrap);
 }
 
-static void reopen(struct bed *bed)
+static void reopen(struct machine *m)
 {
     char ids[128][96];
-    size_t count = wt_devices_count(bed->devices);
+    size_t count = wt_devices_count(m->bed.devices);
     assert_true(count <= 128);
     for (size_t i = 0; i < count; i++)
-        wt_text(ids[i], sizeof(ids[i]), "%s", wt_devices_info(bed->devices, i)->id);
-    close_set(bed);
-    open_set(bed);
-    assert_int_equal(wt_devices_count(bed->devices), count);
+        wt_text(ids[i], sizeof(ids[i]), "%s", wt_devices_info(m->bed.devices, i)->id);
+    start(m);
+    assert_int_equal(wt_devices_count(m->bed.devices), count);
     for (size_t i = 0; i < count; i++)
-        assert_string_equal(wt_devices_info(bed->devices, i)->id, ids[i]);
+        assert_string_equal(wt_devices_info(m->bed.devices, i)->id, ids[i]);
 }
 
 static void opened_again_it_is_the_same(void **state)
@@ -311,68 +267,69 @@ static int64_t other_value(const struct wt_knob_info *k)
     return value != k->current ? value : k->max;
 }
 
-static void check_knob(struct bed *bed, size_t i, enum wt_knob knob)
+static void check_knob(struct machine *m, size_t i, enum wt_knob knob)
 {
     struct wt_knob_info k, now;
     struct wt_knob_found found;
     struct wt_error err = {0};
-    const char *id = wt_devices_info(bed->devices, i)->id, *name = wt_knob_name(knob);
-    int rc = wt_devices_knob(bed->devices, i, knob, &k, &err);
+    const char *id = wt_devices_info(m->bed.devices, i)->id, *name = wt_knob_name(knob);
+    int rc = wt_devices_knob(m->bed.devices, i, knob, &k, &err);
     if (rc < 0) {
         if (!*err.text)
-            fail_msg("%s: %s: %s: refused without a reason", bed->name, id, name);
+            fail_msg("%s: %s: %s: refused without a reason", m->name, id, name);
         return;
     }
     if (k.min > k.max || (!k.values && k.step <= 0))
-        fail_msg("%s: %s: %s: %lld to %lld in steps of %lld", bed->name, id, name, (long long)k.min,
+        fail_msg("%s: %s: %s: %lld to %lld in steps of %lld", m->name, id, name, (long long)k.min,
                  (long long)k.max, (long long)k.step);
-    if (wt_knob_snapshot(bed->devices, i, knob, &found, &err) < 0)
-        fail_msg("%s: %s: %s: described, and then: %s", bed->name, id, name, err.text);
+    if (wt_knob_snapshot(m->bed.devices, i, knob, &found, &err) < 0)
+        fail_msg("%s: %s: %s: described, and then: %s", m->name, id, name, err.text);
     int64_t value = other_value(&k);
     /* A level is written into the file that lists the levels: a plain file forgets them, a kernel
      * does not. tests/test_knob_files.c plays the kernel. */
-    bool is_level = strcmp(wt_devices_info(bed->devices, i)->source, "amdgpu") == 0 &&
+    bool is_level = strcmp(wt_devices_info(m->bed.devices, i)->source, "amdgpu") == 0 &&
                     (knob == WT_KNOB_CLOCK || knob == WT_KNOB_MEMCLOCK);
     if (is_level)
         return;
     if (!k.is_settable) {
         if (!*k.why_not || !*k.fix)
-            fail_msg("%s: %s: %s: not settable, without a reason and a cure", bed->name, id, name);
+            fail_msg("%s: %s: %s: not settable, without a reason and a cure", m->name, id, name);
         /* Whose rights are missing is refused; what else stands in the way, the lease asks for. */
-        bool is_denied = wt_tree_uid(bed->ctx) != 0 || wt_tree_is_readonly(bed->ctx, "/sys/class");
-        rc = is_denied ? wt_knob_set(bed->devices, i, knob, value, NULL, &err) : WT_E_DENIED;
+        bool is_denied =
+            wt_tree_uid(m->bed.ctx) != 0 || wt_tree_is_readonly(m->bed.ctx, "/sys/class");
+        rc = is_denied ? wt_knob_set(m->bed.devices, i, knob, value, NULL, &err) : WT_E_DENIED;
         if (rc != WT_E_DENIED && rc != WT_E_STATE && rc != WT_E_BUSY && rc != WT_E_RANGE)
-            fail_msg("%s: %s: %s: set although it is not settable (%d)", bed->name, id, name, rc);
+            fail_msg("%s: %s: %s: set although it is not settable (%d)", m->name, id, name, rc);
     } else {
-        rc = wt_knob_set(bed->devices, i, knob, value, NULL, &err);
+        rc = wt_knob_set(m->bed.devices, i, knob, value, NULL, &err);
         if (rc == WT_E_RANGE) /* not every value in between: the levels of a clock */
-            rc = wt_knob_set(bed->devices, i, knob, value = k.max, NULL, &err);
+            rc = wt_knob_set(m->bed.devices, i, knob, value = k.max, NULL, &err);
         if (rc < 0)
-            fail_msg("%s: %s: %s: %s", bed->name, id, name, err.text);
-        if (wt_devices_knob(bed->devices, i, knob, &now, &err) < 0)
-            fail_msg("%s: %s: %s: set, and then: %s", bed->name, id, name, err.text);
+            fail_msg("%s: %s: %s: %s", m->name, id, name, err.text);
+        if (wt_devices_knob(m->bed.devices, i, knob, &now, &err) < 0)
+            fail_msg("%s: %s: %s: set, and then: %s", m->name, id, name, err.text);
         if (now.current != value)
-            fail_msg("%s: %s: %s: set to %lld, reads %lld", bed->name, id, name, (long long)value,
+            fail_msg("%s: %s: %s: set to %lld, reads %lld", m->name, id, name, (long long)value,
                      (long long)now.current);
-        rc = wt_knob_set(bed->devices, i, knob, k.max + 1000000000, NULL, &err);
+        rc = wt_knob_set(m->bed.devices, i, knob, k.max + 1000000000, NULL, &err);
         if (rc != WT_E_RANGE)
-            fail_msg("%s: %s: %s: a value out of range is %s", bed->name, id, name,
+            fail_msg("%s: %s: %s: a value out of range is %s", m->name, id, name,
                      wt_error_name(rc));
-        if (wt_knob_restore(bed->devices, i, knob, &found, &err) < 0)
-            fail_msg("%s: %s: %s: %s", bed->name, id, name, err.text);
+        if (wt_knob_restore(m->bed.devices, i, knob, &found, &err) < 0)
+            fail_msg("%s: %s: %s: %s", m->name, id, name, err.text);
     }
-    if (wt_devices_knob(bed->devices, i, knob, &now, &err) < 0)
-        fail_msg("%s: %s: %s: at the end: %s", bed->name, id, name, err.text);
+    if (wt_devices_knob(m->bed.devices, i, knob, &now, &err) < 0)
+        fail_msg("%s: %s: %s: at the end: %s", m->name, id, name, err.text);
     if (now.current != k.current)
-        fail_msg("%s: %s: %s: found %lld, left %lld", bed->name, id, name, (long long)k.current,
+        fail_msg("%s: %s: %s: found %lld, left %lld", m->name, id, name, (long long)k.current,
                  (long long)now.current);
 }
 
-static void check_knobs(struct bed *bed)
+static void check_knobs(struct machine *m)
 {
-    for (size_t i = 0; i < wt_devices_count(bed->devices); i++)
+    for (size_t i = 0; i < wt_devices_count(m->bed.devices); i++)
         for (int knob = 1; knob < WT_KNOB_COUNT; knob++)
-            check_knob(bed, i, (enum wt_knob)knob);
+            check_knob(m, i, (enum wt_knob)knob);
 }
 
 static void what_is_set_is_verified_and_put_back(void **state)

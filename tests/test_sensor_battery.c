@@ -1,24 +1,21 @@
 /* sensor over power_supply: the battery sees the node while it discharges, and only then. */
-#include "sensor_bed.h"
+#include "bed.h"
 
-static void put(const struct sensor_bed *bed, const char *supply, const char *file,
-                const char *text)
+static void put(const struct bed *bed, const char *supply, const char *file, const char *text)
 {
-    char path[128], line[64];
+    char path[128];
     wt_text(path, sizeof(path), "/sys/class/power_supply/%s/%s", supply, file);
-    wt_text(line, sizeof(line), "%s\n", text);
-    bed_put(bed, path, line);
+    bed_put_line(bed, path, text);
 }
 
-static void put_battery(const struct sensor_bed *bed, const char *name, const char *status,
-                        const char *uw)
+static void put_battery(const struct bed *bed, const char *name, const char *status, const char *uw)
 {
     put(bed, name, "type", "Battery");
     put(bed, name, "status", status);
     put(bed, name, "power_now", uw);
 }
 
-static void put_charger(const struct sensor_bed *bed, const char *online)
+static void put_charger(const struct bed *bed, const char *online)
 {
     put(bed, "AC", "type", "Mains");
     put(bed, "AC", "online", online);
@@ -27,7 +24,7 @@ static void put_charger(const struct sensor_bed *bed, const char *online)
 static void a_discharging_battery_is_the_node(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     put_charger(&bed, "0");
     put_battery(&bed, "BAT0", "Discharging", "7418000");
@@ -42,7 +39,7 @@ static void a_discharging_battery_is_the_node(void **state)
 static void current_and_voltage_do_as_well_whatever_the_sign(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     put(&bed, "BAT1", "type", "Battery");
     put(&bed, "BAT1", "status", "Discharging");
@@ -58,14 +55,14 @@ static void on_mains_there_is_no_reading_and_it_is_said(void **state)
     (void)state;
     static const char *const status[] = {"Charging", "Full", "Not charging", "Unknown"};
     for (size_t i = 0; i < WT_COUNTOF(status); i++) {
-        struct sensor_bed bed;
+        struct bed bed;
         bed_init(&bed);
         put_battery(&bed, "BAT0", status[i], "30000000");
         bed_open(&bed);
         assert_int_equal(wt_devices_count(bed.devices), 0);
-        assert_int_equal(bed_note(&bed, "battery")->kind, WT_FINDING_MISSING);
-        assert_says(bed_note(&bed, "battery")->value, "on mains");
-        assert_says(bed_note(&bed, "battery")->fix, "--sensor-command");
+        assert_int_equal(bed_note(&bed, "battery", NULL)->kind, WT_FINDING_MISSING);
+        assert_says(bed_note(&bed, "battery", NULL)->value, "on mains");
+        assert_says(bed_note(&bed, "battery", NULL)->fix, "--sensor-command");
         bed_done(&bed);
     }
 }
@@ -74,7 +71,7 @@ static void on_mains_there_is_no_reading_and_it_is_said(void **state)
 static void a_battery_beside_a_charger_does_not_count(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     struct wt_reading r;
     bed_init(&bed);
     put_charger(&bed, "0");
@@ -95,7 +92,7 @@ static void a_battery_beside_a_charger_does_not_count(void **state)
 static void batteries_that_take_turns_are_one_node(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     put_battery(&bed, "BAT0", "Not charging", "0");
     put_battery(&bed, "BAT1", "Discharging", "9000000");
@@ -110,13 +107,13 @@ static void batteries_that_take_turns_are_one_node(void **state)
 static void a_mouse_is_not_the_node(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     put_battery(&bed, "hidpp_battery_0", "Discharging", "90000");
     put(&bed, "hidpp_battery_0", "scope", "Device");
     bed_open(&bed);
     assert_int_equal(wt_devices_count(bed.devices), 0);
-    assert_null(bed_note(&bed, "battery"));
+    assert_null(bed_note(&bed, "battery", NULL));
     bed_done(&bed);
 }
 
@@ -131,7 +128,7 @@ static void zero_and_rubbish_are_no_readings(void **state)
         {"a lot", WT_E_FORMAT}, {"99000000000000", WT_E_FORMAT},
         {"5000000", 0},
     };
-    struct sensor_bed bed;
+    struct bed bed;
     struct wt_reading r;
     bed_init(&bed);
     put_battery(&bed, "BAT0", "Discharging", "7418000");
@@ -149,14 +146,14 @@ static void zero_and_rubbish_are_no_readings(void **state)
 static void a_battery_without_a_power_is_said(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     put(&bed, "BAT0", "type", "Battery");
     put(&bed, "BAT0", "status", "Discharging");
     put(&bed, "BAT0", "capacity", "71");
     bed_open(&bed);
     assert_int_equal(wt_devices_count(bed.devices), 0);
-    assert_says(bed_note(&bed, "battery")->value, "current_now");
+    assert_says(bed_note(&bed, "battery", NULL)->value, "current_now");
     bed_done(&bed);
 }
 

@@ -3,11 +3,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "bed.h"
 #include "sensor/command.h"
 #include "sensor/gauge.h"
 #include "sensor/program.h"
 #include "sensor/slow.h"
-#include "sensor_bed.h"
 
 static void specs_are_read(void **state)
 {
@@ -120,14 +120,14 @@ static void what_is_printed_is_a_number_and_a_unit(void **state)
 
 /* ---- the source ---- */
 
-static void open_with(struct sensor_bed *bed, const char *const *specs, size_t count)
+static void open_with(struct bed *bed, const char *const *specs, size_t count)
 {
     bed->options.commands = specs;
     bed->options.command_count = count;
     bed_open(bed);
 }
 
-static void settle(const struct sensor_bed *bed, const char *id)
+static void settle(const struct bed *bed, const char *id)
 {
     struct wt_source *source;
     size_t k;
@@ -136,7 +136,7 @@ static void settle(const struct sensor_bed *bed, const char *id)
 }
 
 /* Has it asked anew, and waits for the answer. */
-static void turn(struct sensor_bed *bed, const char *id, int64_t span_ns)
+static void turn(struct bed *bed, const char *id, int64_t span_ns)
 {
     struct wt_reading r;
     bed->now_ns += span_ns;
@@ -148,7 +148,7 @@ static void the_last_line_is_the_reading(void **state)
 {
     (void)state;
     static const char *const specs[] = {"2s:echo 1 W; echo; echo 212.5 W; echo; echo warning >&2"};
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     open_with(&bed, specs, 1);
     const struct wt_device_info *node = bed_device(&bed, "node-command");
@@ -166,7 +166,7 @@ static void the_last_line_is_the_reading(void **state)
 static void a_counter_goes_on_and_may_start_anew(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     char spec[128];
     bed_init(&bed);
     bed_put(&bed, "/meter", "1000.5 Wh\n");
@@ -206,7 +206,7 @@ static void a_command_that_does_not_work_is_a_mistake_before_the_job(void **stat
         {"2s", "no colon"},
     };
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
-        struct sensor_bed bed;
+        struct bed bed;
         bed_init(&bed);
         bed.options.commands = &rows[i].spec;
         bed.options.command_count = 1;
@@ -232,7 +232,7 @@ static void a_run_that_fails_later_is_a_gap_and_says_what_it_printed(void **stat
         {"7 J\n", WT_E_FORMAT, "a power before"},
         {"8 W\n", 0, ""},
     };
-    struct sensor_bed bed;
+    struct bed bed;
     struct wt_reading r;
     char spec[128];
     bed_init(&bed);
@@ -256,7 +256,7 @@ static void an_old_answer_is_no_reading(void **state)
 {
     (void)state;
     static const char *const specs[] = {"2s:echo 7 W"};
-    struct sensor_bed bed;
+    struct bed bed;
     struct wt_reading r;
     bed_init(&bed);
     open_with(&bed, specs, 1);
@@ -273,7 +273,7 @@ static void several_are_told_apart_and_one_name_is_one_sensor(void **state)
     static const char *const specs[] = {"2s:echo 1 W", "2s:echo 2 W", "gpu@2s:echo 3 W",
                                         "cpu/left@2s:echo 4 W"};
     static const char *const twice[] = {"node/a@2s:echo 1 W", "node/a@2s:echo 2 W"};
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     open_with(&bed, specs, WT_COUNTOF(specs));
     assert_int_equal(bed_mw(&bed, "node-command"), 1000);
@@ -297,7 +297,7 @@ static void the_users_meter_counts_before_one_that_was_found(void **state)
 {
     (void)state;
     static const char *const specs[] = {"node/wall@2s:echo 300 W"};
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     bed_put(&bed, "/tools/ipmi-dcmi.txt", "Current Power : 250 Watts\n");
     open_with(&bed, specs, 1);
@@ -311,7 +311,7 @@ static void the_users_meter_counts_before_one_that_was_found(void **state)
 static void a_program_that_does_not_end_is_killed_with_what_it_started(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     struct wt_program_result *result = calloc(1, sizeof(*result));
     char script[160], path[128], line[64];
     bed_init(&bed);

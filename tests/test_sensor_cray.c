@@ -1,15 +1,14 @@
 /* sensor over Cray's pm_counters: texts with a unit, and a set that is renewed while it is read. */
-#include "sensor_bed.h"
+#include "bed.h"
 
-static void put(const struct sensor_bed *bed, const char *file, const char *text)
+static void put(const struct bed *bed, const char *file, const char *text)
 {
-    char path[128], line[64];
+    char path[128];
     wt_text(path, sizeof(path), "/sys/cray/pm_counters/%s", file);
-    wt_text(line, sizeof(line), "%s\n", text);
-    bed_put(bed, path, line);
+    bed_put_line(bed, path, text);
 }
 
-static void put_node(const struct sensor_bed *bed)
+static void put_node(const struct bed *bed)
 {
     put(bed, "power", "906 W 1734094386462336 us");
     put(bed, "energy", "1360621494 J 1734094386462336 us");
@@ -39,7 +38,7 @@ static void node_cpu_memory_and_accelerators_are_told_apart(void **state)
         {"dram-package-0", WT_DEVICE_DRAM, false, false, 75000, 104283391},
         {"cray-accel0", WT_DEVICE_GPU, true, false, 263000, 271696817},
     };
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     put_node(&bed);
     bed_open(&bed);
@@ -61,7 +60,7 @@ static void node_cpu_memory_and_accelerators_are_told_apart(void **state)
 static void a_node_without_a_cpu_counter_counts_itself(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     put(&bed, "power", "212 W");
     put(&bed, "energy", "98765 J");
@@ -74,7 +73,7 @@ static void a_node_without_a_cpu_counter_counts_itself(void **state)
 static void rapls_packages_count_before_crays(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     put_node(&bed);
     bed_put(&bed, "/sys/class/powercap/intel-rapl:0/name", "package-0\n");
@@ -92,7 +91,7 @@ static void rapls_packages_count_before_crays(void **state)
 static void processors_that_are_counted_apart_are_packages(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     put(&bed, "cpu0_power", "83 W 1 us");
     put(&bed, "cpu0_energy", "10 J 1 us");
@@ -106,7 +105,7 @@ static void processors_that_are_counted_apart_are_packages(void **state)
 
 /* Turns the set's page while a file of it is being read. */
 struct turner {
-    const struct sensor_bed *bed;
+    const struct bed *bed;
     unsigned turns; /* still to come */
     unsigned freshness;
     unsigned reads;
@@ -133,7 +132,7 @@ static void turn(void *data, const char *path, bool is_dir, int rc, int errnum, 
 static void a_set_renewed_meanwhile_is_read_again(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     struct wt_reading r;
     bed_init(&bed);
     put_node(&bed);
@@ -158,7 +157,7 @@ static void a_set_renewed_meanwhile_is_read_again(void **state)
 static void a_restart_is_passed_on(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     put_node(&bed);
     bed_open(&bed);
@@ -177,7 +176,7 @@ static void rubbish_is_no_number_and_what_is_denied_is_said(void **state)
 {
     (void)state;
     static const char *const rows[] = {"", "W 212", "n/a", "212W"};
-    struct sensor_bed bed;
+    struct bed bed;
     struct wt_reading r;
     bed_init(&bed);
     put_node(&bed);
@@ -192,18 +191,18 @@ static void rubbish_is_no_number_and_what_is_denied_is_said(void **state)
     assert_int_equal(wt_tree_fault(bed.ctx, "/sys/cray/pm_counters/energy", EACCES), 0);
     bed_open(&bed);
     assert_int_equal(bed_device(&bed, "node-cray")->can, WT_CAN_POWER);
-    assert_int_equal(bed_note(&bed, "cray")->kind, WT_FINDING_DENIED);
-    assert_string_equal(bed_note(&bed, "cray")->what, "energy counter");
+    assert_int_equal(bed_note(&bed, "cray", NULL)->kind, WT_FINDING_DENIED);
+    assert_string_equal(bed_note(&bed, "cray", NULL)->what, "energy counter");
     bed_done(&bed);
 }
 
 static void a_machine_that_is_no_cray_is_not_told_so(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     bed_open(&bed);
-    assert_null(bed_note(&bed, "cray"));
+    assert_null(bed_note(&bed, "cray", NULL));
     bed_done(&bed);
 }
 

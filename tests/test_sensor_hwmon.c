@@ -1,25 +1,21 @@
 /* sensor over hwmon: which chip is a node, which is a part, and which is somebody else's. */
-#include "sensor_bed.h"
+#include "bed.h"
 
-static void put_chip(const struct sensor_bed *bed, const char *entry, const char *name)
+static void put_chip(const struct bed *bed, const char *entry, const char *name)
 {
-    char path[128], text[64];
+    char path[128];
     wt_text(path, sizeof(path), "/sys/class/hwmon/%s/name", entry);
-    wt_text(text, sizeof(text), "%s\n", name);
-    bed_put(bed, path, text);
+    bed_put_line(bed, path, name);
 }
 
-static void put_attr(const struct sensor_bed *bed, const char *entry, const char *attr,
-                     const char *text)
+static void put_attr(const struct bed *bed, const char *entry, const char *attr, const char *text)
 {
-    char path[128], line[128];
+    char path[128];
     wt_text(path, sizeof(path), "/sys/class/hwmon/%s/%s", entry, attr);
-    wt_text(line, sizeof(line), "%s\n", text);
-    bed_put(bed, path, line);
+    bed_put_line(bed, path, text);
 }
 
-static void put_meter(const struct sensor_bed *bed, const char *entry, const char *info,
-                      const char *uw)
+static void put_meter(const struct bed *bed, const char *entry, const char *info, const char *uw)
 {
     put_chip(bed, entry, "power_meter");
     put_attr(bed, entry, "device/power1_oem_info", info);
@@ -28,7 +24,7 @@ static void put_meter(const struct sensor_bed *bed, const char *entry, const cha
     put_attr(bed, entry, "device/power1_is_battery", "0");
 }
 
-static void put_rail(const struct sensor_bed *bed, const char *entry, unsigned n, const char *label,
+static void put_rail(const struct bed *bed, const char *entry, unsigned n, const char *label,
                      const char *mv, const char *ma)
 {
     char attr[32];
@@ -45,7 +41,7 @@ static void put_rail(const struct sensor_bed *bed, const char *entry, unsigned n
 static void an_acpi_meter_is_the_node(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     put_meter(&bed, "hwmon0", "", "184000000");
     put_attr(&bed, "hwmon0", "device/power1_accuracy", "90.0%");
@@ -64,7 +60,7 @@ static void an_acpi_meter_is_the_node(void **state)
 static void an_acpi_meter_is_found_at_the_chip_too(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     put_chip(&bed, "hwmon2", "power_meter");
     put_attr(&bed, "hwmon2", "power1_average", "95500000");
@@ -76,13 +72,13 @@ static void an_acpi_meter_is_found_at_the_chip_too(void **state)
 static void the_firmwares_mark_for_no_value_is_no_reading(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     put_meter(&bed, "hwmon1", "", "4294967295000");
     put_attr(&bed, "hwmon1", "device/power1_average_interval", "4294967295");
     bed_open(&bed);
     assert_int_equal(wt_devices_count(bed.devices), 0);
-    const struct wt_finding *note = bed_note(&bed, "hwmon");
+    const struct wt_finding *note = bed_note(&bed, "hwmon", NULL);
     assert_non_null(note);
     assert_int_equal(note->kind, WT_FINDING_BROKEN);
     assert_says(note->value, "is no reading of it");
@@ -92,7 +88,7 @@ static void the_firmwares_mark_for_no_value_is_no_reading(void **state)
 static void several_meters_that_say_nothing_are_no_node(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     put_meter(&bed, "hwmon1", "", "184000000");
     put_meter(&bed, "hwmon2", "", "91000000");
@@ -103,15 +99,15 @@ static void several_meters_that_say_nothing_are_no_node(void **state)
         assert_true(wt_devices_info(bed.devices, i)->is_part);
         assert_false(wt_devices_info(bed.devices, i)->is_counted);
     }
-    assert_says(bed_note(&bed, "hwmon")->value, "2 ACPI power meters");
-    assert_says(bed_note(&bed, "hwmon")->fix, "--sensor-command");
+    assert_says(bed_note(&bed, "hwmon", NULL)->value, "2 ACPI power meters");
+    assert_says(bed_note(&bed, "hwmon", NULL)->fix, "--sensor-command");
     bed_done(&bed);
 }
 
 static void a_meter_on_a_battery_is_left_out(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     put_meter(&bed, "hwmon1", "", "184000000");
     put_attr(&bed, "hwmon1", "device/power1_is_battery", "1");
@@ -133,7 +129,7 @@ static void of_graces_meters_grace_counts_and_holds_the_cores(void **state)
         {"cpu-package-0-cores", "cpu-package-0", WT_DEVICE_CPU, 47812},
         {"sysio-socket-0", "cpu-package-0", WT_DEVICE_CPU, 24077},
     };
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     put_meter(&bed, "hwmon1", "Module Power Socket 0", "402318000");
     put_meter(&bed, "hwmon2", "Grace Power Socket 0", "96204000");
@@ -154,7 +150,7 @@ static void of_graces_meters_grace_counts_and_holds_the_cores(void **state)
 static void graces_sockets_are_told_apart(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     put_meter(&bed, "hwmon1", "CPU Power Socket 0", "47812000");
     put_meter(&bed, "hwmon2", "CPU Power Socket 1", "51000000");
@@ -170,7 +166,7 @@ static void graces_sockets_are_told_apart(void **state)
 static void a_jetson_with_an_input_rail_has_it_for_its_node(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     put_chip(&bed, "hwmon1", "ina3221");
     put_attr(&bed, "hwmon1", "update_interval", "86");
@@ -194,7 +190,7 @@ static void a_jetson_with_an_input_rail_has_it_for_its_node(void **state)
 static void an_agx_orin_is_the_sum_of_its_input_rails(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     put_chip(&bed, "hwmon2", "ina3221");
     put_attr(&bed, "hwmon2", "in1_enable", "0");
@@ -225,7 +221,7 @@ static void an_agx_orin_is_the_sum_of_its_input_rails(void **state)
 static void a_power_supplys_total_is_the_node_and_its_rails_are_parts(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     put_chip(&bed, "hwmon4", "corsairpsu");
     put_attr(&bed, "hwmon4", "power1_input", "174000000");
@@ -245,7 +241,7 @@ static void amd_energy_counts_only_where_rapl_does_not(void **state)
 {
     (void)state;
     for (int with_rapl = 0; with_rapl < 2; with_rapl++) {
-        struct sensor_bed bed;
+        struct bed bed;
         bed_init(&bed);
         if (with_rapl) {
             bed_put(&bed, "/sys/class/powercap/intel-rapl:0/name", "package-0\n");
@@ -270,7 +266,7 @@ static void amd_energy_counts_only_where_rapl_does_not(void **state)
 static void an_unknown_chip_is_a_part(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     put_chip(&bed, "hwmon1", "ltc2947");
     put_attr(&bed, "hwmon1", "power1_input", "3500000");
@@ -301,7 +297,7 @@ static void gpus_and_batteries_are_left_to_others(void **state)
 {
     (void)state;
     static const char *const names[] = {"amdgpu", "radeon", "i915", "xe", "nouveau"};
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     for (size_t i = 0; i < WT_COUNTOF(names); i++) {
         char entry[16];
@@ -314,7 +310,7 @@ static void gpus_and_batteries_are_left_to_others(void **state)
     put_attr(&bed, "hwmon9", "device/type", "Battery");
     put_attr(&bed, "hwmon9", "power1_input", "1000000");
     bed_open(&bed);
-    assert_null(bed_note(&bed, "hwmon"));
+    assert_null(bed_note(&bed, "hwmon", NULL));
     for (size_t i = 0; i < wt_devices_count(bed.devices); i++)
         assert_string_not_equal(wt_devices_info(bed.devices, i)->source, "hwmon");
     bed_done(&bed);
@@ -327,7 +323,7 @@ static void what_cannot_be_read_is_said_and_is_no_number(void **state)
         const char *text;
         int rc;
     } rows[] = {{"", WT_E_FORMAT}, {"12 W", WT_E_FORMAT}, {"184000000", 0}};
-    struct sensor_bed bed;
+    struct bed bed;
     struct wt_reading r;
     bed_init(&bed);
     put_meter(&bed, "hwmon0", "", "184000000");
@@ -343,21 +339,21 @@ static void what_cannot_be_read_is_said_and_is_no_number(void **state)
     wt_devices_free(bed.devices);
     bed_open(&bed);
     assert_int_equal(wt_devices_count(bed.devices), 0);
-    assert_int_equal(bed_note(&bed, "hwmon")->kind, WT_FINDING_DENIED);
-    assert_string_equal(bed_note(&bed, "hwmon")->fix, "run as root");
+    assert_int_equal(bed_note(&bed, "hwmon", NULL)->kind, WT_FINDING_DENIED);
+    assert_string_equal(bed_note(&bed, "hwmon", NULL)->fix, "run as root");
     bed_done(&bed);
 }
 
 static void no_chip_is_no_remark(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     put_chip(&bed, "hwmon0", "coretemp");
     put_attr(&bed, "hwmon0", "temp1_input", "44000");
     bed_open(&bed);
     assert_int_equal(wt_devices_count(bed.devices), 0);
-    assert_null(bed_note(&bed, "hwmon"));
+    assert_null(bed_note(&bed, "hwmon", NULL));
     bed_done(&bed);
 }
 

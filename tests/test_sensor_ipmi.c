@@ -4,10 +4,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bed.h"
 #include "sensor/gauge.h"
 #include "sensor/ipmi.h"
 #include "sensor/slow.h"
-#include "sensor_bed.h"
 
 /* Completion code 0, group DCh, then current, least, most, mean (W), time, period (ms), state. */
 #define RESPONSE(w_low, w_high, state)                                                             \
@@ -152,7 +152,7 @@ static void say(struct player *p, unsigned watts)
     p->length = sizeof(bytes);
 }
 
-static struct wt_slow *slow_of(const struct sensor_bed *bed, const char *id)
+static struct wt_slow *slow_of(const struct bed *bed, const char *id)
 {
     struct wt_source *source;
     size_t k;
@@ -163,7 +163,7 @@ static struct wt_slow *slow_of(const struct sensor_bed *bed, const char *id)
 static void a_bmc_is_the_node_and_asked_once_a_second(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     struct player p = {0};
     const struct wt_ipmi_ops ops = {.transact = play, .data = &p};
     bed_init(&bed);
@@ -194,7 +194,7 @@ static void a_bmc_is_the_node_and_asked_once_a_second(void **state)
 static void a_failed_answer_is_no_reading_until_the_next(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     struct wt_reading r;
     struct player p = {0};
     const struct wt_ipmi_ops ops = {.transact = play, .data = &p};
@@ -218,7 +218,7 @@ static void a_failed_answer_is_no_reading_until_the_next(void **state)
 static void a_busy_bmc_is_asked_again(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     struct player p = {.busy = 2};
     const struct wt_ipmi_ops ops = {.transact = play, .data = &p, .retry_ns = WT_NS_PER_MS};
     bed_init(&bed);
@@ -234,7 +234,7 @@ static void a_busy_bmc_is_asked_again(void **state)
     bed.ctx->ipmi = &ops;
     bed_open(&bed);
     assert_int_equal(wt_devices_count(bed.devices), 0);
-    assert_says(bed_note(&bed, "ipmi")->value, "busy");
+    assert_says(bed_note(&bed, "ipmi", NULL)->value, "busy");
     bed_done(&bed);
 }
 
@@ -251,15 +251,15 @@ static void a_bmc_that_cannot_says_why(void **state)
         {0xd5, WT_FINDING_BROKEN, "power monitoring"},
     };
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
-        struct sensor_bed bed;
+        struct bed bed;
         struct player p = {.response = {rows[i].code}, .length = 1};
         const struct wt_ipmi_ops ops = {.transact = play, .data = &p};
         bed_init(&bed);
         bed.ctx->ipmi = &ops;
         bed_open(&bed);
         assert_int_equal(wt_devices_count(bed.devices), 0);
-        assert_int_equal(bed_note(&bed, "ipmi")->kind, rows[i].kind);
-        assert_says(bed_note(&bed, "ipmi")->fix, rows[i].fix);
+        assert_int_equal(bed_note(&bed, "ipmi", NULL)->kind, rows[i].kind);
+        assert_says(bed_note(&bed, "ipmi", NULL)->fix, rows[i].fix);
         bed_done(&bed);
     }
 }
@@ -267,7 +267,7 @@ static void a_bmc_that_cannot_says_why(void **state)
 static void a_power_of_a_bmc_that_says_it_is_off_is_taken_and_said(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     struct player p = {0};
     const struct wt_ipmi_ops ops = {.transact = play, .data = &p};
     bed_init(&bed);
@@ -276,15 +276,15 @@ static void a_power_of_a_bmc_that_says_it_is_off_is_taken_and_said(void **state)
     bed.ctx->ipmi = &ops;
     bed_open(&bed);
     assert_int_equal(bed_mw(&bed, "node-ipmi"), 319000);
-    assert_int_equal(bed_note(&bed, "ipmi")->kind, WT_FINDING_OK);
-    assert_says(bed_note(&bed, "ipmi")->value, "off");
+    assert_int_equal(bed_note(&bed, "ipmi", NULL)->kind, WT_FINDING_OK);
+    assert_says(bed_note(&bed, "ipmi", NULL)->value, "off");
     bed_done(&bed);
 }
 
 static void a_bmc_that_hangs_costs_its_reading_and_no_time(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     struct wt_reading r;
     struct player p = {.is_hung = true};
     const struct wt_ipmi_ops ops = {.transact = play, .data = &p, .deadline_ns = 20 * WT_NS_PER_MS};
@@ -292,8 +292,8 @@ static void a_bmc_that_hangs_costs_its_reading_and_no_time(void **state)
     bed.ctx->ipmi = &ops;
     bed_open(&bed); /* comes back */
     assert_int_equal(wt_devices_count(bed.devices), 0);
-    assert_int_equal(bed_note(&bed, "ipmi")->kind, WT_FINDING_BROKEN);
-    assert_says(bed_note(&bed, "ipmi")->value, "no answer");
+    assert_int_equal(bed_note(&bed, "ipmi", NULL)->kind, WT_FINDING_BROKEN);
+    assert_says(bed_note(&bed, "ipmi", NULL)->value, "no answer");
     bed_done(&bed);
 
     bed_init(&bed);
@@ -313,7 +313,7 @@ static void a_bmc_that_hangs_costs_its_reading_and_no_time(void **state)
 
 /* ---- without a device ---- */
 
-static void put_tool(const struct sensor_bed *bed, const char *script)
+static void put_tool(const struct bed *bed, const char *script)
 {
     char path[128], full[256];
     bed_put(bed, "/bin/ipmi-dcmi", script);
@@ -324,7 +324,7 @@ static void put_tool(const struct sensor_bed *bed, const char *script)
 }
 
 /* This machine itself, with a tool of ours on its PATH. */
-static void open_here(struct sensor_bed *bed)
+static void open_here(struct bed *bed)
 {
     wt_ctx_free(bed->ctx);
     struct wt_ctx_options options = {.clock = &bed->clock};
@@ -335,7 +335,7 @@ static void open_here(struct sensor_bed *bed)
 static void freeipmis_tool_does_where_there_is_no_device(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     if (access("/dev/ipmi0", F_OK) == 0)
         skip();
     bed_init(&bed);
@@ -366,13 +366,13 @@ static void what_freeipmis_tool_complains_of_is_passed_on(void **state)
     if (access("/dev/ipmi0", F_OK) == 0)
         skip();
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
-        struct sensor_bed bed;
+        struct bed bed;
         bed_init(&bed);
         put_tool(&bed, rows[i].script);
         open_here(&bed);
         assert_int_equal(bed_find(&bed, "node-ipmi"), SIZE_MAX);
-        assert_int_equal(bed_note(&bed, "ipmi")->kind, rows[i].kind);
-        assert_says(bed_note(&bed, "ipmi")->value, rows[i].says);
+        assert_int_equal(bed_note(&bed, "ipmi", NULL)->kind, rows[i].kind);
+        assert_says(bed_note(&bed, "ipmi", NULL)->value, rows[i].says);
         bed_done(&bed);
     }
 }
@@ -380,12 +380,12 @@ static void what_freeipmis_tool_complains_of_is_passed_on(void **state)
 static void with_another_root_nothing_is_started_and_the_tools_words_are_a_file(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     char mark[128];
     bed_init(&bed);
     put_tool(&bed, "#!/bin/sh\n: > \"$(dirname \"$0\")/started\"\n");
     bed_open(&bed);
-    assert_null(bed_note(&bed, "ipmi"));
+    assert_null(bed_note(&bed, "ipmi", NULL));
     wt_text(mark, sizeof(mark), "%s/bin/started", bed.root);
     assert_int_not_equal(access(mark, F_OK), 0);
     wt_devices_free(bed.devices);
@@ -417,11 +417,11 @@ static void a_bmc_without_its_device_is_said_with_the_modules(void **state)
         {"/sys/class/dmi/id/chassis_type", "\n", false, "nothing"},
     };
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
-        struct sensor_bed bed;
+        struct bed bed;
         bed_init(&bed);
         bed_put(&bed, rows[i].path, rows[i].text);
         bed_open(&bed);
-        const struct wt_finding *note = bed_note(&bed, "ipmi");
+        const struct wt_finding *note = bed_note(&bed, "ipmi", NULL);
         if (!note != !rows[i].is_said)
             fail_msg("%s", rows[i].why);
         if (note) {
@@ -435,13 +435,13 @@ static void a_bmc_without_its_device_is_said_with_the_modules(void **state)
 static void a_virtual_machine_is_not_told_of_a_bmc(void **state)
 {
     (void)state;
-    struct sensor_bed bed;
+    struct bed bed;
     bed_init(&bed);
     bed_put(&bed, "/sys/class/dmi/id/chassis_type", "23\n");
     bed_put(&bed, "/sys/class/dmi/id/sys_vendor", "Amazon EC2\n");
     bed_put(&bed, "/proc/cpuinfo", "processor\t: 0\nflags\t\t: fpu vme hypervisor\n");
     bed_open(&bed);
-    assert_null(bed_note(&bed, "ipmi"));
+    assert_null(bed_note(&bed, "ipmi", NULL));
     bed_done(&bed);
 }
 

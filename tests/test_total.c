@@ -1,16 +1,10 @@
 /* total: the sum of a node counts each joule once, on the recorded two-socket machine (packages,
  * DRAM, psys around them) brought to life under a load that is known, and over sets of every
  * composition. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
 #include <math.h>
 #include <pthread.h>
 
-#include "sensor/sensor.h"
-#include "trees.h"
+#include "bed.h"
 #include "window/meter.h"
 
 #define MS       WT_NS_PER_MS
@@ -30,10 +24,8 @@ static const struct {
 };
 #define DOMAINS WT_COUNTOF(domains)
 
-struct bed {
-    char root[64];
-    struct wt_ctx *ctx;
-    struct wt_devices *devices;
+struct node {
+    struct bed bed;
     struct wt_meter *meter;
     pthread_mutex_t lock;
     int fds[DOMAINS];
@@ -58,17 +50,17 @@ static double true_j(size_t d, double t_s)
 }
 
 /* The counters as they stand at this moment, renewed every millisecond as RAPL's are. */
-static void renew(struct bed *bed)
+static void renew(struct node *node)
 {
-    double t_s = wt_s_from_ns((wt_clock_now_ns() - bed->t0_ns) / MS * MS);
+    double t_s = wt_s_from_ns((wt_clock_now_ns() - node->t0_ns) / MS * MS);
     for (size_t d = 0; d < DOMAINS; d++) {
-        uint64_t uj = bed->start_uj[d] + (uint64_t)(true_j(d, t_s) * 1e6);
+        uint64_t uj = node->start_uj[d] + (uint64_t)(true_j(d, t_s) * 1e6);
         char text[32];
         wt_text(text, sizeof(text), "%llu\n",
-                (unsigned long long)(uj % bed->range_uj[d] / domains[d].quantum_uj *
+                (unsigned long long)(uj % node->range_uj[d] / domains[d].quantum_uj *
                                      domains[d].quantum_uj));
         size_t n = strlen(text);
-        if (pwrite(bed->fds[d], text, n, 0) != (ssize_t)n || ftruncate(bed->fds[d], (off_t)n) < 0)
+        if (pwrite(node->fds[d], text, n, 0) != (ssize_t)n || ftruncate(node->fds[d], (off_t)n) < 0)
             abort();
     }
 }
@@ -76,71 +68,71 @@ static void renew(struct bed *bed)
 static int read_live(void *devices, size_t i, unsigned what, struct wt_reading *ret,
                      struct wt_error *err)
 {
-    struct bed *bed = devices;
-    pthread_mutex_lock(&bed->lock);
-    renew(bed);
-    int rc = wt_devices_read(bed->devices, i, what, ret, err);
-    pthread_mutex_unlock(&bed->lock);
+    struct node *node = devices;
+    pthread_mutex_lock(&node->lock);
+    renew(node);
+    int rc = wt_devices_read(node->bed.devices, i, what, ret, err);
+    pthread_mutex_unlock(&node->lock);
     return rc;
 }
 
-static void bed_open(struct bed *bed)
+static void node_open(struct node *node)
 {
-    memset(bed, 0, sizeof(*bed));
-    pthread_mutex_init(&bed->lock, NULL);
-    tree_new(bed->root, sizeof(bed->root));
-    tree_copy(WT_MACHINES "/intel-2s-psys", bed->root);
-    tree_remove(bed->root, "/machine.txt"); /* from here on it lives */
+    memset(node, 0, sizeof(*node));
+    pthread_mutex_init(&node->lock, NULL);
+    bed_init(&node->bed);
+    node->bed.clock = (struct wt_clock){0}; /* the counters follow the real one */
+    tree_copy(WT_MACHINES "/intel-2s-psys", node->bed.root);
+    tree_remove(node->bed.root, "/machine.txt"); /* from here on it lives */
     for (size_t d = 0; d < DOMAINS; d++) {
         char path[256];
-        wt_text(path, sizeof(path), "%s" POWERCAP "%s/energy_uj", bed->root, domains[d].zone);
-        assert_int_equal(wt_fs_read_u64(NULL, path, &bed->start_uj[d], NULL), 0);
-        bed->fds[d] = open(path, O_RDWR | O_CLOEXEC);
-        wt_text(path, sizeof(path), "%s" POWERCAP "%s/max_energy_range_uj", bed->root,
+        wt_text(path, sizeof(path), "%s" POWERCAP "%s/energy_uj", node->bed.root, domains[d].zone);
+        assert_int_equal(wt_fs_read_u64(NULL, path, &node->start_uj[d], NULL), 0);
+        node->fds[d] = open(path, O_RDWR | O_CLOEXEC);
+        wt_text(path, sizeof(path), "%s" POWERCAP "%s/max_energy_range_uj", node->bed.root,
                 domains[d].zone);
-        assert_int_equal(wt_fs_read_u64(NULL, path, &bed->range_uj[d], NULL), 0);
+        assert_int_equal(wt_fs_read_u64(NULL, path, &node->range_uj[d], NULL), 0);
         /* One of them wraps while it is watched. */
         if (d == 3)
-            bed->start_uj[d] = bed->range_uj[d] - 30000000;
+            node->start_uj[d] = node->range_uj[d] - 30000000;
     }
-    bed->t0_ns = wt_clock_now_ns();
-    renew(bed);
-    assert_int_equal(wt_ctx_new(&bed->ctx, &(struct wt_ctx_options){.sysroot = bed->root}, NULL),
-                     0);
-    assert_int_equal(wt_devices_open(&bed->devices, bed->ctx, NULL, NULL), 0);
+    node->t0_ns = wt_clock_now_ns();
+    renew(node);
+    assert_int_equal(bed_renew(&node->bed), 0);
+    bed_open(&node->bed);
 }
 
-static void bed_close(struct bed *bed)
+static void node_close(struct node *node)
 {
-    wt_meter_free(bed->meter);
-    wt_devices_free(bed->devices);
-    wt_ctx_free(bed->ctx);
+    wt_meter_free(node->meter);
     for (size_t d = 0; d < DOMAINS; d++)
-        close(bed->fds[d]);
-    tree_done(bed->root);
+        close(node->fds[d]);
+    bed_done(&node->bed);
 }
 
 static void two_sockets_with_memory_and_psys_count_each_joule_once(void **state)
 {
     (void)state;
-    struct bed bed;
+    struct node node;
     struct wt_window_result r;
     uint64_t window;
-    bed_open(&bed);
-    size_t count = wt_devices_count(bed.devices), counted = 0;
+    node_open(&node);
+    size_t count = wt_devices_count(node.bed.devices), counted = 0;
     const struct wt_device_info *infos[64];
     for (size_t i = 0; i < count; i++)
-        infos[i] = wt_devices_info(bed.devices, i);
+        infos[i] = wt_devices_info(node.bed.devices, i);
     const struct wt_meter_options options = {.period_ns = 20 * MS};
-    assert_int_equal(
-        wt_meter_new_over(&bed.meter, bed.ctx, infos, count, read_live, &bed, &options, NULL), 0);
+    assert_int_equal(wt_meter_new_over(&node.meter, node.bed.ctx, infos, count, read_live, &node,
+                                       &options, NULL),
+                     0);
     wt_clock_sleep_until_ns(wt_clock_now_ns() + 100 * MS);
-    assert_int_equal(wt_meter_begin(bed.meter, "load", &window), 0);
+    assert_int_equal(wt_meter_begin(node.meter, "load", &window), 0);
     wt_clock_sleep_until_ns(wt_clock_now_ns() + 1200 * MS);
-    assert_int_equal(wt_meter_end(bed.meter, window), 0);
-    assert_int_equal(wt_meter_result(bed.meter, window, 20 * WT_NS_PER_S, &r, NULL), 0);
+    assert_int_equal(wt_meter_end(node.meter, window), 0);
+    assert_int_equal(wt_meter_result(node.meter, window, 20 * WT_NS_PER_S, &r, NULL), 0);
 
-    double from_s = wt_s_from_ns(r.begin_ns - bed.t0_ns), to_s = wt_s_from_ns(r.end_ns - bed.t0_ns);
+    double from_s = wt_s_from_ns(r.begin_ns - node.t0_ns),
+           to_s = wt_s_from_ns(r.end_ns - node.t0_ns);
     double want_j = 0, psys_j = 0;
     for (size_t d = 0; d < DOMAINS; d++)
         *(domains[d].is_psys ? &psys_j : &want_j) += true_j(d, to_s) - true_j(d, from_s);
@@ -161,7 +153,7 @@ static void two_sockets_with_memory_and_psys_count_each_joule_once(void **state)
     assert_true(fabs(r.total.energy_j - want_j) < 0.03 * want_j);
     assert_int_equal(r.total.provenance, WT_PROV_COUNTER);
     wt_window_result_done(&r);
-    bed_close(&bed);
+    node_close(&node);
 }
 
 /* ---- what counts, by what there is ---- */

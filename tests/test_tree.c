@@ -1,25 +1,7 @@
 /* tree: recorded machines, what may be written, files that stay open, and gathering. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-#include <errno.h>
-
+#include "bed.h"
 #include "knob/knob.h"
-#include "trees.h"
 #include "wattune/gather.h"
-
-struct bed {
-    char root[64];
-    struct wt_ctx *ctx;
-    struct wt_error err;
-};
-
-static int bed_ctx(struct bed *bed)
-{
-    return wt_ctx_new(&bed->ctx, &(struct wt_ctx_options){.sysroot = bed->root}, &bed->err);
-}
 
 static int setup(void **state)
 {
@@ -27,15 +9,14 @@ static int setup(void **state)
     *state = bed;
     if (!bed)
         return -1;
-    tree_new(bed->root, sizeof(bed->root));
+    bed_init(bed);
     return 0;
 }
 
 static int teardown(void **state)
 {
     struct bed *bed = *state;
-    wt_ctx_free(bed->ctx);
-    tree_done(bed->root);
+    bed_done(bed);
     free(bed);
     return 0;
 }
@@ -50,15 +31,15 @@ static void a_manifest_says_whose_view_it_is_and_what_refused(void **state)
     struct bed *bed = *state;
     char text[64], **names;
     size_t count;
-    tree_put(
-        bed->root, "/machine.txt",
+    bed_put(
+        bed, "/machine.txt",
         "wattune-machine 1\n# a remark\ntitle: a machine\norigin: a test\nuid: 1000\n\n"
         "deny /sys/a\nerror EIO /sys/b\nerror ENODEV /sys/c\nreadonly /sys/ro\ndir /sys/empty\n");
-    tree_put(bed->root, "/sys/a", "1\n");
-    tree_put(bed->root, "/sys/b", "2\n");
-    tree_put(bed->root, "/sys/c", "3\n");
-    tree_put(bed->root, "/sys/d", "4\n");
-    assert_int_equal(bed_ctx(bed), 0);
+    bed_put(bed, "/sys/a", "1\n");
+    bed_put(bed, "/sys/b", "2\n");
+    bed_put(bed, "/sys/c", "3\n");
+    bed_put(bed, "/sys/d", "4\n");
+    assert_int_equal(bed_renew(bed), 0);
     assert_true(wt_tree_is_recorded(bed->ctx));
     assert_string_equal(wt_tree_title(bed->ctx), "a machine");
     assert_int_equal(wt_fs_state(bed->ctx), WT_REPLAYED);
@@ -91,8 +72,8 @@ static void a_manifest_that_is_wrong_is_named_by_its_line(void **state)
         {"wattune-machine 1\nerror EIO\n", ":2:"},
     };
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
-        tree_put(bed->root, "/machine.txt", rows[i].text);
-        assert_int_equal(bed_ctx(bed), WT_E_FORMAT);
+        bed_put(bed, "/machine.txt", rows[i].text);
+        assert_int_equal(bed_renew(bed), WT_E_FORMAT);
         if (!strstr(bed->err.text, rows[i].want) || !strstr(bed->err.text, "machine.txt"))
             fail_msg("row %zu: \"%s\"", i, bed->err.text);
         assert_null(bed->ctx);
@@ -103,8 +84,8 @@ static void a_root_without_a_manifest_is_alive(void **state)
 {
     struct bed *bed = *state;
     char text[64];
-    tree_put(bed->root, "/sys/d", "4\n");
-    assert_int_equal(bed_ctx(bed), 0);
+    bed_put(bed, "/sys/d", "4\n");
+    assert_int_equal(bed_renew(bed), 0);
     assert_int_equal(wt_fs_state(bed->ctx), WT_LIVE);
     assert_int_equal(wt_fs_may_write(bed->ctx, "/sys/d", NULL, &bed->err), 0);
     assert_int_equal(wt_fs_write(bed->ctx, "/sys/d", "17", &bed->err), 0);
@@ -123,10 +104,10 @@ static void a_root_without_a_manifest_is_alive(void **state)
 static void below_what_is_readonly_nothing_is_written(void **state)
 {
     struct bed *bed = *state;
-    tree_put(bed->root, "/machine.txt", "wattune-machine 1\nuid: 0\nreadonly /sys/ro\n");
-    tree_put(bed->root, "/sys/ro/a", "1\n");
-    tree_put(bed->root, "/sys/rows", "1\n"); /* begins alike, and is not below */
-    assert_int_equal(bed_ctx(bed), 0);
+    bed_put(bed, "/machine.txt", "wattune-machine 1\nuid: 0\nreadonly /sys/ro\n");
+    bed_put(bed, "/sys/ro/a", "1\n");
+    bed_put(bed, "/sys/rows", "1\n"); /* begins alike, and is not below */
+    assert_int_equal(bed_renew(bed), 0);
     assert_int_equal(wt_fs_write(bed->ctx, "/sys/ro/a", "2", &bed->err), WT_E_DENIED);
     assert_int_equal(wt_fs_write(bed->ctx, "/sys/rows", "2", &bed->err), 0);
 }
@@ -148,10 +129,10 @@ static void numbers_have_a_sign_where_they_may(void **state)
         {"", WT_E_FORMAT, 0},
         {"1.5", WT_E_FORMAT, 0},
     };
-    assert_int_equal(bed_ctx(bed), 0);
+    assert_int_equal(bed_renew(bed), 0);
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
         int64_t value = 0;
-        tree_put(bed->root, "/sys/n", rows[i].text);
+        bed_put(bed, "/sys/n", rows[i].text);
         int rc = wt_fs_read_i64(bed->ctx, "/sys/n", &value, &bed->err);
         if (rc != rows[i].want || (rc == 0 && value != rows[i].value))
             fail_msg("\"%s\": %d, %lld", rows[i].text, rc, (long long)value);
@@ -163,12 +144,12 @@ static void a_file_that_stays_open_follows_its_path(void **state)
     struct bed *bed = *state;
     char text[64], from[128], to[128];
     int keep = 0;
-    tree_put(bed->root, "/sys/n", "1\n");
-    tree_put(bed->root, "/sys/m", "7\n");
-    assert_int_equal(bed_ctx(bed), 0);
+    bed_put(bed, "/sys/n", "1\n");
+    bed_put(bed, "/sys/m", "7\n");
+    assert_int_equal(bed_renew(bed), 0);
     for (int i = 1; i < 4; i++) {
         char want[8];
-        tree_put(bed->root, "/sys/n", wt_text(want, sizeof(want), "%d", i));
+        bed_put(bed, "/sys/n", wt_text(want, sizeof(want), "%d", i));
         assert_int_equal(wt_fs_read_kept(bed->ctx, "/sys/n", &keep, text, 64, &bed->err), 0);
         assert_string_equal(text, want);
         assert_true(keep > 0);
@@ -195,15 +176,15 @@ static void what_is_gathered_has_no_identity(void **state)
     char dir[128];
     static const char id[] = "5f3e9c1ab2d4405f8a7c6e5d4c3b2a190f8e7d6c5b4a39281706f5e4d3c2b1a0";
     char cgroup[256];
-    tree_put(bed->root, "/proc/cpuinfo",
-             "processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: Some CPU\nSerial\t\t: "
-             "00000000deadbeef\n\n");
-    tree_put(bed->root, "/proc/1/cgroup",
-             wt_text(cgroup, sizeof(cgroup), "0::/system.slice/docker-%s.scope\n", id));
-    tree_put(bed->root, "/sys/class/dmi/id/sys_vendor", "Dell Inc.\n");
-    tree_put(bed->root, "/sys/class/dmi/id/product_serial", "ABC1234\n");
-    tree_put(bed->root, "/etc/machine-id", "0123456789abcdef0123456789abcdef\n");
-    tree_put(bed->root, "/etc/hostname", "secret-host\n");
+    bed_put(bed, "/proc/cpuinfo",
+            "processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: Some CPU\nSerial\t\t: "
+            "00000000deadbeef\n\n");
+    bed_put(bed, "/proc/1/cgroup",
+            wt_text(cgroup, sizeof(cgroup), "0::/system.slice/docker-%s.scope\n", id));
+    bed_put(bed, "/sys/class/dmi/id/sys_vendor", "Dell Inc.\n");
+    bed_put(bed, "/sys/class/dmi/id/product_serial", "ABC1234\n");
+    bed_put(bed, "/etc/machine-id", "0123456789abcdef0123456789abcdef\n");
+    bed_put(bed, "/etc/hostname", "secret-host\n");
     wt_text(dir, sizeof(dir), "%s/out", bed->root);
     struct wt_gathered g;
     struct wt_gather_options options = {.sysroot = bed->root};

@@ -2,15 +2,27 @@
 #ifndef WT_TESTS_TREES_H
 #define WT_TESTS_TREES_H
 
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/base.h"
+
+/* A test whose tree cannot be made tests nothing. */
+static inline void tree_must(bool is_done, const char *what, const char *path)
+{
+    if (is_done)
+        return;
+    fprintf(stderr, "tree: %s %s: %s\n", what, path, strerror(errno));
+    abort();
+}
 
 /* Puts text where path is below root, making its folders. */
 static inline void tree_put(const char *root, const char *path, const char *text)
@@ -19,19 +31,25 @@ static inline void tree_put(const char *root, const char *path, const char *text
     wt_text(full, sizeof(full), "%s%s", root, path);
     char *slash = strrchr(full, '/');
     *slash = '\0';
-    if (wt_fs_mkdirs(full, 0755, NULL) < 0)
-        abort();
+    tree_must(wt_fs_mkdirs(full, 0755, NULL) == 0, "make", full);
     *slash = '/';
     FILE *f = fopen(full, "we");
-    if (!f || fputs(text, f) == EOF || fclose(f) == EOF)
-        abort();
+    tree_must(f && fputs(text, f) != EOF, "write", full);
+    tree_must(fclose(f) == 0, "write", full);
+}
+
+/* The same as the kernel does it: the text and a line's end. */
+static inline void tree_put_line(const char *root, const char *path, const char *text)
+{
+    char line[4096];
+    tree_must(strlen(text) + 2 <= sizeof(line), "a line too long for", path);
+    tree_put(root, path, wt_text(line, sizeof(line), "%s\n", text));
 }
 
 static inline void tree_remove(const char *root, const char *path)
 {
     char full[1024];
-    if (unlink(wt_text(full, sizeof(full), "%s%s", root, path)) < 0)
-        abort();
+    tree_must(unlink(wt_text(full, sizeof(full), "%s%s", root, path)) == 0, "remove", full);
 }
 
 /* The whole content, owned by the caller; NULL when there is no such file. */
@@ -42,8 +60,7 @@ static inline char *tree_get(const char *root, const char *path)
     if (!f)
         return NULL;
     char *text = calloc(1, 1 << 20);
-    if (!text)
-        abort();
+    tree_must(text != NULL, "no memory for", full);
     size_t n = fread(text, 1, (1 << 20) - 1, f);
     text[n] = '\0';
     fclose(f);
@@ -73,22 +90,22 @@ static inline void tree_copy(const char *from, const char *to)
 {
     tree_from = from;
     tree_to = to;
-    if (nftw(from, tree_copy_one, 16, FTW_PHYS) != 0)
-        abort();
+    tree_must(nftw(from, tree_copy_one, 16, FTW_PHYS) == 0, "copy", from);
 }
 
-/* A fresh folder in a file system of memory where there is one. */
+/* A fresh folder, in memory where that may hold programs, too: a container's often may not. */
 static inline void tree_new(char *buf, size_t size)
 {
-    wt_text(buf, size, "%s/wattune-tree-XXXXXX",
-            access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-    if (!mkdtemp(buf))
-        abort();
+    struct statvfs fs;
+    bool is_memory =
+        access("/dev/shm", W_OK) == 0 && statvfs("/dev/shm", &fs) == 0 && !(fs.f_flag & ST_NOEXEC);
+    wt_text(buf, size, "%s/wattune-tree-XXXXXX", is_memory ? "/dev/shm" : "/tmp");
+    tree_must(mkdtemp(buf) != NULL, "make", buf);
 }
 
 static inline void tree_done(const char *root)
 {
-    (void)wt_fs_remove_tree(root, NULL);
+    tree_must(wt_fs_remove_tree(root, NULL) == 0, "remove", root);
 }
 
 #endif
