@@ -337,6 +337,10 @@ static void a_processor_s_setting_is_refused_with_its_range(void **state)
             fail_msg("%s: exit code %d, %s", rows[i].set, spawn_code(&s), s.err);
         spawn_done(&s);
     }
+    /* Nothing was set, so nothing is left behind. */
+    char left[320];
+    snprintf(left, sizeof(left), "%s/var", root);
+    assert_int_equal(access(left, F_OK), -1);
     /* What stands in the way is said with what helps. */
     struct spawned s;
     put(root, POLICY "/scaling_governor", "performance");
