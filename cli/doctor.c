@@ -270,6 +270,13 @@ static bool is_listed(const struct doctor *d, size_t first, size_t i, const char
     return false;
 }
 
+/* A cure that is nothing but a command stays one that can be copied. */
+static bool is_command(const char *fix)
+{
+    return (strncmp(fix, "sudo ", 5) == 0 || strncmp(fix, "echo ", 5) == 0) && !strstr(fix, ", ") &&
+           !strstr(fix, ": ") && !strstr(fix, " (");
+}
+
 /* One cure, and what it would change: "for power limit, SM clock of GPU 0, GPU 1; governor of
  * cpu-package-0". Devices of which it changes the same things stand together. */
 static void print_fix(const struct doctor *d, size_t first)
@@ -305,8 +312,12 @@ static void print_fix(const struct doctor *d, size_t first)
     add_text(text, sizeof(text), ":", "");
     fputs("  ", stdout);
     print_wrapped(d->width, 2, 6, text, false);
-    fputs("    ", stdout);
-    print_words(d->width, 4, fix);
+    if (is_command(fix)) {
+        print_command(d, fix);
+    } else {
+        fputs("    ", stdout);
+        print_words(d->width, 4, fix);
+    }
 }
 
 /* The value on the knob's grid from its lowest on that is nearest, in whole watts or megahertz
