@@ -4,9 +4,20 @@
 
 #include "cli.h"
 
+int cli_sysroot_check(const char *sysroot, struct wt_error *err)
+{
+    if (!sysroot || *sysroot)
+        return 0;
+    snprintf(err->text, sizeof(err->text), "--sysroot: the name of a directory is missing");
+    snprintf(err->fix, sizeof(err->fix), "--sysroot DIR, or leave it out for this machine");
+    return err->code = WT_E_USAGE;
+}
+
 int cli_bed_open(struct cli_bed *bed, struct wt_error *err)
 {
-    int rc;
+    int rc = cli_sysroot_check(bed->sysroot, err);
+    if (rc < 0)
+        return rc;
     const char *outer = getenv("WATTUNE_EMULATION");
     if (bed->emulate && outer && *outer) {
         snprintf(err->text, sizeof(err->text),

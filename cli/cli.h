@@ -57,6 +57,8 @@ struct cli_bed {
     struct wt_devices *devices;
     char emulation_name[64]; /* profile of the emulation we are in, ours or an outer one; "" */
 };
+/* Empty is a slip (an unset variable), and not this machine. Errors: WT_E_USAGE. */
+int cli_sysroot_check(const char *sysroot, struct wt_error *err);
 /* Starts the emulation (before any thread), makes the context, opens the devices. */
 int cli_bed_open(struct cli_bed *bed, struct wt_error *err);
 /* Takes the argument of one --sensor-command. False: there were too many. */

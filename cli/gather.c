@@ -158,6 +158,8 @@ int cmd_gather(int argc, char **argv)
     int code = parse(argc, argv, &g);
     if (code >= 0)
         return code;
+    if (cli_sysroot_check(g.options.sysroot, &err) < 0)
+        return cli_fail("gather", &err);
     struct stat st;
     if (lstat(g.output, &st) == 0) {
         fail(&err, WT_E_USAGE, g.output, "is there already");

@@ -41,6 +41,19 @@ static const json_t *finding(const json_t *root, const char *device, const char 
     return NULL;
 }
 
+/* The first thing a source says, NULL when it says nothing. */
+static const json_t *said_by(const json_t *root, const char *source)
+{
+    size_t i;
+    const json_t *f;
+    json_array_foreach(json_object_get(root, "findings"), i, f)
+    {
+        if (strcmp(json_string_value(json_object_get(f, "source")), source) == 0)
+            return f;
+    }
+    return NULL;
+}
+
 static const char *text(const json_t *f, const char *key)
 {
     const char *value = f ? json_string_value(json_object_get(f, key)) : NULL;
@@ -130,7 +143,7 @@ static void json_says_the_same_and_nothing_else(void **state)
     assert_int_equal(json_integer_value(json_object_get(gpu, "index")), 1);
     const json_t *f = finding(root, text(gpu, "id"), "energy counter");
     assert_string_equal(text(f, "kind"), "ok");
-    assert_non_null(strstr(text(f, "value"), "kJ"));
+    assert_non_null(strstr(text(f, "value"), "J so far, moves about every 100 ms"));
     json_decref(root);
     spawn_done(&s);
 }
@@ -173,10 +186,41 @@ static void another_root_is_another_machine(void **state)
     json_t *root = document(&s);
     assert_int_equal(json_integer_value(json_object_get(root, "measurable")), 1);
     assert_non_null(
-        strstr(text(finding(root, "cpu-package-0", "energy counter"), "value"), "0.123 kJ"));
-    assert_non_null(strstr(text(finding(root, NULL, "library"), "value"), "no NVIDIA GPU"));
+        strstr(text(finding(root, "cpu-package-0", "energy counter"), "value"), "123.0 J so far"));
+    /* Without a bus in the tree nobody knows which cards are on it. */
+    assert_null(said_by(root, "nvml"));
     json_decref(root);
     spawn_done(&s);
+}
+
+static void a_card_is_missing_only_on_a_bus_that_was_seen(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *vendor, *model, *want; /* NULL: no such file; no such line */
+        const char *why;
+    } rows[] = {
+        {"0x8086\n", NULL, "no NVIDIA GPU in this machine", "another vendor's card"},
+        {"0x10de\n", NULL, "NVIDIA GPU: not looked at", "NVIDIA's card"},
+        {"0x8086\n", "NVIDIA Jetson AGX Orin\n", NULL, "a GPU on no bus"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct spawned s;
+        char tree[128];
+        wt_text(tree, sizeof(tree), "%s/tree", home);
+        put("/proc/cpuinfo", "processor : 0\nCPU implementer : 0x41\n");
+        put("/sys/bus/pci/devices/0000:03:00.0/vendor", rows[i].vendor);
+        put("/sys/bus/pci/devices/0000:03:00.0/class", "0x030000\n");
+        if (rows[i].model)
+            put("/proc/device-tree/model", rows[i].model);
+        spawn_run(&s, home, "wattune", "doctor", "--json", "--sysroot", tree);
+        json_t *root = document(&s);
+        const json_t *f = said_by(root, "nvml");
+        if (!f != !rows[i].want || (f && !strstr(text(f, "value"), rows[i].want)))
+            fail_msg("%s: %s", rows[i].why, s.out);
+        json_decref(root);
+        spawn_done(&s);
+    }
 }
 
 static void the_way_a_device_is_read_and_what_it_belongs_to_is_said(void **state)
@@ -268,7 +312,7 @@ static void a_command_is_a_sensor_like_any_other(void **state)
     assert_int_equal(spawn_code(&s), 0);
     assert_non_null(strstr(s.out, "node-pdu"));
     assert_non_null(strstr(s.out, "212.5 W, every 2 s"));
-    assert_non_null(strstr(s.out, "43200.000 kJ so far, moves about every 500 ms"));
+    assert_non_null(strstr(s.out, "43.20 MJ so far, moves about every 500 ms"));
     spawn_done(&s);
     const char *argv[24] = {"wattune", "doctor"};
     for (size_t i = 2; i < 20; i += 2) {
@@ -293,6 +337,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_broken_sensor_is_told_apart_from_a_missing_one, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(another_root_is_another_machine, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_card_is_missing_only_on_a_bus_that_was_seen, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(the_way_a_device_is_read_and_what_it_belongs_to_is_said,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_machine_without_sensors_is_4_and_says_what_next, setup,

@@ -9,8 +9,9 @@
 #include "knob/knob.h"
 #include "lease/lease.h"
 
-#define ZONE "/sys/class/powercap/intel-rapl:0"
-#define CARD "/sys/class/drm/card1/device"
+#define ZONE      "/sys/class/powercap/intel-rapl:0"
+#define CARD      "/sys/class/drm/card1/device"
+#define POLICY(n) "/sys/devices/system/cpu/cpufreq/policy" #n
 
 #define SCLK "0: 300Mhz *\n1: 600Mhz\n2: 900Mhz\n3: 1500Mhz"
 #define MCLK "0: 167Mhz *\n1: 1000Mhz"
@@ -392,12 +393,128 @@ static void amd_has_counters_and_no_limit(void **state)
     bed_init(&bed);
     put_zone(&bed, ZONE, "package-0");
     bed_put_line(&bed, "/proc/cpuinfo", "processor\t: 0\nvendor_id\t: AuthenticAMD");
+    put_policy(&bed, 0, 0, "3600000");
     start_open(&bed);
-    assert_int_equal(wt_devices_knob(bed.devices, bed_index(&bed, "cpu-package-0"),
-                                     WT_KNOB_CPU_POWER, &k, &bed.err),
+    size_t i = bed_index(&bed, "cpu-package-0");
+    assert_int_equal(wt_devices_knob(bed.devices, i, WT_KNOB_CPU_POWER, &k, &bed.err),
                      WT_E_UNSUPPORTED);
     assert_says(bed.err.text, "AMD");
-    assert_says(bed.err.fix, "cpu-freq");
+    assert_says(bed.err.fix, "limit its frequency instead: cpu-freq, governor, epp");
+    /* What is not there is no way out. */
+    tree_remove(bed.root, POLICY(0) "/energy_performance_preference");
+    assert_int_equal(wt_devices_knob(bed.devices, i, WT_KNOB_CPU_POWER, &k, &bed.err),
+                     WT_E_UNSUPPORTED);
+    assert_string_equal(bed.err.fix, "limit its frequency instead: cpu-freq, governor");
+    tree_remove(bed.root, POLICY(0) "/affected_cpus");
+    assert_int_equal(wt_devices_knob(bed.devices, i, WT_KNOB_CPU_POWER, &k, &bed.err),
+                     WT_E_UNSUPPORTED);
+    assert_string_equal(bed.err.fix, "");
+    bed_done(&bed);
+}
+
+/* Two dies of a package, a core each. */
+static void put_dies(const struct bed *bed)
+{
+    put_zone(bed, ZONE, "package-0-die-0");
+    put_zone(bed, "/sys/class/powercap/intel-rapl:1", "package-0-die-1");
+    for (unsigned core = 0; core < 2; core++) {
+        char path[128], text[16];
+        put_policy(bed, core, 0, "3600000");
+        wt_text(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/topology/die_id", core);
+        bed_put_line(bed, path, wt_text(text, sizeof(text), "%u", core));
+    }
+}
+
+static void a_die_has_its_own_cores_only_where_the_others_have_theirs(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_init(&bed);
+    put_dies(&bed);
+    bed_put_line(&bed, "/proc/cpuinfo", "processor\t: 0\nvendor_id\t: GenuineIntel");
+    start_open(&bed);
+    assert_int_equal(set_to(&bed, "cpu-package-0-die-0", WT_KNOB_CPU_FREQ, 2400000), 0);
+    HOLDS(POLICY(0) "/scaling_max_freq", "2400000");
+    HOLDS(POLICY(1) "/scaling_max_freq", "3600000");
+    bed_done(&bed);
+
+    /* AMD's second die is the same counter and a part: the first stands for the whole package. */
+    bed_init(&bed);
+    put_dies(&bed);
+    bed_put_line(&bed, "/proc/cpuinfo", "processor\t: 0\nvendor_id\t: AuthenticAMD");
+    start_open(&bed);
+    assert_true(wt_devices_info(bed.devices, bed_index(&bed, "cpu-package-0-die-1"))->is_part);
+    assert_int_equal(set_to(&bed, "cpu-package-0-die-0", WT_KNOB_CPU_FREQ, 2400000), 0);
+    HOLDS(POLICY(0) "/scaling_max_freq", "2400000");
+    HOLDS(POLICY(1) "/scaling_max_freq", "2400000");
+    bed_done(&bed);
+}
+
+#define MEMORY "/sys/class/powercap/intel-rapl:0:0"
+
+static void a_limit_of_nothing_is_never_switched_on(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *enabled, *limit_uw, *max_uw;
+        const char *fix; /* NULL: there is no such knob; "": it is settable */
+        int64_t min;
+        const char *why;
+    } rows[] = {
+        {"0", "0", "40000000",
+         "echo 40000000 | sudo tee " MEMORY
+         "/constraint_0_power_limit_uw && echo 1 | sudo tee " MEMORY "/enabled",
+         4000, "the highest first"},
+        {"0", "2000000", "40000000",
+         "echo 40000000 | sudo tee " MEMORY
+         "/constraint_0_power_limit_uw && echo 1 | sudo tee " MEMORY "/enabled",
+         4000, "below the floor"},
+        {"0", "30000000", "40000000",
+         "echo 1 | sudo tee " MEMORY "/enabled: from then on the 30 W hold", 4000,
+         "one that is sane"},
+        {"0", "0", "0", NULL, 0, "nothing says which would be sane"},
+        {"1", "0", "0", NULL, 0, "nor when it is said to hold"},
+        {"1", "0", "40000000", "", 4000, "0 W is none that was chosen"},
+        {"1", "2000000", "40000000", "", 2000, "found below the floor"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct bed bed;
+        struct wt_knob_info k;
+        bed_init(&bed);
+        put_machine(&bed);
+        put_limits(&bed, MEMORY, rows[i].limit_uw, rows[i].max_uw);
+        bed_put_line(&bed, MEMORY "/constraint_1_power_limit_uw", "0");
+        bed_put_line(&bed, MEMORY "/enabled", rows[i].enabled);
+        start_open(&bed);
+        int rc = wt_devices_knob(bed.devices, bed_index(&bed, "dram-package-0"), WT_KNOB_DRAM_POWER, &k,
+                                 &bed.err);
+        if (!rows[i].fix) {
+            if (rc != WT_E_UNSUPPORTED || *bed.err.fix)
+                fail_msg("%s: %d, %s", rows[i].why, rc, bed.err.fix);
+        } else if (rc < 0 || k.is_settable != !*rows[i].fix || strcmp(k.fix, rows[i].fix) != 0 ||
+                   k.min != rows[i].min) {
+            fail_msg("%s: %lld, %s", rows[i].why, (long long)k.min, k.fix);
+        }
+        bed_done(&bed);
+    }
+}
+
+static void memory_that_is_modeled_has_a_limit_only_where_there_is_one(void **state)
+{
+    (void)state;
+    struct bed bed;
+    struct wt_knob_info k;
+    static const struct wt_device_info info = {.id = "dram", .kind = WT_DEVICE_DRAM};
+    const struct wt_knob_ops *ops = &wt_powercap_knobs[1];
+    bed_init(&bed);
+    put_machine(&bed);
+    start(&bed);
+    struct wt_knob_at at = {.ctx = bed.ctx, .info = &info};
+    assert_int_equal(ops->describe(&at, WT_KNOB_DRAM_POWER, &k, &bed.err), 0);
+    assert_int_equal(k.current, 30000);
+    put_zone(&bed, "/sys/class/powercap/intel-rapl:1", "package-1");
+    put_zone(&bed, "/sys/class/powercap/intel-rapl:1:0", "dram");
+    assert_int_equal(ops->describe(&at, WT_KNOB_DRAM_POWER, &k, &bed.err), WT_E_UNSUPPORTED);
     bed_done(&bed);
 }
 
@@ -468,8 +585,6 @@ static void a_file_for_reading_only_is_not_for_root_either(void **state)
 }
 
 /* ---- cpufreq ---- */
-
-#define POLICY(n) "/sys/devices/system/cpu/cpufreq/policy" #n
 
 static void a_frequency_goes_to_every_policy_of_the_package_alone(void **state)
 {
@@ -1073,6 +1188,128 @@ static void a_level_in_the_middle_that_moves_is_none(void **state)
     }
 }
 
+/* ---- Intel's cards, as their source finds them ---- */
+
+#define ARC     "GPU-0000:c1:00.0"
+#define ARC_MON CARD "/hwmon/hwmon5"
+
+static void put_arc(const struct bed *bed, const char *driver, const char *max_uw,
+                    const char *rated_uw)
+{
+    char text[128];
+    wt_text(text, sizeof(text), "DRIVER=%s\nPCI_ID=8086:56A0\nPCI_SLOT_NAME=0000:c1:00.0", driver);
+    put_in(bed, CARD, "uevent", text);
+    put_in(bed, ARC_MON, "name", driver);
+    put_in(bed, ARC_MON, "energy1_input", "5000000");
+    if (max_uw)
+        put_in(bed, ARC_MON, "power1_max", max_uw);
+    if (rated_uw)
+        put_in(bed, ARC_MON, "power1_rated_max", rated_uw);
+}
+
+static void an_intel_card_s_limit_is_set_and_put_back(void **state)
+{
+    (void)state;
+    static const char *const drivers[] = {"i915", "xe"};
+    struct wt_lease_options options = {.is_without_guardian = true};
+    for (size_t i = 0; i < WT_COUNTOF(drivers); i++) {
+        struct bed bed;
+        struct wt_lease *lease;
+        bed_init(&bed);
+        put_arc(&bed, drivers[i], "190000000", "225000000");
+        start_open(&bed);
+        struct wt_knob_info k = described(&bed, ARC, WT_KNOB_POWER);
+        assert_true(k.min == 22500 && k.max == 225000 && k.current == 190000 && k.def == 225000 &&
+                    k.step == 125 && k.is_settable);
+        assert_int_equal(wt_lease_open(&lease, bed.ctx, bed.devices, &options, &bed.err), 0);
+        size_t card = bed_index(&bed, ARC);
+        assert_int_equal(wt_lease_set(lease, card, WT_KNOB_POWER, 0, NULL, &bed.err), WT_E_RANGE);
+        assert_int_equal(wt_lease_set(lease, card, WT_KNOB_POWER, 226000, NULL, &bed.err),
+                         WT_E_RANGE);
+        assert_int_equal(wt_lease_set(lease, card, WT_KNOB_POWER, 150000, NULL, &bed.err), 0);
+        HOLDS(ARC_MON "/power1_max", "150000000");
+        assert_int_equal(wt_lease_close(lease, &bed.err), 0);
+        HOLDS(ARC_MON "/power1_max", "190000000");
+        bed_done(&bed);
+    }
+}
+
+static void an_intel_card_s_limit_is_never_written_as_0(void **state)
+{
+    (void)state;
+    struct bed bed;
+    struct wt_lease *lease;
+    struct wt_lease_options options = {.is_without_guardian = true};
+    bed_init(&bed);
+    put_arc(&bed, "i915", "0", "225000000");
+    start_open(&bed);
+    struct wt_knob_info k = described(&bed, ARC, WT_KNOB_POWER);
+    assert_false(k.is_settable);
+    assert_says(k.why_not, "its limit is off");
+    assert_says(k.fix, "echo 225000000 | sudo tee " ARC_MON "/power1_max");
+    assert_int_equal(wt_lease_open(&lease, bed.ctx, bed.devices, &options, &bed.err), 0);
+    assert_int_equal(wt_lease_set(lease, bed_index(&bed, ARC), WT_KNOB_POWER, 150000, NULL, &bed.err),
+                     WT_E_STATE);
+    assert_int_equal(wt_lease_close(lease, &bed.err), 0);
+    /* Nor is it because a journal says so. */
+    struct wt_knob_found found = {.value = 0, .is_read = true};
+    bed_put_line(&bed, ARC_MON "/power1_max", "190000000");
+    assert_int_equal(wt_knob_restore(bed.devices, bed_index(&bed, ARC), WT_KNOB_POWER, &found, &bed.err),
+                     WT_E_RANGE);
+    HOLDS(ARC_MON "/power1_max", "190000000");
+    bed_done(&bed);
+}
+
+static void an_intel_card_s_limits_are_told_apart(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *max_uw, *rated_uw;
+        int rc;
+        int64_t min, max;
+        const char *why;
+    } rows[] = {
+        {NULL, "225000000", WT_E_UNSUPPORTED, 0, 0, "a card that shows none"},
+        {"0", NULL, WT_E_UNSUPPORTED, 0, 0, "off, and nothing says which would be sane"},
+        {"190000000", NULL, 0, 19000, 190000, "no rating: what was found is the highest"},
+        {"190000000", "0", 0, 19000, 190000, "a rating of 0 is none"},
+        {"250000000", "225000000", 0, 25000, 250000, "found above its rating"},
+        {"10000000", "225000000", 0, 10000, 225000, "found below the floor"},
+        {"much", "225000000", WT_E_FORMAT, 0, 0, "no number"},
+        {"9999999999999999", "225000000", WT_E_FORMAT, 0, 0, "no power limit"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct bed bed;
+        struct wt_knob_info k = {0};
+        bed_init(&bed);
+        put_arc(&bed, "xe", rows[i].max_uw, rows[i].rated_uw);
+        start_open(&bed);
+        int rc = wt_devices_knob(bed.devices, bed_index(&bed, ARC), WT_KNOB_POWER, &k, &bed.err);
+        if (rc != rows[i].rc || k.min != rows[i].min || k.max != rows[i].max)
+            fail_msg("%s: %d, %lld to %lld", rows[i].why, rc, (long long)k.min, (long long)k.max);
+        bed_done(&bed);
+    }
+}
+
+static void an_intel_card_that_refuses_is_told_as_such(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_init(&bed);
+    put_arc(&bed, "i915", "190000000", "225000000");
+    start_open(&bed);
+    /* Between the look at what there is and the write. */
+    kernel.watched = CARD "/uevent";
+    kernel.changed = ARC_MON "/power1_max";
+    kernel.errnum = EACCES;
+    kernel.after = 2;
+    assert_int_equal(set_to(&bed, ARC, WT_KNOB_POWER, 150000), WT_E_STATE);
+    assert_says(bed.err.text, "power1_max");
+    wt_tree_fault(bed.ctx, kernel.changed, 0);
+    HOLDS(ARC_MON "/power1_max", "190000000");
+    bed_done(&bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1085,6 +1322,9 @@ int main(void)
         cmocka_unit_test(a_limit_that_the_firmware_locked_is_told_as_such),
         cmocka_unit_test(a_limit_that_is_not_enforced_is_described_and_not_set),
         cmocka_unit_test(amd_has_counters_and_no_limit),
+        cmocka_unit_test(a_die_has_its_own_cores_only_where_the_others_have_theirs),
+        cmocka_unit_test(a_limit_of_nothing_is_never_switched_on),
+        cmocka_unit_test(memory_that_is_modeled_has_a_limit_only_where_there_is_one),
         cmocka_unit_test(each_die_has_its_own_limit),
         cmocka_unit_test(who_may_set_is_said_exactly),
         cmocka_unit_test(a_file_for_reading_only_is_not_for_root_either),
@@ -1109,6 +1349,10 @@ int main(void)
         cmocka_unit_test(levels_chosen_by_hand_are_left_alone),
         cmocka_unit_test(levels_that_are_refused_leave_nothing_behind),
         cmocka_unit_test(a_level_in_the_middle_that_moves_is_none),
+        cmocka_unit_test(an_intel_card_s_limit_is_set_and_put_back),
+        cmocka_unit_test(an_intel_card_s_limit_is_never_written_as_0),
+        cmocka_unit_test(an_intel_card_s_limits_are_told_apart),
+        cmocka_unit_test(an_intel_card_that_refuses_is_told_as_such),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -225,6 +225,69 @@ static void sockets_and_dies_are_counted_from_the_topology(void **state)
     bed_done(&bed);
 }
 
+static void clusters_of_a_board_are_no_sockets(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *cpuinfo, *model; /* NULL: no device tree */
+        unsigned sockets, package;
+        const char *why;
+    } rows[] = {
+        {"CPU implementer : 0x41\nCPU part : 0xd42\n", "NVIDIA Jetson AGX Orin\n", 1, 0, "a board"},
+        {"CPU implementer : 0x41\nCPU part : 0xd0c\n", NULL, 2, 36, "a server with ACPI"},
+        {"cpu : POWER9\n", "8335-GTH\n", 2, 36, "a device tree of IBM's"},
+        {"flags : fpu hypervisor\n", NULL, 1, 36, "a VM, where packages mean nothing"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct bed t;
+        struct wt_machine m;
+        bed_init(&t);
+        bed_put(&t, "/proc/cpuinfo", rows[i].cpuinfo);
+        if (rows[i].model)
+            bed_put(&t, "/proc/device-tree/model", rows[i].model);
+        bed_put(&t, "/sys/devices/system/cpu/online", "0-1\n");
+        put_topology(&t, 0, "0\n", "0\n");
+        put_topology(&t, 1, "36\n", "0\n");
+        wt_machine_look(t.ctx, &m);
+        if (m.sockets != rows[i].sockets || wt_machine_package_of(t.ctx, 1) != rows[i].package)
+            fail_msg("%s: %u sockets", rows[i].why, m.sockets);
+        bed_done(&t);
+    }
+}
+
+static void a_processor_has_the_name_people_call_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *cpuinfo, *model, *name, *board;
+    } rows[] = {
+        {"CPU implementer : 0x41\nCPU architecture: 8\nCPU part : 0xd4f\n", NULL, "ARM Neoverse V2",
+         ""},
+        {"model name : ARMv8 Processor rev 1 (v8l)\nCPU implementer : 0x41\nCPU part : 0xd42\n",
+         "NVIDIA Jetson AGX Orin Developer Kit\n", "ARM Cortex-A78AE",
+         "NVIDIA Jetson AGX Orin Developer Kit"},
+        {"model name : ARMv8 Processor rev 1 (v8l)\nCPU implementer : 0x99\nCPU part : 0x1\n", NULL,
+         "ARMv8 Processor rev 1 (v8l)", ""},
+        {"CPU implementer : 0x99\nCPU part : 0x1\n", NULL, "", ""},
+        {"model name : AWS Graviton3\nCPU implementer : 0x41\nCPU part : 0xd40\n", NULL,
+         "AWS Graviton3", ""},
+        {"vendor_id : AuthenticAMD\nmodel name : AMD EPYC 7763\n", "8335-GTH\n", "AMD EPYC 7763",
+         ""},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct bed t;
+        struct wt_machine m;
+        bed_init(&t);
+        bed_put(&t, "/proc/cpuinfo", rows[i].cpuinfo);
+        if (rows[i].model)
+            bed_put(&t, "/proc/device-tree/model", rows[i].model);
+        wt_machine_look(t.ctx, &m);
+        assert_string_equal(m.name, rows[i].name);
+        assert_string_equal(m.board, rows[i].board);
+        bed_done(&t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -235,6 +298,8 @@ int main(void)
         cmocka_unit_test(a_list_of_processors_is_read_as_the_kernel_writes_it),
         cmocka_unit_test(a_refusal_ends_the_list_and_no_list_is_processor_0),
         cmocka_unit_test(sockets_and_dies_are_counted_from_the_topology),
+        cmocka_unit_test(clusters_of_a_board_are_no_sockets),
+        cmocka_unit_test(a_processor_has_the_name_people_call_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

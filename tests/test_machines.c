@@ -363,6 +363,101 @@ static void doctor_says_what_it_said(void **state)
     spawn_home_done(home);
 }
 
+/* Longer than the terminal is only what cannot be broken: a word alone in its line, or alone below
+ * what a line begins with. */
+static void check_width(const char *machine, char *line, unsigned columns)
+{
+    size_t length = strlen(line);
+    if (length <= columns)
+        return;
+    if (length > 2 && strcmp(line + length - 2, " \\") == 0)
+        line[length - 2] = '\0'; /* of a command */
+    const char *last = strrchr(line, ' ');
+    size_t indent = strspn(line, " ");
+    bool is_alone = !last || (size_t)(last - line) + 1 == indent || last - line + 1 == 26;
+    if (!is_alone)
+        fail_msg("%s: more than %u columns: %s", machine, columns, line);
+}
+
+static void doctor_keeps_to_the_terminal(void **state)
+{
+    (void)state;
+    char home[64];
+    static const struct {
+        const char *columns;
+        unsigned count;
+    } rows[] = {{"60", 60}, {"80", 80}, {"100", 100}};
+    spawn_home(home, sizeof(home));
+    for (size_t r = 0; r < WT_COUNTOF(rows); r++) {
+        setenv("COLUMNS", rows[r].columns, 1);
+        for (size_t m = 0; m < machine_count; m++) {
+            char root[1024];
+            struct spawned s;
+            wt_text(root, sizeof(root), "%s/%s", WT_MACHINES, machines[m]);
+            spawn_run(&s, home, "wattune", "doctor", "--sysroot", root);
+            for (char *rest = s.out, *line; (line = strsep(&rest, "\n"));)
+                check_width(machines[m], line, rows[r].count);
+            spawn_done(&s);
+        }
+    }
+    unsetenv("COLUMNS");
+    spawn_home_done(home);
+}
+
+/* "cpu-freq=2200,2800,3400 -- YOUR COMMAND": rising values that some device takes, each on its step
+ * or at its highest. */
+static void check_suggestion(struct bed *bed, const char *text)
+{
+    enum wt_knob knob;
+    char name[32], word[32];
+    wt_text(name, sizeof(name), "%.*s", (int)strcspn(text, "="), text);
+    assert_int_equal(wt_knob_from_name(name, &knob), 0);
+    struct wt_knob_info k = {0};
+    for (size_t i = 0; !k.is_settable && i < wt_devices_count(bed->devices); i++)
+        if (wt_devices_knob(bed->devices, i, knob, &k, NULL) < 0)
+            k.is_settable = false;
+    assert_true(k.is_settable);
+    int64_t last = -1, value;
+    const char *p = text + strlen(name) + 1;
+    if (strncmp(p, "auto ", 5) == 0)
+        return;
+    for (unsigned count = 0;; count++, p++) {
+        size_t n = strcspn(p, ", ");
+        wt_text(word, sizeof(word), "%.*s", (int)n, p);
+        if (wt_knob_value_parse(knob, word, &value) < 0 || value <= last ||
+            !wt_knob_takes(&k, value) ||
+            (value != k.max && (value - k.min) % k.step != 0 && value % k.step != 0))
+            fail_msg("%s: doctor suggests %s", bed->name, text);
+        last = value;
+        p += n;
+        if (*p != ',') {
+            assert_true(count > 0);
+            return;
+        }
+    }
+}
+
+static void what_doctor_suggests_can_be_set(void **state)
+{
+    (void)state;
+    char home[64];
+    spawn_home(home, sizeof(home));
+    for (size_t m = 0; m < machine_count; m++) {
+        struct bed bed;
+        struct spawned s;
+        char root[1024];
+        wt_text(root, sizeof(root), "%s/%s", WT_MACHINES, machines[m]);
+        spawn_run(&s, home, "wattune", "doctor", "--sysroot", root);
+        const char *sweep = strstr(s.out, "wattune sweep --set ");
+        bed_open(&bed, machines[m]);
+        if (sweep)
+            check_suggestion(&bed, sweep + strlen("wattune sweep --set "));
+        bed_close(&bed);
+        spawn_done(&s);
+    }
+    spawn_home_done(home);
+}
+
 static const char *text_of(const json_t *f, const char *key)
 {
     return json_string_value(json_object_get(f, key));
@@ -478,6 +573,8 @@ int main(void)
         cmocka_unit_test(opened_again_it_is_the_same),
         cmocka_unit_test(what_is_set_is_verified_and_put_back),
         cmocka_unit_test(doctor_says_what_it_said),
+        cmocka_unit_test(doctor_keeps_to_the_terminal),
+        cmocka_unit_test(what_doctor_suggests_can_be_set),
         cmocka_unit_test(each_line_is_a_value_or_the_reason_and_the_cure),
         cmocka_unit_test(gathered_and_played_back_it_says_the_same),
     };

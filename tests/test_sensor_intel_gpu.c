@@ -46,7 +46,7 @@ static void a_card_of_i915_has_its_energy(void **state)
     const struct wt_device_info *info = bed_device(&bed, "GPU-0000:03:00.0");
     assert_string_equal(info->source, "intel_gpu");
     assert_string_equal(info->via, "i915");
-    assert_string_equal(info->name, "Intel GPU 0x56a0");
+    assert_string_equal(info->name, "Intel Arc A770");
     assert_int_equal(info->can, WT_CAN_ENERGY | WT_CAN_STATUS);
     assert_true(info->is_counted);
     /* The driver adds up the register's wraps, where it is read within one. */

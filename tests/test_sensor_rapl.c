@@ -935,15 +935,27 @@ static void registers_are_left_alone_where_files_are_enough(void **state)
 static void a_module_that_is_not_loaded_is_named(void **state)
 {
     (void)state;
-    struct bed bed;
-    bed_init(&bed);
-    put_cpuinfo(&bed, "GenuineIntel", 6, 85);
-    put_zone(&bed, "intel-rapl:0", "package-0", 7);
-    wt_tree_fault(bed.ctx, "/sys/class/powercap/intel-rapl:0/energy_uj", EACCES);
-    bed_open(&bed);
-    assert_string_equal(note(&bed, WT_FINDING_MISSING)->fix, "sudo modprobe msr");
-    assert_non_null(strstr(note(&bed, WT_FINDING_DENIED)->fix, "chmod"));
-    bed_done(&bed);
+    static const struct {
+        const char *manifest, *fix;
+    } rows[] = {
+        {"wattune-machine 1\nuid: 0\n", "sudo modprobe msr"},
+        {"wattune-machine 1\nuid: 1000\n",
+         "sudo modprobe msr, and then run as root: registers are root's alone (CAP_SYS_RAWIO)"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct bed bed;
+        bed_init(&bed);
+        bed_put(&bed, "/machine.txt", rows[i].manifest);
+        wt_tree_close(bed.ctx);
+        assert_int_equal(wt_tree_open(bed.ctx, NULL), 0);
+        put_cpuinfo(&bed, "GenuineIntel", 6, 85);
+        put_zone(&bed, "intel-rapl:0", "package-0", 7);
+        wt_tree_fault(bed.ctx, "/sys/class/powercap/intel-rapl:0/energy_uj", EACCES);
+        bed_open(&bed);
+        assert_string_equal(note(&bed, WT_FINDING_MISSING)->fix, rows[i].fix);
+        assert_non_null(strstr(note(&bed, WT_FINDING_DENIED)->fix, "chmod"));
+        bed_done(&bed);
+    }
 }
 
 static void a_container_is_recognised(void **state)

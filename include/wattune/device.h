@@ -201,6 +201,7 @@ struct wt_finding {
     char what[64];   /* "energy counter", "power limit" */
     char value[320]; /* present value, or the reason it is missing */
     char fix[240];   /* the exact command, capability or group; "" when nothing helps or needs to */
+    bool is_part;    /* of a device that is inside another listed one */
 };
 /* Looks at everything and changes nothing: the devices of an open set, read once, what was missing
  * when it was opened, their knobs, and where runs are kept. A setting counts as settable when the
@@ -208,8 +209,8 @@ struct wt_finding {
  * Errors: WT_E_NOMEM. The array is owned by the caller: free(). Threads: owner thread. */
 WT_API int wt_survey(struct wt_ctx *ctx, struct wt_devices *devices,
                      struct wt_finding **ret_findings, size_t *ret_count, struct wt_error *err);
-/* How many devices had energy or power read in a survey, of how many it is estimated, and how many
- * settings may be changed of how many there are. Threads: any thread. */
+/* How many devices, parts of others aside, had energy or power read in a survey, of how many it is
+ * estimated, and how many settings may be changed of how many there are. Threads: any thread. */
 struct wt_survey_sum {
     size_t measurable, modeled, settable, knobs;
 };

@@ -60,6 +60,19 @@ static const char *path_of(const struct policy *p, const char *file, char *buf, 
 
 /* ---- which policies, and what they hold ---- */
 
+/* Whether another die of the package has settings of its own. AMD's dies are listed and are one
+ * counter: the first of them stands for all, and its settings are the whole package's. */
+static bool has_own_dies(const struct wt_knob_at *at)
+{
+    for (size_t i = 0; i < wt_devices_count(at->devices); i++) {
+        const struct wt_device_info *other = wt_devices_info(at->devices, i);
+        if (other->kind == WT_DEVICE_CPU && !other->is_part && other->index == at->info->index &&
+            strstr(other->id, "-die-") && strcmp(other->id, at->info->id) != 0)
+            return true;
+    }
+    return false;
+}
+
 /* Whether the policy's cores are the device's. A policy without a core (all offline) is nobody's.
  */
 static bool is_of(const struct wt_knob_at *at, const char *name)
@@ -73,7 +86,7 @@ static bool is_of(const struct wt_knob_at *at, const char *name)
         wt_machine_package_of(at->ctx, (unsigned)cpu) != at->info->index)
         return false;
     const char *die = strstr(at->info->id, "-die-");
-    return !die ||
+    return !die || !has_own_dies(at) ||
            wt_machine_die_of(at->ctx, (unsigned)cpu) == strtoul(die + strlen("-die-"), NULL, 10);
 }
 

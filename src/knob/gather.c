@@ -338,7 +338,8 @@ static void make_title(const struct wt_ctx *ctx, const char *wanted, char *buf, 
         wt_text(buf, size, "%s", wanted);
     else
         wt_text(buf, size, "%s%s%s%s%s",
-                *m.cpu      ? m.cpu
+                *m.board    ? m.board
+                : *m.name   ? m.name
                 : *m.vendor ? m.vendor
                             : "unknown processor",
                 m.sockets > 1 ? ", several sockets" : "", m.is_virtual ? ", " : "",

@@ -49,8 +49,11 @@ struct wt_knob_ops {
                    const struct wt_knob_found *found, struct wt_error *err);
 };
 
-extern const struct wt_knob_ops wt_nvml_knobs[3], wt_amdgpu_knobs[3], wt_powercap_knobs[2],
-    wt_cpufreq_knobs[3];
+extern const struct wt_knob_ops wt_nvml_knobs[3], wt_amdgpu_knobs[3], wt_intel_gpu_knobs[1],
+    wt_powercap_knobs[2], wt_cpufreq_knobs[3];
+
+/* Whether Wattune knows such a knob of such a device; then it may still not have it. */
+bool wt_knob_is_known(struct wt_devices *devices, size_t i, enum wt_knob knob);
 
 /* ---- files.c: knobs that are files of the kernel ---- */
 

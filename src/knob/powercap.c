@@ -10,7 +10,8 @@
  * power; 0 or nothing on some servers) but not the lowest, though the processor has one. A limit
  * far below what a package draws at rest throttles it until the machine hardly answers, and the
  * guardian that would put it back runs on it, too: so nothing is set below a tenth of the highest,
- * nor below 5 W of a package and 1 W of memory, unless it was found there. Where the highest is not
+ * nor below 5 W of a package and 1 W of memory, unless it was found there. A limit of 0 W with no
+ * highest says nothing, and then there is no such knob. Where the highest is not
  * published the short-term limit stands in, and else what is set now.
  *
  * Enforced. intel-rapl-mmio is a second set of limits of the same package, and the lower one holds.
@@ -75,13 +76,36 @@ static bool find_zone(const struct wt_ctx *ctx, char *const *names, size_t count
     return false;
 }
 
-/* The zone of a device below a control type, "intel-rapl" or "intel-rapl-mmio". */
+/* How many zones "dram" a control type has. */
+static unsigned count_memories(const struct wt_ctx *ctx, char *const *names, size_t count,
+                               const char *type)
+{
+    unsigned memories = 0;
+    size_t n = strlen(type);
+    for (size_t i = 0; i < count; i++) {
+        char path[128], name[64];
+        if (strncmp(names[i], type, n) != 0 || names[i][n] != ':')
+            continue;
+        wt_text(path, sizeof(path), POWERCAP "/%s/name", names[i]);
+        memories +=
+            wt_fs_read(ctx, path, name, sizeof(name), NULL) == 0 && strcmp(name, "dram") == 0;
+    }
+    return memories;
+}
+
+/* The zone of a device below a control type, "intel-rapl" or "intel-rapl-mmio". Modeled memory is
+ * all there is, and has one only where there is one. */
 static bool zone_of(const struct wt_knob_at *at, const char *type, char *ret_zone, size_t size)
 {
     char **names = NULL, package[96], prefix[64], zone[48];
     size_t count = 0;
     if (wt_fs_list(at->ctx, POWERCAP, &names, &count, NULL) < 0)
         return false;
+    if (at->info->kind == WT_DEVICE_DRAM && !strstr(at->info->id, "package-") &&
+        count_memories(at->ctx, names, count, type) > 1) {
+        wt_fs_list_free(names, count);
+        return false;
+    }
     package_name(at->info, package, sizeof(package));
     wt_text(prefix, sizeof(prefix), "%s:", type);
     bool is_there = find_zone(at->ctx, names, count, prefix, package, zone, sizeof(zone));
@@ -146,6 +170,22 @@ static bool is_enabled(const struct wt_ctx *ctx, const struct limit *l)
     return wt_fs_read_u64(ctx, path, &flag, NULL) < 0 || flag != 0;
 }
 
+/* What slows it instead, of what there is on this machine. */
+static void fix_other_knobs(const struct wt_knob_at *at, struct wt_error *err)
+{
+    char names[48] = "";
+    for (size_t k = 0; k < WT_COUNTOF(wt_cpufreq_knobs); k++) {
+        const struct wt_knob_ops *ops = &wt_cpufreq_knobs[k];
+        struct wt_knob_info info;
+        size_t used = strlen(names);
+        if (ops->describe(at, ops->knob, &info, NULL) == 0)
+            wt_text(names + used, sizeof(names) - used, "%s%s", used ? ", " : "",
+                    wt_knob_name(ops->knob));
+    }
+    if (*names)
+        wt_fix(err, "limit its frequency instead: %s", names);
+}
+
 static int fail_none(const struct wt_knob_at *at, struct wt_error *err)
 {
     struct wt_machine machine;
@@ -154,7 +194,7 @@ static int fail_none(const struct wt_knob_at *at, struct wt_error *err)
         int rc =
             wt_fail(err, WT_E_UNSUPPORTED,
                     "%s: AMD's processors have no power limit that Linux can set", at->info->id);
-        wt_fix(err, "limit its frequency instead: cpu-freq, governor, epp");
+        fix_other_knobs(at, err);
         return rc;
     }
     return wt_fail(err, WT_E_UNSUPPORTED, "%s has no power limit in " POWERCAP, at->info->id);
@@ -204,12 +244,18 @@ static void limit_path(const struct limit *l, char *buf, size_t size)
     constraint_path(l, l->constraint, "power_limit_uw", buf, size);
 }
 
+static int64_t lowest_mw(const struct wt_knob_at *at)
+{
+    return at->info->kind == WT_DEVICE_CPU ? PACKAGE_FLOOR_MW : DRAM_FLOOR_MW;
+}
+
 static int64_t floor_mw(const struct wt_knob_at *at, const struct limit *l, int64_t max_mw)
 {
-    int64_t floor = at->info->kind == WT_DEVICE_CPU ? PACKAGE_FLOOR_MW : DRAM_FLOOR_MW;
+    int64_t floor = lowest_mw(at);
     if (max_mw / 10 > floor)
         floor = max_mw / 10;
-    return l->is_enabled && l->now_mw < floor ? l->now_mw : floor;
+    /* 0 is what stands where none was ever chosen. */
+    return l->is_enabled && l->now_mw && l->now_mw < floor ? l->now_mw : floor;
 }
 
 static int describe(const struct wt_knob_at *at, enum wt_knob knob, struct wt_knob_info *ret_info,
@@ -220,6 +266,11 @@ static int describe(const struct wt_knob_at *at, enum wt_knob knob, struct wt_kn
     int rc = find_limit(at, &l, err);
     if (rc < 0)
         return rc;
+    if (!l.top_mw && l.now_mw < lowest_mw(at) && !(l.is_enabled && l.now_mw))
+        return wt_fail(err, WT_E_UNSUPPORTED,
+                       "%s: its power limit is written as %.10g W and no highest is published, so "
+                       "that nothing says which would be sane",
+                       at->info->id, wt_knob_to_user(l.now_mw));
     struct wt_knob_info *info = ret_info;
     *info = (struct wt_knob_info){.knob = knob, .step = STEP_MW, .current = l.now_mw};
     info->max = l.now_mw > l.top_mw ? l.now_mw : l.top_mw;
@@ -234,10 +285,14 @@ static int describe(const struct wt_knob_at *at, enum wt_knob knob, struct wt_kn
         info->is_settable = false;
         wt_text(info->why_not, sizeof(info->why_not),
                 "a limit is written there but not enforced: " POWERCAP "/%s/enabled is 0", l.zone);
-        wt_text(info->fix, sizeof(info->fix),
-                "echo 1 | sudo tee " POWERCAP "/%s/enabled, once you know that the limit now "
-                "written there (%.10g W) will do",
-                l.zone, wt_knob_to_user(l.now_mw));
+        char enable[96];
+        wt_text(enable, sizeof(enable), "echo 1 | sudo tee " POWERCAP "/%s/enabled", l.zone);
+        if (l.now_mw < info->min)
+            wt_text(info->fix, sizeof(info->fix), "echo %lld | sudo tee %s && %s",
+                    (long long)info->max * 1000, path, enable);
+        else
+            wt_text(info->fix, sizeof(info->fix), "%s: from then on the %.10g W hold", enable,
+                    wt_knob_to_user(l.now_mw));
     }
     return 0;
 }

@@ -4,9 +4,9 @@
 #include "knob/knob.h"
 
 static const struct wt_knob_ops *const rows[] = {
-    &wt_nvml_knobs[0],    &wt_nvml_knobs[1],    &wt_nvml_knobs[2],     &wt_amdgpu_knobs[0],
-    &wt_amdgpu_knobs[1],  &wt_amdgpu_knobs[2],  &wt_powercap_knobs[0], &wt_powercap_knobs[1],
-    &wt_cpufreq_knobs[0], &wt_cpufreq_knobs[1], &wt_cpufreq_knobs[2],
+    &wt_nvml_knobs[0],     &wt_nvml_knobs[1],    &wt_nvml_knobs[2],      &wt_amdgpu_knobs[0],
+    &wt_amdgpu_knobs[1],   &wt_amdgpu_knobs[2],  &wt_intel_gpu_knobs[0], &wt_powercap_knobs[0],
+    &wt_powercap_knobs[1], &wt_cpufreq_knobs[0], &wt_cpufreq_knobs[1],   &wt_cpufreq_knobs[2],
 };
 
 static int find(struct wt_devices *devices, size_t i, enum wt_knob knob, struct wt_knob_at *ret_at,
@@ -32,6 +32,13 @@ static int find(struct wt_devices *devices, size_t i, enum wt_knob knob, struct 
             return 0;
         }
     return wt_fail(err, WT_E_UNSUPPORTED, "%s has no knob \"%s\"", info->id, name);
+}
+
+bool wt_knob_is_known(struct wt_devices *devices, size_t i, enum wt_knob knob)
+{
+    const struct wt_knob_ops *ops;
+    struct wt_knob_at at;
+    return find(devices, i, knob, &at, &ops, NULL) == 0;
 }
 
 int wt_devices_knob(struct wt_devices *devices, size_t i, enum wt_knob knob,

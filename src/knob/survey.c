@@ -36,11 +36,31 @@ static const char *span_of(char *buf, size_t size, int64_t span_ns)
     return wt_text(buf, size, ms < 1000 ? "%.3g ms" : "%.3g s", ms < 1000 ? ms : ms * 1e-3);
 }
 
+/* "123.0 J", "43.20 MJ": four digits. (A window's energy has as many as its bound is worth; a
+ * counter has none.) */
+static const char *joules_of(char *buf, size_t size, uint64_t uj)
+{
+    static const struct {
+        const char *unit;
+        double scale;
+    } units[] = {{"GJ", 1e9}, {"MJ", 1e6}, {"kJ", 1e3}, {"J", 1}};
+    size_t u = 0;
+    double j = wt_j_from_uj(uj);
+    while (u + 1 < WT_COUNTOF(units) && j < units[u].scale * 0.99995)
+        u++;
+    double value = j / units[u].scale;
+    return wt_text(buf, size, "%.*f %s",
+                   value < 9.9995   ? 3
+                   : value < 99.995 ? 2
+                                    : 1,
+                   value, units[u].unit);
+}
+
 static int add_energy(struct wt_findings *list, const struct wt_device_info *info,
                       const struct wt_energy *energy)
 {
-    char text[160] = "", period[24];
-    add_detail(text, sizeof(text), "%.3f kJ so far", wt_j_from_uj(energy->uj) * 1e-3);
+    char text[160] = "", period[24], joules[32];
+    add_detail(text, sizeof(text), "%s so far", joules_of(joules, sizeof(joules), energy->uj));
     if (info->traits.energy_period_ns)
         add_detail(text, sizeof(text), "moves about every %s",
                    span_of(period, sizeof(period), info->traits.energy_period_ns));
@@ -102,7 +122,8 @@ static int add_state(struct wt_findings *list, const struct wt_device_info *info
     if (s->has & WT_HAS_TEMP)
         add_detail(text, sizeof(text), "%d C", s->temp_mc / 1000);
     if (s->has & WT_HAS_CLOCK)
-        add_detail(text, sizeof(text), "SM %u MHz", s->clock_khz / 1000);
+        add_detail(text, sizeof(text), "%s %u MHz",
+                   strcmp(info->source, "nvml") == 0 ? "SM" : "clock", s->clock_khz / 1000);
     if (s->has & WT_HAS_MEMCLOCK)
         add_detail(text, sizeof(text), "memory %u MHz", s->memclock_khz / 1000);
     if (s->has & WT_HAS_UTIL)
@@ -147,7 +168,8 @@ static int add_device(struct wt_findings *list, struct wt_ctx *ctx, struct wt_de
                              is_in_cpu       ? "; its energy is in the processor's"
                              : is_blind_part ? "; its energy is in the card's"
                                              : "",
-                             info->is_modeled                    ? ", MODELED: there is no sensor"
+                             /* Some say it by their name. */
+                             info->is_modeled ? (strstr(info->name, "modeled") ? "" : ", MODELED")
                              : info->is_part || info->is_counted ? ""
                                                                  : ", beside the total");
     if (rc == 0 && (info->can & WT_CAN_ENERGY)) {
@@ -189,13 +211,18 @@ static int add_knob(struct wt_findings *list, struct wt_devices *devices, size_t
     if (k.is_mixed)
         add_detail(text, sizeof(text), "%s",
                    wt_knob_value_text(value, sizeof(value), knob, k.mixed_with));
+    bool is_other_held = k.enforced != k.current;
     if (!k.is_lockable || k.current != 0)
-        add_detail(text, sizeof(text), "%s",
-                   wt_knob_value_text(value, sizeof(value), knob, k.current));
-    if (k.enforced != k.current)
-        add_detail(text, sizeof(text), "%s obeyed",
+        add_detail(text, sizeof(text), "%s%s",
+                   wt_knob_value_text(value, sizeof(value), knob, k.current),
+                   is_other_held ? " is set" : "");
+    if (is_other_held)
+        add_detail(text, sizeof(text), "%s in force",
                    wt_knob_value_text(value, sizeof(value), knob, k.enforced));
-    add_detail(text, sizeof(text), "%s%s", k.values ? "one of " : "",
+    add_detail(text, sizeof(text), "%s%s",
+               k.values        ? "one of "
+               : is_other_held ? "range "
+                               : "",
                wt_knob_range_text(range, sizeof(range), &k));
     if (!k.is_lockable && k.def != k.current && !k.values)
         add_detail(text, sizeof(text), "default %s",
@@ -220,14 +247,27 @@ static int add_knobs(struct wt_findings *list, struct wt_devices *devices, size_
         {WT_KNOB_EPP, "preference"},         {WT_KNOB_DRAM_POWER, "power limit"},
     };
     const struct wt_device_info *info = wt_devices_info(devices, i);
+    unsigned known = 0, unknown = 0;
     int rc = 0;
-    for (size_t r = 0; rc == 0 && r < WT_COUNTOF(rows); r++)
-        if (!info->is_part && wt_knob_kind(rows[r].knob) == info->kind)
-            rc = add_knob(list, devices, i, rows[r].knob,
-                          rows[r].knob == WT_KNOB_CLOCK && strcmp(info->source, "nvml") != 0
-                              ? "GPU clock"
-                              : rows[r].what);
-    return rc;
+    for (size_t r = 0; rc == 0 && r < WT_COUNTOF(rows); r++) {
+        if (info->is_part || wt_knob_kind(rows[r].knob) != info->kind)
+            continue;
+        if (!wt_knob_is_known(devices, i, rows[r].knob)) {
+            unknown++;
+            continue;
+        }
+        known++;
+        rc = add_knob(list, devices, i, rows[r].knob,
+                      rows[r].knob == WT_KNOB_CLOCK && strcmp(info->source, "nvml") != 0
+                          ? "GPU clock"
+                          : rows[r].what);
+    }
+    if (rc < 0 || !unknown || info->kind != WT_DEVICE_GPU)
+        return rc;
+    return wt_findings_add(list, WT_FINDING_MISSING, "knob", info->id,
+                           known ? "clocks" : "settings", "", "Wattune sets none of %s",
+                           strcmp(info->source, "intel_gpu") == 0 ? "Intel's GPUs yet"
+                                                                  : "such a device");
 }
 
 /* Which machine is spoken of. */
@@ -236,10 +276,15 @@ static int add_machine(struct wt_findings *list, const struct wt_ctx *ctx)
     struct wt_machine m;
     char text[160] = "";
     wt_machine_look(ctx, &m);
-    add_detail(text, sizeof(text), "%s",
-               *m.cpu      ? m.cpu
-               : *m.vendor ? m.vendor
-                           : "unknown processor");
+    if (*m.board)
+        add_detail(text, sizeof(text), "%s", m.board);
+    if (*m.name)
+        add_detail(text, sizeof(text), "%s", m.name);
+    else if (m.is_arm)
+        add_detail(text, sizeof(text), "ARM processor (implementer %s, part 0x%03x)", m.vendor,
+                   m.model);
+    else
+        add_detail(text, sizeof(text), "%s", *m.vendor ? m.vendor : "unknown processor");
     if (m.sockets > 1)
         add_detail(text, sizeof(text), "%u sockets", m.sockets);
     add_detail(text, sizeof(text), "%u CPU%s", m.cpus, m.cpus == 1 ? "" : "s");
@@ -298,21 +343,68 @@ static int add_emulator(struct wt_findings *list)
                            "there: --emulate PROFILE");
 }
 
-/* What was noted when the set was opened: of one device, or with NULL of all that are not in it. */
+/* The listed device that a note's device is in, by its id: "cpu-package-0" of "cpu-package-0-core".
+ * NULL: none. */
+static const struct wt_device_info *whole_of(const struct wt_devices *devices, const char *id)
+{
+    const struct wt_device_info *whole = NULL;
+    for (size_t i = 0; i < wt_devices_count(devices); i++) {
+        const struct wt_device_info *info = wt_devices_info(devices, i);
+        size_t n = strlen(info->id);
+        if (strncmp(id, info->id, n) == 0 && (id[n] == '\0' || id[n] == '-') &&
+            (!whole || n > strlen(whole->id)))
+            whole = info;
+    }
+    return whole;
+}
+
+/* Of a device that something else measures, a counter that may not be read is no loss. */
+static int add_note(struct wt_findings *list, const struct wt_finding *f,
+                    const struct wt_device_info *of)
+{
+    if (of && (of->can & WT_CAN_ENERGY) && !of->is_modeled && strcmp(of->id, f->device) == 0 &&
+        strcmp(of->source, f->source) != 0 && strcmp(f->what, "energy counter") == 0)
+        return wt_findings_add(list, WT_FINDING_MISSING, f->source, f->device, "second counter",
+                               f->fix, "by %s: %s", f->source, f->value);
+    /* Memory that is modeled as one thing is one, whatever its sensors are called. */
+    bool is_memory = of && of->is_modeled && of->kind == WT_DEVICE_DRAM;
+    return wt_findings_add(list, f->kind, f->source, is_memory ? of->id : f->device, f->what,
+                           f->fix, "%s", f->value);
+}
+
+/* What was noted when the set was opened: of nothing listed (info NULL), of a device (is_inside
+ * false), or of what lies in it. Of no device at all is what comes first (is_inside false). */
 static int add_notes(struct wt_findings *list, const struct wt_findings *notes,
-                     const struct wt_devices *devices, const char *id)
+                     const struct wt_devices *devices, const struct wt_device_info *info,
+                     bool is_inside)
 {
     int rc = 0;
     for (size_t k = 0; rc == 0 && k < notes->count; k++) {
         const struct wt_finding *f = &notes->list[k];
-        bool is_listed = false;
-        for (size_t i = 0; i < wt_devices_count(devices); i++)
-            is_listed |= strcmp(wt_devices_info(devices, i)->id, f->device) == 0;
-        if (id ? strcmp(f->device, id) == 0 : !is_listed)
-            rc = wt_findings_add(list, f->kind, f->source, f->device, f->what, f->fix, "%s",
-                                 f->value);
+        const struct wt_device_info *of = *f->device ? whole_of(devices, f->device) : NULL;
+        bool is_own = of && (strcmp(of->id, f->device) == 0 ||
+                             (of->is_modeled && of->kind == WT_DEVICE_DRAM));
+        if (of == info && (info ? is_own != is_inside : !*f->device != is_inside))
+            rc = add_note(list, f, of);
     }
     return rc;
+}
+
+/* Everything of one device, and what is known of its parts that cannot be read. */
+static int add_all_of(struct wt_findings *list, struct wt_ctx *ctx, struct wt_devices *devices,
+                      size_t i)
+{
+    const struct wt_findings *notes = wt_devices_notes(devices);
+    const struct wt_device_info *info = wt_devices_info(devices, i);
+    size_t first = list->count;
+    int rc = add_device(list, ctx, devices, i);
+    if (rc == 0)
+        rc = add_notes(list, notes, devices, info, false);
+    if (rc == 0)
+        rc = add_knobs(list, devices, i);
+    for (size_t k = first; k < list->count; k++)
+        list->list[k].is_part = info->is_part;
+    return rc < 0 ? rc : add_notes(list, notes, devices, info, true);
 }
 
 int wt_survey(struct wt_ctx *ctx, struct wt_devices *devices, struct wt_finding **ret_findings,
@@ -321,14 +413,10 @@ int wt_survey(struct wt_ctx *ctx, struct wt_devices *devices, struct wt_finding 
     struct wt_findings list = {0};
     const struct wt_findings *notes = wt_devices_notes(devices);
     int rc = add_machine(&list, ctx);
-    rc = rc < 0 ? rc : add_notes(&list, notes, devices, NULL);
-    for (size_t i = 0; rc == 0 && i < wt_devices_count(devices); i++) {
-        rc = add_device(&list, ctx, devices, i);
-        if (rc == 0)
-            rc = add_notes(&list, notes, devices, wt_devices_info(devices, i)->id);
-        if (rc == 0)
-            rc = add_knobs(&list, devices, i);
-    }
+    rc = rc < 0 ? rc : add_notes(&list, notes, devices, NULL, false);
+    for (size_t i = 0; rc == 0 && i < wt_devices_count(devices); i++)
+        rc = add_all_of(&list, ctx, devices, i);
+    rc = rc < 0 ? rc : add_notes(&list, notes, devices, NULL, true);
     /* Of a recorded machine nothing is said that is this one's. */
     if (rc == 0 && !wt_tree_is_recorded(ctx))
         rc = add_store(&list);
@@ -352,7 +440,7 @@ struct wt_survey_sum wt_survey_sum(const struct wt_finding *findings, size_t cou
     for (size_t i = 0; i < count; i++) {
         const struct wt_finding *f = &findings[i];
         bool is_ok = f->kind == WT_FINDING_OK;
-        if (is_ok && *f->device && strcmp(f->device, last) != 0 &&
+        if (is_ok && *f->device && !f->is_part && strcmp(f->device, last) != 0 &&
             (strcmp(f->what, "energy counter") == 0 || strcmp(f->what, "power") == 0)) {
             if (strcmp(f->source, "model") == 0)
                 sum.modeled++;

@@ -21,6 +21,8 @@ struct wt_lease {
     uint64_t id;
     int64_t deadline_ns;
     struct wt_guardian guardian;
+    char *dir, *guardian_program; /* owned; the program NULL: none */
+    const struct wt_journal_trace *trace;
     struct wt_lease_record *held; /* also in memory: a lost journal is no reason not to restore */
     size_t count, room;
 };
@@ -62,8 +64,42 @@ static void lease_free(struct wt_lease *l)
     if (!l)
         return;
     wt_journal_close(l->who.journal);
+    free(l->dir);
+    free(l->guardian_program);
     free(l->held);
     free(l);
+}
+
+/* Opens the journal, puts back what it has of dead owners, and starts the guardian. */
+static int start(struct wt_lease *l, struct wt_error *err)
+{
+    if (l->who.journal)
+        return 0;
+    int rc = wt_journal_open(&l->who.journal, l->who.ctx, l->dir, l->trace, err);
+    if (rc < 0)
+        return rc;
+    size_t restored, left;
+    struct wt_error why;
+    rc =
+        wt_restore_all(&l->who, 0, true, say_recovered, (void *)l->who.ctx, &restored, &left, &why);
+    if (rc == WT_E_FORMAT || rc == WT_E_TIMEOUT || rc == WT_E_IO || rc == WT_E_NOMEM) {
+        /* The journal's own errors; those of single entries have been said. */
+        rc = wt_journal_lock(l->who.journal, err);
+        if (rc < 0)
+            goto out;
+        wt_journal_unlock(l->who.journal);
+    }
+    rc = 0;
+    if (l->guardian_program)
+        rc = wt_guardian_start(&l->guardian, l->who.ctx, l->guardian_program,
+                               wt_journal_dir(l->who.journal), l->id, &l->who.self, l->deadline_ns,
+                               err);
+out:
+    if (rc < 0) {
+        wt_journal_close(l->who.journal);
+        l->who.journal = NULL;
+    }
+    return rc;
 }
 
 int wt_lease_open_on(struct wt_lease **ret_lease, struct wt_ctx *ctx,
@@ -78,27 +114,18 @@ int wt_lease_open_on(struct wt_lease **ret_lease, struct wt_ctx *ctx,
     l->who.ops = *ops;
     if (hold_ns > 0)
         l->deadline_ns = boot_now_ns() + hold_ns;
-    int rc = random_id(&l->id, err);
+    l->trace = trace;
+    l->dir = strdup(dir);
+    l->guardian_program = guardian ? strdup(guardian) : NULL;
+    int rc = l->dir && (l->guardian_program || !guardian)
+                 ? random_id(&l->id, err)
+                 : wt_fail(err, WT_E_NOMEM, "no memory for a lease");
     if (rc == 0)
         rc = wt_owner_self(&l->who.self, err);
-    if (rc == 0)
-        rc = wt_journal_open(&l->who.journal, ctx, dir, trace, err);
-    if (rc < 0)
-        goto out;
-    size_t restored, left;
-    struct wt_error why;
-    rc = wt_restore_all(&l->who, 0, true, say_recovered, ctx, &restored, &left, &why);
-    if (rc == WT_E_FORMAT || rc == WT_E_TIMEOUT || rc == WT_E_IO || rc == WT_E_NOMEM) {
-        /* The journal's own errors; those of single entries have been said. */
-        rc = wt_journal_lock(l->who.journal, err);
-        if (rc < 0)
-            goto out;
-        wt_journal_unlock(l->who.journal);
-    }
-    rc = 0;
-    if (guardian)
-        rc = wt_guardian_start(&l->guardian, ctx, guardian, wt_journal_dir(l->who.journal), l->id,
-                               &l->who.self, l->deadline_ns, err);
+    /* Where no lease was ever taken there is nothing to put back, and a directory is made only when
+     * there is something to journal. */
+    if (rc == 0 && !(access(dir, F_OK) < 0 && errno == ENOENT))
+        rc = start(l, err);
     if (rc < 0)
         goto out;
     *ret_lease = l;
@@ -398,6 +425,20 @@ static void take_back(struct wt_lease *l, size_t device, struct wt_lease_record 
         *own = *r;
 }
 
+/* The first set: what the device refuses anyway leaves no directory behind. */
+static int begin(struct wt_lease *l, size_t device, enum wt_knob knob, int64_t value,
+                 struct wt_error *err)
+{
+    const struct wt_lease_ops *ops = &l->who.ops;
+    struct wt_knob_info info = {0};
+    bool is_emulated = false, is_blind = false;
+    const char *id = ops->id(ops->data, device, &is_emulated);
+    int rc = ops->read(ops->data, device, knob, &info, &is_blind, err);
+    if (rc == 0)
+        rc = check_request(id, &info, value, NULL, false, err);
+    return rc < 0 ? rc : start(l, err);
+}
+
 int wt_lease_set(struct wt_lease *l, size_t device, enum wt_knob knob, int64_t value,
                  int64_t *ret_enforced, struct wt_error *err)
 {
@@ -405,7 +446,9 @@ int wt_lease_set(struct wt_lease *l, size_t device, enum wt_knob knob, int64_t v
     if (device >= ops->count(ops->data))
         return wt_fail(err, WT_E_NOTFOUND, "there is no device %zu", device);
     struct wt_lease_record r;
-    int rc = intend(l, device, knob, value, &r, err);
+    int rc = l->who.journal ? 0 : begin(l, device, knob, value, err);
+    if (rc == 0)
+        rc = intend(l, device, knob, value, &r, err);
     if (rc < 0)
         return rc;
 

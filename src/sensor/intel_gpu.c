@@ -53,18 +53,57 @@ static void find_status(const struct wt_ctx *ctx, const struct wt_drm_card *c, b
     }
 }
 
+/* Names by device number. Source: the tables of Intel's compute-runtime
+ * (shared/source/dll/devices) and https://dgpu-docs.intel.com/devices/hardware-table.html. */
+static void name_card(unsigned device, char *buf, size_t size)
+{
+    static const struct {
+        unsigned device;
+        const char *name;
+    } rows[] = {
+        {0x4905, "Iris Xe MAX"},
+        {0x5690, "Arc A770M"},
+        {0x5691, "Arc A730M"},
+        {0x5692, "Arc A550M"},
+        {0x5693, "Arc A370M"},
+        {0x5694, "Arc A350M"},
+        {0x56a0, "Arc A770"},
+        {0x56a1, "Arc A750"},
+        {0x56a2, "Arc A580"},
+        {0x56a5, "Arc A380"},
+        {0x56a6, "Arc A310"},
+        {0x56c0, "Data Center GPU Flex 170"},
+        {0x56c1, "Data Center GPU Flex 140"},
+        {0x0b69, "Data Center GPU Max 1450"},
+        {0x0bd5, "Data Center GPU Max 1550"},
+        {0x0bd6, "Data Center GPU Max 1550"},
+        {0x0bd9, "Data Center GPU Max 1100"},
+        {0x0bda, "Data Center GPU Max 1100"},
+        {0x0bdb, "Data Center GPU Max 1100"},
+        {0xe20b, "Arc B580"},
+        {0xe20c, "Arc B570"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++)
+        if (rows[i].device == device) {
+            wt_text(buf, size, "Intel %s", rows[i].name);
+            return;
+        }
+    wt_text(buf, size, "Intel GPU 0x%04x", device);
+}
+
 static int add_card(struct wt_gauges *g, const struct wt_drm_card *c, unsigned index,
                     struct wt_findings *notes)
 {
     const char *place = *c->pci ? c->pci : c->card;
-    char path[176], fix[240];
+    char path[176], fix[240], card[64];
     struct wt_device_info info = {
         .kind = WT_DEVICE_GPU,
         .index = index,
         /* Period and gain are not published. */
         .traits = {.energy_quantum_uj = STEP_UJ, .energy_range_uj = RANGE_UJ, .gain_ppm = 50000}};
     wt_text(info.id, sizeof(info.id), "GPU-%s", place);
-    wt_text(info.name, sizeof(info.name), "Intel GPU 0x%04x", c->device);
+    name_card(c->device, card, sizeof(card));
+    wt_text(info.name, sizeof(info.name), "%s", card);
     wt_text(info.via, sizeof(info.via), "%s", c->hwmon_name);
     wt_text(info.address, sizeof(info.address), "%s", c->pci);
     if (!*c->hwmon)
@@ -91,7 +130,7 @@ static int add_card(struct wt_gauges *g, const struct wt_drm_card *c, unsigned i
             info.is_part = true;
             wt_text(info.part_of, sizeof(info.part_of), "GPU-%s", place);
             wt_text(info.id, sizeof(info.id), "GPU-%s-chip", place);
-            wt_text(info.name, sizeof(info.name), "chip of Intel GPU 0x%04x", c->device);
+            wt_text(info.name, sizeof(info.name), "chip of %s", card);
         }
         has_card = true;
         wt_text(path, sizeof(path), "%s%s", wt_fs_root(g->ctx), gauge.energy.path);

@@ -10,8 +10,9 @@
  * "iowait" alone may fall, the kernel says so (Documentation/filesystems/proc.rst).
  *
  * A package is modelled by itself where topology/physical_package_id tells them apart. In a VM that
- * means nothing (some hypervisors show each thread as a package), so it has one device. The clock
- * is read where cpufreq is; in a VM "cpu MHz" is a constant and is not looked at.
+ * means nothing (some hypervisors show each thread as a package), and on an ARM board it is
+ * clusters, so these have one device. The clock is read where cpufreq is; in a VM "cpu MHz" is a
+ * constant and is not looked at.
  *
  * What it makes of the load: cpu_model.h, docs/model.md. */
 #include <math.h>
@@ -196,7 +197,7 @@ static double read_freq(const struct model *m, int package)
 /* ---- opening ---- */
 
 /* Which packages there are, in the order of their numbers, and which threads are whose. */
-static int find_packages(struct model *m, bool is_virtual, struct wt_error *err)
+static int find_packages(struct model *m, bool is_whole, struct wt_error *err)
 {
     char *text;
     int rc = read_file(m->ctx, "/proc/stat", &text, err);
@@ -224,7 +225,6 @@ static int find_packages(struct model *m, bool is_virtual, struct wt_error *err)
     for (size_t i = 0; i < m->thread_room; i++)
         m->package_of[i] = -1;
 
-    bool is_whole = is_virtual;
     for (size_t i = 0; i < count; i++) {
         char path[96];
         uint64_t id = 0;
@@ -274,7 +274,8 @@ static void describe_dram(struct model *m, uint64_t mem_bytes)
     info->is_modeled = true;
     info->mem_bytes = mem_bytes;
     wt_text(info->id, sizeof(info->id), "dram");
-    wt_text(info->name, sizeof(info->name), "memory, modeled: %.0f GB", (double)mem_bytes * 1e-9);
+    wt_text(info->name, sizeof(info->name), "memory, modeled: %.0f GiB",
+            (double)mem_bytes / 1073741824.0);
     wt_text(info->source, sizeof(info->source), "model");
     info->traits.power_period_ns = info->traits.power_window_ns = PERIOD_NS;
     wt_model_traits(&info->traits, 0, m->dram.mid_mw - m->dram.low_mw, 0,
@@ -306,9 +307,9 @@ static int open_packages(struct model *m, struct wt_findings *notes, struct wt_e
     wt_machine_look(m->ctx, &machine);
     struct wt_cpu_identity identity = {
         .family = machine.family, .model = machine.model, .is_virtual = machine.is_virtual};
-    wt_text(identity.name, sizeof(identity.name), "%s", machine.cpu);
+    wt_text(identity.name, sizeof(identity.name), "%s", machine.name);
     wt_text(identity.vendor, sizeof(identity.vendor), "%s", machine.vendor);
-    int rc = find_packages(m, identity.is_virtual, err);
+    int rc = find_packages(m, identity.is_virtual || *machine.board, err);
     if (rc < 0)
         return rc;
     uint64_t mem_bytes = mem_total(m->ctx);

@@ -77,15 +77,28 @@ static void module_version(const struct wt_ctx *ctx, char *buf, size_t size)
         buf[0] = '\0';
 }
 
+/* A bus that was looked at and holds none of the vendor's cards. Where it is not in the tree nobody
+ * knows, and a Jetson's GPU is on no bus. */
+static bool has_no_card(const struct wt_ctx *ctx)
+{
+    char **names, model[128] = "";
+    size_t count;
+    if (wt_fs_list(ctx, "/sys/bus/pci/devices", &names, &count, NULL) < 0)
+        return false;
+    wt_fs_list_free(names, count);
+    (void)wt_fs_read_start(ctx, "/proc/device-tree/model", model, sizeof(model));
+    return !strstr(model, "NVIDIA") && !has_nvidia_card(ctx);
+}
+
 /* Below another root lies another machine, or a recording of one: its driver's files may name GPUs,
- * but a library answers only on the machine itself. */
+ * but a library answers only on the machine itself. 0: there is nothing to say. */
 static int explain_sysroot(const struct wt_ctx *ctx, struct wt_error *err)
 {
     char **names = NULL, text[1024] = "", path[512];
     size_t count = 0;
     int rc = wt_fs_list(ctx, "/proc/driver/nvidia/gpus", &names, &count, NULL);
     if (rc < 0 && !has_nvidia_card(ctx))
-        return wt_fail(err, WT_E_NOTFOUND, "no NVIDIA GPU in this machine");
+        return has_no_card(ctx) ? wt_fail(err, WT_E_NOTFOUND, "no NVIDIA GPU in this machine") : 0;
     for (size_t i = count; i-- > 0;) { /* the first one's stays */
         wt_text(path, sizeof(path), "/proc/driver/nvidia/gpus/%s/information", names[i]);
         (void)wt_fs_read(ctx, path, text, sizeof(text), NULL);
@@ -466,14 +479,28 @@ static int open_all(void *data)
     return rc;
 }
 
+/* A source of nothing, of which nothing is said. */
+static int open_empty(struct wt_source **ret_source, struct wt_error *err)
+{
+    struct wt_nvml *nvml = calloc(1, sizeof(*nvml));
+    if (!nvml)
+        return wt_fail(err, WT_E_NOMEM, "no memory for NVML");
+    nvml->source.ops = &wt_nvml_ops;
+    atomic_init(&nvml->refs, 1);
+    *ret_source = &nvml->source;
+    return 0;
+}
+
 static int nvml_open(struct wt_source **ret_source, struct wt_ctx *ctx,
                      const struct wt_devices_options *options, struct wt_findings *notes,
                      struct wt_error *err)
 {
     (void)options;
     /* /proc and /sys below another root are another machine's; this one's GPUs are not there. */
-    if (*ctx->sysroot && !ctx->nvml_library)
-        return explain_sysroot(ctx, err);
+    if (*ctx->sysroot && !ctx->nvml_library) {
+        int said = explain_sysroot(ctx, err);
+        return said < 0 ? said : open_empty(ret_source, err);
+    }
 
     struct open_job *job = calloc(1, sizeof(*job));
     if (!job || !(job->nvml = calloc(1, sizeof(*job->nvml)))) {

@@ -243,7 +243,8 @@ static void describe(const struct domain *d, struct wt_device_info *info)
         const char *die = strstr(d->name, "-die-");
         info->kind = WT_DEVICE_CPU;
         wt_text(info->id, sizeof(info->id), "cpu-%s", d->name);
-        wt_text(info->name, sizeof(info->name), "CPU package %u%s", d->package, die ? die : "");
+        wt_text(info->name, sizeof(info->name), "CPU package %u%s%s", d->package,
+                die ? ", die " : "", die ? die + strlen("-die-") : "");
     } else if (d->kind == WT_RAPL_PSYS) {
         info->kind = WT_DEVICE_NODE;
         info->is_part = true;

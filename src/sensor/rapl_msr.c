@@ -82,7 +82,9 @@ static int fail_msr(const struct wt_ctx *ctx, const struct wt_machine *machine, 
     msr_path(cpu, path, sizeof(path));
     int rc = wt_fail_errno(err, errnum, "%s%s", wt_fs_root(ctx), path);
     if (errnum == ENOENT || errnum == ENXIO) {
-        wt_fix(err, "sudo modprobe msr");
+        bool is_root = wt_tree_is_recorded(ctx) ? wt_tree_uid(ctx) == 0 : geteuid() == 0;
+        wt_fix(err, "sudo modprobe msr%s",
+               is_root ? "" : ", and then run as root: registers are root's alone (CAP_SYS_RAWIO)");
         rc = WT_E_NOTFOUND;
     } else if (rc == WT_E_DENIED && *machine->container) {
         wt_fix(err,
