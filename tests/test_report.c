@@ -122,7 +122,7 @@ static void a_summary_says_energy_interval_and_where_from(void **state)
         "512,000 tokens in 100 steps",
         "mJ [",
         "per token",
-        "power 150 W on Tesla V100-PCIE-32GB (was 250 W)",
+        "power 150 W on GPU 0 (was 250 W)",
         "forward: 100 times",
         "own cost  0.009 % of one core",
         "node07",
@@ -252,8 +252,8 @@ static void equal_gpus_have_the_number_that_cuda_gives_them(void **state)
     run.devices[0].index = 2;
     run.devices[1].index = 3;
     char *text = printed(120, true, false, &run, NULL, 0);
-    must_have(text, "Tesla V100-PCIE-32GB, GPU 2 ");
-    must_have(text, "Tesla V100-PCIE-32GB, GPU 3 ");
+    must_have(text, "\n  GPU 2  Tesla V100-PCIE-32GB  ");
+    must_have(text, "\n  GPU 3  Tesla V100-PCIE-32GB  ");
     free(text);
     text = printed(60, true, false, &run, NULL, 0);
     must_have(text, "\n  GPU 2  ");

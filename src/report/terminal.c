@@ -637,7 +637,8 @@ static void print_attribution(const struct wt_term *term, const struct wt_run *r
                 line(term, "", "%s: %s", wt_residual_words(d),
                      wt_share_text(d, d->attribution.residual_uj, text, sizeof(text)));
         }
-        if (d->attribution.note[0])
+        /* That its energy is unknown has been said. */
+        if (d->attribution.note[0] && d->energy.provenance != WT_PROV_UNKNOWN)
             line(term, d->attribution.is_known ? "" : "used by", "%s: %s", name,
                  d->attribution.note);
     }

@@ -40,11 +40,31 @@ static size_t index_of(const struct wt_run *run, const char *id)
     return SIZE_MAX;
 }
 
+/* Rails are parts of "node", whichever meter that is: the one of their own chip, or else the only
+ * one of their source. */
+static size_t node_of(const struct wt_run *run, size_t at)
+{
+    size_t found = SIZE_MAX, count = 0;
+    for (size_t i = 0; i < run->device_count; i++) {
+        const struct wt_run_device *d = &run->devices[i];
+        if (d->kind != WT_DEVICE_NODE || d->is_part || !begins(d->id, "node-") ||
+            strcmp(d->source, run->devices[at].source) != 0)
+            continue;
+        if (begins(run->devices[at].id, d->id + 5))
+            return i;
+        found = i;
+        count++;
+    }
+    return count == 1 ? found : SIZE_MAX;
+}
+
 /* The device that this one is a part of; SIZE_MAX: none that is listed. */
 static size_t whole_of(const struct wt_run *run, size_t at)
 {
     const struct wt_run_device *d = &run->devices[at];
     size_t whole = d->is_part ? index_of(run, d->part_of) : SIZE_MAX;
+    if (d->is_part && whole == SIZE_MAX && strcmp(d->part_of, "node") == 0)
+        whole = node_of(run, at);
     return whole == at ? SIZE_MAX : whole;
 }
 
@@ -196,9 +216,11 @@ const char *wt_device_detail(const struct wt_run *run, size_t at, char *buf, siz
     bool is_told = begins(short_name, "CPU package") || begins(short_name, "node") ||
                    begins(short_name, "all ") || begins(short_name, "what the power supply") ||
                    strcmp(short_name, title) == 0 || strstr(short_name, " of ") ||
-                   strcmp(d->id, "node-psys") == 0 || begins(title, d->name);
+                   begins(title, d->name) || strcmp(title, "psys") == 0;
     if (!is_told)
         return wt_text(buf, size, "%s", d->name);
+    if (strcmp(title, "psys") == 0)
+        return buf;
     if (bracket)
         return wt_text(buf, size, "%.*s", (int)strcspn(bracket + 2, ")"), bracket + 2);
     return begins(short_name, "node ") ? wt_text(buf, size, "%s", short_name + 5) : buf;
