@@ -933,9 +933,8 @@ static const char *trace_words(const struct wt_run *run, char *buf, size_t size)
     const char *limit = has_limit ? " Dashed is its limit." : "";
     if (!modeled_names(run, names, sizeof(names))[0])
         return wt_text(buf, size, "As read from each device.%s", limit);
-    return wt_text(buf, size, "%s%s%s: estimated from load, within the band of the table.%s",
-                   has_read ? "As read from each device; " : "", names,
-                   run->total.provenance == WT_PROV_MODELED && !has_read ? ", modeled" : "", limit);
+    return wt_text(buf, size, "%s%s: estimated from load, within the band of the table.%s",
+                   has_read ? "As read from each device; " : "", names, limit);
 }
 
 static int put_runs(FILE *out, const struct wt_run *runs, size_t count)

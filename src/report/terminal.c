@@ -116,6 +116,12 @@ static void print_wrapped(const struct wt_term *term, enum paint colour, const c
             fputc(' ', term->out);
             at++;
         }
+        for (; at + length > width; length = columns_of(word)) { /* longer than a whole line */
+            size_t n = bytes_of(word, width - at);
+            fprintf(term->out, "%.*s\n%*s", (int)n, word, (int)indent, "");
+            word += n;
+            at = indent;
+        }
         fputs(word, term->out);
         at += length;
         is_first = false;

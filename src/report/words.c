@@ -194,7 +194,13 @@ const char *wt_device_title(const struct wt_run *run, size_t at, char *buf, size
 const char *wt_device_title_of(const struct wt_run *run, const char *id, char *buf, size_t size)
 {
     size_t at = index_of(run, id);
-    return at == SIZE_MAX ? wt_text(buf, size, "%s", id) : wt_device_title(run, at, buf, size);
+    unsigned package;
+    char more;
+    if (at != SIZE_MAX)
+        return wt_device_title(run, at, buf, size);
+    if (sscanf(id, "cpu-package-%u%c", &package, &more) == 1)
+        return wt_text(buf, size, "CPU %u", package);
+    return wt_text(buf, size, "%s", id);
 }
 
 const char *wt_device_detail(const struct wt_run *run, size_t at, char *buf, size_t size)
