@@ -315,6 +315,20 @@ static void tell_phases(struct wt_phases *phases, struct wt_run *run)
         wt_phases_result_done(&result);
 }
 
+/* The recorded machine that is played back, by the folder that was named. */
+static void tell_recording(const struct cli_bed *bed, struct wt_run *run)
+{
+    const char *title = wt_ctx_recording(bed->ctx);
+    if (!title || !bed->sysroot)
+        return;
+    size_t n = strlen(bed->sysroot);
+    while (n > 1 && bed->sysroot[n - 1] == '/')
+        n--;
+    run->is_replayed = true;
+    snprintf(run->recording, sizeof(run->recording), "%.*s", (int)n, bed->sysroot);
+    snprintf(run->recording_title, sizeof(run->recording_title), "%s", title);
+}
+
 int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int *ret_asked,
                     struct wt_error *err)
 {
@@ -325,12 +339,12 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
     uint64_t window, lost = 0;
 
     cli_command_text(run->command, sizeof(run->command), argv);
-    gethostname(run->host, sizeof(run->host) - 1);
-    snprintf(run->version, sizeof(run->version), "%s", wt_version());
     snprintf(run->emulation, sizeof(run->emulation), "%s", m->bed->emulation_name);
     run->is_emulated = m->bed->emulation_name[0] != '\0';
+    tell_recording(m->bed, run);
     if (m->store && wt_store_begin(m->store, run, &why) < 0)
         store_failed(m, &why);
+    wt_run_stamp(run); /* without a store too it has a time and a machine */
 
     if (wt_doorkeeper_new(&keeper, NULL, &why) == 0)
         setenv("WATTUNE_DOOR", wt_doorkeeper_path(keeper), 1);
@@ -467,6 +481,7 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
     run->state = WT_RUN_DONE;
     if (m->store && wt_store_end(m->store, run, &why) < 0)
         store_failed(m, &why);
+    run->is_unstored = !m->store;
     return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <dirent.h>
 #include <jansson.h>
 #include <math.h>
 #include <signal.h>
@@ -657,10 +658,108 @@ static void without_a_sensor_energy_is_modeled_with_its_band(void **state)
     spawn_done(&s);
 }
 
+static size_t columns_of(const char *line)
+{
+    size_t n = 0;
+    for (; *line; line++)
+        n += ((unsigned char)*line & 0xc0) != 0x80;
+    return n;
+}
+
+static void every_recorded_machine_fits_60_columns_and_says_where_from(void **state)
+{
+    (void)state;
+    DIR *dir = opendir(WT_MACHINES);
+    assert_non_null(dir);
+    setenv("COLUMNS", "60", 1);
+    size_t count = 0;
+    for (struct dirent *e; (e = readdir(dir));) {
+        char root[512], manifest[600];
+        struct spawned s;
+        snprintf(root, sizeof(root), "%s/%.200s", WT_MACHINES, e->d_name);
+        snprintf(manifest, sizeof(manifest), "%s/machine.txt", root);
+        if (e->d_name[0] == '.' || access(manifest, R_OK) < 0)
+            continue;
+        count++;
+        spawn_run(&s, home, "wattune", "run", "--no-store", "--verbose", "--sysroot", root,
+                  "--sensor-command", "node/rack-pdu@1s:echo 200 W", "--", "true");
+        assert_int_equal(spawn_code(&s), 0);
+        assert_non_null(strstr(s.err, "REPLAYED"));
+        assert_non_null(strstr(s.err, "rack-pdu"));
+        assert_null(strstr(s.err, "1970"));
+        assert_null(strstr(s.err, "nobody shown"));
+        if (strstr(s.err, "gap  ") && strstr(strstr(s.err, "gap  "), "stands still"))
+            fail_msg("%s: a gap of what is recorded: %s", e->d_name, s.err);
+        bool is_table = true;
+        for (char *save, *line = strtok_r(s.err, "\n", &save); line;
+             line = strtok_r(NULL, "\n", &save)) {
+            if (columns_of(line) > 60)
+                fail_msg("%s: %zu columns: %s", e->d_name, columns_of(line), line);
+            is_table &= strncmp(line, "  time ", 7) != 0;
+            if (is_table && strchr(line, '[') && !strstr(line, "replayed") &&
+                !strstr(line, "modeled") && !strstr(line, "sampled"))
+                fail_msg("%s: no provenance: %s", e->d_name, line);
+        }
+        spawn_done(&s);
+    }
+    unsetenv("COLUMNS");
+    closedir(dir);
+    assert_true(count >= 15);
+}
+
+static void a_run_without_a_store_has_its_time_and_machine(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "run", "--emulate", "v100-pcie-32gb", "--no-store", "--verbose",
+              "--json", "--", "true");
+    json_t *doc = json_loads(s.out, 0, NULL);
+    assert_non_null(doc);
+    assert_true(json_integer_value(json_object_get(doc, "start_unix_ns")) > 1000000000);
+    assert_non_null(strstr(json_string_value(json_object_get(doc, "system")), "processors"));
+    json_decref(doc);
+    assert_non_null(strstr(s.err, "processors"));
+    assert_null(strstr(s.err, "1970"));
+    assert_non_null(strstr(s.err, ", not stored"));
+    spawn_done(&s);
+}
+
+static void a_second_die_has_neither_gap_nor_note(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char *part;
+    spawn_run(&s, home, "wattune", "run", "--no-store", "--sysroot", WT_MACHINES "/mi250x",
+              "--json", "--", "true");
+    json_t *doc = json_loads(s.out, 0, NULL);
+    assert_non_null(doc);
+    const json_t *die = json_array_get(json_object_get(doc, "devices"), 1), *gap;
+    assert_string_equal(json_string_value(json_object_get(die, "part_of")),
+                        json_string_value(json_object_get(
+                            json_array_get(json_object_get(doc, "devices"), 0), "id")));
+    assert_true(json_is_false(json_object_get(die, "has_sensor")));
+    assert_true(json_is_null(json_object_get(die, "note")));
+    assert_true(json_is_true(json_object_get(doc, "replayed")));
+    size_t i;
+    json_array_foreach(json_object_get(doc, "gaps"), i, gap)
+    {
+        assert_string_not_equal(json_string_value(json_object_get(gap, "device")),
+                                json_string_value(json_object_get(die, "id")));
+    }
+    json_decref(doc);
+    part = strstr(s.err, "of it: GPU 1");
+    assert_non_null(part);
+    assert_null(strstr(part + sizeof("of it: GPU"), "GPU 1"));
+    spawn_done(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_sensor_energy_is_modeled_with_its_band),
+        cmocka_unit_test(every_recorded_machine_fits_60_columns_and_says_where_from),
+        cmocka_unit_test(a_run_without_a_store_has_its_time_and_machine),
+        cmocka_unit_test(a_second_die_has_neither_gap_nor_note),
         cmocka_unit_test(the_exit_code_passes),
         cmocka_unit_test(a_command_that_is_not_there_is_127_and_named),
         cmocka_unit_test(stdin_and_stdout_pass_and_words_go_to_stderr),

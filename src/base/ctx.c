@@ -85,6 +85,11 @@ int64_t wt_ctx_now_ns(const struct wt_ctx *ctx)
     return ctx ? ctx->clock.now_ns(ctx->clock.data) : wt_clock_now_ns();
 }
 
+const char *wt_ctx_recording(const struct wt_ctx *ctx)
+{
+    return wt_tree_is_recorded(ctx) ? wt_tree_title(ctx) : NULL;
+}
+
 const char *wt_version(void)
 {
     return WATTUNE_VERSION;

@@ -324,6 +324,9 @@ static json_t *devices_json(struct builder *whole, const struct wt_run *run)
         put_text_or_null(&b, "driver", d->driver);
         put(&b, "index", d->index < 0 ? json_null() : json_integer(d->index));
         put(&b, "is_part", json_boolean(d->is_part));
+        put_text_or_null(&b, "part_of", d->part_of);
+        put(&b, "is_modeled", json_boolean(d->is_modeled));
+        put(&b, "has_sensor", json_boolean(d->has_sensor));
         put(&b, "is_counted", json_boolean(d->is_counted));
         if (!b.is_broken && wt_json_set_joules(b.object, &d->energy) < 0)
             b.is_broken = true;
@@ -536,6 +539,9 @@ json_t *wt_run_json(const struct wt_run *run, bool is_full)
     put_text(&b, "state", state_names[run->state]);
     put(&b, "emulated", json_boolean(run->is_emulated));
     put_text_or_null(&b, "emulation", run->emulation);
+    put(&b, "replayed", json_boolean(run->is_replayed));
+    put_text_or_null(&b, "recording", run->recording);
+    put_text_or_null(&b, "recording_title", run->recording_title);
     put_text(&b, "command", run->command);
     put_text(&b, "start", wt_time_text(when, sizeof(when), run->start_unix_ns));
     put_count(&b, "start_unix_ns", (uint64_t)run->start_unix_ns);
@@ -738,6 +744,10 @@ static int devices_from_json(struct wt_run *run, const json_t *array)
         const json_t *counted = json_object_get(o, "is_counted"); /* older runs: all but parts */
         d.is_counted = counted ? json_is_true(counted) : !d.is_part;
         d.energy = get_joules(o);
+        GET_TEXT(o, "part_of", d.part_of);
+        const json_t *modeled = json_object_get(o, "is_modeled"); /* older runs: by its energy */
+        d.is_modeled = modeled ? json_is_true(modeled) : d.energy.provenance == WT_PROV_MODELED;
+        d.has_sensor = !json_is_false(json_object_get(o, "has_sensor"));
         GET_TEXT(o, "method", word);
         d.method = wt_provenance_from_name(word);
         d.mean_w = get_number(o, "mean_w");
@@ -824,6 +834,9 @@ int wt_run_from_json(struct wt_run *ret_run, const json_t *doc, struct wt_error 
     run.state = strcmp(word, state_names[WT_RUN_DONE]) == 0 ? WT_RUN_DONE : WT_RUN_INCOMPLETE;
     run.is_emulated = json_is_true(json_object_get(doc, "emulated"));
     GET_TEXT(doc, "emulation", run.emulation);
+    run.is_replayed = json_is_true(json_object_get(doc, "replayed"));
+    GET_TEXT(doc, "recording", run.recording);
+    GET_TEXT(doc, "recording_title", run.recording_title);
     GET_TEXT(doc, "command", run.command);
     run.start_unix_ns = (int64_t)get_count(doc, "start_unix_ns");
     run.wall_s = get_number(doc, "wall_s");
