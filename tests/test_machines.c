@@ -539,6 +539,37 @@ static void gathered_and_played_back_it_says_the_same(void **state)
     spawn_home_done(home);
 }
 
+static void a_root_that_is_none_is_a_mistake(void **state)
+{
+    (void)state;
+    char home[64], file[128], option[160];
+    spawn_home(home, sizeof(home));
+    tree_put(home, "/a-file", "");
+    wt_text(file, sizeof(file), "%s/a-file", home);
+    wt_text(option, sizeof(option), "--sysroot=%s/nothing", home);
+    const struct {
+        const char *argv[6];
+        int want;
+        const char *says;
+    } rows[] = {
+        {{"wattune", "doctor", "--sysroot="}, 2, "the name of a directory is missing"},
+        {{"wattune", "gather", "--sysroot="}, 2, "the name of a directory is missing"},
+        {{"wattune", "set", "--sysroot=", "power=150"}, 2, "the name of a directory is missing"},
+        {{"wattune", "doctor", "--sysroot", file}, 4, "a-file is no directory"},
+        {{"wattune", "doctor", option}, 4, "nothing: no such directory"},
+        {{"wattune", "gather", "--no-such-option"}, 2, "--help"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct spawned s;
+        spawn_start(&s, home, rows[i].argv);
+        spawn_wait(&s);
+        if (spawn_code(&s) != rows[i].want || !strstr(s.err, rows[i].says))
+            fail_msg("%s %s: %d, %s", rows[i].argv[1], rows[i].argv[2], spawn_code(&s), s.err);
+        spawn_done(&s);
+    }
+    spawn_home_done(home);
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -578,6 +609,7 @@ int main(void)
         cmocka_unit_test(doctor_keeps_to_the_terminal),
         cmocka_unit_test(what_doctor_suggests_can_be_set),
         cmocka_unit_test(each_line_is_a_value_or_the_reason_and_the_cure),
+        cmocka_unit_test(a_root_that_is_none_is_a_mistake),
         cmocka_unit_test(gathered_and_played_back_it_says_the_same),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
