@@ -12,9 +12,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
+#include "sensor/program.h"
 #include "window/attribution.h"
 
 #define PERIOD_NS  WT_NS_PER_S
@@ -266,7 +266,7 @@ static size_t add_children(const struct wt_users *u, uint32_t pid, uint32_t *pid
 }
 
 /* CPU time of all that the job's process has started, the dead in the time of those who waited for
- * them. Our own helpers are not of the job. */
+ * them. Our own helpers and the programs that are sensors are not of the job. */
 static uint64_t job_cpu_ns(const struct wt_users *u)
 {
     uint32_t *pids = calloc(KIN_MOST, sizeof(*pids));
@@ -276,17 +276,16 @@ static uint64_t job_cpu_ns(const struct wt_users *u)
     size_t count = add_children(u, u->job_pid, pids, 0);
     for (size_t i = 0; i < count; i++) {
         char name[64];
-        if (wt_process_cpu_ns(u->ctx, pids[i], &ns, name, sizeof(name), NULL) < 0 ||
+        if (wt_is_sensor_process(pids[i]) ||
+            wt_process_cpu_ns(u->ctx, pids[i], &ns, name, sizeof(name), NULL) < 0 ||
             strncmp(name, "wattune-guard", 13) == 0)
             continue;
         sum_ns += ns;
         count = add_children(u, pids[i], pids, count);
     }
     free(pids);
-    struct rusage reaped;
-    if (u->job_pid == (uint32_t)getpid() && getrusage(RUSAGE_CHILDREN, &reaped) == 0)
-        sum_ns += (uint64_t)(reaped.ru_utime.tv_sec + reaped.ru_stime.tv_sec) * WT_NS_PER_S +
-                  (uint64_t)(reaped.ru_utime.tv_usec + reaped.ru_stime.tv_usec) * 1000;
+    if (u->job_pid == (uint32_t)getpid())
+        sum_ns += wt_program_others_cpu_ns();
     return sum_ns;
 }
 
@@ -343,6 +342,14 @@ static void share_gpu(struct wt_users *u, struct user *user, const struct sight 
     }
 }
 
+/* Is it a MIG instance of this device? Other parts (the second die of a card) are no shares of it.
+ */
+static bool is_slice(const struct wt_device_info *info, const struct wt_device_info *whole)
+{
+    return info->kind == WT_DEVICE_GPU && info->is_part && strncmp(info->id, "MIG-", 4) == 0 &&
+           strcmp(info->part_of, whole->id) == 0;
+}
+
 /* Slices of a device have no sensor: each has its share of the memory, used or not. */
 static bool share_parts(const struct wt_users *u, size_t device, struct user *user,
                         uint64_t span_ns)
@@ -351,7 +358,7 @@ static bool share_parts(const struct wt_users *u, size_t device, struct user *us
     user->share_count = 0;
     for (size_t i = 0; i < u->count; i++) {
         const struct wt_device_info *info = wt_devices_info(u->devices, i);
-        if (info->kind != WT_DEVICE_GPU || !info->is_part || strcmp(info->part_of, whole->id) != 0)
+        if (!is_slice(info, whole))
             continue;
         if (user->share_count == PROCS_MOST)
             break;
@@ -471,8 +478,7 @@ static int finish_device(struct wt_users *u, size_t i, struct wt_run_device *out
     uint64_t total_uj = uj_of(&out->energy);
     bool has_parts = false;
     for (size_t k = 0; k < u->count; k++)
-        has_parts |= wt_devices_info(u->devices, k)->kind == WT_DEVICE_GPU &&
-                     strcmp(wt_devices_info(u->devices, k)->part_of, info->id) == 0;
+        has_parts |= is_slice(wt_devices_info(u->devices, k), info);
     enum wt_share_rule rule = has_parts ? WT_SHARE_PART : WT_SHARE_BY_WEIGHT;
     bool is_gpu = info->kind == WT_DEVICE_GPU;
     if (is_gpu && !has_parts && user->has_ours && !user->has_others && !user->is_blind)
