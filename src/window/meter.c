@@ -15,10 +15,11 @@
 #define CHUNK      256 /* windows allocated at once */
 #define SLOT_BITS  24
 #define HISTORY_NS (3600 * WT_NS_PER_S)
-#define KEEP_NS    (60 * WT_NS_PER_S)   /* knots younger than this are never thinned */
-#define MARGIN_NS  (10 * WT_NS_PER_S)   /* nor are those around a wanted edge */
-#define SHORT_NS   (200 * WT_NS_PER_MS) /* a window of a model: its load is known by ticks of 10 ms \
-                                         */
+#define KEEP_NS    (60 * WT_NS_PER_S) /* knots younger than this are never thinned */
+#define MARGIN_NS  (10 * WT_NS_PER_S) /* nor are those around a wanted edge */
+#define SHORT_NS                                                                                   \
+    (200 * WT_NS_PER_MS) /* a window of a model: its load is known by ticks of 10 ms               \
+                          */
 #define TICKS_NS    (40 * WT_NS_PER_MS) /* how wrong such a load may be, as a time */
 #define BRIEF_NS    (50 * WT_NS_PER_MS) /* how long the model's last reading may take */
 #define BRIEFS      32
