@@ -178,7 +178,11 @@ static void what_a_meter_sees_is_not_modeled_beside_it(void **state)
     bed_init(&bed);
     put_chip(&bed, "hwmon1", "ina3221");
     put_rail(&bed, "hwmon1", 1, "VDD_IN", "12500", "2004");
-    bed_put(&bed, "/proc/stat", "cpu  1 0 0 9 0 0 0 0 0 0\ncpu0 1 0 0 9 0 0 0 0 0 0\n");
+    bed_put(&bed, "/proc/stat",
+            "cpu  2 0 0 18 0 0 0 0 0 0\ncpu0 1 0 0 9 0 0 0 0 0 0\n"
+            "cpu1 1 0 0 9 0 0 0 0 0 0\n");
+    bed_put(&bed, "/sys/devices/system/cpu/cpu0/topology/physical_package_id", "0\n");
+    bed_put(&bed, "/sys/devices/system/cpu/cpu1/topology/physical_package_id", "1\n");
     bed_put(&bed, "/proc/cpuinfo", "processor\t: 0\nmodel name\t: ARMv8 Processor rev 1 (v8l)\n");
     bed_put(&bed, "/proc/meminfo", "MemTotal:        7812500 kB\n");
     bed_open(&bed);
@@ -189,6 +193,7 @@ static void what_a_meter_sees_is_not_modeled_beside_it(void **state)
     assert_false(cpu->is_modeled);
     assert_false(cpu->is_part); /* its settings are to be reached */
     assert_false(cpu->is_counted);
+    assert_int_equal(bed_device(&bed, "cpu-package-1")->can, 0);
     assert_null(bed_note(&bed, "model"));
     bed_done(&bed);
 }

@@ -126,6 +126,7 @@ static bool is_superseded(const struct wt_devices *devices, const struct wt_devi
     for (size_t i = 0; info->is_modeled && i < devices->count; i++) {
         const struct wt_device_info *other = wt_devices_info(devices, i);
         if (!other->is_part && !other->is_modeled &&
+            (other->can & (WT_CAN_ENERGY | WT_CAN_POWER)) &&
             (other->kind == info->kind || (info->kind == WT_DEVICE_DRAM && other->has_memory)))
             return true;
     }

@@ -633,8 +633,8 @@ static void fill_device(const struct wt_meter *m, struct device *d, struct wt_wi
                 by_counter.why);
     else if (main->why)
         wt_text(out->note, sizeof(out->note), "wider: %s", main->why);
-    if (is_by_brief)
-        return;
+    if (is_by_brief || (!has_counter && !has_power))
+        return; /* what has no sensor has no gaps in it either */
     wt_series_gaps(is_power && has_power ? &d->power : &d->energy, r->begin_ns, r->end_ns, add_gap,
                    gaps);
 }
