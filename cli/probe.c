@@ -38,7 +38,8 @@ static void print_help(void)
         "  --emulate SPEC  probe emulated GPUs: PROFILE[:N]\n"
         "  --fault SPEC    a fault of the emulated GPUs (docs/emulator.md)\n"
         "  --sensor-command SPEC  a program that prints watts or joules is a sensor too:\n"
-        "                  [KIND[/NAME]@]PERIOD:COMMAND, 2s:./read-pdu (repeatable)\n"
+        "                  [KIND[/NAME]@]PERIOD:COMMAND, 2s:./read-pdu (repeatable; watts\n"
+        "                  rather than kWh, which moves too seldom)\n"
         "  --sysroot DIR   read /proc and /sys below DIR\n"
         "  --help          this text\n\n"
         "Exit code: 0 done; 1 failure, or a sensor is faulty; 2 usage; 4 no sensor to probe.\n",

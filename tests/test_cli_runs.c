@@ -233,7 +233,8 @@ int main(void)
         TEST(a_page_is_written_for_a_run_and_a_sweep),
         TEST(a_report_as_json_writes_no_file),
         TEST(help_goes_to_stdout),
-        cmocka_unit_test(a_report_that_cannot_be_written_is_no_missing_run),
+        TEST(a_report_that_cannot_be_written_is_no_missing_run),
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
