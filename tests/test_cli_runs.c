@@ -234,7 +234,6 @@ int main(void)
         TEST(a_report_as_json_writes_no_file),
         TEST(help_goes_to_stdout),
         TEST(a_report_that_cannot_be_written_is_no_missing_run),
-                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -508,6 +508,9 @@ static void gathered_of_a_recording_keeps_its_origin(void **state)
     free(is);
     tree_done(folder);
     assert_int_equal(unlink(archive), 0);
+    spawn_run(&s, home, "wattune", "gather", "--help");
+    assert_int_equal(spawn_code(&s), 0);
+    spawn_done(&s);
     /* And of a folder that is no machine there is nothing to keep. */
     spawn_run(&s, home, "wattune", "gather", "--sysroot", home, "--output", archive);
     assert_int_equal(spawn_code(&s), 1);

@@ -150,7 +150,7 @@ void wt_tree_close(struct wt_ctx *ctx);
 bool wt_tree_is_recorded(const struct wt_ctx *ctx);
 const char *wt_tree_title(const struct wt_ctx *ctx);  /* "" when there is none; borrowed */
 const char *wt_tree_origin(const struct wt_ctx *ctx); /* likewise */
-unsigned wt_tree_uid(const struct wt_ctx *ctx);      /* whose view it is */
+unsigned wt_tree_uid(const struct wt_ctx *ctx);       /* whose view it is */
 /* The errno that a read of the path answers; 0: none. Threads: any thread. */
 int wt_tree_errno(const struct wt_ctx *ctx, const char *path);
 bool wt_tree_is_readonly(const struct wt_ctx *ctx, const char *path);
