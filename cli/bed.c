@@ -1,6 +1,8 @@
 /* bed: the emulation, context and devices that a command line asks for. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "cli.h"
 
@@ -11,6 +13,38 @@ int cli_sysroot_check(const char *sysroot, struct wt_error *err)
     snprintf(err->text, sizeof(err->text), "--sysroot: the name of a directory is missing");
     snprintf(err->fix, sizeof(err->fix), "--sysroot DIR, or leave it out for this machine");
     return err->code = WT_E_USAGE;
+}
+
+#define NAMED_NS INT64_C(1000000000) /* after which who is waited for is named */
+
+struct waiting {
+    const char *named;
+    int asked;
+};
+
+/* Signals that end us are blocked by now, and nobody takes them before the command runs. */
+static bool on_wait(void *data, const char *what, int64_t waited_ns)
+{
+    struct waiting *w = data;
+    if (waited_ns >= NAMED_NS && w->named != what) {
+        cli_note("waiting for `%.200s`", what);
+        w->named = what;
+    }
+    w->asked = cli_signal_wait(cli_now_ns() + 1000000);
+    return !w->asked;
+}
+
+/* Ends as if the signal had not been blocked. */
+static void die_by(struct cli_bed *bed, int number)
+{
+    sigset_t one;
+    cli_bed_close(bed);
+    sigemptyset(&one);
+    sigaddset(&one, number);
+    signal(number, SIG_DFL);
+    raise(number);
+    sigprocmask(SIG_UNBLOCK, &one, NULL);
+    _exit(128 + number);
 }
 
 int cli_bed_open(struct cli_bed *bed, struct wt_error *err)
@@ -54,9 +88,17 @@ int cli_bed_open(struct cli_bed *bed, struct wt_error *err)
     rc = wt_ctx_new(&bed->ctx, &options, err);
     if (rc < 0)
         return rc;
-    struct wt_devices_options which = {
-        .gpus = bed->gpus, .commands = bed->sensors, .command_count = bed->sensor_count};
-    return wt_devices_open(&bed->devices, bed->ctx, &which, err);
+    struct waiting waiting = {0};
+    struct wt_devices_options which = {.gpus = bed->gpus,
+                                       .commands = bed->sensors,
+                                       .command_count = bed->sensor_count,
+                                       .is_command_optional = bed->is_sensor_optional,
+                                       .on_wait = on_wait,
+                                       .wait_data = &waiting};
+    rc = wt_devices_open(&bed->devices, bed->ctx, &which, err);
+    if (rc < 0 && waiting.asked)
+        die_by(bed, waiting.asked);
+    return rc;
 }
 
 bool cli_bed_add_sensor(struct cli_bed *bed, const char *spec)

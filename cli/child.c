@@ -217,10 +217,14 @@ static bool read_stat(const char *pid, pid_t *ret_parent, char *name, size_t siz
     return true;
 }
 
-/* Is it a program that the library runs as a sensor, or was started by one? */
+/* Is it a program that the library runs as a sensor, or was started by one? Ours are known by their
+ * session; the mark in the environment, which a process lacks for a moment while it starts and
+ * ends, tells those of another Wattune. */
 static bool is_sensor(const char *pid)
 {
     char path[64];
+    if (wt_is_sensor_process((uint32_t)strtoul(pid, NULL, 10)))
+        return true;
     snprintf(path, sizeof(path), "/proc/%.20s/environ", pid);
     FILE *f = fopen(path, "re");
     if (!f)

@@ -445,6 +445,7 @@ int cmd_doctor(int argc, char **argv)
     int code = parse(argc, argv, &d);
     if (code >= 0)
         return code;
+    d.bed.is_sensor_optional = true;
     if (cli_bed_open(&d.bed, &err) < 0 ||
         wt_survey(d.bed.ctx, d.bed.devices, &d.findings, &d.count, &err) < 0) {
         code = cli_fail("doctor", &err);

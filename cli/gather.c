@@ -175,6 +175,12 @@ int cmd_gather(int argc, char **argv)
     }
     snprintf(folder, sizeof(folder), "%s/" FOLDER, temporary);
     int rc = wt_gather(folder, &g.options, &found, &err);
+    if (rc == 0 && !found.files) {
+        fail(&err, WT_E_IO, g.options.sysroot ? g.options.sysroot : "/",
+             "nothing of a machine lies below: no file of /proc or /sys that Wattune looks at");
+        snprintf(err.fix, sizeof(err.fix), "--sysroot names the folder that holds proc and sys");
+        rc = err.code;
+    }
     if (rc == 0)
         rc = write_doctor(folder, &err);
     if (rc == 0)

@@ -38,7 +38,8 @@ static void print_help(void)
         "  --emulate SPEC  probe emulated GPUs: PROFILE[:N]\n"
         "  --fault SPEC    a fault of the emulated GPUs (docs/emulator.md)\n"
         "  --sensor-command SPEC  a program that prints watts or joules is a sensor too:\n"
-        "                  [KIND[/NAME]@]PERIOD:COMMAND, 2s:./read-pdu (repeatable)\n"
+        "                  [KIND[/NAME]@]PERIOD:COMMAND, 2s:./read-pdu (repeatable; watts\n"
+        "                  rather than kWh, which moves too seldom)\n"
         "  --sysroot DIR   read /proc and /sys below DIR\n"
         "  --help          this text\n\n"
         "Exit code: 0 done; 1 failure, or a sensor is faulty; 2 usage; 4 no sensor to probe.\n",
@@ -57,7 +58,7 @@ struct prober {
     size_t job_count;
     struct wt_probe_result *results; /* owned; of the devices in their order */
     bool *has_result;                /* owned */
-    size_t device_count;
+    size_t device_count, probed_count;
     atomic_bool is_failed;
 };
 
@@ -286,9 +287,33 @@ static void *run_job(void *data)
 
 /* ---- all of them ---- */
 
+/* A recording shows one moment: a load on this machine would be seen by none of its sensors. */
+static int refuse_recording(const struct prober *p, struct wt_error *err)
+{
+    for (size_t i = 0; i < wt_devices_count(p->bed.devices); i++) {
+        const struct wt_device_info *info = wt_devices_info(p->bed.devices, i);
+        struct wt_reading r = {0};
+        unsigned what = (info->can & WT_CAN_ENERGY ? WT_READ_ENERGY : 0) |
+                        (info->can & WT_CAN_POWER ? WT_READ_POWER : 0);
+        if (!what || info->is_modeled || info->is_emulated)
+            continue;
+        wt_devices_read(p->bed.devices, i, what, &r, NULL);
+        if (r.energy.state != WT_REPLAYED && r.power.state != WT_REPLAYED)
+            continue;
+        snprintf(err->text, sizeof(err->text),
+                 "%.200s is a recording: its sensors show one moment and follow no load",
+                 p->bed.sysroot ? p->bed.sysroot : "this");
+        snprintf(err->fix, sizeof(err->fix), "run `wattune probe` on the machine itself");
+        return err->code = WT_E_UNSUPPORTED;
+    }
+    return 0;
+}
+
 static int make_jobs(struct prober *p, struct wt_error *err)
 {
     struct job *cpu = NULL;
+    if (refuse_recording(p, err) < 0)
+        return err->code;
     p->device_count = wt_devices_count(p->bed.devices);
     p->jobs = calloc(p->device_count + 1, sizeof(*p->jobs));
     p->results = calloc(p->device_count + 1, sizeof(*p->results));
@@ -302,6 +327,11 @@ static int make_jobs(struct prober *p, struct wt_error *err)
         bool is_gpu = info->kind == WT_DEVICE_GPU;
         if (!(info->can & (WT_CAN_ENERGY | WT_CAN_POWER)))
             continue;
+        if (info->is_modeled) {
+            cli_note("%s: there is no sensor to probe, its power is estimated", info->name);
+            continue;
+        }
+        p->probed_count++;
         struct job *j = !is_gpu && cpu && cpu->count < PART_MAX ? cpu : &p->jobs[p->job_count++];
         j->all = p;
         j->is_gpu = is_gpu;
@@ -518,7 +548,7 @@ static int probe_all(struct prober *p)
         prepare_load(&p->jobs[i]);
         loaded += p->jobs[i].load != NULL;
     }
-    cli_note("watching %zu device%s for %.3g s%s", p->device_count, p->device_count == 1 ? "" : "s",
+    cli_note("watching %zu device%s for %.3g s%s", p->probed_count, p->probed_count == 1 ? "" : "s",
              p->seconds,
              loaded
                  ? " under a load of our own; other work would blur what is found"

@@ -43,8 +43,11 @@ static int deliver(const struct report_options *o, char *text, const struct wt_s
     if (o->is_json && !o->output)
         return code;
     const char *path = o->output ? o->output : DEFAULT_FILE;
-    if (wt_report_html(path, sweep, runs, count, &err) < 0)
-        return cli_fail("report", &err);
+    if (wt_report_html(path, sweep, runs, count, &err) < 0) {
+        code = cli_fail("report", &err);
+        return code == CLI_NO_SENSOR ? CLI_FAILURE
+                                     : code; /* a folder that is not there is no run */
+    }
     fprintf(stderr, "report: %s\n", path);
     return code;
 }

@@ -123,6 +123,19 @@ void cli_plan_order(size_t *order, size_t points, unsigned repeats, uint64_t see
     }
 }
 
+/* Without a knob there is one point: as the machine is. */
+static int plan_as_is(struct sweep_options *o, const struct wt_error *why, struct point *points,
+                      size_t *ret_count, size_t *ret_reference)
+{
+    cli_note("%s", why->text);
+    cli_note("measuring the present setting alone");
+    o->set_count = 0;
+    snprintf(points[0].label, sizeof(points[0].label), "as is");
+    *ret_count = 1;
+    *ret_reference = 0;
+    return -1;
+}
+
 int cli_plan(struct sweep_options *o, struct point *points, size_t *ret_count,
              size_t *ret_reference)
 {
@@ -139,13 +152,18 @@ int cli_plan(struct sweep_options *o, struct point *points, size_t *ret_count,
         return CLI_NO_SENSOR;
     }
     if (o->is_auto) {
-        if (find_knob(&o->bed, WT_KNOB_POWER, &info, &err) < 0 ||
-            plan_auto(&o->sets[0], &info, &err) < 0)
+        int rc = find_knob(&o->bed, WT_KNOB_POWER, &info, &err);
+        if (rc < 0 && o->is_measure_only)
+            return plan_as_is(o, &err, points, ret_count, ret_reference);
+        if (rc < 0 || plan_auto(&o->sets[0], &info, &err) < 0)
             return cli_fail("sweep", &err);
         o->set_count = 1;
     }
     for (size_t s = 0; s < o->set_count; s++) {
-        if (find_knob(&o->bed, o->sets[s].knob, &info, &err) < 0)
+        int rc = find_knob(&o->bed, o->sets[s].knob, &info, &err);
+        if (rc < 0 && o->is_measure_only)
+            return plan_as_is(o, &err, points, ret_count, ret_reference);
+        if (rc < 0)
             return cli_fail("sweep", &err);
         defaults[s] = info.def;
         if (!info.is_settable && o->is_measure_only) {

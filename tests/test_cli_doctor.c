@@ -301,6 +301,24 @@ static void a_wrong_command_line_is_2(void **state)
     spawn_done(&s);
 }
 
+static void a_command_that_does_not_work_is_a_line(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "doctor", "--sysroot", home, "--sensor-command",
+              "node/bad@2s:echo 100", "--sensor-command", "node/good@2s:echo 212.5 W");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "without a unit"));
+    assert_non_null(strstr(s.out, "node-good"));
+    spawn_done(&s);
+    /* A run fails before its job starts. */
+    spawn_run(&s, home, "wattune", "run", "--sensor-command", "node/bad@2s:echo 100", "--", "echo",
+              "ran");
+    assert_int_equal(spawn_code(&s), 2);
+    assert_string_equal(s.out, "");
+    spawn_done(&s);
+}
+
 static void a_command_is_a_sensor_like_any_other(void **state)
 {
     (void)state;
@@ -310,7 +328,9 @@ static void a_command_is_a_sensor_like_any_other(void **state)
     assert_int_equal(spawn_code(&s), 0);
     assert_non_null(strstr(s.out, "node-pdu"));
     assert_non_null(strstr(s.out, "212.5 W, every 2 s"));
-    assert_non_null(strstr(s.out, "43.20 MJ so far, moves about every 500 ms"));
+    /* It moves when the next kWh is full, which is up to the load. */
+    assert_non_null(strstr(s.out, "43.20 MJ so far"));
+    assert_null(strstr(s.out, "MJ so far, moves"));
     spawn_done(&s);
     const char *argv[24] = {"wattune", "doctor"};
     for (size_t i = 2; i < 20; i += 2) {
@@ -344,6 +364,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_store_that_cannot_be_written_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(a_wrong_command_line_is_2, setup, teardown),
         cmocka_unit_test_setup_teardown(a_command_is_a_sensor_like_any_other, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_command_that_does_not_work_is_a_line, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

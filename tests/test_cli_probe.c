@@ -137,6 +137,25 @@ static void mistakes_and_missing_sensors_are_told(void **state)
     spawn_done(&s);
 }
 
+static void what_is_modeled_or_recorded_is_not_probed(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *machine, *says;
+    } rows[] = {
+        {WT_MACHINES "/gce-vm", "no sensor to probe"},
+        {WT_MACHINES "/intel-2s-psys", "is a recording"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct spawned s;
+        spawn_run(&s, home, "wattune", "probe", "--seconds", "3", "--sysroot", rows[i].machine);
+        if (spawn_code(&s) != 4 || !strstr(s.err, rows[i].says) || strstr(s.err, "kept in"))
+            fail_msg("%s: %d, %s", rows[i].machine, spawn_code(&s), s.err);
+        assert_string_equal(s.out, "");
+        spawn_done(&s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -145,6 +164,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(doctor_says_that_it_was_probed, setup, teardown),
         cmocka_unit_test_setup_teardown(a_faulty_counter_ends_with_1, setup, teardown),
         cmocka_unit_test_setup_teardown(mistakes_and_missing_sensors_are_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_modeled_or_recorded_is_not_probed, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -753,6 +753,92 @@ static void a_second_die_has_neither_gap_nor_note(void **state)
     spawn_done(&s);
 }
 
+/* The shortest run on a machine without a sensor has an energy too, with the band that goes with
+ * it. */
+static void a_short_run_is_modeled_too(void **state)
+{
+    (void)state;
+    static const char *const seconds[] = {"0", "0.05"};
+    char tree[128], path[160];
+    snprintf(tree, sizeof(tree), "%s/short", home);
+    snprintf(path, sizeof(path), "%s/proc", tree);
+    assert_int_equal(mkdir(tree, 0755), 0);
+    assert_int_equal(symlink("/proc", path), 0);
+    for (size_t i = 0; i < 2; i++) {
+        struct spawned s;
+        spawn_run(&s, home, "wattune", "run", "--sysroot", tree, "--no-store", "--json", "--",
+                  "sleep", seconds[i]);
+        json_t *doc = json_loads(s.out, 0, NULL);
+        const json_t *total = json_object_get(doc, "total");
+        if (strcmp(json_string_value(json_object_get(total, "provenance")), "modeled") != 0)
+            fail_msg("sleep %s: %s", seconds[i], s.out);
+        double low = json_number_value(json_object_get(total, "low_j"));
+        double high = json_number_value(json_object_get(total, "high_j"));
+        double mid = json_number_value(json_object_get(total, "energy_j"));
+        assert_true(low < mid && mid < high);
+        json_decref(doc);
+        spawn_done(&s);
+    }
+}
+
+/* What a sensor computes is not drawn by the command it measures. */
+static void a_busy_sensor_is_not_charged_to_the_command(void **state)
+{
+    (void)state;
+    char tree[128], path[160];
+    struct spawned s;
+    snprintf(tree, sizeof(tree), "%s/busy", home);
+    snprintf(path, sizeof(path), "%s/proc", tree);
+    assert_int_equal(mkdir(tree, 0755), 0);
+    assert_int_equal(symlink("/proc", path), 0);
+    spawn_run(&s, home, "wattune", "run", "--sysroot", tree, "--no-store", "--json",
+              "--sensor-command",
+              "gpu@100ms:i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done; echo 43 W", "--",
+              "sleep", "1.5");
+    json_t *doc = json_loads(s.out, 0, NULL);
+    assert_non_null(doc);
+    size_t i, k;
+    const json_t *d, *share;
+    bool is_seen = false;
+    json_array_foreach(json_object_get(doc, "devices"), i, d)
+    {
+        if (strcmp(json_string_value(json_object_get(d, "kind")), "cpu") != 0)
+            continue;
+        double whole_j = json_number_value(json_object_get(d, "energy_j")), ours_j = 0;
+        const json_t *a = json_object_get(d, "attribution");
+        json_array_foreach(json_object_get(a, "shares"), k,
+                           share) if (json_is_true(json_object_get(share, "is_ours"))) ours_j +=
+            json_number_value(json_object_get(share, "energy_j"));
+        is_seen = true;
+        if (ours_j > 0.05 * whole_j)
+            fail_msg("%f of %f J for sleeping", ours_j, whole_j);
+    }
+    assert_true(is_seen);
+    json_decref(doc);
+    spawn_done(&s);
+}
+
+static void control_c_ends_the_wait_for_a_sensor_that_hangs(void **state)
+{
+    (void)state;
+    static const char *const argv[] = {"wattune",  "run", "--sensor-command", "2s:sleep 1000", "--",
+                                       "echo ran", NULL};
+    struct spawned s;
+    spawn_start(&s, home, argv);
+    char text[256] = "";
+    size_t used = 0;
+    ssize_t n;
+    while (!strstr(text, "waiting for") && used + 1 < sizeof(text) &&
+           (n = read(s.err_fd, text + used, sizeof(text) - 1 - used)) > 0)
+        text[used += (size_t)n] = '\0';
+    assert_non_null(strstr(text, "sleep 1000"));
+    assert_int_equal(kill(s.pid, SIGINT), 0);
+    spawn_wait(&s);
+    assert_int_equal(spawn_code(&s), 130);
+    assert_string_equal(s.out, "");
+    spawn_done(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -786,6 +872,9 @@ int main(void)
         cmocka_unit_test(a_setting_is_held_for_the_command_and_put_back),
         cmocka_unit_test(gpus_are_chosen_and_verbose_says_what_it_cost),
         cmocka_unit_test(another_root_is_read_and_one_that_is_not_there_is_named),
+        cmocka_unit_test(a_short_run_is_modeled_too),
+        cmocka_unit_test(a_busy_sensor_is_not_charged_to_the_command),
+        cmocka_unit_test(control_c_ends_the_wait_for_a_sensor_that_hangs),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -197,6 +197,16 @@ static void a_report_as_json_writes_no_file(void **state)
     spawn_done(&s);
 }
 
+static void a_report_that_cannot_be_written_is_no_missing_run(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "report", "-o", "/nonexistent/x.html");
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "/nonexistent/x.html"));
+    spawn_done(&s);
+}
+
 static void help_goes_to_stdout(void **state)
 {
     (void)state;
@@ -223,6 +233,7 @@ int main(void)
         TEST(a_page_is_written_for_a_run_and_a_sweep),
         TEST(a_report_as_json_writes_no_file),
         TEST(help_goes_to_stdout),
+        TEST(a_report_that_cannot_be_written_is_no_missing_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

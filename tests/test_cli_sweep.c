@@ -233,6 +233,30 @@ static void settings_that_may_not_be_changed_are_said_with_the_permission(void *
     spawn_done(&s);
 }
 
+/* Without a knob there is nothing to compare, and something to measure all the same. */
+static void without_a_knob_the_machine_is_measured_as_it_is(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "sweep", "--sysroot", WT_MACHINES "/gce-vm", "--measure-only",
+              "--repeats", "1", "--no-store", "--report", "-", "--", "sleep", "0.3");
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    assert_non_null(strstr(s.out, "as is"));
+    spawn_done(&s);
+    /* Where nothing is known of the energy, why: there are no stored runs to look at. */
+    spawn_run(&s, home, "wattune", "sweep", "--sysroot", home, "--sensor-command",
+              "node/once@100ms:test -e once || { touch once; echo 5 W; exit; }; echo it is off >&2;"
+              " exit 1",
+              "--measure-only", "--repeats", "1", "--no-store", "--report", "-", "--", "sleep",
+              "0.5");
+    assert_int_not_equal(spawn_code(&s), 0);
+    if (!strstr(s.err, "it is off") || strstr(s.err, "wattune runs"))
+        fail_msg("%s", s.err);
+    unlink("once");
+    spawn_done(&s);
+}
+
 static void mistakes_are_usage_and_change_nothing(void **state)
 {
     (void)state;
@@ -356,6 +380,7 @@ int main(void)
         cmocka_unit_test(files_that_cannot_be_written_are_found_before_the_runs),
         cmocka_unit_test(a_reader_that_goes_does_not_end_it),
         cmocka_unit_test(control_c_ends_it_with_every_setting_put_back),
+        cmocka_unit_test(without_a_knob_the_machine_is_measured_as_it_is),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

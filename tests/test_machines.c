@@ -570,6 +570,42 @@ static void a_root_that_is_none_is_a_mistake(void **state)
     spawn_home_done(home);
 }
 
+static void gathered_of_a_recording_keeps_its_origin(void **state)
+{
+    (void)state;
+    char home[64], archive[128], folder[128], root[1024];
+    struct spawned s;
+    spawn_home(home, sizeof(home));
+    wt_text(archive, sizeof(archive), "%s/a.tar.gz", home);
+    wt_text(folder, sizeof(folder), "%s/machine", home);
+    wt_text(root, sizeof(root), "%s/grace", WT_MACHINES);
+    spawn_run(&s, home, "wattune", "gather", "--sysroot", root, "--output", archive);
+    assert_int_equal(spawn_code(&s), 0);
+    spawn_done(&s);
+    spawn_run(&s, home, "tar", "-xzf", archive, "-C", home);
+    spawn_done(&s);
+    char *was = tree_get(root, "/machine.txt"), *is = tree_get(folder, "/machine.txt");
+    char *origin = strstr(was, "\norigin: ") + strlen("\norigin: ");
+    *strchr(origin, '\n') = '\0';
+    if (!strstr(is, origin) || !strstr(is, "from a recording: "))
+        fail_msg("%s", is);
+    free(was);
+    free(is);
+    tree_done(folder);
+    assert_int_equal(unlink(archive), 0);
+    spawn_run(&s, home, "wattune", "gather", "--help");
+    assert_int_equal(spawn_code(&s), 0);
+    spawn_done(&s);
+    /* And of a folder that is no machine there is nothing to keep. */
+    spawn_run(&s, home, "wattune", "gather", "--sysroot", home, "--output", archive);
+    assert_int_equal(spawn_code(&s), 1);
+    if (!strstr(s.err, "nothing of a machine"))
+        fail_msg("%s", s.err);
+    assert_int_not_equal(access(archive, F_OK), 0);
+    spawn_done(&s);
+    spawn_home_done(home);
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -611,6 +647,7 @@ int main(void)
         cmocka_unit_test(each_line_is_a_value_or_the_reason_and_the_cure),
         cmocka_unit_test(a_root_that_is_none_is_a_mistake),
         cmocka_unit_test(gathered_and_played_back_it_says_the_same),
+        cmocka_unit_test(gathered_of_a_recording_keeps_its_origin),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     wt_fs_list_free(names, count);

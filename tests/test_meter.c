@@ -217,11 +217,11 @@ static void a_device_that_cannot_be_read_is_unknown_with_its_reason(void **state
     struct wt_window_result r = measure(&bed, 40 * MS);
     assert_int_equal(r.devices[1].energy.provenance, WT_PROV_UNKNOWN);
     assert_true(isnan(r.devices[1].energy.energy_j) && isnan(r.devices[1].mean_w));
-    assert_string_equal(r.devices[1].note, "unknown: not permitted");
+    assert_string_equal(r.devices[1].note, "unknown: told to fail");
     assert_int_equal(r.total.provenance, WT_PROV_UNKNOWN);
     assert_string_equal(r.weakest, "GPU-1");
     assert_true(r.gap_count == 1 && r.gaps[0].device == 1 && isinf(r.gaps[0].bound_j));
-    assert_string_equal(r.gaps[0].why, "not permitted");
+    assert_string_equal(r.gaps[0].why, "told to fail"); /* the sensor's own words */
     assert_true(isnan(wt_meter_power_w(bed.meter, 1)));
     assert_true(wt_meter_power_w(bed.meter, 0) > POWER_W - 1);
     wt_window_result_done(&r);

@@ -271,6 +271,31 @@ static void parts_that_draw_more_than_the_node_are_said_to(void **state)
     }
 }
 
+/* A Cray's controller sees each accelerator; one of two is read as a GPU too. */
+static void what_a_controller_sees_is_no_rest_of_the_node(void **state)
+{
+    (void)state;
+    struct wt_run run = runs_make(&typical);
+    size_t own = run.device_count;
+    double parts_j = 0;
+    for (size_t i = 0; i < own; i++)
+        parts_j += run.devices[i].kind == WT_DEVICE_GPU ? 0 : run.devices[i].energy.energy_j;
+    for (size_t i = 0; i < 2; i++) {
+        runs_add_device(&run, WT_DEVICE_GPU, i ? "cray-accel1" : "cray-accel0", "accelerator", 2600,
+                        0.01);
+        struct wt_run_device *d = &run.devices[run.device_count - 1];
+        d->is_part = true;
+        d->is_counted = false;
+        wt_text(d->source, sizeof(d->source), "cray");
+    }
+    runs_add_device(&run, WT_DEVICE_NODE, "module-socket-0", "module", 1, 0.01);
+    runs_add_device(&run, WT_DEVICE_NODE, "node-cray", "node", 20000, 0.01);
+    struct wt_node_check check = wt_run_node_check(&run);
+    assert_int_equal(check.node, run.device_count - 1);
+    assert_near(check.parts.energy_j, parts_j + 5200, 1e-6);
+    wt_run_done(&run);
+}
+
 static void phases_and_users_come_back_as_they_were_written(void **state)
 {
     (void)state;
@@ -325,6 +350,7 @@ int main(void)
         cmocka_unit_test(an_id_sorts_by_time_and_says_when),
         cmocka_unit_test(parts_that_draw_more_than_the_node_are_said_to),
         cmocka_unit_test(phases_and_users_come_back_as_they_were_written),
+        cmocka_unit_test(what_a_controller_sees_is_no_rest_of_the_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

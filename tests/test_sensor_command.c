@@ -1,5 +1,7 @@
 /* sensor by a command: what is asked for, what is printed, and a command that misbehaves. */
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -219,6 +221,68 @@ static void a_command_that_does_not_work_is_a_mistake_before_the_job(void **stat
     }
 }
 
+static void each_failure_has_its_own_cure(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *spec, *fix;
+    } rows[] = {
+        {"2s:wt-no-such-program", "PATH"},  {"2s:/dev/null", "executable"},
+        {"2s:exit 1", "exit code 0"},       {"2s:kill -9 $$", "signal 9"},
+        {"2s:echo 100", "100 W"},           {"2s:echo lots", "a number and a unit"},
+        {"2s:echo 100 W >&2", "to stdout"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct bed bed;
+        bed_init(&bed);
+        bed.options.commands = &rows[i].spec;
+        bed.options.command_count = 1;
+        assert_int_equal(wt_devices_open(&bed.devices, bed.ctx, &bed.options, &bed.err),
+                         WT_E_USAGE);
+        assert_says(bed.err.fix, rows[i].fix);
+        /* For doctor it is a line like another. */
+        bed.options.is_command_optional = true;
+        bed_open(&bed);
+        assert_int_equal(wt_devices_count(bed.devices), 0);
+        assert_int_equal(bed_note(&bed, "command", NULL)->kind, WT_FINDING_BROKEN);
+        assert_string_equal(bed_note(&bed, "command", NULL)->device, "node-command");
+        assert_says(bed_note(&bed, "command", NULL)->fix, rows[i].fix);
+        bed_done(&bed);
+    }
+}
+
+/* Names who is waited for, and stops. */
+struct waiter {
+    char what[64];
+    unsigned calls;
+};
+
+static bool on_wait(void *data, const char *what, int64_t waited_ns)
+{
+    struct waiter *w = data;
+    (void)waited_ns;
+    wt_text(w->what, sizeof(w->what), "%s", what);
+    return ++w->calls < 3;
+}
+
+static void waiting_for_one_that_hangs_can_be_stopped(void **state)
+{
+    (void)state;
+    static const char *const specs[] = {"2s:sleep 1000"};
+    struct waiter w = {0};
+    struct bed bed;
+    bed_init(&bed);
+    bed.options.commands = specs;
+    bed.options.command_count = 1;
+    bed.options.is_command_optional = true; /* a wish to stop is no broken command */
+    bed.options.on_wait = on_wait;
+    bed.options.wait_data = &w;
+    assert_int_equal(wt_devices_open(&bed.devices, bed.ctx, &bed.options, &bed.err), WT_E_STATE);
+    assert_int_equal(w.calls, 3);
+    assert_string_equal(w.what, "sleep 1000");
+    bed_done(&bed);
+}
+
 static void a_run_that_fails_later_is_a_gap_and_says_what_it_printed(void **state)
 {
     (void)state;
@@ -397,6 +461,73 @@ static void of_much_output_the_end_is_kept(void **state)
     free(result);
 }
 
+/* At no moment, from its start to its end, is one taken for a process of somebody else's. */
+static void a_sensor_is_known_as_one_at_any_time(void **state)
+{
+    (void)state;
+    static const char *const args[] = {"sh", "-c", "echo $$; sleep 0.1; echo 5 W", NULL};
+    struct wt_program_result *result = calloc(1, sizeof(*result));
+    struct wt_error err = {0};
+    assert_int_equal(wt_program_run(args, -1, 60 * WT_NS_PER_S, result, &err), 0);
+    assert_false(wt_is_sensor_process((uint32_t)getpid()));
+    assert_false(wt_is_sensor_process(1));
+    /* What took CPU time here was a sensor. */
+    static const char *const busy[] = {
+        "sh", "-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo 5 W", NULL};
+    uint64_t before_ns = wt_program_others_cpu_ns();
+    assert_int_equal(wt_program_run(busy, -1, 60 * WT_NS_PER_S, result, &err), 0);
+    assert_true(wt_program_others_cpu_ns() - before_ns < WT_NS_PER_MS); /* rounded, each */
+    free(result);
+}
+
+/* Looked at from another thread while sensors come and go: each child of ours is one of them. */
+static void *run_many(void *data)
+{
+    static const char *const args[] = {"true", NULL};
+    struct wt_program_result *result = calloc(1, sizeof(*result));
+    struct wt_error err;
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(wt_program_run(args, -1, 60 * WT_NS_PER_S, result, &err), 0);
+    free(result);
+    atomic_store((atomic_bool *)data, true);
+    return NULL;
+}
+
+static void one_that_starts_is_a_sensor_before_it_is_anything_else(void **state)
+{
+    (void)state;
+    atomic_bool is_over = false;
+    pthread_t thread;
+    char path[64], text[4096];
+    struct wt_ctx *ctx;
+    unsigned seen = 0;
+    assert_int_equal(wt_ctx_new(&ctx, NULL, NULL), 0);
+    assert_int_equal(pthread_create(&thread, NULL, run_many, &is_over), 0);
+    while (!atomic_load(&is_over)) {
+        char **tasks;
+        size_t count;
+        assert_int_equal(wt_fs_list(ctx, "/proc/self/task", &tasks, &count, NULL), 0);
+        for (size_t t = 0; t < count; t++) {
+            wt_text(path, sizeof(path), "/proc/self/task/%.20s/children", tasks[t]);
+            if (wt_fs_read(ctx, path, text, sizeof(text), NULL) < 0)
+                continue;
+            for (char *save, *word = strtok_r(text, " ", &save); word;
+                 word = strtok_r(NULL, " ", &save)) {
+                pid_t pid = (pid_t)atoi(word);
+                bool is_sensor = wt_is_sensor_process((uint32_t)pid);
+                if (!is_sensor && getsid(pid) > 0)
+                    fail_msg("%d is nobody's", (int)pid);
+                seen += is_sensor;
+            }
+        }
+        wt_fs_list_free(tasks, count);
+    }
+    pthread_join(thread, NULL);
+    wt_ctx_free(ctx);
+    if (!seen)
+        skip();
+}
+
 static void it_has_an_empty_stdin_a_session_of_its_own_and_a_mark(void **state)
 {
     (void)state;
@@ -431,6 +562,10 @@ int main(void)
         cmocka_unit_test(exit_codes_are_had_though_children_are_ignored),
         cmocka_unit_test(of_much_output_the_end_is_kept),
         cmocka_unit_test(it_has_an_empty_stdin_a_session_of_its_own_and_a_mark),
+        cmocka_unit_test(each_failure_has_its_own_cure),
+        cmocka_unit_test(waiting_for_one_that_hangs_can_be_stopped),
+        cmocka_unit_test(a_sensor_is_known_as_one_at_any_time),
+        cmocka_unit_test(one_that_starts_is_a_sensor_before_it_is_anything_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -88,6 +88,27 @@ static void rapls_packages_count_before_crays(void **state)
     bed_done(&bed);
 }
 
+/* One of four accelerators is read as a GPU: a sum of parts would lack three. */
+static void the_node_counts_where_fewer_gpus_are_read_than_it_has(void **state)
+{
+    (void)state;
+    static const char *const specs[] = {"gpu@10s:echo 263 W", "gpu@10s:echo 99 W"};
+    for (size_t gpus = 1; gpus <= 2; gpus++) {
+        struct bed bed;
+        bed_init(&bed);
+        put_node(&bed);
+        put(&bed, "accel1_power", "99 W 1734094386462336 us");
+        put(&bed, "accel1_energy", "208970403 J 1734094386462336 us");
+        bed.options.commands = specs;
+        bed.options.command_count = gpus;
+        bed_open(&bed);
+        assert_int_equal(bed_device(&bed, "node-cray")->is_counted, gpus == 1);
+        assert_int_equal(bed_device(&bed, "gpu-command")->is_counted, gpus == 2);
+        assert_int_equal(bed_device(&bed, "cpu-package-0")->is_counted, gpus == 2);
+        bed_done(&bed);
+    }
+}
+
 static void processors_that_are_counted_apart_are_packages(void **state)
 {
     (void)state;
@@ -217,6 +238,7 @@ int main(void)
         cmocka_unit_test(a_restart_is_passed_on),
         cmocka_unit_test(rubbish_is_no_number_and_what_is_denied_is_said),
         cmocka_unit_test(a_machine_that_is_no_cray_is_not_told_so),
+        cmocka_unit_test(the_node_counts_where_fewer_gpus_are_read_than_it_has),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

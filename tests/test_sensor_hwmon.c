@@ -116,7 +116,7 @@ static void a_meter_on_a_battery_is_left_out(void **state)
     bed_done(&bed);
 }
 
-static void of_graces_meters_grace_counts_and_holds_the_cores(void **state)
+static void of_graces_meters_the_module_counts_and_grace_holds_the_cores(void **state)
 {
     (void)state;
     static const struct {
@@ -124,7 +124,7 @@ static void of_graces_meters_grace_counts_and_holds_the_cores(void **state)
         enum wt_device_kind kind;
         uint64_t mw;
     } rows[] = {
-        {"module-socket-0", "", WT_DEVICE_NODE, 402318},
+        {"module-socket-0", NULL, WT_DEVICE_NODE, 402318},
         {"cpu-package-0", NULL, WT_DEVICE_CPU, 96204},
         {"cpu-package-0-cores", "cpu-package-0", WT_DEVICE_CPU, 47812},
         {"sysio-socket-0", "cpu-package-0", WT_DEVICE_CPU, 24077},
@@ -141,9 +141,56 @@ static void of_graces_meters_grace_counts_and_holds_the_cores(void **state)
         assert_int_equal(info->kind, rows[i].kind);
         assert_int_equal(info->is_part, rows[i].part_of != NULL);
         assert_string_equal(info->part_of, rows[i].part_of ? rows[i].part_of : "");
-        assert_int_equal(info->is_counted, rows[i].part_of == NULL);
+        /* No GPU is measured here: the module's meter alone sees the GPU's 306 W. */
+        assert_int_equal(info->is_counted, info->kind == WT_DEVICE_NODE);
         assert_int_equal(bed_mw(&bed, rows[i].id), rows[i].mw);
     }
+    bed_done(&bed);
+}
+
+static void beside_a_gpu_of_its_own_grace_counts(void **state)
+{
+    (void)state;
+    static const char *const specs[] = {"gpu@10s:echo 306 W"};
+    struct bed bed;
+    bed_init(&bed);
+    bed.options.commands = specs;
+    bed.options.command_count = 1;
+    put_meter(&bed, "hwmon1", "Module Power Socket 0", "402318000");
+    put_meter(&bed, "hwmon2", "Grace Power Socket 0", "96204000");
+    bed_open(&bed);
+    assert_false(bed_device(&bed, "module-socket-0")->is_counted);
+    assert_true(bed_device(&bed, "cpu-package-0")->is_counted);
+    assert_true(bed_device(&bed, "gpu-command")->is_counted);
+    bed_done(&bed);
+}
+
+/* The CPUs of a Jetson are inside what its meter sees. They hold their settings, and nothing is
+ * guessed of what is measured. */
+static void what_a_meter_sees_is_not_modeled_beside_it(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_init(&bed);
+    put_chip(&bed, "hwmon1", "ina3221");
+    put_rail(&bed, "hwmon1", 1, "VDD_IN", "12500", "2004");
+    bed_put(&bed, "/proc/stat",
+            "cpu  2 0 0 18 0 0 0 0 0 0\ncpu0 1 0 0 9 0 0 0 0 0 0\n"
+            "cpu1 1 0 0 9 0 0 0 0 0 0\n");
+    bed_put(&bed, "/sys/devices/system/cpu/cpu0/topology/physical_package_id", "0\n");
+    bed_put(&bed, "/sys/devices/system/cpu/cpu1/topology/physical_package_id", "1\n");
+    bed_put(&bed, "/proc/cpuinfo", "processor\t: 0\nmodel name\t: ARMv8 Processor rev 1 (v8l)\n");
+    bed_put(&bed, "/proc/meminfo", "MemTotal:        7812500 kB\n");
+    bed_open(&bed);
+    assert_true(bed_device(&bed, "node-module")->is_counted);
+    assert_int_equal(bed_find(&bed, "dram"), SIZE_MAX);
+    const struct wt_device_info *cpu = bed_device(&bed, "cpu-package-0");
+    assert_int_equal(cpu->can, 0);
+    assert_false(cpu->is_modeled);
+    assert_false(cpu->is_part); /* its settings are to be reached */
+    assert_false(cpu->is_counted);
+    assert_int_equal(bed_device(&bed, "cpu-package-1")->can, 0);
+    assert_null(bed_note(&bed, "model", NULL));
     bed_done(&bed);
 }
 
@@ -158,7 +205,9 @@ static void graces_sockets_are_told_apart(void **state)
     bed_open(&bed);
     assert_int_equal(bed_mw(&bed, "cpu-package-0"), 47812);
     assert_int_equal(bed_mw(&bed, "cpu-package-1"), 51000);
-    assert_true(bed_device(&bed, "module-socket-1")->is_part);
+    assert_true(bed_device(&bed, "module-socket-1")->is_counted);
+    assert_true(bed_device(&bed, "cpu-package-0")->is_counted); /* no module's meter has it */
+    assert_false(bed_device(&bed, "cpu-package-1")->is_counted);
     bed_done(&bed);
 }
 
@@ -365,7 +414,9 @@ int main(void)
         cmocka_unit_test(the_firmwares_mark_for_no_value_is_no_reading),
         cmocka_unit_test(several_meters_that_say_nothing_are_no_node),
         cmocka_unit_test(a_meter_on_a_battery_is_left_out),
-        cmocka_unit_test(of_graces_meters_grace_counts_and_holds_the_cores),
+        cmocka_unit_test(of_graces_meters_the_module_counts_and_grace_holds_the_cores),
+        cmocka_unit_test(beside_a_gpu_of_its_own_grace_counts),
+        cmocka_unit_test(what_a_meter_sees_is_not_modeled_beside_it),
         cmocka_unit_test(graces_sockets_are_told_apart),
         cmocka_unit_test(a_jetson_with_an_input_rail_has_it_for_its_node),
         cmocka_unit_test(an_agx_orin_is_the_sum_of_its_input_rails),

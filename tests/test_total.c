@@ -173,7 +173,14 @@ static void what_counts_follows_what_is_measured(void **state)
         PSYS,
         METER,
         BLIND,
-        ACCEL
+        ACCEL,
+        CRAY,
+        CRAY_ACCEL,
+        MODULE,
+        MODULE_1,
+        CPU_1,
+        GRACE,
+        LEFT_OUT, /* behind the set: there are more GPUs, which the user did not choose */
     };
     static const struct wt_device_info kinds[] = {
         [GPU] = {.kind = WT_DEVICE_GPU, .can = WT_CAN_ENERGY},
@@ -192,6 +199,23 @@ static void what_counts_follows_what_is_measured(void **state)
                    .can = WT_CAN_ENERGY,
                    .is_part = true,
                    .part_of = "node"},
+        [CRAY] = {.id = "node-cray", .kind = WT_DEVICE_NODE, .can = WT_CAN_ENERGY, .has_gpu = true},
+        [CRAY_ACCEL] = {.id = "cray-accel0",
+                        .kind = WT_DEVICE_GPU,
+                        .can = WT_CAN_ENERGY,
+                        .is_part = true,
+                        .part_of = "node-cray"},
+        [MODULE] = {.id = "module-socket-0",
+                    .kind = WT_DEVICE_NODE,
+                    .can = WT_CAN_POWER,
+                    .has_gpu = true},
+        [MODULE_1] = {.id = "module-socket-1",
+                      .kind = WT_DEVICE_NODE,
+                      .can = WT_CAN_POWER,
+                      .has_gpu = true,
+                      .index = 1},
+        [CPU_1] = {.kind = WT_DEVICE_CPU, .can = WT_CAN_POWER, .index = 1},
+        [GRACE] = {.kind = WT_DEVICE_CPU, .can = WT_CAN_POWER, .has_memory = true},
     };
     static const struct {
         const char *why;
@@ -213,10 +237,35 @@ static void what_counts_follows_what_is_measured(void **state)
         {"an instance is inside its card", {GPU, MIG}, "10", 2},
         {"a device that shows nothing makes the sum unknown", {BLIND, CPU}, "11", 2},
         {"a meter that sees GPUs nobody else does counts alone",
-         {CPU, DRAM, METER, ACCEL},
+         {CPU, DRAM, CRAY, CRAY_ACCEL},
          "0010",
          4},
-        {"and stands beside where somebody does", {GPU, CPU, METER, ACCEL}, "1100", 4},
+        {"and stands beside where somebody does", {GPU, CPU, CRAY, CRAY_ACCEL}, "1100", 4},
+        {"and counts alone where some of them are not measured",
+         {GPU, CPU, CRAY, CRAY_ACCEL, CRAY_ACCEL},
+         "00100",
+         5},
+        {"but not where the user left them out",
+         {GPU, CPU, CRAY, CRAY_ACCEL, CRAY_ACCEL, LEFT_OUT},
+         "11000",
+         5},
+        {"nor where all were left out", {CPU, DRAM, CRAY, CRAY_ACCEL, LEFT_OUT}, "1100", 4},
+        {"one that shows nothing is in the meter",
+         {BLIND, CPU, CRAY, CRAY_ACCEL, LEFT_OUT},
+         "0010",
+         4},
+        {"a module counts for its processor without the GPU's sensor",
+         {MODULE, GRACE, CORE},
+         "100",
+         3},
+        {"of several modules each counts", {MODULE, MODULE_1, GRACE, CPU_1}, "1100", 4},
+        {"a socket without a module's meter counts by its own", {MODULE_1, GRACE, CPU_1}, "110", 3},
+        {"with the GPU's sensor the parts count", {GPU, MODULE, GRACE}, "101", 3},
+        {"a module is a meter where no processor is measured", {GPU, MODULE}, "01", 2},
+        {"a user's meter stands beside what is known to see more",
+         {METER, CRAY, CPU, CRAY_ACCEL},
+         "0100",
+         4},
         {"psys alone is no meter of the node", {PSYS, CPU_MODELED}, "01", 2},
     };
     for (size_t r = 0; r < WT_COUNTOF(rows); r++) {
@@ -225,7 +274,7 @@ static void what_counts_follows_what_is_measured(void **state)
             infos[i] = kinds[rows[r].set[i]];
             pointers[i] = &infos[i];
         }
-        wt_total_choose(pointers, rows[r].count);
+        wt_total_choose(pointers, rows[r].count, rows[r].set[rows[r].count] == LEFT_OUT);
         for (size_t i = 0; i < rows[r].count; i++)
             if (infos[i].is_counted != (rows[r].counted[i] == '1'))
                 fail_msg("%s: device %zu %s", rows[r].why, i,

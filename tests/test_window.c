@@ -127,6 +127,92 @@ static void a_read_that_took_a_period_makes_no_power_of_its_own(void **state)
     }
 }
 
+/* A meter that prints "1.234 kWh" moves once in 3.6 kJ. */
+static void a_coarse_counter_that_does_not_move_is_less_than_a_step(void **state)
+{
+    (void)state;
+    static const struct wt_sensor_traits meter = {.energy_period_ns = 2 * S,
+                                                  .energy_quantum_uj = UINT64_C(3600000000)};
+    struct wt_series_traits t;
+    struct wt_series series;
+    struct wt_span span;
+    wt_series_traits_counter(&meter, &t);
+    wt_series_init(&series, &t, SIZE_MAX);
+    for (int64_t t_ns = 0; t_ns < 60 * S; t_ns += 2 * S)
+        assert_int_equal(wt_series_add_energy(&series, t_ns, t_ns + MS, UINT64_C(36000000000)), 0);
+    wt_series_span(&series, 10 * S, 50 * S, Z, &span);
+    assert_true(span.is_known);
+    assert_true(span.low_j == 0 && span.energy_j >= 0 && span.energy_j <= 3600);
+    assert_true(span.high_j >= 3600 && span.high_j < 3601);
+    /* 100 W: it moves each 36 s, and a window over moves holds what was drawn. */
+    for (int64_t t_ns = 60 * S; t_ns < 400 * S; t_ns += 2 * S) {
+        uint64_t steps = (uint64_t)(t_ns - 60 * S) / (36 * S);
+        assert_int_equal(
+            wt_series_add_energy(&series, t_ns, t_ns + MS, (10 + steps) * UINT64_C(3600000000)), 0);
+    }
+    wt_series_span(&series, 150 * S, 390 * S, Z, &span);
+    assert_holds(&span, 24000);
+    /* At a quarter of it a step takes longer, and is no fault. */
+    for (int64_t t_ns = 400 * S; t_ns < 690 * S; t_ns += 2 * S) {
+        uint64_t steps = 9 + (uint64_t)(t_ns - 384 * S) / (144 * S);
+        assert_int_equal(
+            wt_series_add_energy(&series, t_ns, t_ns + MS, (10 + steps) * UINT64_C(3600000000)), 0);
+    }
+    wt_series_span(&series, 400 * S, 680 * S, Z, &span);
+    assert_holds(&span, 7000);
+    /* For two hours nothing at all: that is no load, it is a meter that hangs. */
+    for (int64_t t_ns = 690 * S; t_ns < 7200 * S; t_ns += 10 * S)
+        assert_int_equal(wt_series_add_energy(&series, t_ns, t_ns + MS, 21 * UINT64_C(3600000000)),
+                         0);
+    wt_series_span(&series, 1000 * S, 7000 * S, Z, &span);
+    assert_false(span.is_known);
+    wt_series_done(&series);
+}
+
+static void a_gap_says_what_the_sensor_said(void **state)
+{
+    (void)state;
+    struct sensor s;
+    char words[64];
+    struct wt_span span;
+    sensor_init(&s, &whole);
+    wt_text(words, sizeof(words), "exit code %d", 1);
+    wt_series_add_failure(&s.series, words);
+    words[0] = 'X'; /* it keeps a copy */
+    span = span_of(&s, 0, S);
+    assert_false(span.is_known);
+    assert_string_equal(span.why, "exit code 1");
+    for (int i = 0; i < 100; i++) {
+        wt_text(words, sizeof(words), "exit code %d", i);
+        wt_series_add_failure(&s.series, words);
+    }
+    span = span_of(&s, 0, S);
+    assert_string_equal(span.why, "it could not be read");
+    wt_series_done(&s.series);
+}
+
+static void power_that_never_changes_is_known_by_one_reading(void **state)
+{
+    (void)state;
+    static const struct wt_sensor_traits memory = {.power_period_ns = 100 * MS,
+                                                   .model_low_mw = 4000,
+                                                   .model_high_mw = 9000,
+                                                   .is_constant = true};
+    struct wt_series_traits t;
+    struct wt_series series;
+    struct wt_span span;
+    wt_series_traits_power(&memory, &t);
+    wt_series_init(&series, &t, SIZE_MAX);
+    wt_series_span(&series, 0, S, Z, &span);
+    assert_false(span.is_known);
+    assert_int_equal(wt_series_add_power(&series, 5 * S, 5 * S + MS, 7), 0);
+    wt_series_span(&series, 0, 2 * MS, Z, &span);
+    assert_true(span.is_known);
+    assert_true(fabs(span.energy_j - 0.014) < 1e-9 && fabs(span.low_j - 0.006) < 1e-9 &&
+                fabs(span.high_j - 0.032) < 1e-9);
+    wt_series_done(&series);
+}
+
 static void adjacent_windows_sum_to_the_one_around_them(void **state)
 {
     (void)state;
@@ -507,6 +593,9 @@ int main(void)
         cmocka_unit_test(a_running_mean_is_put_back_in_time),
         cmocka_unit_test(absurd_power_is_a_gap),
         cmocka_unit_test(resolution_is_reported),
+        cmocka_unit_test(a_coarse_counter_that_does_not_move_is_less_than_a_step),
+        cmocka_unit_test(a_gap_says_what_the_sensor_said),
+        cmocka_unit_test(power_that_never_changes_is_known_by_one_reading),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,6 +33,7 @@ struct wt_sensor_traits {
      * stand. Where any is set they are used, and gain and offset hold the wider side. */
     uint32_t model_low_ppm, model_high_ppm;
     uint32_t model_low_mw, model_high_mw;
+    bool is_constant; /* of a model: its power never changes, so one reading holds at any time */
 };
 
 enum {
@@ -58,6 +59,7 @@ struct wt_device_info {
     bool is_part;     /* inside another listed device (MIG instance, core domain): not in sums */
     char part_of[96]; /* that device's id, or "" */
     bool has_memory;  /* a processor whose energy includes its memory's */
+    bool has_gpu;     /* a meter that sees GPUs too: a module's, or that of a node with them */
     bool is_counted;  /* in the total of this set, where each joule is to be once: not a part, not
                          what a node's meter sees already, and modeled only where nothing is
                          measured (docs/sensors.md) */
@@ -131,12 +133,20 @@ struct wt_devices_options {
      * Copied. */
     const char *const *commands;
     size_t command_count;
+    /* One that does not work becomes a finding, not an error of the set. */
+    bool is_command_optional;
+    /* Called every so often while the first answer of a slow sensor (such a program, a BMC) is
+     * waited for, with its words; false: stop waiting and open nothing (WT_E_STATE). May be NULL.
+     * Called by the thread that opens. */
+    bool (*on_wait)(void *data, const char *what, int64_t waited_ns);
+    void *wait_data;
 };
 
 /* Finds and opens every device that can be read; their traits are those that `wattune probe` has
  * found and kept, where it has. An emulated device shuts out all real ones.
  * No device at all is success with a count of 0. Errors: WT_E_NOTFOUND (a GPU named in options
- * that is not there), WT_E_USAGE (options->gpus is no list), WT_E_NOMEM. */
+ * that is not there), WT_E_USAGE (options->gpus is no list, a command that does not work),
+ * WT_E_STATE (options->on_wait said so), WT_E_NOMEM. */
 WT_API int wt_devices_open(struct wt_devices **ret_devices, struct wt_ctx *ctx,
                            const struct wt_devices_options *options, struct wt_error *err);
 WT_API void wt_devices_free(struct wt_devices *devices);
@@ -162,6 +172,10 @@ struct wt_device_process {
 WT_API int wt_devices_processes(struct wt_devices *devices, size_t i,
                                 struct wt_device_process *procs, size_t max, size_t *ret_count,
                                 struct wt_error *err);
+
+/* Is this one of the programs that the library runs as sensors, or was it started by one? Such
+ * processes are children of ours and none of what is measured. Threads: any thread. */
+WT_API bool wt_is_sensor_process(uint32_t pid);
 
 /* One setting of one device. Values in the knob's integer unit (see enum wt_knob). */
 struct wt_knob_info {

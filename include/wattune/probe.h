@@ -152,7 +152,8 @@ WT_API int wt_probe_store(struct wt_ctx *ctx, const struct wt_probe_result *resu
 struct wt_probe;
 
 /* Polls one device on a thread of its own until wt_probe_finish. The devices are borrowed until
- * then. Errors: WT_E_UNSUPPORTED (neither power nor energy can be read), WT_E_NOMEM. */
+ * then. Errors: WT_E_UNSUPPORTED (neither power nor energy can be read, or it is modeled or
+ * recorded), WT_E_NOMEM. */
 WT_API int wt_probe_start(struct wt_probe **ret_probe, struct wt_ctx *ctx,
                           struct wt_devices *devices, size_t device, struct wt_error *err);
 /* The load went on or off between these times. Threads: one thread. */

@@ -148,8 +148,9 @@ int wt_fs_process_start(uint32_t pid, uint64_t *ret_ticks, struct wt_error *err)
 int wt_tree_open(struct wt_ctx *ctx, struct wt_error *err);
 void wt_tree_close(struct wt_ctx *ctx);
 bool wt_tree_is_recorded(const struct wt_ctx *ctx);
-const char *wt_tree_title(const struct wt_ctx *ctx); /* "" when there is none; borrowed */
-unsigned wt_tree_uid(const struct wt_ctx *ctx);      /* whose view it is */
+const char *wt_tree_title(const struct wt_ctx *ctx);  /* "" when there is none; borrowed */
+const char *wt_tree_origin(const struct wt_ctx *ctx); /* likewise */
+unsigned wt_tree_uid(const struct wt_ctx *ctx);       /* whose view it is */
 /* The errno that a read of the path answers; 0: none. Threads: any thread. */
 int wt_tree_errno(const struct wt_ctx *ctx, const char *path);
 bool wt_tree_is_readonly(const struct wt_ctx *ctx, const char *path);

@@ -26,7 +26,7 @@ struct wt_tree {
     size_t count, room;
     unsigned uid;
     bool is_recorded;
-    char title[160];
+    char title[160], *origin; /* origin is owned; NULL: it does not say */
 };
 
 static const struct {
@@ -97,8 +97,11 @@ static int parse_line(const struct wt_ctx *ctx, struct wt_tree *t, char *line, u
         wt_text(t->title, sizeof(t->title), "%s", value);
         return 0;
     }
-    if (strcmp(line, "origin:") == 0)
-        return 0;
+    if (strcmp(line, "origin:") == 0) {
+        free(t->origin);
+        t->origin = strdup(value);
+        return t->origin ? 0 : wt_fail(err, WT_E_NOMEM, "no memory for %s" MANIFEST, ctx->sysroot);
+    }
     if (strcmp(line, "uid:") == 0) {
         uint64_t uid;
         if (wt_text_to_u64(value, &uid) < 0 || uid > UINT32_MAX)
@@ -172,6 +175,7 @@ void wt_tree_close(struct wt_ctx *ctx)
     for (size_t i = 0; i < t->count; i++)
         free(t->rules[i].path);
     free(t->rules);
+    free(t->origin);
     pthread_mutex_destroy(&t->lock);
     free(t);
     ctx->tree = NULL;
@@ -185,6 +189,11 @@ bool wt_tree_is_recorded(const struct wt_ctx *ctx)
 const char *wt_tree_title(const struct wt_ctx *ctx)
 {
     return wt_tree_is_recorded(ctx) ? ctx->tree->title : "";
+}
+
+const char *wt_tree_origin(const struct wt_ctx *ctx)
+{
+    return wt_tree_is_recorded(ctx) && ctx->tree->origin ? ctx->tree->origin : "";
 }
 
 unsigned wt_tree_uid(const struct wt_ctx *ctx)

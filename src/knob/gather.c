@@ -220,8 +220,10 @@ static int write_manifest(const char *dir, const struct recorder *r, const struc
     struct tm tm;
     strftime(date, sizeof(date), "%Y-%m-%d", gmtime_r(&now, &tm));
     unsigned uid = wt_tree_is_recorded(ctx) ? wt_tree_uid(ctx) : geteuid() ? 1000 : 0;
-    fprintf(out, "wattune-machine 1\ntitle: %s\norigin: gathered by wattune %s on %s\nuid: %u\n",
-            g->title, wt_version(), date, uid);
+    const char *origin = wt_tree_origin(ctx);
+    fprintf(out,
+            "wattune-machine 1\ntitle: %s\norigin: gathered by wattune %s on %s%s%s\nuid: %u\n",
+            g->title, wt_version(), date, *origin ? " from a recording: " : "", origin, uid);
     struct statvfs fs;
     bool is_readonly = *ctx->sysroot ? wt_tree_is_readonly(ctx, "/sys")
                                      : statvfs("/sys", &fs) == 0 && (fs.f_flag & ST_RDONLY);

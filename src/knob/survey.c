@@ -14,6 +14,7 @@
 #include "sensor/machine.h"
 
 #define STORE_MIN_BYTES (UINT64_C(16) << 20)
+#define LOAD_MW         UINT64_C(100000) /* at which a counter's step is held against its period */
 
 static void add_detail(char *text, size_t size, const char *fmt, ...) WT_PRINTF(3, 4);
 static void add_detail(char *text, size_t size, const char *fmt, ...)
@@ -61,7 +62,9 @@ static int add_energy(struct wt_findings *list, const struct wt_device_info *inf
 {
     char text[160] = "", period[24], joules[32];
     add_detail(text, sizeof(text), "%s so far", joules_of(joules, sizeof(joules), energy->uj));
-    if (info->traits.energy_period_ns)
+    /* One that counts in whole joules moves when the next is full, which is up to the load. */
+    uint64_t period_uj = wt_energy_uj_from(LOAD_MW, (uint64_t)info->traits.energy_period_ns);
+    if (info->traits.energy_period_ns && info->traits.energy_quantum_uj <= period_uj)
         add_detail(text, sizeof(text), "moves about every %s",
                    span_of(period, sizeof(period), info->traits.energy_period_ns));
     return wt_findings_add(list, WT_FINDING_OK, info->source, info->id, "energy counter", "", "%s",
@@ -161,6 +164,7 @@ static int add_device(struct wt_findings *list, struct wt_ctx *ctx, struct wt_de
                          !(info->can & (WT_CAN_ENERGY | WT_CAN_POWER));
     bool is_in_cpu = info->is_part && info->kind == WT_DEVICE_GPU &&
                      strncmp(info->part_of, "cpu", strlen("cpu")) == 0;
+    bool is_for_settings = info->kind == WT_DEVICE_CPU && !info->can;
     int rc = wt_findings_add(list, WT_FINDING_OK, info->source, info->id, "device", "",
                              "%s%s%s%s%s%s%s", info->name, info->is_emulated ? ", EMULATED" : "",
                              *info->via ? ", read by way of " : "", info->via,
@@ -169,7 +173,8 @@ static int add_device(struct wt_findings *list, struct wt_ctx *ctx, struct wt_de
                              : is_blind_part ? "; its energy is in the card's"
                                              : "",
                              /* Some say it by their name. */
-                             info->is_modeled ? (strstr(info->name, "modeled") ? "" : ", MODELED")
+                             info->is_modeled  ? (strstr(info->name, "modeled") ? "" : ", MODELED")
+                             : is_for_settings ? "; its energy is in the node's"
                              : info->is_part || info->is_counted ? ""
                                                                  : ", beside the total");
     if (rc == 0 && (info->can & WT_CAN_ENERGY)) {

@@ -12,9 +12,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
+#include "sensor/program.h"
 #include "window/attribution.h"
 
 #define PERIOD_NS  WT_NS_PER_S
@@ -266,7 +266,7 @@ static size_t add_children(const struct wt_users *u, uint32_t pid, uint32_t *pid
 }
 
 /* CPU time of all that the job's process has started, the dead in the time of those who waited for
- * them. Our own helpers are not of the job. */
+ * them. Our own helpers and the programs that are sensors are not of the job. */
 static uint64_t job_cpu_ns(const struct wt_users *u)
 {
     uint32_t *pids = calloc(KIN_MOST, sizeof(*pids));
@@ -276,17 +276,16 @@ static uint64_t job_cpu_ns(const struct wt_users *u)
     size_t count = add_children(u, u->job_pid, pids, 0);
     for (size_t i = 0; i < count; i++) {
         char name[64];
-        if (wt_process_cpu_ns(u->ctx, pids[i], &ns, name, sizeof(name), NULL) < 0 ||
+        if (wt_is_sensor_process(pids[i]) ||
+            wt_process_cpu_ns(u->ctx, pids[i], &ns, name, sizeof(name), NULL) < 0 ||
             strncmp(name, "wattune-guard", 13) == 0)
             continue;
         sum_ns += ns;
         count = add_children(u, pids[i], pids, count);
     }
     free(pids);
-    struct rusage reaped;
-    if (u->job_pid == (uint32_t)getpid() && getrusage(RUSAGE_CHILDREN, &reaped) == 0)
-        sum_ns += (uint64_t)(reaped.ru_utime.tv_sec + reaped.ru_stime.tv_sec) * WT_NS_PER_S +
-                  (uint64_t)(reaped.ru_utime.tv_usec + reaped.ru_stime.tv_usec) * 1000;
+    if (u->job_pid == (uint32_t)getpid())
+        sum_ns += wt_program_others_cpu_ns();
     return sum_ns;
 }
 
@@ -343,11 +342,11 @@ static void share_gpu(struct wt_users *u, struct user *user, const struct sight 
     }
 }
 
-/* A MIG instance. The second die of a card, or the chip on one, is no slice of what the card has.
+/* Is it a MIG instance of this device? Other parts (the second die of a card) are no shares of it.
  */
 static bool is_slice(const struct wt_device_info *info, const struct wt_device_info *whole)
 {
-    return info->kind == WT_DEVICE_GPU && info->is_part && strcmp(info->source, "nvml") == 0 &&
+    return info->kind == WT_DEVICE_GPU && info->is_part && strncmp(info->id, "MIG-", 4) == 0 &&
            strcmp(info->part_of, whole->id) == 0;
 }
 

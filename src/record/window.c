@@ -112,24 +112,46 @@ int wt_run_set_phases(struct wt_run *run, const struct wt_phases_result *result)
     return 0;
 }
 
+/* A meter that may be held against the sum of the parts. Of parts of a node only psys contains what
+ * is summed (a rail need not), and a module's meter sees one socket of several. */
+static bool is_node_meter(const struct wt_run_device *d)
+{
+    return d->kind == WT_DEVICE_NODE && (!d->is_part || strcmp(d->id, "node-psys") == 0) &&
+           strncmp(d->id, "module-", strlen("module-")) != 0;
+}
+
+static bool is_accelerator(const struct wt_run_device *d)
+{
+    return d->kind == WT_DEVICE_GPU && d->is_part && strcmp(d->source, "cray") == 0;
+}
+
 struct wt_node_check wt_run_node_check(const struct wt_run *run)
 {
     struct wt_node_check check = {.node = SIZE_MAX,
                                   .parts = {0, 0, 0, WT_PROV_COUNTER},
                                   .rest = {NAN, NAN, NAN, WT_PROV_UNKNOWN}};
     bool has_parts = false;
+    /* A Cray's controller counts each accelerator. Where not each is read as a GPU too, it is not
+     * known which are, and the controller's counters stand for all of them. */
+    size_t gpus = 0, accelerators = 0;
+    for (size_t i = 0; i < run->device_count; i++) {
+        const struct wt_run_device *d = &run->devices[i];
+        bool is_known =
+            d->energy.provenance != WT_PROV_UNKNOWN && d->energy.provenance != WT_PROV_MODELED;
+        gpus += is_known && d->kind == WT_DEVICE_GPU && !d->is_part;
+        accelerators += is_known && is_accelerator(d);
+    }
     for (size_t i = 0; i < run->device_count; i++) {
         const struct wt_run_device *d = &run->devices[i];
         if (d->energy.provenance == WT_PROV_UNKNOWN || d->energy.provenance == WT_PROV_MODELED)
             continue;
-        /* Of parts only psys contains what is summed: a rail or a module need not. */
-        if (d->kind == WT_DEVICE_NODE && d->is_part && strcmp(d->id, "node-psys") != 0)
-            continue;
-        if (d->kind == WT_DEVICE_NODE) {
+        bool is_part =
+            d->kind == WT_DEVICE_GPU && accelerators > gpus ? is_accelerator(d) : !d->is_part;
+        if (is_node_meter(d)) {
             /* A meter of the whole node before one of a part of it (psys). */
             if (check.node == SIZE_MAX || (run->devices[check.node].is_part && !d->is_part))
                 check.node = i;
-        } else if (!d->is_part) {
+        } else if (is_part && d->kind != WT_DEVICE_NODE) {
             if (has_parts && wt_joules_add(&check.parts, &check.parts, &d->energy) < 0)
                 break;
             if (!has_parts)

@@ -12,6 +12,7 @@
 
 #include "sampler/pacer.h"
 #include "sampler/sampler.h"
+#include "sensor/sensor.h"
 
 #define STATUS_PERIOD_NS WT_NS_PER_S
 /* So many good reads in a row, and a failure is over: one that comes and goes is one failure. */
@@ -28,6 +29,7 @@ struct slot {
     int64_t tick_ns; /* of the counter; 0: unknown */
     int64_t t_status_ns, t_energy_ns;
     int64_t poll_ns, t_read_ns; /* not more often than this; when last */
+    bool is_model, has_read;    /* of a processor: may be asked for what it has already */
     uint64_t round;
     int failing; /* the error that repeats; 0: reads succeed */
     uint64_t fail_count;
@@ -214,6 +216,10 @@ static unsigned what_to_read(struct slot *slot, bool is_grid, int64_t now_ns)
         what |= WT_READ_STATUS;
         slot->t_status_ns = now_ns;
     }
+    /* At first, and where somebody waits for the end of a window. */
+    if (slot->is_model && what && (!slot->has_read || slot->pacer.is_seeking))
+        what |= WT_READ_BRIEF;
+    slot->has_read = true;
     return what;
 }
 
@@ -400,6 +406,7 @@ int wt_sampler_new(struct wt_sampler **ret_sampler, struct wt_ctx *ctx,
             slot->range_uj = infos[k]->traits.energy_range_uj;
             slot->t_status_ns = -STATUS_PERIOD_NS;
             slot->poll_ns = infos[k]->poll_ns;
+            slot->is_model = infos[k]->is_modeled && infos[k]->kind == WT_DEVICE_CPU;
             slot->t_read_ns = -slot->poll_ns;
             wt_text(slot->id, sizeof(slot->id), "%s", infos[k]->id);
             wt_text(slot->source, sizeof(slot->source), "%s", infos[k]->source);

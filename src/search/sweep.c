@@ -787,6 +787,25 @@ static void sort_rows(const struct wt_sweep *sweep, struct wt_sweep_row *rows,
         }
 }
 
+/* Why a run that ended well has no energy, by what is counted and not known; "" when none is so. */
+static void tell_unknown(const struct wt_sweep *sweep, const char *label, char *buf, size_t size)
+{
+    buf[0] = '\0';
+    for (size_t i = 0; i < sweep->run_count; i++) {
+        const struct wt_run *run = &sweep->runs[i];
+        if (strcmp(run->label, label) != 0 || run->exit_code != 0 ||
+            run->total.provenance != WT_PROV_UNKNOWN)
+            continue;
+        wt_text(buf, size, "no device here can be measured (wattune doctor)");
+        for (size_t k = run->device_count; k-- > 0;) {
+            const struct wt_run_device *d = &run->devices[k];
+            if (d->is_counted && d->energy.provenance == WT_PROV_UNKNOWN)
+                wt_text(buf, size, "%.90s: %.160s", d->name, *d->note ? d->note : "unknown");
+        }
+        return;
+    }
+}
+
 static int make(struct wt_sweep *sweep, const char *reference_label, struct tally *tallies,
                 struct wt_error *err)
 {
@@ -826,10 +845,13 @@ static int make(struct wt_sweep *sweep, const char *reference_label, struct tall
         if (sweep->rows[i].is_reference)
             sweep->reference = i;
     if (sweep->reference == SIZE_MAX) {
+        char why[320];
+        tell_unknown(sweep, reference_label, why, sizeof(why));
         wt_fail(err, WT_E_USAGE,
-                "no run at the reference setting (%s) ended well with a known energy",
-                label_or_default(reference_label));
-        wt_fix(err, "look at its runs: wattune runs");
+                "no run at the reference setting (%s) ended well with a known energy%s%s",
+                label_or_default(reference_label), *why ? ": " : "", why);
+        if (!*why)
+            wt_fix(err, "look at its runs: wattune runs");
         return WT_E_USAGE;
     }
     struct pool pool = pool_of(tallies, sweep->row_count);

@@ -8,7 +8,7 @@
  *
  * Its first run is awaited while the set is opened, and a command that does not work is a mistake
  * on the command line: who names a sensor wants it, and would rather know before the job than
- * after. */
+ * after. (doctor, which is there to tell what does not work, has it as a line.) */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,9 +135,16 @@ int wt_command_value(const char *line, struct wt_command_value *ret_value, struc
     for (size_t i = 0; i < WT_COUNTOF(units); i++)
         if (strlen(units[i].name) == unit_n && strncmp(unit, units[i].name, unit_n) == 0)
             at = i;
-    if (!is_number || at == WT_COUNTOF(units))
-        return wt_fail(err, WT_E_FORMAT, "printed \"%.60s\"%s; expected is " EXPECTED, line,
-                       is_number && !unit_n ? ", a number without a unit" : "");
+    if (!is_number || at == WT_COUNTOF(units)) {
+        bool is_bare = is_number && !unit_n;
+        wt_fail(err, WT_E_FORMAT, "printed \"%.60s\"%s; expected is " EXPECTED, line,
+                is_bare ? ", a number without a unit" : "");
+        if (is_bare)
+            wt_fix(err, "have it print the unit behind the number: %s W", number);
+        else
+            wt_fix(err, "its last line on stdout must be " EXPECTED);
+        return WT_E_FORMAT;
+    }
     double scaled = value * units[at].scale;
     if (scaled < 0 || scaled >= 9e18)
         return wt_fail(err, WT_E_FORMAT, "printed \"%.60s\", which is %s", line,
@@ -184,12 +191,25 @@ static int judge(struct command *c, struct wt_program_result *result, uint64_t *
 {
     struct wt_command_value value;
     const char *line = last_line(result->out);
-    if (result->code)
-        return wt_fail(err, WT_E_IO, "exit code %d%s%.120s", result->code,
-                       *result->error ? ": " : "", result->error);
-    if (!*line)
-        return wt_fail(err, WT_E_FORMAT, "printed nothing%s%.120s; expected is " EXPECTED,
-                       *result->error ? ", and said " : "", result->error);
+    if (result->code) {
+        wt_fail(err, WT_E_IO, "exit code %d%s%.120s", result->code, *result->error ? ": " : "",
+                result->error);
+        if (result->code == 126)
+            wt_fix(err, "is it executable? chmod +x, or name what runs it: sh, python3");
+        else if (result->code == 127)
+            wt_fix(err, "is it on the PATH, and spelled so? A file needs its folder: ./read-pdu");
+        else if (result->code > 128)
+            wt_fix(err, "signal %d ended it: run it by hand", result->code - 128);
+        else
+            wt_fix(err, "run it by hand: it has to end with exit code 0");
+        return WT_E_IO;
+    }
+    if (!*line) {
+        wt_fail(err, WT_E_FORMAT, "printed nothing%s%.120s; expected is " EXPECTED,
+                *result->error ? ", and said " : "", result->error);
+        wt_fix(err, "what it prints must go to stdout, as in: echo 43 W");
+        return WT_E_FORMAT;
+    }
     int rc = wt_command_value(line, &value, err);
     if (rc < 0)
         return rc;
@@ -214,8 +234,8 @@ static int ask(void *data, int stop_fd, uint64_t *ret_value, struct wt_error *er
     if (rc == 0)
         rc = judge(c, result, ret_value, &why);
     free(result);
-    if (rc < 0)
-        wt_fail(err, rc, "`%.120s`: %s", c->text, why.text);
+    if (rc < 0 && err)
+        *err = why;
     return rc;
 }
 
@@ -252,8 +272,25 @@ static void describe(const struct wt_gauges *g, const struct wt_command_spec *s,
         wt_text(info->name, sizeof(info->name), "%s by %.60s", kind, s->command);
 }
 
-static int add(struct wt_gauges *g, const char *spec, struct wt_findings *notes,
-               struct wt_error *err)
+/* Of a command that does not work: a mistake of who named it, or a line of doctor's. */
+static int fail_command(const struct wt_command_spec *s, const struct wt_device_info *info, int rc,
+                        const struct wt_error *why, const struct wt_devices_options *options,
+                        struct wt_findings *notes, struct wt_error *err)
+{
+    if (rc == WT_E_NOMEM)
+        return wt_fail(err, rc, "no memory for a sensor command");
+    if (options->is_command_optional) {
+        rc = wt_findings_add(notes, WT_FINDING_BROKEN, "command", info->id, "sensor command",
+                             why->fix, "`%.120s`: %s", s->command, why->text);
+        return rc < 0 ? wt_fail(err, rc, "no memory for a sensor command") : 0;
+    }
+    wt_fail(err, WT_E_USAGE, "--sensor-command `%.120s`: %s", s->command, why->text);
+    wt_fix(err, "%s", why->fix);
+    return WT_E_USAGE;
+}
+
+static int add(struct wt_gauges *g, const char *spec, const struct wt_devices_options *options,
+               struct wt_findings *notes, struct wt_error *err)
 {
     struct wt_command_spec s;
     struct wt_error why = {0};
@@ -273,13 +310,13 @@ static int add(struct wt_gauges *g, const char *spec, struct wt_findings *notes,
         return wt_fail(err, WT_E_NOMEM, "no memory for a sensor command");
     }
     c->deadline_ns = s.period_ns > DEADLINE_MIN_NS ? s.period_ns : DEADLINE_MIN_NS;
-    rc = wt_slow_open(&slow, g->ctx, ask, drop, c, s.period_ns, c->deadline_ns + WT_NS_PER_S, &why);
-    if (rc < 0) {
-        rc = rc == WT_E_NOMEM ? rc : WT_E_USAGE;
-        wt_fail(err, rc, "--sensor-command: %s", why.text);
-        wt_fix(err, "its last line on stdout must be " EXPECTED);
-        return rc;
-    }
+    const struct wt_slow_wait wait = {options->on_wait, options->wait_data, s.command};
+    rc = wt_slow_open(&slow, g->ctx, ask, drop, c, s.period_ns, c->deadline_ns + WT_NS_PER_S, &wait,
+                      &why);
+    if (rc == WT_E_TIMEOUT)
+        wt_fix(&why, "it has to print and end by itself, once each time it is run: run it by hand");
+    if (rc < 0)
+        return fail_command(&s, &info, rc, &why, options, notes, err);
     /* Nobody asks before the next read. */
     struct wt_command_value first = c->first;
     struct wt_gauge gauge = {.counter_data = slow};
@@ -298,8 +335,11 @@ static int add(struct wt_gauges *g, const char *spec, struct wt_findings *notes,
     size_t noted = notes->count;
     rc = wt_gauges_add(g, &info, &gauge, NULL, &is_added, notes);
     if (rc == 0 && !is_added && notes->count > noted) {
-        rc = wt_fail(err, WT_E_USAGE, "--sensor-command `%.120s`: %s", s.command,
-                     notes->list[notes->count - 1].value);
+        wt_fail(&why, WT_E_FORMAT, "%s", notes->list[notes->count - 1].value);
+        wt_findings_drop(notes, g->source.ops->name, info.id);
+        rc = fail_command(&s, &info, why.code, &why, options, notes, err);
+        wt_slow_close(slow);
+        return rc;
     }
     if (rc < 0)
         wt_slow_close(slow);
@@ -317,7 +357,7 @@ static int command_open(struct wt_source **ret_source, struct wt_ctx *ctx,
     g->state = WT_LIVE;
     g->free_data = free_data;
     for (size_t i = 0; rc == 0 && i < options->command_count; i++)
-        rc = add(g, options->commands[i], notes, err);
+        rc = add(g, options->commands[i], options, notes, err);
     if (rc < 0)
         wt_gauges_close(&g->source);
     else

@@ -9,7 +9,8 @@
  * power and energy are the whole node with its accelerators; the loss of the rectifiers in the
  * cabinet is not in them. cpu_ is all processors together, memory_ all memory. accelN_ are
  * modules with a GPU or two; whatever reads GPUs themselves reads the same joules, so they are
- * listed as parts of the node and never summed.
+ * listed as parts of the node and never summed. Where fewer GPUs are read than there are
+ * accelerators, the node's own meter is the total (total.c).
  *
  * Source: HPE, docs-csm, operations/power_management/User_Access_to_Compute_Node_Power_Data.md. */
 #include <string.h>
@@ -129,6 +130,12 @@ static int cray_open(struct wt_source **ret_source, struct wt_ctx *ctx,
         wt_gauges_close(&g->source);
         return wt_fail(err, rc, "no memory for pm_counters");
     }
+    bool has_gpu = false;
+    for (size_t k = 0; k < g->source.count; k++)
+        has_gpu |= g->source.devices[k].kind == WT_DEVICE_GPU;
+    for (size_t k = 0; k < g->source.count; k++)
+        if (g->source.devices[k].kind == WT_DEVICE_NODE)
+            g->source.devices[k].has_gpu = has_gpu;
     *ret_source = &g->source;
     return 0;
 }

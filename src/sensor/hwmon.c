@@ -6,7 +6,7 @@
  * power_meter (ACPI 4.0, chapter 10.4): the whole node, unless power1_oem_info says otherwise. Of
  *   several that say nothing each may be anything, and none counts. On NVIDIA's Grace there are
  * four a socket: Module (GPU, CPU and what their regulators lose) contains Grace, which contains
- * CPU, SysIO and the memory. CPU counts as the socket's processor; the others are parts. Source:
+ * CPU, SysIO and the memory. Grace is the socket's processor; CPU and SysIO are its parts. Source:
  * Documentation/hwmon/acpi_power_meter.rst; NVIDIA Grace Performance Tuning Guide, Power and
  * Thermals. 4294967295 mW is the firmware's mark for no value. ina3221 (Jetson): rails, each a
  * voltage and a current. VDD_IN and POM_5V_IN are the whole module or board. AGX boards have none
@@ -156,9 +156,10 @@ static int add_meter(struct walk *w, const struct meter *m, struct wt_device_inf
 }
 
 /* One of Grace's meters; each socket has up to four, one inside the other: the module holds the GPU
- * and Grace, and Grace the cores, SysIO and the memory, which has no meter of its own. What counts
- * is Grace, so that nothing is left out beside the GPU's own sensor. is_whole: the socket has that
- * meter; without it the cores are what there is. False: it is none of Grace's. */
+ * and Grace, and Grace the cores, SysIO and the memory, which has no meter of its own. Beside the
+ * GPU's own sensor Grace counts, so that nothing is left out; without that the module does
+ * (total.c). is_whole: the socket has Grace's meter; without it the cores are what there is.
+ * False: it is none of Grace's. */
 static bool describe_grace(const struct meter *m, bool is_whole, struct wt_device_info *info)
 {
     unsigned socket;
@@ -185,7 +186,7 @@ static bool describe_grace(const struct meter *m, bool is_whole, struct wt_devic
         wt_text(info->part_of, sizeof(info->part_of), "cpu-package-%u", socket);
     } else if (strcmp(what, "Module") == 0) {
         info->kind = WT_DEVICE_NODE;
-        info->is_part = true; /* of a node that may have several, and with no say about the rest */
+        info->has_gpu = true;
         wt_text(info->id, sizeof(info->id), "module-socket-%u", socket);
         wt_text(info->name, sizeof(info->name), "module %u (GPU, CPU, memory)", socket);
     } else {
@@ -307,7 +308,7 @@ static int add_sum(struct walk *w, bool *ret_is_there)
     };
     for (size_t i = 0; i < WT_COUNTOF(sums); i++) {
         struct sum sum = {0};
-        struct wt_device_info info = {.kind = WT_DEVICE_NODE, .id = "node-module"};
+        struct wt_device_info info = {.kind = WT_DEVICE_NODE, .id = "node-module", .has_gpu = true};
         const struct rail *rail = NULL;
         uint32_t offset_mw = 0;
         for (size_t k = 0; k < WT_COUNTOF(sums[i].labels) && sums[i].labels[k]; k++) {
@@ -366,6 +367,7 @@ static int add_rails(struct walk *w)
         struct wt_gauge gauge = {.power = r->volts, .times = r->amperes};
         if (is_whole(r) && !is_taken) {
             is_taken = true;
+            info.has_gpu = true;
             wt_text(info.id, sizeof(info.id), "node-module");
             wt_text(info.name, sizeof(info.name), "module (%s)", r->label);
         } else {

@@ -442,7 +442,8 @@ static int note_failure(struct wt_findings *notes, int rc, struct wt_error *why)
 }
 
 /* Asks a BMC in the background, by these or, transact NULL, by the tool. */
-static int add_slow(struct wt_gauges *g, const struct wt_ipmi_ops *ops, struct wt_findings *notes)
+static int add_slow(struct wt_gauges *g, const struct wt_ipmi_ops *ops,
+                    const struct wt_devices_options *options, struct wt_findings *notes)
 {
     struct wt_error why = {0};
     struct wt_slow *slow = NULL;
@@ -453,8 +454,11 @@ static int add_slow(struct wt_gauges *g, const struct wt_ipmi_ops *ops, struct w
     bool is_tool = !ops->transact;
     int64_t period_ns = is_tool ? TOOL_PERIOD : PERIOD_NS;
     int64_t deadline_ns = is_tool ? TOOL_NS + WT_NS_PER_S : ANSWER_NS + WT_NS_PER_S;
+    const struct wt_slow_wait wait = {options ? options->on_wait : NULL,
+                                      options ? options->wait_data : NULL,
+                                      is_tool ? TOOL : "the management controller (BMC)"};
     int rc = wt_slow_open(&slow, g->ctx, is_tool ? ask_tool : ask_bmc, drop, b, period_ns,
-                          ops->deadline_ns ? ops->deadline_ns : deadline_ns, &why);
+                          ops->deadline_ns ? ops->deadline_ns : deadline_ns, &wait, &why);
     if (rc < 0)
         return note_failure(notes, rc, &why);
     /* Nobody asks before the next read. */
@@ -477,16 +481,17 @@ static int add_file(struct wt_gauges *g, struct wt_findings *notes)
     return add_node(g, "node (BMC, by " TOOL ")", &gauge, &first, TOOL_PERIOD, 0, notes);
 }
 
-static int look(struct wt_gauges *g, struct wt_findings *notes)
+static int look(struct wt_gauges *g, const struct wt_devices_options *options,
+                struct wt_findings *notes)
 {
     if (g->ctx->ipmi)
-        return add_slow(g, g->ctx->ipmi, notes);
+        return add_slow(g, g->ctx->ipmi, options, notes);
     if (*g->ctx->sysroot)
         return add_file(g, notes);
     const char *device = find_device();
     struct wt_ipmi_ops ops = {.transact = device ? kernel_transact : NULL, .data = (void *)device};
     if (device || wt_program_is_there(TOOL))
-        return add_slow(g, &ops, notes);
+        return add_slow(g, &ops, options, notes);
     return note_absent(g->ctx, notes);
 }
 
@@ -500,13 +505,12 @@ static int ipmi_open(struct wt_source **ret_source, struct wt_ctx *ctx,
                      const struct wt_devices_options *options, struct wt_findings *notes,
                      struct wt_error *err)
 {
-    (void)options;
     struct wt_gauges *g;
     int rc = wt_gauges_new(&g, ctx, &wt_ipmi_source, err);
     if (rc < 0)
         return rc;
     g->free_data = free_data;
-    rc = look(g, notes);
+    rc = look(g, options, notes);
     if (rc < 0) {
         wt_gauges_close(&g->source);
         return wt_fail(err, rc, "no memory for IPMI");

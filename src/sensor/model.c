@@ -6,8 +6,9 @@
  * idle nor waiting nor taken by the hypervisor for someone else. It is the whole machine's, whoever
  * caused it; a cgroup's limits are not looked at. The counters tick at 100 Hz, so power is renewed
  * every 80 ms or later and repeated in between; the first reading waits for that long after
- * opening. Counters that go back, stand still or run faster than time are an error and no number;
- * "iowait" alone may fall, the kernel says so (Documentation/filesystems/proc.rst).
+ * opening. A brief one (the end of a window) waits until 20 ms have passed, no more. Counters that
+ * go back, stand still or run faster than time are an error and no number; "iowait" alone may fall,
+ * the kernel says so (Documentation/filesystems/proc.rst).
  *
  * A package is modelled by itself where topology/physical_package_id tells them apart. In a VM that
  * means nothing (some hypervisors show each thread as a package), and on an ARM board it is
@@ -27,6 +28,7 @@
 
 #define PERIOD_NS     (100 * WT_NS_PER_MS) /* between readings, as the window takes it */
 #define RENEW_NS      (80 * WT_NS_PER_MS)
+#define BRIEF_NS      (20 * WT_NS_PER_MS)
 #define FREQ_NS       (500 * WT_NS_PER_MS) /* a clock is a file a thread */
 #define FREQ_MOST     16                   /* threads of a package whose clock is read */
 #define PACKAGES_MOST 64
@@ -264,6 +266,7 @@ static void describe_package(struct model *m, size_t k)
     info->traits.power_period_ns = info->traits.power_window_ns = PERIOD_NS;
     wt_model_traits(&info->traits, p->model.low_share, p->model.low_mw, p->model.high_share,
                     p->model.high_mw);
+    info->power_max_mw = wt_cpu_model_power(&p->model, 1, NAN).high_mw;
 }
 
 static void describe_dram(struct model *m, uint64_t mem_bytes)
@@ -280,6 +283,8 @@ static void describe_dram(struct model *m, uint64_t mem_bytes)
     info->traits.power_period_ns = info->traits.power_window_ns = PERIOD_NS;
     wt_model_traits(&info->traits, 0, m->dram.mid_mw - m->dram.low_mw, 0,
                     m->dram.high_mw - m->dram.mid_mw);
+    info->traits.is_constant = true;
+    info->power_max_mw = m->dram.high_mw;
 }
 
 static bool is_server(const struct wt_cpu_model *model)
@@ -362,16 +367,17 @@ static int model_open(struct wt_source **ret_source, struct wt_ctx *ctx,
 
 /* ---- reading ---- */
 
-static int read_package(struct model *m, size_t k, struct wt_power *ret_power, struct wt_error *err)
+static int read_package(struct model *m, size_t k, bool is_brief, struct wt_power *ret_power,
+                        struct wt_error *err)
 {
     struct package *p = &m->packages[k];
-    int64_t now_ns = wt_ctx_now_ns(m->ctx);
-    if (now_ns - p->last_ns < RENEW_NS) {
-        if (p->has_power) {
+    int64_t now_ns = wt_ctx_now_ns(m->ctx), renew_ns = is_brief ? BRIEF_NS : RENEW_NS;
+    if (now_ns - p->last_ns < renew_ns) {
+        if (p->has_power && !is_brief) {
             *ret_power = p->power;
             return 0;
         }
-        m->ctx->clock.sleep_until_ns(m->ctx->clock.data, p->last_ns + RENEW_NS);
+        m->ctx->clock.sleep_until_ns(m->ctx->clock.data, p->last_ns + renew_ns);
     }
     struct ticks ticks;
     int rc = read_ticks(m, (int)k, &ticks, err);
@@ -403,6 +409,8 @@ static int model_read(struct wt_source *source, size_t k, unsigned what,
 {
     struct model *m = (struct model *)source;
     int rc = 0;
+    bool is_brief = what & WT_READ_BRIEF;
+    what &= ~WT_READ_BRIEF;
     if (what & ~(unsigned)WT_READ_POWER)
         rc = wt_fail(err, WT_E_UNSUPPORTED, "%s is modeled: it has power and nothing else",
                      source->devices[k].id);
@@ -412,7 +420,7 @@ static int model_read(struct wt_source *source, size_t k, unsigned what,
     pthread_mutex_lock(&m->lock);
     ret_reading->t_before_ns = wt_ctx_now_ns(m->ctx);
     if (k < m->package_count)
-        failed = read_package(m, k, &ret_reading->power, rc < 0 ? NULL : err);
+        failed = read_package(m, k, is_brief, &ret_reading->power, rc < 0 ? NULL : err);
     else
         ret_reading->power =
             (struct wt_power){m->dram.mid_mw, ret_reading->t_before_ns, WT_MODELED};

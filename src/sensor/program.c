@@ -2,20 +2,101 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "sensor/program.h"
+#include "wattune/device.h"
 
 #define ARGS_MAX 16
 #define SLICE_MS 50 /* how late its end is noticed when something it started keeps its stdout */
 #define END_MS   1000
 
+#define SESSIONS 256
+
 extern char **environ;
+
+/* ---- which processes are sensors ---- */
+
+/* Of this process, as its children are: the sessions that were made for programs, and what those
+ * that have been reaped took. The lock is held while one is started, so that none is ever there and
+ * not in the list. An ended one stays in it for a while: what it left behind is of its session. */
+static struct {
+    pthread_mutex_t lock;
+    struct {
+        pid_t sid;
+        bool is_live;
+    } list[SESSIONS];
+    size_t next;
+    uint64_t cpu_ns;
+} sessions = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* With the lock held. */
+static void enter_session(pid_t sid)
+{
+    size_t i = 0;
+    while (i < SESSIONS && sessions.list[sessions.next].is_live) {
+        sessions.next = (sessions.next + 1) % SESSIONS;
+        i++;
+    }
+    sessions.list[sessions.next].sid = sid;
+    sessions.list[sessions.next].is_live = true;
+    sessions.next = (sessions.next + 1) % SESSIONS;
+}
+
+static void end_session(pid_t sid)
+{
+    pthread_mutex_lock(&sessions.lock);
+    for (size_t i = 0; i < SESSIONS; i++)
+        if (sessions.list[i].sid == sid)
+            sessions.list[i].is_live = false;
+    pthread_mutex_unlock(&sessions.lock);
+}
+
+bool wt_is_sensor_process(uint32_t pid)
+{
+    bool is_sensor = false;
+    pthread_mutex_lock(&sessions.lock);
+    pid_t sid = getsid((pid_t)pid);
+    for (size_t i = 0; i < SESSIONS && sid > 0; i++)
+        is_sensor |= sessions.list[i].sid == sid;
+    pthread_mutex_unlock(&sessions.lock);
+    return is_sensor;
+}
+
+static uint64_t ns_of(const struct rusage *used)
+{
+    return (uint64_t)(used->ru_utime.tv_sec + used->ru_stime.tv_sec) * WT_NS_PER_S +
+           (uint64_t)(used->ru_utime.tv_usec + used->ru_stime.tv_usec) * 1000;
+}
+
+/* Waits as waitpid does, and counts what the one that has ended took. */
+static pid_t reap(pid_t pid)
+{
+    struct rusage used;
+    pthread_mutex_lock(&sessions.lock);
+    pid_t got = wait4(pid, NULL, WNOHANG, &used);
+    if (got > 0)
+        sessions.cpu_ns += ns_of(&used);
+    pthread_mutex_unlock(&sessions.lock);
+    return got;
+}
+
+uint64_t wt_program_others_cpu_ns(void)
+{
+    struct rusage all;
+    pthread_mutex_lock(&sessions.lock);
+    uint64_t ns = getrusage(RUSAGE_CHILDREN, &all) == 0 ? ns_of(&all) : 0;
+    ns = ns > sessions.cpu_ns ? ns - sessions.cpu_ns : 0;
+    pthread_mutex_unlock(&sessions.lock);
+    return ns;
+}
 
 /* ---- what it prints ---- */
 
@@ -136,7 +217,11 @@ static int start(const char *const *args, const int out[2], const int problems[2
     posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&files, out[1], STDOUT_FILENO);
     posix_spawn_file_actions_adddup2(&files, problems[1], STDERR_FILENO);
+    pthread_mutex_lock(&sessions.lock);
     int errnum = posix_spawn(ret_pid, argv[0], &files, &attr, (char *const *)argv, env);
+    if (!errnum)
+        enter_session(*ret_pid);
+    pthread_mutex_unlock(&sessions.lock);
     posix_spawn_file_actions_destroy(&files);
     posix_spawnattr_destroy(&attr);
     free(env);
@@ -162,9 +247,9 @@ static void end(pid_t pid)
     if (look_for_end(pid) < 0)
         return;
     kill(-pid, SIGKILL);
-    for (int ms = 0; ms < END_MS && waitpid(pid, NULL, WNOHANG) == 0; ms++)
+    for (int ms = 0; ms < END_MS && reap(pid) == 0; ms++)
         poll(NULL, 0, 1);
-    while (waitpid(-pid, NULL, WNOHANG) > 0)
+    while (reap(-pid) > 0)
         ;
 }
 
@@ -221,8 +306,10 @@ int wt_program_run(const char *const *args, int stop_fd, int64_t timeout_ns,
     int rc = errnum ? wt_fail(err, errnum == ENOMEM ? WT_E_NOMEM : WT_E_IO, "%s: %s", args[0],
                               strerror(errnum))
                     : wait_for(pid, &out, &problems, stop_fd, timeout_ns, err);
-    if (!errnum)
+    if (!errnum) {
         end(pid);
+        end_session(pid);
+    }
     take(&problems);
     if (out.fd >= 0)
         close(out.fd);

@@ -21,6 +21,8 @@ struct wt_program_result {
  * else), WT_E_NOMEM. Threads: any thread. */
 int wt_program_run(const char *const *args, int stop_fd, int64_t timeout_ns,
                    struct wt_program_result *ret_result, struct wt_error *err);
+/* CPU time of this process's children that have ended and were no such programs. */
+uint64_t wt_program_others_cpu_ns(void);
 /* True when the PATH has such a program. */
 bool wt_program_is_there(const char *name);
 

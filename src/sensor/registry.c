@@ -26,6 +26,7 @@ struct wt_devices {
     size_t source_count;
     struct entry *entries;
     size_t count;
+    bool has_left_out; /* GPUs that are there and that the user did not choose */
     struct wt_findings notes;
 };
 
@@ -52,8 +53,10 @@ static int choose_gpus(struct wt_devices *devices, const char *list, struct wt_e
     for (size_t i = 0; rc == 0 && i < devices->count; i++)
         if (!devices->entries[i].source->ops->is_gpu || keep[g++])
             devices->entries[kept++] = devices->entries[i];
-    if (rc == 0)
+    if (rc == 0) {
+        devices->has_left_out |= kept < devices->count;
         devices->count = kept;
+    }
     free(gpus);
     free(keep);
     return rc;
@@ -106,16 +109,43 @@ static int use_probed(struct wt_ctx *ctx, struct wt_device_info *info, struct wt
     return wt_findings_add_error(notes, info->source, info->id, "probed sensor", &why);
 }
 
-/* A model stands in for a sensor that is not there, never beside one. */
+/* Is the total so far that of a meter of the node, or of its modules? */
+static bool is_metered(const struct wt_devices *devices)
+{
+    for (size_t i = 0; i < devices->count; i++)
+        if (wt_devices_info(devices, i)->kind == WT_DEVICE_NODE &&
+            wt_devices_info(devices, i)->is_counted)
+            return true;
+    return false;
+}
+
+/* A model stands in for a sensor that is not there, never beside one: not beside the device's own,
+ * and of memory not beside a meter that has it in its total. */
 static bool is_superseded(const struct wt_devices *devices, const struct wt_device_info *info)
 {
     for (size_t i = 0; info->is_modeled && i < devices->count; i++) {
         const struct wt_device_info *other = wt_devices_info(devices, i);
         if (!other->is_part && !other->is_modeled &&
+            (other->can & (WT_CAN_ENERGY | WT_CAN_POWER)) &&
             (other->kind == info->kind || (info->kind == WT_DEVICE_DRAM && other->has_memory)))
             return true;
     }
-    return false;
+    return info->is_modeled && info->kind == WT_DEVICE_DRAM && is_metered(devices);
+}
+
+/* A processor that only a meter sees has its settings all the same: it stays in the set for them,
+ * and has no power, estimated or other. */
+static void hold_settings(struct wt_devices *devices, struct wt_device_info *info)
+{
+    static const char modeled[] = "CPU, modeled: ";
+    if (!info->is_modeled || info->kind != WT_DEVICE_CPU || !is_metered(devices))
+        return;
+    info->is_modeled = false;
+    info->can = 0;
+    info->traits = (struct wt_sensor_traits){0};
+    if (strncmp(info->name, modeled, strlen(modeled)) == 0)
+        memmove(info->name, info->name + strlen(modeled), strlen(info->name + strlen(modeled)) + 1);
+    wt_findings_drop(&devices->notes, info->source, info->id);
 }
 
 /* What an earlier source of another name measures already is listed once more as its part: two ways
@@ -134,6 +164,18 @@ static void mark_repeat(const struct wt_devices *devices, struct wt_device_info 
     }
 }
 
+static int choose_counted(struct wt_devices *devices, struct wt_error *err)
+{
+    struct wt_device_info **infos = calloc(devices->count + 1, sizeof(*infos));
+    if (!infos)
+        return no_memory(err);
+    for (size_t i = 0; i < devices->count; i++)
+        infos[i] = &devices->entries[i].source->devices[devices->entries[i].k];
+    wt_total_choose(infos, devices->count, devices->has_left_out);
+    free(infos);
+    return 0;
+}
+
 static int add_source(struct wt_devices *devices, struct wt_source *source,
                       const struct wt_devices_options *options, struct wt_error *err)
 {
@@ -146,15 +188,21 @@ static int add_source(struct wt_devices *devices, struct wt_source *source,
     if (entries)
         devices->entries = entries;
     int rc = keep && entries ? look_visible(source, options, keep, err) : no_memory(err);
+    /* What counts so far decides on what is modeled. */
+    if (rc == 0 && source->ops == &wt_model_ops)
+        rc = choose_counted(devices, err);
     if (rc == 0 && note_hidden(&devices->notes, source, options, keep) < 0)
         rc = no_memory(err);
     for (size_t k = 0; rc == 0 && k < source->count; k++) {
-        if (!keep[k])
+        if (!keep[k]) {
+            devices->has_left_out = true;
             continue;
+        }
         if (is_superseded(devices, &source->devices[k])) {
             wt_findings_drop(&devices->notes, source->ops->name, source->devices[k].id);
             continue;
         }
+        hold_settings(devices, &source->devices[k]);
         if (!source->ops->is_gpu)
             mark_repeat(devices, &source->devices[k]);
         devices->entries[devices->count++] = (struct entry){source, k};
@@ -174,18 +222,43 @@ static int note_missing(struct wt_devices *devices, const struct wt_source_ops *
     return wt_findings_add_error(&devices->notes, ops->name, "", "library", why);
 }
 
+/* What the user says while a source is waited for is remembered, whatever the source makes of it.
+ */
+struct waiter {
+    const struct wt_devices_options *options;
+    bool is_stopped;
+};
+
+static bool on_wait(void *data, const char *what, int64_t waited_ns)
+{
+    struct waiter *w = data;
+    w->is_stopped |= !w->options->on_wait(w->options->wait_data, what, waited_ns);
+    return !w->is_stopped;
+}
+
 /* Each source in turn; the first that turns out emulated is the last. */
 static int open_sources(struct wt_devices *devices, const struct wt_devices_options *options,
                         bool *ret_has_gpu_source, struct wt_error *err)
 {
     bool is_emulated = false;
+    struct waiter waiter = {.options = options};
+    struct wt_devices_options told = *options;
+    if (options->on_wait) {
+        told.on_wait = on_wait;
+        told.wait_data = &waiter;
+    }
     for (size_t i = 0; i < WT_COUNTOF(sources) && !is_emulated; i++) {
         const struct wt_source_ops *ops = sources[i];
         if (options->is_gpu_only && !ops->is_gpu)
             continue;
         struct wt_source *source;
         struct wt_error why = {0};
-        int rc = ops->open(&source, devices->ctx, options, &devices->notes, &why);
+        int rc = ops->open(&source, devices->ctx, &told, &devices->notes, &why);
+        if (waiter.is_stopped) {
+            if (rc == 0)
+                ops->close(source);
+            return wt_fail(err, WT_E_STATE, "stopped while a sensor was waited for");
+        }
         if (rc == WT_E_NOMEM || rc == WT_E_USAGE) {
             if (err)
                 *err = why;
@@ -202,18 +275,6 @@ static int open_sources(struct wt_devices *devices, const struct wt_devices_opti
         if (rc < 0)
             return rc;
     }
-    return 0;
-}
-
-static int choose_counted(struct wt_devices *devices, struct wt_error *err)
-{
-    struct wt_device_info **infos = calloc(devices->count + 1, sizeof(*infos));
-    if (!infos)
-        return no_memory(err);
-    for (size_t i = 0; i < devices->count; i++)
-        infos[i] = &devices->entries[i].source->devices[devices->entries[i].k];
-    wt_total_choose(infos, devices->count);
-    free(infos);
     return 0;
 }
 

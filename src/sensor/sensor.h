@@ -28,6 +28,10 @@ void wt_findings_done(struct wt_findings *findings);
 
 /* ---- a source ---- */
 
+/* Beside WT_READ_POWER, of the model of a processor alone: a window has just ended, and what there
+ * is since the last reading is wanted now, though it be little. */
+#define WT_READ_BRIEF (1u << 16)
+
 struct wt_source_ops;
 
 /* What every source begins with. */
@@ -66,8 +70,12 @@ extern const struct wt_source_ops wt_nvml_ops, wt_amdgpu_ops, wt_intel_gpu_ops, 
 
 /* ---- total.c ---- */
 
-/* Sets is_counted of each device, so that the sum of those counts each joule of the node once. */
-void wt_total_choose(struct wt_device_info *const *infos, size_t count);
+/* Sets is_counted of each device, so that the sum of those counts each joule of the node once.
+ * has_left_out: there are more GPUs, which the user did not choose. */
+void wt_total_choose(struct wt_device_info *const *infos, size_t count, bool has_left_out);
+/* Is it the meter of one socket's module (CPU, memory and GPU), of which a node may have several?
+ */
+bool wt_total_is_module(const struct wt_device_info *info);
 
 /* ---- registry.c ---- */
 

@@ -9,6 +9,7 @@
 
 #define CLOSE_NS  WT_NS_PER_S /* to come back in, once told to stop */
 #define MARGIN_NS WT_NS_PER_S
+#define TOLD_NS   (50 * WT_NS_PER_MS) /* between two looks at whether to go on waiting */
 
 /* Shared by its owner and its thread; who goes last frees it. */
 struct wt_slow {
@@ -88,6 +89,25 @@ static bool await(struct wt_slow *s, const bool *flag, int64_t span_ns)
     return *flag;
 }
 
+/* Waits for the first answer. Errors: WT_E_TIMEOUT, WT_E_STATE. With the lock held. */
+static int await_first(struct wt_slow *s, int64_t deadline_ns, const struct wt_slow_wait *wait)
+{
+    int64_t begin_ns = wt_clock_now_ns(), waited_ns;
+    bool is_told = wait && wait->fn;
+    while ((waited_ns = wt_clock_now_ns() - begin_ns) < deadline_ns) {
+        int64_t left_ns = deadline_ns - waited_ns;
+        if (await(s, &s->has_answer, is_told && left_ns > TOLD_NS ? TOLD_NS : left_ns))
+            return 0;
+        pthread_mutex_unlock(&s->lock);
+        bool is_going_on =
+            !is_told || wait->fn(wait->data, wait->what, wt_clock_now_ns() - begin_ns);
+        pthread_mutex_lock(&s->lock);
+        if (!is_going_on)
+            return WT_E_STATE;
+    }
+    return s->has_answer ? 0 : WT_E_TIMEOUT;
+}
+
 static int start_thread(struct wt_slow *s)
 {
     sigset_t all, old;
@@ -100,7 +120,7 @@ static int start_thread(struct wt_slow *s)
 
 int wt_slow_open(struct wt_slow **ret_slow, const struct wt_ctx *ctx, wt_slow_ask ask,
                  void (*drop)(void *data), void *data, int64_t period_ns, int64_t deadline_ns,
-                 struct wt_error *err)
+                 const struct wt_slow_wait *wait, struct wt_error *err)
 {
     struct wt_slow *s = calloc(1, sizeof(*s));
     if (!s) {
@@ -127,14 +147,18 @@ int wt_slow_open(struct wt_slow **ret_slow, const struct wt_ctx *ctx, wt_slow_as
         return wt_fail(err, WT_E_NOMEM, "no thread for a slow sensor");
     }
     pthread_mutex_lock(&s->lock);
-    bool is_there = await(s, &s->has_answer, deadline_ns);
-    int rc = is_there ? s->rc : WT_E_TIMEOUT;
+    int rc = await_first(s, deadline_ns, wait);
+    bool is_there = rc == 0;
+    if (is_there)
+        rc = s->rc;
     if (is_there && rc < 0 && err)
         *err = s->why;
     s->first_took_ns = s->took_ns;
     pthread_mutex_unlock(&s->lock);
-    if (!is_there)
-        wt_fail(err, WT_E_TIMEOUT, "no answer in %.3g s", wt_s_from_ns(deadline_ns));
+    if (!is_there && rc == WT_E_STATE)
+        wt_fail(err, rc, "stopped while it was waited for");
+    else if (!is_there)
+        wt_fail(err, rc, "no answer in %.3g s", wt_s_from_ns(deadline_ns));
     if (rc < 0)
         wt_slow_close(s);
     else

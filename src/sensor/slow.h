@@ -16,12 +16,19 @@ struct wt_slow;
  * one thread, never twice at a time. */
 typedef int (*wt_slow_ask)(void *data, int stop_fd, uint64_t *ret_value, struct wt_error *err);
 
+/* Who is told while the first answer is waited for: see wt_devices_options.on_wait. */
+struct wt_slow_wait {
+    bool (*fn)(void *data, const char *what, int64_t waited_ns); /* NULL: nobody */
+    void *data;
+    const char *what;
+};
+
 /* Asks for the first time and waits for that, at most for deadline_ns. data belongs to it from now
- * on, also when this fails: drop(data) is called when nobody asks any more. Errors: those of ask,
- * WT_E_TIMEOUT, WT_E_NOMEM. */
+ * on, also when this fails: drop(data) is called when nobody asks any more. wait may be NULL.
+ * Errors: those of ask, WT_E_TIMEOUT, WT_E_STATE (wait->fn said so), WT_E_NOMEM. */
 int wt_slow_open(struct wt_slow **ret_slow, const struct wt_ctx *ctx, wt_slow_ask ask,
                  void (*drop)(void *data), void *data, int64_t period_ns, int64_t deadline_ns,
-                 struct wt_error *err);
+                 const struct wt_slow_wait *wait, struct wt_error *err);
 /* The last answer. Errors: its own; WT_E_TIMEOUT when it is older than two periods and twice what
  * one took. Threads: any thread. */
 int wt_slow_read(struct wt_slow *slow, const struct wt_ctx *ctx, uint64_t *ret_value,

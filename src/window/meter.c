@@ -12,11 +12,17 @@
 #include "window/meter.h"
 #include "window/series.h"
 
-#define CHUNK       256 /* windows allocated at once */
-#define SLOT_BITS   24
-#define HISTORY_NS  (3600 * WT_NS_PER_S)
-#define KEEP_NS     (60 * WT_NS_PER_S) /* knots younger than this are never thinned */
-#define MARGIN_NS   (10 * WT_NS_PER_S) /* nor are those around a wanted edge */
+#define CHUNK      256 /* windows allocated at once */
+#define SLOT_BITS  24
+#define HISTORY_NS (3600 * WT_NS_PER_S)
+#define KEEP_NS    (60 * WT_NS_PER_S) /* knots younger than this are never thinned */
+#define MARGIN_NS  (10 * WT_NS_PER_S) /* nor are those around a wanted edge */
+#define SHORT_NS                                                                                   \
+    (200 * WT_NS_PER_MS) /* a window of a model: its load is known by ticks of 10 ms               \
+                          */
+#define TICKS_NS    (40 * WT_NS_PER_MS) /* how wrong such a load may be, as a time */
+#define BRIEF_NS    (50 * WT_NS_PER_MS) /* how long the model's last reading may take */
+#define BRIEFS      32
 #define KNOTS_LEAST 4096
 #define KNOTS_MOST  65536
 
@@ -30,6 +36,12 @@ struct window {
     char name[64];
 };
 
+/* What a processor's model said of the time since it was last asked. */
+struct brief {
+    int64_t to_ns; /* from where the one before it ends */
+    double w;
+};
+
 struct device {
     const struct wt_device_info *info;
     pthread_mutex_t lock;
@@ -37,7 +49,9 @@ struct device {
     struct wt_status status;
     double power_w; /* the latest; NaN */
     int64_t t_tried_ns;
-    enum wt_provenance least; /* of the readings so far, by their state */
+    enum wt_provenance least;    /* of the readings so far, by their state */
+    struct brief briefs[BRIEFS]; /* the latest, in a ring; of a modeled processor */
+    size_t brief_count;
 };
 
 struct wt_meter {
@@ -132,12 +146,28 @@ static void trace(struct wt_meter *m, size_t device, int64_t t_ns, double power_
     fn(atomic_load_explicit(&m->trace_data, memory_order_relaxed), &point);
 }
 
+static bool is_modeled_cpu(const struct device *d)
+{
+    return d->info->is_modeled && d->info->kind == WT_DEVICE_CPU;
+}
+
+/* A reading of the model that is new, and not the last one repeated. */
+static void note_brief(struct device *d, const struct wt_power *power)
+{
+    if (!is_modeled_cpu(d) ||
+        (d->brief_count && d->briefs[(d->brief_count - 1) % BRIEFS].to_ns >= power->t_ns))
+        return;
+    d->briefs[d->brief_count++ % BRIEFS] = (struct brief){power->t_ns, wt_w_from_mw(power->mw)};
+}
+
 static void take_reading(void *data, size_t i, unsigned what, bool is_grid,
                          const struct wt_reading *r, int rc, const struct wt_error *err)
 {
-    (void)err;
     struct wt_meter *m = data;
     struct device *d = &m->devices[i];
+    /* The sensor's own words, where it has any: "exit code 1" says more than "input/output error".
+     */
+    const char *why = rc < 0 && *err->text ? err->text : wt_strerror(rc);
     int64_t t_ns = r->t_after_ns;
     int out_of_memory = 0;
 
@@ -156,13 +186,14 @@ static void take_reading(void *data, size_t i, unsigned what, bool is_grid,
     if (what & WT_READ_POWER) {
         if (r->power.state != WT_ABSENT) {
             d->power_w = wt_w_from_mw(r->power.mw);
+            note_brief(d, &r->power);
             d->least = least_of(d->least, r->power.state);
             wt_series_note_power(&d->energy, d->power_w);
             out_of_memory |=
                 wt_series_add_power(&d->power, r->t_before_ns, r->t_after_ns, d->power_w);
         } else {
             d->power_w = NAN;
-            wt_series_add_failure(&d->power, wt_strerror(rc));
+            wt_series_add_failure(&d->power, why);
         }
     }
     if (what & WT_READ_ENERGY) {
@@ -171,7 +202,7 @@ static void take_reading(void *data, size_t i, unsigned what, bool is_grid,
             out_of_memory |=
                 wt_series_add_energy(&d->energy, r->t_before_ns, r->t_after_ns, r->energy.uj);
         } else {
-            wt_series_add_failure(&d->energy, wt_strerror(rc));
+            wt_series_add_failure(&d->energy, why);
         }
     }
     if (out_of_memory) {
@@ -416,10 +447,25 @@ static struct wt_series *main_series(struct device *d)
     return d->info->can & WT_CAN_ENERGY ? &d->energy : &d->power;
 }
 
+/* A short window of a model is over before its load has been looked at twice. */
+static bool is_brief(const struct device *d, int64_t begin_ns, int64_t end_ns)
+{
+    return is_modeled_cpu(d) && end_ns - begin_ns < SHORT_NS;
+}
+
 /* Is there nothing to wait for? Covered, or tried for long enough in vain. */
-static bool is_settled(struct device *d, int64_t end_ns)
+static bool is_settled(struct device *d, int64_t begin_ns, int64_t end_ns)
 {
     pthread_mutex_lock(&d->lock);
+    if (is_brief(d, begin_ns, end_ns) || d->info->traits.is_constant) {
+        bool has_one =
+            d->info->traits.is_constant
+                ? d->power.has_value
+                : d->brief_count && d->briefs[(d->brief_count - 1) % BRIEFS].to_ns >= end_ns;
+        bool is_tried = d->t_tried_ns >= end_ns;
+        pthread_mutex_unlock(&d->lock);
+        return has_one || is_tried;
+    }
     const struct wt_series *s = main_series(d);
     int64_t period_ns = s->traits.period_ns > 0 ? s->traits.period_ns : 100 * WT_NS_PER_MS;
     bool is_settled = wt_series_covered_ns(s) >= end_ns ||
@@ -429,26 +475,31 @@ static bool is_settled(struct device *d, int64_t end_ns)
     return is_settled;
 }
 
-static void wait_for(struct wt_meter *m, int64_t end_ns, int64_t wait_ns)
+static void wait_for(struct wt_meter *m, int64_t begin_ns, int64_t end_ns, int64_t wait_ns)
 {
+    for (size_t i = 0; i < m->count && wait_ns > 0; i++)
+        if (wait_ns < BRIEF_NS && is_brief(&m->devices[i], begin_ns, end_ns))
+            wait_ns = BRIEF_NS;
     int64_t until_ns = wt_clock_now_ns() + (wait_ns > 0 ? wait_ns : 0);
     struct timespec ts = {.tv_sec = (time_t)(until_ns / WT_NS_PER_S),
                           .tv_nsec = (long)(until_ns % WT_NS_PER_S)};
     size_t i = 0;
-    while (i < m->count && is_settled(&m->devices[i], end_ns))
+    while (i < m->count && is_settled(&m->devices[i], begin_ns, end_ns))
         i++;
     if (i == m->count || wait_ns <= 0)
         return;
     for (size_t k = i; k < m->count; k++) {
         struct device *d = &m->devices[k];
-        wt_sampler_cover(m->sampler, k, wt_series_cover_ns(main_series(d), end_ns));
+        wt_sampler_cover(
+            m->sampler, k,
+            is_brief(d, begin_ns, end_ns) ? end_ns : wt_series_cover_ns(main_series(d), end_ns));
     }
     atomic_fetch_add(&m->waiting, 1);
     wt_sampler_wake(m->sampler);
     pthread_mutex_lock(&m->news_lock);
     int rc = 0;
     while (i < m->count && rc == 0) {
-        if (is_settled(&m->devices[i], end_ns))
+        if (is_settled(&m->devices[i], begin_ns, end_ns))
             i++;
         else
             rc = pthread_cond_timedwait(&m->news, &m->news_lock, &ts);
@@ -502,6 +553,39 @@ static void note_silence(const struct wt_meter *m, struct device *d, int64_t end
         wt_series_add_failure(&d->power, "a read has not come back");
 }
 
+/* A short window of a modeled processor, by what the model said of the times in it and around it.
+ * Its load is a matter of a few ticks: the shorter the window, the more of all that it may draw is
+ * in the band. False: nothing is known, or it is too long ago. With d->lock held. */
+static bool fill_brief(const struct device *d, int64_t begin_ns, int64_t end_ns,
+                       struct wt_span *ret_span)
+{
+    size_t first = d->brief_count > BRIEFS ? d->brief_count - BRIEFS : 0, n = d->brief_count;
+    if (!n || (first && d->briefs[first % BRIEFS].to_ns > begin_ns))
+        return false;
+    double energy_j = 0, span_s = wt_s_from_ns(end_ns - begin_ns);
+    int64_t from_ns = begin_ns;
+    for (size_t i = first; i < n && from_ns < end_ns; i++) {
+        const struct brief *b = &d->briefs[i % BRIEFS];
+        int64_t to_ns = b->to_ns < end_ns && i + 1 < n ? b->to_ns : end_ns;
+        if (to_ns <= from_ns)
+            continue;
+        energy_j += b->w * wt_s_from_ns(to_ns - from_ns);
+        from_ns = to_ns;
+    }
+    const struct wt_series_traits *t = &d->power.traits;
+    double share = fmin(1, wt_s_from_ns(TICKS_NS) / fmax(span_s, 1e-9));
+    double low_j = energy_j * (1 - t->band_low) - t->band_low_w * span_s;
+    double high_j = energy_j * (1 + t->band_high) + t->band_high_w * span_s;
+    double most_j = wt_w_from_mw(d->info->power_max_mw) * span_s;
+    *ret_span = (struct wt_span){.is_known = true,
+                                 .energy_j = energy_j,
+                                 .low_j = fmax(0, low_j) * (1 - share),
+                                 .high_j = high_j + share * fmax(0, most_j - high_j),
+                                 .max_w = ret_span->max_w,
+                                 .why = "the load of so short a time is hardly known"};
+    return true;
+}
+
 /* One device of one window. With d->lock held. */
 static void fill_device(const struct wt_meter *m, struct device *d, struct wt_window_device *out,
                         const struct wt_window_result *r, struct gap_list *gaps)
@@ -514,6 +598,9 @@ static void fill_device(const struct wt_meter *m, struct device *d, struct wt_wi
         wt_series_span(&d->energy, r->begin_ns, r->end_ns, m->z, &by_counter);
     if (has_power)
         wt_series_span(&d->power, r->begin_ns, r->end_ns, m->z, &by_power);
+
+    bool is_by_brief =
+        is_brief(d, r->begin_ns, r->end_ns) && fill_brief(d, r->begin_ns, r->end_ns, &by_power);
 
     /* The counter, unless it is lost, or has holes where the power has not. */
     bool is_power =
@@ -546,6 +633,8 @@ static void fill_device(const struct wt_meter *m, struct device *d, struct wt_wi
                 by_counter.why);
     else if (main->why)
         wt_text(out->note, sizeof(out->note), "wider: %s", main->why);
+    if (is_by_brief || (!has_counter && !has_power))
+        return; /* what has no sensor has no gaps in it either */
     wt_series_gaps(is_power && has_power ? &d->power : &d->energy, r->begin_ns, r->end_ns, add_gap,
                    gaps);
 }
@@ -615,6 +704,11 @@ static int look_up(struct wt_meter *m, uint64_t window, bool is_open, struct wt_
     return rc;
 }
 
+static bool is_settings_only(const struct wt_device_info *info)
+{
+    return info->kind == WT_DEVICE_CPU && !info->can && !info->is_part;
+}
+
 /* Energies of the window whose times are in r. */
 static int fill(struct wt_meter *m, struct wt_window_result *r, struct wt_error *err)
 {
@@ -632,6 +726,9 @@ static int fill(struct wt_meter *m, struct wt_window_result *r, struct wt_error 
         return wt_fail(err, WT_E_NOMEM, "no memory for the result of a window");
     }
     r->device_count = m->count;
+    /* Last in a set is what only holds settings: there is no energy to speak of. */
+    while (r->device_count && is_settings_only(m->devices[r->device_count - 1].info))
+        r->device_count--;
     sum_up(m, r);
     return 0;
 }
@@ -643,7 +740,7 @@ int wt_meter_result(struct wt_meter *m, uint64_t window, int64_t wait_ns,
     int rc = look_up(m, window, false, &r, err);
     if (rc < 0)
         return rc;
-    wait_for(m, r.end_ns, wait_ns);
+    wait_for(m, r.begin_ns, r.end_ns, wait_ns);
     rc = fill(m, &r, err);
     if (rc < 0)
         return rc;

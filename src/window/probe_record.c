@@ -112,6 +112,12 @@ int wt_probe_start(struct wt_probe **ret_probe, struct wt_ctx *ctx, struct wt_de
         return wt_fail(err, WT_E_NOTFOUND, "there is no device %zu", device);
     if (!(info->can & (WT_CAN_POWER | WT_CAN_ENERGY)))
         return wt_fail(err, WT_E_UNSUPPORTED, "%s: neither power nor energy can be read", info->id);
+    if (info->is_modeled)
+        return wt_fail(err, WT_E_UNSUPPORTED, "%s: its power is estimated, there is no sensor",
+                       info->id);
+    if (wt_tree_is_recorded(ctx))
+        return wt_fail(err, WT_E_UNSUPPORTED,
+                       "%s: a recording shows one moment and follows no load", info->id);
     struct wt_probe *p = calloc(1, sizeof(*p));
     if (!p)
         return wt_fail(err, WT_E_NOMEM, "no memory for a probe");

@@ -25,6 +25,10 @@
 #define SPLIT_SHARE 0.3
 /* How far two clocks drift apart. */
 #define DRIFT_PPM 100
+/* A counter is coarse when at this power a step takes longer than polls tell by; and less than that
+ * nothing draws that somebody puts a meter to. */
+#define STEP_COARSE_W 10.0
+#define STEP_LEAST_W  1.0
 /* The statistics of the load are taken over at least this many spans around a window. */
 #define CONTEXT 24
 
@@ -32,6 +36,7 @@
 
 static void set_band(const struct wt_sensor_traits *sensor, struct wt_series_traits *t)
 {
+    t->is_constant = sensor->is_constant;
     t->band_low = sensor->model_low_ppm * 1e-6;
     t->band_low_w = sensor->model_low_mw * 1e-3;
     t->band_high = sensor->model_high_ppm * 1e-6;
@@ -103,6 +108,10 @@ void wt_series_done(struct wt_series *s)
     free(s->knots);
     s->knots = NULL;
     s->count = s->room = 0;
+    for (size_t i = 0; i < WT_SERIES_WORDS; i++) {
+        free(s->words[i]);
+        s->words[i] = NULL;
+    }
 }
 
 static int64_t period_of(const struct wt_series *s)
@@ -242,6 +251,8 @@ static void keep_value(struct wt_series *s, int64_t before_ns, int64_t after_ns,
     s->has_suspect = false;
 }
 
+static int64_t step_ns(const struct wt_series *s);
+
 /* Polls saw the counter stand still for longer than its period and its step explain, at the power
  * that its next move shows: it hung for a while and then caught up. What it shows is right as a
  * whole, and says nothing of when. */
@@ -340,8 +351,8 @@ int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_n
     double energy_j = wt_j_from_uj(uj - s->value_uj);
     int64_t span_ns = after_ns - last->hi_ns;
     bool is_long = span_ns > 5 * period_of(s) && span_ns > WT_NS_PER_S;
-    bool was_frozen =
-        is_long && !s->is_broken && energy_j < 0.5 * last_power_w(s) * wt_s_from_ns(span_ns);
+    bool was_frozen = is_long && !s->is_broken && span_ns > step_ns(s) &&
+                      energy_j < 0.5 * last_power_w(s) * wt_s_from_ns(span_ns);
     bool has_hung = did_hang(s, last, energy_j, span_ns);
     if (!s->is_broken && !was_frozen && !has_hung)
         learn_phase(s, knot.lo_ns, knot.hi_ns);
@@ -428,7 +439,15 @@ int wt_series_add_power(struct wt_series *s, int64_t before_ns, int64_t after_ns
 void wt_series_add_failure(struct wt_series *s, const char *why)
 {
     s->is_broken = true;
-    s->why = why;
+    s->why = "it could not be read";
+    for (size_t i = 0; i < WT_SERIES_WORDS; i++) {
+        if (!s->words[i])
+            s->words[i] = strdup(why);
+        if (s->words[i] && strcmp(s->words[i], why) == 0) {
+            s->why = s->words[i];
+            return;
+        }
+    }
 }
 
 void wt_series_note_power(struct wt_series *s, double w)
@@ -574,6 +593,7 @@ struct point {
     double gap_s;  /* of what was asked, unknown: before the first knot or after the last */
     const char *why;
     bool is_known;
+    bool is_in_step; /* after the last move of a coarse counter: less than a step since then */
 };
 
 /* How far beyond the knots the nearest power is taken to go on: two moves and a half, or polls
@@ -626,10 +646,24 @@ static double split(const struct wt_series *s, size_t i, double f, const struct 
     return length_s * (f < u ? before * f : before * u + after * (f - u));
 }
 
+/* How long a counter may stand without a fault: of a coarse one (a meter that shows tenths of a
+ * kWh) a step takes longer than any period, and down to STEP_LEAST_W it is only not full yet. 0:
+ * its step is no matter. */
+static int64_t step_ns(const struct wt_series *s)
+{
+    double step_j = wt_j_from_uj(s->traits.quantum_uj);
+    if (!s->traits.is_counter || step_j / STEP_COARSE_W < wt_s_from_ns(reach_ns(s)))
+        return 0;
+    return (int64_t)fmin(step_j / STEP_LEAST_W * 1e9, 86400e9);
+}
+
 /* A counter that has been polled for long since it last moved. */
 static bool stands_still(const struct wt_series *s)
 {
-    return s->traits.is_counter && s->t_same_ns - s->knots[s->count - 1].hi_ns > reach_ns(s);
+    int64_t most_ns = reach_ns(s), by_step_ns = step_ns(s);
+    if (most_ns < by_step_ns)
+        most_ns = by_step_ns;
+    return s->traits.is_counter && s->t_same_ns - s->knots[s->count - 1].hi_ns > most_ns;
 }
 
 /* The last move before a counter hung for good is too small by an unknown part. */
@@ -687,6 +721,18 @@ static struct point at(const struct wt_series *s, int64_t t_ns, const struct var
     int64_t span_ns = is_end ? t_ns - k->x_ns : k->x_ns - t_ns;
     double span_s = wt_s_from_ns(span_ns);
     double w = outer_w(s, is_end ? s->count - 1 : 1, is_end);
+    if (is_end && !s->is_broken && span_ns <= step_ns(s) && !stands_still(s)) {
+        double step_j = wt_j_from_uj(s->traits.quantum_uj);
+        double guess_j = isnan(w) ? step_j / 2 : fmin(w * span_s, step_j);
+        p.cum_j = k->cum_j + guess_j;
+        p.from_here = p.to_here = k->unbounded;
+        p.slack_low_j = k->slack_low_j;
+        p.slack_high_j = k->slack_high_j;
+        p.less_j = guess_j;
+        p.more_j = step_j - guess_j;
+        p.is_in_step = true;
+        return p;
+    }
     if (isnan(w)) {
         p.is_known = span_ns == 0;
         w = 0;
@@ -756,6 +802,30 @@ static double max_w(const struct wt_series *s, int64_t from_ns, int64_t to_ns)
     return most_mw ? most_mw * 1e-3 : NAN;
 }
 
+/* Power that never changes, with its band. */
+static void spread_constant(const struct wt_series *s, double span_s, struct wt_span *ret_span)
+{
+    double energy_j = s->value_w * span_s;
+    *ret_span = (struct wt_span){
+        .is_known = true,
+        .energy_j = energy_j,
+        .low_j = fmax(0, energy_j * (1 - s->traits.band_low) - s->traits.band_low_w * span_s),
+        .high_j = energy_j * (1 + s->traits.band_high) + s->traits.band_high_w * span_s,
+        .max_w = s->value_w,
+    };
+}
+
+/* A coarse counter that did not move: anything up to a step. */
+static void spread_step(const struct wt_series *s, double span_s, struct wt_span *ret_span)
+{
+    double step_j = wt_j_from_uj(s->traits.quantum_uj), w = last_power_w(s);
+    ret_span->is_known = true;
+    ret_span->energy_j = isnan(w) ? step_j / 2 : fmin(w * span_s, step_j);
+    ret_span->low_j = 0;
+    ret_span->high_j = step_j * (1 + s->traits.gain);
+    ret_span->why = "the counter did not move: less than a step of it";
+}
+
 void wt_series_span(const struct wt_series *s, int64_t from_ns, int64_t to_ns, double z,
                     struct wt_span *ret_span)
 {
@@ -766,6 +836,10 @@ void wt_series_span(const struct wt_series *s, int64_t from_ns, int64_t to_ns, d
             ret_span->why = s->why;
         return;
     }
+    if (s->traits.is_constant) {
+        spread_constant(s, wt_s_from_ns(to_ns - from_ns), ret_span);
+        return;
+    }
     struct variation v;
     size_t first = find(s, from_ns), last = find(s, to_ns);
     vary(s, first, last, &v);
@@ -773,6 +847,10 @@ void wt_series_span(const struct wt_series *s, int64_t from_ns, int64_t to_ns, d
     double span_s = wt_s_from_ns(to_ns - from_ns), energy_j = e.cum_j - b.cum_j;
     ret_span->max_w = max_w(s, from_ns, to_ns);
 
+    if (b.is_in_step && e.is_in_step) {
+        spread_step(s, wt_s_from_ns(to_ns - from_ns), ret_span);
+        return;
+    }
     double step_j = b.step_j + e.step_j;
     double var_j2 = b.var_j2 + e.var_j2 + step_j * step_j;
     if (first == last && first > 0 && first < s->count) {
@@ -868,7 +946,9 @@ void wt_series_gaps(const struct wt_series *s, int64_t from_ns, int64_t to_ns,
            s->is_broken ? s->why : "it was never read");
         return;
     }
-    int64_t near_ns = reach_ns(s);
+    if (s->traits.is_constant)
+        return;
+    int64_t near_ns = reach_ns(s), by_step_ns = step_ns(s);
     int64_t start_ns = s->knots[0].x_ns, end_ns = s->knots[s->count - 1].x_ns;
     if (start_ns - from_ns > near_ns)
         fn(data, from_ns, start_ns, bound_j(s, start_ns - from_ns),
@@ -889,7 +969,7 @@ void wt_series_gaps(const struct wt_series *s, int64_t from_ns, int64_t to_ns,
         fn(data, lo, hi, most_j, b->why);
     }
     bool is_dark = s->is_broken && end_ns < to_ns;
-    if (to_ns - end_ns > near_ns || is_dark) {
+    if (to_ns - end_ns > (near_ns > by_step_ns ? near_ns : by_step_ns) || is_dark) {
         int64_t lo = end_ns > from_ns ? end_ns : from_ns;
         fn(data, lo, to_ns, bound_j(s, to_ns - lo),
            s->is_broken ? s->why : "the sensor stands still");

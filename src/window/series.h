@@ -27,6 +27,7 @@ struct wt_series_traits {
     /* A model's band, in place of both: what the truth may be lower or higher by, as a share and in
      * W; added as it stands at every z. */
     double band_low, band_low_w, band_high, band_high_w;
+    bool is_constant; /* power that never changes: one reading says all */
 };
 
 /* The counter of a device, or its power readings. */
@@ -49,9 +50,11 @@ struct wt_knot {
     double cum_j;
     double slack_low_j, slack_high_j; /* what gaps up to here may have had less, or more */
     unsigned unbounded;               /* gaps up to here of which even the most is not known */
-    const char *why;                  /* of a gap; static text */
+    const char *why;                  /* of a gap; static, or of series.words */
     uint32_t max_mw;                  /* highest power read since the knot before */
 };
+
+#define WT_SERIES_WORDS 8
 
 struct wt_series {
     struct wt_series_traits traits;
@@ -68,6 +71,7 @@ struct wt_series {
     int64_t t_read_ns; /* end of the last good read */
     bool is_broken;    /* a read has failed since */
     const char *why;
+    char *words[WT_SERIES_WORDS]; /* owned: what sensors said, each once; NULL: not used yet */
 
     bool has_suspect;
     uint64_t suspect_uj;
@@ -87,7 +91,8 @@ void wt_series_done(struct wt_series *s);
 /* One reading, times as the read's start and end. Errors: WT_E_NOMEM. */
 int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_ns, uint64_t uj);
 int wt_series_add_power(struct wt_series *s, int64_t before_ns, int64_t after_ns, double w);
-/* A read that failed: a gap begins, joules do not. why: static text. */
+/* A read that failed: a gap begins, joules do not. why: copied; there is room for a few different
+ * ones, and later ones are no more than "it could not be read". */
 void wt_series_add_failure(struct wt_series *s, const char *why);
 /* A power reading beside a counter: for the highest power of a window, and the next guess. */
 void wt_series_note_power(struct wt_series *s, double w);

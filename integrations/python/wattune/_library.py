@@ -26,7 +26,15 @@ class _Error(ctypes.Structure):  # struct wt_error
 
 
 class _DevicesOptions(ctypes.Structure):  # struct wt_devices_options
-    _fields_ = [("gpus", ctypes.c_char_p), ("is_gpu_only", ctypes.c_bool)]
+    _fields_ = [
+        ("gpus", ctypes.c_char_p),
+        ("is_gpu_only", ctypes.c_bool),
+        ("commands", ctypes.c_void_p),
+        ("command_count", ctypes.c_size_t),
+        ("is_command_optional", ctypes.c_bool),
+        ("on_wait", ctypes.c_void_p),
+        ("wait_data", ctypes.c_void_p),
+    ]
 
 
 class _MeterOptions(ctypes.Structure):  # struct wt_meter_options
