@@ -433,27 +433,27 @@ static void the_first_reading_waits_for_ticks(void **state)
 static void a_brief_reading_waits_for_two_ticks_and_no_more(void **state)
 {
     (void)state;
-    struct bed bed;
+    struct host host;
     struct wt_reading r = {0};
-    bed_init(&bed);
-    bed_open(&bed);
+    host_init(&host);
+    assert_int_equal(host_open(&host), 0);
     struct wt_cpu_model m = model_of("Intel Xeon Platinum 8175M", 2, true);
-    assert_int_equal(bed.source->devices[0].power_max_mw, wt_cpu_model_power(&m, 1, NAN).high_mw);
-    assert_true(bed.source->devices[1].traits.is_constant);
-    put_stat(&bed, 1001, 5001, 2001, 4001);
-    int64_t opened_ns = bed.now_ns;
-    bed.now_ns += 5 * MS;
-    assert_int_equal(wt_model_ops.read(bed.source, 0, WT_READ_POWER | WT_READ_BRIEF, &r, &bed.err),
-                     0);
+    assert_int_equal(host.source->devices[0].power_max_mw, wt_cpu_model_power(&m, 1, NAN).high_mw);
+    assert_true(host.source->devices[1].traits.is_constant);
+    put_stat(&host.bed, 1001, 5001, 2001, 4001);
+    int64_t opened_ns = host.bed.now_ns;
+    host.bed.now_ns += 5 * MS;
+    assert_int_equal(
+        wt_model_ops.read(host.source, 0, WT_READ_POWER | WT_READ_BRIEF, &r, &host.bed.err), 0);
     assert_int_equal(r.power.mw, wt_cpu_model_power(&m, 0.5, NAN).mid_mw);
-    assert_int_equal(bed.now_ns - opened_ns, 20 * MS);
+    assert_int_equal(host.bed.now_ns - opened_ns, 20 * MS);
     /* From then on, up to now, is what the next has. */
-    put_stat(&bed, 1004, 5001, 2004, 4001);
-    bed.now_ns += 30 * MS;
-    assert_int_equal(wt_model_ops.read(bed.source, 0, WT_READ_POWER | WT_READ_BRIEF, &r, &bed.err),
-                     0);
+    put_stat(&host.bed, 1004, 5001, 2004, 4001);
+    host.bed.now_ns += 30 * MS;
+    assert_int_equal(
+        wt_model_ops.read(host.source, 0, WT_READ_POWER | WT_READ_BRIEF, &r, &host.bed.err), 0);
     assert_int_equal(r.power.mw, wt_cpu_model_power(&m, 1, NAN).mid_mw);
-    bed_done(&bed);
+    host_done(&host);
 }
 
 static void each_package_has_its_own_load_and_clock(void **state)
