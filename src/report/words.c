@@ -391,7 +391,9 @@ const char *wt_share_text(const struct wt_run_device *d, uint64_t uj, char *buf,
 
 const char *wt_residual_words(const struct wt_run_device *d)
 {
-    return d->attribution.idle_uj ? "others" : "others and idle";
+    if (strcmp(d->attribution.rule, "part") == 0)
+        return "in no instance";
+    return d->attribution.idle_uj ? "others or nobody" : "others and idle";
 }
 
 const char *wt_share_name(const struct wt_run *run, const struct wt_run_share *share, char *buf,
