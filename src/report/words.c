@@ -306,11 +306,12 @@ const char *wt_measured_by(const struct wt_run_device *d, bool is_brief, char *b
 
 const char *wt_run_unreal(const struct wt_run *run)
 {
+    bool is_modeled = run->total.provenance == WT_PROV_MODELED;
     if (run->is_emulated)
         return "emulated";
     if (run->is_replayed)
-        return "replayed";
-    return run->total.provenance == WT_PROV_MODELED ? "modeled" : "";
+        return is_modeled ? "replayed, modeled" : "replayed";
+    return is_modeled ? "modeled" : "";
 }
 
 const char *wt_replayed_words(const struct wt_run *run)
