@@ -773,6 +773,11 @@ static void what_is_modeled_is_called_so_with_its_interval(void **state)
     assert_null(strstr(text, "<dt>sampled</dt>"));
     assert_null(strstr(text, "what the sensor may have missed"));
     free(text);
+    run.is_replayed = true;
+    assert_int_equal(wt_report_html(page, NULL, &run, 1, &err), 0);
+    text = slurp(page);
+    assert_non_null(strstr(text, "<span>energy, replayed, modeled</span>"));
+    free(text);
     wt_run_done(&run);
 }
 
@@ -898,7 +903,7 @@ static void a_page_tells_a_node_apart(void **state)
     char *text = slurp(page);
     static const char *const parts[] = {
         "<strong>Partly modeled.</strong> No sensor measures memory",
-        "<span>with what is modeled</span>",
+        "<span>energy, with what is modeled</span>",
         "As read from each device; memory: estimated from load",
         "<small>part of CPU 1, not in the total</small>",
         "rowspan=\"1\">GPU 0<small>by share</small></th><td class=\"l\">others and idle</td>",
