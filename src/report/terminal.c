@@ -434,8 +434,8 @@ static void print_devices(const struct wt_term *term, const struct wt_run *run)
     };
     struct table table;
     struct wt_report_line *lines = calloc(run->device_count + 3, sizeof(*lines));
-    if (lines &&
-        table_init(&table, term, columns, WT_COUNTOF(columns), wt_report_lines(run, lines))) {
+    size_t count = lines ? wt_report_lines(run, lines) : 0;
+    if (table_init(&table, term, columns, WT_COUNTOF(columns), count) && lines) {
         table.steps = steps;
         table.step_count = WT_COUNTOF(steps);
         table.is_whole = true;
@@ -458,8 +458,8 @@ static void print_devices(const struct wt_term *term, const struct wt_run *run)
         if (table.row_count == 1)
             table.colours[0] = BOLD;
         table_print(&table);
-        table_done(&table);
     }
+    table_done(&table);
     free(lines);
 }
 
