@@ -308,6 +308,21 @@ static void one_of_a_thing_is_said_as_one(void **state)
     wt_run_done(&runs[1]);
 }
 
+static void a_sweeps_energies_have_their_provenance(void **state)
+{
+    (void)state;
+    struct bench b;
+    make(&b, true);
+    char *text = printed(60, true, false, NULL, &b.sweep, 0);
+    must_have(text, "energy by: counter");
+    free(text);
+    b.sweep.rows[1].provenance = WT_PROV_MODELED;
+    text = printed(60, true, false, NULL, &b.sweep, 0);
+    must_have(text, "energy by: modeled");
+    free(text);
+    empty(&b);
+}
+
 static void ascii_terminals_get_ascii(void **state)
 {
     (void)state;
@@ -758,6 +773,11 @@ static void what_is_modeled_is_called_so_with_its_interval(void **state)
     assert_null(strstr(text, "<dt>sampled</dt>"));
     assert_null(strstr(text, "what the sensor may have missed"));
     free(text);
+    run.is_replayed = true;
+    assert_int_equal(wt_report_html(page, NULL, &run, 1, &err), 0);
+    text = slurp(page);
+    assert_non_null(strstr(text, "<span>energy, replayed, modeled</span>"));
+    free(text);
     wt_run_done(&run);
 }
 
@@ -874,7 +894,7 @@ static void a_page_tells_a_node_apart(void **state)
     struct wt_error err = {0};
     struct wt_run_device *d = &run.devices[0];
     d->attribution.is_known = true;
-    wt_text(d->attribution.rule, sizeof(d->attribution.rule), "part");
+    wt_text(d->attribution.rule, sizeof(d->attribution.rule), "by share");
     d->attribution.residual_uj =
         5000000; /* and no share: its row has the device's name all the same */
     run.devices[4].energy.provenance = WT_PROV_UNKNOWN;
@@ -883,10 +903,10 @@ static void a_page_tells_a_node_apart(void **state)
     char *text = slurp(page);
     static const char *const parts[] = {
         "<strong>Partly modeled.</strong> No sensor measures memory",
-        "<span>with what is modeled</span>",
+        "<span>energy, with what is modeled</span>",
         "As read from each device; memory: estimated from load",
         "<small>part of CPU 1, not in the total</small>",
-        "rowspan=\"1\">GPU 0<small>part</small></th><td class=\"l\">others and idle</td>",
+        "rowspan=\"1\">GPU 0<small>by share</small></th><td class=\"l\">others and idle</td>",
         "unknown<small>it was never read</small></td><td class=\"l w\"></td>",
         "no sensor of its own",
     };
@@ -1032,6 +1052,7 @@ int main(void)
         TEST(a_narrow_window_keeps_verdict_and_setting),
         TEST(equal_gpus_have_the_number_that_cuda_gives_them),
         TEST(one_of_a_thing_is_said_as_one),
+        TEST(a_sweeps_energies_have_their_provenance),
         TEST(ascii_terminals_get_ascii),
         TEST(names_cannot_steer_the_terminal),
         TEST(colour_is_for_terminals_that_want_it),

@@ -152,6 +152,7 @@ static void put_unreal(FILE *out, const struct wt_run *run)
 {
     char words[900], text[96], names[400];
     const struct wt_joules *sum = &run->total;
+    bool is_known = run->estimate.provenance != WT_PROV_UNKNOWN;
     modeled_names(run, names, sizeof(names));
     if (run->is_emulated)
         put_remark(out, "Emulated", run->emulation,
@@ -169,11 +170,12 @@ static void put_unreal(FILE *out, const struct wt_run *run)
                 wt_format_interval(text, sizeof(text), sum), names);
         put_remark(out, "Modeled", "", words);
     } else if (run->has_estimate) {
-        wt_text(
-            words, sizeof(words),
-            "No sensor measures %s: what it draws is estimated from load, and not in the total. "
-            "With it: %s, modeled.",
-            names, wt_format_interval(text, sizeof(text), &run->estimate));
+        wt_text(words, sizeof(words),
+                "No sensor measures %s: what it draws is estimated from load, and not in the "
+                "total.%s%s%s",
+                names, is_known ? " With it: " : "",
+                is_known ? wt_format_interval(text, sizeof(text), &run->estimate) : "",
+                is_known ? ", modeled." : "");
         put_remark(out, "Partly modeled", "", words);
     }
 }
@@ -694,11 +696,11 @@ static void put_run_tiles(FILE *out, const struct wt_run *run)
     char words[96];
     wt_text(words, sizeof(words), "energy%s%s", unreal[0] ? ", " : "", unreal);
     put_tile(out, "energy", value, words, bracket ? bracket : "");
-    if (run->has_estimate) {
+    if (run->has_estimate && run->estimate.provenance != WT_PROV_UNKNOWN) {
         wt_format_interval(text, sizeof(text), &run->estimate);
         bracket = strchr(text, '[');
         wt_text(value, sizeof(value), "%.*s", (int)(bracket ? bracket - text - 1 : 40), text);
-        put_tile(out, "energy", value, "with what is modeled", bracket ? bracket : "");
+        put_tile(out, "energy", value, "energy, with what is modeled", bracket ? bracket : "");
     }
     wt_text(text, sizeof(text), "exit code %d", run->exit_code);
     put_tile(out, "time", wt_format_seconds(value, sizeof(value), run->wall_s), "time",

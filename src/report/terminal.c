@@ -434,8 +434,8 @@ static void print_devices(const struct wt_term *term, const struct wt_run *run)
     };
     struct table table;
     struct wt_report_line *lines = calloc(run->device_count + 3, sizeof(*lines));
-    if (lines &&
-        table_init(&table, term, columns, WT_COUNTOF(columns), wt_report_lines(run, lines))) {
+    size_t count = lines ? wt_report_lines(run, lines) : 0;
+    if (table_init(&table, term, columns, WT_COUNTOF(columns), count) && lines) {
         table.steps = steps;
         table.step_count = WT_COUNTOF(steps);
         table.is_whole = true;
@@ -458,8 +458,8 @@ static void print_devices(const struct wt_term *term, const struct wt_run *run)
         if (table.row_count == 1)
             table.colours[0] = BOLD;
         table_print(&table);
-        table_done(&table);
     }
+    table_done(&table);
     free(lines);
 }
 
@@ -799,6 +799,8 @@ void wt_report_sweep(const struct wt_term *term, const struct wt_sweep *sweep)
     wt_plain_enter(&plain);
     if (sweep->is_emulated)
         print_banner(term, "EMULATED", sweep->emulation, "no real device was measured");
+    else if (sweep->run_count && sweep->runs[0].is_replayed)
+        print_banners(term, &sweep->runs[0]);
     if (table_init(&table, term, columns, WT_COUNTOF(columns), sweep->row_count)) {
         table.steps = steps;
         table.step_count = WT_COUNTOF(steps);
@@ -807,6 +809,15 @@ void wt_report_sweep(const struct wt_term *term, const struct wt_sweep *sweep)
         table_print(&table);
     }
     table_done(&table);
+    if (!sweep->is_emulated) { /* the banner says it of those */
+        char text[80];
+        enum wt_provenance weakest = WT_PROV_COUNTER;
+        for (size_t i = 0; i < sweep->row_count; i++)
+            if (sweep->rows[i].provenance < weakest)
+                weakest = sweep->rows[i].provenance;
+        wt_text(text, sizeof(text), "energy by: %s", wt_provenance_name(weakest));
+        print_wrapped(term, weakest <= WT_PROV_MODELED ? YELLOW : DIM, "  ", text);
+    }
     fputc('\n', term->out);
     print_wrapped(term, sweep->is_saving_real ? GREEN : BOLD, "  ", sweep->advice);
     if (sweep->apply[0])

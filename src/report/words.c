@@ -306,11 +306,12 @@ const char *wt_measured_by(const struct wt_run_device *d, bool is_brief, char *b
 
 const char *wt_run_unreal(const struct wt_run *run)
 {
+    bool is_modeled = run->total.provenance == WT_PROV_MODELED;
     if (run->is_emulated)
         return "emulated";
     if (run->is_replayed)
-        return "replayed";
-    return run->total.provenance == WT_PROV_MODELED ? "modeled" : "";
+        return is_modeled ? "replayed, modeled" : "replayed";
+    return is_modeled ? "modeled" : "";
 }
 
 const char *wt_replayed_words(const struct wt_run *run)
@@ -391,7 +392,9 @@ const char *wt_share_text(const struct wt_run_device *d, uint64_t uj, char *buf,
 
 const char *wt_residual_words(const struct wt_run_device *d)
 {
-    return d->attribution.idle_uj ? "others" : "others and idle";
+    if (strcmp(d->attribution.rule, "part") == 0)
+        return "in no instance";
+    return d->attribution.idle_uj ? "others or nobody" : "others and idle";
 }
 
 const char *wt_share_name(const struct wt_run *run, const struct wt_run_share *share, char *buf,

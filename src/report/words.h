@@ -45,7 +45,8 @@ const char *wt_residual_words(const struct wt_run_device *d);
 const char *wt_share_name(const struct wt_run *run, const struct wt_run_share *share, char *buf,
                           size_t size);
 
-/* "modeled", "replayed", "emulated": what a run's total is, when it was not measured here; "". */
+/* "modeled", "replayed", "replayed, modeled", "emulated": what a run's total is, when it was not
+ * measured here; "". */
 const char *wt_run_unreal(const struct wt_run *run);
 /* Below the banner of a recording: what of it was measured here after all. */
 const char *wt_replayed_words(const struct wt_run *run);
