@@ -187,6 +187,24 @@ static int find_rival(const struct wt_lease *l, const char *device, bool is_emul
     return 0;
 }
 
+/* Puts back what a dead rival left. 0: it is closed; WT_E_BUSY: somebody else is at it. */
+static int end_rival(struct wt_lease *l, struct wt_lease_record *rival, struct wt_error *err)
+{
+    int rc;
+    if (rival->is_claim) {
+        size_t ended, left;
+        rc = wt_restore_stack(&l->who, rival, NULL, NULL, &ended, &left, err);
+    } else {
+        rc = wt_restore_claim(&l->who, rival, err);
+        if (rc == 0) {
+            rc = wt_restore_entry(&l->who, rival, err);
+            if (rc < 0 && rc != WT_E_CHANGED)
+                wt_restore_disown(&l->who, rival);
+        }
+    }
+    return rc == WT_E_CHANGED || rc == WT_E_NOTFOUND ? 0 : rc;
+}
+
 /* Waits for, restores after, or complains about whoever else holds this knob. 0: nobody does;
  * *ret_generation is the journal's next sequence number as of then. */
 static int clear_rivals(struct wt_lease *l, const char *device, bool is_emulated, enum wt_knob knob,
@@ -204,24 +222,20 @@ static int clear_rivals(struct wt_lease *l, const char *device, bool is_emulated
         if (!found)
             return 0;
 
-        if (wt_owner_life(&rival.owner, &l->who.self) == WT_OWNER_DEAD) {
+        bool is_late = wt_clock_now_ns() - start_ns > CLAIM_PATIENCE_NS;
+        bool is_dead = wt_lease_life(l->who.ctx, &rival, &l->who.self) == WT_OWNER_DEAD;
+        if (is_dead && !is_late) {
             /* Nothing is set anew before the old value is back. */
-            rc = wt_restore_claim(&l->who, &rival, err);
-            if (rc == 0) {
-                rc = wt_restore_entry(&l->who, &rival, err);
-                if (rc < 0 && rc != WT_E_CHANGED) {
-                    wt_restore_disown(&l->who, &rival);
-                    return rc;
-                }
-            }
-            if (rc < 0 && rc != WT_E_CHANGED && rc != WT_E_BUSY && rc != WT_E_NOTFOUND)
+            rc = end_rival(l, &rival, err);
+            if (rc < 0 && rc != WT_E_BUSY)
                 return rc;
-            continue;
+            if (rc == 0)
+                continue;
         }
         /* A guardian is at work, and soon done; an owner may stay for hours. comm(5) cuts a
          * program's name to 15 bytes. */
-        if (strncmp(rival.owner.name, WT_GUARDIAN_PROGRAM, sizeof(rival.owner.name) - 1) != 0 ||
-            wt_clock_now_ns() - start_ns > CLAIM_PATIENCE_NS)
+        if (is_late || (!is_dead && strncmp(rival.owner.name, WT_GUARDIAN_PROGRAM,
+                                            sizeof(rival.owner.name) - 1) != 0))
             return fail_busy(&rival, err);
         wt_clock_sleep_until_ns(wt_clock_now_ns() + 5 * WT_NS_PER_MS);
     }
