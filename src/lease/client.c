@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -22,7 +23,9 @@ struct wt_client {
     char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
     int fd; /* -1: to be connected anew */
     uint32_t tag, devices;
+    uint64_t token;
     bool is_emulated, has_stopped;
+    char (*ids)[96]; /* the daemon's list, once asked for; NULL: not yet */
 };
 
 bool wt_client_path(const struct wt_ctx *ctx, bool is_emulated, char *buf, size_t size)
@@ -39,6 +42,8 @@ bool wt_client_path(const struct wt_ctx *ctx, bool is_emulated, char *buf, size_
     wt_text(buf, size, "%s", DEFAULT_SOCKET);
     return !ctx || !*ctx->sysroot; /* another root has no daemon of its own */
 }
+
+static int list_devices(struct wt_client *c, char (**ret_ids)[96], struct wt_error *err);
 
 static void disconnect(struct wt_client *c)
 {
@@ -118,7 +123,7 @@ static int refusal(const struct wt_wire_message *answer, struct wt_error *err)
 static int say_hello(struct wt_client *c, struct wt_error *err)
 {
     struct wt_wire_message m = {.type = WT_WIRE_HELLO,
-                                .u.hello = {WT_WIRE_VERSION, WT_WIRE_VERSION}};
+                                .u.hello = {WT_WIRE_VERSION, WT_WIRE_VERSION, c->token}};
     int rc = transfer(c, &m, &m, err);
     if (rc == 0)
         rc = refusal(&m, err);
@@ -126,8 +131,33 @@ static int say_hello(struct wt_client *c, struct wt_error *err)
         rc = wt_fail(err, WT_E_FORMAT, "%s: no wattuned answers there", c->path);
     if (rc < 0)
         return rc;
+    if (m.u.hello_ok.devices > WT_WIRE_DEVICES)
+        return wt_fail(err, WT_E_FORMAT, "%s: says it has %u devices", c->path,
+                       m.u.hello_ok.devices);
     c->devices = m.u.hello_ok.devices;
     c->is_emulated = m.u.hello_ok.is_emulated;
+    return 0;
+}
+
+static int list_devices(struct wt_client *c, char (**ret_ids)[96], struct wt_error *err)
+{
+    char(*ids)[96] = calloc(c->devices + 1, sizeof(*ids));
+    if (!ids)
+        return wt_fail(err, WT_E_NOMEM, "no memory for wattuned's devices");
+    for (uint32_t i = 0; i < c->devices; i++) {
+        struct wt_wire_message m = {.type = WT_WIRE_DEVICE, .u.device = {i}};
+        int rc = transfer(c, &m, &m, err);
+        if (rc == 0)
+            rc = refusal(&m, err);
+        if (rc == 0 && m.type != WT_WIRE_DEVICE_OK)
+            rc = wt_fail(err, WT_E_FORMAT, "%s: no list of devices", c->path);
+        if (rc < 0) {
+            free(ids);
+            return rc;
+        }
+        wt_text(ids[i], sizeof(ids[i]), "%s", m.u.device_ok.id);
+    }
+    *ret_ids = ids;
     return 0;
 }
 
@@ -154,7 +184,16 @@ static int dial(struct wt_client *c, struct wt_error *err)
             return WT_E_GONE;
         return wt_fail_errno(err, errnum, "%s", c->path);
     }
+    uint32_t before = c->devices;
     int rc = say_hello(c, err);
+    if (rc == 0 && c->ids) {
+        /* A daemon started anew might number them otherwise, and a request names a number. */
+        char(*ids)[96] = NULL;
+        rc = list_devices(c, &ids, err);
+        if (rc == 0 && (before != c->devices || memcmp(ids, c->ids, before * sizeof(*ids)) != 0))
+            rc = wt_fail(err, WT_E_STATE, "%s: wattuned has other devices now", c->path);
+        free(ids);
+    }
     if (rc < 0)
         disconnect(c);
     return rc;
@@ -171,7 +210,11 @@ int wt_client_open(struct wt_client **ret_client, const char *path, struct wt_er
         return wt_fail(err, WT_E_RANGE, "%s: too long for a socket", path);
     }
     wt_text(c->path, sizeof(c->path), "%s", path);
-    int rc = dial(c, err);
+    int rc = 0;
+    if (getrandom(&c->token, sizeof(c->token), 0) != (ssize_t)sizeof(c->token))
+        rc = wt_fail_errno(err, errno, "getrandom");
+    if (rc == 0)
+        rc = dial(c, err);
     if (rc == WT_E_GONE) {
         rc = wt_fail(err, WT_E_NOTFOUND, "%s: nobody listens there", path);
         wt_fix(err, "start wattuned: systemctl start wattuned");
@@ -189,6 +232,7 @@ void wt_client_close(struct wt_client *c)
     if (!c)
         return;
     disconnect(c);
+    free(c->ids);
     free(c);
 }
 
@@ -237,15 +281,18 @@ int wt_client_ask(struct wt_client *c, const struct wt_wire_message *request,
 int wt_client_find(struct wt_client *c, const char *device_id, uint32_t *ret_index,
                    struct wt_error *err)
 {
-    for (uint32_t i = 0; i < c->devices; i++) {
-        struct wt_wire_message m = {.type = WT_WIRE_DEVICE, .u.device = {i}};
-        int rc = wt_client_ask(c, &m, &m, err);
+    if (!c->ids) {
+        struct wt_wire_message ping = {.type = WT_WIRE_PING};
+        int rc = wt_client_ask(c, &ping, &ping, err); /* connects anew where that is needed */
+        if (rc == 0)
+            rc = list_devices(c, &c->ids, err);
         if (rc < 0)
-            return rc;
-        if (m.type == WT_WIRE_DEVICE_OK && strcmp(m.u.device_ok.id, device_id) == 0) {
+            return rc == WT_E_GONE ? wt_fail(err, rc, "%s: wattuned hung up", c->path) : rc;
+    }
+    for (uint32_t i = 0; i < c->devices; i++)
+        if (strcmp(c->ids[i], device_id) == 0) {
             *ret_index = i;
             return 0;
         }
-    }
     return wt_fail(err, WT_E_NOTFOUND, "%s: wattuned does not know this device", device_id);
 }

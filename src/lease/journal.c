@@ -613,6 +613,17 @@ int wt_journal_append(struct wt_journal *j, struct wt_lease_record *record, bool
     return 0;
 }
 
+int wt_journal_flush(struct wt_journal *j, struct wt_error *err)
+{
+    if (j->fd >= 0 && fsync(j->fd) < 0)
+        return fail_write(j, errno, err);
+    trace(j, WT_JOURNAL_SYNC, 0, NULL, 0);
+    /* The long journal still serves if this fails. */
+    if (j->fd >= 0 && is_worth_compacting(j))
+        compact(j, NULL);
+    return 0;
+}
+
 int wt_journal_sync(struct wt_journal *j, struct wt_error *err)
 {
     int rc = wt_journal_lock(j, err);

@@ -54,6 +54,7 @@ struct wt_lease_record {
     bool is_claim;
     bool is_restoring; /* of a claim: its present owner is putting it back, and nothing else */
     uint32_t job;      /* of a claim: the Slurm job it lives as long as; 0: as its owner */
+    uint64_t token;    /* of a claim: which of its client's leases it is, by the client's word */
     enum wt_knob knob;
     char device[96];  /* UUID or id */
     int64_t found;    /* what a restore puts back */
@@ -122,7 +123,9 @@ struct wt_journal_totals wt_journal_totals(const struct wt_journal *journal);
 int wt_journal_append(struct wt_journal *journal, struct wt_lease_record *record, bool is_durable,
                       struct wt_error *err);
 
-/* Brings what was appended without is_durable to the disk. Not under lock. */
+/* Brings what was appended without is_durable to the disk: under lock, and the same not under it.
+ */
+int wt_journal_flush(struct wt_journal *journal, struct wt_error *err);
 int wt_journal_sync(struct wt_journal *journal, struct wt_error *err);
 
 /* Whether a daemon other than this process answers for the claims of this directory. */

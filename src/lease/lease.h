@@ -77,6 +77,10 @@ int wt_restore_all(const struct wt_restorer *who, uint64_t lease, bool is_disown
                    wt_recover_fn fn, void *data, size_t *ret_restored, size_t *ret_left,
                    struct wt_error *err);
 
+/* Puts back what dead owners - claims apart - left of one knob of one device. 0: nothing of theirs
+ * is left. Errors: WT_E_BUSY (one lives), and those of the device. */
+int wt_restore_device(const struct wt_restorer *who, const char *device, enum wt_knob knob,
+                      struct wt_error *err);
 /* The two stories of an entry that is not put back. Return WT_E_GONE and WT_E_CHANGED. */
 int wt_restore_fail_gone(const struct wt_lease_record *r, struct wt_error *err);
 int wt_restore_fail_changed(const struct wt_restorer *who, const struct wt_lease_record *r,

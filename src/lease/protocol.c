@@ -26,7 +26,7 @@ static const struct {
     const char *name;
     struct field fields[12];
 } rows[] = {
-    {WT_WIRE_HELLO, "hello", {I(hello, version_min), I(hello, version_max)}},
+    {WT_WIRE_HELLO, "hello", {I(hello, version_min), I(hello, version_max), I(hello, token)}},
     {WT_WIRE_DEVICE, "device", {I(device, device)}},
     {WT_WIRE_KNOB, "knob", {I(knob, device), I(knob, knob), I(knob, job)}},
     {WT_WIRE_CLAIM,

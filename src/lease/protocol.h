@@ -18,6 +18,7 @@ struct wt_error;
 #define WT_WIRE_VERSION 1u
 #define WT_WIRE_HEADER  16u
 #define WT_WIRE_MAX     1024u /* no message is longer */
+#define WT_WIRE_DEVICES 64u   /* no daemon serves more */
 
 enum wt_wire_type {
     WT_WIRE_HELLO = 1, /* first, and only first */
@@ -51,6 +52,7 @@ struct wt_wire_message {
     union {
         struct {
             uint32_t version_min, version_max;
+            uint64_t token; /* random: this lease's, so that it is known again after a restart */
         } hello;
         struct {
             uint32_t device;

@@ -74,7 +74,6 @@ int wt_remote_set(struct wt_remote *r, size_t device, enum wt_knob knob, int64_t
             return wt_fail(err, WT_E_STATE, "%s of %s: the time of this lease is over",
                            wt_knob_name(knob), id);
     }
-    /* Looked up each time: a daemon started anew may list them in another order. */
     int rc = wt_client_find(r->client, id, &m.u.claim.device, err);
     if (rc == 0)
         rc = wt_client_ask(r->client, &m, &m, err);

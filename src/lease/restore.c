@@ -202,6 +202,36 @@ out:
     return rc;
 }
 
+int wt_restore_device(const struct wt_restorer *who, const char *device, enum wt_knob knob,
+                      struct wt_error *err)
+{
+    int rc = wt_journal_lock(who->journal, err);
+    if (rc < 0)
+        return rc;
+    size_t count, n = 0;
+    const struct wt_lease_record *entries = wt_journal_entries(who->journal, &count);
+    struct wt_lease_record *open = calloc(count + 1, sizeof(*open));
+    for (size_t i = 0; open && i < count; i++)
+        if (wt_lease_is_open(&entries[i]) && !entries[i].is_claim && entries[i].knob == knob &&
+            strcmp(entries[i].device, device) == 0)
+            open[n++] = entries[i];
+    wt_journal_unlock(who->journal);
+    if (!open)
+        return wt_fail(err, WT_E_NOMEM, "no memory to restore");
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        rc = wt_restore_claim(who, &open[i], err);
+        if (rc == 0) {
+            rc = wt_restore_entry(who, &open[i], err);
+            if (rc < 0 && rc != WT_E_CHANGED)
+                wt_restore_disown(who, &open[i]);
+        }
+        if (rc == WT_E_CHANGED || rc == WT_E_NOTFOUND)
+            rc = 0;
+    }
+    free(open);
+    return rc;
+}
+
 void wt_restore_disown(const struct wt_restorer *who, struct wt_lease_record *r)
 {
     struct wt_lease_record nobody = *r;

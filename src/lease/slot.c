@@ -7,6 +7,7 @@
 #define RECORD_MAGIC 0x524c5457 /* "WTLR" */
 #define SUM_AT       (WT_JOURNAL_SLOT - 4)
 #define JOB_AT       280
+#define TOKEN_AT     288
 
 void wt_slot_put(uint8_t *slot, size_t at, uint64_t value, size_t size)
 {
@@ -74,6 +75,7 @@ void wt_slot_encode(uint8_t *slot, const struct wt_lease_record *r)
                     (uint64_t)r->is_restoring << 3,
                 4);
     wt_slot_put(slot, JOB_AT, r->job, 4);
+    wt_slot_put(slot, TOKEN_AT, r->token, 8);
     const int64_t values[] = {r->found,    r->previous,    r->requested, r->current,
                               r->enforced, r->min,         r->max,       r->step,
                               r->def,      r->deadline_ns, r->unix_ns};
@@ -105,6 +107,7 @@ enum wt_slot_kind wt_slot_decode(const uint8_t *slot, struct wt_lease_record *re
         r.is_claim = wt_slot_get(slot, 188, 4) & 4u;
         r.is_restoring = wt_slot_get(slot, 188, 4) & 8u;
         r.job = (uint32_t)wt_slot_get(slot, JOB_AT, 4);
+        r.token = wt_slot_get(slot, TOKEN_AT, 8);
     }
     int64_t *const values[] = {&r.found,    &r.previous,    &r.requested, &r.current,
                                &r.enforced, &r.min,         &r.max,       &r.step,
