@@ -543,10 +543,22 @@ static void drop_new(struct wt_table *t, struct wt_slot *s)
     }
 }
 
+/* Nobody waits for a driver that hangs: what ends meanwhile is put back when it returns. */
+static void tell_hung(struct wt_table *t, struct wt_slot *s)
+{
+    const struct wt_error *why = &t->devices[s->device].why;
+    for (struct wt_claim *c = s->claims; c; c = c->next)
+        if (c->state == WT_CLAIM_ENDING && c->waiter_end)
+            tell_end(t, s, c, why->code, why);
+}
+
 void wt_slot_step(struct wt_table *t, struct wt_slot *s)
 {
-    if (s->phase != WT_SLOT_IDLE)
+    if (s->phase != WT_SLOT_IDLE) {
+        if (t->devices[s->device].is_hung && s->phase != WT_SLOT_WRITING)
+            tell_hung(t, s);
         return;
+    }
     if (s->is_stuck && s->retry_ns && s->retry_ns > t->now_ns && !s->is_dirty) {
         start_writing(t, s); /* whose they are no longer */
         return;
@@ -657,9 +669,8 @@ void wt_table_hung(struct wt_table *t, uint32_t device, const struct wt_error *w
             } else if (c->waiter_set) {
                 tell_set(t, s, c, why->code, why);
             }
-            if (c->state == WT_CLAIM_ENDING && c->waiter_end)
-                tell_end(t, s, c, why->code, why);
         }
+        tell_hung(t, s);
         s->is_dirty = true;
     }
 }

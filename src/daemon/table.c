@@ -164,16 +164,19 @@ size_t wt_table_adopt(struct wt_table *t, const struct wt_owner *owner, uint64_t
     return adopted;
 }
 
-void wt_table_bury(struct wt_table *t,
-                   bool (*is_alive)(void *data, const struct wt_lease_record *record), void *data)
+size_t wt_table_bury(struct wt_table *t,
+                     bool (*is_alive)(void *data, const struct wt_lease_record *record), void *data)
 {
+    size_t unwatched = 0;
     for (size_t i = 0; i < t->device_count * WT_KNOB_COUNT; i++) {
         struct wt_slot *s = &t->slots[i];
         bool is_changed = false;
         for (struct wt_claim *c = s->claims, *next; c; c = next) {
             next = c->next;
-            if ((c->job || !c->holder) && c->state == WT_CLAIM_HELD &&
-                !is_alive(data, &c->record)) {
+            if ((!c->job && c->holder) || c->state > WT_CLAIM_HELD || c->is_dropped)
+                continue;
+            unwatched++;
+            if (c->state == WT_CLAIM_HELD && !is_alive(data, &c->record)) {
                 wt_claim_end(t, s, c, 0);
                 is_changed = true;
             }
@@ -181,6 +184,7 @@ void wt_table_bury(struct wt_table *t,
         if (is_changed)
             wt_slot_step(t, s);
     }
+    return unwatched;
 }
 
 /* ---- claims ---- */

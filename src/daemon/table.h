@@ -94,10 +94,11 @@ void wt_table_stop(struct wt_table *table);
 /* Claims of a former daemon's connection become this one's: same process, same lease. */
 size_t wt_table_adopt(struct wt_table *table, const struct wt_owner *owner, uint64_t token,
                       uint64_t holder);
-/* Ends claims whose life nobody watches over a connection: those of jobs and of clients that have
- * not come back since the start. */
-void wt_table_bury(struct wt_table *table,
-                   bool (*is_alive)(void *data, const struct wt_lease_record *record), void *data);
+/* Ends claims whose life nobody watches over a connection - those of jobs and of clients that have
+ * not come back since the start - when it is over. How many there were. */
+size_t wt_table_bury(struct wt_table *table,
+                     bool (*is_alive)(void *data, const struct wt_lease_record *record),
+                     void *data);
 /* Deadlines and tries again. Returns when it wants to be called next; INT64_MAX: need not be. */
 int64_t wt_table_tick(struct wt_table *table, int64_t boot_now_ns, int64_t now_ns);
 /* The policy has other caps now. */

@@ -217,10 +217,10 @@ int wt_workers_new(struct wt_workers **ret_workers, const struct wt_workers_opti
     return 0;
 }
 
-void wt_workers_free(struct wt_workers *all, int64_t patience_ns)
+bool wt_workers_free(struct wt_workers *all, int64_t patience_ns)
 {
     if (!all)
-        return;
+        return true;
     int64_t end_ns = wt_clock_now_ns() + patience_ns;
     struct timespec end = {.tv_sec = (time_t)(end_ns / WT_NS_PER_S),
                            .tv_nsec = (long)(end_ns % WT_NS_PER_S)};
@@ -238,7 +238,7 @@ void wt_workers_free(struct wt_workers *all, int64_t patience_ns)
     }
     pthread_mutex_unlock(&all->lock);
     if (is_left)
-        return; /* the thread may come back and need all this */
+        return false; /* the thread may come back and need all this */
     for (size_t i = 0; i < all->count; i++) {
         if (all->workers[i].is_started)
             pthread_join(all->workers[i].thread, NULL);
@@ -249,6 +249,7 @@ void wt_workers_free(struct wt_workers *all, int64_t patience_ns)
     if (all->fd >= 0)
         close(all->fd);
     free(all);
+    return true;
 }
 
 int wt_workers_fd(const struct wt_workers *all)

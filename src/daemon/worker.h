@@ -30,8 +30,8 @@ struct wt_workers_options {
 int wt_workers_new(struct wt_workers **ret_workers, const struct wt_workers_options *options,
                    struct wt_error *err);
 /* Waits for jobs under way for at most patience_ns; threads that hang are left behind, and with
- * them what they use. */
-void wt_workers_free(struct wt_workers *workers, int64_t patience_ns);
+ * them what they use. False: some were, and the jobs they are at must stay, too. */
+bool wt_workers_free(struct wt_workers *workers, int64_t patience_ns);
 /* Readable when a job is done. */
 int wt_workers_fd(const struct wt_workers *workers);
 /* The job is the worker's until wt_workers_take gives it back. */
