@@ -77,6 +77,7 @@ static int transfer(struct wt_client *c, const struct wt_wire_message *request,
     int64_t until_ns = wt_clock_now_ns() + ANSWER_NS;
     out.tag = ++c->tag;
     size_t size = wt_wire_encode(&out, buf);
+    bool is_reset = false;
     ssize_t n;
     while ((n = send(c->fd, buf, size, MSG_NOSIGNAL | MSG_DONTWAIT)) < 0) {
         if (errno == EINTR)
@@ -92,6 +93,11 @@ static int transfer(struct wt_client *c, const struct wt_wire_message *request,
         n = recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT);
         if (n < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
+        /* Hung up on before it read what we sent; its last word lies behind that error. */
+        if (n < 0 && errno == ECONNRESET && !is_reset) {
+            is_reset = true;
+            continue;
+        }
         if (n <= 0)
             return WT_E_GONE;
         rc = wt_wire_decode(buf, (size_t)n, ret_answer, err);
