@@ -72,10 +72,10 @@ void wt_slot_encode(uint8_t *slot, const struct wt_lease_record *r)
     wt_slot_put(slot, 184, (uint64_t)r->knob, 4);
     wt_slot_put(slot, 188,
                 (uint64_t)r->is_emulated | (uint64_t)r->is_blind << 1 | (uint64_t)r->is_claim << 2 |
-                    (uint64_t)r->is_restoring << 3,
+                    (uint64_t)(r->is_claim && r->is_restoring) << 3,
                 4);
-    wt_slot_put(slot, JOB_AT, r->job, 4);
-    wt_slot_put(slot, TOKEN_AT, r->token, 8);
+    wt_slot_put(slot, JOB_AT, r->is_claim ? r->job : 0, 4);
+    wt_slot_put(slot, TOKEN_AT, r->is_claim ? r->token : 0, 8);
     const int64_t values[] = {r->found,    r->previous,    r->requested, r->current,
                               r->enforced, r->min,         r->max,       r->step,
                               r->def,      r->deadline_ns, r->unix_ns};
@@ -103,8 +103,8 @@ enum wt_slot_kind wt_slot_decode(const uint8_t *slot, struct wt_lease_record *re
     memcpy(r.device, slot + 88, 96);
     r.is_emulated = wt_slot_get(slot, 188, 4) & 1u;
     r.is_blind = wt_slot_get(slot, 188, 4) & 2u;
-    if (wt_slot_get(slot, 4, 2) >= 2) {
-        r.is_claim = wt_slot_get(slot, 188, 4) & 4u;
+    r.is_claim = wt_slot_get(slot, 4, 2) >= 2 && (wt_slot_get(slot, 188, 4) & 4u);
+    if (r.is_claim) {
         r.is_restoring = wt_slot_get(slot, 188, 4) & 8u;
         r.job = (uint32_t)wt_slot_get(slot, JOB_AT, 4);
         r.token = wt_slot_get(slot, TOKEN_AT, 8);
