@@ -15,7 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -321,4 +323,57 @@ void rig_end(struct rig_client *c)
     assert_int_equal(waitpid(c->pid, &status, 0), c->pid);
     close(c->to);
     close(c->from);
+}
+
+/* ---- for each test ---- */
+
+struct rig rig;
+
+int rig_setup(void **state)
+{
+    (void)state;
+    rig_open(&rig, "v100-pcie-32gb:2");
+    rig_policy(&rig, "");
+    return 0;
+}
+
+int rig_setup_running(void **state)
+{
+    rig_setup(state);
+    rig_policy(&rig, "# who may\n"
+                     "allow uid 51234 on all set power from 100 W to 250 W\n"
+                     "allow uid 51234 on all set clock\n"
+                     "allow uid 51235 on 0 set power from 110W to 200W for 1 h # an hour\n");
+    rig_start(&rig);
+    return 0;
+}
+
+int rig_setup_rooted(void **state)
+{
+    rig_setup(state);
+    rig.is_rooted = true;
+    return 0;
+}
+
+int rig_teardown(void **state)
+{
+    (void)state;
+    rig_close(&rig);
+    return 0;
+}
+
+void rig_set_limit(size_t device, int64_t mw)
+{
+    struct wt_error err = {0};
+    if (wt_knob_set(rig.devices, device, WT_KNOB_POWER, mw, NULL, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+int rig_dial(void)
+{
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    wt_text(to.sun_path, sizeof(to.sun_path), "%s", rig.socket);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+    return fd;
 }

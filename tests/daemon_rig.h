@@ -63,4 +63,21 @@ void rig_kill(struct rig_client *c, int signal);
 /* Lets it end by itself: its connection ends, nothing is asked. */
 void rig_end(struct rig_client *c);
 
+/* ---- for each test ---- */
+
+#define NOBODY 65534u
+#define ALICE  51234u
+#define BOB    51235u
+
+/* The one there is; by rig_setup* as cmocka calls them. */
+extern struct rig rig;
+int rig_setup(void **state);         /* an empty policy, nothing runs */
+int rig_setup_running(void **state); /* alice: power and clock of all; bob: power of device 0 */
+int rig_setup_rooted(void **state);  /* nothing runs, and what will has a sysroot */
+int rig_teardown(void **state);
+/* A bare connection, to say anything. */
+int rig_dial(void);
+/* By somebody else than Wattune. */
+void rig_set_limit(size_t device, int64_t mw);
+
 #endif

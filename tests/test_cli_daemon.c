@@ -19,10 +19,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define ALICE "51234"
-#define BOB   "51235"
+#define ALICE_TEXT "51234"
+#define BOB_TEXT   "51235"
 
-static struct rig rig;
 static char home[256], self[4096], command[4096];
 
 static int setup(void **state)
@@ -33,7 +32,7 @@ static int setup(void **state)
     spawn_home(home, sizeof(home));
     chmod(home, 0777);
     rig_open(&rig, "v100-pcie-32gb:2");
-    rig_policy(&rig, "allow uid " ALICE " on all set power from 100 W to 220 W\n");
+    rig_policy(&rig, "allow uid " ALICE_TEXT " on all set power from 100 W to 220 W\n");
     /* Opened to others, the emulation is a machine on which they may set nothing. */
     assert_int_equal(chmod(wt_emulation_dir(rig.emulation), 0755), 0);
     for (size_t i = 0; i < WT_COUNTOF(files); i++) {
@@ -77,7 +76,7 @@ static const char *wattuned(void)
 static void need_reach(void)
 {
     struct spawned s;
-    spawn_run(&s, home, self, "as", ALICE, command, "--version");
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "--version");
     int code = spawn_code(&s);
     spawn_done(&s);
     if (code != 0)
@@ -156,7 +155,7 @@ static void status_says_what_is_held_for_whom(void **state)
     spawn_run(&s, home, wattuned(), "--status", "--socket", rig.socket);
     assert_non_null(strstr(s.out, "device 1: power 150 W (found 250, on the device 150) for "
                                   "process"));
-    assert_non_null(strstr(s.out, "of user " ALICE ", for another"));
+    assert_non_null(strstr(s.out, "of user " ALICE_TEXT ", for another"));
     spawn_done(&s);
     rig_end(&c);
     rig_stop(&rig, SIGTERM);
@@ -222,25 +221,26 @@ static void an_ordinary_user_sets_what_the_policy_lets_him(void **state)
     (void)state;
     struct spawned s;
     need_reach();
-    spawn_run(&s, home, self, "as", ALICE, command, "set", "power=150", "--", "sh", "-c", "exit 5");
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "set", "power=150", "--", "sh", "-c",
+              "exit 5");
     if (spawn_code(&s) != 5)
         fail_msg("%s", s.err);
     assert_non_null(strstr(s.err, "found 250 W, requested 150 W, enforced 150 W"));
     spawn_done(&s);
     assert_int_equal(rig_limit(&rig, 0), 250000);
-    assert_true(rig_has(rig.audit, "\"uid\":" ALICE));
-    spawn_run(&s, home, self, "as", ALICE, command, "set", "power=230", "--", "true");
+    assert_true(rig_has(rig.audit, "\"uid\":" ALICE_TEXT));
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "set", "power=230", "--", "true");
     assert_int_equal(spawn_code(&s), 2);
     assert_non_null(strstr(s.err, "policy.conf:1 allows from 100 to 220 W, not 230"));
     spawn_done(&s);
-    spawn_run(&s, home, self, "as", BOB, command, "set", "power=150", "--", "true");
+    spawn_run(&s, home, self, "as", BOB_TEXT, command, "set", "power=150", "--", "true");
     assert_int_equal(spawn_code(&s), 3);
     assert_non_null(strstr(s.err, "no rule of"));
     assert_non_null(strstr(s.err, "try: ask the administrator"));
     spawn_done(&s);
     /* Without the daemon the device itself refuses him. */
-    spawn_run(&s, home, self, "as", ALICE, "/usr/bin/env", "WATTUNE_SOCKET=none", command, "set",
-              "power=150", "--", "true");
+    spawn_run(&s, home, self, "as", ALICE_TEXT, "/usr/bin/env", "WATTUNE_SOCKET=none", command,
+              "set", "power=150", "--", "true");
     assert_int_equal(spawn_code(&s), 3);
     spawn_done(&s);
     assert_int_equal(rig_limit(&rig, 0), 250000);
@@ -251,7 +251,7 @@ static void run_and_sweep_go_through_it_too(void **state)
     (void)state;
     struct spawned s;
     need_reach();
-    spawn_run(&s, home, self, "as", ALICE, command, "run", "--set", "power=150", "--", "sleep",
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "run", "--set", "power=150", "--", "sleep",
               "0.1");
     if (spawn_code(&s) != 0)
         fail_msg("%s", s.err);
@@ -265,8 +265,8 @@ static void a_user_killed_with_all_he_runs_is_put_back(void **state)
     (void)state;
     struct spawned s;
     need_reach();
-    const char *const argv[] = {self,        "as", ALICE,   command, "set",
-                                "power=150", "--", "sleep", "60",    NULL};
+    const char *const argv[] = {self,        "as", ALICE_TEXT, command, "set",
+                                "power=150", "--", "sleep",    "60",    NULL};
     spawn_start(&s, home, argv);
     assert_true(rig_becomes(&rig, 0, 150000));
     assert_true(rig_becomes(&rig, 1, 150000));
@@ -282,15 +282,15 @@ static void doctor_says_what_it_lets_one_set(void **state)
     (void)state;
     struct spawned s;
     need_reach();
-    spawn_run(&s, home, self, "as", ALICE, command, "doctor");
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "doctor");
     assert_non_null(strstr(s.out, "100 to 220 W, settable by wattuned"));
     spawn_done(&s);
-    spawn_run(&s, home, self, "as", ALICE, command, "doctor", "--json");
-    assert_non_null(strstr(s.out, "\"settable\":2,")); /* power, and not the clock, of each */
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "doctor", "--json");
+    assert_non_null(strstr(s.out, "\"settable\": 2,")); /* power, and not the clock, of each */
     spawn_done(&s);
-    spawn_run(&s, home, self, "as", BOB, command, "doctor");
+    spawn_run(&s, home, self, "as", BOB_TEXT, command, "doctor");
     assert_null(strstr(s.out, "settable by wattuned"));
-    assert_non_null(strstr(s.out, "lets user " BOB " set it"));
+    assert_non_null(strstr(s.out, "lets user " BOB_TEXT " set it"));
     spawn_done(&s);
 }
 

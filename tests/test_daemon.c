@@ -23,52 +23,6 @@
 #include "emulator/host.h"
 #include "knob/knob.h"
 
-#define NOBODY 65534u
-#define ALICE  51234u
-#define BOB    51235u
-
-static struct rig rig;
-
-static int setup(void **state)
-{
-    (void)state;
-    rig_open(&rig, "v100-pcie-32gb:2");
-    rig_policy(&rig, "");
-    return 0;
-}
-
-static int setup_running(void **state)
-{
-    setup(state);
-    rig_policy(&rig, "# who may\n"
-                     "allow uid 51234 on all set power from 100 W to 250 W\n"
-                     "allow uid 51234 on all set clock\n"
-                     "allow uid 51235 on 0 set power from 110W to 200W for 1 h # an hour\n");
-    rig_start(&rig);
-    return 0;
-}
-
-static int setup_rooted(void **state)
-{
-    setup(state);
-    rig.is_rooted = true;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    rig_close(&rig);
-    return 0;
-}
-
-static void set_limit(size_t device, int64_t mw)
-{
-    struct wt_error err = {0};
-    if (wt_knob_set(rig.devices, device, WT_KNOB_POWER, mw, NULL, &err) < 0)
-        fail_msg("%s", err.text);
-}
-
 /* ---- rights ---- */
 
 static void nobody_may_anything_without_a_rule(void **state)
@@ -158,7 +112,7 @@ static void nobody_ends_anothers_claim(void **state)
 static void the_strictest_holds_and_release_uncovers_the_next(void **state)
 {
     (void)state;
-    set_limit(0, 240000);
+    rig_set_limit(0, 240000);
     struct rig_client alice = rig_client(&rig, ALICE), bob = rig_client(&rig, BOB);
     struct rig_answer a = rig_claim(&alice, 0, 150000);
     assert_int_equal(a.rc, 0);
@@ -186,7 +140,7 @@ static void the_strictest_holds_and_release_uncovers_the_next(void **state)
 static void a_killed_client_is_put_back(void **state)
 {
     (void)state;
-    set_limit(0, 200000);
+    rig_set_limit(0, 200000);
     struct rig_client c = rig_client(&rig, ALICE);
     assert_int_equal(rig_claim(&c, 0, 150000).rc, 0);
     assert_int_equal(rig_claim(&c, 1, 120000).rc, 0);
@@ -237,7 +191,7 @@ static void what_someone_else_set_stays(void **state)
     (void)state;
     struct rig_client c = rig_client(&rig, ALICE);
     assert_int_equal(rig_claim(&c, 0, 150000).rc, 0);
-    set_limit(0, 175000);
+    rig_set_limit(0, 175000);
     struct rig_answer a = rig_restore(&c);
     assert_int_equal(a.rc, WT_E_CHANGED);
     assert_non_null(strstr(a.err.text, "175"));
@@ -274,7 +228,7 @@ static void the_sites_cap_is_above_all_and_stays(void **state)
     (void)state;
     rig_policy(&rig, "allow uid 51234 on all set power\nsite-cap power 200 W\n");
     rig_start(&rig);
-    set_limit(1, 200000);
+    rig_set_limit(1, 200000);
     struct rig_client c = rig_client(&rig, ALICE), root = rig_client(&rig, 0);
     struct rig_answer a = rig_claim(&c, 0, 201000);
     assert_int_equal(a.rc, WT_E_RANGE);
@@ -349,351 +303,7 @@ static void a_policy_that_others_may_write_is_not_believed(void **state)
     rig_end(&c);
 }
 
-/* ---- the daemon's own end ---- */
-
-static void a_killed_daemon_finds_its_claims_again(void **state)
-{
-    (void)state;
-    set_limit(1, 200000);
-    struct rig_client lives = rig_client(&rig, ALICE), dies = rig_client(&rig, ALICE);
-    assert_int_equal(rig_claim(&lives, 0, 150000).rc, 0);
-    assert_int_equal(rig_claim(&dies, 0, 120000).rc, 0);
-    assert_int_equal(rig_claim(&dies, 1, 130000).rc, 0);
-    rig_stop(&rig, SIGKILL);
-    rig_kill(&dies, SIGKILL);
-    assert_int_equal(rig_limit(&rig, 0), 120000);
-    rig_start(&rig);
-    assert_true(rig_becomes(&rig, 0, 150000)); /* uncovered, and held on */
-    assert_true(rig_becomes(&rig, 1, 200000));
-    /* The living one is known again, and what it found. */
-    struct rig_answer a = rig_claim(&lives, 0, 160000);
-    assert_int_equal(a.rc, 0);
-    assert_int_equal(a.message.u.claim_ok.found, 250000);
-    assert_int_equal(rig_restore(&lives).rc, 0);
-    assert_int_equal(rig_limit(&rig, 0), 250000);
-    rig_end(&lives);
-}
-
-static void a_client_that_dies_after_the_restart_is_put_back(void **state)
-{
-    (void)state;
-    struct rig_client c = rig_client(&rig, ALICE);
-    assert_int_equal(rig_claim(&c, 0, 150000).rc, 0);
-    rig_stop(&rig, SIGKILL);
-    rig_start(&rig);
-    assert_int_equal(rig_limit(&rig, 0), 150000);
-    rig_kill(&c, SIGKILL); /* it never came back */
-    assert_true(rig_becomes(&rig, 0, 250000));
-}
-
-static void stopping_puts_back_and_leaving_does_not(void **state)
-{
-    (void)state;
-    struct rig_client c = rig_client(&rig, ALICE);
-    assert_int_equal(rig_claim(&c, 0, 150000).rc, 0);
-    assert_int_equal(rig_stop(&rig, SIGUSR2), 0); /* an upgrade */
-    assert_int_equal(rig_limit(&rig, 0), 150000);
-    rig_start(&rig);
-    assert_int_equal(rig_claim(&c, 1, 150000).rc, 0);
-    assert_int_equal(rig_limit(&rig, 0), 150000);
-    assert_int_equal(rig_stop(&rig, SIGTERM), 0);
-    assert_int_equal(rig_limit(&rig, 0), 250000);
-    assert_int_equal(rig_limit(&rig, 1), 250000);
-    assert_int_equal(rig_open_entries(&rig, NULL), 0);
-    struct rig_answer a = rig_restore(&c);
-    assert_int_equal(a.rc, WT_E_STATE);
-    assert_non_null(strstr(a.err.text, "has put everything back"));
-    rig_end(&c);
-}
-
-static void without_a_daemon_restore_ends_dead_claims_only(void **state)
-{
-    (void)state;
-    struct rig_client lives = rig_client(&rig, ALICE), dies = rig_client(&rig, BOB);
-    assert_int_equal(rig_claim(&lives, 0, 150000).rc, 0);
-    assert_int_equal(rig_claim(&dies, 0, 120000).rc, 0);
-    size_t restored = 9;
-    /* A daemon answers for them: nobody else's business. */
-    assert_int_equal(wt_lease_recover(rig.ctx, rig.devices, NULL, NULL, NULL, &restored, NULL), 0);
-    assert_int_equal(restored, 0);
-    rig_stop(&rig, SIGKILL);
-    rig_kill(&dies, SIGKILL);
-    assert_int_equal(wt_lease_recover(rig.ctx, rig.devices, NULL, NULL, NULL, &restored, NULL), 0);
-    assert_int_equal(restored, 1);
-    assert_int_equal(rig_limit(&rig, 0), 150000);
-    rig_kill(&lives, SIGKILL);
-    assert_int_equal(wt_lease_recover(rig.ctx, rig.devices, NULL, NULL, NULL, &restored, NULL), 0);
-    assert_int_equal(restored, 1);
-    assert_int_equal(rig_limit(&rig, 0), 250000);
-    struct wt_journal_totals t;
-    assert_int_equal(rig_open_entries(&rig, &t), 0);
-    assert_int_equal(t.opened, t.closed);
-}
-
-static void a_second_daemon_is_refused(void **state)
-{
-    (void)state;
-    struct rig second = rig;
-    pid_t pid = fork();
-    if (pid == 0) {
-        execl(getenv("WATTUNED_COMMAND"), "wattuned", "--policy", second.policy, "--socket",
-              "/nonexistent/socket", (char *)NULL);
-        _exit(127);
-    }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(WEXITSTATUS(status), 1);
-}
-
-/* ---- beside the daemon ---- */
-
-static void a_lease_without_the_daemon_and_a_claim_never_meet(void **state)
-{
-    (void)state;
-    struct wt_lease *lease;
-    struct wt_error err = {0};
-    struct wt_lease_options direct = {.socket = "none"};
-    struct rig_client c = rig_client(&rig, ALICE);
-    assert_int_equal(rig_claim(&c, 0, 150000).rc, 0);
-    assert_int_equal(wt_lease_open(&lease, rig.ctx, rig.devices, &direct, &err), 0);
-    assert_int_equal(wt_lease_set(lease, 0, WT_KNOB_POWER, 120000, NULL, &err), WT_E_BUSY);
-    assert_int_equal(wt_lease_set(lease, 1, WT_KNOB_POWER, 120000, NULL, &err), 0);
-    struct rig_answer a = rig_claim(&c, 1, 150000);
-    assert_int_equal(a.rc, WT_E_BUSY);
-    assert_non_null(strstr(a.err.text, "without wattuned"));
-    assert_int_equal(wt_lease_close(lease, NULL), 0);
-    a = rig_claim(&c, 1, 150000);
-    assert_int_equal(a.rc, 0);
-    assert_int_equal(a.message.u.claim_ok.found, 250000);
-    rig_end(&c);
-}
-
-static void a_lease_goes_through_the_daemon_by_itself(void **state)
-{
-    (void)state;
-    struct wt_lease *lease;
-    struct wt_error err = {0};
-    struct wt_lease_options options = {.socket = rig.socket};
-    int64_t enforced = 0;
-    assert_int_equal(wt_lease_open(&lease, rig.ctx, rig.devices, &options, &err), 0);
-    assert_int_equal(wt_lease_set(lease, 1, WT_KNOB_POWER, 150000, &enforced, &err), 0);
-    assert_int_equal(enforced, 150000);
-    assert_int_equal(wt_lease_set(lease, 1, WT_KNOB_POWER, 90000, NULL, &err), WT_E_RANGE);
-    assert_non_null(strstr(err.text, "takes 100 to 250 W"));
-    assert_int_equal(wt_lease_set(lease, 5, WT_KNOB_POWER, 1, NULL, &err), WT_E_NOTFOUND);
-    rig_stop(&rig, SIGKILL); /* in the middle */
-    rig_start(&rig);
-    assert_int_equal(wt_lease_set(lease, 1, WT_KNOB_POWER, 140000, &enforced, &err), 0);
-    assert_int_equal(rig_limit(&rig, 1), 140000);
-    assert_int_equal(wt_lease_close(lease, &err), 0);
-    assert_int_equal(rig_limit(&rig, 1), 250000);
-    assert_true(rig_has(rig.audit, "\"event\":\"claim\""));
-}
-
-/* ---- a driver that hangs ---- */
-
-static void a_hung_device_holds_up_no_other(void **state)
-{
-    (void)state;
-    static const char *const extra[] = {"--device-timeout", "0.2"};
-    rig_stop(&rig, SIGTERM);
-    rig.extra[0] = extra[0];
-    rig.extra[1] = extra[1];
-    rig_start(&rig);
-    struct rig_client c = rig_client(&rig, ALICE), other = rig_client(&rig, ALICE);
-    assert_int_equal(rig_claim(&other, 0, 200000).rc, 0);
-    struct wt_error err = {0};
-    assert_int_equal(
-        wt_emulation_fault_add(rig.emulation, "hang:nvmlDeviceSetPowerManagementLimit:gpu=0", &err),
-        0);
-    struct rig_answer a = rig_claim(&c, 0, 150000);
-    assert_int_equal(a.rc, WT_E_TIMEOUT);
-    if (!strstr(a.err.text, "no answer from its driver"))
-        fail_msg("%s", a.err.text);
-    assert_int_equal(rig_claim(&c, 1, 150000).rc, 0);
-    assert_int_equal(rig_claim(&c, 0, 140000).rc, WT_E_TIMEOUT); /* at once */
-    assert_int_equal(rig_restore(&other).rc, WT_E_TIMEOUT);
-    struct wt_wire_message m = {.type = WT_WIRE_DEVICE};
-    assert_true(rig_ask(&c, &m).message.u.device_ok.flags & WT_WIRE_IS_HUNG);
-    assert_true(rig_has(rig.log, "no answer from its driver"));
-    wt_emulation_fault_clear(rig.emulation); /* it comes back, carries it out, and that is undone */
-    assert_true(rig_becomes(&rig, 0, 250000));
-    for (int64_t end_ns = wt_clock_now_ns() + RIG_PATIENCE_S * WT_NS_PER_S;
-         wt_clock_now_ns() < end_ns && rig_open_entries(&rig, NULL) != 1;)
-        poll(NULL, 0, 5);
-    assert_int_equal(rig_open_entries(&rig, NULL), 1);
-    assert_int_equal(rig_limit(&rig, 0), 250000);
-    assert_int_equal(rig_claim(&c, 0, 150000).rc, 0);
-    rig_end(&c);
-    rig_end(&other);
-    assert_true(rig_becomes(&rig, 0, 250000));
-}
-
-static void a_device_that_refuses_a_restore_is_tried_again(void **state)
-{
-    (void)state;
-    struct rig_client c = rig_client(&rig, ALICE);
-    struct wt_error err = {0};
-    assert_int_equal(rig_claim(&c, 0, 150000).rc, 0);
-    assert_int_equal(rig_claim(&c, 1, 150000).rc, 0);
-    assert_int_equal(wt_emulation_fault_add(rig.emulation,
-                                            "denied:nvmlDeviceSetPowerManagementLimit:gpu=0", &err),
-                     0);
-    assert_int_equal(rig_restore(&c).rc, WT_E_DENIED);
-    assert_int_equal(rig_limit(&rig, 1), 250000);
-    assert_int_equal(rig_limit(&rig, 0), 150000);
-    assert_int_equal(rig_claim(&c, 0, 120000).rc, WT_E_DENIED); /* nobody gets it before */
-    wt_emulation_fault_clear(rig.emulation);
-    assert_true(rig_becomes(&rig, 0, 250000));
-    rig_end(&c);
-}
-
-static void a_refused_set_leaves_the_others_claim(void **state)
-{
-    (void)state;
-    struct rig_client c = rig_client(&rig, ALICE), bob = rig_client(&rig, BOB);
-    struct wt_error err = {0};
-    assert_int_equal(rig_claim(&c, 0, 150000).rc, 0);
-    assert_int_equal(wt_emulation_fault_add(rig.emulation,
-                                            "denied@#1+1:nvmlDeviceSetPowerManagementLimit:gpu=0",
-                                            &err),
-                     0);
-    assert_int_equal(rig_claim(&bob, 0, 120000).rc, WT_E_DENIED);
-    assert_int_equal(rig_limit(&rig, 0), 150000);
-    rig_end(&bob);
-    rig_end(&c);
-    assert_true(rig_becomes(&rig, 0, 250000));
-}
-
-/* ---- Slurm and device nodes ---- */
-
-static void put_in_job(pid_t pid, unsigned job)
-{
-    char path[400], text[200];
-    wt_text(path, sizeof(path), "%s/proc/%d/cgroup", rig.sysroot, pid);
-    wt_text(text, sizeof(text), "0::/system.slice/slurmstepd.scope/job_%u/step_0/user/task_0\n",
-            job);
-    rig_write(path, text);
-    wt_text(path, sizeof(path), "%s/sys/fs/cgroup/system.slice/slurmstepd.scope/job_%u/x",
-            rig.sysroot, job);
-    rig_write(path, "");
-}
-
-static void end_job(unsigned job)
-{
-    char path[400];
-    wt_text(path, sizeof(path), "%s/sys/fs/cgroup/system.slice/slurmstepd.scope/job_%u",
-            rig.sysroot, job);
-    assert_int_equal(wt_fs_remove_tree(path, NULL), 0);
-}
-
-static struct rig_answer claim_for_job(const struct rig_client *c, uint32_t device, uint32_t job)
-{
-    struct wt_wire_message m = {.type = WT_WIRE_CLAIM};
-    m.u.claim.device = device;
-    m.u.claim.knob = WT_KNOB_POWER;
-    m.u.claim.value = 150000;
-    m.u.claim.job = job;
-    return rig_ask(c, &m);
-}
-
-static void a_jobs_user_reaches_the_jobs_devices_only(void **state)
-{
-    (void)state;
-    rig_policy(&rig, "allow slurm on all set power\n");
-    rig_start(&rig);
-    struct rig_client root = rig_client(&rig, 0), c = rig_client(&rig, ALICE),
-                      bob = rig_client(&rig, BOB);
-    put_in_job(c.pid, 42);
-    put_in_job(bob.pid, 43);
-    assert_int_equal(rig_claim(&c, 1, 150000).rc, WT_E_DENIED); /* root has not told yet */
-    struct wt_wire_message m = {.type = WT_WIRE_JOB_BEGIN};
-    m.u.job_begin.job = 42;
-    m.u.job_begin.uid = ALICE;
-    m.u.job_begin.devices = 1u << 1;
-    assert_int_equal(rig_ask(&root, &m).rc, 0);
-    assert_int_equal(rig_claim(&c, 1, 150000).rc, 0);
-    assert_int_equal(rig_claim(&c, 0, 150000).rc, WT_E_DENIED);
-    assert_int_equal(rig_claim(&bob, 1, 150000).rc, WT_E_DENIED);
-    assert_int_equal(claim_for_job(&bob, 1, 42).rc, WT_E_DENIED); /* not in it */
-    /* For the job, by its user and by root: outlives both connections, and a restart. */
-    assert_int_equal(claim_for_job(&c, 1, 42).rc, 0);
-    assert_int_equal(claim_for_job(&root, 0, 42).rc, WT_E_DENIED); /* root for him may no more */
-    rig_end(&c);
-    assert_int_equal(rig_limit(&rig, 1), 150000);
-    rig_stop(&rig, SIGKILL);
-    rig_start(&rig);
-    poll(NULL, 0, 300); /* a look or two at who lives */
-    assert_int_equal(rig_limit(&rig, 1), 150000);
-    struct rig_client again = rig_client(&rig, ALICE);
-    put_in_job(again.pid, 42);
-    assert_int_equal(rig_claim(&again, 1, 160000).rc, 0); /* the allocation is still known */
-    rig_end(&again);
-    m = (struct wt_wire_message){.type = WT_WIRE_JOB_END, .u.job_end = {42}};
-    assert_int_equal(rig_ask(&root, &m).rc, 0);
-    assert_int_equal(rig_limit(&rig, 1), 250000);
-    rig_end(&root);
-    rig_end(&bob);
-}
-
-static void a_cgroup_of_the_users_own_making_is_no_job(void **state)
-{
-    (void)state;
-    rig_policy(&rig, "allow slurm on all set power\n");
-    rig_start(&rig);
-    struct rig_client root = rig_client(&rig, 0), c = rig_client(&rig, ALICE);
-    struct wt_wire_message m = {.type = WT_WIRE_JOB_BEGIN};
-    m.u.job_begin.job = 42;
-    m.u.job_begin.uid = ALICE;
-    m.u.job_begin.devices = 3;
-    assert_int_equal(rig_ask(&root, &m).rc, 0);
-    put_in_job(c.pid, 42);
-    char path[400];
-    wt_text(path, sizeof(path), "%s/sys/fs/cgroup/system.slice/slurmstepd.scope/job_42",
-            rig.sysroot);
-    assert_int_equal(chown(path, ALICE, ALICE), 0);
-    assert_int_equal(rig_claim(&c, 0, 150000).rc, WT_E_DENIED);
-    assert_int_equal(chown(path, 0, 0), 0);
-    assert_int_equal(rig_claim(&c, 0, 150000).rc, 0);
-    rig_end(&c);
-    rig_end(&root);
-    end_job(42);
-}
-
-static void a_device_nodes_owner_may(void **state)
-{
-    (void)state;
-    char path[400], text[400];
-    for (size_t i = 0; i < 2; i++) {
-        wt_text(path, sizeof(path), "%s/proc/driver/nvidia/gpus/0000:0%zu:00.0/information",
-                rig.sysroot, i);
-        wt_text(text, sizeof(text), "Model: \t\t V100\nGPU UUID: \t %s\nDevice Minor: \t %zu\n",
-                wt_devices_info(rig.devices, i)->id, 5 - i);
-        rig_write(path, text);
-        wt_text(path, sizeof(path), "%s/dev/nvidia%zu", rig.sysroot, 5 - i);
-        rig_write(path, "");
-    }
-    assert_int_equal(chown(path, ALICE, 0), 0); /* of device 1 */
-    rig_policy(&rig, "allow owner-of-device-node on all set power\n");
-    rig_start(&rig);
-    struct rig_client c = rig_client(&rig, ALICE), bob = rig_client(&rig, BOB);
-    assert_int_equal(rig_claim(&c, 1, 150000).rc, 0);
-    assert_int_equal(rig_claim(&c, 0, 150000).rc, WT_E_DENIED);
-    assert_int_equal(rig_claim(&bob, 1, 150000).rc, WT_E_DENIED);
-    rig_end(&c);
-    rig_end(&bob);
-}
-
 /* ---- hostile ---- */
-
-static int dial(void)
-{
-    struct sockaddr_un to = {.sun_family = AF_UNIX};
-    wt_text(to.sun_path, sizeof(to.sun_path), "%s", rig.socket);
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
-    return fd;
-}
 
 /* The code of the error it is hung up on with. */
 static int last_word(int fd)
@@ -717,26 +327,26 @@ static void garbage_is_answered_and_hung_up_on(void **state)
     (void)state;
     uint8_t buf[4096];
     struct wt_wire_message ping = {.type = WT_WIRE_PING, .tag = 1};
-    int fd = dial();
+    int fd = rig_dial();
     memset(buf, 'x', sizeof(buf));
     send(fd, buf, 100, 0);
     assert_int_equal(last_word(fd), WT_E_FORMAT);
-    fd = dial();
+    fd = rig_dial();
     send(fd, buf, sizeof(buf), 0); /* longer than any message */
     assert_int_equal(last_word(fd), WT_E_FORMAT);
-    fd = dial();
+    fd = rig_dial();
     size_t size = wt_wire_encode(&ping, buf);
     send(fd, buf, size, 0); /* before hello */
     assert_int_equal(last_word(fd), WT_E_STATE);
-    fd = dial();
+    fd = rig_dial();
     buf[8] = 200; /* a forged length */
     send(fd, buf, size, 0);
     assert_int_equal(last_word(fd), WT_E_FORMAT);
-    fd = dial();
+    fd = rig_dial();
     buf[4] = 9; /* a version to come */
     send(fd, buf, size, 0);
     assert_int_equal(last_word(fd), WT_E_UNSUPPORTED);
-    fd = dial();
+    fd = rig_dial();
     struct wt_wire_message answer = {.type = WT_WIRE_DONE};
     send(fd, buf, wt_wire_encode(&answer, buf), 0); /* an answer is no request */
     assert_int_equal(last_word(fd), WT_E_UNSUPPORTED);
@@ -774,52 +384,6 @@ static void a_flood_is_slowed_and_delays_nobody(void **state)
     assert_int_equal(rig_claim(&other, 0, 150000).rc, 0);
     rig_end(&flood);
     rig_end(&other);
-}
-
-/* ---- systemd ---- */
-
-static void it_takes_systemds_socket_and_tells_it(void **state)
-{
-    (void)state;
-    struct sockaddr_un at = {.sun_family = AF_UNIX}, notify = {.sun_family = AF_UNIX};
-    wt_text(at.sun_path, sizeof(at.sun_path), "%s", rig.socket);
-    wt_text(notify.sun_path, sizeof(notify.sun_path), "%s/notify", rig.dir);
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0), told = socket(AF_UNIX, SOCK_DGRAM, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
-    assert_int_equal(listen(fd, 16), 0);
-    assert_int_equal(bind(told, (struct sockaddr *)&notify, sizeof(notify)), 0);
-    /* Who connects before it runs waits. */
-    int early = dial();
-    pid_t pid = fork();
-    if (pid == 0) {
-        char text[16];
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        dup2(fd, 3);
-        wt_text(text, sizeof(text), "%d", getpid());
-        setenv("LISTEN_PID", text, 1);
-        setenv("LISTEN_FDS", "1", 1);
-        setenv("NOTIFY_SOCKET", notify.sun_path, 1);
-        setenv("WATCHDOG_USEC", "300000", 1);
-        execl(getenv("WATTUNED_COMMAND"), "wattuned", "--policy", rig.policy, "--audit", rig.audit,
-              (char *)NULL);
-        _exit(127);
-    }
-    rig.daemon = pid;
-    uint8_t buf[WT_WIRE_MAX];
-    struct wt_wire_message hello = {.type = WT_WIRE_HELLO, .u.hello = {1, 1, 1}};
-    send(early, buf, wt_wire_encode(&hello, buf), 0);
-    assert_true(recv(early, buf, sizeof(buf), 0) > 0);
-    char said[4096] = "";
-    for (size_t used = 0; !strstr(said, "WATCHDOG=1") && used < sizeof(said) - 600;) {
-        ssize_t n = recv(told, said + used, sizeof(said) - used - 1, 0);
-        assert_true(n > 0);
-        used += (size_t)n;
-    }
-    assert_int_equal(strncmp(said, "READY=1", 7), 0);
-    assert_int_equal(rig_stop(&rig, SIGTERM), 0);
-    close(early);
-    close(fd);
-    close(told);
 }
 
 /* ---- the audit log ---- */
@@ -861,9 +425,8 @@ static void each_decision_is_one_line_of_json(void **state)
 
 static int run(int argc, char **argv)
 {
-#define RUNS(fn)   cmocka_unit_test_setup_teardown(fn, setup_running, teardown)
-#define STARTS(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
-#define ROOTED(fn) cmocka_unit_test_setup_teardown(fn, setup_rooted, teardown)
+#define RUNS(fn)   cmocka_unit_test_setup_teardown(fn, rig_setup_running, rig_teardown)
+#define STARTS(fn) cmocka_unit_test_setup_teardown(fn, rig_setup, rig_teardown)
     const struct CMUnitTest tests[] = {
         RUNS(nobody_may_anything_without_a_rule),
         RUNS(a_rule_bounds_value_device_knob_and_time),
@@ -879,23 +442,9 @@ static int run(int argc, char **argv)
         RUNS(a_policy_read_anew_keeps_claims),
         RUNS(a_mistake_in_the_policy_keeps_the_old_one),
         RUNS(a_policy_that_others_may_write_is_not_believed),
-        RUNS(a_killed_daemon_finds_its_claims_again),
-        RUNS(a_client_that_dies_after_the_restart_is_put_back),
-        RUNS(stopping_puts_back_and_leaving_does_not),
-        RUNS(without_a_daemon_restore_ends_dead_claims_only),
-        RUNS(a_second_daemon_is_refused),
-        RUNS(a_lease_without_the_daemon_and_a_claim_never_meet),
-        RUNS(a_lease_goes_through_the_daemon_by_itself),
-        RUNS(a_hung_device_holds_up_no_other),
-        RUNS(a_device_that_refuses_a_restore_is_tried_again),
-        RUNS(a_refused_set_leaves_the_others_claim),
-        ROOTED(a_jobs_user_reaches_the_jobs_devices_only),
-        ROOTED(a_cgroup_of_the_users_own_making_is_no_job),
-        ROOTED(a_device_nodes_owner_may),
         RUNS(garbage_is_answered_and_hung_up_on),
         STARTS(connections_of_one_user_are_bounded),
         STARTS(a_flood_is_slowed_and_delays_nobody),
-        STARTS(it_takes_systemds_socket_and_tells_it),
         RUNS(each_decision_is_one_line_of_json),
     };
     if (argc > 1)

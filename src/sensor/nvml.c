@@ -37,8 +37,8 @@ static void nvml_unref(struct wt_nvml *nvml)
 
 /* ---- opening ---- */
 
-/* $WATTUNE_NVML_TIMEOUT in seconds replaces both deadlines; "none" is wattuned's, whose every device
- * has a thread that may wait for ever. */
+/* $WATTUNE_NVML_TIMEOUT in seconds replaces both deadlines; "none" is wattuned's, whose every
+ * device has a thread that may wait for ever. */
 static int64_t timeout_from_env(int64_t otherwise_ns)
 {
     const char *text = getenv("WATTUNE_NVML_TIMEOUT");
