@@ -358,8 +358,16 @@ int rig_setup_rooted(void **state)
 int rig_teardown(void **state)
 {
     (void)state;
+    if (rig.daemon > 0)
+        rig_stop(&rig, SIGTERM); /* a sanitizer speaks at an orderly end */
+    bool is_clean = !rig_has(rig.log, "Sanitizer");
+    if (!is_clean) {
+        char *log = rig_read(rig.log);
+        print_error("%s\n", log);
+        free(log);
+    }
     rig_close(&rig);
-    return 0;
+    return is_clean ? 0 : -1;
 }
 
 void rig_set_limit(size_t device, int64_t mw)

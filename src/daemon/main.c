@@ -348,8 +348,9 @@ static int serve(const struct options *o, struct wt_ctx *ctx, struct wt_error *e
         rc = recover_others(ctx, devices, dir, err);
     for (size_t i = 0; rc == 0 && i < wt_devices_count(devices); i++)
         add_device(devices, i, list, &count);
-    wt_devices_free(devices);
-    /* From here on each device has a thread, which waits for its driver as long as it takes. */
+    /* This set stays open and is not used: the driver's library stays loaded and initialised, and a
+     * thread that looks for its device anew is soon done. From here on each device has a thread,
+     * which waits for its driver as long as it takes. */
     setenv("WATTUNE_NVML_TIMEOUT", "none", 1);
     struct wt_server_options options = {.ctx = ctx,
                                         .devices = list,
@@ -372,6 +373,7 @@ static int serve(const struct options *o, struct wt_ctx *ctx, struct wt_error *e
         rc = wt_server_run(server, err);
     }
     wt_server_free(server);
+    wt_devices_free(devices);
     if (fd >= 0)
         close(fd);
     free(list);

@@ -305,7 +305,7 @@ void wt_server_free(struct wt_server *s)
     if (!s)
         return;
     wt_connections_done(s);
-    bool is_quiet = wt_workers_free(s->workers, s->is_leaving ? 0 : WT_NS_PER_S);
+    bool is_quiet = wt_workers_free(s->workers, WT_NS_PER_S);
     wt_scribe_free(s->scribe);
     if (is_quiet)
         wt_table_free(s->table);
