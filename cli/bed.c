@@ -4,15 +4,34 @@
 
 #include "cli.h"
 
+int cli_sysroot_check(const char *sysroot, struct wt_error *err)
+{
+    if (!sysroot || *sysroot)
+        return 0;
+    snprintf(err->text, sizeof(err->text), "--sysroot: the name of a directory is missing");
+    snprintf(err->fix, sizeof(err->fix), "--sysroot DIR, or leave it out for this machine");
+    return err->code = WT_E_USAGE;
+}
+
 int cli_bed_open(struct cli_bed *bed, struct wt_error *err)
 {
-    int rc;
+    int rc = cli_sysroot_check(bed->sysroot, err);
+    if (rc < 0)
+        return rc;
     const char *outer = getenv("WATTUNE_EMULATION");
     if (bed->emulate && outer && *outer) {
         snprintf(err->text, sizeof(err->text),
                  "--emulate %.60s: this already runs inside an emulation (%.200s)", bed->emulate,
                  outer);
         snprintf(err->fix, sizeof(err->fix), "leave --emulate out");
+        return err->code = WT_E_USAGE;
+    }
+    if (bed->sensor_count && (bed->emulate || (outer && *outer))) {
+        snprintf(
+            err->text, sizeof(err->text),
+            "--sensor-command: what it reads is real, and emulated and real energies are never "
+            "in one set");
+        snprintf(err->fix, sizeof(err->fix), "leave one of the two out");
         return err->code = WT_E_USAGE;
     }
     if (bed->emulate) {
@@ -35,8 +54,17 @@ int cli_bed_open(struct cli_bed *bed, struct wt_error *err)
     rc = wt_ctx_new(&bed->ctx, &options, err);
     if (rc < 0)
         return rc;
-    struct wt_devices_options which = {.gpus = bed->gpus};
+    struct wt_devices_options which = {
+        .gpus = bed->gpus, .commands = bed->sensors, .command_count = bed->sensor_count};
     return wt_devices_open(&bed->devices, bed->ctx, &which, err);
+}
+
+bool cli_bed_add_sensor(struct cli_bed *bed, const char *spec)
+{
+    if (bed->sensor_count == CLI_SENSORS_MAX)
+        return false;
+    bed->sensors[bed->sensor_count++] = spec;
+    return true;
 }
 
 void cli_bed_close(struct cli_bed *bed)

@@ -117,11 +117,17 @@ fail:
     return rc;
 }
 
+/* The child, and orphans of its in our group. Programs that the library runs as sensors have
+ * sessions of their own and are the library's to wait for. */
 static void reap(struct cli_child *child)
 {
     int status;
     pid_t pid;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+    if (!child->is_done && waitpid(child->pid, &status, WNOHANG) == child->pid) {
+        child->status = status;
+        child->is_done = true;
+    }
+    while ((pid = waitpid(0, &status, WNOHANG)) > 0)
         if (pid == child->pid) {
             child->status = status;
             child->is_done = true;
@@ -211,6 +217,24 @@ static bool read_stat(const char *pid, pid_t *ret_parent, char *name, size_t siz
     return true;
 }
 
+/* Is it a program that the library runs as a sensor, or was started by one? */
+static bool is_sensor(const char *pid)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%.20s/environ", pid);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return false;
+    char *entry = NULL;
+    size_t room = 0;
+    bool is_found = false;
+    while (!is_found && getdelim(&entry, &room, '\0', f) > 0)
+        is_found = strcmp(entry, "WATTUNE_SENSOR=1") == 0;
+    free(entry);
+    fclose(f);
+    return is_found;
+}
+
 size_t cli_child_survivors(const struct cli_child *child, char *buf, size_t size)
 {
     size_t count = 0, used = 0;
@@ -226,7 +250,7 @@ size_t cli_child_survivors(const struct cli_child *child, char *buf, size_t size
             !read_stat(entry->d_name, &parent, name, sizeof(name)))
             continue;
         if (parent != getpid() || atoi(entry->d_name) == child->pid ||
-            strncmp(name, "wattune", 7) == 0) /* our own guardian */
+            strncmp(name, "wattune", 7) == 0 /* our own guardian */ || is_sensor(entry->d_name))
             continue;
         count++;
         int n =

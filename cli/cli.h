@@ -17,6 +17,7 @@
 int cmd_bench(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_emulate(int argc, char **argv);
+int cmd_gather(int argc, char **argv);
 int cmd_probe(int argc, char **argv);
 int cmd_report(int argc, char **argv);
 int cmd_restore(int argc, char **argv);
@@ -44,28 +45,42 @@ int cli_bad_option(const char *command);
 
 /* ---- bed.c: where a command measures ---- */
 
-/* The options --emulate, --sysroot, --gpu and --fault, and what they open. */
+#define CLI_SENSORS_MAX 8
+
+/* The options --emulate, --sysroot, --gpu, --fault and --sensor-command, and what they open. */
 struct cli_bed {
     const char *emulate, *sysroot, *gpus, *faults; /* borrowed from argv; NULL: not given */
-    struct wt_emulation *emulation;                /* ours, when --emulate was given */
+    const char *sensors[CLI_SENSORS_MAX];          /* likewise, each a --sensor-command */
+    size_t sensor_count;
+    struct wt_emulation *emulation; /* ours, when --emulate was given */
     struct wt_ctx *ctx;
     struct wt_devices *devices;
     char emulation_name[64]; /* profile of the emulation we are in, ours or an outer one; "" */
 };
+/* Empty is a slip (an unset variable), and not this machine. Errors: WT_E_USAGE. */
+int cli_sysroot_check(const char *sysroot, struct wt_error *err);
 /* Starts the emulation (before any thread), makes the context, opens the devices. */
 int cli_bed_open(struct cli_bed *bed, struct wt_error *err);
+/* Takes the argument of one --sensor-command. False: there were too many. */
+bool cli_bed_add_sensor(struct cli_bed *bed, const char *spec);
 void cli_bed_close(struct cli_bed *bed);
 
 /* ---- settings.c: --set ---- */
 
-/* KNOB=V[,V...] or KNOB=LO:HI:STEP, in the user's units. */
+/* KNOB=V[,V...] or KNOB=LO:HI:STEP, typed in the user's units or by name. */
 struct cli_setting {
     enum wt_knob knob;
-    double *values; /* owned */
+    int64_t *values; /* owned; in the knob's unit */
     size_t count;
 };
 int cli_setting_parse(const char *text, struct cli_setting *ret_setting, struct wt_error *err);
 void cli_setting_done(struct cli_setting *setting);
+/* wt_devices_knob of a device of the knob's kind; of another kind WT_E_UNSUPPORTED. *why keeps the
+ * first reason why one of that kind does not have it. */
+int cli_knob(const struct cli_bed *bed, size_t i, enum wt_knob knob, struct wt_knob_info *ret_info,
+             struct wt_error *why, struct wt_error *err);
+/* Tells that no device has it, with that reason. Returns WT_E_UNSUPPORTED. */
+int cli_no_knob(enum wt_knob knob, const struct wt_error *why, struct wt_error *err);
 /* "90", "90s", "5m", "1.5h" to ns. */
 int cli_duration_parse(const char *text, int64_t *ret_ns, struct wt_error *err);
 

@@ -1,5 +1,6 @@
 /* wattune doctor: what can be read and set here, why not, and what would change it. */
 #include <getopt.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,10 +20,12 @@ static void print_help(void)
           "  --json          one JSON document on stdout\n"
           "  --emulate SPEC  look at emulated GPUs: PROFILE[:N]\n"
           "  --fault SPEC    a fault of the emulated GPUs (docs/emulator.md)\n"
+          "  --sensor-command SPEC  a program that prints watts or joules is a sensor too:\n"
+          "                  [KIND[/NAME]@]PERIOD:COMMAND, 2s:./read-pdu (repeatable)\n"
           "  --sysroot DIR   read /proc and /sys below DIR\n"
           "  --help          this text\n\n"
-          "Exit code: 0 energy or power of some device can be read; 4 of none; 1 failure, 2 "
-          "usage.\n",
+          "Exit code: 0 energy of some device can be measured or at least estimated; 4 of none; 1\n"
+          "failure, 2 usage.\n",
           stdout);
 }
 
@@ -38,12 +41,13 @@ struct doctor {
 /* -1: go on; otherwise the exit code. */
 static int parse(int argc, char **argv, struct doctor *d)
 {
-    enum { GPU = 256, JSON, EMULATE, FAULT, SYSROOT, HELP };
+    enum { GPU = 256, JSON, EMULATE, FAULT, SENSOR_COMMAND, SYSROOT, HELP };
     static const struct option options[] = {
         {"gpu", required_argument, NULL, GPU},
         {"json", no_argument, NULL, JSON},
         {"emulate", required_argument, NULL, EMULATE},
         {"fault", required_argument, NULL, FAULT},
+        {"sensor-command", required_argument, NULL, SENSOR_COMMAND},
         {"sysroot", required_argument, NULL, SYSROOT},
         {"help", no_argument, NULL, HELP},
         {0},
@@ -62,6 +66,11 @@ static int parse(int argc, char **argv, struct doctor *d)
             break;
         case FAULT:
             d->bed.faults = optarg;
+            break;
+        case SENSOR_COMMAND:
+            if (!cli_bed_add_sensor(&d->bed, optarg))
+                return cli_usage("doctor", "--sensor-command: more than %d sensors",
+                                 CLI_SENSORS_MAX);
             break;
         case SYSROOT:
             d->bed.sysroot = optarg;
@@ -99,16 +108,19 @@ static struct look look_of(int fd)
     return (struct look){"\033[1m", "\033[32m", "\033[33m", "\033[31m", "\033[0m"};
 }
 
-/* Words after `at` columns, broken at blanks; further lines begin below the first one's start. */
-static void print_words(unsigned width, unsigned at, const char *text)
+/* Words from column `at` on, broken at blanks; further lines begin at `indent`, and where it is a
+ * command each ends with what joins it to the next. */
+static void print_wrapped(unsigned width, unsigned at, unsigned indent, const char *text,
+                          bool is_command)
 {
-    unsigned indent = at;
+    const char *join = is_command ? " \\" : "";
     bool is_first = true;
     width = width > indent + 20 ? width : indent + 20;
     while (*text) {
         size_t length = strcspn(text, " ");
-        if (!is_first && at + 1 + length > width) {
-            printf("\n%*s", (int)indent, "");
+        const char *next = text + length + strspn(text + length, " ");
+        if (!is_first && at + 1 + length + (*next ? strlen(join) : 0) > width) {
+            printf("%s\n%*s", join, (int)indent, "");
             at = indent;
         } else if (!is_first) {
             putchar(' ');
@@ -116,11 +128,30 @@ static void print_words(unsigned width, unsigned at, const char *text)
         }
         printf("%.*s", (int)length, text);
         at += (unsigned)length;
-        text += length;
-        text += strspn(text, " ");
+        text = next;
         is_first = false;
     }
     putchar('\n');
+}
+
+/* Words after `at` columns; further lines begin below the first one's start. */
+static void print_words(unsigned width, unsigned at, const char *text)
+{
+    print_wrapped(width, at, at, text, false);
+}
+
+/* A paragraph, two columns in. */
+static void print_paragraph(const struct doctor *d, const char *text)
+{
+    fputs("  ", stdout);
+    print_words(d->width, 2, text);
+}
+
+/* A command to copy, below what it is for. */
+static void print_command(const struct doctor *d, const char *text)
+{
+    fputs("    ", stdout);
+    print_wrapped(d->width, 4, 8, text, true);
 }
 
 static void print_line(const struct doctor *d, const struct look *look, const struct wt_finding *f)
@@ -157,10 +188,10 @@ static void print_findings(const struct doctor *d, const struct look *look)
     static const struct {
         const char *source, *title;
     } titles[] = {
-        {"nvml", "NVIDIA"},
-        {"rapl", "CPU and memory"},
-        {"store", "Wattune"},
-        {"emulator", "Wattune"},
+        {"machine", "Machine"},      {"nvml", "NVIDIA"},         {"amdgpu", "AMD GPUs"},
+        {"intel_gpu", "Intel GPUs"}, {"rapl", "CPU and memory"}, {"ipmi", "Node"},
+        {"hwmon", "Node"},           {"cray", "Node"},           {"battery", "Node"},
+        {"store", "Wattune"},        {"emulator", "Wattune"},
     };
     const char *last = NULL;
     for (size_t i = 0; i < d->count; i++) {
@@ -191,38 +222,195 @@ static bool is_first_with_fix(const struct doctor *d, size_t i)
     return true;
 }
 
-static bool is_repeated(const struct doctor *d, size_t first, size_t i, bool by_device)
+/* Text that grows; what does not fit is left out whole, and is told by "...". */
+static void add_text(char *buf, size_t size, const char *before, const char *text)
 {
-    for (size_t j = first; j < i; j++)
-        if (strcmp(d->findings[j].fix, d->findings[i].fix) == 0 &&
-            (by_device ? strcmp(d->findings[j].device, d->findings[i].device) == 0
-                       : strcmp(d->findings[j].what, d->findings[i].what) == 0))
+    size_t used = strlen(buf), more = strlen(before) + strlen(text);
+    if (used + more + sizeof(", ...") <= size)
+        snprintf(buf + used, size - used, "%s%s", before, text);
+    else if (!strstr(buf, "..."))
+        snprintf(buf + used, size - used, ", ...");
+}
+
+/* What one cure would change of one device: "power limit, SM clock". */
+static void list_whats(const struct doctor *d, const char *fix, const char *device, char *buf,
+                       size_t size)
+{
+    buf[0] = '\0';
+    for (size_t i = 0; i < d->count; i++) {
+        const struct wt_finding *f = &d->findings[i];
+        bool is_said = false;
+        if (strcmp(f->fix, fix) != 0 || strcmp(f->device, device) != 0)
+            continue;
+        for (size_t j = 0; j < i; j++)
+            is_said |= strcmp(d->findings[j].fix, fix) == 0 &&
+                       strcmp(d->findings[j].device, device) == 0 &&
+                       strcmp(d->findings[j].what, f->what) == 0;
+        if (!is_said)
+            add_text(buf, size, *buf ? ", " : "", f->what);
+    }
+}
+
+/* Whether an earlier line with this cure is of the same device or, of another device, says of it
+ * the same things: then it was said there. */
+static bool is_listed(const struct doctor *d, size_t first, size_t i, const char *whats,
+                      bool by_device)
+{
+    char others[256];
+    const char *fix = d->findings[first].fix;
+    for (size_t j = first; j < i; j++) {
+        if (strcmp(d->findings[j].fix, fix) != 0)
+            continue;
+        if (strcmp(d->findings[j].device, d->findings[i].device) == 0)
             return true;
+        list_whats(d, fix, d->findings[j].device, others, sizeof(others));
+        if (!by_device && strcmp(others, whats) == 0)
+            return true;
+    }
     return false;
 }
 
-/* One cure, and everything it would cure: "power limit, SM clock of GPU 0, GPU 1". */
+/* A cure that is nothing but a command stays one that can be copied. */
+static bool is_command(const char *fix)
+{
+    return (strncmp(fix, "sudo ", 5) == 0 || strncmp(fix, "echo ", 5) == 0) && !strstr(fix, ", ") &&
+           !strstr(fix, ": ") && !strstr(fix, " (");
+}
+
+/* One cure, and what it would change: "for power limit, SM clock of GPU 0, GPU 1; governor of
+ * cpu-package-0". Devices of which it changes the same things stand together. */
 static void print_fix(const struct doctor *d, size_t first)
 {
     const char *fix = d->findings[first].fix;
-    fputs("  for ", stdout);
-    for (size_t i = first; i < d->count; i++)
-        if (strcmp(d->findings[i].fix, fix) == 0 && !is_repeated(d, first, i, false))
-            printf("%s%s", i > first ? ", " : "", d->findings[i].what);
-    size_t named = 0;
+    char text[1024] = "", whats[256], others[256], name[128];
     for (size_t i = first; i < d->count; i++) {
         const struct wt_finding *f = &d->findings[i];
-        if (strcmp(f->fix, fix) != 0 || !*f->device || is_repeated(d, first, i, true))
+        if (strcmp(f->fix, fix) != 0)
             continue;
-        char name[128];
-        short_name(d, f->device, name, sizeof(name));
-        if (++named <= 8)
-            printf("%s%s", named > 1 ? ", " : " of ", name);
+        list_whats(d, fix, f->device, whats, sizeof(whats));
+        if (is_listed(d, first, i, whats, false))
+            continue;
+        add_text(text, sizeof(text), *text ? "; " : "for ", whats);
+        size_t named = 0;
+        for (size_t j = i; j < d->count; j++) {
+            const char *device = d->findings[j].device;
+            if (strcmp(d->findings[j].fix, fix) != 0 || !*device ||
+                is_listed(d, first, j, "", true))
+                continue;
+            list_whats(d, fix, device, others, sizeof(others));
+            if (strcmp(others, whats) != 0)
+                continue;
+            short_name(d, device, name, sizeof(name));
+            if (++named <= 8)
+                add_text(text, sizeof(text), named > 1 ? ", " : " of ", name);
+        }
+        if (named > 8) {
+            snprintf(name, sizeof(name), "%zu more", named - 8);
+            add_text(text, sizeof(text), " and ", name);
+        }
     }
-    if (named > 8)
-        printf(" and %zu more", named - 8);
-    fputs(":\n    ", stdout);
-    print_words(d->width, 4, fix);
+    add_text(text, sizeof(text), ":", "");
+    fputs("  ", stdout);
+    print_wrapped(d->width, 2, 6, text, false);
+    if (is_command(fix)) {
+        print_command(d, fix);
+    } else {
+        fputs("    ", stdout);
+        print_words(d->width, 4, fix);
+    }
+}
+
+/* The value on the knob's grid from its lowest on that is nearest, in whole watts or megahertz
+ * where the steps allow it. */
+static int64_t on_step(const struct wt_knob_info *k, double wanted)
+{
+    int64_t step = k->step > 0 ? k->step : 1;
+    int64_t origin = k->min;
+    if (1000 % step == 0 && (int64_t)ceil((double)k->min / 1000) * 1000 <= k->max) {
+        step = 1000;
+        origin = (int64_t)ceil((double)k->min / 1000) * 1000;
+    }
+    int64_t value = origin + llround((wanted - (double)origin) / (double)step) * step;
+    while (value > k->max)
+        value -= step;
+    return value < origin ? origin : value;
+}
+
+/* "3050,4067,5084": the highest and two lower values that the knob takes, rising; fewer where there
+ * are fewer. False: there is nothing to choose from. */
+static bool suggest(const struct wt_knob_info *k, char *buf, size_t size)
+{
+    double top = (double)k->max, low = (double)k->min;
+    double shares[] = {0.6 * top, 0.8 * top};
+    if (shares[0] < low) {
+        shares[0] = low;
+        shares[1] = (low + top) / 2;
+    }
+    int64_t values[3] = {on_step(k, shares[0]), on_step(k, shares[1]), k->max}, last = -1;
+    unsigned count = 0;
+    buf[0] = '\0';
+    for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++) {
+        char text[48];
+        if (values[i] <= last || !wt_knob_takes(k, values[i]))
+            continue;
+        wt_knob_value_typed(text, sizeof(text), k->knob, values[i]);
+        add_text(buf, size, count++ ? "," : "", text);
+        last = values[i];
+    }
+    return count > 1;
+}
+
+/* The first setting to try of those that may be set here. */
+static void print_sweep(const struct doctor *d)
+{
+    static const struct {
+        enum wt_knob knob;
+        const char *what;
+    } rows[] = {
+        {WT_KNOB_POWER, "power limit"},
+        {WT_KNOB_CPU_POWER, "power limit of the processor"},
+        {WT_KNOB_CPU_FREQ, "top frequency of the processor"},
+    };
+    for (size_t r = 0; r < sizeof(rows) / sizeof(*rows); r++)
+        for (size_t i = 0; i < wt_devices_count(d->bed.devices); i++) {
+            struct wt_knob_info k;
+            char values[128] = "auto", text[256];
+            if (wt_devices_info(d->bed.devices, i)->is_part ||
+                wt_devices_knob(d->bed.devices, i, rows[r].knob, &k, NULL) < 0 || !k.is_settable)
+                continue;
+            if (k.knob != WT_KNOB_POWER && !suggest(&k, values, sizeof(values)))
+                continue;
+            snprintf(text, sizeof(text), "To find the best %s:", rows[r].what);
+            print_paragraph(d, text);
+            snprintf(text, sizeof(text), "wattune sweep --set %s=%s -- YOUR COMMAND",
+                     wt_knob_name(k.knob), values);
+            print_command(d, text);
+            return;
+        }
+}
+
+static void print_next(const struct doctor *d)
+{
+    char text[128];
+    if (d->sum.measurable)
+        snprintf(text, sizeof(text), "Energy of %zu device%s can be measured:", d->sum.measurable,
+                 d->sum.measurable == 1 ? "" : "s");
+    else
+        snprintf(text, sizeof(text), "%s",
+                 d->sum.modeled ? "Nothing measures energy here; it can be estimated, with a band:"
+                                : "No energy can be measured here as it is.");
+    print_paragraph(d, text);
+    if (d->sum.measurable || d->sum.modeled)
+        print_command(d, "wattune run -- YOUR COMMAND");
+    if (!d->sum.measurable) {
+        print_paragraph(d, "To try Wattune on an emulated GPU:");
+        print_command(d, "wattune run --emulate v100-pcie-32gb -- YOUR COMMAND");
+    }
+    if (d->sum.measurable && d->sum.knobs && !d->sum.settable)
+        print_paragraph(d, "No setting may be changed, so `wattune sweep` can measure but not "
+                           "compare settings.");
+    else if (d->sum.settable)
+        print_sweep(d);
 }
 
 static void print_end(const struct doctor *d, const struct look *look)
@@ -236,18 +424,8 @@ static void print_end(const struct doctor *d, const struct look *look)
         has_fix = true;
         print_fix(d, i);
     }
-    printf("\n%sWhat next%s\n  ", look->bold, look->plain);
-    if (!d->sum.measurable)
-        puts("No energy can be measured here as it is. To try Wattune on an\n  emulated GPU:\n"
-             "    wattune run --emulate v100-pcie-32gb -- YOUR COMMAND");
-    else
-        printf("Energy of %zu device%s can be measured:\n    wattune run -- YOUR COMMAND\n",
-               d->sum.measurable, d->sum.measurable == 1 ? "" : "s");
-    if (d->sum.measurable && d->sum.knobs && !d->sum.settable)
-        puts("  No setting may be changed, so `wattune sweep` can measure but not\n"
-             "  compare settings.");
-    else if (d->sum.settable)
-        puts("  To find the best power limit:\n    wattune sweep --set power=auto -- YOUR COMMAND");
+    printf("\n%sWhat next%s\n", look->bold, look->plain);
+    print_next(d);
 }
 
 static void print_text(const struct doctor *d)
@@ -273,7 +451,7 @@ int cmd_doctor(int argc, char **argv)
     } else {
         wt_lease_survey(d.bed.ctx, d.bed.devices, d.findings, d.count);
         d.sum = wt_survey_sum(d.findings, d.count);
-        code = d.sum.measurable ? CLI_OK : CLI_NO_SENSOR;
+        code = d.sum.measurable || d.sum.modeled ? CLI_OK : CLI_NO_SENSOR;
         struct wt_term term;
         wt_term_init(&term, stdout);
         d.width = term.width;

@@ -315,6 +315,20 @@ static void tell_phases(struct wt_phases *phases, struct wt_run *run)
         wt_phases_result_done(&result);
 }
 
+/* The recorded machine that is played back, by the folder that was named. */
+static void tell_recording(const struct cli_bed *bed, struct wt_run *run)
+{
+    const char *title = wt_ctx_recording(bed->ctx);
+    if (!title || !bed->sysroot)
+        return;
+    size_t n = strlen(bed->sysroot);
+    while (n > 1 && bed->sysroot[n - 1] == '/')
+        n--;
+    run->is_replayed = true;
+    snprintf(run->recording, sizeof(run->recording), "%.*s", (int)n, bed->sysroot);
+    snprintf(run->recording_title, sizeof(run->recording_title), "%s", title);
+}
+
 int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int *ret_asked,
                     struct wt_error *err)
 {
@@ -325,12 +339,12 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
     uint64_t window, lost = 0;
 
     cli_command_text(run->command, sizeof(run->command), argv);
-    gethostname(run->host, sizeof(run->host) - 1);
-    snprintf(run->version, sizeof(run->version), "%s", wt_version());
     snprintf(run->emulation, sizeof(run->emulation), "%s", m->bed->emulation_name);
     run->is_emulated = m->bed->emulation_name[0] != '\0';
+    tell_recording(m->bed, run);
     if (m->store && wt_store_begin(m->store, run, &why) < 0)
         store_failed(m, &why);
+    wt_run_stamp(run); /* without a store too it has a time and a machine */
 
     if (wt_doorkeeper_new(&keeper, NULL, &why) == 0)
         setenv("WATTUNE_DOOR", wt_doorkeeper_path(keeper), 1);
@@ -467,23 +481,24 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
     run->state = WT_RUN_DONE;
     if (m->store && wt_store_end(m->store, run, &why) < 0)
         store_failed(m, &why);
+    run->is_unstored = !m->store;
     return 0;
 }
 
-int cli_apply(struct cli_bed *bed, struct wt_lease *lease, enum wt_knob knob, double value,
+int cli_apply(struct cli_bed *bed, struct wt_lease *lease, enum wt_knob knob, int64_t value,
               struct wt_run *run, struct wt_error *err)
 {
     size_t done = 0;
+    struct wt_error why = {0};
     for (size_t i = 0; i < wt_devices_count(bed->devices); i++) {
         const struct wt_device_info *info = wt_devices_info(bed->devices, i);
         struct wt_knob_info k;
-        int rc = wt_devices_knob(bed->devices, i, knob, &k, err);
+        int rc = cli_knob(bed, i, knob, &k, &why, err);
         if (rc == WT_E_UNSUPPORTED)
             continue;
         if (rc < 0)
             return rc;
-        struct wt_run_setting setting = {
-            .knob = knob, .found = k.current, .requested = wt_knob_from_user(value)};
+        struct wt_run_setting setting = {.knob = knob, .found = k.current, .requested = value};
         snprintf(setting.device_id, sizeof(setting.device_id), "%s", info->id);
         rc = wt_lease_set(lease, i, knob, setting.requested, &setting.enforced, err);
         if (rc < 0)
@@ -492,11 +507,5 @@ int cli_apply(struct cli_bed *bed, struct wt_lease *lease, enum wt_knob knob, do
             return err->code = WT_E_NOMEM;
         done++;
     }
-    if (!done) {
-        snprintf(err->text, sizeof(err->text), "--set %s: no device here has this knob",
-                 wt_knob_name(knob));
-        snprintf(err->fix, sizeof(err->fix), "`wattune doctor` lists what can be set");
-        return err->code = WT_E_UNSUPPORTED;
-    }
-    return 0;
+    return done ? 0 : cli_no_knob(knob, &why, err);
 }

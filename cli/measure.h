@@ -41,9 +41,9 @@ void cli_measure_close(struct cli_measure *m);
 int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int *ret_asked,
                     struct wt_error *err);
 
-/* Applies one value of a knob to every GPU that has it, writing what was done into run (may be
+/* Applies one value of a knob to every device that has it, writing what was done into run (may be
  * NULL). */
-int cli_apply(struct cli_bed *bed, struct wt_lease *lease, enum wt_knob knob, double value,
+int cli_apply(struct cli_bed *bed, struct wt_lease *lease, enum wt_knob knob, int64_t value,
               struct wt_run *run, struct wt_error *err);
 
 /* argv as a shell would need it. */

@@ -37,6 +37,8 @@ static void print_help(void)
         "  --json          one JSON document on stdout\n"
         "  --emulate SPEC  probe emulated GPUs: PROFILE[:N]\n"
         "  --fault SPEC    a fault of the emulated GPUs (docs/emulator.md)\n"
+        "  --sensor-command SPEC  a program that prints watts or joules is a sensor too:\n"
+        "                  [KIND[/NAME]@]PERIOD:COMMAND, 2s:./read-pdu (repeatable)\n"
         "  --sysroot DIR   read /proc and /sys below DIR\n"
         "  --help          this text\n\n"
         "Exit code: 0 done; 1 failure, or a sensor is faulty; 2 usage; 4 no sensor to probe.\n",
@@ -75,13 +77,30 @@ struct job {
 
 static int parse(int argc, char **argv, struct prober *p)
 {
-    enum { GPU = 256, SECONDS, NO_LOAD, NO_STORE, JSON, EMULATE, FAULT, SYSROOT, HELP };
+    enum {
+        GPU = 256,
+        SECONDS,
+        NO_LOAD,
+        NO_STORE,
+        JSON,
+        EMULATE,
+        FAULT,
+        SENSOR_COMMAND,
+        SYSROOT,
+        HELP
+    };
     static const struct option options[] = {
-        {"gpu", required_argument, NULL, GPU},     {"seconds", required_argument, NULL, SECONDS},
-        {"no-load", no_argument, NULL, NO_LOAD},   {"no-store", no_argument, NULL, NO_STORE},
-        {"json", no_argument, NULL, JSON},         {"emulate", required_argument, NULL, EMULATE},
-        {"fault", required_argument, NULL, FAULT}, {"sysroot", required_argument, NULL, SYSROOT},
-        {"help", no_argument, NULL, HELP},         {0},
+        {"gpu", required_argument, NULL, GPU},
+        {"seconds", required_argument, NULL, SECONDS},
+        {"no-load", no_argument, NULL, NO_LOAD},
+        {"no-store", no_argument, NULL, NO_STORE},
+        {"json", no_argument, NULL, JSON},
+        {"emulate", required_argument, NULL, EMULATE},
+        {"fault", required_argument, NULL, FAULT},
+        {"sensor-command", required_argument, NULL, SENSOR_COMMAND},
+        {"sysroot", required_argument, NULL, SYSROOT},
+        {"help", no_argument, NULL, HELP},
+        {0},
     };
     int c;
     char *end;
@@ -111,6 +130,11 @@ static int parse(int argc, char **argv, struct prober *p)
             break;
         case FAULT:
             p->bed.faults = optarg;
+            break;
+        case SENSOR_COMMAND:
+            if (!cli_bed_add_sensor(&p->bed, optarg))
+                return cli_usage("probe", "--sensor-command: more than %d sensors",
+                                 CLI_SENSORS_MAX);
             break;
         case SYSROOT:
             p->bed.sysroot = optarg;

@@ -94,27 +94,40 @@ static void print_string(const char *text)
     putchar('"');
 }
 
+/* A number in the knob's unit, or a name, as in the JSON of a run. */
+static void print_value(enum wt_knob knob, int64_t value)
+{
+    char text[48];
+    if (wt_knob_is_named(knob) || value < 0)
+        print_string(wt_knob_value_text(text, sizeof(text), knob, value));
+    else
+        printf("%.10g", wt_knob_to_user(value));
+}
+
 static void on_record(void *data, const char *device_id, enum wt_knob knob, int64_t found,
                       int64_t written, int rc, const char *text)
 {
     struct restore_options *o = data;
+    char back[48], set[48];
     o->count++;
     if (o->is_json) {
         printf("%s{\"device\":", o->count > 1 ? "," : "");
         print_string(device_id);
-        printf(",\"knob\":\"%s\",\"unit\":\"%s\",\"found\":%.10g,\"written\":%.10g,"
-               "\"outcome\":\"%s\",\"why\":",
-               wt_knob_name(knob), wt_knob_unit(knob), wt_knob_to_user(found),
-               wt_knob_to_user(written), outcome(o, rc));
+        printf(",\"knob\":\"%s\",\"unit\":\"%s\",\"found\":", wt_knob_name(knob),
+               wt_knob_unit(knob));
+        print_value(knob, found);
+        printf(",\"written\":");
+        print_value(knob, written);
+        printf(",\"outcome\":\"%s\",\"why\":", outcome(o, rc));
         print_string(text);
         putchar('}');
         return;
     }
-    const char *unit = wt_knob_unit(knob);
     if (rc == 0)
-        printf("%s: %s %s %g %s (was set to %g)\n", device_id, wt_knob_name(knob),
-               o->is_dry_run ? "would go back to" : "back to", wt_knob_to_user(found), unit,
-               wt_knob_to_user(written));
+        printf("%s: %s %s %s (was set to %s)\n", device_id, wt_knob_name(knob),
+               o->is_dry_run ? "would go back to" : "back to",
+               wt_knob_value_text(back, sizeof(back), knob, found),
+               wt_knob_value_text(set, sizeof(set), knob, written));
     else
         printf("%s\n", text);
 }

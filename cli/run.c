@@ -19,7 +19,9 @@ static void print_help(void)
         "mean power, time and energy per unit of work it took, each energy with its 95 % interval "
         "and\n"
         "where it comes from. The run is stored: see `wattune runs`.\n\n"
-        "  --set KNOB=V    hold a setting while CMD runs and put it back (power=150; repeatable)\n"
+        "  --set KNOB=V    hold a setting while CMD runs and put it back (power=150, "
+        "cpu-freq=2400,\n"
+        "                  governor=powersave; repeatable; the knobs are in `wattune set --help`)\n"
         "  --gpu LIST      only these GPUs: indices or UUIDs (default: $CUDA_VISIBLE_DEVICES, else "
         "all)\n"
         "  --tag NAME      a word to find this run by\n"
@@ -33,6 +35,8 @@ static void print_help(void)
         "  --emulate SPEC  on emulated GPUs: PROFILE[:N] (`wattune emulate --list`)\n"
         "  --fault SPEC    a fault of the emulated GPUs (docs/emulator.md)\n"
         "  --period TIME   polling period (default 100ms)\n"
+        "  --sensor-command SPEC  a program that prints watts or joules is a sensor too:\n"
+        "                  [KIND[/NAME]@]PERIOD:COMMAND, 2s:./read-pdu (repeatable)\n"
         "  --sysroot DIR   read /proc and /sys below DIR\n"
         "  --no-store      do not store the run\n"
         "  --verbose       also what measuring cost, the cross-checks, phases and who used what\n"
@@ -66,6 +70,7 @@ static int parse(int argc, char **argv, struct run_options *o)
         EMULATE,
         FAULT,
         PERIOD,
+        SENSOR_COMMAND,
         SYSROOT,
         NO_STORE,
         PROGRESS,
@@ -90,6 +95,7 @@ static int parse(int argc, char **argv, struct run_options *o)
         {"emulate", required_argument, NULL, EMULATE},
         {"fault", required_argument, NULL, FAULT},
         {"period", required_argument, NULL, PERIOD},
+        {"sensor-command", required_argument, NULL, SENSOR_COMMAND},
         {"sysroot", required_argument, NULL, SYSROOT},
         {"no-store", no_argument, NULL, NO_STORE},
         {"verbose", no_argument, NULL, VERBOSE},
@@ -153,6 +159,10 @@ static int parse(int argc, char **argv, struct run_options *o)
                 return cli_fail("run", &err);
             if (o->period_ns < 1000000 || o->period_ns > INT64_C(60000000000))
                 return cli_usage("run", "--period %s: between 1ms and 60s", optarg);
+            break;
+        case SENSOR_COMMAND:
+            if (!cli_bed_add_sensor(&o->bed, optarg))
+                return cli_usage("run", "--sensor-command: more than %d sensors", CLI_SENSORS_MAX);
             break;
         case SYSROOT:
             o->bed.sysroot = optarg;

@@ -14,9 +14,13 @@ static void print_help(void)
 {
     fputs(
         "usage: wattune set [OPTION...] KNOB=VALUE... [-- CMD [ARG...]]\n\n"
-        "Sets each KNOB (power in W; clock, memclock in MHz) of every GPU that has it and puts\n"
-        "back what was found: when CMD ends, after --for, or at Ctrl-C or SIGTERM; after kill -9\n"
-        "too. A value that someone else changes meanwhile is left to them.\n\n"
+        "Sets each KNOB of every device that has it and puts back what was found: when CMD ends,\n"
+        "after --for, or at Ctrl-C or SIGTERM; after kill -9 too. A value that someone else\n"
+        "changes meanwhile is left to them.\n\n"
+        "KNOBs of GPUs: power (W), clock, memclock (MHz; 0: unlocked). Of processors: cpu-power\n"
+        "(W), cpu-freq (MHz, the highest), governor and epp (by name: governor=powersave,\n"
+        "epp=balance_power or 0 to 255). Of memory: dram-power (W). `wattune doctor` says which\n"
+        "there are here, in which range, and who may set them.\n\n"
         "  --gpu LIST      only these GPUs: indices or UUIDs (default: $CUDA_VISIBLE_DEVICES, "
         "else\n"
         "                  all)\n"
@@ -120,35 +124,28 @@ static int apply(struct set_options *o, struct wt_lease *lease, const struct cli
                  struct wt_error *err)
 {
     size_t done = 0;
-    const char *name = wt_knob_name(set->knob), *unit = wt_knob_unit(set->knob);
+    struct wt_error why = {0};
     const char *emulated = o->bed.emulation_name[0] ? " (emulated)" : "";
     for (size_t i = 0; i < wt_devices_count(o->bed.devices); i++) {
         const struct wt_device_info *info = wt_devices_info(o->bed.devices, i);
         struct wt_knob_info k;
-        int64_t enforced;
-        int rc = wt_devices_knob(o->bed.devices, i, set->knob, &k, err);
+        int64_t value = set->values[0], enforced;
+        char found[48], wanted[48], obeyed[48];
+        int rc = cli_knob(&o->bed, i, set->knob, &k, &why, err);
         if (rc == WT_E_UNSUPPORTED)
             continue;
         if (rc == 0)
-            rc = wt_lease_set(lease, i, set->knob, wt_knob_from_user(set->values[0]), &enforced,
-                              err);
+            rc = wt_lease_set(lease, i, set->knob, value, &enforced, err);
         if (rc < 0)
             return rc;
         done++;
-        char found[48];
-        if (k.is_lockable && k.current == 0)
-            snprintf(found, sizeof(found), "not locked");
-        else
-            snprintf(found, sizeof(found), "%g %s", wt_knob_to_user(k.current), unit);
-        cli_note("%s%s: %s found %s, requested %g %s, enforced %g %s", info->id, emulated, name,
-                 found, set->values[0], unit, wt_knob_to_user(enforced), unit);
+        cli_note("%s%s: %s found %s, requested %s, enforced %s", info->id, emulated,
+                 wt_knob_name(set->knob),
+                 wt_knob_value_text(found, sizeof(found), set->knob, k.current),
+                 wt_knob_value_text(wanted, sizeof(wanted), set->knob, value),
+                 wt_knob_value_text(obeyed, sizeof(obeyed), set->knob, enforced));
     }
-    if (!done) {
-        snprintf(err->text, sizeof(err->text), "%s: no device here has this knob", name);
-        snprintf(err->fix, sizeof(err->fix), "`wattune doctor` lists what can be set");
-        return err->code = WT_E_UNSUPPORTED;
-    }
-    return 0;
+    return done ? 0 : cli_no_knob(set->knob, &why, err);
 }
 
 static int run_command(char **command)

@@ -1,20 +1,52 @@
 /* settings: what --set and durations mean on the command line. */
 #include <ctype.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cli.h"
 
 #define MAX_VALUES 256
 
-static int complain(struct wt_error *err, const char *text, const char *why)
+static int complain(struct wt_error *err, const char *text, const char *fix, const char *fmt, ...)
+    WT_PRINTF(4, 5);
+static int complain(struct wt_error *err, const char *text, const char *fix, const char *fmt, ...)
 {
+    char why[300];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(why, sizeof(why), fmt, args);
+    va_end(args);
     snprintf(err->text, sizeof(err->text), "setting \"%.100s\": %s", text, why);
-    snprintf(err->fix, sizeof(err->fix),
-             "power=150; a sweep also takes power=100,150,200 and power=100:250:25");
+    snprintf(err->fix, sizeof(err->fix), "%s", fix);
     return err->code = WT_E_USAGE;
+}
+
+/* What one types for a knob, as an example of its form. */
+static const char *sample(enum wt_knob knob, bool is_range)
+{
+    switch (knob) {
+    case WT_KNOB_POWER:
+        return is_range ? "100:250:25" : "150";
+    case WT_KNOB_CLOCK:
+        return is_range ? "900:1380:120" : "1380";
+    case WT_KNOB_MEMCLOCK:
+        return is_range ? "800:1200:200" : "877";
+    case WT_KNOB_CPU_POWER:
+        return is_range ? "60:120:20" : "95";
+    case WT_KNOB_CPU_FREQ:
+        return is_range ? "1200:2400:400" : "2400";
+    case WT_KNOB_DRAM_POWER:
+        return is_range ? "10:30:5" : "20";
+    case WT_KNOB_GOVERNOR:
+        return "powersave";
+    case WT_KNOB_EPP:
+        return "balance_power";
+    }
+    return "";
 }
 
 /* A decimal number that ends where the word ends; the point is a point in every locale, because the
@@ -33,60 +65,135 @@ static bool read_number(const char *text, size_t len, double *ret)
     return !*end && isfinite(*ret);
 }
 
+/* "100:250:25", "1200:2400:200". NULL, or what is wrong with it. */
+static const char *parse_range(const char *text, struct cli_setting *s)
+{
+    double part[3];
+    size_t n = 0;
+    for (const char *p = text; n < 3; n++) {
+        size_t len = strcspn(p, ":");
+        if (!read_number(p, len, &part[n]))
+            break;
+        p += len;
+        if (*p == ':')
+            p++;
+        else if (n < 2 || *p)
+            break;
+    }
+    if (n != 3)
+        return "a range is LO:HI:STEP, three numbers without a unit";
+    if (part[2] <= 0 || part[1] < part[0])
+        return "LO must not be above HI and STEP must be above 0";
+    if ((part[1] - part[0]) / part[2] >= MAX_VALUES || part[1] > 1e9)
+        return "more than 256 values";
+    for (double v = part[0]; v <= part[1] + part[2] * 1e-9; v += part[2])
+        s->values[s->count++] = wt_knob_from_user(v);
+    return NULL;
+}
+
+/* "performance, powersave, ..., userspace": those there are anywhere. Which of them this machine
+ * has is known once its devices are open, and said then. */
+static void list_names(enum wt_knob knob, char *buf, size_t size)
+{
+    const char *name;
+    buf[0] = '\0';
+    for (int64_t v = 1; (name = wt_knob_value_name(knob, v)); v++) {
+        size_t used = strlen(buf);
+        snprintf(buf + used, size - used, "%s%s", v > 1 ? ", " : "", name);
+    }
+}
+
+/* One word of a list is no value of the knob. */
+static int complain_of_value(struct wt_error *err, const char *text, enum wt_knob knob,
+                             const char *word)
+{
+    static const struct {
+        const char *suffix;
+        double factor; /* to W and MHz */
+    } units[] = {{"w", 1},   {"watt", 1},  {"watts", 1},  {"kw", 1e3}, {"mw", 1e-3},
+                 {"mhz", 1}, {"ghz", 1e3}, {"khz", 1e-3}, {"hz", 1e-6}};
+    const char *name = wt_knob_name(knob);
+    char fix[160], names[160], number[48];
+    if (wt_knob_is_named(knob)) {
+        bool is_number = strspn(word, "0123456789") == strlen(word);
+        list_names(knob, names, sizeof(names));
+        if (knob == WT_KNOB_EPP && is_number)
+            return complain(err, text, "epp=128, or a name: epp=balance_power",
+                            "%s is not from 0 to 255", word);
+        snprintf(fix, sizeof(fix), "%s=%s; `wattune doctor` lists those of this machine", name,
+                 sample(knob, false));
+        return complain(err, text, fix, "\"%s\" is no %s; in general there are %s%s", word,
+                        knob == WT_KNOB_EPP ? "preference" : "governor", names,
+                        knob == WT_KNOB_EPP ? ", or a number from 0 to 255" : "");
+    }
+    size_t digits = strspn(word, "0123456789.");
+    const char *suffix = word + digits + strspn(word + digits, " ");
+    snprintf(fix, sizeof(fix), "%s=%s", name, sample(knob, false));
+    double value;
+    for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
+        if (strcasecmp(suffix, units[i].suffix) == 0 && read_number(word, digits, &value)) {
+            wt_knob_value_typed(number, sizeof(number), knob,
+                                wt_knob_from_user(value * units[i].factor));
+            snprintf(fix, sizeof(fix), "%s=%s", name, number);
+        }
+    return complain(err, text, fix, "\"%s\" is no number; %s is in %s, and the unit is not typed",
+                    word, name, wt_knob_unit(knob));
+}
+
+static int parse_list(const char *text, const char *values, struct cli_setting *s,
+                      struct wt_error *err)
+{
+    char fix[80];
+    snprintf(fix, sizeof(fix), "%s=%s", wt_knob_name(s->knob), sample(s->knob, false));
+    for (const char *p = values;; p++) {
+        char word[32];
+        size_t len = strcspn(p, ",");
+        if (s->count == MAX_VALUES)
+            return complain(err, text, fix, "more than 256 values");
+        if (!len)
+            return complain(err, text, fix, *values ? "an empty value" : "the value is missing");
+        snprintf(word, sizeof(word), "%.*s", (int)len, p);
+        if (len >= sizeof(word) || wt_knob_value_parse(s->knob, word, &s->values[s->count]) < 0 ||
+            s->values[s->count++] < 0)
+            return complain_of_value(err, text, s->knob, word);
+        p += len;
+        if (!*p)
+            return 0;
+    }
+}
+
 int cli_setting_parse(const char *text, struct cli_setting *ret_setting, struct wt_error *err)
 {
     struct cli_setting s = {0};
     const char *eq = strchr(text, '=');
-    char name[32];
+    char name[32], names[200] = "", fix[80];
     if (!eq || eq == text || (size_t)(eq - text) >= sizeof(name))
-        return complain(err, text, "is not KNOB=VALUE");
+        return complain(err, text, "power=150, or governor=powersave", "is not KNOB=VALUE");
     snprintf(name, sizeof(name), "%.*s", (int)(eq - text), text);
-    if (wt_knob_from_name(name, &s.knob) < 0)
-        return complain(err, text, "knobs are power, clock, memclock, cpu-power, cpu-freq");
-
+    if (wt_knob_from_name(name, &s.knob) < 0) {
+        for (int k = 1; k < WT_KNOB_COUNT; k++) {
+            size_t used = strlen(names);
+            snprintf(names + used, sizeof(names) - used, "%s%s", k > 1 ? ", " : "",
+                     wt_knob_name((enum wt_knob)k));
+        }
+        return complain(err, text, "`wattune doctor` lists what can be set here",
+                        "there is no knob \"%s\"; knobs are %s", name, names);
+    }
     if (!(s.values = calloc(MAX_VALUES, sizeof(*s.values)))) {
         err->code = WT_E_NOMEM;
         return WT_E_NOMEM;
     }
-    const char *list = eq + 1;
-    const char *why = NULL;
-    if (strchr(list, ':')) {
-        double part[3];
-        size_t n = 0;
-        for (const char *p = list; n < 3; n++) {
-            size_t len = strcspn(p, ":");
-            if (!read_number(p, len, &part[n]))
-                break;
-            p += len;
-            if (*p == ':')
-                p++;
-            else if (n < 2 || *p)
-                break;
-        }
-        if (n != 3)
-            why = "a range is LO:HI:STEP";
-        else if (part[2] <= 0 || part[1] < part[0])
-            why = "LO must not be above HI and STEP must be above 0";
-        else if ((part[1] - part[0]) / part[2] >= MAX_VALUES)
-            why = "more than 256 values";
-        else
-            for (double v = part[0]; v <= part[1] + part[2] * 1e-9; v += part[2])
-                s.values[s.count++] = v;
+    int rc = 0;
+    if (strchr(eq, ':') && !wt_knob_is_named(s.knob)) {
+        const char *why = parse_range(eq + 1, &s);
+        snprintf(fix, sizeof(fix), "%s=%s", name, sample(s.knob, true));
+        rc = why ? complain(err, text, fix, "%s", why) : 0;
     } else {
-        for (const char *p = list; !why; p++) {
-            size_t len = strcspn(p, ",");
-            if (s.count == MAX_VALUES)
-                why = "more than 256 values";
-            else if (!read_number(p, len, &s.values[s.count++]))
-                why = "a value is a number such as 150 or 1380";
-            p += len;
-            if (!*p)
-                break;
-        }
+        rc = parse_list(text, eq + 1, &s, err);
     }
-    if (why) {
+    if (rc < 0) {
         free(s.values);
-        return complain(err, text, why);
+        return rc;
     }
     *ret_setting = s;
     return 0;
@@ -97,6 +204,27 @@ void cli_setting_done(struct cli_setting *setting)
     free(setting->values);
     setting->values = NULL;
     setting->count = 0;
+}
+
+int cli_knob(const struct cli_bed *bed, size_t i, enum wt_knob knob, struct wt_knob_info *ret_info,
+             struct wt_error *why, struct wt_error *err)
+{
+    const struct wt_device_info *info = wt_devices_info(bed->devices, i);
+    if (info->kind != wt_knob_kind(knob) || info->is_part)
+        return WT_E_UNSUPPORTED;
+    int rc = wt_devices_knob(bed->devices, i, knob, ret_info, err);
+    if (rc == WT_E_UNSUPPORTED && !why->text[0])
+        *why = *err;
+    return rc;
+}
+
+int cli_no_knob(enum wt_knob knob, const struct wt_error *why, struct wt_error *err)
+{
+    snprintf(err->text, sizeof(err->text), "%s: no device here has this knob%s%.200s%s",
+             wt_knob_name(knob), why->text[0] ? " (" : "", why->text, why->text[0] ? ")" : "");
+    snprintf(err->fix, sizeof(err->fix), "%s",
+             why->fix[0] ? why->fix : "`wattune doctor` lists what can be set");
+    return err->code = WT_E_UNSUPPORTED;
 }
 
 int cli_duration_parse(const char *text, int64_t *ret_ns, struct wt_error *err)

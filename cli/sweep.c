@@ -21,9 +21,12 @@ static void print_help(void)
         "default setting, and says which one to use. CMD should do the same work each time.\n\n"
         "  --set KNOB=V,...   settings to compare: power=100,150,200 or power=100:250:25 "
         "(repeatable:\n"
-        "                     all combinations). power=auto: 40, 60, 80 and 100 % of the default "
-        "limit,\n"
-        "                     as the paper did. Default: power=auto\n"
+        "                     all combinations). KNOB is power, clock, memclock, cpu-power, "
+        "cpu-freq,\n"
+        "                     dram-power, or by name governor=performance,powersave and\n"
+        "                     epp=performance,balance_power. power=auto: 40, 60, 80 and 100 % of "
+        "the\n"
+        "                     default limit, as the paper did. Default: power=auto\n"
         "  --repeats N        runs at each setting (default 3)\n"
         "  --precision PCT    repeat until every energy ratio that matters is known to PCT (1%);\n"
         "                     --repeats is then the least (default 2)\n"
@@ -46,6 +49,8 @@ static void print_help(void)
         "  --measure-only     when settings may not be changed, measure the present one alone\n"
         "  --show-output      let CMD write to the terminal (default: to a log, shown when it "
         "fails)\n"
+        "  --sensor-command SPEC  a program that prints watts or joules is a sensor too:\n"
+        "                     [KIND[/NAME]@]PERIOD:COMMAND, 2s:./read-pdu (repeatable)\n"
         "  --sysroot DIR      read /proc and /sys below DIR\n"
         "  --no-store         do not store the runs\n"
         "  --help             this text\n\n"
@@ -78,6 +83,7 @@ static int parse(int argc, char **argv, struct sweep_options *o)
         FAULT,
         MEASURE_ONLY,
         SHOW_OUTPUT,
+        SENSOR_COMMAND,
         SYSROOT,
         NO_STORE,
         HELP
@@ -101,6 +107,7 @@ static int parse(int argc, char **argv, struct sweep_options *o)
         {"fault", required_argument, NULL, FAULT},
         {"measure-only", no_argument, NULL, MEASURE_ONLY},
         {"show-output", no_argument, NULL, SHOW_OUTPUT},
+        {"sensor-command", required_argument, NULL, SENSOR_COMMAND},
         {"sysroot", required_argument, NULL, SYSROOT},
         {"no-store", no_argument, NULL, NO_STORE},
         {"help", no_argument, NULL, HELP},
@@ -191,6 +198,11 @@ static int parse(int argc, char **argv, struct sweep_options *o)
         case SHOW_OUTPUT:
             o->is_output_shown = true;
             break;
+        case SENSOR_COMMAND:
+            if (!cli_bed_add_sensor(&o->bed, optarg))
+                return cli_usage("sweep", "--sensor-command: more than %d sensors",
+                                 CLI_SENSORS_MAX);
+            break;
         case SYSROOT:
             o->bed.sysroot = optarg;
             break;
@@ -260,21 +272,31 @@ static void show_log_end(int fd, off_t from)
 
 /* ---- results ---- */
 
+/* What a replay reads: limits of power and clocks, whatever they are limits of. Names are for
+ * people alone. */
+static const char *csv_column(enum wt_knob knob)
+{
+    return wt_knob_is_named(knob)                 ? "setting"
+           : strcmp(wt_knob_unit(knob), "W") == 0 ? "power_w"
+                                                  : "clock_mhz";
+}
+
 static int write_csv(const char *path, const struct wt_sweep *sweep, enum wt_knob knob)
 {
+    char value[48];
     FILE *out = fopen(path, "we");
     if (!out) {
         cli_note("--csv %s: %s", path, strerror(errno));
         return -1;
     }
     fprintf(out, "# wattune %s, %s%s%s\n%s,time_s,energy_j\n", wt_version(), sweep->title,
-            sweep->emulation[0] ? ", emulated " : "", sweep->emulation,
-            knob == WT_KNOB_POWER ? "power_w" : "clock_mhz");
+            sweep->emulation[0] ? ", emulated " : "", sweep->emulation, csv_column(knob));
     for (size_t i = 0; i < sweep->run_count; i++) {
         const struct wt_run *run = &sweep->runs[i];
         if (run->setting_count && run->exit_code == 0 && run->total.provenance != WT_PROV_UNKNOWN)
-            fprintf(out, "%g,%.6f,%.6f\n", wt_knob_to_user(run->settings[0].requested), run->wall_s,
-                    run->total.energy_j);
+            fprintf(out, "%s,%.6f,%.6f\n",
+                    wt_knob_value_typed(value, sizeof(value), knob, run->settings[0].requested),
+                    run->wall_s, run->total.energy_j);
     }
     if (fclose(out) != 0) {
         cli_note("--csv %s: %s", path, strerror(errno));

@@ -25,7 +25,7 @@ struct sweep_options {
 
 /* One setting: a value for each knob. */
 struct point {
-    double values[MAX_SETS];
+    int64_t values[MAX_SETS];
     char label[64];
 };
 

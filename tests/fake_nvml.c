@@ -144,7 +144,7 @@ EXPORT(nvmlDeviceGetTotalEnergyConsumption, wt_nvml_device handle, unsigned long
     ENTER("nvmlDeviceGetTotalEnergyConsumption", RUBBISH(mj))
     DEVICE(handle, RUBBISH(mj))
     CARD_ONLY
-    if (fake.arch && fake.arch < WT_NVML_ARCH_VOLTA)
+    if (fake.is_vgpu || (fake.arch && fake.arch < WT_NVML_ARCH_VOLTA))
         return WT_NVML_NOT_SUPPORTED;
     *mj = fake.energy_mj;
     return 0;
@@ -155,6 +155,8 @@ EXPORT(nvmlDeviceGetPowerUsage, wt_nvml_device handle, unsigned *mw)
     ENTER("nvmlDeviceGetPowerUsage", RUBBISH(mw))
     DEVICE(handle, RUBBISH(mw))
     CARD_ONLY
+    if (fake.is_vgpu)
+        return WT_NVML_NOT_SUPPORTED;
     *mw = fake.power_mw;
     return 0;
 }
@@ -169,7 +171,7 @@ EXPORT(nvmlDeviceGetFieldValues, wt_nvml_device handle, int count, struct wt_nvm
         struct wt_nvml_field *f = &fields[i];
         unsigned mw = f->field == WT_NVML_FIELD_POWER_INSTANT ? fake.power_mw : FAKE_AVERAGE_MW;
         f->rc = WT_NVML_SUCCESS;
-        if (strcmp(type, "none") == 0 ||
+        if (fake.is_vgpu || strcmp(type, "none") == 0 ||
             (f->field != WT_NVML_FIELD_POWER_INSTANT && f->field != WT_NVML_FIELD_POWER_AVERAGE)) {
             memset(&f->value, 0xaa, sizeof(f->value));
             f->rc = WT_NVML_NOT_SUPPORTED;

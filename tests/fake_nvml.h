@@ -25,6 +25,7 @@ struct fake_nvml {
     unsigned app_sm, app_mem;
     int is_limit_ignored; /* setting succeeds and does nothing */
     int is_old;           /* Kepler's clocks: no locks */
+    int is_vgpu;          /* neither energy nor power */
     unsigned calls, shutdowns;
 };
 

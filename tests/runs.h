@@ -37,7 +37,7 @@ static inline void runs_add_device(struct wt_run *run, enum wt_device_kind kind,
     run->devices = more;
     struct wt_run_device *d = &run->devices[run->device_count++];
     memset(d, 0, sizeof(*d));
-    d->is_counted = true;
+    d->is_counted = d->has_sensor = true;
     wt_text(d->id, sizeof(d->id), "%s", id);
     wt_text(d->name, sizeof(d->name), "%s", name);
     wt_text(d->source, sizeof(d->source), "%s", kind == WT_DEVICE_GPU ? "nvml" : "rapl");

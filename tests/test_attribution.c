@@ -1,13 +1,5 @@
 /* attribution: rows add up to the device to the microjoule, whatever processes do. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
+#include "bed.h"
 #include "window/attribution.h"
 
 static uint64_t seed = 88172645463325252u;
@@ -146,48 +138,30 @@ static void what_nobody_is_shown_to_have_used_is_residual(void **state)
     assert_int_equal(a.residual_uj, 800);
 }
 
-static void write_file(const char *path, const char *text)
-{
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
-}
-
 static void cpu_times_are_read_as_the_kernel_writes_them(void **state)
 {
     (void)state;
-    char root[] = "/tmp/wt-attr-XXXXXX", path[256];
-    assert_non_null(mkdtemp(root));
-    wt_text(path, sizeof(path), "%s/proc/42", root);
-    assert_int_equal(wt_fs_mkdirs(path, 0755, NULL), 0);
-    wt_text(path, sizeof(path), "%s/sys/fs/cgroup/job_1", root);
-    assert_int_equal(wt_fs_mkdirs(path, 0755, NULL), 0);
-    wt_text(path, sizeof(path), "%s/proc/42/stat", root);
-    write_file(path, "42 (a) b(c) S 1 42 42 0 -1 4194560 900 0 0 0 150 50 7 3 20 0 1 0 1000 0 0\n");
-    wt_text(path, sizeof(path), "%s/proc/stat", root);
-    write_file(path, "cpu  100 20 30 4000 50 6 7 80 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n");
-    wt_text(path, sizeof(path), "%s/sys/fs/cgroup/job_1/cpu.stat", root);
-    write_file(path, "usage_usec 123456\nuser_usec 100000\nsystem_usec 23456\n");
-
-    struct wt_ctx *ctx;
-    assert_int_equal(wt_ctx_new(&ctx, &(struct wt_ctx_options){.sysroot = root}, NULL), 0);
+    struct bed bed;
+    bed_init(&bed);
+    bed_put(&bed, "/proc/42/stat",
+            "42 (a) b(c) S 1 42 42 0 -1 4194560 900 0 0 0 150 50 7 3 20 0 1 0 1000 0 0\n");
+    bed_put(&bed, "/proc/stat", "cpu  100 20 30 4000 50 6 7 80 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n");
+    bed_put(&bed, "/sys/fs/cgroup/job_1/cpu.stat",
+            "usage_usec 123456\nuser_usec 100000\nsystem_usec 23456\n");
     uint64_t ns, tick = (uint64_t)(WT_NS_PER_S / sysconf(_SC_CLK_TCK));
     char name[64];
-    assert_int_equal(wt_process_cpu_ns(ctx, 42, &ns, name, sizeof(name), NULL), 0);
+    assert_int_equal(wt_process_cpu_ns(bed.ctx, 42, &ns, name, sizeof(name), NULL), 0);
     assert_int_equal(ns, 210 * tick);
     assert_string_equal(name, "a) b(c");
-    assert_int_equal(wt_process_cpu_ns(ctx, 43, &ns, NULL, 0, NULL), WT_E_GONE);
-    assert_int_equal(wt_busy_cpu_ns(ctx, &ns, NULL), 0);
+    assert_int_equal(wt_process_cpu_ns(bed.ctx, 43, &ns, NULL, 0, NULL), WT_E_GONE);
+    assert_int_equal(wt_busy_cpu_ns(bed.ctx, &ns, NULL), 0);
     assert_int_equal(ns, 163 * tick);
-    assert_int_equal(wt_cgroup_cpu_ns(ctx, "/job_1", &ns, NULL), 0);
+    assert_int_equal(wt_cgroup_cpu_ns(bed.ctx, "/job_1", &ns, NULL), 0);
     assert_int_equal(ns, 123456000);
-    assert_int_equal(wt_cgroup_cpu_ns(ctx, "/../../etc", &ns, NULL), WT_E_FORMAT);
-    wt_text(path, sizeof(path), "%s/sys/fs/cgroup/job_1/cpu.stat", root);
-    write_file(path, "usage_usec\n");
-    assert_int_equal(wt_cgroup_cpu_ns(ctx, "job_1", &ns, NULL), WT_E_FORMAT);
-    wt_ctx_free(ctx);
-    wt_fs_remove_tree(root, NULL);
+    assert_int_equal(wt_cgroup_cpu_ns(bed.ctx, "/../../etc", &ns, NULL), WT_E_FORMAT);
+    bed_put(&bed, "/sys/fs/cgroup/job_1/cpu.stat", "usage_usec\n");
+    assert_int_equal(wt_cgroup_cpu_ns(bed.ctx, "job_1", &ns, NULL), WT_E_FORMAT);
+    bed_done(&bed);
 }
 
 int main(void)

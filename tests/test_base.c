@@ -5,11 +5,8 @@
 
 #include <cmocka.h>
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "base/base.h"
+#include "trees.h"
 
 static void energy_does_not_overflow_in_an_hour_of_a_node(void **state)
 {
@@ -77,14 +74,9 @@ static void emulated_and_real_do_not_add(void **state)
 static void reads_stay_below_the_root_and_name_the_file(void **state)
 {
     (void)state;
-    char root[] = "/tmp/wt-base-XXXXXX", path[256];
-    assert_non_null(mkdtemp(root));
-    wt_text(path, sizeof(path), "%s/sys/class", root);
-    assert_int_equal(wt_fs_mkdirs(path, 0755, NULL), 0);
-    wt_text(path, sizeof(path), "%s/sys/class/energy_uj", root);
-    FILE *f = fopen(path, "w");
-    fputs("262143328850\n", f);
-    fclose(f);
+    char root[64];
+    tree_new(root, sizeof(root));
+    tree_put(root, "/sys/class/energy_uj", "262143328850\n");
 
     struct wt_ctx *ctx;
     struct wt_ctx_options options = {.sysroot = root};
@@ -97,12 +89,9 @@ static void reads_stay_below_the_root_and_name_the_file(void **state)
     assert_int_equal(wt_fs_read_u64(ctx, "/sys/class/nothing", &value, &err), WT_E_NOTFOUND);
     assert_non_null(strstr(err.text, "/sys/class/nothing"));
 
-    f = fopen(path, "w");
-    fputs("12 34", f);
-    fclose(f);
+    tree_put(root, "/sys/class/energy_uj", "12 34");
     assert_int_equal(wt_fs_read_u64(ctx, "/sys/class/energy_uj", &value, &err), WT_E_FORMAT);
-    f = fopen(path, "w");
-    fclose(f);
+    tree_put(root, "/sys/class/energy_uj", "");
     assert_int_equal(wt_fs_read_u64(ctx, "/sys/class/energy_uj", &value, &err), WT_E_FORMAT);
     wt_ctx_free(ctx);
     assert_int_equal(wt_fs_remove_tree(root, &err), 0);

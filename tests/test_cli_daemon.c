@@ -153,7 +153,7 @@ static void status_says_what_is_held_for_whom(void **state)
     m.u.claim.hold_ns = 1000 * WT_NS_PER_S;
     assert_int_equal(rig_ask(&c, &m).rc, 0);
     spawn_run(&s, home, wattuned(), "--status", "--socket", rig.socket);
-    assert_non_null(strstr(s.out, "device 1: power 150 W (found 250, on the device 150) for "
+    assert_non_null(strstr(s.out, "device 1: power 150 W (found 250 W, on the device 150 W) for "
                                   "process"));
     assert_non_null(strstr(s.out, "of user " ALICE_TEXT ", for another"));
     spawn_done(&s);
@@ -231,7 +231,7 @@ static void an_ordinary_user_sets_what_the_policy_lets_him(void **state)
     assert_true(rig_has(rig.audit, "\"uid\":" ALICE_TEXT));
     spawn_run(&s, home, self, "as", ALICE_TEXT, command, "set", "power=230", "--", "true");
     assert_int_equal(spawn_code(&s), 2);
-    assert_non_null(strstr(s.err, "policy.conf:1 allows from 100 to 220 W, not 230"));
+    assert_non_null(strstr(s.err, "policy.conf:1 allows it from 100 W to 220 W, not 230 W"));
     spawn_done(&s);
     spawn_run(&s, home, self, "as", BOB_TEXT, command, "set", "power=150", "--", "true");
     assert_int_equal(spawn_code(&s), 3);

@@ -6,20 +6,17 @@
 
 #include <cmocka.h>
 #include <jansson.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 
-#include "base/base.h"
 #include "spawn.h"
+#include "trees.h"
 
-static char home[64];
+static char home[64], tree[80]; /* tree: another machine, at home */
 
 static int setup(void **state)
 {
     (void)state;
     spawn_home(home, sizeof(home));
+    wt_text(tree, sizeof(tree), "%s/tree", home);
     return 0;
 }
 
@@ -28,19 +25,6 @@ static int teardown(void **state)
     (void)state;
     spawn_home_done(home);
     return 0;
-}
-
-static void put(const char *path, const char *text)
-{
-    char full[512];
-    wt_text(full, sizeof(full), "%s/tree%s", home, path);
-    *strrchr(full, '/') = '\0';
-    assert_int_equal(wt_fs_mkdirs(full, 0755, NULL), 0);
-    full[strlen(full)] = '/';
-    FILE *f = fopen(full, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    assert_int_equal(fclose(f), 0);
 }
 
 /* The finding about this, NULL when there is none. device may be NULL: any. */
@@ -52,6 +36,19 @@ static const json_t *finding(const json_t *root, const char *device, const char 
     {
         if (strcmp(json_string_value(json_object_get(f, "what")), what) == 0 &&
             (!device || strcmp(json_string_value(json_object_get(f, "device")), device) == 0))
+            return f;
+    }
+    return NULL;
+}
+
+/* The first thing a source says, NULL when it says nothing. */
+static const json_t *said_by(const json_t *root, const char *source)
+{
+    size_t i;
+    const json_t *f;
+    json_array_foreach(json_object_get(root, "findings"), i, f)
+    {
+        if (strcmp(json_string_value(json_object_get(f, "source")), source) == 0)
             return f;
     }
     return NULL;
@@ -146,7 +143,7 @@ static void json_says_the_same_and_nothing_else(void **state)
     assert_int_equal(json_integer_value(json_object_get(gpu, "index")), 1);
     const json_t *f = finding(root, text(gpu, "id"), "energy counter");
     assert_string_equal(text(f, "kind"), "ok");
-    assert_non_null(strstr(text(f, "value"), "kJ"));
+    assert_non_null(strstr(text(f, "value"), "J so far, moves about every 100 ms"));
     json_decref(root);
     spawn_done(&s);
 }
@@ -180,19 +177,74 @@ static void another_root_is_another_machine(void **state)
 {
     (void)state;
     struct spawned s;
-    char tree[128];
-    wt_text(tree, sizeof(tree), "%s/tree", home);
-    put("/proc/cpuinfo", "processor : 0\nvendor_id : GenuineIntel\n");
-    put("/sys/class/powercap/intel-rapl:0/name", "package-0\n");
-    put("/sys/class/powercap/intel-rapl:0/energy_uj", "123000000\n");
-    put("/sys/class/powercap/intel-rapl:0/max_energy_range_uj", "262143328850\n");
+    tree_put(tree, "/proc/cpuinfo", "processor : 0\nvendor_id : GenuineIntel\n");
+    tree_put(tree, "/sys/class/powercap/intel-rapl:0/name", "package-0\n");
+    tree_put(tree, "/sys/class/powercap/intel-rapl:0/energy_uj", "123000000\n");
+    tree_put(tree, "/sys/class/powercap/intel-rapl:0/max_energy_range_uj", "262143328850\n");
     spawn_run(&s, home, "wattune", "doctor", "--json", "--sysroot", tree);
     assert_int_equal(spawn_code(&s), 0);
     json_t *root = document(&s);
     assert_int_equal(json_integer_value(json_object_get(root, "measurable")), 1);
     assert_non_null(
-        strstr(text(finding(root, "cpu-package-0", "energy counter"), "value"), "0.123 kJ"));
-    assert_non_null(strstr(text(finding(root, NULL, "library"), "value"), "another machine"));
+        strstr(text(finding(root, "cpu-package-0", "energy counter"), "value"), "123.0 J so far"));
+    /* Without a bus in the tree nobody knows which cards are on it. */
+    assert_null(said_by(root, "nvml"));
+    json_decref(root);
+    spawn_done(&s);
+}
+
+static void a_card_is_missing_only_on_a_bus_that_was_seen(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *vendor, *model, *want; /* NULL: no such file; no such line */
+        const char *why;
+    } rows[] = {
+        {"0x8086\n", NULL, "no NVIDIA GPU in this machine", "another vendor's card"},
+        {"0x10de\n", NULL, "NVIDIA GPU: not looked at", "NVIDIA's card"},
+        {"0x8086\n", "NVIDIA Jetson AGX Orin\n", NULL, "a GPU on no bus"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct spawned s;
+        char tree[128];
+        wt_text(tree, sizeof(tree), "%s/tree", home);
+        put("/proc/cpuinfo", "processor : 0\nCPU implementer : 0x41\n");
+        put("/sys/bus/pci/devices/0000:03:00.0/vendor", rows[i].vendor);
+        put("/sys/bus/pci/devices/0000:03:00.0/class", "0x030000\n");
+        if (rows[i].model)
+            put("/proc/device-tree/model", rows[i].model);
+        spawn_run(&s, home, "wattune", "doctor", "--json", "--sysroot", tree);
+        json_t *root = document(&s);
+        const json_t *f = said_by(root, "nvml");
+        if (!f != !rows[i].want || (f && !strstr(text(f, "value"), rows[i].want)))
+            fail_msg("%s: %s", rows[i].why, s.out);
+        json_decref(root);
+        spawn_done(&s);
+    }
+}
+
+static void the_way_a_device_is_read_and_what_it_belongs_to_is_said(void **state)
+{
+    (void)state;
+    struct spawned s;
+    tree_put(tree, "/sys/class/powercap/intel-rapl:0/name", "package-0\n");
+    tree_put(tree, "/sys/class/powercap/intel-rapl:0/energy_uj", "123000000\n");
+    tree_put(tree, "/sys/class/drm/card0/device/uevent",
+             "DRIVER=amdgpu\nPCI_ID=1002:1681\nPCI_SLOT_NAME=0000:04:00.0\n");
+    tree_put(tree, "/sys/class/drm/card0/device/hwmon/hwmon1/name", "amdgpu\n");
+    tree_put(tree, "/sys/class/drm/card0/device/hwmon/hwmon1/power1_average", "15000000\n");
+    tree_put(tree, "/sys/class/drm/card0/device/hwmon/hwmon1/in1_label", "vddnb\n");
+    spawn_run(&s, home, "wattune", "doctor", "--json", "--sysroot", tree);
+    assert_int_equal(spawn_code(&s), 0);
+    json_t *root = document(&s);
+    const char *gpu = "GPU-0000:04:00.0";
+    assert_non_null(
+        strstr(text(finding(root, "cpu-package-0", "device"), "value"), "read by way of powercap"));
+    assert_non_null(
+        strstr(text(finding(root, gpu, "device"), "value"), "its energy is in the processor's"));
+    assert_non_null(
+        strstr(text(finding(root, gpu, "power"), "value"), "a running mean over a time"));
+    assert_string_equal(text(json_array_get(json_object_get(root, "devices"), 0), "via"), "hwmon");
     json_decref(root);
     spawn_done(&s);
 }
@@ -201,10 +253,8 @@ static void a_machine_without_sensors_is_4_and_says_what_next(void **state)
 {
     (void)state;
     struct spawned s;
-    char tree[128];
-    wt_text(tree, sizeof(tree), "%s/tree", home);
-    put("/proc/cpuinfo", "processor : 0\nflags : fpu hypervisor\n");
-    put("/sys/class/dmi/id/sys_vendor", "Amazon EC2\n");
+    tree_put(tree, "/proc/cpuinfo", "processor : 0\nflags : fpu hypervisor\n");
+    tree_put(tree, "/sys/class/dmi/id/sys_vendor", "Amazon EC2\n");
     spawn_run(&s, home, "wattune", "doctor", "--sysroot", tree);
     assert_int_equal(spawn_code(&s), 4);
     assert_non_null(strstr(s.out, "Amazon EC2"));
@@ -218,11 +268,10 @@ static void a_store_that_cannot_be_written_is_named(void **state)
 {
     (void)state;
     struct spawned s;
-    char tree[128], path[160];
-    wt_text(tree, sizeof(tree), "%s/tree", home);
-    put("/proc/cpuinfo", "\n");
-    put("/a-file", "");
-    wt_text(path, sizeof(path), "XDG_DATA_HOME=%s/tree/a-file/below", home);
+    char path[160];
+    tree_put(tree, "/proc/cpuinfo", "\n");
+    tree_put(tree, "/a-file", "");
+    wt_text(path, sizeof(path), "XDG_DATA_HOME=%s/a-file/below", tree);
     spawn_run(&s, home, "env", path, getenv("WATTUNE_COMMAND"), "doctor", "--json", "--sysroot",
               tree);
     json_t *root = document(&s);
@@ -254,6 +303,29 @@ static void a_wrong_command_line_is_2(void **state)
     spawn_done(&s);
 }
 
+static void a_command_is_a_sensor_like_any_other(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "doctor", "--sysroot", home, "--sensor-command",
+              "node/pdu@2s:echo 212.5 W", "--sensor-command", "gpu@500ms:echo 12 kWh");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "node-pdu"));
+    assert_non_null(strstr(s.out, "212.5 W, every 2 s"));
+    assert_non_null(strstr(s.out, "43.20 MJ so far, moves about every 500 ms"));
+    spawn_done(&s);
+    const char *argv[24] = {"wattune", "doctor"};
+    for (size_t i = 2; i < 20; i += 2) {
+        argv[i] = "--sensor-command";
+        argv[i + 1] = "2s:echo 1 W";
+    }
+    spawn_start(&s, home, argv);
+    spawn_wait(&s);
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "more than 8"));
+    spawn_done(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,10 +337,15 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_broken_sensor_is_told_apart_from_a_missing_one, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(another_root_is_another_machine, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_card_is_missing_only_on_a_bus_that_was_seen, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(the_way_a_device_is_read_and_what_it_belongs_to_is_said,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(a_machine_without_sensors_is_4_and_says_what_next, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_store_that_cannot_be_written_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(a_wrong_command_line_is_2, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_command_is_a_sensor_like_any_other, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -116,6 +116,7 @@ static void mistakes_and_missing_sensors_are_told(void **state)
         {"--bogus", "", "--help", 2},
         {"now", NULL, "options only", 2},
         {"--sysroot", "/nonexistent", "/nonexistent", 4},
+        {"--sensor-command", "soon:echo 1 W", "no time", 2},
         {"--emulate", "no-such-gpu", "no-such-gpu", 4},
     };
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {

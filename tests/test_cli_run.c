@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <dirent.h>
 #include <jansson.h>
 #include <math.h>
 #include <signal.h>
@@ -142,6 +143,9 @@ static void mistakes_on_the_command_line_are_usage_and_run_nothing(void **state)
         {"--no-such-option", "x", "no-such-option"},
         {"--period", "soon", "soon"},
         {"--fault", "lost", "--emulate"},
+        {"--sensor-command", "2s", "no colon"},
+        {"--sensor-command", "2s:echo 100", "without a unit"},
+        {"--sensor-command", "2s:no-such-meter", "`no-such-meter`: exit code 127"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         struct spawned s;
@@ -267,6 +271,44 @@ static void processes_that_outlive_the_command_are_named(void **state)
     assert_int_equal(spawn_code(&s), 0);
     assert_non_null(strstr(s.err, "outlived"));
     assert_non_null(strstr(s.err, "(sleep)"));
+    spawn_done(&s);
+}
+
+/* Its last answer is still out when the command ends: it is no process of the command's, and nobody
+ * waits for it. */
+static void a_command_for_a_sensor_is_measured_and_is_none_of_the_runs(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char spec[512], wait[256];
+    snprintf(spec, sizeof(spec),
+             "node/pdu@100ms:if [ -e %s/first ]; then : >%s/out; exec sleep 600; fi; "
+             ": >%s/first; echo 100 W",
+             home, home, home);
+    snprintf(wait, sizeof(wait), "while [ ! -e %s/out ]; do sleep 0.01; done", home);
+    spawn_run(&s, home, "wattune", "run", "--sysroot", home, "--sensor-command", spec, "--json",
+              "--", "sh", "-c", wait);
+    assert_int_equal(spawn_code(&s), 0);
+    assert_null(strstr(s.err, "outlived"));
+    json_error_t err;
+    json_t *root = json_loads(s.out, 0, &err);
+    const json_t *device = json_array_get(json_object_get(root, "devices"), 0);
+    assert_string_equal(json_string_value(json_object_get(device, "id")), "node-pdu");
+    assert_string_equal(json_string_value(json_object_get(device, "source")), "command");
+    assert_true(json_is_true(json_object_get(device, "is_counted")));
+    json_decref(root);
+    spawn_done(&s);
+}
+
+static void a_real_sensor_is_not_mixed_with_an_emulation(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "run", "--sensor-command", "2s:echo 100 W", "--emulate",
+              "v100-pcie-32gb", "--", "echo", "ran");
+    assert_int_equal(spawn_code(&s), 2);
+    assert_string_equal(s.out, "");
+    assert_non_null(strstr(s.err, "emulated and real"));
     spawn_done(&s);
 }
 
@@ -578,9 +620,146 @@ static void another_root_is_read_and_one_that_is_not_there_is_named(void **state
     spawn_done(&s);
 }
 
+static void without_a_sensor_energy_is_modeled_with_its_band(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char tree[128], path[160];
+    json_error_t err;
+    /* A machine with this one's /proc, which moves, and nothing that measures. */
+    snprintf(tree, sizeof(tree), "%s/vm", home);
+    snprintf(path, sizeof(path), "%s/proc", tree);
+    assert_int_equal(mkdir(tree, 0755), 0);
+    assert_int_equal(symlink("/proc", path), 0);
+    spawn_run(&s, home, "wattune", "run", "--sysroot", tree, "--json", "--", "sleep", "0.5");
+    assert_int_equal(spawn_code(&s), 0);
+    json_t *doc = json_loads(s.out, 0, &err);
+    assert_non_null(doc);
+    const json_t *devices = json_object_get(doc, "devices"), *total = json_object_get(doc, "total");
+    size_t i;
+    const json_t *d;
+    assert_true(json_array_size(devices) >= 2);
+    json_array_foreach(devices, i, d)
+    {
+        assert_string_equal(json_string_value(json_object_get(d, "provenance")), "modeled");
+        double low = json_number_value(json_object_get(d, "low_j"));
+        double high = json_number_value(json_object_get(d, "high_j"));
+        double mid = json_number_value(json_object_get(d, "energy_j"));
+        assert_true(low < mid && mid < high);
+    }
+    assert_string_equal(json_string_value(json_object_get(total, "provenance")), "modeled");
+    assert_true(json_number_value(json_object_get(total, "low_j")) <
+                json_number_value(json_object_get(total, "high_j")));
+    json_decref(doc);
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "run", "--sysroot", tree, "--", "sleep", "0.3");
+    assert_non_null(strstr(s.err, "modeled"));
+    assert_null(strstr(s.err, "sampled"));
+    spawn_done(&s);
+}
+
+static size_t columns_of(const char *line)
+{
+    size_t n = 0;
+    for (; *line; line++)
+        n += ((unsigned char)*line & 0xc0) != 0x80;
+    return n;
+}
+
+static void every_recorded_machine_fits_60_columns_and_says_where_from(void **state)
+{
+    (void)state;
+    DIR *dir = opendir(WT_MACHINES);
+    assert_non_null(dir);
+    setenv("COLUMNS", "60", 1);
+    size_t count = 0;
+    for (struct dirent *e; (e = readdir(dir));) {
+        char root[512], manifest[600];
+        struct spawned s;
+        snprintf(root, sizeof(root), "%s/%.200s", WT_MACHINES, e->d_name);
+        snprintf(manifest, sizeof(manifest), "%s/machine.txt", root);
+        if (e->d_name[0] == '.' || access(manifest, R_OK) < 0)
+            continue;
+        count++;
+        spawn_run(&s, home, "wattune", "run", "--no-store", "--verbose", "--sysroot", root,
+                  "--sensor-command", "node/rack-pdu@1s:echo 200 W", "--", "true");
+        assert_int_equal(spawn_code(&s), 0);
+        assert_non_null(strstr(s.err, "REPLAYED"));
+        assert_non_null(strstr(s.err, "rack-pdu"));
+        assert_null(strstr(s.err, "1970"));
+        assert_null(strstr(s.err, "nobody shown"));
+        if (strstr(s.err, "gap  ") && strstr(strstr(s.err, "gap  "), "stands still"))
+            fail_msg("%s: a gap of what is recorded: %s", e->d_name, s.err);
+        bool is_table = true;
+        for (char *save, *line = strtok_r(s.err, "\n", &save); line;
+             line = strtok_r(NULL, "\n", &save)) {
+            if (columns_of(line) > 60)
+                fail_msg("%s: %zu columns: %s", e->d_name, columns_of(line), line);
+            is_table &= strncmp(line, "  time ", 7) != 0;
+            if (is_table && strchr(line, '[') && !strstr(line, "replayed") &&
+                !strstr(line, "modeled") && !strstr(line, "sampled"))
+                fail_msg("%s: no provenance: %s", e->d_name, line);
+        }
+        spawn_done(&s);
+    }
+    unsetenv("COLUMNS");
+    closedir(dir);
+    assert_true(count >= 15);
+}
+
+static void a_run_without_a_store_has_its_time_and_machine(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "run", "--emulate", "v100-pcie-32gb", "--no-store", "--verbose",
+              "--json", "--", "true");
+    json_t *doc = json_loads(s.out, 0, NULL);
+    assert_non_null(doc);
+    assert_true(json_integer_value(json_object_get(doc, "start_unix_ns")) > 1000000000);
+    assert_non_null(strstr(json_string_value(json_object_get(doc, "system")), "processors"));
+    json_decref(doc);
+    assert_non_null(strstr(s.err, "processors"));
+    assert_null(strstr(s.err, "1970"));
+    assert_non_null(strstr(s.err, ", not stored"));
+    spawn_done(&s);
+}
+
+static void a_second_die_has_neither_gap_nor_note(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char *part;
+    spawn_run(&s, home, "wattune", "run", "--no-store", "--sysroot", WT_MACHINES "/mi250x",
+              "--json", "--", "true");
+    json_t *doc = json_loads(s.out, 0, NULL);
+    assert_non_null(doc);
+    const json_t *die = json_array_get(json_object_get(doc, "devices"), 1), *gap;
+    assert_string_equal(json_string_value(json_object_get(die, "part_of")),
+                        json_string_value(json_object_get(
+                            json_array_get(json_object_get(doc, "devices"), 0), "id")));
+    assert_true(json_is_false(json_object_get(die, "has_sensor")));
+    assert_true(json_is_null(json_object_get(die, "note")));
+    assert_true(json_is_true(json_object_get(doc, "replayed")));
+    size_t i;
+    json_array_foreach(json_object_get(doc, "gaps"), i, gap)
+    {
+        assert_string_not_equal(json_string_value(json_object_get(gap, "device")),
+                                json_string_value(json_object_get(die, "id")));
+    }
+    json_decref(doc);
+    part = strstr(s.err, "of it: GPU 1");
+    assert_non_null(part);
+    assert_null(strstr(part + sizeof("of it: GPU"), "GPU 1"));
+    spawn_done(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_a_sensor_energy_is_modeled_with_its_band),
+        cmocka_unit_test(every_recorded_machine_fits_60_columns_and_says_where_from),
+        cmocka_unit_test(a_run_without_a_store_has_its_time_and_machine),
+        cmocka_unit_test(a_second_die_has_neither_gap_nor_note),
         cmocka_unit_test(the_exit_code_passes),
         cmocka_unit_test(a_command_that_is_not_there_is_127_and_named),
         cmocka_unit_test(stdin_and_stdout_pass_and_words_go_to_stderr),
@@ -594,6 +773,8 @@ int main(void)
         cmocka_unit_test(the_terminal_is_the_commands_own),
         cmocka_unit_test(stop_and_continue_reach_both),
         cmocka_unit_test(processes_that_outlive_the_command_are_named),
+        cmocka_unit_test(a_command_for_a_sensor_is_measured_and_is_none_of_the_runs),
+        cmocka_unit_test(a_real_sensor_is_not_mixed_with_an_emulation),
         cmocka_unit_test(a_home_that_cannot_be_written_costs_the_record_not_the_run),
         cmocka_unit_test(a_killed_wattune_leaves_a_record_marked_incomplete),
         cmocka_unit_test(a_killed_wattune_leaves_the_energy_so_far),

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "spawn.h"
+#include "trees.h"
 
 #define EMULATE "--emulate", "v100-pcie-32gb:2"
 
@@ -169,12 +170,210 @@ static void what_killed_processes_left_is_put_back(void **state)
               "kill -9 $p; wait $p 2>/dev/null; "
               "wattune restore --dry-run; wattune restore; wattune restore");
     assert_int_equal(spawn_code(&s), 0);
-    const char *look = strstr(s.out, "would go back to 250 W (was set to 150)");
+    const char *look = strstr(s.out, "would go back to 250 W (was set to 150 W)");
     assert_non_null(look);
-    const char *done = strstr(look, "power back to 250 W (was set to 150)");
+    const char *done = strstr(look, "power back to 250 W (was set to 150 W)");
     assert_non_null(done);
     assert_null(strstr(done + 1, "power back"));
     assert_non_null(strstr(done + 1, "clock of ")); /* the living one's */
+    spawn_done(&s);
+}
+
+/* ---- on a tree of plain files ---- */
+
+#define ZONE   "/sys/class/powercap/intel-rapl:0"
+#define POLICY "/sys/devices/system/cpu/cpufreq/policy0"
+
+static void holds(const char *root, const char *path, const char *want)
+{
+    char *text = tree_get(root, path);
+    assert_non_null(text);
+    text[strcspn(text, "\n")] = '\0';
+    assert_string_equal(text, want);
+    free(text);
+}
+
+static void put_machine(char *root, size_t size)
+{
+    snprintf(root, size, "%s/machine", home);
+    static const char *const files[][2] = {
+        {ZONE "/name", "package-0"},
+        {ZONE "/energy_uj", "1000"},
+        {ZONE "/max_energy_range_uj", "262143328850"},
+        {ZONE "/enabled", "1"},
+        {ZONE "/constraint_0_name", "long_term"},
+        {ZONE "/constraint_0_power_limit_uw", "200000000"},
+        {ZONE "/constraint_0_max_power_uw", "200000000"},
+        {POLICY "/affected_cpus", "0"},
+        {POLICY "/cpuinfo_min_freq", "800000"},
+        {POLICY "/cpuinfo_max_freq", "3600000"},
+        {POLICY "/scaling_max_freq", "3600000"},
+        {POLICY "/scaling_driver", "intel_pstate"},
+        {POLICY "/scaling_governor", "powersave"},
+        {POLICY "/scaling_available_governors", "performance powersave"},
+        {POLICY "/energy_performance_preference", "balance_performance"},
+        {POLICY "/energy_performance_available_preferences",
+         "default performance balance_performance balance_power power"},
+    };
+    for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)
+        tree_put_line(root, files[i][0], files[i][1]);
+}
+
+static void a_processor_s_settings_are_held_and_put_back(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char root[300], script[700];
+    put_machine(root, sizeof(root));
+    snprintf(script, sizeof(script),
+             "cd %s; cat ./" ZONE "/constraint_0_power_limit_uw; echo; cat ./" POLICY
+             "/scaling_max_freq; echo; cat ./" POLICY "/energy_performance_preference",
+             root);
+    spawn_run(&s, home, "wattune", "set", "--sysroot", root, "cpu-power=100", "cpu-freq=2400",
+              "epp=power", "governor=powersave", "--", "sh", "-c", script);
+    assert_int_equal(spawn_code(&s), 0);
+    assert_string_equal(s.out, "100000000\n2400000\npower");
+    assert_non_null(strstr(s.err, "cpu-power found 200 W, requested 100 W, enforced 100 W"));
+    assert_non_null(
+        strstr(s.err, "epp found balance_performance, requested power, enforced power"));
+    spawn_done(&s);
+    holds(root, ZONE "/constraint_0_power_limit_uw", "200000000");
+    holds(root, POLICY "/scaling_max_freq", "3600000");
+    holds(root, POLICY "/energy_performance_preference", "balance_performance");
+}
+
+static void a_processor_s_settings_come_back_after_kill_9(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char root[300], script[1400];
+    put_machine(root, sizeof(root));
+    /* The guardian of a tree works on the tree, too. */
+    snprintf(script, sizeof(script),
+             "wattune set --sysroot %s cpu-power=100 epp=power & p=$!; sleep 1; kill -9 $p; "
+             "wait $p 2>/dev/null; for i in 1 2 3 4 5 6 7 8 9; do sleep 0.2; "
+             "grep -q 200000000 %s" ZONE "/constraint_0_power_limit_uw && break; done; "
+             "wattune restore --sysroot %s",
+             root, root, root);
+    spawn_run(&s, home, "sh", "-c", script);
+    assert_string_equal(s.out, "nothing to put back\n");
+    spawn_done(&s);
+    holds(root, ZONE "/constraint_0_power_limit_uw", "200000000");
+    holds(root, POLICY "/energy_performance_preference", "balance_performance");
+
+    /* With the guardian dead as well, it is the journal below the tree. */
+    snprintf(script, sizeof(script),
+             "wattune set --sysroot %s cpu-power=100 epp=power & p=$!; sleep 1; "
+             "for d in /proc/[0-9]*; do "
+             "tr '\\0' ' ' <$d/cmdline 2>/dev/null | grep -q \"^wattune-guardian .* $p \" && "
+             "kill -9 ${d#/proc/}; done; "
+             "kill -9 $p; wait $p 2>/dev/null; "
+             "wattune restore --sysroot %s --dry-run; wattune restore --sysroot %s --json",
+             root, root, root);
+    spawn_run(&s, home, "sh", "-c", script);
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "cpu-power would go back to 200 W (was set to 100 W)"));
+    assert_non_null(strstr(s.out, "epp would go back to balance_performance (was set to power)"));
+    assert_non_null(strstr(s.out, "\"found\":\"balance_performance\",\"written\":\"power\""));
+    assert_non_null(strstr(s.out, "\"restored\":2"));
+    spawn_done(&s);
+    holds(root, ZONE "/constraint_0_power_limit_uw", "200000000");
+    holds(root, POLICY "/energy_performance_preference", "balance_performance");
+}
+
+static void a_processor_s_setting_is_refused_with_its_range(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *set;
+        int want;
+        const char *says;
+    } rows[] = {
+        {"cpu-power=201", 2, "cpu-package-0 takes 20 to 200 W"},
+        {"cpu-freq=3601", 2, "cpu-package-0 takes 800 to 3600 MHz"},
+        {"governor=schedutil", 2, "cpu-package-0 takes performance, powersave"},
+        {"governor=fast", 2,
+         "\"fast\" is no governor; in general there are performance, powersave"},
+        {"governor=fast", 2, "`wattune doctor` lists those of this machine"},
+        {"governor=2", 2, "\"2\" is no governor; in general there are performance"},
+        {"epp=fast", 2, "or a number from 0 to 255"},
+        {"epp=256", 2, "256 is not from 0 to 255"},
+        {"cpu-power=150W", 2,
+         "\"150W\" is no number; cpu-power is in W, and the unit is not typed"},
+        {"cpu-power=150W", 2, "try: cpu-power=150\n"},
+        {"cpu-freq=2.4GHz", 2, "try: cpu-freq=2400\n"},
+        {"cpu-freq=fast", 2, "try: cpu-freq=2400\n"},
+        {"cpu-power=100:200", 2, "try: cpu-power=60:120:20\n"},
+        {"cpu-power=", 2, "the value is missing"},
+        {"cpu-power=100,,120", 2, "an empty value"},
+        {"dram-power=20", 4, "dram-power: no device here has this knob"},
+        {"power=150", 4, "power: no device here has this knob"},
+        {"speed=1", 2, "dram-power, governor, epp"},
+    };
+    char root[300];
+    put_machine(root, sizeof(root));
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct spawned s;
+        spawn_run(&s, home, "wattune", "set", "--sysroot", root, rows[i].set, "--", "true");
+        if (spawn_code(&s) != rows[i].want || !strstr(s.err, rows[i].says))
+            fail_msg("%s: exit code %d, %s", rows[i].set, spawn_code(&s), s.err);
+        spawn_done(&s);
+    }
+    /* Nothing was set, so nothing is left behind. */
+    char left[320];
+    snprintf(left, sizeof(left), "%s/var", root);
+    assert_int_equal(access(left, F_OK), -1);
+    /* What stands in the way is said with what helps. */
+    struct spawned s;
+    tree_put_line(root, POLICY "/scaling_governor", "performance");
+    spawn_run(&s, home, "wattune", "set", "--sysroot", root, "epp=power", "--", "true");
+    assert_int_equal(spawn_code(&s), 3);
+    assert_non_null(strstr(s.err, "the governor is \"performance\""));
+    assert_non_null(strstr(s.err, "governor=powersave epp=..."));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "set", "--sysroot", root, "governor=powersave", "epp=power",
+              "--", "true");
+    assert_int_equal(spawn_code(&s), 0);
+    spawn_done(&s);
+    holds(root, POLICY "/scaling_governor", "performance");
+    holds(root, POLICY "/energy_performance_preference", "balance_performance");
+}
+
+static void a_sweep_compares_names(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char root[300], script[600];
+    put_machine(root, sizeof(root));
+    /* A load that counts its own energy: less of it with "powersave". */
+    snprintf(script, sizeof(script),
+             "cd %s; e=$(cat ./" ZONE "/energy_uj); a=1000000; i=0; "
+             "grep -q performance ./" POLICY "/scaling_governor && a=2000000; "
+             "while [ $i -lt 60 ]; do e=$((e + a)); echo $e >./" ZONE "/energy_uj; i=$((i + 1)); "
+             "sleep 0.01; done",
+             root);
+    spawn_run(&s, home, "wattune", "sweep", "--sysroot", root, "--set",
+              "governor=performance,powersave", "--repeats", "2", "--report", "-", "--json", "--",
+              "sh", "-c", script);
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    assert_non_null(strstr(s.out, "\"knob\": \"governor\""));
+    assert_non_null(strstr(s.out, "\"unit\": null"));
+    assert_non_null(strstr(s.out, "\"reference\": \"powersave\""));
+    const char *first = strstr(s.out, "\"label\": \"performance\"");
+    assert_non_null(first);
+    assert_non_null(strstr(first, "\"label\": \"powersave\"")); /* in the order of the names */
+    /* No name became its number; a measured one has more digits, and may hold these. */
+    assert_null(strstr(s.out, ": 0.002,"));
+    assert_null(strstr(s.out, ": 0.002\n"));
+    assert_null(strstr(s.out, "[0.002"));
+    spawn_done(&s);
+    holds(root, POLICY "/scaling_governor", "powersave");
+    spawn_run(&s, home, "wattune", "run", "--sysroot", root, "--set", "governor=performance",
+              "--json", "--no-store", "--", "true");
+    assert_non_null(strstr(s.out, "\"found\": \"powersave\""));
+    assert_non_null(strstr(s.out, "\"requested\": \"performance\""));
+    assert_non_null(strstr(s.err, "governor performance on "));
     spawn_done(&s);
 }
 
@@ -203,6 +402,10 @@ int main(void)
         CLI_TEST(a_mistake_is_said_with_its_exit_code),
         CLI_TEST(restore_with_nothing_to_do_says_so_and_makes_nothing),
         CLI_TEST(what_killed_processes_left_is_put_back),
+        CLI_TEST(a_processor_s_settings_are_held_and_put_back),
+        CLI_TEST(a_processor_s_settings_come_back_after_kill_9),
+        CLI_TEST(a_processor_s_setting_is_refused_with_its_range),
+        CLI_TEST(a_sweep_compares_names),
         CLI_TEST(help_is_on_stdout),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

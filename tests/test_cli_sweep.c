@@ -122,6 +122,23 @@ static void nothing_is_stored_or_written_when_that_is_asked(void **state)
     spawn_done(&s);
 }
 
+static void a_report_of_what_is_not_stored_has_its_day(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char path[100];
+    snprintf(path, sizeof(path), "%s/unstored.html", home);
+    spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb", "--set", "power=200,250",
+              "--repeats", "1", "--no-store", "--report", path, "--", "sleep", "0.1");
+    assert_int_equal(spawn_code(&s), 0);
+    spawn_done(&s);
+    spawn_run(&s, home, "grep", "-o", "<time datetime=\"[0-9]*\\|<dt>system</dt>", path);
+    assert_non_null(strstr(s.out, "<dt>system</dt>"));
+    assert_non_null(strstr(s.out, "datetime"));
+    assert_null(strstr(s.out, "1970"));
+    spawn_done(&s);
+}
+
 static void the_commands_words_are_shown_when_asked_or_when_it_fails(void **state)
 {
     (void)state;
@@ -239,6 +256,7 @@ static void mistakes_are_usage_and_change_nothing(void **state)
         {"--progress", "step", "--progress", 2},
         {"--emulate", "no-such-card", "v100-pcie-32gb", 4},
         {"--sysroot", "/no/such/dir", "/no/such/dir", 4},
+        {"--sensor-command", "2s:echo 1 W", "emulated and real", 2},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         struct spawned s;
@@ -327,6 +345,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_table_report_csv_and_json_tell_the_same),
         cmocka_unit_test(nothing_is_stored_or_written_when_that_is_asked),
+        cmocka_unit_test(a_report_of_what_is_not_stored_has_its_day),
         cmocka_unit_test(the_commands_words_are_shown_when_asked_or_when_it_fails),
         cmocka_unit_test(a_precision_that_is_wide_needs_two_repeats_and_a_fine_one_the_most),
         cmocka_unit_test(runs_to_settle_do_not_count),

@@ -83,7 +83,9 @@ static void mistakes_are_named_with_line_and_what_was_expected(void **state)
         {"allow everyone on all set power from 100MHz", "a value in W, found \"100MHz\""},
         {"allow everyone on all set power from 100 MHz", "found \"MHz\""},
         {"allow everyone on all set clock from 100 W", "found \"W\""},
-        {"allow everyone on all set power,clock to 100", "different units"},
+        {"allow everyone on all set power,clock to 100", "no unit, or different ones"},
+        {"allow everyone on all set governor from 1", "no unit, or different ones"},
+        {"site-cap epp 3", "no unit, or different ones"},
         {"allow everyone on all set power from 200 W to 100 W", "p:1: from 200 to 100 allows"},
         {"allow everyone on all set power for 12", "a time such as"},
         {"allow everyone on all set power for 12 weeks", "a time such as"},
@@ -218,7 +220,7 @@ static void a_refusal_says_which_rule_and_how_far(void **state)
     int64_t hold_ns;
     judge("\nallow uid 1 on all set power from 100 W to 200 W for 1 h", &who, 250000, 0, &hold_ns,
           &err);
-    assert_non_null(strstr(err.text, "p:2 allows from 100 to 200 W, not 250"));
+    assert_non_null(strstr(err.text, "p:2 allows it from 100 W to 200 W, not 250 W"));
     judge("\nallow uid 1 on all set power from 100 W to 200 W for 1 h", &who, 150000, 4000,
           &hold_ns, &err);
     assert_non_null(strstr(err.text, "p:2 allows it for 3600 s at most, not 4000 s"));

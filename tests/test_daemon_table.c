@@ -91,7 +91,8 @@ static bool is_told_of(struct world *w, uint32_t device)
         bool is_last = true;
         for (size_t k = i + 1; k < w->record_count; k++)
             is_last &= w->records[k].lease != r->lease;
-        if (is_last && wt_lease_is_open(r) && wt_lease_is_ours(r, w->power[device]))
+        struct wt_knob_info now = {.knob = WT_KNOB_POWER, .current = w->power[device]};
+        if (is_last && wt_lease_is_open(r) && wt_lease_is_ours(r, &now))
             return true;
     }
     return false;
@@ -123,8 +124,8 @@ static void do_device(struct world *w)
                                       .is_settable = true};
     if (job->is_blind)
         job->info.max = 2000000;
-    if (!wt_lease_is_stackable(job->knob))
-        job->info.min = 0;
+    if (wt_knob_is_named(job->knob))
+        job->info.values = 0x3e;
     job->rc = w->device_rc;
     wt_fail(&job->err, job->rc, "the device says no");
     if (job->rc == 0 && (job->kind == WT_JOB_SET || job->kind == WT_JOB_RESTORE)) {

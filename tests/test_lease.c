@@ -280,6 +280,40 @@ static void a_site_value_is_put_back_not_the_default(void **state)
     assert_int_equal(open_entries(m, NULL), 0);
 }
 
+/* The devices written to, in order, since the event at `from`. */
+static void written_devices(const struct machine *m, size_t from, char *buf, size_t size)
+{
+    buf[0] = '\0';
+    for (size_t i = from; i < m->event_count; i++)
+        if (m->events[i].kind == DEVICE_WRITE) {
+            size_t used = strlen(buf);
+            wt_text(buf + used, size - used, "%zu", m->events[i].size);
+        }
+}
+
+static void settings_go_back_the_last_first(void **state)
+{
+    struct machine *m = *state;
+    char order[32];
+    m->is_recording = true;
+    for (int is_dead = 0; is_dead < 2; is_dead++) {
+        struct wt_lease *lease = open_lease(m);
+        assert_int_equal(set_power(lease, 2, 150000, NULL), 0);
+        assert_int_equal(set_power(lease, 0, 150000, NULL), 0);
+        assert_int_equal(set_power(lease, 1, 150000, NULL), 0);
+        assert_int_equal(set_power(lease, 2, 120000, NULL), 0);
+        size_t from = m->event_count, restored;
+        struct seen seen = {0};
+        if (is_dead)
+            assert_int_equal(recover(m, &seen, &restored), 0);
+        else
+            assert_int_equal(wt_lease_restore(lease, NULL), 0);
+        written_devices(m, from, order, sizeof(order));
+        assert_string_equal(order, "102");
+        assert_int_equal(wt_lease_close(lease, NULL), 0);
+    }
+}
+
 static void a_lease_stays_usable_after_a_restore(void **state)
 {
     struct machine *m = *state;
@@ -931,6 +965,7 @@ int main(void)
 #define LEASE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         LEASE_TEST(a_site_value_is_put_back_not_the_default),
+        LEASE_TEST(settings_go_back_the_last_first),
         LEASE_TEST(a_lease_stays_usable_after_a_restore),
         LEASE_TEST(a_request_out_of_range_names_the_range_and_writes_nothing),
         LEASE_TEST(a_refused_set_leaves_nothing_to_put_back),

@@ -7,14 +7,10 @@
 
 #include <cmocka.h>
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/base.h"
 #include "probe_sim.h"
 #include "sensor/probed.h"
+#include "trees.h"
 #include "window/probe_fit.h"
 
 #define MS 1e-3
@@ -292,16 +288,8 @@ static struct wt_ctx *ctx;
 static int setup(void **state)
 {
     (void)state;
-    strcpy(folder, "/tmp/wt-probe-XXXXXX");
-    assert_non_null(mkdtemp(folder));
-    char path[128];
-    wt_text(path, sizeof(path), "%s/etc", folder);
-    assert_int_equal(mkdir(path, 0755), 0);
-    wt_text(path, sizeof(path), "%s/etc/machine-id", folder);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs("0123456789abcdef\n", f);
-    assert_int_equal(fclose(f), 0);
+    tree_new(folder, sizeof(folder));
+    tree_put(folder, "/etc/machine-id", "0123456789abcdef\n");
     setenv("XDG_DATA_HOME", folder, 1);
     setenv("WATTUNE_EMULATION", folder, 1);
     struct wt_ctx_options options = {.sysroot = folder};
@@ -360,18 +348,14 @@ static void what_was_found_is_used_and_the_rest_left_alone(void **state)
 static void another_machine_of_the_same_home_has_processors_of_its_own(void **state)
 {
     (void)state;
-    char path[128], date[24];
+    char date[24];
     struct wt_device_info info = device("cpu-package-0", false);
     struct wt_probe_result r = result("cpu-package-0", false);
     assert_int_equal(wt_probe_store(ctx, &r, NULL, 0, NULL), 0);
-    wt_text(path, sizeof(path), "%s/etc/machine-id", folder);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs("another\n", f);
-    assert_int_equal(fclose(f), 0);
+    tree_put(folder, "/etc/machine-id", "another\n");
     assert_int_equal(wt_traits_load(ctx, &info, &info.traits, date, sizeof(date), NULL),
                      WT_E_NOTFOUND);
-    assert_int_equal(unlink(path), 0);
+    tree_remove(folder, "/etc/machine-id");
     assert_int_equal(wt_probe_store(ctx, &r, NULL, 0, NULL), WT_E_NOTFOUND);
 }
 
@@ -421,10 +405,7 @@ static void what_does_not_hold_any_more_is_not_used(void **state)
     struct wt_probe_result r = result("GPU-1", false);
     assert_int_equal(wt_probe_store(ctx, &r, path, sizeof(path), NULL), 0);
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
-        FILE *f = fopen(path, "w");
-        assert_non_null(f);
-        fputs(rows[i].text, f);
-        assert_int_equal(fclose(f), 0);
+        tree_put("", path, rows[i].text);
         struct wt_sensor_traits traits = info.traits;
         char date[24] = "";
         struct wt_error err = {0};

@@ -88,6 +88,17 @@ static char *printed(unsigned width, bool is_utf8, bool is_colour, const struct 
     return text;
 }
 
+static char *slurp(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    char *text = NULL;
+    size_t size = 0;
+    assert_true(getdelim(&text, &size, '\0', file) > 0);
+    fclose(file);
+    return text;
+}
+
 static void must_have(const char *text, const char *part)
 {
     if (!text || !strstr(text, part))
@@ -122,7 +133,7 @@ static void a_summary_says_energy_interval_and_where_from(void **state)
         "512,000 tokens in 100 steps",
         "mJ [",
         "per token",
-        "power 150 W on Tesla V100-PCIE-32GB (was 250 W)",
+        "power 150 W on GPU 0 (was 250 W)",
         "forward: 100 times",
         "own cost  0.009 % of one core",
         "node07",
@@ -252,8 +263,8 @@ static void equal_gpus_have_the_number_that_cuda_gives_them(void **state)
     run.devices[0].index = 2;
     run.devices[1].index = 3;
     char *text = printed(120, true, false, &run, NULL, 0);
-    must_have(text, "Tesla V100-PCIE-32GB, GPU 2 ");
-    must_have(text, "Tesla V100-PCIE-32GB, GPU 3 ");
+    must_have(text, "\n  GPU 2  Tesla V100-PCIE-32GB  ");
+    must_have(text, "\n  GPU 3  Tesla V100-PCIE-32GB  ");
     free(text);
     text = printed(60, true, false, &run, NULL, 0);
     must_have(text, "\n  GPU 2  ");
@@ -395,18 +406,362 @@ static void the_list_says_what_became_of_runs(void **state)
     empty(&b);
 }
 
-/* ---- HTML ---- */
+/* ---- a whole node ---- */
 
-static char *slurp(const char *path)
+static struct wt_run_device *node_device(struct wt_run *run, enum wt_device_kind kind,
+                                         const char *id, const char *name, const char *source,
+                                         double energy_j)
 {
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    char *text = NULL;
-    size_t size = 0;
-    assert_true(getdelim(&text, &size, '\0', file) > 0);
-    fclose(file);
-    return text;
+    runs_add_device(run, kind, id, name, energy_j, 0.1);
+    struct wt_run_device *d = &run->devices[run->device_count - 1];
+    wt_text(d->source, sizeof(d->source), "%s", source);
+    return d;
 }
+
+/* In the order in which sensors come: a GPU's second die after it, psys between, the parts of CPU 1
+ * before it, the user's own meters, and memory that is modeled. */
+static struct wt_run node_make(void)
+{
+    static const struct runs_spec spec = {
+        .wall_s = 10, .power_w = 100, .bound = 0.1, .is_real = true};
+    struct wt_run run = runs_make(&spec);
+    struct wt_run_device *d;
+    wt_text(run.devices[0].id, sizeof(run.devices[0].id), "GPU-1");
+    d = node_device(&run, WT_DEVICE_GPU, "GPU-2", "AMD Instinct MI250X", "amdgpu", 0);
+    d->index = 1;
+    d->is_part = true;
+    d->is_counted = d->has_sensor = false;
+    wt_text(d->part_of, sizeof(d->part_of), "GPU-1");
+    d->energy.provenance = d->method = WT_PROV_UNKNOWN;
+    wt_text(d->note, sizeof(d->note), "unknown: its power cannot be read");
+    d = node_device(&run, WT_DEVICE_NODE, "node-psys", "platform (psys)", "rapl", 1000);
+    d->is_part = true;
+    d->is_counted = false;
+    d = node_device(&run, WT_DEVICE_CPU, "cpu-package-1-core", "core of cpu-package-1", "rapl",
+                    200);
+    d->index = 1;
+    d->is_part = true;
+    d->is_counted = false;
+    wt_text(d->part_of, sizeof(d->part_of), "cpu-package-1");
+    node_device(&run, WT_DEVICE_CPU, "cpu-package-0", "CPU package 0", "rapl", 300);
+    d = node_device(&run, WT_DEVICE_CPU, "cpu-package-1", "CPU package 1", "rapl", 400);
+    d->index = 1;
+    d = node_device(&run, WT_DEVICE_NODE, "node-pdu", "pdu-left-of-the-rack", "command", 1500);
+    d->is_counted = false;
+    d->method = d->energy.provenance = WT_PROV_SAMPLED;
+    d = node_device(&run, WT_DEVICE_NODE, "node-command", "node by ./read-pdu --outlet 7",
+                    "command", 1500);
+    d->is_counted = false;
+    d = node_device(&run, WT_DEVICE_NODE, "node-ipmi", "node (BMC, by ipmi-dcmi)", "ipmi", 1500);
+    d->is_counted = false;
+    d = node_device(&run, WT_DEVICE_CPU, "cpu-package-9-core", "core of cpu-package-9", "rapl", 20);
+    d->is_part = true;
+    d->is_counted = false;
+    wt_text(d->part_of, sizeof(d->part_of), "cpu-package-9");
+    d = node_device(&run, WT_DEVICE_GPU, "GPU-3", "AMD Radeon", "amdgpu", 20);
+    d->index = 2;
+    d->is_part = true;
+    d->is_counted = false;
+    wt_text(d->part_of, sizeof(d->part_of), "cpu-package-9");
+    d = node_device(&run, WT_DEVICE_DRAM, "dram", "memory, modeled: 34 GB", "model", 100);
+    d->is_counted = false;
+    d->is_modeled = true;
+    d->method = WT_PROV_SAMPLED;
+    d->energy = (struct wt_joules){123, 8, 240, WT_PROV_MODELED};
+    run.total = (struct wt_joules){1700, 1600, 1800, WT_PROV_COUNTER};
+    run.has_estimate = true;
+    run.estimate = (struct wt_joules){1823, 1608, 2040, WT_PROV_MODELED};
+    return run;
+}
+
+static bool has_provenance(const char *line)
+{
+    static const char *const words[] = {"counter",  "sampled",  "modeled",  "emulated",
+                                        "replayed", " unknown", "no sensor"};
+    bool has = false;
+    for (size_t i = 0; i < WT_COUNTOF(words); i++) {
+        const char *at = strstr(line, words[i]);
+        /* An energy that is not known says "unknown" itself, and then where it would come from. */
+        has |= at && (i != 5 || strstr(at + 1, words[i]));
+    }
+    return has;
+}
+
+static void every_energy_has_its_provenance_at_any_width(void **state)
+{
+    (void)state;
+    struct wt_run run = node_make();
+    for (unsigned width = 60; width <= 160; width++) {
+        char *text = printed(width, true, false, &run, NULL, 0), *all = strdup(text);
+        *strstr(text, "\n  time ") = '\0';
+        for (char *save, *line = strtok_r(text, "\n", &save); line;
+             line = strtok_r(NULL, "\n", &save))
+            if ((strchr(line, '[') || strstr(line, "  unknown")) && !has_provenance(line))
+                fail_msg("%u columns: %s", width, line);
+        must_have(all, "pdu-left-of-the-rack");
+        must_have(all, "modeled");
+        must_fit(all, width);
+        free(text);
+        free(all);
+    }
+    wt_run_done(&run);
+}
+
+static void rows_stand_by_what_they_are_to_the_total(void **state)
+{
+    (void)state;
+    struct wt_run run = node_make();
+    char *text = printed(120, true, false, &run, NULL, 0);
+    static const char *const order[] = {
+        "\n  GPU 0  ",
+        "\n    of it: GPU 1  ",
+        "\n  CPU 0  ",
+        "\n  CPU 1  ",
+        "\n    of it: core of CPU 1  ",
+        "\n  total  ",
+        "\n  beside the total:",
+        "\n    psys  ",
+        "\n    pdu-left-of-the-rack  ",
+        "\n    node (command)  ",
+        "\n    node (ipmi)  ",
+        "\n    core of CPU 9  ",
+        "\n    GPU 2, part of CPU 9  ",
+        "\n    memory  ",
+        "\n  with what is modeled  ",
+    };
+    const char *at = text;
+    for (size_t i = 0; i < WT_COUNTOF(order); i++) {
+        const char *found = strstr(at, order[i]);
+        if (!found)
+            fail_msg("no \"%s\" in its place:\n%s", order[i], text);
+        at = found;
+    }
+    must_have(text, "no sensor of its own");
+    free(text);
+    wt_run_done(&run);
+
+    /* One that counts and one that does not: the sum is said all the same. */
+    struct wt_run one = runs_make(&v100[1]);
+    text = printed(100, true, false, &one, NULL, 0);
+    assert_null(strstr(text, "\n  total"));
+    free(text);
+    node_device(&one, WT_DEVICE_NODE, "node-ipmi", "node (BMC, by ipmi-dcmi)", "ipmi", 9000)
+        ->is_counted = false;
+    text = printed(100, true, false, &one, NULL, 0);
+    must_have(text, "\n  total ");
+    free(text);
+    wt_run_done(&one);
+}
+
+static void a_device_has_one_name_and_no_two_the_same(void **state)
+{
+    (void)state;
+    struct wt_run run = node_make();
+    /* The name on each line of the table, at any width; the same in notes and below "used by". */
+    struct wt_run_gap gap = {.from_s = 1, .to_s = 2, .bound_j = 5};
+    wt_text(gap.device_id, sizeof(gap.device_id), "cpu-package-1");
+    wt_text(gap.why, sizeof(gap.why), "its file has gone");
+    run.gaps = malloc(sizeof(gap));
+    assert_non_null(run.gaps);
+    run.gaps[0] = gap;
+    run.gap_count = 1;
+    wt_text(run.devices[8].note, sizeof(run.devices[8].note), "wider: something");
+    for (unsigned width = 60; width <= 130; width += 70) {
+        char *text = printed(width, true, false, &run, NULL, 0);
+        must_have(text, "gap       CPU 1 could not be read");
+        must_have(text, "note      node (ipmi): wider");
+        assert_null(strstr(text, "CPU package 1"));
+        assert_null(strstr(text, "cpu-package-1"));
+        char names[20][80];
+        size_t count = 0;
+        *strstr(text, "\n  time ") = '\0';
+        char *save, *line = strtok_r(text, "\n", &save);
+        while ((line = strtok_r(NULL, "\n", &save)) && count < 20) {
+            line += strspn(line, " ");
+            wt_text(names[count], sizeof(names[count]), "%.*s",
+                    (int)(strstr(line, "  ") ? strstr(line, "  ") - line : (long)strlen(line)),
+                    line);
+            for (size_t i = 0; i < count; i++)
+                if (strcmp(names[i], names[count]) == 0)
+                    fail_msg("%u columns: two rows \"%s\"", width, names[i]);
+            count++;
+        }
+        assert_true(count >= 14);
+        free(text);
+    }
+    wt_run_done(&run);
+
+    /* MIG instances and shares of them; two sensors of one name. */
+    struct wt_run mig = runs_make(&v100[1]);
+    struct wt_run_share share = {.name = "MIG-7", .energy_uj = 1000000};
+    for (int i = 0; i < 2; i++) {
+        char id[16];
+        wt_text(id, sizeof(id), "MIG-%d", 6 + i);
+        struct wt_run_device *d =
+            node_device(&mig, WT_DEVICE_GPU, id, "A100 MIG 1g.5gb", "nvml", 0);
+        d->is_part = true;
+        d->has_sensor = d->is_counted = false;
+        d->energy.provenance = d->method = WT_PROV_UNKNOWN;
+        d->index = i;
+        wt_text(d->part_of, sizeof(d->part_of), "%s", mig.devices[0].id);
+        runs_add_device(&mig, WT_DEVICE_DRAM, i ? "dram-a" : "dram-b", "twice", 1, 0.1);
+        wt_text(mig.devices[mig.device_count - 1].source, 16, "command");
+    }
+    mig.devices[0].attribution.is_known = true;
+    wt_text(mig.devices[0].attribution.rule, 16, "part");
+    mig.devices[0].attribution.shares = malloc(sizeof(share));
+    assert_non_null(mig.devices[0].attribution.shares);
+    mig.devices[0].attribution.shares[0] = share;
+    mig.devices[0].attribution.share_count = 1;
+    char *text = printed(120, true, false, &mig, NULL, 0);
+    must_have(text, "of it: MIG 0 of GPU 0  ");
+    must_have(text, "of it: MIG 1 of GPU 0  ");
+    must_have(text, "MIG 1 of GPU 0: 1.00 J");
+    must_have(text, "twice, number 0  ");
+    must_have(text, "twice, number 1  ");
+    free(text);
+    wt_run_done(&mig);
+}
+
+static void a_thing_is_said_once(void **state)
+{
+    (void)state;
+    struct wt_run run = runs_make(&(struct runs_spec){.wall_s = 5, .power_w = 9, .is_real = true});
+    struct wt_run_gap gap = {.from_s = 0, .to_s = 5, .bound_j = INFINITY};
+    run.devices[0].energy = run.total = (struct wt_joules){NAN, NAN, NAN, WT_PROV_UNKNOWN};
+    wt_text(gap.device_id, sizeof(gap.device_id), "%s", run.devices[0].id);
+    wt_text(gap.why, sizeof(gap.why), "the sensor stands still");
+    wt_text(run.devices[0].note, sizeof(run.devices[0].note), "unknown: %s", gap.why);
+    run.gaps = malloc(sizeof(gap));
+    assert_non_null(run.gaps);
+    run.gaps[0] = gap;
+    run.gap_count = 1;
+    char *text = printed(200, true, false, &run, NULL, 0);
+    must_have(text, "gap       GPU 0 could not be read");
+    assert_null(strstr(strstr(text, gap.why) + 1, gap.why));
+    free(text);
+
+    /* Of a recording one line says it for all. */
+    run.is_replayed = true;
+    text = printed(200, true, false, &run, NULL, 0);
+    assert_null(strstr(text, gap.why));
+    assert_null(strstr(text, "gap  "));
+    must_have(text, "a recording does not move: no energy can be had from it");
+    free(text);
+
+    /* Methods that disagree: the check says it. */
+    run.is_replayed = false;
+    run.gap_count = 0;
+    run.devices[0].is_check_off = true;
+    run.devices[0].energy = (struct wt_joules){10, 9, 11, WT_PROV_COUNTER};
+    run.devices[0].check = (struct wt_joules){20, 19, 21, WT_PROV_SAMPLED};
+    wt_text(run.devices[0].note, sizeof(run.devices[0].note), "the two disagree");
+    text = printed(200, true, false, &run, NULL, 0);
+    must_have(text, "check     GPU 0: counter and integrated power disagree");
+    assert_null(strstr(text, "note  "));
+    free(text);
+    wt_run_done(&run);
+}
+
+static void a_recording_is_named_and_never_called_sampled(void **state)
+{
+    (void)state;
+    struct wt_run run = runs_make(&(struct runs_spec){.wall_s = 5, .power_w = 9, .is_real = true});
+    run.is_replayed = true;
+    run.devices[0].method = WT_PROV_SAMPLED;
+    run.devices[0].energy.provenance = run.total.provenance = WT_PROV_REPLAYED;
+    wt_text(run.recording, sizeof(run.recording), "machines/mi250x");
+    for (unsigned width = 60; width <= 120; width += 10) {
+        char *text = printed(width, true, false, &run, NULL, 0);
+        must_have(text, "REPLAYED machines/mi250x: a recorded machine, nothing was");
+        *strstr(text, "\n  time ") = '\0';
+        must_have(text, "replayed");
+        if (width < 80)
+            assert_null(strstr(text, "sampled"));
+        free(text);
+        text = printed(width, true, false, &run, NULL, 1);
+        must_have(text, "replay");
+        free(text);
+    }
+    char *doc = wt_run_to_json(&run);
+    must_have(doc, "\"replayed\": true");
+    must_have(doc, "\"recording\": \"machines/mi250x\"");
+    free(doc);
+    struct wt_error err = {0};
+    assert_int_equal(wt_report_html(page, NULL, &run, 1, &err), 0);
+    doc = slurp(page);
+    must_have(doc, "<strong>Replayed (machines/mi250x).</strong>");
+    must_have(doc, "energy, replayed");
+    free(doc);
+    wt_run_done(&run);
+}
+
+/* A machine without sensors: a processor and memory by the model. */
+static struct wt_run modeled_make(void)
+{
+    struct wt_run run = runs_make(&(struct runs_spec){.wall_s = 5, .power_w = 9, .is_real = true});
+    for (size_t i = 0; i < run.point_count; i++)
+        run.points[i].limit_w = NAN;
+    struct wt_run_device *d = &run.devices[0];
+    d->kind = WT_DEVICE_CPU;
+    d->is_modeled = true;
+    d->method = WT_PROV_SAMPLED;
+    wt_text(d->id, sizeof(d->id), "cpu-package-0");
+    wt_text(d->name, sizeof(d->name), "CPU, modeled: Intel Xeon Gold 6248");
+    wt_text(d->source, sizeof(d->source), "model");
+    d->energy = run.total = (struct wt_joules){540, 80, 1400, WT_PROV_MODELED};
+    d->attribution.is_known = true;
+    wt_text(d->attribution.rule, sizeof(d->attribution.rule), "by share");
+    d->attribution.residual_uj = 270000000;
+    d->attribution.shares = calloc(1, sizeof(*d->attribution.shares));
+    d->attribution.share_count = 1;
+    assert_non_null(d->attribution.shares);
+    wt_text(d->attribution.shares[0].name, 64, "this run");
+    d->attribution.shares[0].energy_uj = 270000000;
+    return run;
+}
+
+static void what_is_modeled_is_called_so_with_its_interval(void **state)
+{
+    (void)state;
+    struct wt_run run = modeled_make();
+    char *text = printed(160, true, false, &run, NULL, 0);
+    must_have(text, "used by   CPU 0, by share, modeled:");
+    must_have(text, "this run: 270 J [40, 700]");
+    must_have(text, "others and idle: 270 J [40, 700]");
+    must_have(text, "per token, modeled");
+    free(text);
+    for (unsigned width = 60; width <= 160; width += 20) {
+        text = printed(width, true, false, &run, NULL, 1);
+        must_have(text, "modeled");
+        must_have(text, width < 100 ? "0.08 to 1.40 kJ" : "0.54 kJ [0.08, 1.40]");
+        must_fit(text, width);
+        free(text);
+    }
+    struct wt_error err = {0};
+    assert_int_equal(wt_report_html(page, NULL, &run, 1, &err), 0);
+    text = slurp(page);
+    static const char *const parts[] = {
+        "<strong>Modeled.</strong> The total, 0.54 kJ [0.08, 1.40], is estimated from load",
+        "<span>energy, modeled</span><span>[0.08, 1.40]</span>",
+        "<span>mean power, modeled</span>",
+        "estimated from load, without a sensor",
+        "the band in which the truth is expected",
+        "CPU 0: estimated from load",
+        "others and idle",
+        "270 J [40, 700]",
+    };
+    for (size_t i = 0; i < WT_COUNTOF(parts); i++)
+        if (!strstr(text, parts[i]))
+            fail_msg("no %s in the page", parts[i]);
+    assert_null(strstr(text, "As read from"));
+    assert_null(strstr(text, "<dt>sampled</dt>"));
+    assert_null(strstr(text, "what the sensor may have missed"));
+    free(text);
+    wt_run_done(&run);
+}
+
+/* ---- HTML ---- */
 
 /* The page's data, parsed. */
 static json_t *data_of(const char *text)
@@ -508,6 +863,49 @@ static void a_runs_page_holds_its_values(void **state)
     assert_null(strstr(text, "<dt>[low, high]</dt>"));
     assert_null(strstr(text, "measured by"));
     json_decref(data);
+    free(text);
+    wt_run_done(&run);
+}
+
+static void a_page_tells_a_node_apart(void **state)
+{
+    (void)state;
+    struct wt_run run = node_make();
+    struct wt_error err = {0};
+    struct wt_run_device *d = &run.devices[0];
+    d->attribution.is_known = true;
+    wt_text(d->attribution.rule, sizeof(d->attribution.rule), "part");
+    d->attribution.residual_uj =
+        5000000; /* and no share: its row has the device's name all the same */
+    run.devices[4].energy.provenance = WT_PROV_UNKNOWN;
+    wt_text(run.devices[4].note, sizeof(run.devices[4].note), "unknown: it was never read");
+    assert_int_equal(wt_report_html(page, NULL, &run, 1, &err), 0);
+    char *text = slurp(page);
+    static const char *const parts[] = {
+        "<strong>Partly modeled.</strong> No sensor measures memory",
+        "<span>with what is modeled</span>",
+        "As read from each device; memory: estimated from load",
+        "<small>part of CPU 1, not in the total</small>",
+        "rowspan=\"1\">GPU 0<small>part</small></th><td class=\"l\">others and idle</td>",
+        "unknown<small>it was never read</small></td><td class=\"l w\"></td>",
+        "no sensor of its own",
+    };
+    for (size_t i = 0; i < WT_COUNTOF(parts); i++)
+        if (!strstr(text, parts[i]))
+            fail_msg("no %s in the page", parts[i]);
+    assert_null(strstr(text, "<th class=\"l\" scope=\"row\"></th>"));
+    /* Twelve lines have a colour each. */
+    char *hues = strstr(text, "var hues = [");
+    assert_non_null(hues);
+    *strchr(hues, ']') = '\0';
+    size_t count = 0;
+    for (const char *p = hues; (p = strchr(p, '#')); p++) {
+        char hue[8];
+        wt_text(hue, sizeof(hue), "%.7s", p);
+        assert_null(strstr(p + 1, hue));
+        count++;
+    }
+    assert_true(count >= 12);
     free(text);
     wt_run_done(&run);
 }
@@ -639,7 +1037,14 @@ int main(void)
         TEST(colour_is_for_terminals_that_want_it),
         TEST(decimals_are_points_in_every_locale),
         TEST(the_list_says_what_became_of_runs),
+        TEST(every_energy_has_its_provenance_at_any_width),
+        TEST(rows_stand_by_what_they_are_to_the_total),
+        TEST(a_device_has_one_name_and_no_two_the_same),
+        TEST(a_thing_is_said_once),
+        TEST(a_recording_is_named_and_never_called_sampled),
+        TEST(what_is_modeled_is_called_so_with_its_interval),
         TEST(a_sweeps_page_holds_everything),
+        TEST(a_page_tells_a_node_apart),
         TEST(a_runs_page_holds_its_values),
         TEST(nothing_from_outside_becomes_markup),
         TEST(a_report_is_written_whole_or_not_at_all),

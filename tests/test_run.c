@@ -137,12 +137,20 @@ static void a_document_read_back_is_the_same_run(void **state)
     struct wt_run run = runs_make(&typical), back;
     run.host_w = 210;
     run.is_reference = true;
-    run.devices[1].is_part = true;
+    run.devices[1].is_part = run.devices[1].is_modeled = true;
+    run.devices[1].has_sensor = false;
+    wt_text(run.devices[1].part_of, sizeof(run.devices[1].part_of), "GPU-1");
+    run.is_replayed = true;
+    wt_text(run.recording, sizeof(run.recording), "machines/mi250x");
+    wt_text(run.recording_title, sizeof(run.recording_title), "a blade");
     run.devices[0].check = (struct wt_joules){5900, 5700, 6100, WT_PROV_EMULATED};
     char *text = wt_run_to_json(&run);
     json_t *doc = json_loads(text, 0, NULL);
     assert_int_equal(wt_run_from_json(&back, doc, NULL), 0);
     json_decref(doc);
+    assert_string_equal(back.devices[1].part_of, "GPU-1");
+    assert_true(back.is_replayed && back.devices[1].is_modeled && !back.devices[1].has_sensor);
+    assert_true(back.devices[0].has_sensor);
     assert_int_equal(back.value_count, 0); /* the store keeps these apart */
     for (size_t i = 0; i < run.value_count; i++)
         assert_int_equal(wt_run_add_value(&back, &run.values[i]), 0);

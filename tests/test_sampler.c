@@ -262,6 +262,20 @@ static void every_device_is_read_and_stopping_stops(void **state)
     bed_close(&bed);
 }
 
+static void a_sensor_with_a_pace_of_its_own_is_not_asked_more_often(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed);
+    bed.infos[1].poll_ns = 3600 * S;
+    struct wt_sampler *sampler = start(&bed);
+    await(&bed, &bed.delivered[0], 20);
+    await(&bed, &bed.delivered[2], 20);
+    wt_sampler_free(sampler);
+    assert_int_equal(bed.called[1], 1);
+    bed_close(&bed);
+}
+
 static void a_hung_device_does_not_stop_its_neighbours(void **state)
 {
     (void)state;
@@ -344,6 +358,7 @@ int main(void)
         cmocka_unit_test(poll_at_half_range),
         cmocka_unit_test(unknown_tdp_has_a_period),
         cmocka_unit_test(every_device_is_read_and_stopping_stops),
+        cmocka_unit_test(a_sensor_with_a_pace_of_its_own_is_not_asked_more_often),
         cmocka_unit_test(a_hung_device_does_not_stop_its_neighbours),
         cmocka_unit_test(hung_vendor_call_is_abandoned_safely),
         cmocka_unit_test(a_repeating_failure_is_said_once_and_once_more_when_it_clears),

@@ -634,6 +634,33 @@ static void a_card_before_volta_has_no_counter_and_says_so(void **state)
     bed_done(&bed);
 }
 
+static void a_gpu_that_shows_only_its_use_is_modeled_and_says_so(void **state)
+{
+    (void)state;
+    struct bed bed;
+    struct wt_reading r;
+    bed_init(&bed, FAKE_NVML);
+    bed.fake->is_vgpu = 1;
+    assert_int_equal(open_devices(&bed, NULL), 0);
+    const struct wt_device_info *info = wt_devices_info(bed.devices, 0);
+    assert_true(info->is_modeled && info->is_counted);
+    assert_int_equal(info->can, WT_CAN_POWER | WT_CAN_STATUS);
+    assert_true(has_note(&bed, WT_FINDING_MISSING, "estimated"));
+    assert_int_equal(wt_devices_read(bed.devices, 0, WT_READ_POWER, &r, &bed.err), 0);
+    assert_int_equal(r.power.state, WT_MODELED);
+    /* 98 % busy under a limit of 250 W: its band holds 15 % of the limit and all of it. */
+    const struct wt_sensor_traits *t = &info->traits;
+    double w = wt_w_from_mw(r.power.mw);
+    assert_true(w > 100 && w < 250);
+    assert_true(w * (1 - t->model_low_ppm * 1e-6) - t->model_low_mw * 1e-3 < 45);
+    assert_true(w * (1 + t->model_high_ppm * 1e-6) + t->model_high_mw * 1e-3 > 250);
+    bed.fake->fail = "nvmlDeviceGetUtilizationRates";
+    bed.fake->fail_rc = WT_NVML_GPU_IS_LOST;
+    assert_int_equal(wt_devices_read(bed.devices, 0, WT_READ_POWER, &r, &bed.err), WT_E_GONE);
+    assert_int_equal(r.power.state, WT_ABSENT);
+    bed_done(&bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -652,6 +679,7 @@ int main(void)
         cmocka_unit_test(processes_are_listed_once),
         cmocka_unit_test(traits_follow_the_generation),
         cmocka_unit_test(a_card_before_volta_has_no_counter_and_says_so),
+        cmocka_unit_test(a_gpu_that_shows_only_its_use_is_modeled_and_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

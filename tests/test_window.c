@@ -207,7 +207,7 @@ static void a_failed_read_is_not_a_wrap(void **state)
     sensor_init(&s, &whole);
     poll_between(&s, 0, 2 * S, 100 * MS);
     for (int64_t t_ns = 2 * S; t_ns < 2500 * MS; t_ns += 100 * MS)
-        wt_series_add_failure(&s.series, t_ns, "input/output error");
+        wt_series_add_failure(&s.series, "input/output error");
     poll_between(&s, 2500 * MS, 5 * S, 100 * MS);
     /* The counter went on meanwhile: nothing is lost around the gap. */
     struct wt_span span = span_of(&s, 1 * S, 4 * S);
@@ -311,7 +311,7 @@ static void a_lost_device_is_bounded_by_what_it_can_draw(void **state)
     struct sensor s;
     sensor_init(&s, &whole);
     poll_between(&s, 0, 4 * S, 100 * MS);
-    wt_series_add_failure(&s.series, 4 * S, "the device is gone");
+    wt_series_add_failure(&s.series, "the device is gone");
     struct wt_span span = span_of(&s, 1 * S, 5 * S);
     assert_holds(&span, 400);
     assert_true(span.low_j < 310 && span.high_j > 300 + 350 && span.high_j < 300 + 420);
@@ -335,7 +335,7 @@ static void what_was_never_read_is_unknown(void **state)
     struct wt_span span = span_of(&s, 1 * S, 2 * S);
     assert_false(span.is_known);
     assert_true(isnan(span.energy_j) && isnan(span.low_j) && isnan(span.max_w));
-    wt_series_add_failure(&s.series, 1 * S, "not permitted");
+    wt_series_add_failure(&s.series, "not permitted");
     span = span_of(&s, 1 * S, 2 * S);
     assert_false(span.is_known);
     assert_string_equal(span.why, "not permitted");

@@ -36,6 +36,10 @@ WT_API int wt_ctx_new(struct wt_ctx **ret_ctx, const struct wt_ctx_options *opti
                       struct wt_error *err);
 WT_API void wt_ctx_free(struct wt_ctx *ctx);
 
+/* What the machine below the sysroot says it is, when that is a recorded one (machines/README.md);
+ * NULL: it is live. May be "". Borrowed until wt_ctx_free. Threads: any thread. */
+WT_API const char *wt_ctx_recording(const struct wt_ctx *ctx);
+
 /* Monotonic now by the context's clock (ctx may be NULL: the system's). Threads: any thread. */
 WT_API int64_t wt_ctx_now_ns(const struct wt_ctx *ctx);
 

@@ -28,6 +28,11 @@ struct wt_sensor_traits {
     uint32_t gain_ppm;        /* proportional error of the sensor, two-sided, 95 % */
     uint32_t offset_mw;       /* additive error of the sensor, two-sided, 95 % */
     bool is_power_averaged;   /* the plain reading is a running mean longer than its period */
+    /* Of a model (WT_MODELED): the truth may be lower than what it says by this share and this
+     * much, and higher by that. One-sided, and no errors that average out: they add up as they
+     * stand. Where any is set they are used, and gain and offset hold the wider side. */
+    uint32_t model_low_ppm, model_high_ppm;
+    uint32_t model_low_mw, model_high_mw;
 };
 
 enum {
@@ -39,22 +44,27 @@ enum {
 };
 
 struct wt_device_info {
-    char id[96];     /* stable: GPU UUID, "cpu-package-0", ... */
-    char name[96];   /* what people call it */
-    char source[16]; /* the sensor that reads it: "nvml", "rapl", "amdgpu", "ipmi", "model", ... */
-    char driver[80]; /* driver version, or "" */
+    char id[96];      /* stable: GPU UUID, "cpu-package-0", ... */
+    char name[96];    /* what people call it */
+    char source[16];  /* the sensor that reads it: "nvml", "rapl", "amdgpu", "ipmi", "model", ... */
+    char driver[80];  /* driver version, or "" */
+    char via[16];     /* of several ways to read it, the one taken ("perf", "powercap"), or "" */
+    char address[24]; /* PCI address, "0000:c1:00.0", or "" */
     enum wt_device_kind kind;
-    unsigned index;     /* within its kind, as the vendor's tools number it */
-    unsigned can;       /* WT_CAN_* */
-    bool is_emulated;   /* every reading is WT_EMULATED */
-    bool is_modeled;    /* no sensor: every power is estimated, and WT_MODELED */
-    bool is_part;       /* inside another listed device (MIG instance, core domain): not in sums */
-    char part_of[96];   /* that device's id, or "" */
-    bool is_counted;    /* in the total of this set, where each joule is to be once: not a part, not
-                           what a node's meter sees already, and modeled only where nothing is
-                           measured (docs/sensors.md) */
-    int64_t poll_ns;    /* not read more often than this; 0: as often as is asked */
-    uint64_t mem_bytes; /* 0: unknown */
+    unsigned index;   /* within its kind, as the vendor's tools number it */
+    unsigned can;     /* WT_CAN_* */
+    bool is_emulated; /* every reading is WT_EMULATED */
+    bool is_modeled;  /* no sensor: every power is estimated, and WT_MODELED */
+    bool is_part;     /* inside another listed device (MIG instance, core domain): not in sums */
+    char part_of[96]; /* that device's id, or "" */
+    bool has_memory;  /* a processor whose energy includes its memory's */
+    bool is_counted;  /* in the total of this set, where each joule is to be once: not a part, not
+                         what a node's meter sees already, and modeled only where nothing is
+                         measured (docs/sensors.md) */
+    int64_t poll_ns;  /* not read more often than this; 0: as often as is asked */
+    uint64_t power_max_mw; /* the most it can draw: bounds what a gap hides; 0: unknown, or told by
+                              its status */
+    uint64_t mem_bytes;    /* 0: unknown */
     struct wt_sensor_traits traits;
     char probed[24]; /* the day `wattune probe` found the traits; "": published or assumed */
 };
@@ -157,16 +167,28 @@ WT_API int wt_devices_processes(struct wt_devices *devices, size_t i,
 struct wt_knob_info {
     enum wt_knob knob;
     int64_t min, max, step;
+    uint64_t values;  /* of names: bit N for value N that exists here, and from WT_EPP_RAW on all up
+                         to max; 0: numbers */
     int64_t def;      /* the vendor's default; what a lease puts back is what it found */
     int64_t current;  /* as set */
     int64_t enforced; /* as the device says it obeys, equal to current where it cannot tell */
     bool
         is_lockable; /* a clock that is locked; the device cannot say whether it is: current is 0 */
+    /* The device's parts (a processor's cores) hold different values: another of them. */
+    bool is_mixed;
+    int64_t mixed_with;
+    bool is_lost;      /* what is there now is more than one value says, so it could not be put
+                          back: set only by a lease that itself made it so */
     bool is_settable;  /* by this process, now */
     char why_not[240]; /* when not settable: the reason */
     char fix[240];     /* and what would change it (a command, a capability) */
 };
-/* Errors: WT_E_UNSUPPORTED (no such knob on this device), WT_E_GONE, WT_E_DENIED. */
+/* What it takes, in words: "100 to 250 W", "performance, powersave". Returns buf. */
+WT_API const char *wt_knob_range_text(char *buf, size_t size, const struct wt_knob_info *info);
+/* Whether it takes this value, rights aside. */
+WT_API bool wt_knob_takes(const struct wt_knob_info *info, int64_t value);
+/* Errors: WT_E_UNSUPPORTED (no such knob on this device, with the reason), WT_E_GONE, WT_E_DENIED,
+ * WT_E_FORMAT. */
 WT_API int wt_devices_knob(struct wt_devices *devices, size_t i, enum wt_knob knob,
                            struct wt_knob_info *ret_info, struct wt_error *err);
 
@@ -177,8 +199,9 @@ struct wt_finding {
     char source[16]; /* "nvml", "rapl", "knob", "store", ... */
     char device[96]; /* id or "" */
     char what[64];   /* "energy counter", "power limit" */
-    char value[160]; /* present value, or the reason it is missing */
+    char value[320]; /* present value, or the reason it is missing */
     char fix[240];   /* the exact command, capability or group; "" when nothing helps or needs to */
+    bool is_part;    /* of a device that is inside another listed one */
 };
 /* Looks at everything and changes nothing: the devices of an open set, read once, what was missing
  * when it was opened, their knobs, and where runs are kept. A setting counts as settable when the
@@ -186,14 +209,14 @@ struct wt_finding {
  * Errors: WT_E_NOMEM. The array is owned by the caller: free(). Threads: owner thread. */
 WT_API int wt_survey(struct wt_ctx *ctx, struct wt_devices *devices,
                      struct wt_finding **ret_findings, size_t *ret_count, struct wt_error *err);
-/* How many devices had energy or power read in a survey, and how many settings may be changed of
- * how many there are. Threads: any thread. */
+/* How many devices, parts of others aside, had energy or power read in a survey, of how many it is
+ * estimated, and how many settings may be changed of how many there are. Threads: any thread. */
 struct wt_survey_sum {
-    size_t measurable, settable, knobs;
+    size_t measurable, modeled, settable, knobs;
 };
 WT_API struct wt_survey_sum wt_survey_sum(const struct wt_finding *findings, size_t count);
-/* {"is_emulated":..,"measurable":..,"settable":..,"devices":[..],"findings":[..]}, owned by the
- * caller: free(). NULL only without memory. */
+/* {"is_emulated":..,"measurable":..,"modeled":..,"settable":..,"devices":[..],"findings":[..]},
+ * owned by the caller: free(). NULL only without memory. */
 WT_API char *wt_survey_to_json(const struct wt_devices *devices, const struct wt_finding *findings,
                                size_t count);
 

@@ -29,7 +29,9 @@ struct wt_lease_options {
 };
 
 /* Opens the journal, puts back what dead owners left in it (as wt_lease_recover; what cannot be put
- * back is logged, and refuses a set of that knob), and starts the guardian. Sets nothing. The
+ * back is logged, and refuses a set of that knob), and starts the guardian. Sets nothing. Where the
+ * state directory is not there yet, the first set that the device may take makes it and does all
+ * that, with the errors below. The
  * devices are borrowed until wt_lease_close. A fork() of the owner may close the lease, which then
  * changes nothing; an exec of the owner without wt_lease_close ends it, and the guardian restores.
  * Errors: WT_E_IO, WT_E_DENIED, WT_E_FULL, WT_E_FORMAT (the journal is a newer Wattune's, or

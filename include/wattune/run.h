@@ -24,7 +24,11 @@ struct wt_run_device {
     enum wt_device_kind kind;
     int index; /* within its kind, as the vendor's tools number it; -1: not known */
     bool is_part;
-    bool is_counted; /* in the total: wt_device_info.is_counted */
+    char part_of[96]; /* that device's id, which need not be in the run; "" */
+    bool is_modeled;  /* no sensor: its energy is estimated */
+    bool has_sensor;  /* false of a part that no sensor sees by itself (a MIG instance, the second
+                         die of a card): its energy is not known by design */
+    bool is_counted;  /* in the total: wt_device_info.is_counted */
     struct wt_joules energy, check;
     enum wt_provenance method;
     bool is_check_off;
@@ -100,6 +104,9 @@ struct wt_run {
     enum wt_run_state state;
     bool is_emulated;
     char emulation[64]; /* profile, "" when real */
+    bool is_replayed;   /* on a recorded machine: nothing was measured here */
+    char recording[160], recording_title[160]; /* its folder, what it says it is; "" */
+    bool is_unstored;                          /* its id leads nowhere; not in the JSON */
 
     struct wt_run_device *devices;
     size_t device_count;

@@ -29,6 +29,7 @@ int wt_code_from_errno(int errnum);
 
 struct wt_tree;
 struct wt_perf_ops;
+struct wt_msr_ops;
 struct wt_ipmi_ops;
 
 /* Told of every file and directory that is looked at, from whatever thread looks: `wattune gather`
@@ -50,6 +51,7 @@ struct wt_ctx {
     /* What a source asks of the kernel beside files. NULL: the kernel of this machine, and with a
      * sysroot nobody. A test puts its own here. Borrowed. */
     const struct wt_perf_ops *perf;
+    const struct wt_msr_ops *msr; /* NULL: /dev/cpu below the sysroot */
     const struct wt_ipmi_ops *ipmi;
 };
 
@@ -80,6 +82,22 @@ static inline double wt_s_from_ns(int64_t ns)
     return (double)ns * 1e-9;
 }
 
+/* A clock of 0 or less is no clock but a state of the GPU: not locked, or a performance level of
+ * amdgpu, as found and put back. They are in journals. */
+enum {
+    WT_CLOCK_FREE = 0,
+    WT_CLOCK_LOW = -1,
+    WT_CLOCK_HIGH = -2,
+    WT_CLOCK_STANDARD = -3,
+    WT_CLOCK_MIN_SCLK = -4,
+    WT_CLOCK_MIN_MCLK = -5,
+    WT_CLOCK_PEAK = -6,
+    WT_CLOCK_MANUAL = -7, /* somebody's choice of levels, which cannot be read */
+};
+/* Whether a device that was set to one value may then read as another: less than a step off, or
+ * the same preference under another name. */
+bool wt_knob_reads_as(enum wt_knob knob, int64_t set, int64_t read, int64_t step);
+
 /* ---- fs.c: reads below the context's root ---- */
 
 /* Reads a small text file (at most size-1 bytes), strips trailing white space, terminates.
@@ -88,6 +106,11 @@ static inline double wt_s_from_ns(int64_t ns)
  * holds NUL bytes), WT_E_IO. */
 int wt_fs_read(const struct wt_ctx *ctx, const char *path, char *buf, size_t size,
                struct wt_error *err);
+/* wt_fs_read of a file that is read over and over: it stays open, in *io_keep (0 at first, then the
+ * descriptor plus one), as long as it is the file at this path and reading it works. */
+int wt_fs_read_kept(const struct wt_ctx *ctx, const char *path, int *io_keep, char *buf,
+                    size_t size, struct wt_error *err);
+void wt_fs_drop(int *io_keep);
 /* The beginning of a file that may be longer than the buffer, as text. Errors: as above but for
  * WT_E_FORMAT. */
 int wt_fs_read_start(const struct wt_ctx *ctx, const char *path, char *buf, size_t size);
@@ -102,8 +125,11 @@ int wt_fs_read_i64(const struct wt_ctx *ctx, const char *path, int64_t *ret_valu
  * WT_E_GONE, WT_E_BUSY, WT_E_IO. */
 int wt_fs_write(const struct wt_ctx *ctx, const char *path, const char *text, struct wt_error *err);
 /* 0 when this process may write the file (of a recorded machine: when its user might). Writes
- * nothing. Errors: WT_E_DENIED, WT_E_NOTFOUND. */
-int wt_fs_may_write(const struct wt_ctx *ctx, const char *path, struct wt_error *err);
+ * nothing. *ret_errno (may be NULL) says why not: EROFS, also where the file itself is for reading
+ * only, even to root (an attribute of the kernel without a way to write it); EACCES, EPERM, ...
+ * Errors: WT_E_DENIED, WT_E_NOTFOUND. */
+int wt_fs_may_write(const struct wt_ctx *ctx, const char *path, int *ret_errno,
+                    struct wt_error *err);
 /* Lists a directory's entries, sorted naturally (a2 before a10). Owned: wt_fs_list_free. */
 int wt_fs_list(const struct wt_ctx *ctx, const char *path, char ***ret_names, size_t *ret_count,
                struct wt_error *err);
@@ -132,6 +158,12 @@ bool wt_tree_has_dir(const struct wt_ctx *ctx, const char *path);
 int wt_tree_fault(struct wt_ctx *ctx, const char *path, int errnum);
 /* "EIO", or NULL for an error that a manifest has no word for. */
 const char *wt_tree_errno_name(int errnum);
+/* What goes before a path when it is named to people: the sysroot, but of a recorded machine
+ * nothing, so that it says the same wherever it lies. Borrowed; never NULL. */
+static inline const char *wt_fs_root(const struct wt_ctx *ctx)
+{
+    return !ctx || wt_tree_is_recorded(ctx) ? "" : ctx->sysroot;
+}
 /* The state of a reading from a file: WT_REPLAYED of a recorded machine, else WT_LIVE. */
 static inline enum wt_state wt_fs_state(const struct wt_ctx *ctx)
 {

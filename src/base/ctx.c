@@ -1,4 +1,5 @@
 /* ctx: the context, its log, and where helper files lie. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -37,8 +38,13 @@ int wt_ctx_new(struct wt_ctx **ret_ctx, const struct wt_ctx_options *options, st
 
     const char *root = options->sysroot ? options->sysroot : "";
     struct stat st;
-    if (*root && (stat(root, &st) < 0 || !S_ISDIR(st.st_mode))) {
-        rc = wt_fail(err, WT_E_NOTFOUND, "sysroot %s: no such directory", root);
+    if (*root && stat(root, &st) < 0) {
+        rc = errno == ENOENT ? wt_fail(err, WT_E_NOTFOUND, "sysroot %s: no such directory", root)
+                             : wt_fail_errno(err, errno, "sysroot %s", root);
+        goto out;
+    }
+    if (*root && !S_ISDIR(st.st_mode)) {
+        rc = wt_fail(err, WT_E_NOTFOUND, "sysroot %s is no directory", root);
         goto out;
     }
     ctx->sysroot = strdup(root);
@@ -77,6 +83,11 @@ void wt_ctx_free(struct wt_ctx *ctx)
 int64_t wt_ctx_now_ns(const struct wt_ctx *ctx)
 {
     return ctx ? ctx->clock.now_ns(ctx->clock.data) : wt_clock_now_ns();
+}
+
+const char *wt_ctx_recording(const struct wt_ctx *ctx)
+{
+    return wt_tree_is_recorded(ctx) ? wt_tree_title(ctx) : NULL;
 }
 
 const char *wt_version(void)

@@ -10,21 +10,26 @@
 
 #include "base/base.h"
 
+static bool is_attribute(const char *path)
+{
+    return strncmp(path, "/sys/", 5) == 0;
+}
+
 static const char *full_path(const struct wt_ctx *ctx, const char *path, char *buf, size_t size)
 {
     return wt_text(buf, size, "%s%s", ctx ? ctx->sysroot : "", path);
 }
 
-/* Reads at most size bytes; *ret_used how many. Returns 0 or an errno. */
-static int read_bytes(const char *full, char *buf, size_t size, size_t *ret_used)
+/* Reads at most size bytes from the beginning; *ret_used how many. is_attribute: of sysfs, which
+ * gives all there is at once, so that nobody needs to ask again. Returns 0 or an errno. */
+static int read_fd(int fd, bool is_attribute, char *buf, size_t size, size_t *ret_used)
 {
-    int fd = open(full, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0)
-        return errno;
     size_t used = 0;
     int errnum = 0;
     while (used < size) {
-        ssize_t n = read(fd, buf + used, size - used);
+        ssize_t n = pread(fd, buf + used, size - used, (off_t)used);
+        if (n < 0 && errno == ESPIPE)
+            n = read(fd, buf + used, size - used);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -32,35 +37,75 @@ static int read_bytes(const char *full, char *buf, size_t size, size_t *ret_used
         if (n <= 0)
             break;
         used += (size_t)n;
+        if (is_attribute && used < size)
+            break;
     }
-    close(fd);
     *ret_used = used;
     return errnum;
 }
 
-int wt_fs_read(const struct wt_ctx *ctx, const char *path, char *buf, size_t size,
-               struct wt_error *err)
+void wt_fs_drop(int *io_keep)
+{
+    if (*io_keep)
+        close(*io_keep - 1);
+    *io_keep = 0;
+}
+
+static int read_bytes(const char *full, bool is_attribute, int *io_keep, char *buf, size_t size,
+                      size_t *ret_used)
+{
+    struct stat st;
+    int fd = io_keep ? *io_keep - 1 : -1;
+    /* A file that was removed, or replaced by another, has no name any more. */
+    if (fd >= 0 && (fstat(fd, &st) < 0 || st.st_nlink == 0)) {
+        wt_fs_drop(io_keep);
+        fd = -1;
+    }
+    if (fd < 0)
+        fd = open(full, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return errno;
+    int errnum = read_fd(fd, is_attribute, buf, size, ret_used);
+    if (io_keep && !errnum) {
+        *io_keep = fd + 1;
+    } else {
+        close(fd);
+        if (io_keep)
+            *io_keep = 0;
+    }
+    return errnum;
+}
+
+int wt_fs_read_kept(const struct wt_ctx *ctx, const char *path, int *io_keep, char *buf,
+                    size_t size, struct wt_error *err)
 {
     char full[4096];
     size_t used = 0;
     int rc = 0, errnum = wt_tree_errno(ctx, path);
     full_path(ctx, path, full, sizeof(full));
     if (!errnum)
-        errnum = read_bytes(full, buf, size, &used);
+        errnum = read_bytes(full, is_attribute(path), io_keep, buf, size, &used);
     if (errnum) {
-        rc = wt_fail_errno(err, errnum, "%s", full);
+        rc = wt_fail_errno(err, errnum, "%s%s", wt_fs_root(ctx), path);
     } else if (used == size) {
-        rc = wt_fail(err, WT_E_FORMAT, "%s: longer than the %zu bytes expected", full, size - 1);
+        rc = wt_fail(err, WT_E_FORMAT, "%s%s: longer than the %zu bytes expected", wt_fs_root(ctx),
+                     path, size - 1);
     } else {
         buf[used] = '\0';
         if (strlen(buf) != used)
-            rc = wt_fail(err, WT_E_FORMAT, "%s: holds NUL bytes", full);
+            rc = wt_fail(err, WT_E_FORMAT, "%s%s: holds NUL bytes", wt_fs_root(ctx), path);
     }
     if (ctx && ctx->watch)
         ctx->watch(ctx->watch_data, path, false, rc, errnum, rc == 0 ? buf : NULL);
     while (rc == 0 && used && strchr(" \t\r\n", buf[used - 1]))
         buf[--used] = '\0';
     return rc;
+}
+
+int wt_fs_read(const struct wt_ctx *ctx, const char *path, char *buf, size_t size,
+               struct wt_error *err)
+{
+    return wt_fs_read_kept(ctx, path, NULL, buf, size, err);
 }
 
 int wt_fs_read_start(const struct wt_ctx *ctx, const char *path, char *buf, size_t size)
@@ -70,7 +115,7 @@ int wt_fs_read_start(const struct wt_ctx *ctx, const char *path, char *buf, size
     int errnum = wt_tree_errno(ctx, path);
     full_path(ctx, path, full, sizeof(full));
     if (!errnum)
-        errnum = read_bytes(full, buf, size - 1, &used);
+        errnum = read_bytes(full, is_attribute(path), NULL, buf, size - 1, &used);
     buf[used] = '\0';
     int rc = wt_code_from_errno(errnum);
     if (ctx && ctx->watch)
@@ -82,9 +127,8 @@ static int fail_number(const struct wt_ctx *ctx, const char *path, const char *t
                        struct wt_error *err)
 {
     if (!*text)
-        return wt_fail(err, WT_E_FORMAT, "%s%s: empty", ctx ? ctx->sysroot : "", path);
-    return wt_fail(err, WT_E_FORMAT, "%s%s: \"%.40s\" is no number", ctx ? ctx->sysroot : "", path,
-                   text);
+        return wt_fail(err, WT_E_FORMAT, "%s%s: empty", wt_fs_root(ctx), path);
+    return wt_fail(err, WT_E_FORMAT, "%s%s: \"%.40s\" is no number", wt_fs_root(ctx), path, text);
 }
 
 int wt_fs_read_u64(const struct wt_ctx *ctx, const char *path, uint64_t *ret_value,
@@ -112,9 +156,11 @@ int wt_fs_read_i64(const struct wt_ctx *ctx, const char *path, int64_t *ret_valu
     return 0;
 }
 
-int wt_fs_may_write(const struct wt_ctx *ctx, const char *path, struct wt_error *err)
+int wt_fs_may_write(const struct wt_ctx *ctx, const char *path, int *ret_errno,
+                    struct wt_error *err)
 {
     char full[4096];
+    struct stat st;
     full_path(ctx, path, full, sizeof(full));
     int errnum = 0;
     if (wt_tree_is_readonly(ctx, path))
@@ -123,33 +169,38 @@ int wt_fs_may_write(const struct wt_ctx *ctx, const char *path, struct wt_error 
         errnum = errno;
     else if (wt_tree_is_recorded(ctx) && wt_tree_uid(ctx) != 0)
         errnum = EACCES;
-    return errnum ? wt_fail_errno(err, errnum, "%s", full) : 0;
+    else if (stat(full, &st) == 0 && !(st.st_mode & 0222))
+        errnum = EROFS; /* root passes access(2) here, and the kernel still takes no write */
+    if (ret_errno)
+        *ret_errno = errnum;
+    return errnum ? wt_fail_errno(err, errnum, "%s%s", wt_fs_root(ctx), path) : 0;
 }
 
 int wt_fs_write(const struct wt_ctx *ctx, const char *path, const char *text, struct wt_error *err)
 {
     char full[4096];
-    int rc = wt_fs_may_write(ctx, path, err);
+    int rc = wt_fs_may_write(ctx, path, NULL, err);
     int errnum = rc < 0 ? 0 : wt_tree_errno(ctx, path);
     if (rc < 0)
         return rc;
     full_path(ctx, path, full, sizeof(full));
     if (errnum)
-        return wt_fail_errno(err, errnum, "%s", full);
+        return wt_fail_errno(err, errnum, "%s%s", wt_fs_root(ctx), path);
     /* An attribute of the kernel takes one whole write; a file that stands in for one is replaced.
      */
     int fd = open(full, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
-        return wt_fail_errno(err, errno, "%s", full);
+        return wt_fail_errno(err, errno, "%s%s", wt_fs_root(ctx), path);
     ssize_t n = write(fd, text, strlen(text));
     errnum = n < 0 ? errno : 0;
     if (close(fd) < 0 && !errnum)
         errnum = errno;
     if (errnum == EINVAL || errnum == ERANGE || errnum == EOVERFLOW)
-        return wt_fail(err, WT_E_RANGE, "%s: the kernel does not take \"%.40s\"", full, text);
+        return wt_fail(err, WT_E_RANGE, "%s%s: the kernel does not take \"%.40s\"", wt_fs_root(ctx),
+                       path, text);
     if (!errnum && (size_t)n != strlen(text))
         errnum = EIO;
-    return errnum ? wt_fail_errno(err, errnum, "%s", full) : 0;
+    return errnum ? wt_fail_errno(err, errnum, "%s%s", wt_fs_root(ctx), path) : 0;
 }
 
 static int natural_order(const void *a, const void *b)
@@ -205,9 +256,9 @@ int wt_fs_list(const struct wt_ctx *ctx, const char *path, char ***ret_names, si
     if (!errnum && !wt_tree_has_dir(ctx, path))
         errnum = list_dir(full, &names, &count);
     if (errnum == ENOMEM)
-        rc = wt_fail(err, WT_E_NOMEM, "no memory to list %s", full);
+        rc = wt_fail(err, WT_E_NOMEM, "no memory to list %s%s", wt_fs_root(ctx), path);
     else if (errnum)
-        rc = wt_fail_errno(err, errnum, "%s", full);
+        rc = wt_fail_errno(err, errnum, "%s%s", wt_fs_root(ctx), path);
     if (ctx && ctx->watch)
         ctx->watch(ctx->watch_data, path, true, rc, errnum, NULL);
     if (rc < 0)

@@ -147,9 +147,14 @@ static void plain(const char *name, char *buf, size_t size)
     buf[n] = '\0';
 }
 
-static void set_value(json_t *object, const char *name, const int64_t *value)
+/* Numbers as numbers, names and states that are no clock as words. */
+static void set_value(json_t *object, const char *name, enum wt_knob knob, const int64_t *value)
 {
-    if (value)
+    char text[48];
+    if (value && (wt_knob_is_named(knob) || *value < 0))
+        json_object_set_new(object, name,
+                            json_string(wt_knob_value_typed(text, sizeof(text), knob, *value)));
+    else if (value)
         json_object_set_new(object, name, wt_json_number(wt_knob_to_user(*value)));
 }
 
@@ -181,9 +186,9 @@ void wt_audit_write(struct wt_audit *a, const struct wt_audit_line *line)
         json_object_set_new(object, "knob", json_string(wt_knob_name(line->knob)));
         json_object_set_new(object, "unit", json_string(wt_knob_unit(line->knob)));
     }
-    set_value(object, "found", line->found);
-    set_value(object, "requested", line->requested);
-    set_value(object, "enforced", line->enforced);
+    set_value(object, "found", line->knob, line->found);
+    set_value(object, "requested", line->knob, line->requested);
+    set_value(object, "enforced", line->knob, line->enforced);
     if (line->rc < 0) {
         plain(line->why ? line->why : "", why, sizeof(why));
         json_object_set_new(object, "error", json_string(wt_error_name(line->rc)));

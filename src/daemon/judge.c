@@ -103,11 +103,13 @@ static int fail_no_rule(const struct wt_policy *policy, const struct wt_policy_w
 static int fail_cap(const struct wt_policy *policy, const struct wt_policy_ask *ask, int64_t cap,
                     struct wt_error *err)
 {
-    int rc = wt_fail(err, WT_E_RANGE, "%s of %s: %g %s is above the site's cap of %g %s (%s)",
-                     wt_knob_name(ask->knob), ask->id, wt_knob_to_user(ask->value),
-                     wt_knob_unit(ask->knob), wt_knob_to_user(cap), wt_knob_unit(ask->knob),
+    char value[48], most[48];
+    wt_knob_value_text(most, sizeof(most), ask->knob, cap);
+    int rc = wt_fail(err, WT_E_RANGE, "%s of %s: %s is above the site's cap of %s (%s)",
+                     wt_knob_name(ask->knob), ask->id,
+                     wt_knob_value_text(value, sizeof(value), ask->knob, ask->value), most,
                      policy->name);
-    wt_fix(err, "ask for %g %s or less", wt_knob_to_user(cap), wt_knob_unit(ask->knob));
+    wt_fix(err, "ask for %s or less", most);
     return rc;
 }
 
@@ -115,18 +117,21 @@ static int fail_cap(const struct wt_policy *policy, const struct wt_policy_ask *
 static int fail_bounds(const struct wt_policy *policy, const struct wt_policy_rule *r,
                        const struct wt_policy_ask *ask, bool is_value, struct wt_error *err)
 {
-    const char *name = wt_knob_name(ask->knob), *unit = wt_knob_unit(ask->knob);
-    char from[48] = "", to[48] = "";
+    const char *name = wt_knob_name(ask->knob);
+    char from[64] = "", to[64] = "", value[48];
     if (!is_value)
         return wt_fail(err, WT_E_DENIED, "%s of %s: %s:%u allows it for %g s at most, not %g s",
                        name, ask->id, policy->name, r->line, wt_s_from_ns(r->longest_ns),
                        wt_s_from_ns(ask->hold_ns));
     if (r->floor != INT64_MIN)
-        wt_text(from, sizeof(from), " from %g", wt_knob_to_user(r->floor));
+        wt_text(from, sizeof(from), " from %s",
+                wt_knob_value_text(value, sizeof(value), ask->knob, r->floor));
     if (r->ceiling != INT64_MAX)
-        wt_text(to, sizeof(to), " to %g", wt_knob_to_user(r->ceiling));
-    return wt_fail(err, WT_E_RANGE, "%s of %s: %s:%u allows%s%s %s, not %g", name, ask->id,
-                   policy->name, r->line, from, to, unit, wt_knob_to_user(ask->value));
+        wt_text(to, sizeof(to), " to %s",
+                wt_knob_value_text(value, sizeof(value), ask->knob, r->ceiling));
+    return wt_fail(err, WT_E_RANGE, "%s of %s: %s:%u allows it%s%s, not %s", name, ask->id,
+                   policy->name, r->line, from, to,
+                   wt_knob_value_text(value, sizeof(value), ask->knob, ask->value));
 }
 
 int wt_policy_judge(const struct wt_policy *policy, const struct wt_policy_who *who,

@@ -190,13 +190,14 @@ static int print_claims(struct wt_client *client, struct wt_error *err)
         if (rc < 0 || m.type != WT_WIRE_STATUS_OK)
             return rc;
         enum wt_knob knob = (enum wt_knob)m.u.status_ok.knob;
-        const char *name = wt_knob_name(knob), *unit = wt_knob_unit(knob);
+        char value[48], found[48], now[48];
         count = m.u.status_ok.count;
-        printf("device %u: %s %g %s (found %g, on the device %g) for process %u (%s) of user %u",
-               m.u.status_ok.device, name ? name : "?", wt_knob_to_user(m.u.status_ok.value),
-               unit ? unit : "", wt_knob_to_user(m.u.status_ok.found),
-               wt_knob_to_user(m.u.status_ok.effective), m.u.status_ok.pid, m.u.status_ok.name,
-               m.u.status_ok.uid);
+        printf("device %u: %s %s (found %s, on the device %s) for process %u (%s) of user %u",
+               m.u.status_ok.device, wt_knob_name(knob) ? wt_knob_name(knob) : "?",
+               wt_knob_value_text(value, sizeof(value), knob, m.u.status_ok.value),
+               wt_knob_value_text(found, sizeof(found), knob, m.u.status_ok.found),
+               wt_knob_value_text(now, sizeof(now), knob, m.u.status_ok.effective),
+               m.u.status_ok.pid, m.u.status_ok.name, m.u.status_ok.uid);
         if (m.u.status_ok.job)
             printf(", Slurm job %u", m.u.status_ok.job);
         if (m.u.status_ok.hold_left_ns)
@@ -303,10 +304,11 @@ static void add_device(struct wt_devices *devices, size_t i, struct wt_server_de
 static void say_recovered(void *data, const char *device_id, enum wt_knob knob, int64_t found,
                           int64_t written, int rc, const char *text)
 {
+    char back[48], from[48];
     if (rc == 0)
-        wt_log(data, WT_LOG_WARN, "daemon", "%s of %s: put back to %g %s from %g",
-               wt_knob_name(knob), device_id, wt_knob_to_user(found), wt_knob_unit(knob),
-               wt_knob_to_user(written));
+        wt_log(data, WT_LOG_WARN, "daemon", "%s of %s: put back to %s from %s", wt_knob_name(knob),
+               device_id, wt_knob_value_text(back, sizeof(back), knob, found),
+               wt_knob_value_text(from, sizeof(from), knob, written));
     else if (rc != WT_E_BUSY)
         wt_log(data, WT_LOG_WARN, "daemon", "%s", text);
 }
@@ -416,6 +418,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     umask(077);
     unsetenv("CUDA_VISIBLE_DEVICES"); /* whatever this shell may see, all are served */
+    unsetenv("ROCR_VISIBLE_DEVICES");
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;

@@ -160,7 +160,7 @@ static int parse_knobs(struct parser *p, uint32_t *ret_knobs)
     return 0;
 }
 
-/* "W" or "MHz" of all these knobs; NULL: they differ. */
+/* "W" or "MHz" of all these knobs; NULL: they differ, or have none. */
 static const char *unit_of(uint32_t knobs)
 {
     const char *unit = NULL;
@@ -168,6 +168,8 @@ static const char *unit_of(uint32_t knobs)
         const char *its = wt_knob_unit((enum wt_knob)k);
         if (!(knobs >> k & 1) || !its)
             continue;
+        if (!*its) /* names have no order */
+            return NULL;
         if (unit && strcmp(unit, its) != 0)
             return NULL;
         unit = its;
@@ -187,8 +189,9 @@ static int parse_value(struct parser *p, uint32_t knobs, int64_t *ret_value)
     char what[80], number[32];
     const char *unit = unit_of(knobs);
     if (!unit)
-        return expected(p, "no value: these knobs have different units, give them rules apart");
-    wt_text(what, sizeof(what), "a value in %s", *unit ? unit : "whole numbers");
+        return expected(
+            p, "no value: these knobs have no unit, or different ones; give them rules apart");
+    wt_text(what, sizeof(what), "a value in %s", unit);
     const char *text = p->at < p->count ? p->words[p->at] : "";
     size_t len = strspn(text, "0123456789.");
     double value, factor = 1;

@@ -42,11 +42,12 @@ static int check_first(struct wt_scribe *s, struct wt_journal_job *job)
                 return wt_fail(&job->err, WT_E_STATE, "%s of %s: left by process %u",
                                wt_knob_name(e->knob), e->device, e->owner.pid);
             if (life == WT_OWNER_ALIVE) {
+                char set[48];
                 int rc = wt_fail(&job->err, WT_E_BUSY,
-                                 "%s of %s: held by process %u (%s), which set it to %g %s "
-                                 "without wattuned",
+                                 "%s of %s: held by process %u (%s), which set it to %s without "
+                                 "wattuned",
                                  wt_knob_name(e->knob), e->device, e->owner.pid, e->owner.name,
-                                 wt_knob_to_user(e->requested), wt_knob_unit(e->knob));
+                                 wt_knob_value_text(set, sizeof(set), e->knob, e->requested));
                 wt_fix(&job->err, "wait for process %u to end, or use another device",
                        e->owner.pid);
                 return rc;

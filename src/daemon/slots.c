@@ -26,7 +26,7 @@ void wt_slot_answer(const struct wt_slot *s, const struct wt_claim *c, enum wt_t
                                            .deadline_ns = c->deadline_ns};
     ret_answer->is_covered = s->is_on_device_known && s->on_device != c->value &&
                              wt_lease_stricter(s->knob, s->on_device, c->value) == s->on_device &&
-                             (c->value == 0 || c->value - s->on_device >= s->info.step);
+                             (c->value <= 0 || c->value - s->on_device >= s->info.step);
 }
 
 static void tell(struct wt_table *t, struct wt_slot *s, struct wt_claim *c,
@@ -120,25 +120,29 @@ static void start_reading(struct wt_table *t, struct wt_slot *s)
     start_device(t, s, WT_JOB_READ, WT_SLOT_READING);
 }
 
+/* is_held: the asker holds it already. */
 static int check_value(const struct wt_table *t, const struct wt_slot *s, int64_t value,
-                       struct wt_error *err)
+                       bool is_held, struct wt_error *err)
 {
     const struct wt_knob_info *info = &s->info;
     const char *id = t->devices[s->device].info.id, *name = wt_knob_name(s->knob);
+    char text[48], range[200];
     if (!info->is_settable) {
-        int rc = wt_fail(err, WT_E_DENIED, "%s of %s cannot be set: %s", name, id,
-                         info->why_not[0] ? info->why_not : "not even by wattuned");
+        int rc =
+            wt_fail(err, info->is_lost ? WT_E_STATE : WT_E_DENIED, "%s of %s cannot be set: %s",
+                    name, id, info->why_not[0] ? info->why_not : "not even by wattuned");
         if (info->fix[0])
             wt_fix(err, "%s", info->fix);
         return rc;
     }
-    if (info->is_lockable && value == 0)
+    /* What was found was possible, even where no range has it any more. After a restart nobody has
+     * asked a knob of names what it takes; the device will say. */
+    if (wt_knob_takes(info, value) || (wt_knob_is_named(s->knob) && !info->values) ||
+        (is_held && !info->values && value >= info->min && value <= s->found))
         return 0;
-    if (value < info->min || value > info->max)
-        return wt_fail(err, WT_E_RANGE, "%s=%g: %s takes %g to %g %s", name, wt_knob_to_user(value),
-                       id, wt_knob_to_user(info->min), wt_knob_to_user(info->max),
-                       wt_knob_unit(s->knob));
-    return 0;
+    return wt_fail(err, WT_E_RANGE, "%s=%s: %s takes %s", name,
+                   wt_knob_value_typed(text, sizeof(text), s->knob, value), id,
+                   wt_knob_range_text(range, sizeof(range), info));
 }
 
 /* All that are new and not in the journal: refused. */
@@ -156,6 +160,17 @@ static void refuse_new(struct wt_table *t, struct wt_slot *s, int rc, const stru
     }
 }
 
+/* Both clocks of a device may hang on one switch (amdgpu's performance level): with one held, what
+ * was found of it is what was found of the other. NULL: not so. */
+static const struct wt_slot *find_kin(const struct wt_table *t, const struct wt_slot *s)
+{
+    if (!s->is_blind || (s->knob != WT_KNOB_CLOCK && s->knob != WT_KNOB_MEMCLOCK))
+        return NULL;
+    enum wt_knob other = s->knob == WT_KNOB_CLOCK ? WT_KNOB_MEMCLOCK : WT_KNOB_CLOCK;
+    const struct wt_slot *kin = &t->slots[s->device * WT_KNOB_COUNT + (size_t)other];
+    return kin->has_found && kin->claims ? kin : NULL;
+}
+
 static void reading_done(struct wt_table *t, struct wt_slot *s, const struct wt_device_job *job)
 {
     if (job->rc < 0) {
@@ -167,6 +182,11 @@ static void reading_done(struct wt_table *t, struct wt_slot *s, const struct wt_
     s->found_raw = s->on_device = job->info.current;
     s->enforced = job->info.enforced;
     s->has_found = s->is_on_device_known = true;
+    const struct wt_slot *kin = s->info.is_lost ? find_kin(t, s) : NULL;
+    if (kin) {
+        s->found_raw = kin->found_raw;
+        s->info.is_settable = true;
+    }
     wt_slot_cap_found(t, s);
 }
 
@@ -533,7 +553,7 @@ static void drop_new(struct wt_table *t, struct wt_slot *s)
             continue;
         }
         if (s->has_found)
-            rc = check_value(t, s, c->has_wanted ? c->wanted : c->value, &why);
+            rc = check_value(t, s, c->has_wanted ? c->wanted : c->value, c->has_wanted, &why);
         if (rc < 0) {
             c->has_wanted = false;
             tell_set(t, s, c, rc, &why);

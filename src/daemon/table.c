@@ -142,7 +142,7 @@ int wt_table_load(struct wt_table *t, const struct wt_lease_record *records, siz
         s->info.is_settable = true;
         s->is_dirty = true;
     }
-    for (size_t i = 0; i < t->device_count * WT_KNOB_COUNT; i++)
+    for (size_t i = t->device_count * WT_KNOB_COUNT; i-- > 0;)
         if (t->slots[i].is_dirty) {
             wt_slot_cap_found(t, &t->slots[i]);
             wt_slot_step(t, &t->slots[i]);
@@ -266,7 +266,7 @@ int wt_table_release(struct wt_table *t, const struct wt_table_key *key, uint32_
 static size_t end_matching(struct wt_table *t, const struct wt_table_key *key, uint64_t waiter)
 {
     size_t ended = 0;
-    for (size_t i = 0; i < t->device_count * WT_KNOB_COUNT; i++) {
+    for (size_t i = t->device_count * WT_KNOB_COUNT; i-- > 0;) {
         struct wt_slot *s = &t->slots[i];
         bool is_changed = false;
         for (struct wt_claim *c = s->claims, *next; c; c = next) {
@@ -288,9 +288,11 @@ size_t wt_table_release_all(struct wt_table *t, const struct wt_table_key *key, 
     return end_matching(t, key, waiter);
 }
 
+/* The last knob of a device first: a governor brings a preference with it, which must be back
+ * before the governor can be told. */
 void wt_table_step_due(struct wt_table *t)
 {
-    for (size_t i = 0; i < t->device_count * WT_KNOB_COUNT; i++)
+    for (size_t i = t->device_count * WT_KNOB_COUNT; i-- > 0;)
         if (t->slots[i].is_due) {
             t->slots[i].is_due = false;
             wt_slot_step(t, &t->slots[i]);

@@ -39,10 +39,14 @@ struct wt_workers {
 
 /* ---- the thread ---- */
 
-static bool is_near(int64_t a, int64_t b, int64_t step)
+/* A value is ours when it reads as one of them. Whoever was stopped halfway leaves a device whose
+ * parts differ: then both are. */
+static bool is_value_ours(const struct wt_device_job *job, int64_t value)
 {
-    uint64_t gap = a > b ? (uint64_t)a - (uint64_t)b : (uint64_t)b - (uint64_t)a;
-    return gap < (uint64_t)(step > 1 ? step : 1);
+    for (size_t i = 0; i < job->ours_count; i++)
+        if (wt_knob_reads_as(job->knob, job->ours[i], value, job->step))
+            return true;
+    return false;
 }
 
 static int read_knob(struct worker *w, struct wt_device_job *job)
@@ -52,25 +56,25 @@ static int read_knob(struct worker *w, struct wt_device_job *job)
 
 static int fail_changed(const struct worker *w, struct wt_device_job *job)
 {
-    int rc = wt_fail(&job->err, WT_E_CHANGED, "%s of %s: someone else made it %g %s; left as it is",
-                     wt_knob_name(job->knob), w->id, wt_knob_to_user(job->info.current),
-                     wt_knob_unit(job->knob));
+    char now[48];
+    int rc = wt_fail(&job->err, WT_E_CHANGED, "%s of %s: someone else made it %s; left as it is",
+                     wt_knob_name(job->knob), w->id,
+                     wt_knob_value_text(now, sizeof(now), job->knob, job->info.current));
     wt_fix(&job->err, "set it with the vendor's tool to what it should be");
     return rc;
 }
 
 static int move_to(struct worker *w, struct wt_device_job *job)
 {
+    const struct wt_knob_info *info = &job->info;
     int rc = read_knob(w, job);
     if (rc < 0)
         return rc;
     if (!job->is_blind) {
-        if (job->info.current == job->value)
+        if (info->current == job->value && !info->is_mixed)
             return 0;
-        bool is_ours = false;
-        for (size_t i = 0; i < job->ours_count && !is_ours; i++)
-            is_ours = is_near(job->info.current, job->ours[i], job->step);
-        if (!is_ours)
+        if (!is_value_ours(job, info->current) ||
+            (info->is_mixed && !is_value_ours(job, info->mixed_with)))
             return fail_changed(w, job);
     }
     rc = job->kind == WT_JOB_RESTORE
@@ -82,10 +86,16 @@ static int move_to(struct worker *w, struct wt_device_job *job)
         return rc;
     if (job->is_blind)
         job->info.current = job->info.enforced = job->value;
-    if (!is_near(job->info.current, job->value, job->step))
-        return wt_fail(&job->err, WT_E_STATE, "%s of %s: set to %g %s, but it reads %g",
-                       wt_knob_name(job->knob), w->id, wt_knob_to_user(job->value),
-                       wt_knob_unit(job->knob), wt_knob_to_user(job->info.current));
+    int64_t worst =
+        info->is_mixed && wt_knob_reads_as(job->knob, job->value, info->current, job->step)
+            ? info->mixed_with
+            : info->current;
+    char want[48], is[48];
+    if (!job->is_blind && !wt_knob_reads_as(job->knob, job->value, worst, job->step))
+        return wt_fail(&job->err, WT_E_STATE, "%s of %s: set to %s, but it reads %s",
+                       wt_knob_name(job->knob), w->id,
+                       wt_knob_value_text(want, sizeof(want), job->knob, job->value),
+                       wt_knob_value_text(is, sizeof(is), job->knob, worst));
     return 0;
 }
 

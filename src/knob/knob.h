@@ -13,30 +13,57 @@
 struct wt_knob_found {
     int64_t value; /* as set, in the knob's unit; 0 of a clock: not locked */
     /* The device told it. False for locked clocks: NVML sets and clears a lock but cannot say
-     * whether there is one. Then "not locked", the driver's state after start, is assumed, unless
-     * the caller's own journal knows of a lock of ours; putting back means clearing the lock; and
-     * whether someone else changed it meanwhile cannot be known either. A caller says so. */
+     * whether there is one, and amdgpu says that levels were chosen but not which. Then "not
+     * locked", the driver's state after start, is assumed, unless the caller's own journal knows of
+     * a lock of ours; putting back means clearing the lock; and whether someone else changed it
+     * meanwhile cannot be known either. A caller says so. */
     bool is_read;
+};
+
+/* A device to a knob. */
+struct wt_knob_at {
+    struct wt_devices *devices; /* of a set, or NULL in a test of a knob that is made of files */
+    size_t i;
+    const struct wt_ctx *ctx;
+    const struct wt_device_info *info;
 };
 
 struct wt_knob_ops {
     enum wt_knob knob;
-    /* Whose devices have it: one source's, whatever their kind, or those of one kind, whoever reads
-     * them (a CPU's frequency is set the same way whether RAPL is readable or not). */
-    const struct wt_source_ops *source; /* NULL: of any */
-    enum wt_device_kind kind;           /* with source NULL */
-    /* All required. Errors as for the functions below. */
-    int (*describe)(struct wt_devices *devices, size_t i, enum wt_knob knob,
-                    struct wt_knob_info *ret_info, struct wt_error *err);
-    int (*snapshot)(struct wt_devices *devices, size_t i, enum wt_knob knob,
-                    struct wt_knob_found *ret_found, struct wt_error *err);
-    int (*set)(struct wt_devices *devices, size_t i, enum wt_knob knob, int64_t value,
-               int64_t *ret_enforced, struct wt_error *err);
-    int (*restore)(struct wt_devices *devices, size_t i, enum wt_knob knob,
+    /* It is made of the kernel's files. Then an emulated device has it only where those files are
+     * the emulation's own: below a sysroot. */
+    bool is_files;
+    /* All required. */
+    /* Whose devices have it. One source's (NVML's calls need its handles), or those of one kind,
+     * whoever reads them: a CPU's frequency is set the same way whether RAPL is readable or not. */
+    bool (*has)(const struct wt_device_info *info);
+    /* Errors of these as for the functions below. Fills all but knob and, where they do not
+     * apply, what is 0. */
+    int (*describe)(const struct wt_knob_at *at, enum wt_knob knob, struct wt_knob_info *ret_info,
+                    struct wt_error *err);
+    int (*snapshot)(const struct wt_knob_at *at, enum wt_knob knob, struct wt_knob_found *ret_found,
+                    struct wt_error *err);
+    int (*set)(const struct wt_knob_at *at, enum wt_knob knob, int64_t value, int64_t *ret_enforced,
+               struct wt_error *err);
+    int (*restore)(const struct wt_knob_at *at, enum wt_knob knob,
                    const struct wt_knob_found *found, struct wt_error *err);
 };
 
-extern const struct wt_knob_ops wt_nvml_knobs[3];
+extern const struct wt_knob_ops wt_nvml_knobs[3], wt_amdgpu_knobs[3], wt_intel_gpu_knobs[1],
+    wt_powercap_knobs[2], wt_cpufreq_knobs[3];
+
+/* Whether Wattune knows such a knob of such a device; then it may still not have it. */
+bool wt_knob_is_known(struct wt_devices *devices, size_t i, enum wt_knob knob);
+
+/* ---- files.c: knobs that are files of the kernel ---- */
+
+/* Fills is_settable, why_not and fix by whether this process may write the file. Writes nothing. */
+void wt_knob_say_rights(const struct wt_ctx *ctx, const char *path, struct wt_knob_info *info);
+/* Writes, and tells a refusal with what to do about it. Errors: as wt_fs_write; WT_E_DENIED only
+ * where wt_knob_say_rights says so, too: what the kernel refuses to one who may write is
+ * WT_E_STATE. */
+int wt_knob_write(const struct wt_ctx *ctx, const char *path, const char *text,
+                  struct wt_error *err);
 
 /* The value now. Call it again after wt_knob_set for the value as written: a device may round.
  * Errors: WT_E_UNSUPPORTED (no such knob on this device), WT_E_GONE, WT_E_DENIED, WT_E_TIMEOUT. */
@@ -44,9 +71,10 @@ int wt_knob_snapshot(struct wt_devices *devices, size_t i, enum wt_knob knob,
                      struct wt_knob_found *ret_found, struct wt_error *err);
 /* Sets and reads back. *ret_enforced (may be NULL) is what the device says it obeys; the value
  * where it cannot tell. A clock of 0 clears the lock. Errors: besides, WT_E_RANGE (names the
- * range; nothing was set), WT_E_STATE (did not take: reads back more than 1 W off). After
- * WT_E_TIMEOUT the driver may still carry it out when it comes round: the journal's record stays.
- */
+ * range; nothing was set), WT_E_STATE (did not take: a step off or more, or refused by the
+ * firmware), WT_E_BUSY (another setting forbids it now). Of a device with parts some may be set
+ * after an error. After WT_E_TIMEOUT the driver may still carry it out when it comes round: the
+ * journal's record stays. */
 int wt_knob_set(struct wt_devices *devices, size_t i, enum wt_knob knob, int64_t value,
                 int64_t *ret_enforced, struct wt_error *err);
 /* Puts back what was found, and checks it where the device can tell. Errors: as wt_knob_set. */

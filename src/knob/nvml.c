@@ -14,6 +14,7 @@
  * All calls here are made under a deadline. */
 #include <linux/capability.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -437,60 +438,65 @@ static int clock_restore(struct wt_nvml *nvml, size_t k, void *data, struct wt_e
 
 /* ---- the table's side: each under the deadline ---- */
 
-static int guarded(struct wt_devices *devices, size_t i, struct io *io,
+static int guarded(const struct wt_knob_at *at, struct io *io,
                    int (*fn)(struct wt_nvml *nvml, size_t k, void *io, struct wt_error *err),
                    struct wt_error *err)
 {
     size_t k;
-    struct wt_nvml *nvml = wt_nvml_of(devices, i, &k);
+    struct wt_nvml *nvml = wt_nvml_of(at->devices, at->i, &k);
     if (!nvml)
-        return wt_fail(err, WT_E_UNSUPPORTED, "device %zu is no NVIDIA GPU", i);
+        return wt_fail(err, WT_E_UNSUPPORTED, "device %zu is no NVIDIA GPU", at->i);
     return wt_nvml_guarded(nvml, k, io, sizeof(*io), fn, err);
 }
 
-static int describe(struct wt_devices *devices, size_t i, enum wt_knob knob,
-                    struct wt_knob_info *ret_info, struct wt_error *err)
+static bool has(const struct wt_device_info *info)
+{
+    return info->kind == WT_DEVICE_GPU && strcmp(info->source, "nvml") == 0;
+}
+
+static int describe(const struct wt_knob_at *at, enum wt_knob knob, struct wt_knob_info *ret_info,
+                    struct wt_error *err)
 {
     struct io io = {.knob = knob, .info = {.knob = knob}};
-    int rc = guarded(devices, i, &io, knob == WT_KNOB_POWER ? power_describe : clock_describe, err);
+    int rc = guarded(at, &io, knob == WT_KNOB_POWER ? power_describe : clock_describe, err);
     if (rc == 0)
         *ret_info = io.info;
     return rc;
 }
 
-static int snapshot(struct wt_devices *devices, size_t i, enum wt_knob knob,
-                    struct wt_knob_found *ret_found, struct wt_error *err)
+static int snapshot(const struct wt_knob_at *at, enum wt_knob knob, struct wt_knob_found *ret_found,
+                    struct wt_error *err)
 {
     struct io io = {.knob = knob};
-    int rc = guarded(devices, i, &io, knob == WT_KNOB_POWER ? power_snapshot : clock_snapshot, err);
+    int rc = guarded(at, &io, knob == WT_KNOB_POWER ? power_snapshot : clock_snapshot, err);
     if (rc == 0)
         *ret_found = io.found;
     return rc;
 }
 
-static int set(struct wt_devices *devices, size_t i, enum wt_knob knob, int64_t value,
-               int64_t *ret_enforced, struct wt_error *err)
+static int set(const struct wt_knob_at *at, enum wt_knob knob, int64_t value, int64_t *ret_enforced,
+               struct wt_error *err)
 {
     struct io io = {.knob = knob, .value = value};
-    int rc = guarded(devices, i, &io, knob == WT_KNOB_POWER ? power_set : clock_set, err);
+    int rc = guarded(at, &io, knob == WT_KNOB_POWER ? power_set : clock_set, err);
     if (rc == 0)
         *ret_enforced = io.enforced;
     return rc;
 }
 
-static int restore(struct wt_devices *devices, size_t i, enum wt_knob knob,
+static int restore(const struct wt_knob_at *at, enum wt_knob knob,
                    const struct wt_knob_found *found, struct wt_error *err)
 {
     struct io io = {.knob = knob, .value = found->value, .found = *found};
     /* A record from a journal: whatever it holds, only a sane number goes to the driver. */
     if (found->value < 0 || found->value > UINT32_MAX)
-        return wt_fail(err, WT_E_RANGE, "device %zu: %s cannot have been %lld", i,
+        return wt_fail(err, WT_E_RANGE, "%s: %s cannot have been %lld", at->info->id,
                        wt_knob_name(knob), (long long)found->value);
-    return guarded(devices, i, &io, knob == WT_KNOB_POWER ? power_set : clock_restore, err);
+    return guarded(at, &io, knob == WT_KNOB_POWER ? power_set : clock_restore, err);
 }
 
 const struct wt_knob_ops wt_nvml_knobs[3] = {
-    {WT_KNOB_POWER, &wt_nvml_ops, WT_DEVICE_GPU, describe, snapshot, set, restore},
-    {WT_KNOB_CLOCK, &wt_nvml_ops, WT_DEVICE_GPU, describe, snapshot, set, restore},
-    {WT_KNOB_MEMCLOCK, &wt_nvml_ops, WT_DEVICE_GPU, describe, snapshot, set, restore},
+    {WT_KNOB_POWER, false, has, describe, snapshot, set, restore},
+    {WT_KNOB_CLOCK, false, has, describe, snapshot, set, restore},
+    {WT_KNOB_MEMCLOCK, false, has, describe, snapshot, set, restore},
 };

@@ -124,10 +124,11 @@ static void say(void *data, const char *device_id, enum wt_knob knob, int64_t fo
                 int64_t written, int rc, const char *text)
 {
     const struct order *o = data;
+    char back[48], from[48];
     if (rc == 0)
-        syslog(LOG_NOTICE, "%s of %s: put back to %g %s from %g; process %u left it",
-               wt_knob_name(knob), device_id, wt_knob_to_user(found), wt_knob_unit(knob),
-               wt_knob_to_user(written), o->pid);
+        syslog(LOG_NOTICE, "%s of %s: put back to %s from %s; process %u left it",
+               wt_knob_name(knob), device_id, wt_knob_value_text(back, sizeof(back), knob, found),
+               wt_knob_value_text(from, sizeof(from), knob, written), o->pid);
     else if (rc != WT_E_BUSY)
         syslog(LOG_WARNING, "%s", text);
 }

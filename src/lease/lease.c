@@ -24,6 +24,8 @@ struct wt_lease {
     int64_t deadline_ns;
     struct wt_guardian guardian;
     struct wt_remote *remote;     /* wattuned does it for us; nothing below is used then */
+    char *dir, *guardian_program; /* owned; the program NULL: none */
+    const struct wt_journal_trace *trace;
     struct wt_lease_record *held; /* also in memory: a lost journal is no reason not to restore */
     size_t count, room;
 };
@@ -50,12 +52,12 @@ static void say_recovered(void *data, const char *device_id, enum wt_knob knob, 
                           int64_t written, int rc, const char *text)
 {
     const struct wt_ctx *ctx = data;
+    char back[48], from[48];
     if (rc == 0)
         wt_log(ctx, WT_LOG_WARN, "lease",
-               "%s of %s: put back to %g %s from %g, left by a process "
-               "that died",
-               wt_knob_name(knob), device_id, wt_knob_to_user(found), wt_knob_unit(knob),
-               wt_knob_to_user(written));
+               "%s of %s: put back to %s from %s, left by a process that died", wt_knob_name(knob),
+               device_id, wt_knob_value_text(back, sizeof(back), knob, found),
+               wt_knob_value_text(from, sizeof(from), knob, written));
     else if (rc != WT_E_BUSY && rc != WT_E_GONE)
         wt_log(ctx, WT_LOG_WARN, "lease", "left by a process that died: %s", text);
 }
@@ -66,8 +68,42 @@ static void lease_free(struct wt_lease *l)
         return;
     wt_journal_close(l->who.journal);
     wt_remote_free(l->remote);
+    free(l->dir);
+    free(l->guardian_program);
     free(l->held);
     free(l);
+}
+
+/* Opens the journal, puts back what it has of dead owners, and starts the guardian. */
+static int start(struct wt_lease *l, struct wt_error *err)
+{
+    if (l->who.journal)
+        return 0;
+    int rc = wt_journal_open(&l->who.journal, l->who.ctx, l->dir, l->trace, err);
+    if (rc < 0)
+        return rc;
+    size_t restored, left;
+    struct wt_error why;
+    rc =
+        wt_restore_all(&l->who, 0, true, say_recovered, (void *)l->who.ctx, &restored, &left, &why);
+    if (rc == WT_E_FORMAT || rc == WT_E_TIMEOUT || rc == WT_E_IO || rc == WT_E_NOMEM) {
+        /* The journal's own errors; those of single entries have been said. */
+        rc = wt_journal_lock(l->who.journal, err);
+        if (rc < 0)
+            goto out;
+        wt_journal_unlock(l->who.journal);
+    }
+    rc = 0;
+    if (l->guardian_program)
+        rc = wt_guardian_start(&l->guardian, l->who.ctx, l->guardian_program,
+                               wt_journal_dir(l->who.journal), l->id, &l->who.self, l->deadline_ns,
+                               err);
+out:
+    if (rc < 0) {
+        wt_journal_close(l->who.journal);
+        l->who.journal = NULL;
+    }
+    return rc;
 }
 
 int wt_lease_open_on(struct wt_lease **ret_lease, struct wt_ctx *ctx,
@@ -82,27 +118,18 @@ int wt_lease_open_on(struct wt_lease **ret_lease, struct wt_ctx *ctx,
     l->who.ops = *ops;
     if (hold_ns > 0)
         l->deadline_ns = boot_now_ns() + hold_ns;
-    int rc = random_id(&l->id, err);
+    l->trace = trace;
+    l->dir = strdup(dir);
+    l->guardian_program = guardian ? strdup(guardian) : NULL;
+    int rc = l->dir && (l->guardian_program || !guardian)
+                 ? random_id(&l->id, err)
+                 : wt_fail(err, WT_E_NOMEM, "no memory for a lease");
     if (rc == 0)
         rc = wt_owner_self(&l->who.self, err);
-    if (rc == 0)
-        rc = wt_journal_open(&l->who.journal, ctx, dir, trace, err);
-    if (rc < 0)
-        goto out;
-    size_t restored, left;
-    struct wt_error why;
-    rc = wt_restore_all(&l->who, 0, true, say_recovered, ctx, &restored, &left, &why);
-    if (rc == WT_E_FORMAT || rc == WT_E_TIMEOUT || rc == WT_E_IO || rc == WT_E_NOMEM) {
-        /* The journal's own errors; those of single entries have been said. */
-        rc = wt_journal_lock(l->who.journal, err);
-        if (rc < 0)
-            goto out;
-        wt_journal_unlock(l->who.journal);
-    }
-    rc = 0;
-    if (guardian)
-        rc = wt_guardian_start(&l->guardian, ctx, guardian, wt_journal_dir(l->who.journal), l->id,
-                               &l->who.self, l->deadline_ns, err);
+    /* Where no lease was ever taken there is nothing to put back, and a directory is made only when
+     * there is something to journal. */
+    if (rc == 0 && !(access(dir, F_OK) < 0 && errno == ENOENT))
+        rc = start(l, err);
     if (rc < 0)
         goto out;
     *ret_lease = l;
@@ -173,6 +200,16 @@ static struct wt_lease_record *find_held(struct wt_lease *l, const char *device,
     return NULL;
 }
 
+/* Both clocks of a device may hang on one switch (amdgpu's performance level): with one held, what
+ * was found of it is what was found of the other. */
+static const struct wt_lease_record *find_kin(struct wt_lease *l, const char *device,
+                                              enum wt_knob knob, bool is_blind)
+{
+    if (!is_blind || (knob != WT_KNOB_CLOCK && knob != WT_KNOB_MEMCLOCK))
+        return NULL;
+    return find_held(l, device, knob == WT_KNOB_CLOCK ? WT_KNOB_MEMCLOCK : WT_KNOB_CLOCK);
+}
+
 static void forget(struct wt_lease *l, struct wt_lease_record *r)
 {
     size_t i = (size_t)(r - l->held);
@@ -180,30 +217,36 @@ static void forget(struct wt_lease *l, struct wt_lease_record *r)
     l->count--;
 }
 
+/* own: what this lease holds of the knob already, or NULL. is_kin: what is on the device is this
+ * lease's doing. */
 static int check_request(const char *device, const struct wt_knob_info *info, int64_t value,
-                         struct wt_error *err)
+                         const struct wt_lease_record *own, bool is_kin, struct wt_error *err)
 {
-    const char *name = wt_knob_name(info->knob), *unit = wt_knob_unit(info->knob);
-    if (!info->is_settable) {
-        int rc = wt_fail(err, WT_E_DENIED, "%s of %s cannot be set: %s", name, device,
-                         info->why_not[0] ? info->why_not : "not permitted");
+    const char *name = wt_knob_name(info->knob);
+    char text[48], range[200];
+    if (!info->is_settable && !(info->is_lost && is_kin)) {
+        int rc =
+            wt_fail(err, info->is_lost ? WT_E_STATE : WT_E_DENIED, "%s of %s cannot be set: %s",
+                    name, device, info->why_not[0] ? info->why_not : "not permitted");
         if (info->fix[0])
             wt_fix(err, "%s", info->fix);
         return rc;
     }
-    if (info->is_lockable && value == 0)
-        return 0; /* unlocked */
-    if (value < info->min || value > info->max)
-        return wt_fail(err, WT_E_RANGE, "%s=%g: %s takes %g to %g %s", name, wt_knob_to_user(value),
-                       device, wt_knob_to_user(info->min), wt_knob_to_user(info->max), unit);
-    return 0;
+    /* What was found was possible, even where no range has it any more. */
+    if (wt_knob_takes(info, value) ||
+        (own && !info->values && value >= info->min && value <= own->found))
+        return 0;
+    return wt_fail(err, WT_E_RANGE, "%s=%s: %s takes %s", name,
+                   wt_knob_value_typed(text, sizeof(text), info->knob, value), device,
+                   wt_knob_range_text(range, sizeof(range), info));
 }
 
 static int fail_busy(const struct wt_lease_record *r, struct wt_error *err)
 {
-    int rc = wt_fail(err, WT_E_BUSY, "%s of %s: held by process %u (%s), which set it to %g %s",
+    char set[48];
+    int rc = wt_fail(err, WT_E_BUSY, "%s of %s: held by process %u (%s), which set it to %s",
                      wt_knob_name(r->knob), r->device, r->owner.pid, r->owner.name,
-                     wt_knob_to_user(r->requested), wt_knob_unit(r->knob));
+                     wt_knob_value_text(set, sizeof(set), r->knob, r->requested));
     wt_fix(err, "wait for process %u to end, or use another device", r->owner.pid);
     return rc;
 }
@@ -294,14 +337,16 @@ static bool has_moved_on(const struct wt_lease *l, const char *device, enum wt_k
 }
 
 /* A knob this lease holds already: is it still ours, on the device and in the journal? */
-static int check_still_ours(struct wt_lease *l, struct wt_lease_record *own, int64_t current,
-                            struct wt_error *err)
+static int check_still_ours(struct wt_lease *l, struct wt_lease_record *own,
+                            const struct wt_knob_info *info, struct wt_error *err)
 {
-    if (!wt_lease_is_ours(own, current) && current != own->found) {
+    char text[48], set[48];
+    if (!wt_lease_is_ours(own, info) && (info->is_mixed || info->current != own->found)) {
         int rc = wt_fail(err, WT_E_CHANGED,
-                         "%s of %s: someone else made it %g %s after Wattune set %g; left to them",
-                         wt_knob_name(own->knob), own->device, wt_knob_to_user(current),
-                         wt_knob_unit(own->knob), wt_knob_to_user(own->requested));
+                         "%s of %s: someone else made it %s after Wattune set %s; left to them",
+                         wt_knob_name(own->knob), own->device,
+                         wt_knob_value_text(text, sizeof(text), own->knob, info->current),
+                         wt_knob_value_text(set, sizeof(set), own->knob, own->requested));
         struct wt_lease_record end = *own;
         end.state = WT_LEASE_ABANDONED;
         struct wt_error why;
@@ -318,9 +363,9 @@ static int check_still_ours(struct wt_lease *l, struct wt_lease_record *own, int
     struct wt_lease_record now = *own;
     int rc = wt_restore_claim(&l->who, &now, err);
     if (rc == WT_E_NOTFOUND || rc == WT_E_BUSY) {
-        rc = wt_fail(err, WT_E_STATE, "%s of %s: this lease has ended, its guardian put back %g %s",
-                     wt_knob_name(own->knob), own->device, wt_knob_to_user(own->found),
-                     wt_knob_unit(own->knob));
+        rc = wt_fail(err, WT_E_STATE, "%s of %s: this lease has ended, its guardian put back %s",
+                     wt_knob_name(own->knob), own->device,
+                     wt_knob_value_text(text, sizeof(text), own->knob, own->found));
         forget(l, own);
     }
     return rc;
@@ -349,8 +394,10 @@ static int intend(struct wt_lease *l, size_t device, enum wt_knob knob, int64_t 
         struct wt_knob_info info = {0};
         bool is_blind = false;
         rc = ops->read(ops->data, device, knob, &info, &is_blind, err);
+        struct wt_lease_record *own = find_held(l, id, knob);
+        const struct wt_lease_record *kin = own ? own : find_kin(l, id, knob, is_blind);
         if (rc == 0)
-            rc = check_request(id, &info, value, err);
+            rc = check_request(id, &info, value, own, kin, err);
         if (rc < 0)
             return rc;
         struct wt_lease_record r = {.lease = l->id,
@@ -358,10 +405,9 @@ static int intend(struct wt_lease *l, size_t device, enum wt_knob knob, int64_t 
                                     .is_emulated = is_emulated,
                                     .is_blind = is_blind,
                                     .knob = knob,
-                                    .found = info.current};
-        struct wt_lease_record *own = find_held(l, id, knob);
+                                    .found = info.is_lost && kin ? kin->found : info.current};
         if (own) {
-            rc = check_still_ours(l, own, info.current, err);
+            rc = check_still_ours(l, own, &info, err);
             if (rc < 0)
                 return rc;
             r.found = own->found;
@@ -419,7 +465,7 @@ static void take_back(struct wt_lease *l, size_t device, struct wt_lease_record 
             return; /* it may have moved: clearing a lock that is not there does no harm */
     } else if (refusal == WT_E_TIMEOUT ||
                l->who.ops.read(l->who.ops.data, device, r->knob, &info, &is_blind, NULL) < 0 ||
-               info.current != r->previous) {
+               info.is_mixed || info.current != r->previous) {
         return; /* it moved, or a driver that hangs may yet move it */
     }
     r->current = r->requested = r->previous;
@@ -432,6 +478,20 @@ static void take_back(struct wt_lease *l, size_t device, struct wt_lease_record 
         *own = *r;
 }
 
+/* The first set: what the device refuses anyway leaves no directory behind. */
+static int begin(struct wt_lease *l, size_t device, enum wt_knob knob, int64_t value,
+                 struct wt_error *err)
+{
+    const struct wt_lease_ops *ops = &l->who.ops;
+    struct wt_knob_info info = {0};
+    bool is_emulated = false, is_blind = false;
+    const char *id = ops->id(ops->data, device, &is_emulated);
+    int rc = ops->read(ops->data, device, knob, &info, &is_blind, err);
+    if (rc == 0)
+        rc = check_request(id, &info, value, NULL, false, err);
+    return rc < 0 ? rc : start(l, err);
+}
+
 int wt_lease_set(struct wt_lease *l, size_t device, enum wt_knob knob, int64_t value,
                  int64_t *ret_enforced, struct wt_error *err)
 {
@@ -441,7 +501,9 @@ int wt_lease_set(struct wt_lease *l, size_t device, enum wt_knob knob, int64_t v
     if (l->remote)
         return wt_remote_set(l->remote, device, knob, value, ret_enforced, err);
     struct wt_lease_record r;
-    int rc = intend(l, device, knob, value, &r, err);
+    int rc = l->who.journal ? 0 : begin(l, device, knob, value, err);
+    if (rc == 0)
+        rc = intend(l, device, knob, value, &r, err);
     if (rc < 0)
         return rc;
 
@@ -465,11 +527,14 @@ int wt_lease_set(struct wt_lease *l, size_t device, enum wt_knob knob, int64_t v
     note(l, &r, r.current != r.requested);
     *find_held(l, r.device, knob) = r;
 
-    int64_t gap = info.current > value ? info.current - value : value - info.current;
-    if (gap >= (info.step > 1 ? info.step : 1))
-        return wt_fail(err, WT_E_STATE, "%s of %s: set to %g %s, but it reads %g",
-                       wt_knob_name(knob), r.device, wt_knob_to_user(value), wt_knob_unit(knob),
-                       wt_knob_to_user(info.current));
+    char want[48], is[48];
+    int64_t worst = info.is_mixed && wt_knob_reads_as(knob, value, info.current, info.step)
+                        ? info.mixed_with
+                        : info.current;
+    if (!wt_knob_reads_as(knob, value, worst, info.step))
+        return wt_fail(err, WT_E_STATE, "%s of %s: set to %s, but it reads %s", wt_knob_name(knob),
+                       r.device, wt_knob_value_text(want, sizeof(want), knob, value),
+                       wt_knob_value_text(is, sizeof(is), knob, worst));
     if (ret_enforced)
         *ret_enforced = info.enforced;
     return 0;
@@ -481,7 +546,9 @@ int wt_lease_restore(struct wt_lease *l, struct wt_error *err)
         return wt_remote_restore(l->remote, err);
     int first = 0;
     bool is_noted = l->count > 0;
-    for (size_t i = 0; i < l->count;) {
+    /* The last first: one setting may have brought another with it, and must be back before that
+     * one can be told. */
+    for (size_t i = l->count; i-- > 0;) {
         struct wt_lease_record *r = &l->held[i];
         struct wt_error why = {0};
         struct wt_lease_record now = *r;
@@ -504,8 +571,6 @@ int wt_lease_restore(struct wt_lease *l, struct wt_error *err)
         }
         if (rc == 0 || rc == WT_E_CHANGED)
             forget(l, r);
-        else
-            i++;
     }
     if (is_noted)
         wt_restore_done(&l->who);

@@ -53,8 +53,9 @@ struct wt_restorer {
     bool is_daemon;                 /* claims are its table's, not wt_restore_all's */
 };
 
-/* Whether a value is one that this entry's owner left on the device. */
-bool wt_lease_is_ours(const struct wt_lease_record *r, int64_t current);
+/* Whether what is on the device is what this entry's owner left there: its value, the one before it
+ * or, where parts of the device differ, those two and what was found. */
+bool wt_lease_is_ours(const struct wt_lease_record *r, const struct wt_knob_info *now);
 /* The device of the entry's id, or -1. */
 int64_t wt_lease_find_device(const struct wt_lease_ops *ops, const struct wt_lease_record *r);
 /* Puts one entry back and closes it in the journal. The restorer owns the entry, so that nobody

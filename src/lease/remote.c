@@ -83,10 +83,11 @@ int wt_remote_set(struct wt_remote *r, size_t device, enum wt_knob knob, int64_t
     r->held += rc == 0 || rc == WT_E_TIMEOUT || rc == WT_E_STATE || rc == WT_E_GONE;
     if (rc < 0)
         return rc;
+    char stricter[48];
     if (m.u.claim_ok.is_covered)
         wt_log(r->ctx, WT_LOG_WARN, "lease",
-               "%s of %s: somebody holds the stricter %g %s, which goes first", wt_knob_name(knob),
-               id, wt_knob_to_user(m.u.claim_ok.effective), wt_knob_unit(knob));
+               "%s of %s: somebody holds the stricter %s, which goes first", wt_knob_name(knob), id,
+               wt_knob_value_text(stricter, sizeof(stricter), knob, m.u.claim_ok.effective));
     if (ret_enforced)
         *ret_enforced = m.u.claim_ok.enforced;
     return 0;
@@ -110,38 +111,48 @@ int wt_remote_restore(struct wt_remote *r, struct wt_error *err)
 /* ---- for doctor ---- */
 
 /* The knob a line of a survey is about; 0: none. */
-static enum wt_knob knob_of(const struct wt_finding *f)
+static enum wt_knob knob_of(struct wt_devices *devices, const struct wt_finding *f)
 {
     static const struct {
         const char *what;
         enum wt_knob knob;
-    } words[] = {{"power limit", WT_KNOB_POWER},
-                 {"SM clock", WT_KNOB_CLOCK},
-                 {"memory clock", WT_KNOB_MEMCLOCK}};
-    for (size_t i = 0; i < WT_COUNTOF(words); i++)
-        if (strcmp(f->what, words[i].what) == 0)
-            return words[i].knob;
-    enum wt_knob knob;
-    return wt_knob_from_name(f->what, &knob) == 0 ? knob : (enum wt_knob)0;
+    } words[] = {
+        {"power limit", WT_KNOB_POWER},      {"power limit", WT_KNOB_CPU_POWER},
+        {"power limit", WT_KNOB_DRAM_POWER}, {"SM clock", WT_KNOB_CLOCK},
+        {"GPU clock", WT_KNOB_CLOCK},        {"memory clock", WT_KNOB_MEMCLOCK},
+        {"top frequency", WT_KNOB_CPU_FREQ}, {"governor", WT_KNOB_GOVERNOR},
+        {"preference", WT_KNOB_EPP},
+    };
+    for (size_t d = 0; d < wt_devices_count(devices); d++) {
+        const struct wt_device_info *info = wt_devices_info(devices, d);
+        for (size_t i = 0; strcmp(info->id, f->device) == 0 && i < WT_COUNTOF(words); i++)
+            if (strcmp(f->what, words[i].what) == 0 && wt_knob_kind(words[i].knob) == info->kind)
+                return words[i].knob;
+    }
+    return (enum wt_knob)0;
 }
 
 static void ask_about(struct wt_client *client, struct wt_finding *f, enum wt_knob knob)
 {
     struct wt_wire_message m = {.type = WT_WIRE_KNOB};
+    char floor[48], ceiling[48];
     m.u.knob.knob = (uint32_t)knob;
     if (wt_client_find(client, f->device, &m.u.knob.device, NULL) < 0 ||
         wt_client_ask(client, &m, &m, NULL) < 0 || m.type != WT_WIRE_KNOB_OK)
         return;
-    const char *unit = wt_knob_unit(knob);
-    if (m.u.knob_ok.is_allowed) {
-        f->kind = WT_FINDING_OK;
-        wt_text(f->value, sizeof(f->value), "%g to %g %s, settable by wattuned",
-                wt_knob_to_user(m.u.knob_ok.floor), wt_knob_to_user(m.u.knob_ok.ceiling), unit);
-        f->fix[0] = '\0';
-    } else {
+    if (!m.u.knob_ok.is_allowed) {
         wt_text(f->value, sizeof(f->value), "%s", m.u.knob_ok.why_not);
         wt_text(f->fix, sizeof(f->fix), "ask for a rule in wattuned's policy (wattune-policy(5))");
+        return;
     }
+    f->kind = WT_FINDING_OK;
+    f->fix[0] = '\0';
+    if (wt_knob_is_named(knob))
+        wt_text(f->value, sizeof(f->value), "settable by wattuned");
+    else
+        wt_text(f->value, sizeof(f->value), "%s to %s, settable by wattuned",
+                wt_knob_value_typed(floor, sizeof(floor), knob, m.u.knob_ok.floor),
+                wt_knob_value_text(ceiling, sizeof(ceiling), knob, m.u.knob_ok.ceiling));
 }
 
 void wt_lease_survey(struct wt_ctx *ctx, struct wt_devices *devices, struct wt_finding *findings,
@@ -155,7 +166,7 @@ void wt_lease_survey(struct wt_ctx *ctx, struct wt_devices *devices, struct wt_f
         return;
     for (size_t i = 0; i < count; i++)
         if (strcmp(findings[i].source, "knob") == 0 && findings[i].kind == WT_FINDING_DENIED &&
-            knob_of(&findings[i]))
-            ask_about(client, &findings[i], knob_of(&findings[i]));
+            knob_of(devices, &findings[i]))
+            ask_about(client, &findings[i], knob_of(devices, &findings[i]));
     wt_client_close(client);
 }

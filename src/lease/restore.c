@@ -8,20 +8,30 @@
 
 #include "lease/lease.h"
 
-static bool is_near(int64_t a, int64_t b, int64_t step)
+static bool is_value_ours(const struct wt_lease_record *r, int64_t current)
 {
-    uint64_t gap = a > b ? (uint64_t)a - (uint64_t)b : (uint64_t)b - (uint64_t)a;
-    return gap < (uint64_t)(step > 1 ? step : 1);
+    /* A device may round a request to its own step, and we may have died before reading back. */
+    if (wt_knob_reads_as(r->knob, r->requested, current, r->step))
+        return true;
+    return current == r->current; /* of an intention: what was there before it */
 }
 
-bool wt_lease_is_ours(const struct wt_lease_record *r, int64_t current)
+bool wt_lease_is_ours(const struct wt_lease_record *r, const struct wt_knob_info *now)
 {
     if (r->is_blind)
         return true; /* nobody can know better */
-    /* A device may round a request to its own step, and we may have died before reading back. */
-    if (is_near(current, r->requested, r->step))
-        return true;
-    return current == r->current; /* of an intention: what was there before it */
+    if (!now->is_mixed)
+        return is_value_ours(r, now->current);
+    /* Whoever set or put back was stopped halfway. */
+    return (is_value_ours(r, now->current) || now->current == r->found) &&
+           (is_value_ours(r, now->mixed_with) || now->mixed_with == r->found);
+}
+
+/* Whether the device holds the value, all of it. */
+static bool is_at(const struct wt_lease_record *r, const struct wt_knob_info *now, int64_t value)
+{
+    return wt_knob_reads_as(r->knob, value, now->current, r->step) &&
+           (!now->is_mixed || wt_knob_reads_as(r->knob, value, now->mixed_with, r->step));
 }
 
 int64_t wt_lease_find_device(const struct wt_lease_ops *ops, const struct wt_lease_record *r)
@@ -38,11 +48,11 @@ int64_t wt_lease_find_device(const struct wt_lease_ops *ops, const struct wt_lea
 
 int wt_restore_fail_gone(const struct wt_lease_record *r, struct wt_error *err)
 {
-    int rc =
-        wt_fail(err, WT_E_GONE,
-                "%s of %s: the device is not among those here; %g %s stays "
-                "to be put back",
-                wt_knob_name(r->knob), r->device, wt_knob_to_user(r->found), wt_knob_unit(r->knob));
+    char found[48];
+    int rc = wt_fail(err, WT_E_GONE,
+                     "%s of %s: the device is not among those here; %s stays to be put back",
+                     wt_knob_name(r->knob), r->device,
+                     wt_knob_value_text(found, sizeof(found), r->knob, r->found));
     wt_fix(err, "`wattune restore` once the device is back");
     return rc;
 }
@@ -51,20 +61,22 @@ int wt_restore_fail_gone(const struct wt_lease_record *r, struct wt_error *err)
 int wt_restore_fail_changed(const struct wt_restorer *who, const struct wt_lease_record *r,
                             int64_t current, struct wt_error *err)
 {
-    const char *unit = wt_knob_unit(r->knob);
+    const char *name = wt_knob_name(r->knob);
+    char now[48], found[48], set[48];
+    wt_knob_value_text(now, sizeof(now), r->knob, current);
+    wt_knob_value_text(found, sizeof(found), r->knob, r->found);
+    wt_knob_value_text(set, sizeof(set), r->knob, r->requested);
     if (memcmp(r->owner.boot, who->self.boot, sizeof(r->owner.boot)) != 0)
         return wt_fail(err, WT_E_CHANGED,
-                       "%s of %s: %g %s since the machine was started anew (found %g, set to %g "
+                       "%s of %s: %s since the machine was started anew (found %s, set to %s "
                        "before); left as it is",
-                       wt_knob_name(r->knob), r->device, wt_knob_to_user(current), unit,
-                       wt_knob_to_user(r->found), wt_knob_to_user(r->requested));
+                       name, r->device, now, found, set);
     int rc = wt_fail(err, WT_E_CHANGED,
-                     "%s of %s: someone else made it %g %s (found %g, set to %g by Wattune); left "
-                     "as it is",
-                     wt_knob_name(r->knob), r->device, wt_knob_to_user(current), unit,
-                     wt_knob_to_user(r->found), wt_knob_to_user(r->requested));
-    wt_fix(err, "if it should be as found: wattune set %s=%g, or the vendor's tool",
-           wt_knob_name(r->knob), wt_knob_to_user(r->found));
+                     "%s of %s: someone else made it %s (found %s, set to %s by Wattune); left as "
+                     "it is",
+                     name, r->device, now, found, set);
+    wt_fix(err, "if it should be as found: wattune set %s=%s, or the vendor's tool", name,
+           wt_knob_value_typed(found, sizeof(found), r->knob, r->found));
     return rc;
 }
 
@@ -94,9 +106,9 @@ static int put_back(const struct wt_restorer *who, struct wt_lease_record *r,
     if (rc < 0)
         return rc;
     *ret_state = WT_LEASE_RESTORED;
-    if (!r->is_blind && info.current == r->found)
+    if (!r->is_blind && !info.is_mixed && info.current == r->found)
         return 0;
-    if (!wt_lease_is_ours(r, info.current)) {
+    if (!wt_lease_is_ours(r, &info)) {
         *ret_state = WT_LEASE_ABANDONED;
         return wt_restore_fail_changed(who, r, info.current, err);
     }
@@ -108,10 +120,13 @@ static int put_back(const struct wt_restorer *who, struct wt_lease_record *r,
     rc = ops->read(ops->data, (size_t)device, r->knob, &info, &is_blind, err);
     if (rc < 0)
         return rc;
-    if (!r->is_blind && !is_near(info.current, r->found, r->step))
-        return wt_fail(err, WT_E_STATE, "%s of %s: put back to %g %s, but reads %g",
-                       wt_knob_name(r->knob), r->device, wt_knob_to_user(r->found),
-                       wt_knob_unit(r->knob), wt_knob_to_user(info.current));
+    char found[48], now[48];
+    if (!r->is_blind && !is_at(r, &info, r->found))
+        return wt_fail(err, WT_E_STATE, "%s of %s: put back to %s, but reads %s",
+                       wt_knob_name(r->knob), r->device,
+                       wt_knob_value_text(found, sizeof(found), r->knob, r->found),
+                       wt_knob_value_text(now, sizeof(now), r->knob,
+                                          info.is_mixed ? info.mixed_with : info.current));
     r->current = info.current;
     r->enforced = info.enforced;
     return 0;
@@ -279,7 +294,9 @@ int wt_restore_all(const struct wt_restorer *who, uint64_t lease, bool is_disown
     if (!open)
         return wt_fail(err, WT_E_NOMEM, "no memory to restore");
 
-    for (size_t i = 0; i < n; i++) {
+    /* The last first: one setting may have brought another with it, and must be back before that
+     * one can be told. */
+    for (size_t i = n; i-- > 0;) {
         struct wt_lease_record *r = &open[i];
         struct wt_error why = {0};
         if (r->is_claim) {

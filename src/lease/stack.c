@@ -18,14 +18,15 @@ struct stack {
 bool wt_lease_is_stackable(enum wt_knob knob)
 {
     return knob == WT_KNOB_POWER || knob == WT_KNOB_CLOCK || knob == WT_KNOB_MEMCLOCK ||
-           knob == WT_KNOB_CPU_POWER || knob == WT_KNOB_CPU_FREQ;
+           knob == WT_KNOB_CPU_POWER || knob == WT_KNOB_CPU_FREQ || knob == WT_KNOB_DRAM_POWER;
 }
 
 int64_t wt_lease_stricter(enum wt_knob knob, int64_t a, int64_t b)
 {
+    /* Not locked, or another state that is no clock: the least strict of all. */
     bool is_lock = knob == WT_KNOB_CLOCK || knob == WT_KNOB_MEMCLOCK;
-    if (is_lock && (a == 0 || b == 0)) /* not locked: the least strict of all */
-        return a == 0 ? b : a;
+    if (is_lock && (a <= 0 || b <= 0))
+        return a <= 0 ? b : a;
     return a < b ? a : b;
 }
 
@@ -101,13 +102,13 @@ static int take(const struct wt_restorer *who, const struct wt_lease_record *slo
     return rc;
 }
 
-static bool is_ours(const struct stack *s, int64_t current)
+static bool is_ours(const struct stack *s, const struct wt_knob_info *now)
 {
     for (size_t i = 0; i < s->mine_count; i++)
-        if (wt_lease_is_ours(&s->mine[i], current))
+        if (wt_lease_is_ours(&s->mine[i], now))
             return true;
     for (size_t i = 0; i < s->others_count; i++)
-        if (wt_lease_is_ours(&s->others[i], current))
+        if (wt_lease_is_ours(&s->others[i], now))
             return true;
     return false;
 }
@@ -139,9 +140,9 @@ static int move_device(const struct wt_restorer *who, const struct stack *s,
     int64_t target = target_of(s, r->knob);
     *ret_end = WT_LEASE_RESTORED;
     *ret_current = info.current;
-    if (!is_blind && info.current == target)
+    if (!is_blind && !info.is_mixed && info.current == target)
         return 0;
-    if (!is_blind && !is_ours(s, info.current)) {
+    if (!is_blind && !is_ours(s, &info)) {
         *ret_end = WT_LEASE_ABANDONED;
         return wt_restore_fail_changed(who, r, info.current, err);
     }
@@ -153,12 +154,15 @@ static int move_device(const struct wt_restorer *who, const struct stack *s,
         rc = ops->read(ops->data, (size_t)device, r->knob, &info, &is_blind, err);
     if (rc < 0)
         return rc;
-    uint64_t gap = info.current > target ? (uint64_t)info.current - (uint64_t)target
-                                         : (uint64_t)target - (uint64_t)info.current;
-    if (!is_blind && gap >= (uint64_t)(r->step > 1 ? r->step : 1))
-        return wt_fail(err, WT_E_STATE, "%s of %s: put back to %g %s, but reads %g",
-                       wt_knob_name(r->knob), r->device, wt_knob_to_user(target),
-                       wt_knob_unit(r->knob), wt_knob_to_user(info.current));
+    int64_t worst = info.is_mixed && wt_knob_reads_as(r->knob, target, info.current, r->step)
+                        ? info.mixed_with
+                        : info.current;
+    char want[48], is[48];
+    if (!is_blind && !wt_knob_reads_as(r->knob, target, worst, r->step))
+        return wt_fail(err, WT_E_STATE, "%s of %s: put back to %s, but reads %s",
+                       wt_knob_name(r->knob), r->device,
+                       wt_knob_value_text(want, sizeof(want), r->knob, target),
+                       wt_knob_value_text(is, sizeof(is), r->knob, worst));
     *ret_current = is_blind ? target : info.current;
     return 0;
 }

@@ -324,6 +324,9 @@ static json_t *devices_json(struct builder *whole, const struct wt_run *run)
         put_text_or_null(&b, "driver", d->driver);
         put(&b, "index", d->index < 0 ? json_null() : json_integer(d->index));
         put(&b, "is_part", json_boolean(d->is_part));
+        put_text_or_null(&b, "part_of", d->part_of);
+        put(&b, "is_modeled", json_boolean(d->is_modeled));
+        put(&b, "has_sensor", json_boolean(d->has_sensor));
         put(&b, "is_counted", json_boolean(d->is_counted));
         if (!b.is_broken && wt_json_set_joules(b.object, &d->energy) < 0)
             b.is_broken = true;
@@ -350,6 +353,16 @@ static json_t *devices_json(struct builder *whole, const struct wt_run *run)
     return array;
 }
 
+/* A number in the knob's unit; a name where the knob has names, or the value is no number. */
+static void put_setting(struct builder *b, const char *key, enum wt_knob knob, int64_t value)
+{
+    char text[48];
+    if (wt_knob_is_named(knob) || value < 0)
+        put_text(b, key, wt_knob_value_text(text, sizeof(text), knob, value));
+    else
+        put_number(b, key, wt_knob_to_user(value));
+}
+
 static json_t *settings_json(struct builder *whole, const struct wt_run *run)
 {
     struct builder all = build();
@@ -366,9 +379,9 @@ static json_t *settings_json(struct builder *whole, const struct wt_run *run)
         struct builder b = build();
         put_text(&b, "device", s->device_id);
         put_text(&b, "unit", wt_knob_unit(s->knob));
-        put_number(&b, "found", wt_knob_to_user(s->found));
-        put_number(&b, "requested", wt_knob_to_user(s->requested));
-        put_number(&b, "enforced", wt_knob_to_user(s->enforced));
+        put_setting(&b, "found", s->knob, s->found);
+        put_setting(&b, "requested", s->knob, s->requested);
+        put_setting(&b, "enforced", s->knob, s->enforced);
         add(&all, list, &b);
     }
     whole->is_broken |= all.is_broken;
@@ -526,6 +539,9 @@ json_t *wt_run_json(const struct wt_run *run, bool is_full)
     put_text(&b, "state", state_names[run->state]);
     put(&b, "emulated", json_boolean(run->is_emulated));
     put_text_or_null(&b, "emulation", run->emulation);
+    put(&b, "replayed", json_boolean(run->is_replayed));
+    put_text_or_null(&b, "recording", run->recording);
+    put_text_or_null(&b, "recording_title", run->recording_title);
     put_text(&b, "command", run->command);
     put_text(&b, "start", wt_time_text(when, sizeof(when), run->start_unix_ns));
     put_count(&b, "start_unix_ns", (uint64_t)run->start_unix_ns);
@@ -645,8 +661,12 @@ static uint64_t get_count(const json_t *object, const char *key)
     return value > 0 ? (uint64_t)value : 0;
 }
 
-static int64_t get_setting(const json_t *object, const char *key)
+static int64_t get_setting(const json_t *object, const char *key, enum wt_knob knob)
 {
+    const char *name = json_string_value(json_object_get(object, key));
+    int64_t parsed;
+    if (name)
+        return wt_knob_value_parse(knob, name, &parsed) == 0 ? parsed : 0;
     double value = get_number(object, key);
     return fabs(value) < 1e15 ? wt_knob_from_user(value) : 0;
 }
@@ -724,6 +744,10 @@ static int devices_from_json(struct wt_run *run, const json_t *array)
         const json_t *counted = json_object_get(o, "is_counted"); /* older runs: all but parts */
         d.is_counted = counted ? json_is_true(counted) : !d.is_part;
         d.energy = get_joules(o);
+        GET_TEXT(o, "part_of", d.part_of);
+        const json_t *modeled = json_object_get(o, "is_modeled"); /* older runs: by its energy */
+        d.is_modeled = modeled ? json_is_true(modeled) : d.energy.provenance == WT_PROV_MODELED;
+        d.has_sensor = !json_is_false(json_object_get(o, "has_sensor"));
         GET_TEXT(o, "method", word);
         d.method = wt_provenance_from_name(word);
         d.mean_w = get_number(o, "mean_w");
@@ -754,9 +778,9 @@ static int settings_from_json(struct wt_run *run, json_t *object)
         json_array_foreach(list, i, o)
         {
             GET_TEXT(o, "device", s.device_id);
-            s.found = get_setting(o, "found");
-            s.requested = get_setting(o, "requested");
-            s.enforced = get_setting(o, "enforced");
+            s.found = get_setting(o, "found", s.knob);
+            s.requested = get_setting(o, "requested", s.knob);
+            s.enforced = get_setting(o, "enforced", s.knob);
             if (APPEND(run, setting, &s) < 0)
                 return WT_E_NOMEM;
         }
@@ -810,6 +834,9 @@ int wt_run_from_json(struct wt_run *ret_run, const json_t *doc, struct wt_error 
     run.state = strcmp(word, state_names[WT_RUN_DONE]) == 0 ? WT_RUN_DONE : WT_RUN_INCOMPLETE;
     run.is_emulated = json_is_true(json_object_get(doc, "emulated"));
     GET_TEXT(doc, "emulation", run.emulation);
+    run.is_replayed = json_is_true(json_object_get(doc, "replayed"));
+    GET_TEXT(doc, "recording", run.recording);
+    GET_TEXT(doc, "recording_title", run.recording_title);
     GET_TEXT(doc, "command", run.command);
     run.start_unix_ns = (int64_t)get_count(doc, "start_unix_ns");
     run.wall_s = get_number(doc, "wall_s");

@@ -343,6 +343,14 @@ static void share_gpu(struct wt_users *u, struct user *user, const struct sight 
     }
 }
 
+/* A MIG instance. The second die of a card, or the chip on one, is no slice of what the card has.
+ */
+static bool is_slice(const struct wt_device_info *info, const struct wt_device_info *whole)
+{
+    return info->kind == WT_DEVICE_GPU && info->is_part && strcmp(info->source, "nvml") == 0 &&
+           strcmp(info->part_of, whole->id) == 0;
+}
+
 /* Slices of a device have no sensor: each has its share of the memory, used or not. */
 static bool share_parts(const struct wt_users *u, size_t device, struct user *user,
                         uint64_t span_ns)
@@ -351,7 +359,7 @@ static bool share_parts(const struct wt_users *u, size_t device, struct user *us
     user->share_count = 0;
     for (size_t i = 0; i < u->count; i++) {
         const struct wt_device_info *info = wt_devices_info(u->devices, i);
-        if (info->kind != WT_DEVICE_GPU || !info->is_part || strcmp(info->part_of, whole->id) != 0)
+        if (!is_slice(info, whole))
             continue;
         if (user->share_count == PROCS_MOST)
             break;
@@ -471,8 +479,7 @@ static int finish_device(struct wt_users *u, size_t i, struct wt_run_device *out
     uint64_t total_uj = uj_of(&out->energy);
     bool has_parts = false;
     for (size_t k = 0; k < u->count; k++)
-        has_parts |= wt_devices_info(u->devices, k)->kind == WT_DEVICE_GPU &&
-                     strcmp(wt_devices_info(u->devices, k)->part_of, info->id) == 0;
+        has_parts |= is_slice(wt_devices_info(u->devices, k), info);
     enum wt_share_rule rule = has_parts ? WT_SHARE_PART : WT_SHARE_BY_WEIGHT;
     bool is_gpu = info->kind == WT_DEVICE_GPU;
     if (is_gpu && !has_parts && user->has_ours && !user->has_others && !user->is_blind)

@@ -2,8 +2,21 @@
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "record/record.h"
+
+static bool can_measure(const struct wt_device_info *info)
+{
+    return (info->can & (WT_CAN_ENERGY | WT_CAN_POWER)) != 0;
+}
+
+/* A part that no sensor sees by itself: that its energy is not known is how it is made, and neither
+ * a gap nor news. */
+static bool is_blind_part(const struct wt_device_info *info)
+{
+    return info && info->is_part && !can_measure(info);
+}
 
 int wt_run_set_window(struct wt_run *run, const struct wt_devices *devices,
                       const struct wt_window_result *result)
@@ -27,27 +40,36 @@ int wt_run_set_window(struct wt_run *run, const struct wt_devices *devices,
             to->kind = info->kind;
             to->index = (int)info->index;
             to->is_part = info->is_part;
+            wt_text(to->part_of, sizeof(to->part_of), "%s", info->part_of);
+            to->is_modeled = info->is_modeled;
+            to->has_sensor = can_measure(info);
             to->is_counted = info->is_counted;
             to->gain_ppm = info->traits.gain_ppm;
             to->offset_mw = info->traits.offset_mw;
             run->is_emulated |= info->is_emulated;
         }
+        run->is_replayed |= from->energy.provenance == WT_PROV_REPLAYED;
         to->energy = from->energy;
         to->check = from->check;
         to->method = from->method;
         to->is_check_off = from->is_check_off;
         to->mean_w = from->mean_w;
         to->max_w = from->max_w;
-        wt_text(to->note, sizeof(to->note), "%s", from->note);
+        if (!is_blind_part(info))
+            wt_text(to->note, sizeof(to->note), "%s", from->note);
     }
+    size_t gap_count = 0;
     for (size_t i = 0; i < result->gap_count; i++) {
         const struct wt_window_gap *from = &result->gaps[i];
         const struct wt_device_info *info = wt_devices_info(devices, from->device);
-        wt_text(gaps[i].device_id, sizeof(gaps[i].device_id), "%s", info ? info->id : "");
-        gaps[i].from_s = wt_s_from_ns(from->from_ns - result->begin_ns);
-        gaps[i].to_s = wt_s_from_ns(from->to_ns - result->begin_ns);
-        gaps[i].bound_j = from->bound_j;
-        wt_text(gaps[i].why, sizeof(gaps[i].why), "%s", from->why);
+        if (is_blind_part(info))
+            continue;
+        struct wt_run_gap *to = &gaps[gap_count++];
+        wt_text(to->device_id, sizeof(to->device_id), "%s", info ? info->id : "");
+        to->from_s = wt_s_from_ns(from->from_ns - result->begin_ns);
+        to->to_s = wt_s_from_ns(from->to_ns - result->begin_ns);
+        to->bound_j = from->bound_j;
+        wt_text(to->why, sizeof(to->why), "%s", from->why);
     }
     for (size_t i = 0; i < run->device_count; i++)
         free(run->devices[i].attribution.shares);
@@ -56,7 +78,7 @@ int wt_run_set_window(struct wt_run *run, const struct wt_devices *devices,
     run->devices = list;
     run->device_count = result->device_count;
     run->gaps = gaps;
-    run->gap_count = result->gap_count;
+    run->gap_count = gap_count;
     run->wall_s = wt_s_from_ns(result->end_ns - result->begin_ns);
     run->total = result->total;
     run->has_estimate = result->has_estimate;
@@ -99,6 +121,9 @@ struct wt_node_check wt_run_node_check(const struct wt_run *run)
     for (size_t i = 0; i < run->device_count; i++) {
         const struct wt_run_device *d = &run->devices[i];
         if (d->energy.provenance == WT_PROV_UNKNOWN || d->energy.provenance == WT_PROV_MODELED)
+            continue;
+        /* Of parts only psys contains what is summed: a rail or a module need not. */
+        if (d->kind == WT_DEVICE_NODE && d->is_part && strcmp(d->id, "node-psys") != 0)
             continue;
         if (d->kind == WT_DEVICE_NODE) {
             /* A meter of the whole node before one of a part of it (psys). */

@@ -1,7 +1,8 @@
-/* embed: a build-time program that turns files into C arrays, for the page's style and scripts.
+/* embed: a build-time program that turns files into C arrays: the page's style and scripts, and the
+ * catalogues of data/.
  *
- * usage: embed OUTPUT NAME FILE [NAME FILE]...
- * Each becomes wt_asset_NAME[], ended by a NUL byte. */
+ * usage: embed OUTPUT HEADER NAME FILE [NAME FILE]...
+ * Each becomes wt_asset_NAME[], ended by a NUL byte; HEADER declares them. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -24,8 +25,8 @@ static int embed(FILE *out, const char *name, const char *path)
 
 int main(int argc, char **argv)
 {
-    if (argc < 4 || argc % 2) {
-        fputs("usage: embed OUTPUT NAME FILE [NAME FILE]...\n", stderr);
+    if (argc < 5 || argc % 2 == 0) {
+        fputs("usage: embed OUTPUT HEADER NAME FILE [NAME FILE]...\n", stderr);
         return EXIT_FAILURE;
     }
     FILE *out = fopen(argv[1], "w");
@@ -33,9 +34,9 @@ int main(int argc, char **argv)
         perror(argv[1]);
         return EXIT_FAILURE;
     }
-    fputs("#include \"report/assets.h\"\n", out);
+    fprintf(out, "#include \"%s\"\n", argv[2]);
     int rc = 0;
-    for (int i = 2; i + 1 < argc && rc == 0; i += 2)
+    for (int i = 3; i + 1 < argc && rc == 0; i += 2)
         rc = embed(out, argv[i], argv[i + 1]);
     if (fclose(out) != 0)
         rc = -1;

@@ -123,6 +123,61 @@ static int page_end(FILE *out, json_t *data)
     return rc;
 }
 
+static void put_remark(FILE *out, const char *word, const char *what, const char *words)
+{
+    fprintf(out, "<p class=\"emulated\" role=\"note\"><strong>%s", word);
+    if (what[0])
+        tag(out, " (", what, ")");
+    tag(out, ".</strong> ", words, "</p>\n");
+}
+
+/* The devices whose energy is estimated, by name. */
+static const char *modeled_names(const struct wt_run *run, char *buf, size_t size)
+{
+    char name[128];
+    size_t used = 0;
+    buf[0] = '\0';
+    for (size_t i = 0; i < run->device_count && used + 1 < size; i++) {
+        if (!run->devices[i].is_modeled)
+            continue;
+        wt_text(buf + used, size - used, "%s%s", used ? ", " : "",
+                wt_device_title(run, i, name, sizeof(name)));
+        used = strlen(buf);
+    }
+    return buf;
+}
+
+/* Above all figures: what they are not. */
+static void put_unreal(FILE *out, const struct wt_run *run)
+{
+    char words[900], text[96], names[400];
+    const struct wt_joules *sum = &run->total;
+    modeled_names(run, names, sizeof(names));
+    if (run->is_emulated)
+        put_remark(out, "Emulated", run->emulation,
+                   "These figures come from Wattune\u2019s built-in device model. No real device "
+                   "was measured.");
+    if (run->is_replayed) {
+        wt_text(words, sizeof(words), "This is %s.%s%s", wt_replayed_words(run),
+                run->recording_title[0] ? " It says of itself: " : "", run->recording_title);
+        put_remark(out, "Replayed", run->recording, words);
+    }
+    if (sum->provenance == WT_PROV_MODELED) {
+        wt_text(words, sizeof(words),
+                "The total, %s, is estimated from load and not measured: %s. The interval is the "
+                "band in which the truth is expected.",
+                wt_format_interval(text, sizeof(text), sum), names);
+        put_remark(out, "Modeled", "", words);
+    } else if (run->has_estimate) {
+        wt_text(
+            words, sizeof(words),
+            "No sensor measures %s: what it draws is estimated from load, and not in the total. "
+            "With it: %s, modeled.",
+            names, wt_format_interval(text, sizeof(text), &run->estimate));
+        put_remark(out, "Partly modeled", "", words);
+    }
+}
+
 static void put_header(FILE *out, const char *title, const char *command, const struct wt_run *run)
 {
     char when[32];
@@ -137,14 +192,7 @@ static void put_header(FILE *out, const char *title, const char *command, const 
         tag(out, " \u00b7 tag ", run->tag, "");
     fputs("</p>\n", out);
     tag(out, "<code class=\"command\">", command, "</code>\n");
-    if (run->is_emulated) {
-        fputs("<p class=\"emulated\" role=\"note\"><strong>Emulated", out);
-        if (run->emulation[0])
-            tag(out, " (", run->emulation, ")");
-        fputs(".</strong> These figures come from Wattune\u2019s built-in device model. No real "
-              "device was measured.</p>\n",
-              out);
-    }
+    put_unreal(out, run);
     fputs("</header>\n", out);
 }
 
@@ -186,8 +234,8 @@ static void put_legend(FILE *out, unsigned used, bool has_repeats)
     static const char *const meanings[] = {
         [WT_PROV_UNKNOWN] = "could not be read; never shown as 0",
         [WT_PROV_EMULATED] = "from the built-in device emulator, not from a real device",
-        [WT_PROV_REPLAYED] = "from a recorded trace",
-        [WT_PROV_MODELED] = "estimated without a sensor",
+        [WT_PROV_REPLAYED] = "from a recorded machine, not measured here",
+        [WT_PROV_MODELED] = "estimated from load, without a sensor",
         [WT_PROV_SAMPLED] = "integral of power readings",
         [WT_PROV_COUNTER] = "difference of a hardware energy counter",
     };
@@ -198,13 +246,21 @@ static void put_legend(FILE *out, unsigned used, bool has_repeats)
         if (used & (1u << i))
             fprintf(out, "<dt>%s</dt><dd>%s</dd>\n", wt_provenance_name((enum wt_provenance)i),
                     meanings[i]);
-    fputs("<dt>[low, high]</dt><dd>95\u2009% interval. It covers what the sensor may have missed "
-          "at both ends and in gaps, and its gain error",
-          out);
-    fputs(has_repeats ? ", and the spread of the repeats. In a ratio the gain error cancels as far "
-                        "as both settings were measured by the same sensor."
-                      : ".",
-          out);
+    unsigned modeled = 1u << WT_PROV_MODELED, unknown = 1u << WT_PROV_UNKNOWN;
+    fputs("<dt>[low, high]</dt><dd>", out);
+    if (used & ~(modeled | unknown)) {
+        fputs("95\u2009% interval. It covers what the sensor may have missed at both ends and in "
+              "gaps, and its gain error",
+              out);
+        fputs(has_repeats ? ", and the spread of the repeats. In a ratio the gain error cancels as "
+                            "far as both settings were measured by the same sensor. "
+                          : ". ",
+              out);
+    }
+    if (used & modeled)
+        fputs("Of what is modeled: the band in which the truth is expected, from the least to the "
+              "most that the model\u2019s errors allow.",
+              out);
     fputs("</dd>\n</dl>\n", out);
 }
 
@@ -213,9 +269,13 @@ static void put_machine(FILE *out, const struct wt_run *run)
     fputs("<h2>Machine</h2>\n<dl>\n", out);
     for (size_t i = 0; i < run->device_count; i++) {
         const struct wt_run_device *d = &run->devices[i];
-        fprintf(out, "<dt>%s</dt><dd>", wt_device_kind_name(d->kind));
+        char title[128];
+        tag(out, "<dt>", wt_device_title(run, i, title, sizeof(title)), "</dt><dd>");
         put(out, d->name);
-        tag(out, " <span class=\"soft\">read by ", d->source, "");
+        tag(out,
+            d->is_modeled ? " <span class=\"soft\">estimated by "
+                          : " <span class=\"soft\">read by ",
+            d->source, "");
         if (d->driver[0])
             tag(out, ", driver ", d->driver, "");
         tag(out, "</span><br><code>", d->id, "</code></dd>\n");
@@ -545,9 +605,57 @@ static int put_sweep(FILE *out, const struct wt_sweep *sweep)
 
 /* ---- runs ---- */
 
+static void put_sum_row(FILE *out, const char *name, const struct wt_joules *sum, double wall_s)
+{
+    const struct wt_estimate e = {sum->energy_j, sum->low_j, sum->high_j};
+    char text[64] = "";
+    tag(out, "<tr class=\"sum\"><th class=\"l\" scope=\"row\">", name, "</th>");
+    put_joules(out, &e, sum->provenance);
+    if (sum->provenance != WT_PROV_UNKNOWN && wall_s > 0)
+        watts(text, sizeof(text), sum->energy_j / wall_s);
+    tag(out, "<td>", text, "</td><td></td>");
+    tag(out, "<td class=\"l\">", wt_provenance_name(sum->provenance),
+        "</td><td class=\"l\"></td></tr>\n");
+}
+
+static void put_device_row(FILE *out, const struct wt_run *run, const struct wt_report_line *line)
+{
+    const struct wt_run_device *d = &run->devices[line->device];
+    const struct wt_estimate e = {d->energy.energy_j, d->energy.low_j, d->energy.high_j};
+    bool is_known = d->energy.provenance != WT_PROV_UNKNOWN;
+    char text[128];
+    fprintf(out, "<tr class=\"in%u\"><th class=\"l\" scope=\"row\">",
+            line->depth < 3 ? line->depth : 3);
+    put(out, wt_device_title(run, line->device, text, sizeof(text)));
+    if (wt_device_detail(run, line->device, text, sizeof(text))[0])
+        tag(out, "<small>", text, "</small>");
+    if (d->is_part) {
+        wt_device_title_of(run, d->part_of, text, sizeof(text));
+        tag(out, text[0] ? "<small>part of " : "<small>a part", text, ", not in the total</small>");
+    } else if (!d->is_counted) {
+        fputs("<small>beside the total</small>", out);
+    }
+    fputs("</th>", out);
+    put_joules(out, &e, d->energy.provenance);
+    tag(out, "<td>", is_known ? watts(text, sizeof(text), d->mean_w) : "", "</td>");
+    tag(out, "<td>", isfinite(d->max_w) ? watts(text, sizeof(text), d->max_w) : "", "</td>");
+    tag(out, "<td class=\"l\">", wt_measured_by(d, false, text, sizeof(text)), "");
+    bool is_noted = wt_note_is_said(run, line->device);
+    /* Why there is no figure belongs where it would come from, and the word is there already. */
+    if (is_noted && !is_known)
+        tag(out, "<small>", d->note + (strncmp(d->note, "unknown: ", 9) == 0 ? 9 : 0), "</small>");
+    fputs("</td><td class=\"l w\">", out);
+    if (d->check.provenance != WT_PROV_UNKNOWN) {
+        put(out, wt_format_interval(text, sizeof(text), &d->check));
+        fputs(d->is_check_off ? " <strong>disagrees</strong>" : " agrees", out);
+    }
+    if (is_noted && is_known)
+        tag(out, "<small>", d->note, "</small>");
+    fputs("</td></tr>\n", out);
+}
+
 static void put_device_table(FILE *out, const struct wt_run *run)
 {
-    char text[128];
     if (!run->device_count) {
         fputs("<h2>Devices</h2>\n<p>None is listed: no energy or power sensor could be read here. "
               "<code>wattune doctor</code> says why.</p>\n",
@@ -560,36 +668,17 @@ static void put_device_table(FILE *out, const struct wt_run *run)
           "<th class=\"l\" scope=\"col\">measured by</th><th class=\"l\" scope=\"col\">"
           "cross-check</th></tr></thead>\n<tbody>\n",
           out);
-    for (size_t i = 0; i < run->device_count; i++) {
-        const struct wt_run_device *d = &run->devices[i];
-        const struct wt_estimate e = {d->energy.energy_j, d->energy.low_j, d->energy.high_j};
-        bool is_known = d->energy.provenance != WT_PROV_UNKNOWN;
-        wt_device_title(run, i, text, sizeof(text));
-        tag(out, "<tr><th class=\"l\" scope=\"row\">", text, "");
-        if (d->is_part)
-            fputs("<small>part of another device, not in the total</small>", out);
-        else if (!d->is_counted)
-            fputs("<small>beside the total</small>", out);
-        fputs("</th>", out);
-        put_joules(out, &e, d->energy.provenance);
-        tag(out, "<td>", is_known ? watts(text, sizeof(text), d->mean_w) : "", "</td>");
-        tag(out, "<td>", isfinite(d->max_w) ? watts(text, sizeof(text), d->max_w) : "", "</td>");
-        wt_text(text, sizeof(text), "%s%s%s",
-                wt_provenance_name(is_known ? d->method : d->energy.provenance),
-                is_known && d->method != d->energy.provenance ? ", " : "",
-                is_known && d->method != d->energy.provenance
-                    ? wt_provenance_name(d->energy.provenance)
-                    : "");
-        tag(out, "<td class=\"l\">", text, "</td><td class=\"l w\">");
-        if (d->check.provenance != WT_PROV_UNKNOWN) {
-            put(out, wt_format_interval(text, sizeof(text), &d->check));
-            fputs(d->is_check_off ? " <strong>disagrees</strong>" : " agrees", out);
-        }
-        if (d->note[0])
-            tag(out, "<small>", d->note, "</small>");
-        fputs("</td></tr>\n", out);
-    }
+    struct wt_report_line *lines = calloc(run->device_count + 3, sizeof(*lines));
+    size_t count = lines ? wt_report_lines(run, lines) : 0;
+    for (size_t i = 0; i < count; i++)
+        if (lines[i].kind == WT_LINE_DEVICE)
+            put_device_row(out, run, &lines[i]);
+        else if (lines[i].kind == WT_LINE_TOTAL)
+            put_sum_row(out, "total", &run->total, run->wall_s);
+        else if (lines[i].kind == WT_LINE_ESTIMATE)
+            put_sum_row(out, "with what is modeled", &run->estimate, 0);
     fputs("</tbody></table></div>\n", out);
+    free(lines);
 }
 
 static void put_run_tiles(FILE *out, const struct wt_run *run)
@@ -601,20 +690,37 @@ static void put_run_tiles(FILE *out, const struct wt_run *run)
     wt_format_interval(text, sizeof(text), total);
     char *bracket = strchr(text, '[');
     wt_text(value, sizeof(value), "%.*s", (int)(bracket ? bracket - text - 1 : 40), text);
-    put_tile(out, "energy", value, "energy", bracket ? bracket : "");
+    const char *unreal = wt_run_unreal(run);
+    char words[96];
+    wt_text(words, sizeof(words), "energy%s%s", unreal[0] ? ", " : "", unreal);
+    put_tile(out, "energy", value, words, bracket ? bracket : "");
+    if (run->has_estimate) {
+        wt_format_interval(text, sizeof(text), &run->estimate);
+        bracket = strchr(text, '[');
+        wt_text(value, sizeof(value), "%.*s", (int)(bracket ? bracket - text - 1 : 40), text);
+        put_tile(out, "energy", value, "with what is modeled", bracket ? bracket : "");
+    }
     wt_text(text, sizeof(text), "exit code %d", run->exit_code);
     put_tile(out, "time", wt_format_seconds(value, sizeof(value), run->wall_s), "time",
              run->state == WT_RUN_DONE && run->exit_code ? text : "");
-    if (is_known && run->wall_s > 0)
+    if (is_known && run->wall_s > 0) {
+        bool is_modeled = total->provenance == WT_PROV_MODELED;
+        char low[24], high[24];
+        text[0] = '\0';
+        if (is_modeled)
+            wt_text(text, sizeof(text), "[%s, %s]",
+                    watts(low, sizeof(low), total->low_j / run->wall_s),
+                    watts(high, sizeof(high), total->high_j / run->wall_s));
         put_tile(out, "power", watts(value, sizeof(value), total->energy_j / run->wall_s),
-                 "mean power", "");
+                 is_modeled ? "mean power, modeled" : "mean power", text);
+    }
     struct wt_joules per = wt_run_j_per_work(run);
     if (per.provenance != WT_PROV_UNKNOWN) {
         wt_format_interval(text, sizeof(text), &per);
         bracket = strchr(text, '[');
         wt_text(value, sizeof(value), "%.*s", (int)(bracket ? bracket - text - 1 : 40), text);
-        char words[64];
-        wt_text(words, sizeof(words), "per %s", singular(run->work.unit, unit, sizeof(unit)));
+        wt_text(words, sizeof(words), "per %s%s%s", singular(run->work.unit, unit, sizeof(unit)),
+                unreal[0] ? ", " : "", unreal);
         put_tile(out, "", value, words, bracket ? bracket : "");
     }
     fputs("</div>\n", out);
@@ -623,15 +729,20 @@ static void put_run_tiles(FILE *out, const struct wt_run *run)
 static void put_run_troubles(FILE *out, const struct wt_run *run)
 {
     struct wt_node_check node = wt_run_node_check(run);
-    bool is_any = run->gap_count || run->state == WT_RUN_INCOMPLETE || node.is_off;
+    bool is_standing = wt_is_standing(run);
+    bool is_any = is_standing || run->state == WT_RUN_INCOMPLETE || node.is_off;
+    for (size_t i = 0; i < run->gap_count; i++)
+        is_any |= wt_gap_is_said(run, i);
     if (!is_any)
         return;
-    char bound[40];
+    char bound[40], name[128];
     fputs("<section class=\"warnings\"><h2>To know</h2><ul>\n", out);
     if (run->state == WT_RUN_INCOMPLETE)
         fputs("<li>Incomplete: Wattune ended before the run did. The figures are as last written."
               "</li>\n",
               out);
+    if (is_standing)
+        tag(out, "<li>", wt_standing_words, "</li>\n");
     if (node.is_off) {
         char one[80], two[80];
         fprintf(out,
@@ -642,7 +753,9 @@ static void put_run_troubles(FILE *out, const struct wt_run *run)
     }
     for (size_t i = 0; i < run->gap_count; i++) {
         const struct wt_run_gap *g = &run->gaps[i];
-        tag(out, "<li><code>", g->device_id, "</code> ");
+        if (!wt_gap_is_said(run, i))
+            continue;
+        tag(out, "<li>", wt_device_title_of(run, g->device_id, name, sizeof(name)), " ");
         fprintf(out, "could not be read from %.1f s to %.1f s (", g->from_s, g->to_s);
         put(out, g->why);
         fprintf(out, "): up to %s unseen.</li>\n",
@@ -691,9 +804,43 @@ static void put_phase_table(FILE *out, const struct wt_run *run)
         tag(out, "<p class=\"soft\">", run->phases_note, "</p>\n");
 }
 
+/* One device's rows: who used it, then what is nobody's. */
+static void put_users_of(FILE *out, const struct wt_run *run, size_t device)
+{
+    const struct wt_run_device *d = &run->devices[device];
+    size_t shares = d->attribution.share_count;
+    size_t rows = shares + (d->attribution.idle_uj > 0) + (d->attribution.residual_uj > 0);
+    char text[128];
+    bool is_first = true;
+    for (size_t k = 0; k < shares + 2; k++) {
+        const struct wt_run_share *share = k < shares ? &d->attribution.shares[k] : NULL;
+        uint64_t uj = share         ? share->energy_uj
+                      : k == shares ? d->attribution.idle_uj
+                                    : d->attribution.residual_uj;
+        if (!share && !uj)
+            continue;
+        fputs("<tr>", out);
+        if (is_first) {
+            fprintf(out, "<th class=\"l\" scope=\"rowgroup\" rowspan=\"%zu\">", rows);
+            put(out, wt_device_title(run, device, text, sizeof(text)));
+            tag(out, "<small>", d->attribution.rule, "");
+            fputs(d->energy.provenance == WT_PROV_MODELED ? ", modeled</small></th>"
+                                                          : "</small></th>",
+                  out);
+        }
+        is_first = false;
+        fputs("<td class=\"l\">", out);
+        put(out, share         ? wt_share_name(run, share, text, sizeof(text))
+                 : k == shares ? "idle"
+                               : wt_residual_words(d));
+        if (share && share->pid)
+            fprintf(out, " (%u)", share->pid);
+        tag(out, "</td><td>", wt_share_text(d, uj, text, sizeof(text)), "</td></tr>\n");
+    }
+}
+
 static void put_user_table(FILE *out, const struct wt_run *run)
 {
-    char text[96];
     bool is_any = false;
     for (size_t i = 0; i < run->device_count; i++)
         is_any |= run->devices[i].attribution.is_known;
@@ -703,33 +850,9 @@ static void put_user_table(FILE *out, const struct wt_run *run)
           "<th class=\"l\" scope=\"col\">device</th><th class=\"l\" scope=\"col\">who</th>"
           "<th scope=\"col\">energy</th></tr></thead>\n<tbody>\n",
           out);
-    for (size_t i = 0; i < run->device_count; i++) {
-        const struct wt_run_device *d = &run->devices[i];
-        if (!d->attribution.is_known)
-            continue;
-        char device[120];
-        wt_device_title(run, i, device, sizeof(device));
-        for (size_t k = 0; k < d->attribution.share_count + 2; k++) {
-            bool is_share = k < d->attribution.share_count;
-            const struct wt_run_share *share = is_share ? &d->attribution.shares[k] : NULL;
-            uint64_t uj = share                             ? share->energy_uj
-                          : k == d->attribution.share_count ? d->attribution.idle_uj
-                                                            : d->attribution.residual_uj;
-            if (!share && !uj)
-                continue;
-            tag(out, "<tr><th class=\"l\" scope=\"row\">", k ? "" : device, "");
-            if (!k)
-                tag(out, "<small>", d->attribution.rule, "</small>");
-            fputs("</th><td class=\"l\">", out);
-            put(out, share                             ? (share->name[0] ? share->name : "process")
-                     : k == d->attribution.share_count ? "idle"
-                                                       : "nobody shown to have used it");
-            if (share && share->pid)
-                fprintf(out, " (%u)", share->pid);
-            tag(out, "</td><td>", wt_format_joules(text, sizeof(text), wt_j_from_uj(uj)),
-                "</td></tr>\n");
-        }
-    }
+    for (size_t i = 0; i < run->device_count; i++)
+        if (run->devices[i].attribution.is_known)
+            put_users_of(out, run, i);
     fputs("</tbody></table></div>\n", out);
 }
 
@@ -743,12 +866,15 @@ static void put_run_facts(FILE *out, const struct wt_run *run)
         tag(out, "<dt>setting</dt><dd>", run->label, "</dd>\n");
     for (size_t i = 0; i < run->setting_count; i++) {
         const struct wt_run_setting *s = &run->settings[i];
-        const char *knob = wt_knob_name(s->knob), *unit = wt_knob_unit(s->knob);
+        const char *knob = wt_knob_name(s->knob);
+        char is[48], was[48];
         if (!knob)
             continue;
-        fprintf(out, "<dt>%s</dt><dd>%.6g %s <span class=\"soft\">(was %.6g %s) on ", knob,
-                wt_knob_to_user(s->enforced), unit, wt_knob_to_user(s->found), unit);
-        tag(out, "", s->device_id, "</span></dd>\n");
+        fprintf(out, "<dt>%s</dt><dd>%s <span class=\"soft\">(was %s) on ", knob,
+                wt_knob_value_text(is, sizeof(is), s->knob, s->enforced),
+                wt_knob_value_text(was, sizeof(was), s->knob, s->found));
+        char name[128];
+        tag(out, "", wt_device_title_of(run, s->device_id, name, sizeof(name)), "</span></dd>\n");
     }
     if (run->work.is_known) {
         fprintf(out, "<dt>work</dt><dd>%llu ", (unsigned long long)run->work.count);
@@ -778,8 +904,10 @@ static json_t *run_json(const struct wt_run *run)
     if (!full || !traces)
         goto broken;
     for (size_t d = 0, all = traced_devices(run); d < all; d++) {
-        char label[128];
-        wt_device_title(run, d, label, sizeof(label));
+        char label[160];
+        wt_device_title(run, d, label, 128);
+        if (d < run->device_count && run->devices[d].is_modeled)
+            strcat(label, ", modeled");
         if (json_array_append_new(traces, device_trace_json(run, d, label)) < 0)
             goto broken;
     }
@@ -793,11 +921,27 @@ broken:
     return NULL;
 }
 
+/* What the lines of the plot are. */
+static const char *trace_words(const struct wt_run *run, char *buf, size_t size)
+{
+    char names[400];
+    bool has_limit = false, has_read = !run->device_count;
+    for (size_t i = 0; i < run->point_count; i++)
+        has_limit |= isfinite(run->points[i].limit_w) && !isnan(run->points[i].power_w);
+    for (size_t i = 0; i < run->device_count; i++)
+        has_read |= !run->devices[i].is_modeled;
+    const char *limit = has_limit ? " Dashed is its limit." : "";
+    if (!modeled_names(run, names, sizeof(names))[0])
+        return wt_text(buf, size, "As read from each device.%s", limit);
+    return wt_text(buf, size, "%s%s: estimated from load, within the band of the table.%s",
+                   has_read ? "As read from each device; " : "", names, limit);
+}
+
 static int put_runs(FILE *out, const struct wt_run *runs, size_t count)
 {
     json_t *array = json_array();
     unsigned used = 0;
-    char id[64], title[64], words[64];
+    char id[64], title[64], words[600];
     page_begin(out, count == 1 ? "Energy of a run" : "Energy of runs");
     for (size_t n = 0; n < count; n++) {
         const struct wt_run *run = &runs[n];
@@ -810,8 +954,7 @@ static int put_runs(FILE *out, const struct wt_run *runs, size_t count)
         fputs("<div class=\"plots\">\n", out);
         if (has_points(run)) {
             wt_text(id, sizeof(id), "power-%zu", n);
-            put_figure(out, id, "Power over time", "As read from each device; dashed is its limit.",
-                       true);
+            put_figure(out, id, "Power over time", trace_words(run, words, sizeof(words)), true);
         }
         for (size_t i = 0, series = 0; i < run->value_count; i++) {
             if (!is_first_of_name(run, i))
@@ -827,8 +970,10 @@ static int put_runs(FILE *out, const struct wt_run *runs, size_t count)
         put_run_facts(out, run);
         put_machine(out, run);
         for (size_t i = 0; i < run->device_count; i++) {
-            used |= 1u << run->devices[i].energy.provenance;
-            used |= 1u << run->devices[i].method;
+            enum wt_provenance from = run->devices[i].energy.provenance;
+            used |= 1u << from;
+            if (from != WT_PROV_MODELED && from != WT_PROV_UNKNOWN)
+                used |= 1u << run->devices[i].method;
         }
         if (json_array_append_new(array, run_json(run)) < 0) {
             json_decref(array);

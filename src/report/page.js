@@ -8,7 +8,11 @@
   var family = getComputedStyle(document.body).fontFamily;
   if (isOld) Chart.defaults.global.defaultFontFamily = family;
   else Chart.defaults.font.family = family;
-  var hues = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#b8860b', '#56b4e9', '#7f6bb3', '#8c564b'];
+  var hues = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#b8860b', '#56b4e9', '#7f6bb3', '#8c564b',
+              '#e7298a', '#66a61e', '#17a2a2', '#8a8f98'];
+  /* After twelve lines the colours come again, dotted. */
+  function hue(i) { return hues[i % hues.length]; }
+  function dash(i) { return i < hues.length ? [] : [2, 3]; }
 
   function css(name) {
     return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -232,7 +236,7 @@
 
     chart('power', 'line', {
       datasets: s.traces.map(function (t, i) {
-        return series(t.label, hues[i % hues.length], columns(t.t_s, t.power_w), { borderWidth: 1.5 });
+        return series(t.label, hue(i), columns(t.t_s, t.power_w), { borderWidth: 1.5, borderDash: dash(i) });
       })
     }, seconds(s.traces), { title: 'power, W', min: 0 });
   }
@@ -241,8 +245,8 @@
     var sets = [];
     r.traces.forEach(function (t, i) {
       if (!t.t_s.length) return;
-      var color = hues[i % hues.length];
-      sets.push(series(t.label, color, columns(t.t_s, t.power_w), { borderWidth: 1.5 }));
+      var color = hue(i);
+      sets.push(series(t.label, color, columns(t.t_s, t.power_w), { borderWidth: 1.5, borderDash: dash(i) }));
       if (t.limit_w.some(function (v) { return v !== null; }))
         sets.push(series('limit' + (r.traces.length > 1 ? ' of ' + t.label : ''), color,
           columns(t.t_s, t.limit_w), { borderWidth: 1, borderDash: [5, 4], pointStyle: 'line' }));

@@ -116,6 +116,12 @@ static void print_wrapped(const struct wt_term *term, enum paint colour, const c
             fputc(' ', term->out);
             at++;
         }
+        for (; at + length > width; length = columns_of(word)) { /* longer than a whole line */
+            size_t n = bytes_of(word, width - at);
+            fprintf(term->out, "%.*s\n%*s", (int)n, word, (int)indent, "");
+            word += n;
+            at = indent;
+        }
         fputs(word, term->out);
         at += length;
         is_first = false;
@@ -128,6 +134,7 @@ static void print_wrapped(const struct wt_term *term, enum paint colour, const c
 struct column {
     const char *head;
     bool is_right;
+    const char *brief; /* head of its brief form; NULL: the same */
 };
 
 enum form { FULL, BRIEF, HIDDEN };
@@ -149,6 +156,7 @@ struct table {
     const struct step *steps;
     size_t step_count;
     size_t last_min; /* columns that the last one can be cut down to */
+    bool is_whole;   /* nothing is cut: what does not fit the first column has a line of its own */
     struct cell *cells;
     enum paint *colours; /* of rows */
 };
@@ -194,6 +202,20 @@ static const char *text_of(const struct cell *cell, enum form form)
     return form == BRIEF && cell->brief[0] ? cell->brief : cell->full;
 }
 
+static const char *head_of(const struct column *column, enum form form)
+{
+    return form == BRIEF && column->brief ? column->brief : column->head;
+}
+
+/* A row that is nothing but words, such as a heading: it may be longer than its column. */
+static bool is_heading(const struct table *table, size_t row)
+{
+    for (size_t c = 1; c < table->column_count; c++)
+        if (cell_at(table, row, c)->full[0])
+            return false;
+    return table->is_whole;
+}
+
 /* Width of a column in a form; 0 when it is hidden or empty all the way down. */
 static size_t column_width(const struct table *table, size_t column, enum form form)
 {
@@ -202,9 +224,9 @@ static size_t column_width(const struct table *table, size_t column, enum form f
         return 0;
     for (size_t i = 0; i < table->row_count; i++) {
         size_t n = columns_of(text_of(cell_at(table, i, column), form));
-        width = n > width ? n : width;
+        width = n > width && !is_heading(table, i) ? n : width;
     }
-    size_t head = columns_of(table->columns[column].head);
+    size_t head = columns_of(head_of(&table->columns[column], form));
     return width && head > width ? head : width;
 }
 
@@ -214,7 +236,7 @@ static size_t table_width(const struct table *table, const enum form *forms)
     size_t width = 0;
     for (size_t c = 0; c < table->column_count; c++) {
         size_t n = column_width(table, c, forms[c]);
-        if (c + 1 == table->column_count && n > table->last_min)
+        if (c + 1 == table->column_count && n > table->last_min && !table->is_whole)
             n = table->last_min;
         width += n ? n + 2 : 0;
     }
@@ -230,6 +252,20 @@ static void print_cell(const struct table *table, const char *text, size_t width
             is_right || is_last ? 0 : (int)blanks, "");
 }
 
+/* Text too long for its place, over as many lines as it takes. */
+static void print_long(const struct table *table, const char *text)
+{
+    size_t window = width_of(table->term), at = 0;
+    size_t room = window > 12 ? window - 2 : 10;
+    do {
+        size_t n = bytes_of(text + at, room);
+        fprintf(table->term->out, "  %.*s", (int)n, text + at);
+        at += n;
+        if (text[at])
+            fputc('\n', table->term->out);
+    } while (text[at]);
+}
+
 static void table_print(const struct table *table)
 {
     enum form forms[MAX_COLUMNS] = {FULL};
@@ -242,8 +278,11 @@ static void table_print(const struct table *table)
         total += widths[c] ? widths[c] + 2 : 0;
     }
     /* What still does not fit is cut off the last column, not below its head's width. */
-    size_t floor = columns_of(table->columns[last].head);
-    if (total > window && widths[last] > floor) {
+    size_t floor = columns_of(head_of(&table->columns[last], forms[last]));
+    if (total > window && table->is_whole) {
+        size_t rest = total - widths[0];
+        widths[0] = window > rest + 4 ? window - rest : 4;
+    } else if (total > window && widths[last] > floor) {
         size_t over = total - window;
         widths[last] = widths[last] > over + floor ? widths[last] - over : floor;
     }
@@ -256,8 +295,8 @@ static void table_print(const struct table *table)
         fputs(paint(table->term, DIM), out);
         for (size_t c = 0; c < table->column_count; c++)
             if (widths[c])
-                print_cell(table, table->columns[c].head, widths[c], table->columns[c].is_right,
-                           c == last);
+                print_cell(table, head_of(&table->columns[c], forms[c]), widths[c],
+                           table->columns[c].is_right, c == last);
         fprintf(out, "%s\n", unpaint(table->term, DIM));
     }
     for (size_t i = 0; i < table->row_count; i++) {
@@ -268,6 +307,15 @@ static void table_print(const struct table *table)
                 continue;
             char text[sizeof(((struct cell *)0)->full) + 8];
             wt_text(text, sizeof(text), "%s", text_of(cell_at(table, i, c), forms[c]));
+            if (c == 0 && table->is_whole && is_heading(table, i)) {
+                print_long(table, text);
+                break;
+            }
+            if (c == 0 && table->is_whole && columns_of(text) > widths[c]) {
+                print_long(table, text);
+                fputc('\n', out);
+                text[0] = '\0';
+            }
             if (columns_of(text) > widths[c]) {
                 text[bytes_of(text, widths[c] - 1)] = '\0';
                 strcat(text, table->term->is_utf8 ? "\u2026" : "~");
@@ -280,10 +328,21 @@ static void table_print(const struct table *table)
 
 /* ---- one run ---- */
 
-static void print_banner(const struct wt_term *term, const char *emulation)
+/* Above all figures of a run or sweep: that they are not of this machine. */
+static void print_banner(const struct wt_term *term, const char *word, const char *what,
+                         const char *words)
 {
-    fprintf(term->out, "  %sEMULATED%s%s: no real device was measured%s\n", paint(term, YELLOW),
-            emulation[0] ? " " : "", emulation, unpaint(term, YELLOW));
+    char text[400];
+    wt_text(text, sizeof(text), "%s%s%s: %s", word, what[0] ? " " : "", what, words);
+    print_wrapped(term, YELLOW, "  ", text);
+}
+
+static void print_banners(const struct wt_term *term, const struct wt_run *run)
+{
+    if (run->is_emulated)
+        print_banner(term, "EMULATED", run->emulation, "no real device was measured");
+    if (run->is_replayed)
+        print_banner(term, "REPLAYED", run->recording, wt_replayed_words(run));
 }
 
 enum { LABEL = 9 }; /* columns of the words at the left */
@@ -301,16 +360,6 @@ static void line(const struct wt_term *term, const char *head, const char *fmt, 
     print_wrapped(term, PLAIN, lead, text);
 }
 
-static const char *device_name(const struct wt_run *run, const char *id, char *buf, size_t size)
-{
-    for (size_t i = 0; i < run->device_count; i++)
-        if (strcmp(run->devices[i].id, id) == 0) {
-            wt_device_title(run, i, buf, size);
-            return buf;
-        }
-    return wt_text(buf, size, "%s", id);
-}
-
 static void put_watts(struct table *table, size_t row, size_t column, double watts)
 {
     if (isfinite(watts))
@@ -321,72 +370,97 @@ static void put_watts(struct table *table, size_t row, size_t column, double wat
             watts);
 }
 
-static void title_in_table(const struct wt_run *run, size_t i, char *buf, size_t size)
+enum { NAME, DETAIL, ENERGY, MEAN, HIGHEST, BY };
+
+/* "of it: core of CPU 0", further in for each whole it lies in; in a narrow window the place says
+ * enough. */
+static void put_name(struct table *table, size_t row, const struct wt_run *run,
+                     const struct wt_report_line *line)
 {
-    char title[128];
-    wt_device_title(run, i, title, sizeof(title));
-    const struct wt_run_device *d = &run->devices[i];
-    wt_text(buf, size, "%s%s", d->is_part ? "  of it: " : d->is_counted ? "" : "  beside: ", title);
+    const struct wt_run_device *d = &run->devices[line->device];
+    struct cell *cell = cell_at(table, row, NAME);
+    char title[128], whole[128];
+    int indent = (int)(2 * line->depth) + (line->is_counted ? 0 : 2);
+    wt_device_title(run, line->device, title, sizeof(title));
+    /* "core of CPU 0" has said it. */
+    if (line->is_orphan && d->part_of[0] && !strstr(title, " of ")) {
+        size_t n = strlen(title);
+        wt_text(title + n, sizeof(title) - n, ", part of %s",
+                wt_device_title_of(run, d->part_of, whole, sizeof(whole)));
+    }
+    set(table, row, NAME, "%*s%s%s", indent, "", line->depth ? "of it: " : "", title);
+    if (line->depth && strlen(title) + (size_t)indent < sizeof(cell->brief)) {
+        wt_text(cell->brief, sizeof(cell->brief), "%*s%s", indent, "", title);
+        clean(table->term, cell->brief);
+    }
+}
+
+static void put_device(struct table *table, size_t row, const struct wt_run *run,
+                       const struct wt_report_line *line)
+{
+    const struct wt_run_device *d = &run->devices[line->device];
+    char text[128];
+    put_name(table, row, run, line);
+    set(table, row, DETAIL, "%s", wt_device_detail(run, line->device, text, sizeof(text)));
+    set(table, row, ENERGY, "%s", wt_format_interval(text, sizeof(text), &d->energy));
+    if (d->energy.provenance != WT_PROV_UNKNOWN)
+        put_watts(table, row, MEAN, d->mean_w);
+    put_watts(table, row, HIGHEST, d->max_w);
+    set(table, row, BY, "%s", wt_measured_by(d, false, text, sizeof(text)));
+    wt_measured_by(d, true, cell_at(table, row, BY)->brief, sizeof(cell_at(table, row, BY)->brief));
+}
+
+static void put_sum(struct table *table, size_t row, const char *name, const struct wt_joules *sum,
+                    double wall_s)
+{
+    char text[96];
+    set(table, row, NAME, "%s", name);
+    set(table, row, ENERGY, "%s", wt_format_interval(text, sizeof(text), sum));
+    if (sum->provenance != WT_PROV_UNKNOWN && wall_s > 0)
+        put_watts(table, row, MEAN, sum->energy_j / wall_s);
+    set(table, row, BY, "%s", wt_provenance_name(sum->provenance));
+    table->colours[row] = BOLD;
 }
 
 static void print_devices(const struct wt_term *term, const struct wt_run *run)
 {
-    /* An energy never goes without its interval. */
+    /* An energy never goes without its interval and where it comes from. */
     static const struct column columns[] = {
-        {"", false}, {"energy", true}, {"mean", true}, {"highest", true}, {"measured by", false},
+        {"", false, NULL},    {"", false, NULL},       {"energy", true, NULL},
+        {"mean", true, NULL}, {"highest", true, NULL}, {"measured by", false, "by"},
     };
     static const struct step steps[] = {
-        {4, BRIEF}, {0, BRIEF}, {3, HIDDEN}, {4, HIDDEN}, {2, HIDDEN},
+        {BY, BRIEF}, {DETAIL, HIDDEN}, {HIGHEST, HIDDEN}, {NAME, BRIEF}, {MEAN, HIDDEN},
     };
     struct table table;
-    char text[128];
-    size_t counted = 0;
-    for (size_t i = 0; i < run->device_count; i++)
-        counted += run->devices[i].is_counted;
-    bool has_total = counted != 1;
-    if (table_init(&table, term, columns, WT_COUNTOF(columns),
-                   run->device_count + has_total + run->has_estimate)) {
+    struct wt_report_line *lines = calloc(run->device_count + 3, sizeof(*lines));
+    if (lines &&
+        table_init(&table, term, columns, WT_COUNTOF(columns), wt_report_lines(run, lines))) {
         table.steps = steps;
         table.step_count = WT_COUNTOF(steps);
-        for (size_t i = 0; i < run->device_count; i++) {
-            const struct wt_run_device *d = &run->devices[i];
-            bool is_known = d->energy.provenance != WT_PROV_UNKNOWN;
-            title_in_table(run, i, text, sizeof(text));
-            set(&table, i, 0, "%s", text);
-            if (d->index >= 0 && !d->is_part)
-                wt_text(cell_at(&table, i, 0)->brief, sizeof(cell_at(&table, i, 0)->brief), "%s %d",
-                        wt_device_word(d->kind), d->index);
-            set(&table, i, 1, "%s", wt_format_interval(text, sizeof(text), &d->energy));
-            if (is_known)
-                put_watts(&table, i, 2, d->mean_w);
-            put_watts(&table, i, 3, d->max_w);
-            bool is_both = is_known && d->energy.provenance != d->method;
-            set(&table, i, 4, "%s%s%s",
-                is_known ? wt_provenance_name(d->method) : wt_provenance_name(d->energy.provenance),
-                is_both ? ", " : "", is_both ? wt_provenance_name(d->energy.provenance) : "");
-            if (is_both) /* "emulated" stands above the table */
-                wt_text(cell_at(&table, i, 4)->brief, sizeof(cell_at(&table, i, 4)->brief), "%s",
-                        wt_provenance_name(d->method));
-        }
-        if (has_total) {
-            size_t i = run->device_count;
-            bool is_known = run->total.provenance != WT_PROV_UNKNOWN;
-            set(&table, i, 0, "total");
-            set(&table, i, 1, "%s", wt_format_interval(text, sizeof(text), &run->total));
-            if (is_known && run->wall_s > 0)
-                put_watts(&table, i, 2, run->total.energy_j / run->wall_s);
-            set(&table, i, 4, "%s", wt_provenance_name(run->total.provenance));
-        }
-        if (run->has_estimate) {
-            size_t i = run->device_count + has_total;
-            set(&table, i, 0, "with what is modeled");
-            set(&table, i, 1, "%s", wt_format_interval(text, sizeof(text), &run->estimate));
-            set(&table, i, 4, "%s", wt_provenance_name(run->estimate.provenance));
-        }
-        table.colours[table.row_count ? table.row_count - 1 : 0] = BOLD;
+        table.is_whole = true;
+        for (size_t i = 0; i < table.row_count; i++)
+            switch (lines[i].kind) {
+            case WT_LINE_DEVICE:
+                put_device(&table, i, run, &lines[i]);
+                break;
+            case WT_LINE_TOTAL:
+                put_sum(&table, i, "total", &run->total, run->wall_s);
+                break;
+            case WT_LINE_BESIDE:
+                set(&table, i, NAME, "beside the total:");
+                table.colours[i] = DIM;
+                break;
+            case WT_LINE_ESTIMATE:
+                put_sum(&table, i, "with what is modeled", &run->estimate, 0);
+                break;
+            }
+        if (table.row_count == 1)
+            table.colours[0] = BOLD;
         table_print(&table);
+        table_done(&table);
     }
-    table_done(&table);
+    free(lines);
 }
 
 /* "51 200 tokens": digits in groups of three. */
@@ -420,47 +494,54 @@ static void print_work(const struct wt_term *term, const struct wt_run *run)
     line(term, "work", "%s %s%s%s", grouped(count, sizeof(count), run->work.count), run->work.unit,
          steps, rate);
     if (j.provenance != WT_PROV_UNKNOWN)
-        line(term, "", "%s per %s", wt_format_interval(per, sizeof(per), &j),
-             strcmp(run->work.unit, "tokens") == 0 ? "token" : run->work.unit);
+        line(term, "", "%s per %s%s%s", wt_format_interval(per, sizeof(per), &j),
+             strcmp(run->work.unit, "tokens") == 0 ? "token" : run->work.unit,
+             j.provenance == WT_PROV_MODELED ? ", " : "",
+             j.provenance == WT_PROV_MODELED ? "modeled" : "");
 }
 
 static void print_settings(const struct wt_term *term, const struct wt_run *run)
 {
-    char name[112], held[48];
+    char name[128], held[96], text[48], was[48];
     for (size_t i = 0; i < run->setting_count; i++) {
         const struct wt_run_setting *s = &run->settings[i];
-        const char *knob = wt_knob_name(s->knob), *unit = wt_knob_unit(s->knob);
+        const char *knob = wt_knob_name(s->knob);
         if (!knob)
             continue;
         held[0] = '\0';
         if (s->enforced != s->requested)
-            wt_text(held, sizeof(held), ", the device holds %.6g %s", wt_knob_to_user(s->enforced),
-                    unit);
-        line(term, i ? "" : "set", "%s %.6g %s on %s (was %.6g %s)%s", knob,
-             wt_knob_to_user(s->requested), unit,
-             device_name(run, s->device_id, name, sizeof(name)), wt_knob_to_user(s->found), unit,
-             held);
+            wt_text(held, sizeof(held), ", the device holds %s",
+                    wt_knob_value_text(text, sizeof(text), s->knob, s->enforced));
+        line(term, i ? "" : "set", "%s %s on %s (was %s)%s", knob,
+             wt_knob_value_text(text, sizeof(text), s->knob, s->requested),
+             wt_device_title_of(run, s->device_id, name, sizeof(name)),
+             wt_knob_value_text(was, sizeof(was), s->knob, s->found), held);
     }
 }
 
 static void print_troubles(const struct wt_term *term, const struct wt_run *run)
 {
-    char name[112], bound[32], text[512];
+    char name[128], bound[32], text[640];
+    if (wt_is_standing(run))
+        print_wrapped(term, YELLOW, "  note      ", wt_standing_words);
     for (size_t i = 0; i < run->gap_count; i++) {
         const struct wt_run_gap *g = &run->gaps[i];
+        if (!wt_gap_is_said(run, i))
+            continue;
         if (isfinite(g->bound_j))
             wt_format_joules(bound, sizeof(bound), g->bound_j);
         else
             wt_text(bound, sizeof(bound), "an unknown amount");
-        wt_text(
-            text, sizeof(text), "%s could not be read from %.1f s to %.1f s (%s): up to %s unseen",
-            device_name(run, g->device_id, name, sizeof(name)), g->from_s, g->to_s, g->why, bound);
+        wt_text(text, sizeof(text),
+                "%s could not be read from %.1f s to %.1f s (%s): up to %s unseen",
+                wt_device_title_of(run, g->device_id, name, sizeof(name)), g->from_s, g->to_s,
+                g->why, bound);
         print_wrapped(term, YELLOW, "  gap       ", text);
     }
     for (size_t i = 0; i < run->device_count; i++) {
         const struct wt_run_device *d = &run->devices[i];
         wt_device_title(run, i, name, sizeof(name));
-        if (d->note[0]) {
+        if (wt_note_is_said(run, i)) {
             wt_text(text, sizeof(text), "%s: %s", name, d->note);
             print_wrapped(term, PLAIN, "  note      ", text);
         }
@@ -541,28 +622,29 @@ static void print_attribution(const struct wt_term *term, const struct wt_run *r
 {
     for (size_t i = 0; i < run->device_count; i++) {
         const struct wt_run_device *d = &run->devices[i];
-        char name[112], text[32], pid[24];
+        char name[128], who[128], text[96], pid[24];
         wt_device_title(run, i, name, sizeof(name));
         if (d->attribution.is_known) {
-            line(term, "used by", "%s, %s:", name, d->attribution.rule);
+            line(term, "used by", "%s, %s%s:", name, d->attribution.rule,
+                 d->energy.provenance == WT_PROV_MODELED ? ", modeled" : "");
             for (size_t k = 0; k < d->attribution.share_count; k++) {
                 const struct wt_run_share *share = &d->attribution.shares[k];
                 pid[0] = '\0';
                 if (share->pid)
                     wt_text(pid, sizeof(pid), " (%u)", share->pid);
-                line(term, "", "%s%s%s: %s", share->name[0] ? share->name : "process", pid,
+                line(term, "", "%s%s%s: %s", wt_share_name(run, share, who, sizeof(who)), pid,
                      share->is_ours && share->pid ? ", of this run" : "",
-                     wt_format_joules(text, sizeof(text), wt_j_from_uj(share->energy_uj)));
+                     wt_share_text(d, share->energy_uj, text, sizeof(text)));
             }
             if (d->attribution.idle_uj)
                 line(term, "", "idle: %s",
-                     wt_format_joules(text, sizeof(text), wt_j_from_uj(d->attribution.idle_uj)));
+                     wt_share_text(d, d->attribution.idle_uj, text, sizeof(text)));
             if (d->attribution.residual_uj)
-                line(
-                    term, "", "nobody shown to have used it: %s",
-                    wt_format_joules(text, sizeof(text), wt_j_from_uj(d->attribution.residual_uj)));
+                line(term, "", "%s: %s", wt_residual_words(d),
+                     wt_share_text(d, d->attribution.residual_uj, text, sizeof(text)));
         }
-        if (d->attribution.note[0])
+        /* That its energy is unknown has been said. */
+        if (d->attribution.note[0] && d->energy.provenance != WT_PROV_UNKNOWN)
             line(term, d->attribution.is_known ? "" : "used by", "%s: %s", name,
                  d->attribution.note);
     }
@@ -570,7 +652,7 @@ static void print_attribution(const struct wt_term *term, const struct wt_run *r
 
 static void print_details(const struct wt_term *term, const struct wt_run *run)
 {
-    char name[112], text[80], when[32];
+    char name[128], text[80], when[32];
     for (size_t i = 0; i < run->device_count; i++) {
         const struct wt_run_device *d = &run->devices[i];
         if (d->check.provenance == WT_PROV_UNKNOWN || d->is_check_off)
@@ -581,8 +663,9 @@ static void print_details(const struct wt_term *term, const struct wt_run *run)
     }
     struct wt_node_check node = wt_run_node_check(run);
     if (node.node != SIZE_MAX && !node.is_off)
-        line(term, "check", "node: %s, of it no part's sensor sees %s; agrees",
-             wt_format_joules(name, sizeof(name), run->devices[node.node].energy.energy_j),
+        line(term, "check", "%s: %s, of it no part's sensor sees %s; agrees",
+             wt_device_title(run, node.node, name, sizeof(name)),
+             wt_format_joules(when, sizeof(when), run->devices[node.node].energy.energy_j),
              wt_format_interval(text, sizeof(text), &node.rest));
     print_phases(term, run);
     print_attribution(term, run);
@@ -592,6 +675,8 @@ static void print_details(const struct wt_term *term, const struct wt_run *run)
              (unsigned long long)run->cost.reads, (unsigned long long)run->cost.failures);
     line(term, "command", "%s", run->command);
     line(term, "machine", "%s%s%s", run->host, run->system[0] ? ": " : "", run->system);
+    if (run->recording_title[0])
+        line(term, "recording", "%s", run->recording_title);
     line(term, "begun", "%s", wt_time_text(when, sizeof(when), run->start_unix_ns));
     if (run->group[0])
         line(term, "sweep", "%s, %s, run %u", run->group, run->label, run->repeat + 1);
@@ -602,8 +687,7 @@ void wt_report_run(const struct wt_term *term, const struct wt_run *run, bool is
     struct wt_plain plain;
     wt_plain_enter(&plain);
     char text[80];
-    if (run->is_emulated)
-        print_banner(term, run->emulation);
+    print_banners(term, run);
     if (run->device_count)
         print_devices(term, run);
     else
@@ -622,7 +706,8 @@ void wt_report_run(const struct wt_term *term, const struct wt_run *run, bool is
     if (is_verbose)
         print_details(term, run);
     if (run->id[0])
-        line(term, "run", "%s%s%s", run->id, run->tag[0] ? ", tag " : "", run->tag);
+        line(term, "run", "%s%s%s%s", run->id, run->tag[0] ? ", tag " : "", run->tag,
+             run->is_unstored ? ", not stored" : "");
     wt_plain_leave(&plain);
 }
 
@@ -699,11 +784,11 @@ static void put_row(struct table *table, const struct wt_sweep *sweep, size_t i)
 void wt_report_sweep(const struct wt_term *term, const struct wt_sweep *sweep)
 {
     const struct column columns[] = {
-        {"", false},           {sweep->knob[0] ? sweep->knob : "setting", false},
-        {"runs", true},        {"time", true},
-        {"energy", true},      {"mean", true},
-        {"rel. time", false},  {"rel. energy", false},
-        {"rel. power", false}, {"", false},
+        {"", false, NULL},           {sweep->knob[0] ? sweep->knob : "setting", false, NULL},
+        {"runs", true, NULL},        {"time", true, NULL},
+        {"energy", true, NULL},      {"mean", true, NULL},
+        {"rel. time", false, NULL},  {"rel. energy", false, NULL},
+        {"rel. power", false, NULL}, {"", false, NULL},
     };
     static const struct step steps[] = {
         {8, BRIEF}, {4, BRIEF}, {6, BRIEF},  {7, BRIEF},  {8, HIDDEN}, {2, HIDDEN}, {5, HIDDEN},
@@ -713,7 +798,7 @@ void wt_report_sweep(const struct wt_term *term, const struct wt_sweep *sweep)
     struct table table;
     wt_plain_enter(&plain);
     if (sweep->is_emulated)
-        print_banner(term, sweep->emulation);
+        print_banner(term, "EMULATED", sweep->emulation, "no real device was measured");
     if (table_init(&table, term, columns, WT_COUNTOF(columns), sweep->row_count)) {
         table.steps = steps;
         table.step_count = WT_COUNTOF(steps);
@@ -748,15 +833,45 @@ static int unique_length(const struct wt_run *runs, size_t count)
     return (int)length;
 }
 
+/* With its interval, or else the value; of an estimate, whose value alone says too much, from where
+ * to where. */
+static void put_total(struct table *table, size_t row, size_t column, const struct wt_run *run)
+{
+    struct cell *cell = cell_at(table, row, column);
+    const struct wt_joules *t = &run->total;
+    char text[96];
+    set(table, row, column, "%s", wt_format_interval(text, sizeof(text), t));
+    char unit[8], low[24], high[24];
+    if (t->provenance == WT_PROV_MODELED &&
+        sscanf(text, "%*s %7s [%23[^,], %23[^]]]", unit, low, high) == 3)
+        wt_text(cell->brief, sizeof(cell->brief), "%s to %s %s", low, high, unit);
+    else if (t->provenance != WT_PROV_UNKNOWN)
+        wt_format_joules(cell->brief, sizeof(cell->brief), t->energy_j);
+}
+
+static void put_state(struct table *table, size_t row, size_t column, const struct wt_run *run,
+                      const char *what)
+{
+    struct cell *cell = cell_at(table, row, column);
+    bool is_modeled = run->total.provenance == WT_PROV_MODELED;
+    const char *real = run->is_emulated ? "emulated" : run->is_replayed ? "replayed" : "";
+    const char *brief = run->is_emulated ? "emu." : run->is_replayed ? "replay" : "";
+    set(table, row, column, "%s%s%s%s%s", what, what[0] && real[0] ? ", " : "", real,
+        is_modeled && (what[0] || real[0]) ? ", " : "", is_modeled ? "modeled" : "");
+    wt_text(cell->brief, sizeof(cell->brief), "%s%s%s%s%s", what, what[0] && real[0] ? "," : "",
+            brief, is_modeled && (what[0] || real[0]) ? "," : "", is_modeled ? "modeled" : "");
+}
+
 void wt_report_runs(const struct wt_term *term, const struct wt_run *runs, size_t count)
 {
     static const struct column columns[] = {
-        {"id", false},      {"begun", false}, {"energy", true}, {"time", true},
-        {"setting", false}, {"tag", false},   {"state", false}, {"command", false},
+        {"id", false, NULL},    {"begun", false, NULL},   {"energy", true, NULL},
+        {"time", true, NULL},   {"setting", false, NULL}, {"tag", false, NULL},
+        {"state", false, NULL}, {"command", false, NULL},
     };
     /* An id begins with the time. */
-    static const struct step steps[] = {{1, HIDDEN}, {0, BRIEF}, {5, HIDDEN}, {3, HIDDEN},
-                                        {4, BRIEF},  {6, BRIEF}, {4, HIDDEN}};
+    static const struct step steps[] = {{2, BRIEF},  {1, HIDDEN}, {0, BRIEF}, {5, HIDDEN},
+                                        {3, HIDDEN}, {4, BRIEF},  {6, BRIEF}, {4, HIDDEN}};
     if (!count) {
         fputs("no runs are stored yet; `wattune run -- CMD` makes one\n", term->out);
         return;
@@ -774,14 +889,12 @@ void wt_report_runs(const struct wt_term *term, const struct wt_run *runs, size_
             const struct wt_run *run = &runs[i];
             time_t t = (time_t)(run->start_unix_ns / WT_NS_PER_S);
             struct tm tm;
-            bool is_known = run->total.provenance != WT_PROV_UNKNOWN;
             set(&table, i, 0, "%s", run->id);
             wt_text(cell_at(&table, i, 0)->brief, sizeof(cell_at(&table, i, 0)->brief), "%.*s",
                     id_length, cell_at(&table, i, 0)->full);
             if (localtime_r(&t, &tm) && strftime(text, sizeof(text), "%Y-%m-%d %H:%M", &tm))
                 set(&table, i, 1, "%s", text);
-            set(&table, i, 2, "%s",
-                wt_format_joules(text, sizeof(text), is_known ? run->total.energy_j : (double)NAN));
+            put_total(&table, i, 2, run);
             set(&table, i, 3, "%s", wt_format_seconds(text, sizeof(text), run->wall_s));
             set(&table, i, 4, "%s", run->label);
             brief_label(cell_at(&table, i, 4));
@@ -793,12 +906,7 @@ void wt_report_runs(const struct wt_term *term, const struct wt_run *runs, size_
                 wt_text(what, sizeof(what), "incomplete");
             else if (run->exit_code)
                 wt_text(what, sizeof(what), "exit %d", run->exit_code);
-            bool is_both = run->is_emulated && what[0];
-            set(&table, i, 6, "%s%s%s", what, is_both ? ", " : "",
-                run->is_emulated ? "emulated" : "");
-            if (run->is_emulated)
-                wt_text(cell_at(&table, i, 6)->brief, sizeof(cell_at(&table, i, 6)->brief),
-                        "%s%semu.", what, is_both ? ", " : "");
+            put_state(&table, i, 6, run, what);
             set(&table, i, 7, "%.190s", run->command);
             table.colours[i] = run->state == WT_RUN_INCOMPLETE ? YELLOW : PLAIN;
         }

@@ -4,10 +4,50 @@
 
 #include "wattune/run.h"
 
-/* "GPU", "CPU", "DRAM", "node". */
-const char *wt_device_word(enum wt_device_kind kind);
-/* "Tesla V100", and where the run has several of that name the number that --gpu and CUDA take:
- * "Tesla V100, GPU 0". A device of which only points are left is "device 0". Returns buf. */
+/* The one name a device has in all of an output, of no two devices the same: "GPU 0" as --gpu and
+ * CUDA number it, "CPU 1", "memory", "node", "core of CPU 0", and what the user called a sensor. A
+ * device of which only points are left is "device 0". Returns buf. */
 const char *wt_device_title(const struct wt_run *run, size_t at, char *buf, size_t size);
+/* The same by id; the id where there is no such device. Returns buf. */
+const char *wt_device_title_of(const struct wt_run *run, const char *id, char *buf, size_t size);
+/* What the name leaves out, "Tesla V100-PCIE-32GB"; "" when nothing. Returns buf. */
+const char *wt_device_detail(const struct wt_run *run, size_t at, char *buf, size_t size);
+
+/* The lines of a table of energies, in order: what counts, the total, what is beside it, what is
+ * modeled beside it, and the sum with that. Parts stand below their whole. */
+enum wt_line { WT_LINE_DEVICE, WT_LINE_TOTAL, WT_LINE_BESIDE, WT_LINE_ESTIMATE };
+struct wt_report_line {
+    enum wt_line kind;
+    size_t device;   /* index, of WT_LINE_DEVICE */
+    unsigned depth;  /* how many wholes it lies in that are listed */
+    bool is_orphan;  /* a part whose whole is not listed */
+    bool is_counted; /* stands with what is in the total */
+};
+/* Room for device_count + 3; returns how many. */
+size_t wt_report_lines(const struct wt_run *run, struct wt_report_line *lines);
+
+/* "counter", "sampled, replayed", "modeled", "no sensor of its own"; brief as short as it goes:
+ * what is emulated is said above the table. Returns buf. */
+const char *wt_measured_by(const struct wt_run_device *d, bool is_brief, char *buf, size_t size);
+
+/* Is it news? A thing is said once: a device's gap or its note, and of a recording, in which no
+ * counter moves, one line says it for all (wt_is_standing). */
+bool wt_gap_is_said(const struct wt_run *run, size_t gap);
+bool wt_note_is_said(const struct wt_run *run, size_t device);
+bool wt_is_standing(const struct wt_run *run);
+extern const char wt_standing_words[];
+
+/* A device's share in words: of a modeled one with the model's interval. Returns buf. */
+const char *wt_share_text(const struct wt_run_device *d, uint64_t uj, char *buf, size_t size);
+/* What a share that is nobody's is called. */
+const char *wt_residual_words(const struct wt_run_device *d);
+/* Who a share is of: a slice by its name in this output. Returns buf. */
+const char *wt_share_name(const struct wt_run *run, const struct wt_run_share *share, char *buf,
+                          size_t size);
+
+/* "modeled", "replayed", "emulated": what a run's total is, when it was not measured here; "". */
+const char *wt_run_unreal(const struct wt_run *run);
+/* Below the banner of a recording: what of it was measured here after all. */
+const char *wt_replayed_words(const struct wt_run *run);
 
 #endif

@@ -16,6 +16,9 @@ static void imperative(const struct wt_sweep *sweep, const struct wt_sweep_row *
         {"memclock", "lock the memory clock at"},
         {"cpu-power", "cap the processor at"},
         {"cpu-freq", "hold the processor at"},
+        {"dram-power", "cap the memory at"},
+        {"governor", "use the governor"},
+        {"epp", "use the energy preference"},
     };
     for (size_t i = 0; i < WT_COUNTOF(ways); i++)
         if (strcmp(ways[i].knob, sweep->knob) == 0) {
@@ -82,7 +85,7 @@ static void host_words(const struct wt_sweep *sweep, char *buf, size_t size)
 static void apply_words(struct wt_sweep *sweep)
 {
     const struct wt_run *run = &sweep->runs[sweep->rows[sweep->choice].first_run];
-    char sets[160] = "";
+    char sets[160] = "", value[48];
     sweep->apply[0] = '\0';
     if (!sweep->is_saving_real)
         return;
@@ -94,8 +97,8 @@ static void apply_words(struct wt_sweep *sweep)
             is_first &= run->settings[k].knob != s->knob;
         size_t used = strlen(sets);
         if (knob && is_first)
-            wt_text(sets + used, sizeof(sets) - used, " %s=%.10g", knob,
-                    wt_knob_to_user(s->requested));
+            wt_text(sets + used, sizeof(sets) - used, " %s=%s", knob,
+                    wt_knob_value_typed(value, sizeof(value), s->knob, s->requested));
     }
     if (sets[0])
         wt_text(sweep->apply, sizeof(sweep->apply), "wattune set%s%s%s -- CMD",

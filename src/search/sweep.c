@@ -96,9 +96,31 @@ static const char *knob_set(const struct wt_sweep *sweep)
     return knob;
 }
 
+/* A knob whose values are names, when it is the one that was set in all runs and is what the labels
+ * say: "performance", and for a preference a number, too. */
+static bool find_named_knob(struct wt_sweep *sweep)
+{
+    enum wt_knob knob;
+    char text[48];
+    const char *name = knob_set(sweep);
+    if (wt_knob_from_name(name, &knob) < 0 || !wt_knob_is_named(knob))
+        return false;
+    for (size_t i = 0; i < sweep->run_count; i++) {
+        const struct wt_run *run = &sweep->runs[i];
+        if (run->setting_count &&
+            strcmp(run->label,
+                   wt_knob_value_text(text, sizeof(text), knob, run->settings[0].requested)) != 0)
+            return false;
+    }
+    wt_text(sweep->knob, sizeof(sweep->knob), "%s", name);
+    return true;
+}
+
 /* The one knob all labels speak of, when there is one. A label without a number is a default. */
 static void find_knob(struct wt_sweep *sweep)
 {
+    if (find_named_knob(sweep))
+        return;
     for (size_t i = 0; i < sweep->run_count; i++) {
         const char *label = sweep->runs[i].label, *rest;
         char knob[32], unit[16];
@@ -415,10 +437,13 @@ static double find_setting(const struct wt_sweep *sweep, const char *label, cons
 {
     char knob[32], unit[16];
     double value;
+    *ret_rest = label_or_default(label);
+    enum wt_knob named;
+    if (wt_knob_from_name(sweep->knob, &named) == 0 && wt_knob_is_named(named))
+        return NAN;
     if (sweep->unit[0] || sweep->knob[0])
         if (split_label(label, knob, sizeof(knob), &value, ret_rest, unit, sizeof(unit)))
             return value;
-    *ret_rest = label_or_default(label);
     for (size_t i = 0; i < sweep->run_count; i++) {
         const struct wt_run *run = &sweep->runs[i];
         if (strcmp(run->label, label) != 0 || !is_usable(run))
@@ -717,10 +742,23 @@ static double next_number(const char **text)
     return value;
 }
 
-/* By the setting; settings of several knobs by the first, then the second. */
-static bool is_before(const struct wt_sweep_row *a, const struct tally *ta,
-                      const struct wt_sweep_row *b, const struct tally *tb)
+/* The number of a name, where names were varied; else 0. */
+static int64_t name_number(const struct wt_sweep *sweep, const struct tally *tally)
 {
+    enum wt_knob knob;
+    const struct wt_run *run = &sweep->runs[tally->first];
+    return wt_knob_from_name(sweep->knob, &knob) == 0 && wt_knob_is_named(knob) &&
+                   run->setting_count
+               ? run->settings[0].requested
+               : 0;
+}
+
+/* By the setting; settings of several knobs by the first, then the second. */
+static bool is_before(const struct wt_sweep *sweep, const struct wt_sweep_row *a,
+                      const struct tally *ta, const struct wt_sweep_row *b, const struct tally *tb)
+{
+    if (name_number(sweep, ta) != name_number(sweep, tb))
+        return name_number(sweep, ta) < name_number(sweep, tb);
     if (isnan(a->setting) != isnan(b->setting))
         return isnan(a->setting);
     if (!isnan(a->setting) && a->setting != b->setting)
@@ -734,11 +772,12 @@ static bool is_before(const struct wt_sweep_row *a, const struct tally *ta,
 }
 
 /* Puts rows in order of setting; there are few. */
-static void sort_rows(struct wt_sweep_row *rows, struct tally *tallies, size_t count)
+static void sort_rows(const struct wt_sweep *sweep, struct wt_sweep_row *rows,
+                      struct tally *tallies, size_t count)
 {
     for (size_t i = 1; i < count; i++)
-        for (size_t k = i; k > 0 && is_before(&rows[k], &tallies[k], &rows[k - 1], &tallies[k - 1]);
-             k--) {
+        for (size_t k = i;
+             k > 0 && is_before(sweep, &rows[k], &tallies[k], &rows[k - 1], &tallies[k - 1]); k--) {
             struct wt_sweep_row row = rows[k];
             struct tally tally = tallies[k];
             rows[k] = rows[k - 1];
@@ -780,7 +819,7 @@ static int make(struct wt_sweep *sweep, const char *reference_label, struct tall
         row->is_reference = strcmp(label, reference_label) == 0;
         find_binding(row, sweep, label);
     }
-    sort_rows(sweep->rows, tallies, sweep->row_count);
+    sort_rows(sweep, sweep->rows, tallies, sweep->row_count);
 
     sweep->reference = SIZE_MAX;
     for (size_t i = 0; i < sweep->row_count; i++)

@@ -88,3 +88,14 @@ void wt_findings_done(struct wt_findings *findings)
     free(findings->list);
     memset(findings, 0, sizeof(*findings));
 }
+
+void wt_findings_drop(struct wt_findings *findings, const char *source, const char *device)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < findings->count; i++) {
+        const struct wt_finding *f = &findings->list[i];
+        if (strcmp(f->source, source) != 0 || strcmp(f->device, device) != 0)
+            findings->list[kept++] = *f;
+    }
+    findings->count = kept;
+}

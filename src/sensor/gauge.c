@@ -1,4 +1,5 @@
 /* gauge: see gauge.h. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,28 +15,57 @@ static bool has_file(const struct wt_gauge_file *file)
     return file->path[0] != '\0';
 }
 
-int wt_gauge_file_read(const struct wt_ctx *ctx, const struct wt_gauge_file *file,
+/* A current or a power may swing below zero in passing; nothing of it is drawn, and it counts as 0.
+ * Elsewhere a minus is a mistake. */
+static int read_number(const struct wt_ctx *ctx, struct wt_gauge_file *file, bool may_swing,
                        uint64_t *ret_value, struct wt_error *err)
 {
     char text[64];
     uint64_t value = 0;
-    int rc = wt_fs_read(ctx, file->path, text, sizeof(text), err);
+    int rc = wt_fs_read_kept(ctx, file->path, &file->keep, text, sizeof(text), err);
     if (rc < 0)
         return rc;
     if (file->has_tail)
         text[strcspn(text, " \t\n")] = '\0';
-    bool is_negative = text[0] == '-';
+    bool is_negative = may_swing && text[0] == '-';
     if (wt_text_to_u64(text + is_negative, &value) < 0 || value > UINT64_MAX >> 1)
-        return wt_fail(err, WT_E_FORMAT, "%s%s: %s%.40s%s", ctx ? ctx->sysroot : "", file->path,
+        return wt_fail(err, WT_E_FORMAT, "%s%s: %s%.40s%s", wt_fs_root(ctx), file->path,
                        *text ? "\"" : "", *text ? text : "empty", *text ? "\" is no number" : "");
     unsigned __int128 scaled = (unsigned __int128)value * (file->mul ? file->mul : 1);
     scaled /= file->div ? file->div : 1;
     if (scaled > UINT64_MAX >> 1)
-        return wt_fail(err, WT_E_FORMAT, "%s%s: %.40s is out of all proportion",
-                       ctx ? ctx->sysroot : "", file->path, text);
-    /* A current or a power may swing below zero in passing; nothing of it is drawn. */
+        return wt_fail(err, WT_E_FORMAT, "%s%s: %.40s is out of all proportion", wt_fs_root(ctx),
+                       file->path, text);
     *ret_value = is_negative ? 0 : (uint64_t)scaled;
     return 0;
+}
+
+int wt_gauge_file_read(const struct wt_ctx *ctx, struct wt_gauge_file *file, uint64_t *ret_value,
+                       struct wt_error *err)
+{
+    return read_number(ctx, file, false, ret_value, err);
+}
+
+/* 53 bits of factor times 64 of count stay below 128. */
+int wt_gauge_scale_from(double uj, struct wt_gauge_scale *ret_scale)
+{
+    if (!(uj > 0x1p-64) || uj > 0x1p+40)
+        return WT_E_FORMAT;
+    int exponent;
+    uint64_t mul = (uint64_t)ldexp(frexp(uj, &exponent), 53);
+    int shift = 53 - exponent;
+    while (shift > 0 && !(mul & 1)) {
+        mul >>= 1;
+        shift--;
+    }
+    *ret_scale = (struct wt_gauge_scale){mul, (unsigned)shift};
+    return 0;
+}
+
+uint64_t wt_gauge_scaled_uj(unsigned __int128 count, const struct wt_gauge_scale *scale)
+{
+    unsigned __int128 uj = count * scale->mul >> scale->shift;
+    return uj > UINT64_MAX ? UINT64_MAX : (uint64_t)uj;
 }
 
 /* ---- reading ---- */
@@ -47,17 +77,18 @@ static int read_counter(const struct wt_gauges *g, struct wt_gauge *gauge, uint6
                           : wt_gauge_file_read(g->ctx, &gauge->energy, ret_uj, err);
 }
 
+static uint64_t power_max_mw(const struct wt_gauge *gauge)
+{
+    return gauge->power_max_mw ? gauge->power_max_mw : POWER_MAX_MW;
+}
+
 /* What has been drawn since the gauge was opened, plus the first raw reading. */
 static uint64_t unwrap(struct wt_gauge *gauge, uint64_t raw_uj, int64_t now_ns)
 {
-    if (gauge->has_last && raw_uj < gauge->last_uj) {
-        uint64_t most_uj = wt_energy_uj_from(POWER_MAX_MW, (uint64_t)(now_ns - gauge->last_ns));
-        if (gauge->range_uj >= gauge->last_uj &&
-            gauge->range_uj - gauge->last_uj + raw_uj <= most_uj)
-            gauge->added_uj += gauge->range_uj;
-        else
-            gauge->added_uj = 0;
-    }
+    uint64_t most_uj = wt_energy_uj_from(power_max_mw(gauge), (uint64_t)(now_ns - gauge->last_ns));
+    if (gauge->has_last && raw_uj < gauge->last_uj && gauge->range_uj >= gauge->last_uj &&
+        gauge->range_uj - gauge->last_uj + raw_uj <= most_uj)
+        gauge->added_uj += gauge->range_uj;
     gauge->has_last = true;
     gauge->last_uj = raw_uj;
     gauge->last_ns = now_ns;
@@ -80,39 +111,26 @@ static int read_energy(struct wt_gauges *g, struct wt_gauge *gauge, struct wt_re
     return rc;
 }
 
-/* A failure unless the file holds the text without which there is no power. */
-static int check_while(const struct wt_gauges *g, const struct wt_gauge *gauge,
-                       struct wt_error *err)
+static int read_power(struct wt_gauges *g, size_t k, struct wt_reading *r, struct wt_error *err)
 {
-    char text[64];
-    if (!gauge->while_path[0])
-        return 0;
-    int rc = wt_fs_read(g->ctx, gauge->while_path, text, sizeof(text), err);
-    if (rc == 0 && strcmp(text, gauge->while_text) != 0)
-        rc = wt_fail(err, WT_E_STATE, "%s", gauge->while_not);
-    return rc;
-}
-
-static int read_power(struct wt_gauges *g, struct wt_gauge *gauge, struct wt_reading *r,
-                      struct wt_error *err)
-{
-    uint64_t mw, times;
+    struct wt_gauge *gauge = g->list[k];
+    uint64_t mw = 0, times = 0;
     int64_t before_ns = wt_ctx_now_ns(g->ctx);
-    int rc = check_while(g, gauge, err);
-    if (rc == 0)
-        rc = wt_gauge_file_read(g->ctx, &gauge->power, &mw, err);
+    int rc = gauge->wattage ? gauge->wattage(g->ctx, gauge, &mw, err)
+                            : read_number(g->ctx, &gauge->power, true, &mw, err);
     if (rc == 0 && has_file(&gauge->times)) {
-        rc = wt_gauge_file_read(g->ctx, &gauge->times, &times, err);
+        rc = read_number(g->ctx, &gauge->times, true, &times, err);
         if (rc == 0 && times && mw > POWER_MAX_MW * 1000 / times)
-            rc = wt_fail(err, WT_E_FORMAT, "%s%s: a power out of all proportion", g->ctx->sysroot,
-                         gauge->power.path);
+            rc = wt_fail(err, WT_E_FORMAT, "%s%s: a power out of all proportion",
+                         wt_fs_root(g->ctx), gauge->power.path);
         else if (rc == 0)
             mw = mw * times / 1000; /* both in thousandths */
     }
-    uint64_t most_mw = gauge->power_max_mw ? gauge->power_max_mw : POWER_MAX_MW;
-    if (rc == 0 && mw > most_mw)
-        rc = wt_fail(err, WT_E_FORMAT, "%s%s: %.0f W is no reading of it", g->ctx->sysroot,
-                     gauge->power.path, wt_w_from_mw(mw));
+    if (rc == 0 && mw > power_max_mw(gauge))
+        rc =
+            wt_fail(err, WT_E_FORMAT, "%s%s: %.0f W is no reading of it",
+                    gauge->wattage ? "" : wt_fs_root(g->ctx),
+                    gauge->wattage ? g->source.devices[k].id : gauge->power.path, wt_w_from_mw(mw));
     if (rc == 0) {
         int64_t after_ns = wt_ctx_now_ns(g->ctx);
         r->power = (struct wt_power){
@@ -121,8 +139,7 @@ static int read_power(struct wt_gauges *g, struct wt_gauge *gauge, struct wt_rea
     return rc;
 }
 
-static void read_status(const struct wt_gauges *g, const struct wt_gauge *gauge,
-                        struct wt_status *s)
+static void read_status(const struct wt_gauges *g, struct wt_gauge *gauge, struct wt_status *s)
 {
     for (size_t i = 0; i < WT_GAUGE_STATUS_MAX; i++) {
         uint64_t value;
@@ -134,6 +151,8 @@ static void read_status(const struct wt_gauges *g, const struct wt_gauge *gauge,
             if (wt_gauge_file_read(g->ctx, &gauge->mem_total, &s->mem_total_bytes, NULL) < 0)
                 continue;
         } else if (bit == WT_HAS_LIMIT) {
+            if (!value)
+                continue;
             s->power_limit_mw = value;
         } else if (value > INT32_MAX) {
             continue;
@@ -161,7 +180,7 @@ static int read_once(struct wt_gauges *g, size_t k, unsigned what, struct wt_rea
     int rc = 0, code;
     if (what & WT_READ_ENERGY & can)
         rc = read_energy(g, gauge, r, err);
-    if ((what & WT_READ_POWER & can) && (code = read_power(g, gauge, r, rc < 0 ? NULL : err)) < 0 &&
+    if ((what & WT_READ_POWER & can) && (code = read_power(g, k, r, rc < 0 ? NULL : err)) < 0 &&
         rc == 0)
         rc = code;
     if (what & WT_READ_STATUS & can)
@@ -174,9 +193,9 @@ static int read_once(struct wt_gauges *g, size_t k, unsigned what, struct wt_rea
 static int read_fresh(struct wt_gauges *g, size_t k, unsigned what, struct wt_reading *r,
                       struct wt_error *err)
 {
-    const struct wt_gauge *gauge = g->list[k];
+    struct wt_gauge *gauge = g->list[k];
     for (int i = 0; i < TRIES_TO_FRESH; i++) {
-        uint64_t before, after;
+        uint64_t before = 0, after = 0;
         int rc = wt_gauge_file_read(g->ctx, &gauge->freshness, &before, err);
         if (rc == 0)
             rc = read_once(g, k, what, r, err);
@@ -189,7 +208,7 @@ static int read_fresh(struct wt_gauges *g, size_t k, unsigned what, struct wt_re
         }
     }
     r->energy.state = r->power.state = WT_ABSENT;
-    return wt_fail(err, WT_E_BUSY, "%s%s: renewed during each of %d reads", g->ctx->sysroot,
+    return wt_fail(err, WT_E_BUSY, "%s%s: renewed during each of %d reads", wt_fs_root(g->ctx),
                    gauge->freshness.path, TRIES_TO_FRESH);
 }
 
@@ -235,6 +254,12 @@ int wt_gauges_new(struct wt_gauges **ret_gauges, struct wt_ctx *ctx,
 static void drop_last(struct wt_gauges *g)
 {
     struct wt_gauge *last = g->list[--g->source.count];
+    struct wt_gauge_file *const files[] = {&last->energy, &last->power, &last->times,
+                                           &last->freshness, &last->mem_total};
+    for (size_t i = 0; i < WT_COUNTOF(files); i++)
+        wt_fs_drop(&files[i]->keep);
+    for (size_t i = 0; i < WT_GAUGE_STATUS_MAX; i++)
+        wt_fs_drop(&last->status[i].file.keep);
     pthread_mutex_destroy(&last->lock);
     free(last);
 }
@@ -249,7 +274,7 @@ static int try_reading(struct wt_gauges *g, size_t k, unsigned what, const char 
     if (!(info->can & what))
         return 0;
     int rc = wt_gauges_read(&g->source, k, what, &reading, &why);
-    /* In passing only (a battery on the charger, a set that was just renewed): it may come. */
+    /* In passing only (a battery whose charger comes, a set that was just renewed): it may come. */
     if (rc == 0 || rc == WT_E_STATE || rc == WT_E_BUSY)
         return 0;
     info->can &= ~what;
@@ -284,17 +309,20 @@ int wt_gauges_add(struct wt_gauges *g, const struct wt_device_info *info,
     list[k] = copy;
     infos[k] = *info;
     infos[k].can = (has_file(&gauge->energy) || gauge->counter ? WT_CAN_ENERGY : 0) |
-                   (has_file(&gauge->power) ? WT_CAN_POWER : 0);
+                   (has_file(&gauge->power) || gauge->wattage ? WT_CAN_POWER : 0);
     for (size_t i = 0; i < WT_GAUGE_STATUS_MAX; i++)
         infos[k].can |= gauge->status[i].bit ? WT_CAN_STATUS : 0;
-    infos[k].traits.energy_range_uj = gauge->range_uj;
+    if (!infos[k].traits.energy_range_uj)
+        infos[k].traits.energy_range_uj = gauge->range_uj;
+    infos[k].power_max_mw = gauge->power_max_mw;
     wt_text(infos[k].source, sizeof(infos[k].source), "%s", g->source.ops->name);
     g->source.count++;
 
     int rc = try_reading(g, k, WT_READ_ENERGY, fix_denied, notes);
     if (rc == 0)
         rc = try_reading(g, k, WT_READ_POWER, fix_denied, notes);
-    bool is_left = infos[k].can & (WT_CAN_ENERGY | WT_CAN_POWER);
+    bool is_left = (infos[k].can & (WT_CAN_ENERGY | WT_CAN_POWER)) ||
+                   (infos[k].is_part && (infos[k].can & WT_CAN_STATUS));
     if (rc < 0 || !is_left)
         drop_last(g);
     else if (ret_added)

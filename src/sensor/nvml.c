@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sensor/cpu_model.h"
 #include "sensor/deadline.h"
 #include "sensor/nvml.h"
 
@@ -77,6 +78,45 @@ static void module_version(const struct wt_ctx *ctx, char *buf, size_t size)
 {
     if (wt_fs_read(ctx, "/sys/module/nvidia/version", buf, size, NULL) < 0)
         buf[0] = '\0';
+}
+
+/* A bus that was looked at and holds none of the vendor's cards. Where it is not in the tree nobody
+ * knows, and a Jetson's GPU is on no bus. */
+static bool has_no_card(const struct wt_ctx *ctx)
+{
+    char **names, model[128] = "";
+    size_t count;
+    if (wt_fs_list(ctx, "/sys/bus/pci/devices", &names, &count, NULL) < 0)
+        return false;
+    wt_fs_list_free(names, count);
+    (void)wt_fs_read_start(ctx, "/proc/device-tree/model", model, sizeof(model));
+    return !strstr(model, "NVIDIA") && !has_nvidia_card(ctx);
+}
+
+/* Below another root lies another machine, or a recording of one: its driver's files may name GPUs,
+ * but a library answers only on the machine itself. 0: there is nothing to say. */
+static int explain_sysroot(const struct wt_ctx *ctx, struct wt_error *err)
+{
+    char **names = NULL, text[1024] = "", path[512];
+    size_t count = 0;
+    int rc = wt_fs_list(ctx, "/proc/driver/nvidia/gpus", &names, &count, NULL);
+    if (rc < 0 && !has_nvidia_card(ctx))
+        return has_no_card(ctx) ? wt_fail(err, WT_E_NOTFOUND, "no NVIDIA GPU in this machine") : 0;
+    for (size_t i = count; i-- > 0;) { /* the first one's stays */
+        wt_text(path, sizeof(path), "/proc/driver/nvidia/gpus/%s/information", names[i]);
+        (void)wt_fs_read(ctx, path, text, sizeof(text), NULL);
+    }
+    const char *model = strncmp(text, "Model:", 6) == 0 ? text + 6 : "NVIDIA GPU";
+    model += strspn(model, " \t");
+    char many[24] = "";
+    if (count > 1)
+        wt_text(many, sizeof(many), "%zu x ", count);
+    rc = wt_fail(err, WT_E_UNSUPPORTED,
+                 "%s%.*s: not looked at, for NVML answers only on the machine itself", many,
+                 (int)strcspn(model, "\n"), model);
+    wt_fix(err, "run `wattune doctor` there, without --sysroot");
+    wt_fs_list_free(names, count);
+    return rc;
 }
 
 /* The library did not open: says what that means on this machine. */
@@ -240,6 +280,27 @@ static void describe(struct wt_nvml *nvml, wt_nvml_device handle, const char *dr
         info->mem_bytes = memory.total;
 }
 
+/* Of a GPU that shows neither energy nor power (a vGPU): power from its utilisation, if that can be
+ * read and its limit is known. */
+static int add_model(struct wt_nvml *nvml, struct wt_device_info *info, struct wt_nvml_gpu *gpu,
+                     struct wt_findings *notes)
+{
+    struct wt_nvml_utilization use;
+    struct wt_error why = {0};
+    unsigned limit_mw = 0;
+    if (wt_nvml_call(&nvml->api, utilization, gpu->handle, &use) != WT_NVML_SUCCESS)
+        return 0;
+    if (wt_nvml_call(&nvml->api, limit, gpu->handle, &limit_mw) == WT_NVML_SUCCESS)
+        gpu->limit_mw = limit_mw;
+    if (wt_gpu_model_traits(info->name, gpu->limit_mw, &info->traits, &why) < 0)
+        return wt_findings_add_error(notes, "nvml", info->id, "power model", &why);
+    gpu->power = WT_NVML_POWER_MODELED;
+    info->can |= WT_CAN_POWER;
+    info->is_modeled = true;
+    return wt_findings_add(notes, WT_FINDING_MISSING, "nvml", info->id, "power", "",
+                           "no sensor is shown (a vGPU): estimated from how busy it is");
+}
+
 static int add_gpu(struct wt_nvml *nvml, unsigned index, wt_nvml_device handle, const char *driver,
                    struct wt_findings *notes)
 {
@@ -284,6 +345,11 @@ static int add_gpu(struct wt_nvml *nvml, unsigned index, wt_nvml_device handle, 
         !is_unsupported(wt_nvml_call(api, power, handle, &plain_mw)))
         info->can |= WT_CAN_PLAIN;
     wt_nvml_traits(gpu->arch, gpu->major, gpu->minor, driver, gpu->power, &info->traits);
+    if (!(info->can & (WT_CAN_ENERGY | WT_CAN_POWER))) {
+        rc = add_model(nvml, info, gpu, notes);
+        if (rc < 0)
+            return rc;
+    }
 
     if (energy_rc != WT_NVML_SUCCESS) {
         const char *why = !is_unsupported(energy_rc) ? "could not be read"
@@ -416,14 +482,28 @@ static int open_all(void *data)
     return rc;
 }
 
+/* A source of nothing, of which nothing is said. */
+static int open_empty(struct wt_source **ret_source, struct wt_error *err)
+{
+    struct wt_nvml *nvml = calloc(1, sizeof(*nvml));
+    if (!nvml)
+        return wt_fail(err, WT_E_NOMEM, "no memory for NVML");
+    nvml->source.ops = &wt_nvml_ops;
+    atomic_init(&nvml->refs, 1);
+    *ret_source = &nvml->source;
+    return 0;
+}
+
 static int nvml_open(struct wt_source **ret_source, struct wt_ctx *ctx,
                      const struct wt_devices_options *options, struct wt_findings *notes,
                      struct wt_error *err)
 {
     (void)options;
     /* /proc and /sys below another root are another machine's; this one's GPUs are not there. */
-    if (*ctx->sysroot && !ctx->nvml_library)
-        return wt_fail(err, WT_E_UNSUPPORTED, "not looked at: --sysroot shows another machine");
+    if (*ctx->sysroot && !ctx->nvml_library) {
+        int said = explain_sysroot(ctx, err);
+        return said < 0 ? said : open_empty(ret_source, err);
+    }
 
     struct open_job *job = calloc(1, sizeof(*job));
     if (!job || !(job->nvml = calloc(1, sizeof(*job->nvml)))) {
@@ -508,6 +588,22 @@ static int read_energy(struct wt_nvml *nvml, size_t k, struct wt_energy *ret_ene
     return 0;
 }
 
+/* Power from the utilisation. */
+static int model_power(struct wt_nvml *nvml, const struct wt_device_info *info,
+                       const struct wt_nvml_gpu *gpu, uint64_t *ret_mw)
+{
+    struct wt_nvml_utilization use;
+    struct wt_power_band band;
+    int rc = wt_nvml_call(&nvml->api, utilization, gpu->handle, &use);
+    if (rc != WT_NVML_SUCCESS)
+        return rc;
+    if (use.gpu > 100 ||
+        wt_gpu_model_power(info->name, gpu->limit_mw, use.gpu / 100.0, &band, NULL) < 0)
+        return WT_NVML_UNKNOWN;
+    *ret_mw = band.mid_mw;
+    return WT_NVML_SUCCESS;
+}
+
 static int read_power(struct wt_nvml *nvml, size_t k, enum wt_nvml_power which,
                       struct wt_power *ret_power, struct wt_error *err)
 {
@@ -525,6 +621,9 @@ static int read_power(struct wt_nvml *nvml, size_t k, enum wt_nvml_power which,
         rc = wt_nvml_call(&nvml->api, power, gpu->handle, &plain_mw);
         mw = plain_mw;
         break;
+    case WT_NVML_POWER_MODELED:
+        rc = model_power(nvml, info, gpu, &mw);
+        break;
     case WT_NVML_POWER_NONE:
         return wt_fail(err, WT_E_UNSUPPORTED, "%s has no power sensor", info->id);
     }
@@ -536,7 +635,9 @@ static int read_power(struct wt_nvml *nvml, size_t k, enum wt_nvml_power which,
                        info->id, (unsigned long long)mw);
     ret_power->mw = mw;
     ret_power->t_ns = before + (after - before) / 2;
-    ret_power->state = nvml->api.is_emulated ? WT_EMULATED : WT_LIVE;
+    ret_power->state = nvml->api.is_emulated            ? WT_EMULATED
+                       : which == WT_NVML_POWER_MODELED ? WT_MODELED
+                                                        : WT_LIVE;
     return 0;
 }
 

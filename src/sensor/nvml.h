@@ -10,7 +10,12 @@
 #include "sensor/sensor.h"
 
 /* How a GPU's power is read. */
-enum wt_nvml_power { WT_NVML_POWER_NONE, WT_NVML_POWER_PLAIN, WT_NVML_POWER_FIELD };
+enum wt_nvml_power {
+    WT_NVML_POWER_NONE,
+    WT_NVML_POWER_PLAIN,
+    WT_NVML_POWER_FIELD,
+    WT_NVML_POWER_MODELED, /* from the utilisation, where nothing else can be read (a vGPU) */
+};
 
 struct wt_nvml_gpu {
     wt_nvml_device handle;
@@ -18,6 +23,7 @@ struct wt_nvml_gpu {
     int major, minor; /* compute capability, 0.0 when unknown */
     enum wt_nvml_power power;
     uint64_t power_max_mw; /* a reading above is no reading */
+    uint64_t limit_mw;     /* of a modeled one: its limit, or 0 */
     /* PCIe throughput, each direction as last read; 0 time: never. */
     _Atomic uint64_t pcie_bytes_s[2];
     _Atomic int64_t pcie_ns[2];

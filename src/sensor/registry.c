@@ -2,14 +2,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sensor/model.h"
 #include "sensor/probed.h"
 #include "sensor/sensor.h"
 
 /* In this order. The first that turns out emulated shuts out those after it, and an emulation is
  * only ever met in the GPU library. */
 static const struct wt_source_ops *const sources[] = {
-    &wt_nvml_ops,
-    &wt_rapl_ops,
+    &wt_nvml_ops,    &wt_amdgpu_ops,  &wt_intel_gpu_ops,
+    &wt_rapl_ops,    &wt_command_ops, /* what the user names is the node's meter before any other */
+    &wt_cray_ops,    &wt_ipmi_source, &wt_hwmon_ops,
+    &wt_battery_ops, &wt_model_ops, /* last: it stands in for what was not found */
 };
 
 struct entry {
@@ -108,10 +111,27 @@ static bool is_superseded(const struct wt_devices *devices, const struct wt_devi
 {
     for (size_t i = 0; info->is_modeled && i < devices->count; i++) {
         const struct wt_device_info *other = wt_devices_info(devices, i);
-        if (other->kind == info->kind && !other->is_part && !other->is_modeled)
+        if (!other->is_part && !other->is_modeled &&
+            (other->kind == info->kind || (info->kind == WT_DEVICE_DRAM && other->has_memory)))
             return true;
     }
     return false;
+}
+
+/* What an earlier source of another name measures already is listed once more as its part: two ways
+ * to the same counter (RAPL and amd_energy, RAPL and Cray's) are the same joules. */
+static void mark_repeat(const struct wt_devices *devices, struct wt_device_info *info)
+{
+    for (size_t i = 0; i < devices->count; i++) {
+        if (strcmp(wt_devices_info(devices, i)->id, info->id) != 0)
+            continue;
+        char id[96];
+        wt_text(id, sizeof(id), "%s", info->id);
+        wt_text(info->part_of, sizeof(info->part_of), "%s", id);
+        wt_text(info->id, sizeof(info->id), "%.78s-%s", id, info->source);
+        info->is_part = true;
+        return;
+    }
 }
 
 static int add_source(struct wt_devices *devices, struct wt_source *source,
@@ -129,8 +149,14 @@ static int add_source(struct wt_devices *devices, struct wt_source *source,
     if (rc == 0 && note_hidden(&devices->notes, source, options, keep) < 0)
         rc = no_memory(err);
     for (size_t k = 0; rc == 0 && k < source->count; k++) {
-        if (!keep[k] || is_superseded(devices, &source->devices[k]))
+        if (!keep[k])
             continue;
+        if (is_superseded(devices, &source->devices[k])) {
+            wt_findings_drop(&devices->notes, source->ops->name, source->devices[k].id);
+            continue;
+        }
+        if (!source->ops->is_gpu)
+            mark_repeat(devices, &source->devices[k]);
         devices->entries[devices->count++] = (struct entry){source, k};
         if (use_probed(devices->ctx, &source->devices[k], &devices->notes) < 0)
             rc = no_memory(err);

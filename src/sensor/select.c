@@ -31,9 +31,12 @@ static int find(const struct wt_device_info *gpus, size_t count, const char *wor
 {
     if (is_number(word)) {
         uint64_t index;
-        if (wt_text_to_u64(word, &index) == 0)
+        if (wt_text_to_u64(word, &index) < 0)
+            return WT_E_NOTFOUND;
+        /* A part may have a number of its own (the second die of a card), or its whole's. */
+        for (int is_part = 0; is_part < 2; is_part++)
             for (size_t i = 0; i < count; i++)
-                if (!gpus[i].is_part && gpus[i].index == index) {
+                if (gpus[i].is_part == is_part && gpus[i].index == index) {
                     *ret_i = i;
                     return 0;
                 }

@@ -20,6 +20,8 @@ int wt_findings_add(struct wt_findings *findings, enum wt_finding_kind kind, con
 /* The same out of a failure's story: kind by its code, value and fix by its texts. */
 int wt_findings_add_error(struct wt_findings *findings, const char *source, const char *device,
                           const char *what, const struct wt_error *err);
+/* Takes out what was said of a source's device. */
+void wt_findings_drop(struct wt_findings *findings, const char *source, const char *device);
 /* Denied, missing or broken, by what the user can do about it. */
 enum wt_finding_kind wt_finding_kind_of(int code);
 void wt_findings_done(struct wt_findings *findings);
@@ -59,7 +61,8 @@ struct wt_source_ops {
     void (*close)(struct wt_source *source);
 };
 
-extern const struct wt_source_ops wt_nvml_ops, wt_rapl_ops;
+extern const struct wt_source_ops wt_nvml_ops, wt_amdgpu_ops, wt_intel_gpu_ops, wt_rapl_ops,
+    wt_command_ops, wt_cray_ops, wt_ipmi_source, wt_hwmon_ops, wt_battery_ops;
 
 /* ---- total.c ---- */
 

@@ -162,7 +162,7 @@ static void take_reading(void *data, size_t i, unsigned what, bool is_grid,
                 wt_series_add_power(&d->power, r->t_before_ns, r->t_after_ns, d->power_w);
         } else {
             d->power_w = NAN;
-            wt_series_add_failure(&d->power, t_ns, wt_strerror(rc));
+            wt_series_add_failure(&d->power, wt_strerror(rc));
         }
     }
     if (what & WT_READ_ENERGY) {
@@ -171,12 +171,12 @@ static void take_reading(void *data, size_t i, unsigned what, bool is_grid,
             out_of_memory |=
                 wt_series_add_energy(&d->energy, r->t_before_ns, r->t_after_ns, r->energy.uj);
         } else {
-            wt_series_add_failure(&d->energy, t_ns, wt_strerror(rc));
+            wt_series_add_failure(&d->energy, wt_strerror(rc));
         }
     }
     if (out_of_memory) {
-        wt_series_add_failure(&d->energy, t_ns, wt_strerror(WT_E_NOMEM));
-        wt_series_add_failure(&d->power, t_ns, wt_strerror(WT_E_NOMEM));
+        wt_series_add_failure(&d->energy, wt_strerror(WT_E_NOMEM));
+        wt_series_add_failure(&d->power, wt_strerror(WT_E_NOMEM));
     }
     bool is_full = wt_series_is_full(&d->energy) || wt_series_is_full(&d->power);
     double power_w = what & WT_READ_POWER ? d->power_w : wt_series_power_w(&d->energy);
@@ -267,6 +267,7 @@ int wt_meter_new_over(struct wt_meter **ret_meter, struct wt_ctx *ctx,
         wt_series_init(&d->energy, &traits, limit);
         wt_series_traits_power(&d->info->traits, &traits);
         wt_series_init(&d->power, &traits, limit);
+        d->energy.power_max_w = d->power.power_max_w = wt_w_from_mw(d->info->power_max_mw);
     }
     const struct wt_sampler_options sampling = {
         .period_ns = period_ns,
@@ -496,9 +497,9 @@ static void note_silence(const struct wt_meter *m, struct device *d, int64_t end
     if (d->t_tried_ns == INT64_MIN || end_ns - d->t_tried_ns < most_ns)
         return;
     if (!d->energy.is_broken)
-        wt_series_add_failure(&d->energy, d->t_tried_ns, "a read has not come back");
+        wt_series_add_failure(&d->energy, "a read has not come back");
     if (!d->power.is_broken)
-        wt_series_add_failure(&d->power, d->t_tried_ns, "a read has not come back");
+        wt_series_add_failure(&d->power, "a read has not come back");
 }
 
 /* One device of one window. With d->lock held. */

@@ -30,6 +30,16 @@
 
 /* ---- traits ---- */
 
+static void set_band(const struct wt_sensor_traits *sensor, struct wt_series_traits *t)
+{
+    t->band_low = sensor->model_low_ppm * 1e-6;
+    t->band_low_w = sensor->model_low_mw * 1e-3;
+    t->band_high = sensor->model_high_ppm * 1e-6;
+    t->band_high_w = sensor->model_high_mw * 1e-3;
+    if (t->band_low + t->band_low_w + t->band_high + t->band_high_w > 0)
+        t->gain = t->offset_w = 0;
+}
+
 void wt_series_traits_counter(const struct wt_sensor_traits *sensor, struct wt_series_traits *t)
 {
     *t = (struct wt_series_traits){
@@ -39,6 +49,7 @@ void wt_series_traits_counter(const struct wt_sensor_traits *sensor, struct wt_s
         .gain = sensor->gain_ppm * 1e-6,
         .offset_w = sensor->offset_mw * 1e-3,
     };
+    set_band(sensor, t);
     int64_t seen_ns = sensor->energy_window_ns, unit_ns = sensor->power_period_ns;
     if (seen_ns > 0 && seen_ns < unit_ns) {
         /* It adds up part-time readings. The last of them was refreshed some time within a period
@@ -75,13 +86,14 @@ void wt_series_traits_power(const struct wt_sensor_traits *sensor, struct wt_ser
         .gain = sensor->gain_ppm * 1e-6,
         .offset_w = sensor->offset_mw * 1e-3,
     };
+    set_band(sensor, t);
 }
 
 /* ---- filling ---- */
 
 void wt_series_init(struct wt_series *s, const struct wt_series_traits *traits, size_t limit)
 {
-    *s = (struct wt_series){.traits = *traits, .limit = limit, .t_fail_ns = INT64_MIN};
+    *s = (struct wt_series){.traits = *traits, .limit = limit};
     s->tick_ns = (double)traits->period_ns;
     s->value_w = NAN;
 }
@@ -208,7 +220,8 @@ static int append_gap(struct wt_series *s, struct wt_knot *knot, const char *why
     knot->why = why;
     knot->cum_j = last->cum_j + guess_j;
     knot->slack_low_j = last->slack_low_j + guess_j;
-    knot->slack_high_j = last->slack_high_j + (most_j - guess_j);
+    knot->slack_high_j = last->slack_high_j + (isfinite(most_j) ? most_j - guess_j : 0);
+    knot->unbounded = last->unbounded + (isfinite(most_j) ? 0 : 1);
     return append(s, knot);
 }
 
@@ -227,6 +240,25 @@ static void keep_value(struct wt_series *s, int64_t before_ns, int64_t after_ns,
     s->t_read_ns = after_ns;
     s->is_broken = false;
     s->has_suspect = false;
+}
+
+/* Polls saw the counter stand still for longer than its period and its step explain, at the power
+ * that its next move shows: it hung for a while and then caught up. What it shows is right as a
+ * whole, and says nothing of when. */
+static bool did_hang(const struct wt_series *s, const struct wt_knot *last, double energy_j,
+                     int64_t span_ns)
+{
+    double still_s = wt_s_from_ns(s->t_same_ns - last->hi_ns), span_s = wt_s_from_ns(span_ns);
+    double step_s = energy_j > 0 ? wt_j_from_uj(s->traits.quantum_uj) * span_s / energy_j : 0;
+    return still_s > 3 * (wt_s_from_ns(period_of(s)) + step_s);
+}
+
+/* While nothing was read a counter may have begun anew at 0 and gone further since than it was
+ * before: not to be told from one that went on, unless it shows more than could be drawn since. */
+static bool may_be_reset(const struct wt_series *s, uint64_t uj, int64_t span_ns)
+{
+    double most_w = s->power_max_w > 0 ? s->power_max_w : POWER_ABSURD_W;
+    return wt_j_from_uj(uj) <= most_w * wt_s_from_ns(span_ns);
 }
 
 /* A read that took long (we were descheduled in it) bounds the move it saw and the next one alike,
@@ -310,10 +342,11 @@ int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_n
     bool is_long = span_ns > 5 * period_of(s) && span_ns > WT_NS_PER_S;
     bool was_frozen =
         is_long && !s->is_broken && energy_j < 0.5 * last_power_w(s) * wt_s_from_ns(span_ns);
-    if (!s->is_broken && !was_frozen)
+    bool has_hung = did_hang(s, last, energy_j, span_ns);
+    if (!s->is_broken && !was_frozen && !has_hung)
         learn_phase(s, knot.lo_ns, knot.hi_ns);
     place(s, &knot);
-    if (!s->is_broken && !was_frozen && fold(s, &knot, energy_j)) {
+    if (!s->is_broken && !was_frozen && !has_hung && fold(s, &knot, energy_j)) {
         keep_value(s, before_ns, after_ns, uj);
         s->max_mw = 0;
         return 0;
@@ -324,13 +357,24 @@ int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_n
     int rc;
     if (was_frozen) {
         rc = append_gap(s, &knot, "the counter stood still");
+    } else if (s->is_broken && may_be_reset(s, uj, span_ns)) {
+        rc = append_gap(s, &knot, "the counter may have begun anew while it could not be read");
     } else {
         knot.cum_j = last->cum_j + energy_j;
         knot.slack_low_j = last->slack_low_j;
         knot.slack_high_j = last->slack_high_j;
+        knot.unbounded = last->unbounded;
         if (s->is_broken) {
             knot.kind = WT_KNOT_UNREAD;
             knot.why = s->why;
+        } else if (has_hung) {
+            knot.kind = WT_KNOT_UNREAD;
+            knot.why = "the counter stood still, and caught up";
+            /* It began to hang some time before the last move that was seen, which is too small. */
+            if (s->count > 1 && last->kind == WT_KNOT_PLAIN) {
+                knot.max_mw = last->max_mw > knot.max_mw ? last->max_mw : knot.max_mw;
+                s->count--;
+            }
         }
         rc = append(s, &knot);
     }
@@ -346,7 +390,7 @@ int wt_series_add_power(struct wt_series *s, int64_t before_ns, int64_t after_ns
     int64_t t_ns = before_ns + (after_ns - before_ns) / 2;
     if (!(w >= 0) || w > (s->power_max_w > 0 ? 3 * s->power_max_w + 50 : POWER_ABSURD_W)) {
         s->garbage_count++;
-        wt_series_add_failure(s, t_ns, "the power reading was absurd");
+        wt_series_add_failure(s, "the power reading was absurd");
         return 0;
     }
     struct wt_knot knot = {.lo_ns = before_ns, .hi_ns = after_ns, .max_mw = s->max_mw};
@@ -367,6 +411,7 @@ int wt_series_add_power(struct wt_series *s, int64_t before_ns, int64_t after_ns
             knot.cum_j = last->cum_j + s->value_w * wt_s_from_ns(knot.x_ns - last->x_ns);
             knot.slack_low_j = last->slack_low_j;
             knot.slack_high_j = last->slack_high_j;
+            knot.unbounded = last->unbounded;
             rc = append(s, &knot);
         }
     }
@@ -380,10 +425,9 @@ int wt_series_add_power(struct wt_series *s, int64_t before_ns, int64_t after_ns
     return 0;
 }
 
-void wt_series_add_failure(struct wt_series *s, int64_t t_ns, const char *why)
+void wt_series_add_failure(struct wt_series *s, const char *why)
 {
     s->is_broken = true;
-    s->t_fail_ns = t_ns;
     s->why = why;
 }
 
@@ -521,6 +565,9 @@ static void vary(const struct wt_series *s, size_t from, size_t to, struct varia
 /* Cumulative energy at a time, and how wrong it may be. */
 struct point {
     double cum_j, slack_low_j, slack_high_j;
+    int64_t from_here, to_here; /* unbounded gaps before it, when a window begins, or ends, here */
+    double less_j, more_j; /* within a span that was measured as a whole: cum_j may be this much
+                              less or more, and nothing is known of which */
     double var_j2;
     double step_j; /* deviation from a step in power near by: the two ends of a window around a
                       piece of work err the same way, so these add up */
@@ -579,6 +626,24 @@ static double split(const struct wt_series *s, size_t i, double f, const struct 
     return length_s * (f < u ? before * f : before * u + after * (f - u));
 }
 
+/* A counter that has been polled for long since it last moved. */
+static bool stands_still(const struct wt_series *s)
+{
+    return s->traits.is_counter && s->t_same_ns - s->knots[s->count - 1].hi_ns > reach_ns(s);
+}
+
+/* The last move before a counter hung for good is too small by an unknown part. */
+static void add_missing(const struct wt_series *s, struct point *p)
+{
+    const struct wt_knot *b = &s->knots[s->count - 1];
+    if (s->count < 2 || b->kind != WT_KNOT_PLAIN)
+        return;
+    double most_j = bound_j(s, b->x_ns - b[-1].x_ns);
+    p->why = "the sensor stands still";
+    p->more_j = isfinite(most_j) ? fmax(0, most_j - (b->cum_j - b[-1].cum_j)) : 0;
+    p->to_here += isfinite(most_j) ? 0 : 1;
+}
+
 static struct point at(const struct wt_series *s, int64_t t_ns, const struct variation *v)
 {
     struct point p = {.is_known = true};
@@ -589,17 +654,21 @@ static struct point at(const struct wt_series *s, int64_t t_ns, const struct var
         double f = wt_s_from_ns(t_ns - a->x_ns) / length_s, g = 1 - f;
         double energy_j = b->cum_j - a->cum_j, w = energy_j / length_s;
         p.cum_j = a->cum_j + f * energy_j;
+        p.from_here = a->unbounded;
+        p.to_here = b->unbounded;
         p.slack_low_j = a->slack_low_j + f * (b->slack_low_j - a->slack_low_j);
         p.slack_high_j = a->slack_high_j + f * (b->slack_high_j - a->slack_high_j);
         if (b->kind == WT_KNOT_UNREAD) {
             /* All of it may lie on either side. */
-            p.slack_low_j += f * energy_j;
-            p.slack_high_j += g * energy_j;
+            p.less_j = f * energy_j;
+            p.more_j = g * energy_j;
             p.why = b->why;
             return p;
         }
         double half_s = g * a->half_ns * 1e-9 + f * b->half_ns * 1e-9;
         p.var_j2 = w * w * half_s * half_s / 3;
+        if (i + 1 == s->count && stands_still(s))
+            add_missing(s, &p);
         if (b->kind == WT_KNOT_PLAIN) {
             double split_j = split(s, i, f, v);
             bool is_split = !isnan(split_j);
@@ -623,12 +692,14 @@ static struct point at(const struct wt_series *s, int64_t t_ns, const struct var
         w = 0;
     }
     p.cum_j = k->cum_j + (is_end ? w : -w) * span_s;
+    p.from_here = p.to_here = k->unbounded;
     p.slack_low_j = k->slack_low_j;
     p.slack_high_j = k->slack_high_j;
     double step = fmax(step_w2(s, is_end ? s->count - 1 : 1) + 2 * v->slow_w2, 0.04 * w * w);
     double half_s = k->half_ns * 1e-9;
     int64_t near_ns = reach_ns(s);
-    if (span_ns <= near_ns && !(is_end && s->is_broken && s->t_fail_ns < t_ns)) {
+    bool is_still = is_end && stands_still(s);
+    if (span_ns <= near_ns && !is_still && !(is_end && s->is_broken)) {
         p.var_j2 = w * w * half_s * half_s / 3 + span_s * span_s * step / 3;
         return p;
     }
@@ -639,7 +710,14 @@ static struct point at(const struct wt_series *s, int64_t t_ns, const struct var
                                    : "it was not read from the start";
     /* What goes before the first knot is subtracted. */
     p.slack_low_j += is_end ? guess_j : -guess_j;
-    p.slack_high_j += is_end ? most_j - guess_j : guess_j - most_j;
+    if (isfinite(most_j)) {
+        p.slack_high_j += is_end ? most_j - guess_j : guess_j - most_j;
+    } else {
+        p.to_here += is_end;
+        p.from_here -= !is_end;
+    }
+    if (is_still)
+        add_missing(s, &p);
     return p;
 }
 
@@ -742,23 +820,25 @@ void wt_series_span(const struct wt_series *s, int64_t from_ns, int64_t to_ns, d
     var_j2 += quantum_j * quantum_j / 6;
 
     double gap_s = gaps_s(s, from_ns, to_ns, &b.why) + b.gap_s + e.gap_s;
-    double slack_low_j = e.slack_low_j - b.slack_low_j;
-    double slack_high_j = e.slack_high_j - b.slack_high_j;
+    double slack_low_j = fmax(0, e.slack_low_j - b.slack_low_j) + e.less_j + b.more_j;
+    double slack_high_j = fmax(0, e.slack_high_j - b.slack_high_j) + e.more_j + b.less_j;
     double gain_j = s->traits.gain * energy_j, offset_j = s->traits.offset_w * span_s;
     double share = z / 1.96;
     double half_j = sqrt(z * z * var_j2 + share * share * (gain_j * gain_j + offset_j * offset_j));
 
     ret_span->why = e.why ? e.why : b.why;
     ret_span->is_known = b.is_known && e.is_known && gap_s <= 0.5 * span_s &&
-                         isfinite(slack_high_j) && isfinite(half_j);
+                         e.to_here <= b.from_here && isfinite(half_j);
     if (!ret_span->is_known) {
         if (!ret_span->why)
             ret_span->why = "too few readings";
         return;
     }
+    double band_low_j = s->traits.band_low * energy_j + s->traits.band_low_w * span_s;
+    double band_high_j = s->traits.band_high * energy_j + s->traits.band_high_w * span_s;
     ret_span->energy_j = fmax(0, energy_j);
-    ret_span->low_j = fmax(0, energy_j - fmax(0, slack_low_j) - half_j);
-    ret_span->high_j = ret_span->energy_j + fmax(0, slack_high_j) + half_j;
+    ret_span->low_j = fmax(0, energy_j - slack_low_j - half_j - band_low_j);
+    ret_span->high_j = ret_span->energy_j + slack_high_j + half_j + band_high_j;
     if (ret_span->low_j > ret_span->energy_j)
         ret_span->low_j = ret_span->energy_j;
 }
@@ -808,7 +888,7 @@ void wt_series_gaps(const struct wt_series *s, int64_t from_ns, int64_t to_ns,
             most_j = fmin(most_j, b->cum_j - a->cum_j);
         fn(data, lo, hi, most_j, b->why);
     }
-    bool is_dark = s->is_broken && s->t_fail_ns < to_ns && end_ns < to_ns;
+    bool is_dark = s->is_broken && end_ns < to_ns;
     if (to_ns - end_ns > near_ns || is_dark) {
         int64_t lo = end_ns > from_ns ? end_ns : from_ns;
         fn(data, lo, to_ns, bound_j(s, to_ns - lo),

@@ -24,6 +24,9 @@ struct wt_series_traits {
     int64_t smear_ns;      /* a running mean over this much longer than a period; 0: none */
     double gain;           /* two-sided, 95 %, as a share */
     double offset_w;       /* two-sided, 95 % */
+    /* A model's band, in place of both: what the truth may be lower or higher by, as a share and in
+     * W; added as it stands at every z. */
+    double band_low, band_low_w, band_high, band_high_w;
 };
 
 /* The counter of a device, or its power readings. */
@@ -45,6 +48,7 @@ struct wt_knot {
     enum wt_knot_kind kind;
     double cum_j;
     double slack_low_j, slack_high_j; /* what gaps up to here may have had less, or more */
+    unsigned unbounded;               /* gaps up to here of which even the most is not known */
     const char *why;                  /* of a gap; static text */
     uint32_t max_mw;                  /* highest power read since the knot before */
 };
@@ -63,7 +67,6 @@ struct wt_series {
     int64_t t_same_ns; /* start of the last read that saw this value */
     int64_t t_read_ns; /* end of the last good read */
     bool is_broken;    /* a read has failed since */
-    int64_t t_fail_ns; /* the last failed read; INT64_MIN */
     const char *why;
 
     bool has_suspect;
@@ -85,7 +88,7 @@ void wt_series_done(struct wt_series *s);
 int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_ns, uint64_t uj);
 int wt_series_add_power(struct wt_series *s, int64_t before_ns, int64_t after_ns, double w);
 /* A read that failed: a gap begins, joules do not. why: static text. */
-void wt_series_add_failure(struct wt_series *s, int64_t t_ns, const char *why);
+void wt_series_add_failure(struct wt_series *s, const char *why);
 /* A power reading beside a counter: for the highest power of a window, and the next guess. */
 void wt_series_note_power(struct wt_series *s, double w);
 /* The device's limit: bounds what gaps may hide. */

@@ -1,0 +1,112 @@
+/* `wattune gather`: an archive that plays back, or none at all. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "spawn.h"
+#include "trees.h"
+
+static char home[64], tree[96], archive[96];
+
+static int setup(void **state)
+{
+    (void)state;
+    spawn_home(home, sizeof(home));
+    wt_text(tree, sizeof(tree), "%s/tree", home);
+    wt_text(archive, sizeof(archive), "%s/out.tar.gz", home);
+    tree_put(tree, "/proc/cpuinfo", "vendor_id\t: GenuineIntel\nmodel name\t: Some CPU\n\n");
+    tree_put(tree, "/proc/stat", "cpu0 10 0 10 100 0 0 0 0 0 0\n");
+    tree_put(tree, "/sys/class/powercap/intel-rapl:0/name", "package-0\n");
+    tree_put(tree, "/sys/class/powercap/intel-rapl:0/energy_uj", "123456789\n");
+    tree_put(tree, "/sys/class/powercap/intel-rapl:0/max_energy_range_uj", "262143328850\n");
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    spawn_home_done(home);
+    return 0;
+}
+
+static void an_archive_plays_back_as_a_recording(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char folder[96];
+    spawn_run(&s, home, "wattune", "gather", "--sysroot", tree, "--output", archive, "--title",
+              "a small machine");
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    assert_non_null(strstr(s.out, "a small machine"));
+    assert_non_null(strstr(s.out, "--sysroot"));
+    spawn_done(&s);
+    spawn_run(&s, home, "tar", "-xzf", archive, "-C", home);
+    assert_int_equal(spawn_code(&s), 0);
+    spawn_done(&s);
+    wt_text(folder, sizeof(folder), "%s/machine", home);
+    char *said = tree_get(folder, "/doctor.txt"),
+         *energy = tree_get(folder, "/sys/class/powercap/intel-rapl:0/energy_uj");
+    assert_non_null(said);
+    assert_non_null(strstr(said, "a small machine"));
+    assert_non_null(strstr(said, "0.123 kJ"));
+    assert_string_equal(energy, "123456789\n");
+    free(said);
+    free(energy);
+}
+
+static void what_is_there_is_left_alone(void **state)
+{
+    (void)state;
+    struct spawned s;
+    tree_put(home, "/out.tar.gz", "mine\n");
+    spawn_run(&s, home, "wattune", "gather", "--sysroot", tree, "--output", archive);
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "is there already"));
+    assert_non_null(strstr(s.err, "--output"));
+    spawn_done(&s);
+    char *text = tree_get(home, "/out.tar.gz");
+    assert_string_equal(text, "mine\n");
+    free(text);
+}
+
+static void a_place_that_cannot_be_written_is_named(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char path[128];
+    wt_text(path, sizeof(path), "%s/no/such/folder/out.tar.gz", home);
+    spawn_run(&s, home, "wattune", "gather", "--sysroot", tree, "--output", path);
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, path));
+    spawn_done(&s);
+}
+
+static void wrong_usage_is_2_and_help_is_on_stdout(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *arg;
+        int want;
+    } rows[] = {{"--no-such-option", 2}, {"stray", 2}, {"--help", 0}};
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct spawned s;
+        spawn_run(&s, home, "wattune", "gather", rows[i].arg);
+        assert_int_equal(spawn_code(&s), rows[i].want);
+        assert_non_null(strstr(rows[i].want ? s.err : s.out, rows[i].want ? "--help" : "usage:"));
+        spawn_done(&s);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_archive_plays_back_as_a_recording, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_there_is_left_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_place_that_cannot_be_written_is_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(wrong_usage_is_2_and_help_is_on_stdout, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
