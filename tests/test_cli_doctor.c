@@ -206,13 +206,11 @@ static void a_card_is_missing_only_on_a_bus_that_was_seen(void **state)
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         struct spawned s;
-        char tree[128];
-        wt_text(tree, sizeof(tree), "%s/tree", home);
-        put("/proc/cpuinfo", "processor : 0\nCPU implementer : 0x41\n");
-        put("/sys/bus/pci/devices/0000:03:00.0/vendor", rows[i].vendor);
-        put("/sys/bus/pci/devices/0000:03:00.0/class", "0x030000\n");
+        tree_put(tree, "/proc/cpuinfo", "processor : 0\nCPU implementer : 0x41\n");
+        tree_put(tree, "/sys/bus/pci/devices/0000:03:00.0/vendor", rows[i].vendor);
+        tree_put(tree, "/sys/bus/pci/devices/0000:03:00.0/class", "0x030000\n");
         if (rows[i].model)
-            put("/proc/device-tree/model", rows[i].model);
+            tree_put(tree, "/proc/device-tree/model", rows[i].model);
         spawn_run(&s, home, "wattune", "doctor", "--json", "--sysroot", tree);
         json_t *root = document(&s);
         const json_t *f = said_by(root, "nvml");

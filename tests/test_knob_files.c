@@ -486,8 +486,8 @@ static void a_limit_of_nothing_is_never_switched_on(void **state)
         bed_put_line(&bed, MEMORY "/constraint_1_power_limit_uw", "0");
         bed_put_line(&bed, MEMORY "/enabled", rows[i].enabled);
         start_open(&bed);
-        int rc = wt_devices_knob(bed.devices, bed_index(&bed, "dram-package-0"), WT_KNOB_DRAM_POWER, &k,
-                                 &bed.err);
+        int rc = wt_devices_knob(bed.devices, bed_index(&bed, "dram-package-0"), WT_KNOB_DRAM_POWER,
+                                 &k, &bed.err);
         if (!rows[i].fix) {
             if (rc != WT_E_UNSUPPORTED || *bed.err.fix)
                 fail_msg("%s: %d, %s", rows[i].why, rc, bed.err.fix);
@@ -1248,14 +1248,16 @@ static void an_intel_card_s_limit_is_never_written_as_0(void **state)
     assert_says(k.why_not, "its limit is off");
     assert_says(k.fix, "echo 225000000 | sudo tee " ARC_MON "/power1_max");
     assert_int_equal(wt_lease_open(&lease, bed.ctx, bed.devices, &options, &bed.err), 0);
-    assert_int_equal(wt_lease_set(lease, bed_index(&bed, ARC), WT_KNOB_POWER, 150000, NULL, &bed.err),
-                     WT_E_STATE);
+    assert_int_equal(
+        wt_lease_set(lease, bed_index(&bed, ARC), WT_KNOB_POWER, 150000, NULL, &bed.err),
+        WT_E_STATE);
     assert_int_equal(wt_lease_close(lease, &bed.err), 0);
     /* Nor is it because a journal says so. */
     struct wt_knob_found found = {.value = 0, .is_read = true};
     bed_put_line(&bed, ARC_MON "/power1_max", "190000000");
-    assert_int_equal(wt_knob_restore(bed.devices, bed_index(&bed, ARC), WT_KNOB_POWER, &found, &bed.err),
-                     WT_E_RANGE);
+    assert_int_equal(
+        wt_knob_restore(bed.devices, bed_index(&bed, ARC), WT_KNOB_POWER, &found, &bed.err),
+        WT_E_RANGE);
     HOLDS(ARC_MON "/power1_max", "190000000");
     bed_done(&bed);
 }

@@ -406,15 +406,15 @@ static void doctor_keeps_to_the_terminal(void **state)
 
 /* "cpu-freq=2200,2800,3400 -- YOUR COMMAND": rising values that some device takes, each on its step
  * or at its highest. */
-static void check_suggestion(struct bed *bed, const char *text)
+static void check_suggestion(struct machine *m, const char *text)
 {
     enum wt_knob knob;
     char name[32], word[32];
     wt_text(name, sizeof(name), "%.*s", (int)strcspn(text, "="), text);
     assert_int_equal(wt_knob_from_name(name, &knob), 0);
     struct wt_knob_info k = {0};
-    for (size_t i = 0; !k.is_settable && i < wt_devices_count(bed->devices); i++)
-        if (wt_devices_knob(bed->devices, i, knob, &k, NULL) < 0)
+    for (size_t i = 0; !k.is_settable && i < wt_devices_count(m->bed.devices); i++)
+        if (wt_devices_knob(m->bed.devices, i, knob, &k, NULL) < 0)
             k.is_settable = false;
     assert_true(k.is_settable);
     int64_t last = -1, value;
@@ -427,7 +427,7 @@ static void check_suggestion(struct bed *bed, const char *text)
         if (wt_knob_value_parse(knob, word, &value) < 0 || value <= last ||
             !wt_knob_takes(&k, value) ||
             (value != k.max && (value - k.min) % k.step != 0 && value % k.step != 0))
-            fail_msg("%s: doctor suggests %s", bed->name, text);
+            fail_msg("%s: doctor suggests %s", m->name, text);
         last = value;
         p += n;
         if (*p != ',') {
@@ -443,16 +443,18 @@ static void what_doctor_suggests_can_be_set(void **state)
     char home[64];
     spawn_home(home, sizeof(home));
     for (size_t m = 0; m < machine_count; m++) {
-        struct bed bed;
+        struct machine machine = {.name = machines[m]};
         struct spawned s;
         char root[1024];
         wt_text(root, sizeof(root), "%s/%s", WT_MACHINES, machines[m]);
         spawn_run(&s, home, "wattune", "doctor", "--sysroot", root);
         const char *sweep = strstr(s.out, "wattune sweep --set ");
-        bed_open(&bed, machines[m]);
+        bed_init(&machine.bed);
+        tree_copy(root, machine.bed.root);
+        start(&machine);
         if (sweep)
-            check_suggestion(&bed, sweep + strlen("wattune sweep --set "));
-        bed_close(&bed);
+            check_suggestion(&machine, sweep + strlen("wattune sweep --set "));
+        bed_done(&machine.bed);
         spawn_done(&s);
     }
     spawn_home_done(home);
@@ -537,6 +539,37 @@ static void gathered_and_played_back_it_says_the_same(void **state)
     spawn_home_done(home);
 }
 
+static void a_root_that_is_none_is_a_mistake(void **state)
+{
+    (void)state;
+    char home[64], file[128], option[160];
+    spawn_home(home, sizeof(home));
+    tree_put(home, "/a-file", "");
+    wt_text(file, sizeof(file), "%s/a-file", home);
+    wt_text(option, sizeof(option), "--sysroot=%s/nothing", home);
+    const struct {
+        const char *argv[6];
+        int want;
+        const char *says;
+    } rows[] = {
+        {{"wattune", "doctor", "--sysroot="}, 2, "the name of a directory is missing"},
+        {{"wattune", "gather", "--sysroot="}, 2, "the name of a directory is missing"},
+        {{"wattune", "set", "--sysroot=", "power=150"}, 2, "the name of a directory is missing"},
+        {{"wattune", "doctor", "--sysroot", file}, 4, "a-file is no directory"},
+        {{"wattune", "doctor", option}, 4, "nothing: no such directory"},
+        {{"wattune", "gather", "--no-such-option"}, 2, "--help"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct spawned s;
+        spawn_start(&s, home, rows[i].argv);
+        spawn_wait(&s);
+        if (spawn_code(&s) != rows[i].want || !strstr(s.err, rows[i].says))
+            fail_msg("%s %s: %d, %s", rows[i].argv[1], rows[i].argv[2], spawn_code(&s), s.err);
+        spawn_done(&s);
+    }
+    spawn_home_done(home);
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -576,6 +609,7 @@ int main(void)
         cmocka_unit_test(doctor_keeps_to_the_terminal),
         cmocka_unit_test(what_doctor_suggests_can_be_set),
         cmocka_unit_test(each_line_is_a_value_or_the_reason_and_the_cure),
+        cmocka_unit_test(a_root_that_is_none_is_a_mistake),
         cmocka_unit_test(gathered_and_played_back_it_says_the_same),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
