@@ -294,6 +294,51 @@ static void doctor_says_what_it_lets_one_set(void **state)
     spawn_done(&s);
 }
 
+/* A recorded server's processors: root's files, and a policy that lets the user change them. */
+static void a_processors_governor_goes_through_it_too(void **state)
+{
+    (void)state;
+    struct spawned s, d;
+    char root[400], socket[400], policy[400], audit[400], file[600];
+    need_reach();
+    chmod(home, 0777);
+    wt_text(root, sizeof(root), "%s/root", home);
+    wt_text(socket, sizeof(socket), "%s/socket", home);
+    wt_text(policy, sizeof(policy), "%s/policy", home);
+    wt_text(audit, sizeof(audit), "%s/audit", home);
+    wt_text(file, sizeof(file), "%s/sys/devices/system/cpu/cpufreq/policy0/scaling_governor", root);
+    spawn_run(&s, home, "/bin/cp", "-r", WT_MACHINES "/amd-epyc", root);
+    assert_int_equal(spawn_code(&s), 0);
+    spawn_done(&s);
+    rig_write(policy, "allow uid " ALICE_TEXT " on all set governor\n");
+    chmod(policy, 0644);
+    const char *const argv[] = {wattuned(), "--sysroot", root,      "--socket", socket,
+                                "--policy", policy,      "--audit", audit,      NULL};
+    spawn_start(&d, home, argv);
+    for (int n = 0; n < 2000 && access(socket, F_OK) < 0; n++)
+        usleep(5000);
+    setenv("WATTUNE_SOCKET", socket, 1);
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "set", "--sysroot", root,
+              "governor=powersave", "--", "/bin/cat", file);
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    assert_int_equal(strncmp(s.out, "powersave", 9), 0);
+    assert_non_null(strstr(s.err, "found schedutil, requested powersave, enforced powersave"));
+    spawn_done(&s);
+    assert_true(rig_awaits(file, "schedutil"));
+    assert_true(rig_awaits(audit, "\"found\":\"schedutil\",\"requested\":\"powersave\""));
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "set", "--sysroot", root, "cpu-freq=2000",
+              "--", "true");
+    assert_int_equal(spawn_code(&s), 3);
+    assert_non_null(strstr(s.err, "no rule of"));
+    spawn_done(&s);
+    unsetenv("WATTUNE_SOCKET");
+    kill(d.pid, SIGTERM);
+    spawn_wait(&d);
+    assert_int_equal(spawn_code(&d), 0);
+    spawn_done(&d);
+}
+
 static int become(char **argv)
 {
     uint64_t uid;
@@ -331,6 +376,7 @@ int main(int argc, char **argv)
         RUNS(run_and_sweep_go_through_it_too),
         RUNS(a_user_killed_with_all_he_runs_is_put_back),
         RUNS(doctor_says_what_it_lets_one_set),
+        ALONE(a_processors_governor_goes_through_it_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -184,7 +184,8 @@ void wt_audit_write(struct wt_audit *a, const struct wt_audit_line *line)
         json_object_set_new(object, "device", json_string(line->device));
     if (line->knob) {
         json_object_set_new(object, "knob", json_string(wt_knob_name(line->knob)));
-        json_object_set_new(object, "unit", json_string(wt_knob_unit(line->knob)));
+        if (!wt_knob_is_named(line->knob))
+            json_object_set_new(object, "unit", json_string(wt_knob_unit(line->knob)));
     }
     set_value(object, "found", line->knob, line->found);
     set_value(object, "requested", line->knob, line->requested);
