@@ -8,7 +8,7 @@ TESTS = scripts/run-tests
 SETUP = meson setup -Dprefix=$(PREFIX)
 
 .DEFAULT_GOAL := all
-.PHONY: all help bootstrap run test bench asan tsan valgrind clang check format install clean
+.PHONY: all help bootstrap run test bench asan tsan valgrind clang fuzz check format install clean
 
 all: build/build.ninja ## build the command, build/wattune
 	@ninja -C build
@@ -53,6 +53,10 @@ clang: build-clang/build.ninja ## build with clang, warnings as errors, and run 
 	@ninja -C build-clang
 	@$(TESTS) build-clang --no-suite tree
 
+FUZZ_SECONDS ?= 60
+fuzz: ## fuzz each parser for FUZZ_SECONDS (60) under the sanitizers
+	@scripts/fuzz $(FUZZ_SECONDS)
+
 check: all ## layout, layering, headers, docs, man pages, cppcheck, clang-tidy
 	@scripts/check
 
@@ -64,7 +68,7 @@ install: all ## install below PREFIX (/usr/local)
 	@meson install -C build
 
 clean: ## remove everything that was built
-	@rm -rf build build-asan build-tsan build-clang build-gcc
+	@rm -rf build build-asan build-tsan build-clang build-gcc build-fuzz build-afl
 
 # A compiler or a package that is missing is named by Meson; scripts/bootstrap then says which
 # Debian package holds it.
