@@ -273,6 +273,7 @@ int cmd_doctor(int argc, char **argv)
         wt_survey(d.bed.ctx, d.bed.devices, &d.findings, &d.count, &err) < 0) {
         code = cli_fail("doctor", &err);
     } else {
+        wt_lease_survey(d.bed.ctx, d.bed.devices, d.findings, d.count);
         d.sum = wt_survey_sum(d.findings, d.count);
         code = d.sum.measurable || d.sum.modeled ? CLI_OK : CLI_NO_SENSOR;
         struct wt_term term;

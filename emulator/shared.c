@@ -138,6 +138,7 @@ int wt_shared_create(struct wt_shared **ret_shared, const char *dir,
     if (!s)
         return wt_fail(err, WT_E_NOMEM, "no memory for an emulation");
     s->size = size_of(count);
+    s->owner_uid = (uint32_t)geteuid();
 
     wt_text(path, sizeof(path), "%s/devices", dir);
     fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -203,6 +204,7 @@ int wt_shared_open(struct wt_shared **ret_shared, const char *dir, struct wt_err
         goto out;
     }
     s->size = (size_t)st.st_size;
+    s->owner_uid = (uint32_t)st.st_uid;
     if (s->size < sizeof(struct wt_shared_file)) {
         rc = wt_fail(err, WT_E_FORMAT, "%s: not a file of emulated devices", path);
         goto out;

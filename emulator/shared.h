@@ -122,6 +122,7 @@ struct wt_shared {
     struct wt_shared_file *file;
     size_t size;
     int loads_fd;
+    uint32_t owner_uid; /* whose the file is: the root of this emulation */
     const struct wt_profile *profiles[WT_SHARED_DEVICES];
 };
 

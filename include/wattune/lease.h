@@ -1,8 +1,10 @@
 /* A setting that is always put back.
  *
- * The value found goes to a journal on disk (fsync, directory too) before the first change; a
- * guardian process outside the workload's process group puts it back when the owner dies, even by
- * SIGKILL; what neither did, wt_lease_recover() does from the journal. */
+ * Where wattuned answers, it keeps the lease: it decides who may set what, and several leases may
+ * stand on one knob, of which the strictest holds. Otherwise this process does it. Either way the
+ * value found goes to a journal on disk (fsync, directory too) before the first change. Without the
+ * daemon a guardian process outside the workload's process group puts it back when the owner dies,
+ * even by SIGKILL; what neither did, wt_lease_recover() does from the journal. */
 #ifndef WATTUNE_LEASE_H
 #define WATTUNE_LEASE_H
 
@@ -16,10 +18,12 @@ struct wt_lease;
 
 struct wt_lease_options {
     const char
-        *state_dir;  /* journal; NULL: /var/lib/wattune for root, else $XDG_STATE_HOME/wattune.
-                      * Emulated devices keep theirs inside the emulation's directory, always. */
-    int64_t hold_ns; /* after this the guardian puts back even when the owner lives but no
-                      * longer does anything; 0: for as long as the owner lives */
+        *state_dir;     /* journal; NULL: /var/lib/wattune for root, else $XDG_STATE_HOME/wattune.
+                         * Emulated devices keep theirs inside the emulation's directory, always. */
+    int64_t hold_ns;    /* after this the guardian puts back even when the owner lives but no
+                         * longer does anything; 0: for as long as the owner lives */
+    const char *socket; /* wattuned's; NULL: $WATTUNE_SOCKET, else the one of these devices; "none":
+                         * without the daemon */
     bool is_without_guardian; /* tests only */
     bool is_dry_run;          /* wt_lease_recover: say what would be done, change nothing */
 };
@@ -64,6 +68,11 @@ typedef void (*wt_recover_fn)(void *data, const char *device_id, enum wt_knob kn
 WT_API int wt_lease_recover(struct wt_ctx *ctx, struct wt_devices *devices,
                             const struct wt_lease_options *options, wt_recover_fn fn, void *data,
                             size_t *ret_restored, struct wt_error *err);
+
+/* What wattuned lets this process set, put into the findings of wt_survey() about settings that it
+ * could not change by itself. Without a daemon nothing is changed. Threads: owner thread. */
+WT_API void wt_lease_survey(struct wt_ctx *ctx, struct wt_devices *devices,
+                            struct wt_finding *findings, size_t count);
 
 #ifdef __cplusplus
 }

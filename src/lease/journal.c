@@ -9,11 +9,11 @@
 
 #include "base/base.h"
 #include "lease/journal.h"
+#include "lease/slot.h"
 
-#define MAGIC            "WTLEASE"  /* with its NUL 8 bytes: the header */
-#define RECORD_MAGIC     0x524c5457 /* "WTLR" */
-#define SUM_AT           (WT_JOURNAL_SLOT - 4)
+#define MAGIC            "WTLEASE" /* with its NUL 8 bytes: the header */
 #define LOCK_PATIENCE_NS (10 * WT_NS_PER_S)
+#define MAX_BYTES        (64 << 20)
 /* Below this many slots a journal is not worth making shorter. */
 #define COMPACT_SLOTS 256u
 /* An entry needs no more slots than this until it is closed; kept free on disk in advance, so that
@@ -25,116 +25,17 @@ struct wt_journal {
     const struct wt_journal_trace *trace;
     char dir[4096];
     int dir_fd, lock_fd;
-    int fd;       /* the journal while the lock is held; -1: there is none yet */
+    int fd;       /* the journal; stays open between locks, so that only what is new is read */
     uint64_t end; /* of the whole slots */
     bool is_tail_torn;
     struct wt_lease_record *entries;
-    size_t count, room;
+    size_t count, room, open_count;
+    uint32_t *index; /* entries by hash: 1 + their place; 0: free */
+    size_t index_room;
     uint64_t header_opened, header_closed; /* as of the last compaction */
     struct wt_journal_totals totals;
     size_t slots, complained;
 };
-
-/* ---- the format: little-endian, fixed places ---- */
-
-static void put(uint8_t *slot, size_t at, uint64_t value, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        slot[at + i] = (uint8_t)(value >> (8 * i));
-}
-
-static uint64_t get(const uint8_t *slot, size_t at, size_t size)
-{
-    uint64_t value = 0;
-    for (size_t i = 0; i < size; i++)
-        value |= (uint64_t)slot[at + i] << (8 * i);
-    return value;
-}
-
-static uint32_t checksum(const uint8_t *bytes, size_t size)
-{
-    uint32_t sum = UINT32_MAX; /* CRC-32C, bit by bit: a slot in some microseconds */
-    for (size_t i = 0; i < size; i++) {
-        sum ^= bytes[i];
-        for (int bit = 0; bit < 8; bit++)
-            sum = (sum >> 1) ^ (0x82f63b78u & (0u - (sum & 1u)));
-    }
-    return ~sum;
-}
-
-static void seal(uint8_t *slot)
-{
-    put(slot, SUM_AT, checksum(slot, SUM_AT), 4);
-}
-
-static bool is_sealed(const uint8_t *slot)
-{
-    return get(slot, SUM_AT, 4) == checksum(slot, SUM_AT);
-}
-
-static void encode(uint8_t *slot, const struct wt_lease_record *r)
-{
-    memset(slot, 0, WT_JOURNAL_SLOT);
-    put(slot, 0, RECORD_MAGIC, 4);
-    put(slot, 4, WT_JOURNAL_VERSION, 2);
-    put(slot, 6, (uint64_t)r->state, 2);
-    put(slot, 8, r->sequence, 8);
-    put(slot, 16, r->lease, 8);
-    memcpy(slot + 24, r->owner.boot, 16);
-    put(slot, 40, r->owner.machine, 8);
-    put(slot, 48, r->owner.start_ticks, 8);
-    put(slot, 56, r->owner.pid_space, 8);
-    put(slot, 64, r->owner.pid, 4);
-    put(slot, 68, r->owner.uid, 4);
-    memcpy(slot + 72, r->owner.name, 16);
-    memcpy(slot + 88, r->device, 96);
-    put(slot, 184, (uint64_t)r->knob, 4);
-    put(slot, 188, (uint64_t)r->is_emulated | (uint64_t)r->is_blind << 1, 4);
-    const int64_t values[] = {r->found,    r->previous,    r->requested, r->current,
-                              r->enforced, r->min,         r->max,       r->step,
-                              r->def,      r->deadline_ns, r->unix_ns};
-    for (size_t i = 0; i < WT_COUNTOF(values); i++)
-        put(slot, 192 + 8 * i, (uint64_t)values[i], 8);
-    seal(slot);
-}
-
-/* What a whole slot is. */
-enum slot_kind { SLOT_RECORD, SLOT_DAMAGED, SLOT_NEWER };
-
-static enum slot_kind decode(const uint8_t *slot, struct wt_lease_record *ret)
-{
-    if (!is_sealed(slot) || get(slot, 0, 4) != RECORD_MAGIC)
-        return SLOT_DAMAGED;
-    if (get(slot, 4, 2) > WT_JOURNAL_VERSION)
-        return SLOT_NEWER;
-    struct wt_lease_record r = {.sequence = get(slot, 8, 8), .lease = get(slot, 16, 8)};
-    uint64_t state = get(slot, 6, 2), knob = get(slot, 184, 4);
-    memcpy(r.owner.boot, slot + 24, 16);
-    r.owner.machine = get(slot, 40, 8);
-    r.owner.start_ticks = get(slot, 48, 8);
-    r.owner.pid_space = get(slot, 56, 8);
-    r.owner.pid = (uint32_t)get(slot, 64, 4);
-    r.owner.uid = (uint32_t)get(slot, 68, 4);
-    memcpy(r.owner.name, slot + 72, 16);
-    memcpy(r.device, slot + 88, 96);
-    r.is_emulated = get(slot, 188, 4) & 1u;
-    r.is_blind = get(slot, 188, 4) & 2u;
-    int64_t *const values[] = {&r.found,    &r.previous,    &r.requested, &r.current,
-                               &r.enforced, &r.min,         &r.max,       &r.step,
-                               &r.def,      &r.deadline_ns, &r.unix_ns};
-    for (size_t i = 0; i < WT_COUNTOF(values); i++)
-        *values[i] = (int64_t)get(slot, 192 + 8 * i, 8);
-    /* The sum holds, so this was written by a Wattune; a bound on everything used as an index or a
-     * text is cheap all the same. */
-    if (state < WT_LEASE_INTENDED || state > WT_LEASE_ABANDONED || knob == 0 ||
-        knob >= WT_KNOB_COUNT || r.lease == 0 || !memchr(r.device, 0, sizeof(r.device)) ||
-        !memchr(r.owner.name, 0, sizeof(r.owner.name)))
-        return SLOT_DAMAGED;
-    r.state = (enum wt_lease_state)state;
-    r.knob = (enum wt_knob)knob;
-    *ret = r;
-    return SLOT_RECORD;
-}
 
 /* ---- writing ---- */
 
@@ -187,15 +88,15 @@ static int replace(struct wt_journal *j, const struct wt_lease_record *entries, 
         goto out;
     }
     memcpy(bytes, MAGIC, sizeof(MAGIC));
-    put(bytes, 8, WT_JOURNAL_VERSION, 4);
-    put(bytes, 12, WT_JOURNAL_SLOT, 4);
-    put(bytes, 16, j->totals.next_sequence, 8);
+    wt_slot_put(bytes, 8, 1, 4); /* what is newer says so record by record */
+    wt_slot_put(bytes, 12, WT_JOURNAL_SLOT, 4);
+    wt_slot_put(bytes, 16, j->totals.next_sequence, 8);
     /* The entries that stay are counted when they are read again. */
-    put(bytes, 24, j->totals.opened - count, 8);
-    put(bytes, 32, j->totals.closed, 8);
-    seal(bytes);
+    wt_slot_put(bytes, 24, j->totals.opened - count, 8);
+    wt_slot_put(bytes, 32, j->totals.closed, 8);
+    wt_slot_seal(bytes);
     for (size_t i = 0; i < count; i++)
-        encode(bytes + (1 + i) * WT_JOURNAL_SLOT, &entries[i]);
+        wt_slot_encode(bytes + (1 + i) * WT_JOURNAL_SLOT, &entries[i]);
     int code = write_all(fd, bytes, size, 0);
     trace(j, WT_JOURNAL_WRITE_NEW, 0, bytes, size);
     if (code < 0 || (code = fsync(fd) < 0 ? -errno : 0) < 0) {
@@ -246,36 +147,90 @@ static void sync_parents(const char *dir)
 
 /* ---- reading ---- */
 
+static uint64_t hash_of(const struct wt_lease_record *r)
+{
+    uint64_t h = (r->lease ^ (uint64_t)r->knob) * UINT64_C(0x9e3779b97f4a7c15);
+    for (const char *p = r->device; *p; p++)
+        h = (h ^ (uint8_t)*p) * UINT64_C(0x100000001b3);
+    return h ^ h >> 29;
+}
+
+static bool is_same_entry(const struct wt_lease_record *a, const struct wt_lease_record *b)
+{
+    return a->lease == b->lease && a->knob == b->knob && strcmp(a->device, b->device) == 0;
+}
+
+/* The place in the index of an entry, or the free one where it would go. */
+static uint32_t *find_place(const struct wt_journal *j, const struct wt_lease_record *r)
+{
+    size_t at = hash_of(r) & (j->index_room - 1);
+    while (j->index[at] && !is_same_entry(&j->entries[j->index[at] - 1], r))
+        at = (at + 1) & (j->index_room - 1);
+    return &j->index[at];
+}
+
+/* Room for one more entry, in the array and, at most half full, in the index. */
+static int make_room(struct wt_journal *j, struct wt_error *err)
+{
+    if (j->count < j->room)
+        return 0;
+    size_t room = j->room ? j->room * 2 : 64;
+    struct wt_lease_record *more = realloc(j->entries, room * sizeof(*more));
+    if (more)
+        j->entries = more;
+    uint32_t *index = more ? calloc(2 * room, sizeof(*index)) : NULL;
+    if (!index)
+        return wt_fail(err, WT_E_NOMEM, "no memory for the journal's entries");
+    free(j->index);
+    j->index = index;
+    j->index_room = 2 * room;
+    j->room = room;
+    for (size_t i = 0; i < j->count; i++)
+        *find_place(j, &j->entries[i]) = (uint32_t)i + 1;
+    return 0;
+}
+
 static int take_record(struct wt_journal *j, const struct wt_lease_record *r, struct wt_error *err)
 {
     bool is_closing = !wt_lease_is_open(r);
-    for (size_t i = 0; i < j->count; i++) {
-        struct wt_lease_record *e = &j->entries[i];
-        if (e->lease != r->lease || e->knob != r->knob || strcmp(e->device, r->device) != 0)
-            continue;
+    int rc = make_room(j, err);
+    if (rc < 0)
+        return rc;
+    uint32_t *place = find_place(j, r);
+    if (*place) {
+        struct wt_lease_record *e = &j->entries[*place - 1];
         if (r->sequence <= e->sequence) {
             j->totals.doubled++;
             return 0;
         }
-        if (wt_lease_is_open(e) && is_closing)
+        if (wt_lease_is_open(e) && is_closing) {
             j->totals.closed++;
-        else if (!wt_lease_is_open(e) && !is_closing)
+            j->open_count--;
+        } else if (!wt_lease_is_open(e) && !is_closing) {
             j->totals.opened++; /* the same lease sets it once more after a restore */
+            j->open_count++;
+        }
         *e = *r;
         return 0;
     }
-    if (j->count == j->room) {
-        size_t room = j->room ? j->room * 2 : 64;
-        struct wt_lease_record *more = realloc(j->entries, room * sizeof(*more));
-        if (!more)
-            return wt_fail(err, WT_E_NOMEM, "no memory for the journal's entries");
-        j->entries = more;
-        j->room = room;
-    }
     j->entries[j->count++] = *r;
+    *place = (uint32_t)j->count;
     j->totals.opened++;
     j->totals.closed += is_closing;
+    j->open_count += !is_closing;
     return 0;
+}
+
+/* Of all entries, those that are kept. */
+static void keep_entries(struct wt_journal *j, const struct wt_lease_record *kept, size_t count)
+{
+    j->count = j->open_count = count;
+    if (j->index)
+        memset(j->index, 0, j->index_room * sizeof(*j->index));
+    for (size_t i = 0; i < count; i++) {
+        j->entries[i] = kept[i];
+        *find_place(j, &kept[i]) = (uint32_t)i + 1;
+    }
 }
 
 static int fail_newer(const struct wt_journal *j, uint64_t version, struct wt_error *err)
@@ -288,28 +243,19 @@ static int fail_newer(const struct wt_journal *j, uint64_t version, struct wt_er
     return rc;
 }
 
-static int parse(struct wt_journal *j, const uint8_t *bytes, size_t size, struct wt_error *err)
+/* The slots of a piece of the file that begins at a slot. */
+static int parse_slots(struct wt_journal *j, const uint8_t *bytes, size_t size,
+                       struct wt_error *err)
 {
-    bool has_header = size >= WT_JOURNAL_SLOT && memcmp(bytes, MAGIC, sizeof(MAGIC)) == 0;
-    if (has_header && get(bytes, 8, 4) > WT_JOURNAL_VERSION)
-        return fail_newer(j, get(bytes, 8, 4), err);
-    bool is_header_whole = has_header && is_sealed(bytes);
-    if (is_header_whole) {
-        j->totals.next_sequence = get(bytes, 16, 8);
-        j->header_opened = get(bytes, 24, 8);
-        j->header_closed = get(bytes, 32, 8);
-        j->totals.opened = j->header_opened;
-        j->totals.closed = j->header_closed;
-    }
-    for (size_t at = WT_JOURNAL_SLOT; at + WT_JOURNAL_SLOT <= size; at += WT_JOURNAL_SLOT) {
+    for (size_t at = 0; at + WT_JOURNAL_SLOT <= size; at += WT_JOURNAL_SLOT) {
         struct wt_lease_record r;
-        switch (decode(bytes + at, &r)) {
-        case SLOT_NEWER:
-            return fail_newer(j, get(bytes + at, 4, 2), err);
-        case SLOT_DAMAGED:
+        switch (wt_slot_decode(bytes + at, &r)) {
+        case WT_SLOT_NEWER:
+            return fail_newer(j, wt_slot_get(bytes + at, 4, 2), err);
+        case WT_SLOT_DAMAGED:
             j->totals.damaged++;
             break;
-        case SLOT_RECORD: {
+        case WT_SLOT_RECORD: {
             int rc = take_record(j, &r, err);
             if (rc < 0)
                 return rc;
@@ -320,11 +266,32 @@ static int parse(struct wt_journal *j, const uint8_t *bytes, size_t size, struct
         }
         j->slots++;
     }
+    return 0;
+}
+
+static int parse(struct wt_journal *j, const uint8_t *bytes, size_t size, struct wt_error *err)
+{
+    bool has_header = size >= WT_JOURNAL_SLOT && memcmp(bytes, MAGIC, sizeof(MAGIC)) == 0;
+    if (has_header && wt_slot_get(bytes, 8, 4) > WT_JOURNAL_VERSION)
+        return fail_newer(j, wt_slot_get(bytes, 8, 4), err);
+    bool is_header_whole = has_header && wt_slot_is_sealed(bytes);
+    if (is_header_whole) {
+        j->totals.next_sequence = wt_slot_get(bytes, 16, 8);
+        j->header_opened = wt_slot_get(bytes, 24, 8);
+        j->header_closed = wt_slot_get(bytes, 32, 8);
+        j->totals.opened = j->header_opened;
+        j->totals.closed = j->header_closed;
+    }
+    int rc = size > WT_JOURNAL_SLOT
+                 ? parse_slots(j, bytes + WT_JOURNAL_SLOT, size - WT_JOURNAL_SLOT, err)
+                 : 0;
+    if (rc < 0)
+        return rc;
     if (!is_header_whole) {
         /* A journal comes into being whole. This one has been damaged, or is none. */
         if (j->count == 0 && size > 0) {
-            int rc = wt_fail(err, WT_E_FORMAT, "%s/%s: no journal of Wattune's; left untouched",
-                             j->dir, WT_JOURNAL_FILE);
+            rc = wt_fail(err, WT_E_FORMAT, "%s/%s: no journal of Wattune's; left untouched", j->dir,
+                         WT_JOURNAL_FILE);
             wt_fix(err, "look at it, then move it away");
             return rc;
         }
@@ -335,14 +302,66 @@ static int parse(struct wt_journal *j, const uint8_t *bytes, size_t size, struct
     return 0;
 }
 
-static int load(struct wt_journal *j, struct wt_error *err)
+static void forget_all(struct wt_journal *j)
 {
-    j->count = 0;
+    if (j->fd >= 0)
+        close(j->fd);
+    j->fd = -1;
+    keep_entries(j, NULL, 0);
     j->slots = 0;
     j->end = 0;
     j->is_tail_torn = false;
     j->header_opened = j->header_closed = 0;
     j->totals = (struct wt_journal_totals){.next_sequence = 1};
+}
+
+static int read_all(const struct wt_journal *j, uint8_t *bytes, size_t size, uint64_t offset,
+                    struct wt_error *err)
+{
+    for (size_t used = 0; used < size;) {
+        ssize_t n = pread(j->fd, bytes + used, size - used, (off_t)(offset + used));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return wt_fail_errno(err, n < 0 ? errno : EIO, "%s/%s", j->dir, WT_JOURNAL_FILE);
+        used += (size_t)n;
+    }
+    return 0;
+}
+
+/* Whether what was read last time is still the beginning of the journal: the same file, which is
+ * kept open and so cannot have given its number to another, and not shorter. Whole slots are only
+ * ever added to; what makes it shorter is a new file. *ret_size is its size now. */
+static bool is_as_read(const struct wt_journal *j, uint64_t *ret_size)
+{
+    struct stat ours, now;
+    if (j->fd < 0 || j->end == 0 || fstat(j->fd, &ours) < 0 ||
+        fstatat(j->dir_fd, WT_JOURNAL_FILE, &now, AT_SYMLINK_NOFOLLOW) < 0)
+        return false;
+    *ret_size = (uint64_t)now.st_size;
+    return ours.st_ino == now.st_ino && ours.st_dev == now.st_dev && now.st_size <= MAX_BYTES &&
+           (uint64_t)now.st_size >= j->end;
+}
+
+static int load_new(struct wt_journal *j, uint64_t size, struct wt_error *err)
+{
+    uint64_t begin = j->end, whole = (size - begin) - (size - begin) % WT_JOURNAL_SLOT;
+    j->is_tail_torn = begin + whole != size;
+    if (whole == 0)
+        return 0;
+    uint8_t *bytes = malloc(whole);
+    if (!bytes)
+        return wt_fail(err, WT_E_NOMEM, "no memory to read the journal");
+    int rc = read_all(j, bytes, whole, begin, err);
+    if (rc == 0)
+        rc = parse_slots(j, bytes, whole, err);
+    j->end = begin + whole;
+    free(bytes);
+    return rc;
+}
+
+static int load_whole(struct wt_journal *j, struct wt_error *err)
+{
     j->fd = openat(j->dir_fd, WT_JOURNAL_FILE, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (j->fd < 0 && errno == ENOENT)
         return 0;
@@ -351,34 +370,41 @@ static int load(struct wt_journal *j, struct wt_error *err)
     struct stat st;
     if (fstat(j->fd, &st) < 0)
         return wt_fail_errno(err, errno, "%s/%s", j->dir, WT_JOURNAL_FILE);
-    if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_size > (64 << 20))
+    if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_size > MAX_BYTES)
         return wt_fail(err, WT_E_FORMAT,
                        "%s/%s: not a file of ours (another owner, no regular file, or over 64 MB)",
                        j->dir, WT_JOURNAL_FILE);
-    size_t size = (size_t)st.st_size, used = 0;
+    size_t size = (size_t)st.st_size;
     uint8_t *bytes = malloc(size ? size : 1);
     if (!bytes)
         return wt_fail(err, WT_E_NOMEM, "no memory to read the journal");
-    int rc = 0;
-    while (used < size) {
-        ssize_t n = pread(j->fd, bytes + used, size - used, (off_t)used);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            rc = wt_fail_errno(err, n < 0 ? errno : EIO, "%s/%s", j->dir, WT_JOURNAL_FILE);
-            goto out;
-        }
-        used += (size_t)n;
+    int rc = read_all(j, bytes, size, 0, err);
+    if (rc == 0)
+        rc = parse(j, bytes, size, err);
+    free(bytes);
+    return rc;
+}
+
+static int load(struct wt_journal *j, struct wt_error *err)
+{
+    uint64_t size;
+    int rc;
+    if (is_as_read(j, &size)) {
+        rc = load_new(j, size, err);
+    } else {
+        forget_all(j);
+        rc = load_whole(j, err);
     }
-    rc = parse(j, bytes, size, err);
-    if (rc == 0 && j->totals.damaged > j->complained)
+    if (rc < 0) {
+        forget_all(j);
+        return rc;
+    }
+    if (j->totals.damaged > j->complained)
         wt_log(j->ctx, WT_LOG_WARN, "lease",
                "%s/%s: %zu damaged record%s passed over; the others are used", j->dir,
                WT_JOURNAL_FILE, j->totals.damaged, j->totals.damaged == 1 ? "" : "s");
     j->complained = j->totals.damaged;
-out:
-    free(bytes);
-    return rc;
+    return 0;
 }
 
 /* ---- the interface ---- */
@@ -428,7 +454,35 @@ void wt_journal_close(struct wt_journal *j)
     if (j->dir_fd >= 0)
         close(j->dir_fd);
     free(j->entries);
+    free(j->index);
     free(j);
+}
+
+int wt_journal_parse(struct wt_journal **ret_journal, const void *bytes, size_t size,
+                     struct wt_error *err)
+{
+    struct wt_journal *j = calloc(1, sizeof(*j));
+    if (!j)
+        return wt_fail(err, WT_E_NOMEM, "no memory for a journal");
+    j->dir_fd = j->lock_fd = j->fd = -1;
+    j->totals.next_sequence = 1;
+    int rc = parse(j, bytes, size, err);
+    if (rc < 0) {
+        wt_journal_close(j);
+        return rc;
+    }
+    *ret_journal = j;
+    return 0;
+}
+
+bool wt_journal_has_daemon(const struct wt_journal *j)
+{
+    int fd = openat(j->dir_fd, WT_JOURNAL_DAEMON, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    bool is_held = flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+    close(fd);
+    return is_held;
 }
 
 const char *wt_journal_dir(const struct wt_journal *j)
@@ -463,9 +517,6 @@ int wt_journal_lock(struct wt_journal *j, struct wt_error *err)
 
 void wt_journal_unlock(struct wt_journal *j)
 {
-    if (j->fd >= 0)
-        close(j->fd);
-    j->fd = -1;
     flock(j->lock_fd, LOCK_UN);
 }
 
@@ -499,8 +550,7 @@ static int compact(struct wt_journal *j, struct wt_error *err)
             kept[count++] = j->entries[i];
     int rc = replace(j, kept, count, err);
     if (rc == 0) {
-        memcpy(j->entries, kept, count * sizeof(*kept));
-        j->count = count;
+        keep_entries(j, kept, count);
         j->totals.damaged = j->totals.doubled = 0;
         j->complained = 0;
     }
@@ -510,10 +560,7 @@ static int compact(struct wt_journal *j, struct wt_error *err)
 
 static bool is_worth_compacting(const struct wt_journal *j)
 {
-    size_t open = 0;
-    for (size_t i = 0; i < j->count; i++)
-        open += wt_lease_is_open(&j->entries[i]);
-    return j->slots >= COMPACT_SLOTS && open * 2 <= j->slots;
+    return j->slots >= COMPACT_SLOTS && j->open_count * 2 <= j->slots;
 }
 
 int wt_journal_append(struct wt_journal *j, struct wt_lease_record *record, bool is_durable,
@@ -539,7 +586,7 @@ int wt_journal_append(struct wt_journal *j, struct wt_lease_record *record, bool
     r.sequence = j->totals.next_sequence;
     r.unix_ns = wt_clock_unix_ns();
     uint8_t slot[WT_JOURNAL_SLOT];
-    encode(slot, &r);
+    wt_slot_encode(slot, &r);
     if (r.state == WT_LEASE_INTENDED &&
         fallocate(j->fd, FALLOC_FL_KEEP_SIZE, (off_t)j->end, RESERVED_SLOTS * WT_JOURNAL_SLOT) <
             0 &&
@@ -563,6 +610,17 @@ int wt_journal_append(struct wt_journal *j, struct wt_lease_record *record, bool
     j->slots++;
     j->totals.next_sequence = r.sequence + 1;
     *record = r;
+    return 0;
+}
+
+int wt_journal_flush(struct wt_journal *j, struct wt_error *err)
+{
+    if (j->fd >= 0 && fsync(j->fd) < 0)
+        return fail_write(j, errno, err);
+    trace(j, WT_JOURNAL_SYNC, 0, NULL, 0);
+    /* The long journal still serves if this fails. */
+    if (j->fd >= 0 && is_worth_compacting(j))
+        compact(j, NULL);
     return 0;
 }
 

@@ -19,9 +19,10 @@ struct wt_ctx;
 struct wt_error;
 
 #define WT_JOURNAL_SLOT    512u
-#define WT_JOURNAL_VERSION 1u
+#define WT_JOURNAL_VERSION 2u
 #define WT_JOURNAL_FILE    "leases.journal"
 #define WT_JOURNAL_LOCK    "leases.lock"
+#define WT_JOURNAL_DAEMON  "wattuned.lock" /* held by the living daemon of this directory */
 
 enum wt_lease_state {
     WT_LEASE_INTENDED = 1,  /* about to be set; the device holds found, previous or requested */
@@ -48,6 +49,12 @@ struct wt_lease_record {
     enum wt_lease_state state;
     bool is_emulated;
     bool is_blind; /* the device cannot tell this setting (locked clocks): found is assumed */
+    /* Written by wattuned for a client. Several open claims may stand on one knob of one device:
+     * they share the value found, the strictest holds, and only the last end puts back. */
+    bool is_claim;
+    bool is_restoring; /* of a claim: its present owner is putting it back, and nothing else */
+    uint32_t job;      /* of a claim: the Slurm job it lives as long as; 0: as its owner */
+    uint64_t token;    /* of a claim: which of its client's leases it is, by the client's word */
     enum wt_knob knob;
     char device[96];  /* UUID or id */
     int64_t found;    /* what a restore puts back */
@@ -110,13 +117,24 @@ struct wt_journal_totals {
 };
 struct wt_journal_totals wt_journal_totals(const struct wt_journal *journal);
 
-/* Appends a record; fills its sequence and unix_ns. is_durable: returns once it is on disk. Under
- * lock. Errors: WT_E_FULL, WT_E_IO; then nothing was appended. */
+/* Appends a record; fills its sequence and unix_ns. is_durable: returns once it is on disk, and all
+ * that was appended before it. Under lock. Errors: WT_E_FULL, WT_E_IO; then nothing was appended.
+ */
 int wt_journal_append(struct wt_journal *journal, struct wt_lease_record *record, bool is_durable,
                       struct wt_error *err);
 
-/* Brings what was appended without is_durable to the disk. Not under lock. */
+/* Brings what was appended without is_durable to the disk: under lock, and the same not under it.
+ */
+int wt_journal_flush(struct wt_journal *journal, struct wt_error *err);
 int wt_journal_sync(struct wt_journal *journal, struct wt_error *err);
+
+/* Whether a daemon other than this process answers for the claims of this directory. */
+bool wt_journal_has_daemon(const struct wt_journal *journal);
+
+/* A journal's bytes read as the file would be, without a file: what parsers are tested with. The
+ * result has entries and totals and can do nothing else. Errors: WT_E_FORMAT, WT_E_NOMEM. */
+int wt_journal_parse(struct wt_journal **ret_journal, const void *bytes, size_t size,
+                     struct wt_error *err);
 
 /* ---- owner.c ---- */
 
@@ -130,5 +148,22 @@ enum wt_owner_life {
 };
 /* self: wt_owner_self() of the asking process. */
 enum wt_owner_life wt_owner_life(const struct wt_owner *owner, const struct wt_owner *self);
+/* Another process, by its pid as seen from here, as its own wt_owner_self() would tell it; self
+ * lends machine and boot. uid is not looked up. Errors: WT_E_NOTFOUND (it is gone, or cannot be
+ * seen). */
+int wt_owner_of(uint32_t pid, const struct wt_owner *self, struct wt_owner *ret_owner,
+                struct wt_error *err);
+/* Whose life an entry follows: its owner's, or its Slurm job's. ctx: whose root the job's traces
+ * are looked for below; may be NULL. */
+enum wt_owner_life wt_lease_life(const struct wt_ctx *ctx, const struct wt_lease_record *record,
+                                 const struct wt_owner *self);
+
+/* ---- job.c: Slurm jobs, by the traces they leave ---- */
+
+/* The job whose cgroup, made by root, a process is in; 0: none. A user can make a folder of that
+ * name where a subtree is his own, so its owner is looked at. */
+uint32_t wt_job_of(const struct wt_ctx *ctx, uint32_t pid);
+/* Whether there is a cgroup of that job, or a slurmstepd that works for it. */
+bool wt_job_is_alive(const struct wt_ctx *ctx, uint32_t job);
 
 #endif

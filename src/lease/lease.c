@@ -11,7 +11,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lease/client.h"
 #include "lease/lease.h"
+#include "lease/remote.h"
 
 /* A restorer's claim is over in milliseconds, unless its device hangs. */
 #define CLAIM_PATIENCE_NS (3 * WT_NS_PER_S)
@@ -21,6 +23,7 @@ struct wt_lease {
     uint64_t id;
     int64_t deadline_ns;
     struct wt_guardian guardian;
+    struct wt_remote *remote;     /* wattuned does it for us; nothing below is used then */
     struct wt_lease_record *held; /* also in memory: a lost journal is no reason not to restore */
     size_t count, room;
 };
@@ -62,6 +65,7 @@ static void lease_free(struct wt_lease *l)
     if (!l)
         return;
     wt_journal_close(l->who.journal);
+    wt_remote_free(l->remote);
     free(l->held);
     free(l);
 }
@@ -108,6 +112,38 @@ out:
     return rc;
 }
 
+/* A lease that wattuned keeps. Errors: WT_E_NOTFOUND (there is none). */
+static int open_remote(struct wt_lease **ret_lease, struct wt_ctx *ctx,
+                       const struct wt_lease_ops *ops, const struct wt_lease_options *options,
+                       struct wt_error *err)
+{
+    char socket[4096];
+    bool is_emulated = false;
+    if (ops->count(ops->data))
+        ops->id(ops->data, 0, &is_emulated);
+    if (options->socket && strcmp(options->socket, "none") == 0)
+        return WT_E_NOTFOUND;
+    if (options->socket)
+        wt_text(socket, sizeof(socket), "%s", options->socket);
+    else if (!wt_client_path(ctx, is_emulated, socket, sizeof(socket)))
+        return WT_E_NOTFOUND;
+    struct wt_lease *l = calloc(1, sizeof(*l));
+    if (!l)
+        return wt_fail(err, WT_E_NOMEM, "no memory for a lease");
+    l->guardian.socket = -1;
+    l->who.ctx = ctx;
+    l->who.ops = *ops;
+    l->who.self.pid = (uint32_t)getpid();
+    int rc = wt_remote_open(&l->remote, ctx, ops, socket,
+                            options->hold_ns > 0 ? boot_now_ns() + options->hold_ns : 0, err);
+    if (rc < 0) {
+        lease_free(l);
+        return rc;
+    }
+    *ret_lease = l;
+    return 0;
+}
+
 int wt_lease_open(struct wt_lease **ret_lease, struct wt_ctx *ctx, struct wt_devices *devices,
                   const struct wt_lease_options *options, struct wt_error *err)
 {
@@ -115,12 +151,15 @@ int wt_lease_open(struct wt_lease **ret_lease, struct wt_ctx *ctx, struct wt_dev
     if (!options)
         options = &none;
     char dir[4096], guardian[4096];
-    int rc = wt_lease_state_dir(ctx, devices, options->state_dir, dir, sizeof(dir), err);
+    struct wt_lease_ops ops = wt_lease_ops_devices(devices);
+    int rc = open_remote(ret_lease, ctx, &ops, options, err);
+    if (rc != WT_E_NOTFOUND)
+        return rc;
+    rc = wt_lease_state_dir(ctx, devices, options->state_dir, dir, sizeof(dir), err);
     if (rc == 0 && !options->is_without_guardian)
         rc = wt_helper_path(WT_GUARDIAN_PROGRAM, guardian, sizeof(guardian), err);
     if (rc < 0)
         return rc;
-    struct wt_lease_ops ops = wt_lease_ops_devices(devices);
     return wt_lease_open_on(ret_lease, ctx, &ops, dir,
                             options->is_without_guardian ? NULL : guardian, options->hold_ns, NULL,
                             err);
@@ -187,6 +226,24 @@ static int find_rival(const struct wt_lease *l, const char *device, bool is_emul
     return 0;
 }
 
+/* Puts back what a dead rival left. 0: it is closed; WT_E_BUSY: somebody else is at it. */
+static int end_rival(struct wt_lease *l, struct wt_lease_record *rival, struct wt_error *err)
+{
+    int rc;
+    if (rival->is_claim) {
+        size_t ended, left;
+        rc = wt_restore_stack(&l->who, rival, NULL, NULL, &ended, &left, err);
+    } else {
+        rc = wt_restore_claim(&l->who, rival, err);
+        if (rc == 0) {
+            rc = wt_restore_entry(&l->who, rival, err);
+            if (rc < 0 && rc != WT_E_CHANGED)
+                wt_restore_disown(&l->who, rival);
+        }
+    }
+    return rc == WT_E_CHANGED || rc == WT_E_NOTFOUND ? 0 : rc;
+}
+
 /* Waits for, restores after, or complains about whoever else holds this knob. 0: nobody does;
  * *ret_generation is the journal's next sequence number as of then. */
 static int clear_rivals(struct wt_lease *l, const char *device, bool is_emulated, enum wt_knob knob,
@@ -204,24 +261,20 @@ static int clear_rivals(struct wt_lease *l, const char *device, bool is_emulated
         if (!found)
             return 0;
 
-        if (wt_owner_life(&rival.owner, &l->who.self) == WT_OWNER_DEAD) {
+        bool is_late = wt_clock_now_ns() - start_ns > CLAIM_PATIENCE_NS;
+        bool is_dead = wt_lease_life(l->who.ctx, &rival, &l->who.self) == WT_OWNER_DEAD;
+        if (is_dead && !is_late) {
             /* Nothing is set anew before the old value is back. */
-            rc = wt_restore_claim(&l->who, &rival, err);
-            if (rc == 0) {
-                rc = wt_restore_entry(&l->who, &rival, err);
-                if (rc < 0 && rc != WT_E_CHANGED) {
-                    wt_restore_disown(&l->who, &rival);
-                    return rc;
-                }
-            }
-            if (rc < 0 && rc != WT_E_CHANGED && rc != WT_E_BUSY && rc != WT_E_NOTFOUND)
+            rc = end_rival(l, &rival, err);
+            if (rc < 0 && rc != WT_E_BUSY)
                 return rc;
-            continue;
+            if (rc == 0)
+                continue;
         }
         /* A guardian is at work, and soon done; an owner may stay for hours. comm(5) cuts a
          * program's name to 15 bytes. */
-        if (strncmp(rival.owner.name, WT_GUARDIAN_PROGRAM, sizeof(rival.owner.name) - 1) != 0 ||
-            wt_clock_now_ns() - start_ns > CLAIM_PATIENCE_NS)
+        if (is_late || (!is_dead && strncmp(rival.owner.name, WT_GUARDIAN_PROGRAM,
+                                            sizeof(rival.owner.name) - 1) != 0))
             return fail_busy(&rival, err);
         wt_clock_sleep_until_ns(wt_clock_now_ns() + 5 * WT_NS_PER_MS);
     }
@@ -385,6 +438,8 @@ int wt_lease_set(struct wt_lease *l, size_t device, enum wt_knob knob, int64_t v
     const struct wt_lease_ops *ops = &l->who.ops;
     if (device >= ops->count(ops->data))
         return wt_fail(err, WT_E_NOTFOUND, "there is no device %zu", device);
+    if (l->remote)
+        return wt_remote_set(l->remote, device, knob, value, ret_enforced, err);
     struct wt_lease_record r;
     int rc = intend(l, device, knob, value, &r, err);
     if (rc < 0)
@@ -422,6 +477,8 @@ int wt_lease_set(struct wt_lease *l, size_t device, enum wt_knob knob, int64_t v
 
 int wt_lease_restore(struct wt_lease *l, struct wt_error *err)
 {
+    if (l->remote)
+        return wt_remote_restore(l->remote, err);
     int first = 0;
     bool is_noted = l->count > 0;
     for (size_t i = 0; i < l->count;) {

@@ -1,8 +1,8 @@
 /* lease: what its files share, and the seam where tests put devices of their own.
  *
- * lease.c (the interface), restore.c (putting back, by whomever), guardian.c (starting and ending
- * the guardian), guardian_main.c (the guardian itself), devices.c (the real devices behind the
- * seam), journal.c and owner.c (see journal.h). */
+ * lease.c (the interface), restore.c (putting back, by whomever), stack.c (claims), guardian.c
+ * (starting and ending the guardian), guardian_main.c (the guardian itself), devices.c (the real
+ * devices behind the seam), journal.c and owner.c (see journal.h). */
 #ifndef WT_LEASE_LEASE_H
 #define WT_LEASE_LEASE_H
 
@@ -50,6 +50,7 @@ struct wt_restorer {
     struct wt_owner self;
     const struct wt_owner *watched; /* a guardian's: entries of this owner too, alive or not */
     bool is_dry;                    /* look, change nothing */
+    bool is_daemon;                 /* claims are its table's, not wt_restore_all's */
 };
 
 /* Whether a value is one that this entry's owner left on the device. */
@@ -75,6 +76,29 @@ void wt_restore_disown(const struct wt_restorer *who, struct wt_lease_record *r)
 int wt_restore_all(const struct wt_restorer *who, uint64_t lease, bool is_disowning,
                    wt_recover_fn fn, void *data, size_t *ret_restored, size_t *ret_left,
                    struct wt_error *err);
+
+/* Puts back what dead owners - claims apart - left of one knob of one device. 0: nothing of theirs
+ * is left. Errors: WT_E_BUSY (one lives), and those of the device. */
+int wt_restore_device(const struct wt_restorer *who, const char *device, enum wt_knob knob,
+                      struct wt_error *err);
+/* The two stories of an entry that is not put back. Return WT_E_GONE and WT_E_CHANGED. */
+int wt_restore_fail_gone(const struct wt_lease_record *r, struct wt_error *err);
+int wt_restore_fail_changed(const struct wt_restorer *who, const struct wt_lease_record *r,
+                            int64_t current, struct wt_error *err);
+
+/* ---- stack.c: claims, of which several may stand on one knob of one device ---- */
+
+/* Whether claims on this knob may overlap: it has an order, and the least is the strictest. */
+bool wt_lease_is_stackable(enum wt_knob knob);
+/* The stricter of two values; a clock of 0, not locked, is the least strict. */
+int64_t wt_lease_stricter(enum wt_knob knob, int64_t a, int64_t b);
+/* Ends all claims on the slot's knob and device whose clients are gone: the device gets the
+ * strictest of those that stay, or what was found. fn is told of each. Errors: WT_E_BUSY (a daemon
+ * answers for them, they live, or another restorer is at it), WT_E_NOTFOUND, WT_E_CHANGED (closed,
+ * left as it is), and those of the device: they stay open, *ret_left of them. */
+int wt_restore_stack(const struct wt_restorer *who, const struct wt_lease_record *slot,
+                     wt_recover_fn fn, void *data, size_t *ret_ended, size_t *ret_left,
+                     struct wt_error *err);
 
 /* ---- guardian.c ---- */
 

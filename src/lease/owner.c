@@ -52,6 +52,14 @@ static bool read_boot(uint8_t boot[16])
     return n == 16;
 }
 
+static void read_name(uint32_t pid, char name[16])
+{
+    char path[64];
+    wt_text(path, sizeof(path), "/proc/%u/comm", pid);
+    if (wt_fs_read(NULL, path, name, 16, NULL) < 0)
+        wt_text(name, 16, "?");
+}
+
 int wt_owner_self(struct wt_owner *ret_owner, struct wt_error *err)
 {
     struct wt_owner o = {.pid = (uint32_t)getpid(), .uid = (uint32_t)getuid()};
@@ -64,8 +72,21 @@ int wt_owner_self(struct wt_owner *ret_owner, struct wt_error *err)
     struct stat st;
     if (stat("/proc/self/ns/pid", &st) == 0)
         o.pid_space = (uint64_t)st.st_ino;
-    if (wt_fs_read(NULL, "/proc/self/comm", o.name, sizeof(o.name), NULL) < 0)
-        wt_text(o.name, sizeof(o.name), "?");
+    read_name(o.pid, o.name);
+    *ret_owner = o;
+    return 0;
+}
+
+int wt_owner_of(uint32_t pid, const struct wt_owner *self, struct wt_owner *ret_owner,
+                struct wt_error *err)
+{
+    /* Its pid is one of our namespace, whichever it lives in itself. */
+    struct wt_owner o = *self;
+    o.pid = pid;
+    int rc = wt_fs_process_start(pid, &o.start_ticks, err);
+    if (rc < 0)
+        return wt_fail(err, WT_E_NOTFOUND, "process %u cannot be seen from here", pid);
+    read_name(pid, o.name);
     *ret_owner = o;
     return 0;
 }
@@ -108,4 +129,19 @@ enum wt_owner_life wt_owner_life(const struct wt_owner *owner, const struct wt_o
         return WT_OWNER_DEAD;
     const char *state = strrchr(text, ')');
     return state && (state[2] == 'Z' || state[2] == 'X') ? WT_OWNER_DEAD : WT_OWNER_ALIVE;
+}
+
+/* A job that is only just being set up has left no trace yet. */
+#define JOB_GRACE_NS (60 * WT_NS_PER_S)
+
+enum wt_owner_life wt_lease_life(const struct wt_ctx *ctx, const struct wt_lease_record *r,
+                                 const struct wt_owner *self)
+{
+    if (!r->is_claim || r->job == 0 || r->is_restoring || r->owner.pid == 0 ||
+        r->owner.machine != self->machine ||
+        memcmp(r->owner.boot, self->boot, sizeof(self->boot)) != 0)
+        return wt_owner_life(&r->owner, self);
+    int64_t age_ns = wt_clock_unix_ns() - r->unix_ns;
+    return (age_ns >= 0 && age_ns < JOB_GRACE_NS) || wt_job_is_alive(ctx, r->job) ? WT_OWNER_ALIVE
+                                                                                  : WT_OWNER_DEAD;
 }

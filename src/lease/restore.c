@@ -36,7 +36,7 @@ int64_t wt_lease_find_device(const struct wt_lease_ops *ops, const struct wt_lea
     return -1;
 }
 
-static int fail_gone(const struct wt_lease_record *r, struct wt_error *err)
+int wt_restore_fail_gone(const struct wt_lease_record *r, struct wt_error *err)
 {
     int rc =
         wt_fail(err, WT_E_GONE,
@@ -48,8 +48,8 @@ static int fail_gone(const struct wt_lease_record *r, struct wt_error *err)
 }
 
 /* The value on the device is neither ours nor the one found. */
-static int fail_changed(const struct wt_restorer *who, const struct wt_lease_record *r,
-                        int64_t current, struct wt_error *err)
+int wt_restore_fail_changed(const struct wt_restorer *who, const struct wt_lease_record *r,
+                            int64_t current, struct wt_error *err)
 {
     const char *unit = wt_knob_unit(r->knob);
     if (memcmp(r->owner.boot, who->self.boot, sizeof(r->owner.boot)) != 0)
@@ -87,7 +87,7 @@ static int put_back(const struct wt_restorer *who, struct wt_lease_record *r,
     const struct wt_lease_ops *ops = &who->ops;
     int64_t device = wt_lease_find_device(ops, r);
     if (device < 0)
-        return fail_gone(r, err);
+        return wt_restore_fail_gone(r, err);
     struct wt_knob_info info;
     bool is_blind = false;
     int rc = ops->read(ops->data, (size_t)device, r->knob, &info, &is_blind, err);
@@ -98,7 +98,7 @@ static int put_back(const struct wt_restorer *who, struct wt_lease_record *r,
         return 0;
     if (!wt_lease_is_ours(r, info.current)) {
         *ret_state = WT_LEASE_ABANDONED;
-        return fail_changed(who, r, info.current, err);
+        return wt_restore_fail_changed(who, r, info.current, err);
     }
     if (who->is_dry)
         return 0;
@@ -189,8 +189,8 @@ int wt_restore_claim(const struct wt_restorer *who, struct wt_lease_record *r, s
     rc = may_claim(who, r, err);
     if (rc < 0 || who->is_dry || wt_owner_is_same(&r->owner, &who->self))
         goto out;
-    /* *r keeps the owner who set it: its boot tells fail_changed whether a restart lies between.
-     * A claim need not outlive a power cut, so it is not synced. */
+    /* *r keeps the owner who set it: its boot tells wt_restore_fail_changed whether a restart lies
+     * between. A claim need not outlive a power cut, so it is not synced. */
     struct wt_lease_record mine = *r;
     mine.owner = who->self;
     struct wt_error why = {0};
@@ -202,6 +202,36 @@ out:
     return rc;
 }
 
+int wt_restore_device(const struct wt_restorer *who, const char *device, enum wt_knob knob,
+                      struct wt_error *err)
+{
+    int rc = wt_journal_lock(who->journal, err);
+    if (rc < 0)
+        return rc;
+    size_t count, n = 0;
+    const struct wt_lease_record *entries = wt_journal_entries(who->journal, &count);
+    struct wt_lease_record *open = calloc(count + 1, sizeof(*open));
+    for (size_t i = 0; open && i < count; i++)
+        if (wt_lease_is_open(&entries[i]) && !entries[i].is_claim && entries[i].knob == knob &&
+            strcmp(entries[i].device, device) == 0)
+            open[n++] = entries[i];
+    wt_journal_unlock(who->journal);
+    if (!open)
+        return wt_fail(err, WT_E_NOMEM, "no memory to restore");
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        rc = wt_restore_claim(who, &open[i], err);
+        if (rc == 0) {
+            rc = wt_restore_entry(who, &open[i], err);
+            if (rc < 0 && rc != WT_E_CHANGED)
+                wt_restore_disown(who, &open[i]);
+        }
+        if (rc == WT_E_CHANGED || rc == WT_E_NOTFOUND)
+            rc = 0;
+    }
+    free(open);
+    return rc;
+}
+
 void wt_restore_disown(const struct wt_restorer *who, struct wt_lease_record *r)
 {
     struct wt_lease_record nobody = *r;
@@ -209,6 +239,25 @@ void wt_restore_disown(const struct wt_restorer *who, struct wt_lease_record *r)
     struct wt_error why = {0};
     if (append(who, &nobody, &why) < 0)
         wt_log(who->ctx, WT_LOG_WARN, "lease", "%s", why.text);
+}
+
+/* All claims on one knob of one device are ended together. */
+static bool is_first_of_slot(const struct wt_lease_record *open, size_t i)
+{
+    for (size_t k = 0; k < i; k++)
+        if (open[k].is_claim && open[k].knob == open[i].knob &&
+            strcmp(open[k].device, open[i].device) == 0)
+            return false;
+    return true;
+}
+
+static void note_first(int code, const struct wt_error *why, int *first, struct wt_error *err)
+{
+    if (code == 0 || code == WT_E_BUSY || code == WT_E_NOTFOUND || *first)
+        return;
+    *first = code;
+    if (err)
+        *err = *why;
 }
 
 int wt_restore_all(const struct wt_restorer *who, uint64_t lease, bool is_disowning,
@@ -233,6 +282,16 @@ int wt_restore_all(const struct wt_restorer *who, uint64_t lease, bool is_disown
     for (size_t i = 0; i < n; i++) {
         struct wt_lease_record *r = &open[i];
         struct wt_error why = {0};
+        if (r->is_claim) {
+            if (who->is_daemon || !is_first_of_slot(open, i))
+                continue; /* a daemon has a table for them */
+            size_t ended, stuck;
+            int code = wt_restore_stack(who, r, fn, data, &ended, &stuck, &why);
+            restored += ended;
+            left += stuck;
+            note_first(code, &why, &rc, err);
+            continue;
+        }
         int code = wt_restore_claim(who, r, &why);
         if (code == WT_E_NOTFOUND)
             continue;
@@ -247,11 +306,7 @@ int wt_restore_all(const struct wt_restorer *who, uint64_t lease, bool is_disown
         restored += code == 0;
         if (fn)
             fn(data, r->device, r->knob, r->found, r->requested, code, why.text);
-        if (code < 0 && code != WT_E_BUSY && rc == 0) {
-            rc = code;
-            if (err)
-                *err = why;
-        }
+        note_first(code, &why, &rc, err);
     }
     if (n && !who->is_dry)
         wt_restore_done(who);

@@ -1,0 +1,21 @@
+/* remote: a lease that wattuned keeps for this process. Same promises as one of our own; the daemon
+ * does what journal and guardian do otherwise. */
+#ifndef WT_LEASE_REMOTE_H
+#define WT_LEASE_REMOTE_H
+
+#include "lease/lease.h"
+
+struct wt_remote;
+
+/* Errors: WT_E_NOTFOUND (no daemon answers: the caller does it himself), WT_E_MIXED (it serves
+ * emulated devices and these are real, or the other way round), and those of wt_client_open. */
+int wt_remote_open(struct wt_remote **ret_remote, struct wt_ctx *ctx,
+                   const struct wt_lease_ops *ops, const char *socket, int64_t deadline_ns,
+                   struct wt_error *err);
+/* Does not release: the end of the connection does. */
+void wt_remote_free(struct wt_remote *remote);
+int wt_remote_set(struct wt_remote *remote, size_t device, enum wt_knob knob, int64_t value,
+                  int64_t *ret_enforced, struct wt_error *err);
+int wt_remote_restore(struct wt_remote *remote, struct wt_error *err);
+
+#endif
