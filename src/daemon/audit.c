@@ -193,8 +193,9 @@ void wt_audit_write(struct wt_audit *a, const struct wt_audit_line *line)
     json_decref(object);
     pthread_mutex_lock(&a->lock);
     if (text && a->count < LINES && strlen(text) + 2 <= LINE_MAX) {
-        wt_text(a->lines[(a->first + a->count++) % LINES], LINE_MAX, "%s\n", text);
-        pthread_cond_signal(&a->has_line);
+        wt_text(a->lines[(a->first + a->count) % LINES], LINE_MAX, "%s\n", text);
+        if (a->count++ == 0)
+            pthread_cond_signal(&a->has_line);
     } else {
         a->lost++;
     }

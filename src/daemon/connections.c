@@ -10,8 +10,10 @@
 
 #include "daemon/server.h"
 
-#define ACCEPTS_A_ROUND 64
+#define ACCEPTS_A_ROUND 4 /* whoever storms the door delays those inside by no more */
 #define FULL_NS         (100 * WT_NS_PER_MS)
+/* After somebody was turned away: a storm at the door gets a tenth of our time at most. */
+#define PACE_NS WT_NS_PER_MS
 
 bool wt_server_is_trusted(const struct wt_server *s, uint32_t uid)
 {
@@ -79,11 +81,10 @@ static bool may_ask(struct wt_server *s, struct wt_user *u, int64_t *ret_when_ns
 
 void wt_connection_send(struct wt_server *s, struct wt_connection *c, struct wt_wire_message *m)
 {
-    (void)s;
     uint8_t buf[WT_WIRE_MAX];
     size_t size = wt_wire_encode(m, buf);
     if (send(c->fd, buf, size, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)size)
-        c->is_closing = true; /* gone, or does not read: its queue is full */
+        c->is_closing = s->is_sweep_due = true; /* gone, or does not read: its queue is full */
     if (m->tag == c->tag)
         c->is_pending = false;
 }
@@ -100,6 +101,14 @@ void wt_connection_fail(struct wt_server *s, struct wt_connection *c, uint32_t t
 
 /* ---- coming ---- */
 
+/* The door stays shut for a moment; who knocks waits in the kernel's queue. */
+static void stop_accepting(struct wt_server *s, int64_t span_ns)
+{
+    if (!s->full_until_ns)
+        epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->socket, NULL);
+    s->full_until_ns = s->now_ns + span_ns;
+}
+
 /* Somebody who is not let in is told why, if that can be done at once. */
 static void turn_away(struct wt_server *s, int fd, const struct wt_error *why)
 {
@@ -107,21 +116,25 @@ static void turn_away(struct wt_server *s, int fd, const struct wt_error *why)
     wt_connection_fail(s, &c, 0, why);
     close(fd);
     s->refused_connections++;
+    stop_accepting(s, PACE_NS);
 }
 
-static int check_room(struct wt_server *s, const struct wt_peer *peer, const struct wt_user *user,
-                      struct wt_error *err)
+/* Whether one more of this user's may come in. A storm of connections costs him his requests. */
+static int check_room(struct wt_server *s, struct wt_user *user, struct wt_error *err)
 {
-    bool is_trusted = wt_server_is_trusted(s, peer->uid);
+    bool is_trusted = wt_server_is_trusted(s, user->uid);
     uint32_t each = wt_policy_limits(s->policy).connections;
+    int64_t when_ns;
     if (!is_trusted && user->connections >= each)
         return wt_fail(err, WT_E_BUSY,
                        "user %u has %u connections to wattuned already, and no "
                        "more are allowed",
-                       peer->uid, user->connections);
+                       user->uid, user->connections);
     if (s->connection_count >= WT_CONNECTIONS - (is_trusted ? 0 : WT_CONNECTIONS_ROOT))
         return wt_fail(err, WT_E_BUSY, "wattuned has %zu connections and takes no more",
                        s->connection_count);
+    if (!may_ask(s, user, &when_ns))
+        return wt_fail(err, WT_E_BUSY, "user %u asks wattuned too often", user->uid);
     return 0;
 }
 
@@ -133,23 +146,26 @@ static int watch(struct wt_server *s, int fd, uint64_t id, uint32_t events)
 
 static void let_in(struct wt_server *s, int fd)
 {
-    struct wt_peer peer;
     struct wt_error err = {0};
     struct wt_connection *c = NULL;
-    int rc = wt_peer_of(fd, &s->self, &peer, &err);
-    if (rc < 0) {
-        close(fd); /* it has ended already */
+    uint32_t uid;
+    if (wt_peer_uid(fd, &uid, &err) < 0) {
+        close(fd);
         return;
     }
-    struct wt_user *user = find_user(s, peer.uid);
-    rc = user ? check_room(s, &peer, user, &err) : WT_E_NOMEM;
+    struct wt_user *user = find_user(s, uid);
+    int rc = user ? check_room(s, user, &err) : WT_E_NOMEM;
     if (rc == 0 && !(c = calloc(1, sizeof(*c))))
         rc = WT_E_NOMEM;
     if (rc < 0) {
         if (rc == WT_E_NOMEM)
             wt_fail(&err, rc, "wattuned has no memory for a connection");
         turn_away(s, fd, &err);
-        wt_peer_done(&peer);
+        return;
+    }
+    if (wt_peer_of(fd, &s->self, &c->peer, &err) < 0) {
+        close(fd); /* it has ended already */
+        free(c);
         return;
     }
     size_t place = 0;
@@ -157,7 +173,6 @@ static void let_in(struct wt_server *s, int fd)
         place++;
     c->id = ++s->serial * WT_CONNECTIONS + place;
     c->fd = fd;
-    c->peer = peer;
     c->user = user;
     c->since_ns = s->now_ns;
     c->is_ready = true;
@@ -167,13 +182,13 @@ static void let_in(struct wt_server *s, int fd)
     s->top = place >= s->top ? place + 1 : s->top;
     /* Edge-triggered: while a request is under way nothing more is read, and nothing wakes us. */
     if (watch(s, fd, c->id, EPOLLIN | EPOLLRDHUP | EPOLLET) < 0 ||
-        (peer.pidfd >= 0 && watch(s, peer.pidfd, c->id | UINT64_C(1) << 63, EPOLLIN) < 0))
+        (c->peer.pidfd >= 0 && watch(s, c->peer.pidfd, c->id | UINT64_C(1) << 63, EPOLLIN) < 0))
         c->is_closing = true;
 }
 
 void wt_connections_accept(struct wt_server *s)
 {
-    for (int i = 0; i < ACCEPTS_A_ROUND; i++) {
+    for (int i = 0; i < ACCEPTS_A_ROUND && !s->full_until_ns; i++) {
         int fd = accept4(s->socket, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
             let_in(s, fd);
@@ -181,8 +196,7 @@ void wt_connections_accept(struct wt_server *s)
         }
         /* No descriptors: others will be closed. Looking again at once would be a busy loop. */
         if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-            epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->socket, NULL);
-            s->full_until_ns = s->now_ns + FULL_NS;
+            stop_accepting(s, FULL_NS);
         }
         return;
     }
@@ -217,23 +231,42 @@ static bool serve_one(struct wt_server *s, struct wt_connection *c)
     return false;
 }
 
+/* One turn; when it wants the next one. */
+static int64_t serve_turn(struct wt_server *s, struct wt_connection *c)
+{
+    if (c->is_pending || !c->is_ready)
+        return INT64_MAX;
+    if (c->waiting_ns > s->now_ns)
+        return c->waiting_ns;
+    /* A token is taken for what is there only. */
+    uint8_t byte;
+    ssize_t n = recv(c->fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
+    if (n < 0 && errno == EAGAIN) {
+        c->is_ready = false;
+        return INT64_MAX;
+    }
+    c->waiting_ns = 0;
+    if (n > 0 && !may_ask(s, c->user, &c->waiting_ns))
+        return c->waiting_ns;
+    serve_one(s, c);
+    return c->is_pending ? INT64_MAX : 0;
+}
+
 void wt_connections_serve(struct wt_server *s)
 {
+    s->connections_next_ns = s->full_until_ns ? s->full_until_ns : INT64_MAX;
     for (size_t i = 0; i < s->top; i++) {
         struct wt_connection *c = s->connections[i];
-        if (!c || c->is_closing || !c->is_ready || c->is_pending || c->waiting_ns > s->now_ns)
+        if (!c)
             continue;
-        /* A token is taken for what is there only. */
-        uint8_t byte;
-        ssize_t n = recv(c->fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
-        if (n < 0 && errno == EAGAIN) {
-            c->is_ready = false;
-            continue;
+        int64_t due_ns = c->is_closing ? 0 : serve_turn(s, c);
+        if (!c->has_greeted && !c->is_closing) {
+            int64_t hello_ns = c->since_ns + WT_HELLO_NS;
+            c->is_closing = hello_ns <= s->now_ns;
+            due_ns = hello_ns < due_ns ? hello_ns : due_ns;
         }
-        c->waiting_ns = 0;
-        if (n > 0 && !may_ask(s, c->user, &c->waiting_ns))
-            continue;
-        serve_one(s, c);
+        s->is_sweep_due |= c->is_closing;
+        s->connections_next_ns = due_ns < s->connections_next_ns ? due_ns : s->connections_next_ns;
     }
 }
 
@@ -254,40 +287,23 @@ static void close_one(struct wt_server *s, struct wt_connection *c)
 
 void wt_connections_sweep(struct wt_server *s)
 {
-    for (size_t i = 0; i < s->top; i++) {
-        struct wt_connection *c = s->connections[i];
-        if (!c)
-            continue;
-        if (!c->has_greeted && s->now_ns - c->since_ns > WT_HELLO_NS)
-            c->is_closing = true;
-        if (c->is_closing)
-            close_one(s, c);
-    }
-    wt_table_step_due(s->table);
-    forget_users(s);
     if (s->full_until_ns && s->full_until_ns <= s->now_ns && !s->is_stopping) {
         s->full_until_ns = 0;
         watch(s, s->socket, 0, EPOLLIN);
     }
+    if (!s->is_sweep_due)
+        return;
+    s->is_sweep_due = false;
+    for (size_t i = 0; i < s->top; i++)
+        if (s->connections[i] && s->connections[i]->is_closing)
+            close_one(s, s->connections[i]);
+    wt_table_step_due(s->table);
+    forget_users(s);
 }
 
 int64_t wt_connections_next(const struct wt_server *s)
 {
-    int64_t next_ns = s->full_until_ns ? s->full_until_ns : INT64_MAX;
-    for (size_t i = 0; i < s->top; i++) {
-        const struct wt_connection *c = s->connections[i];
-        if (!c)
-            continue;
-        int64_t due_ns = INT64_MAX;
-        if (c->is_closing || (c->is_ready && !c->is_pending && !c->waiting_ns))
-            due_ns = 0;
-        else if (c->is_ready && !c->is_pending)
-            due_ns = c->waiting_ns;
-        if (!c->has_greeted && c->since_ns + WT_HELLO_NS < due_ns)
-            due_ns = c->since_ns + WT_HELLO_NS;
-        next_ns = due_ns < next_ns ? due_ns : next_ns;
-    }
-    return next_ns;
+    return s->is_sweep_due ? 0 : s->connections_next_ns;
 }
 
 void wt_connections_done(struct wt_server *s)

@@ -46,7 +46,8 @@ static int find_who(struct wt_server *s, const struct wt_connection *c, uint32_t
             who =
                 (struct wt_policy_who){.uid = a->uid, .gid = UINT32_MAX, .job_devices = a->devices};
     } else {
-        uint32_t own = is_trusted || !p->owner.pid ? 0 : wt_job_of(s->ctx, p->owner.pid);
+        bool is_asked = !is_trusted && p->owner.pid && (job || wt_policy_has_slurm(s->policy));
+        uint32_t own = is_asked ? wt_job_of(s->ctx, p->owner.pid) : 0;
         if (job && own != job)
             return wt_fail(err, WT_E_DENIED, "process %u is not in Slurm job %u", p->owner.pid,
                            job);
@@ -56,7 +57,7 @@ static int find_who(struct wt_server *s, const struct wt_connection *c, uint32_t
         if (a && a->uid == p->uid)
             who.job_devices = a->devices;
     }
-    if (!is_trusted)
+    if (!is_trusted && wt_policy_has_nodes(s->policy))
         who.node_devices = wt_peer_node_devices(s->ctx, s->minors, s->device_count, who.uid);
     *ret_who = who;
     return 0;

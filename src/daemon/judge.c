@@ -56,6 +56,24 @@ static bool is_about(const struct wt_policy_rule *r, const struct wt_policy_who 
     return is_him && (r->knobs >> ask->knob & 1) && is_among(&r->devices, ask->device, ask->id);
 }
 
+static bool has_rule_for(const struct wt_policy *policy, enum wt_policy_whom who)
+{
+    for (size_t i = 0; i < policy->rule_count; i++)
+        if (policy->rules[i].who == who)
+            return true;
+    return false;
+}
+
+bool wt_policy_has_slurm(const struct wt_policy *policy)
+{
+    return has_rule_for(policy, WT_POLICY_SLURM);
+}
+
+bool wt_policy_has_nodes(const struct wt_policy *policy)
+{
+    return has_rule_for(policy, WT_POLICY_NODE_OWNER);
+}
+
 int64_t wt_policy_cap(const struct wt_policy *policy, uint32_t device, const char *id,
                       enum wt_knob knob)
 {

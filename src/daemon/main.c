@@ -350,7 +350,7 @@ static int serve(const struct options *o, struct wt_ctx *ctx, struct wt_error *e
         add_device(devices, i, list, &count);
     wt_devices_free(devices);
     /* From here on each device has a thread, which waits for its driver as long as it takes. */
-    setenv("WATTUNE_NVML_TIMEOUT", "86400", 1);
+    setenv("WATTUNE_NVML_TIMEOUT", "none", 1);
     struct wt_server_options options = {.ctx = ctx,
                                         .devices = list,
                                         .device_count = count,

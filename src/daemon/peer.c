@@ -26,6 +26,16 @@ static int open_pidfd(int socket, pid_t pid)
     return pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
 }
 
+int wt_peer_uid(int socket, uint32_t *ret_uid, struct wt_error *err)
+{
+    struct ucred cred;
+    socklen_t size = sizeof(cred);
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
+        return wt_fail_errno(err, errno, "SO_PEERCRED");
+    *ret_uid = (uint32_t)cred.uid;
+    return 0;
+}
+
 int wt_peer_of(int socket, const struct wt_owner *self, struct wt_peer *ret_peer,
                struct wt_error *err)
 {

@@ -14,6 +14,8 @@ struct wt_peer {
     size_t group_count;
     int pidfd; /* -1: none */
 };
+/* Its user alone, which costs next to nothing. Errors: WT_E_IO. */
+int wt_peer_uid(int socket, uint32_t *ret_uid, struct wt_error *err);
 /* Errors: WT_E_IO, WT_E_NOTFOUND (it has ended already). */
 int wt_peer_of(int socket, const struct wt_owner *self, struct wt_peer *ret_peer,
                struct wt_error *err);

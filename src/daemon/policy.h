@@ -40,6 +40,11 @@ struct wt_policy_limits {
 };
 struct wt_policy_limits wt_policy_limits(const struct wt_policy *policy);
 
+/* Whether any rule speaks of Slurm's jobs, or of owners of device nodes: else neither need be
+ * looked for. */
+bool wt_policy_has_slurm(const struct wt_policy *policy);
+bool wt_policy_has_nodes(const struct wt_policy *policy);
+
 /* Who asks, as the kernel says. */
 struct wt_policy_who {
     uint32_t uid, gid;

@@ -1,6 +1,7 @@
 /* server: the loop. Nothing in it waits: devices have threads, the journal and the audit log have
  * theirs, a policy is read by another, and a peer that is not ready is left for a later round. */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -246,6 +247,10 @@ static int open_table(struct wt_server *s, struct wt_error *err)
 
 int wt_server_listen(struct wt_server *s, int socket, struct wt_error *err)
 {
+    /* One that systemd made waits, as it comes. */
+    int flags = fcntl(socket, F_GETFL);
+    if (flags < 0 || fcntl(socket, F_SETFL, flags | O_NONBLOCK) < 0)
+        return wt_fail_errno(err, errno, "fcntl");
     s->socket = socket;
     return watch(s, socket, WAKE_SOCKET, err);
 }

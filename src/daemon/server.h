@@ -102,7 +102,8 @@ struct wt_server {
     size_t device_count;
     int epoll, socket, signals, reload_fd;
     char policy_path[4096];
-    int64_t device_patience_ns, now_ns, full_until_ns;
+    int64_t device_patience_ns, now_ns, full_until_ns, connections_next_ns;
+    bool is_sweep_due; /* some connection is to be closed */
     struct wt_connection *connections[WT_CONNECTIONS];
     size_t connection_count, top; /* top: one past the last place in use */
     uint64_t serial;

@@ -153,8 +153,8 @@ static void *work(void *data)
         pthread_mutex_unlock(&all->lock);
         atomic_store(&w->busy_since_ns, wt_clock_now_ns());
         do_job(w, job);
-        atomic_store(&w->busy_since_ns, 0);
         pthread_mutex_lock(&all->lock);
+        atomic_store(&w->busy_since_ns, w->first ? wt_clock_now_ns() : 0);
         job->next = NULL;
         *all->done_last = job;
         all->done_last = &job->next;
@@ -264,6 +264,8 @@ void wt_workers_give(struct wt_workers *all, struct wt_device_job *job)
     job->next = NULL;
     *w->last = job;
     w->last = &job->next;
+    if (!atomic_load(&w->busy_since_ns))
+        atomic_store(&w->busy_since_ns, wt_clock_now_ns());
     pthread_cond_signal(&w->has_job);
     pthread_mutex_unlock(&all->lock);
 }

@@ -38,7 +38,8 @@ int wt_workers_fd(const struct wt_workers *workers);
 void wt_workers_give(struct wt_workers *workers, struct wt_device_job *job);
 /* One job that is done; NULL: none. */
 struct wt_device_job *wt_workers_take(struct wt_workers *workers);
-/* Since when the device's thread has been at its present job; 0: it has none. */
+/* Since when the device's thread has been at its present job, or has had one to begin; 0: it has
+ * none. */
 int64_t wt_workers_busy_since_ns(const struct wt_workers *workers, uint32_t device);
 
 /* The machine's own devices, below this context. Its threads have endless patience with NVML: a

@@ -43,8 +43,6 @@ bool wt_client_path(const struct wt_ctx *ctx, bool is_emulated, char *buf, size_
     return !ctx || !*ctx->sysroot; /* another root has no daemon of its own */
 }
 
-static int list_devices(struct wt_client *c, char (**ret_ids)[96], struct wt_error *err);
-
 static void disconnect(struct wt_client *c)
 {
     if (c->fd >= 0)
@@ -77,6 +75,7 @@ static int transfer(struct wt_client *c, const struct wt_wire_message *request,
     int64_t until_ns = wt_clock_now_ns() + ANSWER_NS;
     out.tag = ++c->tag;
     size_t size = wt_wire_encode(&out, buf);
+    bool is_reset = false;
     ssize_t n;
     while ((n = send(c->fd, buf, size, MSG_NOSIGNAL | MSG_DONTWAIT)) < 0) {
         if (errno == EINTR)
@@ -92,6 +91,11 @@ static int transfer(struct wt_client *c, const struct wt_wire_message *request,
         n = recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT);
         if (n < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
+        /* Hung up on before it read what we sent; its last word lies behind that error. */
+        if (n < 0 && errno == ECONNRESET && !is_reset) {
+            is_reset = true;
+            continue;
+        }
         if (n <= 0)
             return WT_E_GONE;
         rc = wt_wire_decode(buf, (size_t)n, ret_answer, err);
@@ -281,13 +285,17 @@ int wt_client_ask(struct wt_client *c, const struct wt_wire_message *request,
 int wt_client_find(struct wt_client *c, const char *device_id, uint32_t *ret_index,
                    struct wt_error *err)
 {
-    if (!c->ids) {
+    int64_t until_ns = wt_clock_now_ns() + COME_BACK_NS;
+    while (!c->ids) {
         struct wt_wire_message ping = {.type = WT_WIRE_PING};
         int rc = wt_client_ask(c, &ping, &ping, err); /* connects anew where that is needed */
-        if (rc == 0)
-            rc = list_devices(c, &c->ids, err);
         if (rc < 0)
-            return rc == WT_E_GONE ? wt_fail(err, rc, "%s: wattuned hung up", c->path) : rc;
+            return rc;
+        rc = list_devices(c, &c->ids, err);
+        if (rc == WT_E_GONE && wt_clock_now_ns() < until_ns)
+            disconnect(c); /* it went away in the middle of its list */
+        else if (rc < 0)
+            return rc == WT_E_GONE ? wt_fail(err, rc, "%s: wattuned hangs up", c->path) : rc;
     }
     for (uint32_t i = 0; i < c->devices; i++)
         if (strcmp(c->ids[i], device_id) == 0) {

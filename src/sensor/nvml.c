@@ -38,11 +38,14 @@ static void nvml_unref(struct wt_nvml *nvml)
 
 /* ---- opening ---- */
 
-/* $WATTUNE_NVML_TIMEOUT in seconds replaces both deadlines. */
+/* $WATTUNE_NVML_TIMEOUT in seconds replaces both deadlines; "none" is wattuned's, whose every device
+ * has a thread that may wait for ever. */
 static int64_t timeout_from_env(int64_t otherwise_ns)
 {
     const char *text = getenv("WATTUNE_NVML_TIMEOUT");
     double seconds;
+    if (text && strcmp(text, "none") == 0)
+        return INT64_MAX;
     if (!text || wt_text_to_double(text, &seconds) < 0 || seconds < 0.01 || seconds > 86400)
         return otherwise_ns;
     return (int64_t)(seconds * (double)WT_NS_PER_S);
