@@ -8,7 +8,7 @@ TESTS = scripts/run-tests
 SETUP = meson setup -Dprefix=$(PREFIX)
 
 .DEFAULT_GOAL := all
-.PHONY: all help bootstrap run test bench asan tsan valgrind clang check format install uninstall deb clean
+.PHONY: all help bootstrap run test bench asan tsan valgrind clang check format install clean
 
 all: build/build.ninja ## build the command, build/wattune
 	@ninja -C build
@@ -63,6 +63,7 @@ install: all ## install below PREFIX (/usr/local)
 	@meson configure build -Dprefix=$(PREFIX)
 	@meson install -C build
 
+.PHONY: uninstall deb
 uninstall: ## take away what `make install` of this folder put there
 	@ninja -C build uninstall
 
@@ -70,7 +71,8 @@ deb: ## build a Debian package of the tree, in build-deb/
 	@scripts/deb
 
 clean: ## remove everything that was built
-	@rm -rf build build-asan build-tsan build-clang build-gcc build-deb
+	@rm -rf build build-asan build-tsan build-clang build-gcc
+	@rm -rf build-deb
 
 # A compiler or a package that is missing is named by Meson; scripts/bootstrap then says which
 # Debian package holds it.
