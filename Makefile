@@ -67,8 +67,15 @@ install: all ## install below PREFIX (/usr/local)
 	@meson configure build -Dprefix=$(PREFIX)
 	@meson install -C build
 
+.PHONY: uninstall deb
+uninstall: ## take away what `make install` of this folder put there
+	@ninja -C build uninstall
+
+deb: ## build a Debian package of the tree, in build-deb/
+	@scripts/deb
+
 clean: ## remove everything that was built
-	@rm -rf build build-asan build-tsan build-clang build-gcc build-fuzz build-afl
+	@rm -rf build build-asan build-tsan build-clang build-gcc build-fuzz build-afl build-deb
 
 # A compiler or a package that is missing is named by Meson; scripts/bootstrap then says which
 # Debian package holds it.
