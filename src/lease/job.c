@@ -129,6 +129,19 @@ static bool has_cgroup(const struct wt_ctx *ctx, uint32_t job)
     return found;
 }
 
+/* Whether a process is root's: by its real user, as anybody may run a set-uid program under any
+ * name.
+ */
+static bool is_roots_process(const struct wt_ctx *ctx, const char *pid)
+{
+    char path[320], text[2048];
+    wt_text(path, sizeof(path), "/proc/%.255s/status", pid);
+    if (wt_fs_read_start(ctx, path, text, sizeof(text)) < 0)
+        return false;
+    const char *at = strstr(text, "\nUid:");
+    return at && strtoul(at + 5, NULL, 10) == 0;
+}
+
 static bool has_stepd(const struct wt_ctx *ctx, uint32_t job)
 {
     char **names, dot[48], bracket[48];
@@ -142,13 +155,11 @@ static bool has_stepd(const struct wt_ctx *ctx, uint32_t job)
         char path[320], text[64];
         if (!isdigit((unsigned char)names[i][0]))
             continue;
-        /* Anybody may call himself slurmstepd: it has to be root's. */
-        if (!is_roots_folder(ctx, wt_text(path, sizeof(path), "/proc/%.255s", names[i])))
-            continue;
         wt_text(path, sizeof(path), "/proc/%.255s/cmdline", names[i]);
-        found =
-            wt_fs_read_start(ctx, path, text, sizeof(text)) == 0 &&
-            (strncmp(text, dot, strlen(dot)) == 0 || strncmp(text, bracket, strlen(bracket)) == 0);
+        found = wt_fs_read_start(ctx, path, text, sizeof(text)) == 0 &&
+                (strncmp(text, dot, strlen(dot)) == 0 ||
+                 strncmp(text, bracket, strlen(bracket)) == 0) &&
+                is_roots_process(ctx, names[i]);
     }
     wt_fs_list_free(names, count);
     return found;
