@@ -36,7 +36,7 @@
 
 #define GPUS        8
 #define FOREIGN     7
-#define USERS       24
+#define USERS       24u
 #define FIRST_UID   60000u
 #define HOSTILE_UID 61000u
 #define ORIGINAL_MW 250000

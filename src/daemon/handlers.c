@@ -225,7 +225,7 @@ static int judge_claim(struct wt_server *s, struct wt_connection *c,
                        const struct wt_wire_message *m, struct wt_table_request *ret_request,
                        struct wt_error *err)
 {
-    struct wt_policy_who who;
+    struct wt_policy_who who = {0};
     int64_t hold_ns = m->u.claim.hold_ns;
     uint32_t job = m->u.claim.job;
     int rc = check_knob(s, m->u.claim.device, m->u.claim.knob, err);

@@ -173,9 +173,11 @@ int wt_policy_bounds(const struct wt_policy *policy, const struct wt_policy_who 
                      struct wt_error *err)
 {
     struct wt_policy_bounds b = {.floor = INT64_MAX, .ceiling = INT64_MIN};
-    bool is_any = who->is_trusted, is_endless = who->is_trusted;
-    if (who->is_trusted)
+    bool is_any = false, is_endless = false;
+    if (who->is_trusted) {
         b = (struct wt_policy_bounds){.floor = INT64_MIN, .ceiling = INT64_MAX};
+        is_any = is_endless = true;
+    }
     for (size_t i = 0; i < policy->rule_count; i++) {
         const struct wt_policy_rule *r = &policy->rules[i];
         if (!is_about(r, who, ask))

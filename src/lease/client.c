@@ -76,8 +76,7 @@ static int transfer(struct wt_client *c, const struct wt_wire_message *request,
     out.tag = ++c->tag;
     size_t size = wt_wire_encode(&out, buf);
     bool is_reset = false;
-    ssize_t n;
-    while ((n = send(c->fd, buf, size, MSG_NOSIGNAL | MSG_DONTWAIT)) < 0) {
+    while (send(c->fd, buf, size, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
         if (errno == EINTR)
             continue;
         if (errno == EAGAIN && wait_for(c->fd, POLLOUT, until_ns) == 0)
@@ -88,7 +87,7 @@ static int transfer(struct wt_client *c, const struct wt_wire_message *request,
         int rc = wait_for(c->fd, POLLIN, until_ns);
         if (rc < 0)
             return wt_fail(err, WT_E_TIMEOUT, "%s: wattuned did not answer within 30 s", c->path);
-        n = recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT);
+        ssize_t n = recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT);
         if (n < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
         /* Hung up on before it read what we sent; its last word lies behind that error. */
