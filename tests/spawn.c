@@ -22,6 +22,10 @@ static void must(bool ok, const char *what)
 
 static void become(const char *home, const char *const *argv)
 {
+    /* What the tests themselves were started with (nohup, a shell's "&") is not the program's. */
+    static const int signals[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE, SIGTSTP, SIGCONT};
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+        signal(signals[i], SIG_DFL);
     setenv("HOME", home, 1);
     setenv("XDG_DATA_HOME", home, 1);
     setenv("XDG_STATE_HOME", home, 1);
