@@ -23,9 +23,10 @@ int wt_json_set_joules(json_t *object, const struct wt_joules *joules)
     return rc ? WT_E_NOMEM : 0;
 }
 
+/* Twelve digits keep a microjoule up to a megajoule, so that shares add up in the document too. */
 char *wt_json_dump(json_t *value)
 {
-    char *text = json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(9) | JSON_ENCODE_ANY);
+    char *text = json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(12) | JSON_ENCODE_ANY);
     json_decref(value);
     return text;
 }
