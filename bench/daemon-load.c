@@ -342,8 +342,15 @@ int main(int argc, char **argv)
         perror("daemon-load");
         return 1;
     }
-    struct wt_emulation_options emulation_options = {.dir = dir};
+    /* Devices in memory, as real ones are in a way; the journal on the disk. */
+    char journal[200], link[2048];
+    struct wt_emulation_options emulation_options = {
+        .dir = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : dir};
     int rc = wt_emulation_start(&emulation, "v100-pcie-32gb:8", &emulation_options, &err);
+    wt_text(journal, sizeof(journal), "%s/lease", dir);
+    wt_text(link, sizeof(link), "%s/lease", emulation ? wt_emulation_dir(emulation) : "");
+    if (rc == 0 && (mkdir(journal, 0700) < 0 || symlink(journal, link) < 0))
+        rc = wt_fail_errno(&err, errno, "%s", journal);
     if (rc == 0)
         rc = wt_emulation_setenv(emulation, &err);
     struct wt_ctx_options options = {.nvml_library =

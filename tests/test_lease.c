@@ -743,6 +743,70 @@ static void a_long_journal_is_made_shorter_and_loses_nothing(void **state)
     assert_int_equal(m->power[0], 200000);
 }
 
+/* What a daemon does: records one after the other, each flushed, into slots written ahead. */
+static void slots_written_ahead_are_no_records(void **state)
+{
+    struct machine *m = *state;
+    struct wt_restorer a = restarted(m), b = restarted(m);
+    size_t size = 0, longest = 0, count;
+    for (uint64_t n = 1; n <= 300; n++) {
+        struct wt_journal *j = n % 3 ? a.journal : b.journal; /* two who take turns */
+        struct wt_lease_record r = {.lease = n,
+                                    .state = WT_LEASE_INTENDED,
+                                    .is_claim = true,
+                                    .knob = WT_KNOB_POWER,
+                                    .device = "GPU-1"};
+        assert_int_equal(wt_journal_lock(j, NULL), 0);
+        assert_int_equal(wt_journal_append(j, &r, false, NULL), 0);
+        assert_int_equal(r.sequence, n);
+        assert_int_equal(wt_journal_flush(j, NULL), 0);
+        wt_journal_entries(j, &count);
+        assert_int_equal(count, n);
+        wt_journal_unlock(j);
+        free(slurp(m, &size));
+        assert_true(size > (1 + n) * WT_JOURNAL_SLOT);
+        longest = size > longest ? size : longest;
+    }
+    assert_true(longest < (1 + 300 + 200) * WT_JOURNAL_SLOT);
+    struct wt_journal_totals t;
+    assert_int_equal(open_entries(m, &t), 300);
+    assert_int_equal(t.damaged + t.doubled, 0);
+    assert_int_equal(t.next_sequence, 301);
+
+    /* A power cut: the last are missing, torn, or one before them is. What is there is used, and
+     * the next goes behind all of it. */
+    uint8_t *good = slurp(m, &size), *bad = malloc(size);
+    assert_non_null(bad);
+    static const struct {
+        size_t slot, from, open, damaged;
+        const char *why;
+    } rows[] = {{300, 0, 299, 0, "the last was never written"},
+                {300, 100, 299, 1, "it is torn"},
+                {299, 0, 299, 1, "one before it is missing"}};
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        memcpy(bad, good, size);
+        memset(bad + rows[i].slot * WT_JOURNAL_SLOT + rows[i].from, 0,
+               WT_JOURNAL_SLOT - rows[i].from);
+        spit(m, bad, size);
+        size_t open = open_entries(m, &t);
+        if (open != rows[i].open || t.damaged != rows[i].damaged)
+            fail_msg("%s: %zu open, %zu damaged", rows[i].why, open, t.damaged);
+        struct wt_lease_record r = {.lease = 1000,
+                                    .state = WT_LEASE_INTENDED,
+                                    .is_claim = true,
+                                    .knob = WT_KNOB_POWER,
+                                    .device = "GPU-1"};
+        assert_int_equal(wt_journal_lock(a.journal, NULL), 0);
+        assert_int_equal(wt_journal_append(a.journal, &r, true, NULL), 0);
+        wt_journal_unlock(a.journal);
+        assert_int_equal(open_entries(m, &t), rows[i].open + 1);
+    }
+    free(good);
+    free(bad);
+    wt_journal_close(a.journal);
+    wt_journal_close(b.journal);
+}
+
 static void many_processes_share_one_journal(void **state)
 {
     struct machine *m = *state;
@@ -986,6 +1050,7 @@ int main(void)
         LEASE_TEST(a_damaged_record_is_passed_over_and_the_others_used),
         LEASE_TEST(a_newer_journal_is_left_untouched),
         LEASE_TEST(a_long_journal_is_made_shorter_and_loses_nothing),
+        LEASE_TEST(slots_written_ahead_are_no_records),
         LEASE_TEST(many_processes_share_one_journal),
         LEASE_TEST(a_power_cut_at_any_write_recovers_the_original_values),
         LEASE_TEST(a_power_cut_while_the_journal_is_made_shorter_loses_nothing),

@@ -16,9 +16,16 @@
 #define MAX_BYTES        (64 << 20)
 /* Below this many slots a journal is not worth making shorter. */
 #define COMPACT_SLOTS 256u
+/* Nor, where records come by the hundred a second, below this many: four syncs at a time. */
+#define COMPACT_SLOTS_FLUSHED 8192u
 /* An entry needs no more slots than this until it is closed; kept free on disk in advance, so that
  * a disk that fills up meanwhile does not stand in the way of a restore. */
 #define RESERVED_SLOTS 8u
+/* A journal that is flushed has as many empty slots written at its end, and is given so many more
+ * when only a few are left: a record then changes no size, and its sync is a write to the disk and
+ * no more, where it would else wait for whatever others have in the file system's own journal. */
+#define SPARE_SLOTS 128u
+#define SPARE_LEAST 16u
 
 struct wt_journal {
     const struct wt_ctx *ctx;
@@ -243,6 +250,13 @@ static int fail_newer(const struct wt_journal *j, uint64_t version, struct wt_er
     return rc;
 }
 
+/* Written in advance, and no record yet. */
+static bool is_empty(const uint8_t *slot)
+{
+    static const uint8_t nothing[WT_JOURNAL_SLOT];
+    return memcmp(slot, nothing, WT_JOURNAL_SLOT) == 0;
+}
+
 /* The slots of a piece of the file that begins at a slot. */
 static int parse_slots(struct wt_journal *j, const uint8_t *bytes, size_t size,
                        struct wt_error *err)
@@ -282,8 +296,11 @@ static int parse(struct wt_journal *j, const uint8_t *bytes, size_t size, struct
         j->totals.opened = j->header_opened;
         j->totals.closed = j->header_closed;
     }
-    int rc = size > WT_JOURNAL_SLOT
-                 ? parse_slots(j, bytes + WT_JOURNAL_SLOT, size - WT_JOURNAL_SLOT, err)
+    size_t end = size - size % WT_JOURNAL_SLOT;
+    while (end > WT_JOURNAL_SLOT && is_empty(bytes + end - WT_JOURNAL_SLOT))
+        end -= WT_JOURNAL_SLOT;
+    int rc = end > WT_JOURNAL_SLOT
+                 ? parse_slots(j, bytes + WT_JOURNAL_SLOT, end - WT_JOURNAL_SLOT, err)
                  : 0;
     if (rc < 0)
         return rc;
@@ -297,8 +314,8 @@ static int parse(struct wt_journal *j, const uint8_t *bytes, size_t size, struct
         }
         j->totals.damaged += size > 0;
     }
-    j->end = size - size % WT_JOURNAL_SLOT;
-    j->is_tail_torn = j->end != size;
+    j->end = end;
+    j->is_tail_torn = size % WT_JOURNAL_SLOT != 0;
     return 0;
 }
 
@@ -343,21 +360,29 @@ static bool is_as_read(const struct wt_journal *j, uint64_t *ret_size)
            (uint64_t)now.st_size >= j->end;
 }
 
+/* Empty slots are only ever behind all others, but for what a power cut left: then the journal is
+ * read as a whole. So the first of them is the end. */
 static int load_new(struct wt_journal *j, uint64_t size, struct wt_error *err)
 {
-    uint64_t begin = j->end, whole = (size - begin) - (size - begin) % WT_JOURNAL_SLOT;
-    j->is_tail_torn = begin + whole != size;
-    if (whole == 0)
-        return 0;
-    uint8_t *bytes = malloc(whole);
-    if (!bytes)
-        return wt_fail(err, WT_E_NOMEM, "no memory to read the journal");
-    int rc = read_all(j, bytes, whole, begin, err);
-    if (rc == 0)
-        rc = parse_slots(j, bytes, whole, err);
-    j->end = begin + whole;
-    free(bytes);
-    return rc;
+    uint8_t bytes[16 * WT_JOURNAL_SLOT];
+    uint64_t whole_end = size - (size - j->end) % WT_JOURNAL_SLOT;
+    j->is_tail_torn = whole_end != size;
+    while (j->end < whole_end) {
+        uint64_t left = whole_end - j->end;
+        size_t part = left < sizeof(bytes) ? (size_t)left : sizeof(bytes);
+        int rc = read_all(j, bytes, part, j->end, err);
+        size_t used = 0;
+        while (rc == 0 && used < part && !is_empty(bytes + used))
+            used += WT_JOURNAL_SLOT;
+        if (rc == 0)
+            rc = parse_slots(j, bytes, used, err);
+        if (rc < 0)
+            return rc;
+        j->end += used;
+        if (used < part)
+            break;
+    }
+    return 0;
 }
 
 static int load_whole(struct wt_journal *j, struct wt_error *err)
@@ -558,9 +583,9 @@ static int compact(struct wt_journal *j, struct wt_error *err)
     return rc;
 }
 
-static bool is_worth_compacting(const struct wt_journal *j)
+static bool is_worth_compacting(const struct wt_journal *j, size_t least_slots)
 {
-    return j->slots >= COMPACT_SLOTS && j->open_count * 2 <= j->slots;
+    return j->slots >= least_slots && j->open_count * 2 <= j->slots;
 }
 
 int wt_journal_append(struct wt_journal *j, struct wt_lease_record *record, bool is_durable,
@@ -570,7 +595,7 @@ int wt_journal_append(struct wt_journal *j, struct wt_lease_record *record, bool
     if (j->fd < 0 || j->end == 0) {
         sync_parents(j->dir);
         rc = replace(j, NULL, 0, err);
-    } else if (is_durable && is_worth_compacting(j) && (rc = compact(j, NULL)) < 0) {
+    } else if (is_durable && is_worth_compacting(j, COMPACT_SLOTS) && (rc = compact(j, NULL)) < 0) {
         rc = 0; /* the long journal still serves */
     }
     if (rc < 0)
@@ -613,14 +638,31 @@ int wt_journal_append(struct wt_journal *j, struct wt_lease_record *record, bool
     return 0;
 }
 
+/* Empty slots at the end, on disk. Without them it only takes longer. */
+static void make_spare(struct wt_journal *j)
+{
+    static const uint8_t nothing[SPARE_SLOTS * WT_JOURNAL_SLOT];
+    struct stat st;
+    if (j->fd < 0 || j->end == 0 || j->is_tail_torn || fstat(j->fd, &st) < 0 ||
+        (uint64_t)st.st_size >= j->end + SPARE_LEAST * WT_JOURNAL_SLOT)
+        return;
+    /* Only beyond the end of the file: what lies before it is as it should be. */
+    uint64_t begin = (uint64_t)st.st_size, end = j->end + sizeof(nothing);
+    if (write_all(j->fd, nothing, end - begin, begin) < 0 || fsync(j->fd) < 0)
+        return;
+    trace(j, WT_JOURNAL_WRITE, begin, nothing, end - begin);
+    trace(j, WT_JOURNAL_SYNC, 0, NULL, 0);
+}
+
 int wt_journal_flush(struct wt_journal *j, struct wt_error *err)
 {
-    if (j->fd >= 0 && fsync(j->fd) < 0)
+    if (j->fd >= 0 && fdatasync(j->fd) < 0)
         return fail_write(j, errno, err);
     trace(j, WT_JOURNAL_SYNC, 0, NULL, 0);
     /* The long journal still serves if this fails. */
-    if (j->fd >= 0 && is_worth_compacting(j))
+    if (j->fd >= 0 && is_worth_compacting(j, COMPACT_SLOTS_FLUSHED))
         compact(j, NULL);
+    make_spare(j);
     return 0;
 }
 
