@@ -66,3 +66,34 @@ int wt_knob_write(const struct wt_ctx *ctx, const char *path, const char *text,
         *err = why;
     return rc;
 }
+
+int wt_knob_write_power(const struct wt_knob_at *at, enum wt_knob knob, const char *path,
+                        int64_t mw, int64_t step_mw, int64_t *ret_now_mw, struct wt_error *err)
+{
+    char text[32];
+    uint64_t now_uw = 0;
+    wt_text(text, sizeof(text), "%lld", (long long)mw * 1000);
+    int rc = wt_knob_write(at->ctx, path, text, err);
+    if (rc == 0)
+        rc = wt_fs_read_u64(at->ctx, path, &now_uw, err);
+    if (rc < 0)
+        return rc;
+    if (now_uw > WT_KNOB_MOST_UW)
+        return wt_fail(err, WT_E_FORMAT, "%s: %llu uW is no power limit", path,
+                       (unsigned long long)now_uw);
+    int64_t now_mw = (int64_t)((now_uw + 999) / 1000);
+    if (!wt_knob_reads_as(knob, mw, now_mw, step_mw))
+        return wt_fail(err, WT_E_STATE,
+                       "%s: a power limit of %.10g W was accepted but reads %.10g W", at->info->id,
+                       wt_knob_to_user(mw), wt_knob_to_user(now_mw));
+    *ret_now_mw = now_mw;
+    return 0;
+}
+
+int wt_knob_fail_power_range(const struct wt_knob_at *at, const struct wt_knob_info *info,
+                             int64_t mw, struct wt_error *err)
+{
+    char range[64];
+    return wt_fail(err, WT_E_RANGE, "%s: a power limit of %.10g W: the range is %s", at->info->id,
+                   wt_knob_to_user(mw), wt_knob_range_text(range, sizeof(range), info));
+}

@@ -22,7 +22,6 @@
 
 #define VENDOR_INTEL 0x8086u
 #define STEP_MW      125
-#define MOST_UW      UINT64_C(100000000000)
 
 static int find_card(const struct wt_knob_at *at, struct wt_drm_card *ret_card,
                      struct wt_error *err)
@@ -61,7 +60,7 @@ static int read_mw(const struct wt_knob_at *at, const struct wt_drm_card *card, 
     if (rc == WT_E_NOTFOUND)
         return wt_fail(err, WT_E_UNSUPPORTED, "%s shows no power1_max of this card",
                        *card->driver ? card->driver : "its driver");
-    if (rc == 0 && uw > MOST_UW)
+    if (rc == 0 && uw > WT_KNOB_MOST_UW)
         rc = wt_fail(err, WT_E_FORMAT, "%s: %llu uW is no power limit", path,
                      (unsigned long long)uw);
     if (rc == 0)
@@ -124,38 +123,23 @@ static int write_limit(const struct wt_knob_at *at, enum wt_knob knob, int64_t m
                        struct wt_error *err)
 {
     struct wt_drm_card card;
-    char path[128], text[32];
-    int64_t now = 0;
+    char path[128];
     int rc = find_card(at, &card, err);
     if (rc < 0)
         return rc;
     limit_path(&card, "max", path, sizeof(path));
-    wt_text(text, sizeof(text), "%lld", (long long)mw * 1000);
-    rc = wt_knob_write(at->ctx, path, text, err);
-    if (rc == 0)
-        rc = read_mw(at, &card, "max", &now, err);
-    if (rc < 0)
-        return rc;
-    if (!wt_knob_reads_as(knob, mw, now, STEP_MW))
-        return wt_fail(err, WT_E_STATE,
-                       "%s: a power limit of %.10g W was accepted but reads %.10g W", at->info->id,
-                       wt_knob_to_user(mw), wt_knob_to_user(now));
-    *ret_now = now;
-    return 0;
+    return wt_knob_write_power(at, knob, path, mw, STEP_MW, ret_now, err);
 }
 
 static int set(const struct wt_knob_at *at, enum wt_knob knob, int64_t value, int64_t *ret_enforced,
                struct wt_error *err)
 {
     struct wt_knob_info info;
-    char range[64];
     int rc = describe(at, knob, &info, err);
     if (rc < 0)
         return rc;
     if (value <= 0 || !wt_knob_takes(&info, value))
-        return wt_fail(err, WT_E_RANGE, "%s: a power limit of %.10g W: the range is %s",
-                       at->info->id, wt_knob_to_user(value),
-                       wt_knob_range_text(range, sizeof(range), &info));
+        return wt_knob_fail_power_range(at, &info, value, err);
     return write_limit(at, knob, value, ret_enforced, err);
 }
 
@@ -165,7 +149,7 @@ static int restore(const struct wt_knob_at *at, enum wt_knob knob,
     int64_t now;
     /* A record from a journal: whatever it holds, only a sane number goes to the driver, and 0 is
      * none. */
-    if (found->value <= 0 || found->value > (int64_t)(MOST_UW / 1000))
+    if (found->value <= 0 || found->value > (int64_t)(WT_KNOB_MOST_UW / 1000))
         return wt_fail(err, WT_E_RANGE, "%s: %s cannot have been %lld mW", at->info->id,
                        wt_knob_name(knob), (long long)found->value);
     return write_limit(at, knob, found->value, &now, err);

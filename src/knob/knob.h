@@ -57,6 +57,9 @@ bool wt_knob_is_known(struct wt_devices *devices, size_t i, enum wt_knob knob);
 
 /* ---- files.c: knobs that are files of the kernel ---- */
 
+/* More than any card's power limit, in uW: a file that holds more is damaged. */
+#define WT_KNOB_MOST_UW UINT64_C(100000000000)
+
 /* Fills is_settable, why_not and fix by whether this process may write the file. Writes nothing. */
 void wt_knob_say_rights(const struct wt_ctx *ctx, const char *path, struct wt_knob_info *info);
 /* Writes, and tells a refusal with what to do about it. Errors: as wt_fs_write; WT_E_DENIED only
@@ -64,6 +67,14 @@ void wt_knob_say_rights(const struct wt_ctx *ctx, const char *path, struct wt_kn
  * WT_E_STATE. */
 int wt_knob_write(const struct wt_ctx *ctx, const char *path, const char *text,
                   struct wt_error *err);
+/* Writes a power limit to a file in microwatts and reads it back; *ret_now_mw is rounded up, as a
+ * driver keeps multiples of its own unit. Errors: besides, WT_E_STATE (reads a step off or more).
+ */
+int wt_knob_write_power(const struct wt_knob_at *at, enum wt_knob knob, const char *path,
+                        int64_t mw, int64_t step_mw, int64_t *ret_now_mw, struct wt_error *err);
+/* A power limit that is not taken: WT_E_RANGE, with the range. */
+int wt_knob_fail_power_range(const struct wt_knob_at *at, const struct wt_knob_info *info,
+                             int64_t mw, struct wt_error *err);
 
 /* The value now. Call it again after wt_knob_set for the value as written: a device may round.
  * Errors: WT_E_UNSUPPORTED (no such knob on this device), WT_E_GONE, WT_E_DENIED, WT_E_TIMEOUT. */

@@ -356,7 +356,6 @@ static int set(const struct wt_knob_at *at, enum wt_knob knob, int64_t value, in
 {
     struct wt_knob_info info;
     struct limit l;
-    char range[64];
     int rc = describe(at, knob, &info, err);
     if (rc == 0)
         rc = find_limit(at, &l, err);
@@ -364,9 +363,7 @@ static int set(const struct wt_knob_at *at, enum wt_knob knob, int64_t value, in
         return rc;
     /* The highest that may be set is the lease's to know: it may be what was found before. */
     if (value < info.min || value > REGISTER_MAX_MW)
-        return wt_fail(err, WT_E_RANGE, "%s: a power limit of %.10g W: the range is %s",
-                       at->info->id, wt_knob_to_user(value),
-                       wt_knob_range_text(range, sizeof(range), &info));
+        return wt_knob_fail_power_range(at, &info, value, err);
     rc = write_limit(at, knob, value, &l, err);
     if (rc == 0)
         *ret_enforced = enforced_mw(at, &l);
