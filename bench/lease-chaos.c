@@ -9,53 +9,16 @@
  * are told to end. Then the restart: wt_lease_recover until nothing is left to put back. Printed at
  * the end, and the exit code 1 when any is not as it should be: devices off their value, journal
  * entries lost, doubled or left open, restores later than 1 s after the restart. */
-#include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "knob/knob.h"
-#include "lease/lease.h"
-#include "wattune/emulate.h"
+#include "chaos.h"
 
-#define GPUS        8
 #define CLIENTS_MAX 4
-#define LATE_NS     WT_NS_PER_S
 
-static uint64_t rng_state;
-static char self[4096];
-
-/* splitmix64 */
-static uint64_t rng(void)
-{
-    uint64_t z = (rng_state += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
-static int64_t original_mw(size_t gpu)
-{
-    return gpu % 2 ? 250000 : 200000;
-}
-
-static int die(const struct wt_error *err)
-{
-    fprintf(stderr, "lease-chaos: %s\n", err->text);
-    return 1;
-}
-
-/* ---- the client: lease-chaos client SEED MASK; ends when its stdin does ---- */
-
-static bool is_told_to_end(void)
-{
-    struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
-    return poll(&in, 1, 0) != 0;
-}
+/* ---- the client: lease-chaos client SEED MASK ---- */
 
 static int client(const char *seed, const char *mask_text)
 {
@@ -64,232 +27,72 @@ static int client(const char *seed, const char *mask_text)
     struct wt_devices *devices;
     struct wt_lease *lease;
     uint64_t mask;
-    if (wt_text_to_u64(seed, &rng_state) < 0 || wt_text_to_u64(mask_text, &mask) < 0)
+    if (wt_text_to_u64(seed, &chaos_rng_state) < 0 || wt_text_to_u64(mask_text, &mask) < 0)
         return 2;
     if (wt_ctx_new(&ctx, NULL, &err) < 0 || wt_devices_open(&devices, ctx, NULL, &err) < 0 ||
         wt_lease_open(&lease, ctx, devices, NULL, &err) < 0)
-        return die(&err);
+        return chaos_die(&err);
     if (write(STDOUT_FILENO, "r", 1) != 1)
         return 1;
-    while (!is_told_to_end()) {
-        size_t gpu = rng() % GPUS;
-        if (!(mask >> gpu & 1))
-            continue;
-        int rc;
-        if (rng() % 4 == 0)
-            rc = wt_lease_set(lease, gpu, WT_KNOB_CLOCK, 900000, NULL, &err);
-        else
-            rc = wt_lease_set(lease, gpu, WT_KNOB_POWER, (int64_t)(100 + rng() % 150) * 1000, NULL,
-                              &err);
-        if (rc == 0 && rng() % 16 == 0)
-            rc = wt_lease_restore(lease, &err);
-        if (rc < 0)
-            return die(&err);
+    while (!chaos_is_told_to_end()) {
+        size_t gpu = chaos_rng() % CHAOS_GPUS;
+        if ((mask >> gpu & 1) && chaos_set_something(lease, gpu, 900000, &err) < 0)
+            return chaos_die(&err);
     }
     int rc = wt_lease_close(lease, &err);
     wt_devices_free(devices);
     wt_ctx_free(ctx);
-    return rc < 0 ? die(&err) : 0;
+    return rc < 0 ? chaos_die(&err) : 0;
 }
 
 /* ---- the tormentor ---- */
 
-struct victim {
-    pid_t pid, guardian;
-    int in, out;
-    bool is_killed, is_guardian_killed;
-};
-
-static bool start(struct victim *v, uint64_t mask)
+static void torment(struct chaos_victim *victims, size_t count)
 {
-    int in[2], out[2];
-    char seed[24], mask_text[24];
-    if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0)
-        return false;
-    wt_text(seed, sizeof(seed), "%llu", (unsigned long long)rng());
-    wt_text(mask_text, sizeof(mask_text), "%llu", (unsigned long long)mask);
-    *v = (struct victim){.pid = fork(), .in = in[1], .out = out[0]};
-    if (v->pid == 0) {
-        dup2(in[0], STDIN_FILENO);
-        dup2(out[1], STDOUT_FILENO);
-        execl(self, self, "client", seed, mask_text, (char *)NULL);
-        _exit(127);
-    }
-    close(in[0]);
-    close(out[1]);
-    return v->pid > 0;
-}
-
-/* The guardians are our children, because we are the subreaper: by their command lines. */
-static void find_guardians(struct victim *victims, size_t count)
-{
-    char path[64], text[4096];
-    wt_text(path, sizeof(path), "/proc/self/task/%d/children", getpid());
-    if (wt_fs_read(NULL, path, text, sizeof(text), NULL) < 0)
-        return;
-    char *save = NULL;
-    for (char *word = strtok_r(text, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
-        char line[8192];
-        wt_text(path, sizeof(path), "/proc/%s/cmdline", word);
-        int fd = open(path, O_RDONLY | O_CLOEXEC);
-        ssize_t n = fd < 0 ? 0 : read(fd, line, sizeof(line) - 1);
-        if (fd >= 0)
-            close(fd);
-        if (n <= 0)
-            continue;
-        line[n] = '\0';
-        if (strcmp(line, WT_GUARDIAN_PROGRAM) != 0)
-            continue;
-        const char *arg = line;
-        for (int i = 0; i < 3 && arg < line + n; i++)
-            arg += strlen(arg) + 1;
-        for (size_t i = 0; i < count; i++)
-            if (arg < line + n && atoi(arg) == victims[i].pid)
-                victims[i].guardian = (pid_t)atoi(word);
-    }
-}
-
-static void torment(struct victim *victims, size_t count)
-{
-    poll(NULL, 0, (int)(rng() % 16));
-    find_guardians(victims, count);
-    uint64_t fate = rng() % 4; /* some clients; some guardians; some of both; everybody */
+    poll(NULL, 0, (int)(chaos_rng() % 16));
+    chaos_find_guardians(victims, count);
+    uint64_t fate = chaos_rng() % 4; /* some clients; some guardians; some of both; everybody */
     for (size_t k = 0; k < 2 * count; k++) {
         size_t i = (k + fate) % (2 * count);
-        struct victim *v = &victims[i / 2];
         bool is_guardian = i % 2;
-        bool is_doomed = fate == 3 || (rng() % 2 && (fate == 2 || (fate == 1) == is_guardian));
-        if (!is_doomed)
-            continue;
-        if (is_guardian && v->guardian > 0) {
-            kill(v->guardian, SIGKILL);
-            v->is_guardian_killed = true;
-        } else if (!is_guardian) {
-            kill(v->pid, SIGKILL);
-            v->is_killed = true;
-        }
-        if (rng() % 3 == 0)
-            poll(NULL, 0, (int)(rng() % 4));
+        if (fate == 3 || (chaos_rng() % 2 && (fate == 2 || (fate == 1) == is_guardian)))
+            chaos_kill(&victims[i / 2], is_guardian);
     }
 }
 
-struct outcome {
-    uint64_t clients, clients_killed, guardians_killed, both_killed, recovered;
-    uint64_t off, late, failed, open_entries, broken_journal;
-    int64_t worst_ns;
-};
-
-static bool is_all_back(struct wt_devices *devices)
+static void cycle(struct chaos_machine *machine, struct chaos_outcome *o)
 {
-    for (size_t gpu = 0; gpu < GPUS; gpu++) {
-        struct wt_knob_found found;
-        if (wt_knob_snapshot(devices, gpu, WT_KNOB_POWER, &found, NULL) < 0 ||
-            found.value != original_mw(gpu))
-            return false;
-    }
-    return true;
-}
-
-static void cycle(struct wt_ctx *ctx, struct wt_devices *devices, const char *dir,
-                  struct outcome *o)
-{
-    struct victim victims[CLIENTS_MAX];
-    size_t count = 1 + rng() % CLIENTS_MAX, started = 0;
+    struct chaos_victim victims[CLIENTS_MAX];
+    size_t count = 1 + chaos_rng() % CLIENTS_MAX, started = 0;
     for (size_t i = 0; i < count; i++)
-        started += start(&victims[started], UINT64_C(0x11) << i); /* two GPUs each */
-    for (size_t i = 0; i < started; i++) {
-        char word;
-        if (read(victims[i].out, &word, 1) != 1)
-            o->failed++;
-    }
+        started += chaos_start(&victims[started], UINT64_C(0x11) << i); /* two GPUs each */
+    o->failed += chaos_await(victims, started);
     torment(victims, started);
     for (size_t i = 0; i < started; i++) {
-        struct victim *v = &victims[i];
-        close(v->in); /* those that live are told to end */
-        int status;
-        while (waitpid(v->pid, &status, 0) < 0)
-            ;
-        close(v->out);
-        o->failed += !v->is_killed && status != 0;
-        o->clients++;
-        o->clients_killed += v->is_killed;
-        o->guardians_killed += v->is_guardian_killed;
-        o->both_killed += v->is_killed && v->is_guardian_killed;
+        close(victims[i].in); /* those that live are told to end */
+        chaos_collect(&victims[i], o);
     }
-
-    /* The restart. Guardians that live are at work as well; together they have a second. */
-    int64_t start_ns = wt_clock_now_ns(), now_ns = start_ns;
-    size_t open = 1;
-    struct wt_journal_totals totals = {0};
-    struct wt_error err = {0};
-    while (open && now_ns - start_ns < 10 * LATE_NS) {
-        size_t restored = 0, entries = 0;
-        struct wt_journal *journal = NULL;
-        if (now_ns > start_ns)
-            poll(NULL, 0, 2); /* the guardians want the journal, too */
-        if (wt_lease_recover(ctx, devices, NULL, NULL, NULL, &restored, &err) < 0)
-            die(&err);
-        o->recovered += restored;
-        if (wt_journal_open(&journal, ctx, dir, NULL, &err) == 0 &&
-            wt_journal_lock(journal, &err) == 0) {
-            const struct wt_lease_record *e = wt_journal_entries(journal, &entries);
-            open = 0;
-            for (size_t i = 0; i < entries; i++)
-                open += wt_lease_is_open(&e[i]);
-            totals = wt_journal_totals(journal);
-            wt_journal_unlock(journal);
-        }
-        wt_journal_close(journal);
-        now_ns = wt_clock_now_ns();
-    }
-    o->off += !is_all_back(devices);
-    o->open_entries += open;
-    o->broken_journal += totals.opened != totals.closed + open || totals.doubled > 0;
-    o->late += now_ns - start_ns > LATE_NS;
-    if (now_ns - start_ns > o->worst_ns)
-        o->worst_ns = now_ns - start_ns;
+    /* Guardians that live are at work as well; together they have a second. */
+    chaos_restart(machine, wt_clock_now_ns(), o);
     while (waitpid(-1, NULL, WNOHANG) > 0)
         ;
 }
 
 int main(int argc, char **argv)
 {
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    self[n > 0 ? n : 0] = '\0';
     if (argc == 4 && strcmp(argv[1], "client") == 0)
         return client(argv[2], argv[3]);
     uint64_t cycles = 200, seed = 1;
-    if (argc > 3 || (argc > 1 && wt_text_to_u64(argv[1], &cycles) < 0) ||
-        (argc > 2 && wt_text_to_u64(argv[2], &seed) < 0)) {
-        fputs("usage: lease-chaos [CYCLES [SEED]]\n", stderr);
+    if (!chaos_read_args(argc, argv, &cycles, &seed))
         return 2;
-    }
-    rng_state = seed;
-    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-
     struct wt_error err = {0};
-    struct wt_emulation *emulation = NULL;
-    struct wt_ctx *ctx = NULL;
-    struct wt_devices *devices = NULL;
-    int rc = wt_emulation_start(&emulation, "v100-pcie-32gb:8", NULL, &err);
-    if (rc == 0)
-        rc = wt_emulation_setenv(emulation, &err);
-    struct wt_ctx_options options = {.nvml_library =
-                                         emulation ? wt_emulation_library(emulation) : NULL};
-    if (rc == 0)
-        rc = wt_ctx_new(&ctx, &options, &err);
-    if (rc == 0)
-        rc = wt_devices_open(&devices, ctx, NULL, &err);
-    for (size_t gpu = 0; gpu < GPUS && rc == 0; gpu++)
-        rc = wt_knob_set(devices, gpu, WT_KNOB_POWER, original_mw(gpu), NULL, &err);
-    char dir[4096];
-    if (rc == 0)
-        rc = wt_lease_state_dir(ctx, devices, NULL, dir, sizeof(dir), &err);
+    struct chaos_machine machine;
+    int rc = chaos_machine_start(&machine, &err);
 
-    struct outcome o = {0};
+    struct chaos_outcome o = {0};
     int64_t start_ns = wt_clock_now_ns();
     for (uint64_t i = 0; i < cycles && rc == 0; i++) {
-        cycle(ctx, devices, dir, &o);
+        cycle(&machine, &o);
         if (o.off || o.open_entries || o.failed) {
             fprintf(stderr, "lease-chaos: cycle %llu of seed %llu went wrong\n",
                     (unsigned long long)i, (unsigned long long)seed);
@@ -297,9 +100,8 @@ int main(int argc, char **argv)
         }
     }
     double span_s = wt_s_from_ns(wt_clock_now_ns() - start_ns);
-    bool is_bad = rc < 0 || o.off || o.late || o.failed || o.open_entries || o.broken_journal;
     if (rc < 0)
-        die(&err);
+        chaos_die(&err);
     else
         printf("emulated: 8 x v100-pcie-32gb, seed %llu, %llu cycles in %.0f s\n"
                "clients %llu, killed %llu; guardians killed %llu, both of a lease %llu\n"
@@ -312,8 +114,6 @@ int main(int argc, char **argv)
                (unsigned long long)o.recovered, (double)o.worst_ns * 1e-6,
                (unsigned long long)o.off, (unsigned long long)o.late, (unsigned long long)o.failed,
                (unsigned long long)o.open_entries, (unsigned long long)o.broken_journal);
-    wt_devices_free(devices);
-    wt_ctx_free(ctx);
-    wt_emulation_free(emulation);
-    return is_bad;
+    chaos_machine_done(&machine);
+    return rc < 0 || chaos_is_bad(&o);
 }
