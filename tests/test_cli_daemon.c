@@ -119,7 +119,7 @@ static void a_policy_can_be_tried(void **state)
     spawn_run(&s, home, wattuned(), "--check-policy", path);
     assert_int_equal(spawn_code(&s), 0);
     assert_non_null(strstr(s.out, ":2: there is no \"nobody-of-that-name\" here"));
-    assert_non_null(strstr(s.out, "good, 1 rules"));
+    assert_non_null(strstr(s.out, "good, 1 rule\n"));
     spawn_done(&s);
     rig_write(path, "site-cap power 200 W\nallow everyone on all set powr\n");
     spawn_run(&s, home, wattuned(), "--check-policy", path);

@@ -39,7 +39,7 @@ static void print_help(void)
           "  --help                 this text\n\n"
           "SIGHUP reads the policy anew. SIGTERM puts everything back and ends; SIGUSR2 ends and\n"
           "leaves what is held to the wattuned that is started next.\n"
-          "Exit code: 0, 1 failure, 2 usage, 3 not permitted.\n",
+          "Exit code: 0, 1 failure, 2 usage, 3 not permitted, 4 nobody listens.\n",
           stdout);
 }
 
@@ -156,7 +156,8 @@ static int check_policy(const char *path)
         return fail(&err);
     for (size_t i = 0; (name = wt_policy_unknown(policy, i, &line)); i++)
         printf("%s:%u: there is no \"%s\" here; the rule is for nobody\n", path, line, name);
-    printf("%s: good, %zu rules\n", path, wt_policy_rules(policy));
+    size_t rules = wt_policy_rules(policy);
+    printf("%s: good, %zu rule%s\n", path, rules, rules == 1 ? "" : "s");
     wt_policy_free(policy);
     return 0;
 }
