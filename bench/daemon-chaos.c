@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -66,13 +67,24 @@ struct outcome {
     uint64_t daemons_killed, everything_killed;
 };
 
+static int said = -1; /* what the daemons wrote to stderr */
+
+/* Why the last one ended, in its own words. */
+static void show_said(void)
+{
+    char text[2001];
+    off_t end = lseek(said, 0, SEEK_END);
+    ssize_t n = pread(said, text, sizeof(text) - 1, end > 2000 ? end - 2000 : 0);
+    if (n > 0)
+        fprintf(stderr, "%.*s", (int)n, text);
+}
+
 static pid_t start_daemon(const char *policy)
 {
     pid_t pid = fork();
     if (pid == 0) {
-        int fd = open("/dev/null", O_WRONLY);
-        if (fd >= 0 && !getenv("WT_DEBUG"))
-            dup2(fd, STDERR_FILENO);
+        if (said >= 0 && !getenv("WT_DEBUG"))
+            dup2(said, STDERR_FILENO);
         execl(daemon_path, "wattuned", "--socket", socket_path, "--policy", policy, "--audit",
               "/dev/null", (char *)NULL);
         _exit(127);
@@ -150,6 +162,7 @@ static void cycle(struct chaos_machine *machine, const char *policy, pid_t *daem
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
         if (pid == *daemon) {
             fprintf(stderr, "daemon-chaos: the daemon ended by itself, status %d\n", status);
+            show_said();
             o->all.failed++;
             *daemon = start_daemon(policy);
         }
@@ -170,6 +183,7 @@ int main(int argc, char **argv)
     struct chaos_machine machine;
     char policy[4200] = "";
     pid_t daemon = 0;
+    said = memfd_create("daemon-chaos", MFD_CLOEXEC);
     int rc = chaos_machine_start(&machine, &err);
     if (rc == 0)
         rc = wt_helper_path("wattuned", daemon_path, sizeof(daemon_path), &err);

@@ -8,11 +8,6 @@
 extern "C" {
 #endif
 
-/* A mean with a two-sided 95 % interval. */
-struct wt_estimate {
-    double value, low, high;
-};
-
 struct wt_sweep_row {
     char label[64];    /* "150 W" */
     double setting;    /* in the user's unit, for plots; NaN for none */

@@ -64,6 +64,11 @@ struct wt_joules {
 WT_API int wt_joules_add(struct wt_joules *ret_sum, const struct wt_joules *a,
                          const struct wt_joules *b);
 
+/* A mean with a two-sided 95 % interval. */
+struct wt_estimate {
+    double value, low, high;
+};
+
 enum wt_device_kind { WT_DEVICE_GPU, WT_DEVICE_CPU, WT_DEVICE_DRAM, WT_DEVICE_NODE };
 WT_API const char *wt_device_kind_name(enum wt_device_kind kind);
 

@@ -3,6 +3,7 @@
 #define WATTUNE_WATTUNE_H
 
 #include "wattune/ctx.h"
+#include "wattune/curve.h"
 #include "wattune/device.h"
 #include "wattune/door.h"
 #include "wattune/emulate.h"
@@ -14,6 +15,7 @@
 #include "wattune/probe.h"
 #include "wattune/report.h"
 #include "wattune/run.h"
+#include "wattune/search.h"
 #include "wattune/sweep.h"
 #include "wattune/types.h"
 #include "wattune/users.h"

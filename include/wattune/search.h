@@ -1,0 +1,139 @@
+/* A search: which setting serves a goal best, found by measuring few of them.
+ *
+ * It asks and is told: wt_search_next() says which candidate to measure, wt_search_tell() what came
+ * of it, until it is done. Where the measurements come from (a running job, repeated runs, a file)
+ * is not its business, so that a replay tests what a job gets. */
+#ifndef WATTUNE_SEARCH_H
+#define WATTUNE_SEARCH_H
+
+#include "wattune/curve.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What is made small. E is the energy of the devices and of the rest of the node, T the time. */
+enum wt_objective {
+    WT_OBJECTIVE_ENERGY, /* E */
+    WT_OBJECTIVE_EDP,    /* E T, energy-delay product */
+    WT_OBJECTIVE_TIME,   /* T: of use with power_max_w */
+    WT_OBJECTIVE_COST,   /* electricity and machine hours */
+    WT_OBJECTIVE_CARBON, /* g CO2e of the electricity: where nothing but energy emits, as energy */
+    WT_OBJECTIVE_ETA,    /* eta E + (1 - eta) P T, P the highest power: Zeus (NSDI'23), eq. 2 */
+};
+/* "energy", ...; NULL for none. */
+WT_API const char *wt_objective_name(enum wt_objective objective);
+/* 0 or WT_E_NOTFOUND. */
+WT_API int wt_objective_from_name(const char *name, enum wt_objective *ret_objective);
+
+struct wt_goal {
+    enum wt_objective objective;
+    double host_w;       /* power of the rest of the node, W; 0: GPU alone */
+    double slowdown_max; /* share of time more than at the reference: 0.05; NaN: any */
+    double power_max_w;  /* mean power of the devices; NaN: any */
+    double price_kwh, price_hour; /* COST: of a kWh, of an hour of the machine, one currency */
+    double carbon_g_kwh;          /* CARBON */
+    double eta, eta_power_w;      /* ETA: 0 to 1, and P */
+};
+/* No constraint, no host, eta one half. */
+WT_API void wt_goal_init(struct wt_goal *goal);
+/* The number that is made small, in J, J s, s, currency or g. energy_j is of the devices alone.
+ * Threads: any thread. */
+WT_API double wt_goal_value(const struct wt_goal *goal, double time_s, double energy_j);
+
+#define WT_SEARCH_AXES 4
+
+struct wt_search_axis {
+    char name[32]; /* "power", "clock", or of a parameter */
+    char unit[16]; /* "W", "MHz", "" */
+    enum wt_axis form;
+};
+
+struct wt_search_options {
+    struct wt_search_axis axes[WT_SEARCH_AXES];
+    size_t axis_count;
+    struct wt_goal goal;
+    size_t probes_max; /* different candidates measured; 0: 4 of a limit of power, 6 of a clock or
+                          another number, and as much for each axis */
+    size_t repeats_max; /* readings beyond the first of each; 0: none */
+    double noise;       /* relative standard deviation of one reading; NaN: not known (0.2 % until
+                           repeats tell) */
+    double tolerance;   /* a candidate that promises to save less than this share, times its time
+                           relative to the reference, is not measured; 0: 0.4 % */
+    bool is_confirmed;  /* the choice and the reference are measured twice at least */
+};
+
+struct wt_candidate {
+    double values[WT_SEARCH_AXES];
+    size_t readings_max; /* how often it can be measured; 0: as often as asked */
+};
+
+struct wt_search;
+/* The reference is the candidate that all ratios are against, and is measured first.
+ * Errors: WT_E_USAGE (no candidate, two alike, a value that is not above 0), WT_E_NOMEM. */
+WT_API int wt_search_new(struct wt_search **ret_search, const struct wt_search_options *options,
+                         const struct wt_candidate *candidates, size_t count, size_t reference,
+                         struct wt_error *err);
+WT_API void wt_search_free(struct wt_search *search);
+
+/* Which candidate to measure next; false: enough is known. *ret_why (may be NULL): why, a borrowed
+ * static text. Threads: one thread at a time, as all of these. */
+WT_API bool wt_search_next(struct wt_search *search, size_t *ret_candidate, const char **ret_why);
+/* What measuring it gave, the same work each time. A reading that failed is not told: the candidate
+ * is then withdrawn by wt_search_drop(). Errors: WT_E_USAGE (not above 0), WT_E_NOMEM. */
+WT_API int wt_search_tell(struct wt_search *search, size_t candidate, double time_s,
+                          double energy_j, struct wt_error *err);
+/* It cannot be set or measured: it is asked for no more. */
+WT_API void wt_search_drop(struct wt_search *search, size_t candidate);
+/* What it found may not hold any more (another phase, a neighbour): all readings are forgotten, the
+ * candidates stay. Beginning with `start` (SIZE_MAX: none) after the reference. */
+WT_API void wt_search_again(struct wt_search *search, size_t start);
+/* A candidate that was best before, for the same load or one like it: measured right after the
+ * reference. */
+WT_API void wt_search_start_at(struct wt_search *search, size_t start);
+
+/* One candidate as far as it is known. */
+struct wt_search_point {
+    size_t candidate;
+    double values[WT_SEARCH_AXES];
+    size_t readings;                   /* 0: a point of the curve between probes */
+    struct wt_estimate time_s, energy_j; /* of the devices */
+    struct wt_estimate value;          /* of the goal */
+    bool is_admissible;                /* within the constraints */
+    bool is_tied;                      /* with the best: the intervals overlap */
+    bool is_reference, is_choice;
+};
+
+struct wt_search_result {
+    struct wt_search_axis axes[WT_SEARCH_AXES];
+    size_t axis_count;
+    struct wt_goal goal;
+    struct wt_search_point *points; /* owned; measured candidates, in order of first reading */
+    size_t point_count;
+    struct wt_search_point *curve; /* owned; along the last axis through the choice, between the
+                                      lowest and the highest probe; of one axis only candidates */
+    size_t curve_count;
+    size_t choice, reference; /* indices in points */
+    size_t best;              /* lowest value, ties aside */
+    size_t choice_gpu_only;   /* what the choice were with no rest of the node */
+    size_t *order;            /* owned; candidates in the order they were measured, repeats too */
+    double *order_time_s, *order_energy_j; /* owned; what each reading was */
+    size_t reading_count;
+    struct wt_estimate time_ratio, energy_ratio, value_ratio; /* of the choice */
+    double breakeven_w; /* rest of the node at which the choice saves no energy; NaN: at any */
+    double noise;       /* of one reading, relative */
+    bool is_noise_known;
+    struct wt_curve_facts facts; /* of the curve */
+    char **warnings;             /* owned */
+    size_t warning_count;
+};
+/* What is known so far; needs the reference and nothing else.
+ * Errors: WT_E_STATE (the reference was not measured), WT_E_NOMEM. */
+WT_API int wt_search_result(const struct wt_search *search, struct wt_search_result *ret_result,
+                            struct wt_error *err);
+WT_API void wt_search_result_done(struct wt_search_result *result);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,14 @@
+/* search: what the files of a search share. Internal to the library. */
+#ifndef WT_SEARCH_SEARCH_H
+#define WT_SEARCH_SEARCH_H
+
+#include "base/base.h"
+#include "wattune/search.h"
+
+#define WT_Z95 1.96
+
+/* Fills the warnings: what the result does not say by itself, and what it rests on. */
+int wt_search_warn(struct wt_search_result *result, const struct wt_candidate *candidates,
+                   const bool *is_dropped, size_t count, struct wt_error *err);
+
+#endif
