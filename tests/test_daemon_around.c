@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "daemon/scribe.h"
 #include "emulator/host.h"
 #include "knob/knob.h"
 
@@ -120,6 +121,37 @@ static void a_second_daemon_is_refused(void **state)
 }
 
 /* ---- beside the daemon ---- */
+
+/* Guardians and recovery ask whenever they look; a daemon that starts meanwhile must not take them
+ * for another daemon. */
+static void asking_for_a_daemon_keeps_none_from_starting(void **state)
+{
+    (void)state;
+    char dir[200];
+    struct wt_error err = {0};
+    struct wt_scribe *scribe;
+    struct wt_journal *journal;
+    wt_text(dir, sizeof(dir), "%s/asked", rig.dir);
+    assert_int_equal(wt_scribe_new(&scribe, rig.ctx, dir, &err), 0); /* makes the folder */
+    assert_int_equal(wt_journal_open(&journal, rig.ctx, dir, NULL, &err), 0);
+    assert_true(wt_journal_has_daemon(journal));
+    wt_scribe_free(scribe);
+    assert_false(wt_journal_has_daemon(journal));
+    pid_t asker = fork();
+    if (asker == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (;;)
+            wt_journal_has_daemon(journal);
+    }
+    assert_true(asker > 0);
+    for (int i = 0; i < 300; i++) {
+        assert_int_equal(wt_scribe_new(&scribe, rig.ctx, dir, &err), 0);
+        wt_scribe_free(scribe);
+    }
+    kill(asker, SIGKILL);
+    waitpid(asker, NULL, 0);
+    wt_journal_close(journal);
+}
 
 static void a_lease_without_the_daemon_and_a_claim_never_meet(void **state)
 {
@@ -415,6 +447,7 @@ static int run(int argc, char **argv)
         RUNS(stopping_puts_back_and_leaving_does_not),
         RUNS(without_a_daemon_restore_ends_dead_claims_only),
         RUNS(a_second_daemon_is_refused),
+        STARTS(asking_for_a_daemon_keeps_none_from_starting),
         RUNS(a_lease_without_the_daemon_and_a_claim_never_meet),
         RUNS(a_lease_goes_through_the_daemon_by_itself),
         RUNS(a_hung_device_holds_up_no_other),

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "daemon/scribe.h"
@@ -125,7 +124,9 @@ static void *work(void *data)
     return NULL;
 }
 
-/* One daemon for a directory. The lock is not inherited and ends with the process. */
+/* One daemon for a directory. The lock is not inherited and ends with the process. Whether it is held
+ * can be asked (F_OFD_GETLK) without taking it: a guardian that asked with a lock of its own would
+ * keep a daemon from starting. */
 static int take_lock(struct wt_scribe *s, struct wt_error *err)
 {
     char path[4352];
@@ -133,8 +134,11 @@ static int take_lock(struct wt_scribe *s, struct wt_error *err)
     s->lock_fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (s->lock_fd < 0)
         return wt_fail_errno(err, errno, "%s", path);
-    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0)
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(s->lock_fd, F_OFD_SETLK, &lock) == 0)
         return 0;
+    if (errno != EAGAIN && errno != EACCES)
+        return wt_fail_errno(err, errno, "%s", path);
     int rc = wt_fail(err, WT_E_BUSY, "%s: another wattuned runs", path);
     wt_fix(err, "stop that one first: systemctl stop wattuned");
     return rc;

@@ -505,7 +505,8 @@ bool wt_journal_has_daemon(const struct wt_journal *j)
     int fd = openat(j->dir_fd, WT_JOURNAL_DAEMON, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return false;
-    bool is_held = flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+    bool is_held = fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
     close(fd);
     return is_held;
 }
