@@ -33,6 +33,11 @@ WT_API void wt_meter_free(struct wt_meter *meter);
  * Windows may overlap and nest. Threads: any thread; under 1 us. */
 WT_API int wt_meter_begin(struct wt_meter *meter, const char *name, uint64_t *ret_window);
 WT_API int wt_meter_end(struct wt_meter *meter, uint64_t window);
+/* The same at a moment that has passed (a mark of the program, heard of a little later); what the
+ * meter has forgotten by then is a gap. A moment to come counts as now. */
+WT_API int wt_meter_begin_at(struct wt_meter *meter, const char *name, int64_t t_ns,
+                             uint64_t *ret_window);
+WT_API int wt_meter_end_at(struct wt_meter *meter, uint64_t window, int64_t t_ns);
 WT_API int wt_meter_cancel(struct wt_meter *meter, uint64_t window);
 
 /* Energy of one device in one window. */

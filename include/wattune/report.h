@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "wattune/search.h"
 #include "wattune/sweep.h"
 
 #ifdef __cplusplus
@@ -20,6 +21,9 @@ WT_API void wt_term_init(struct wt_term *term, FILE *out);
 
 WT_API void wt_report_run(const struct wt_term *term, const struct wt_run *run, bool is_verbose);
 WT_API void wt_report_sweep(const struct wt_term *term, const struct wt_sweep *sweep);
+/* Points measured, ratios against the reference, the choice and what it rests on. */
+WT_API void wt_report_search(const struct wt_term *term, const struct wt_search_result *result,
+                             const struct wt_search_story *story);
 WT_API void wt_report_runs(const struct wt_term *term, const struct wt_run *runs, size_t count);
 
 /* Writes the whole file or nothing (temporary name, rename). Either sweep or runs[0..count) with a

@@ -55,12 +55,13 @@ struct wt_search_options {
     struct wt_goal goal;
     size_t probes_max; /* different candidates measured; 0: 4 of a limit of power, 6 of a clock or
                           another number, and as much for each axis */
-    size_t repeats_max; /* readings beyond the first of each; 0: none */
+    size_t repeats_max; /* how often a candidate is measured again; 0: never */
     double noise;       /* relative standard deviation of one reading; NaN: not known (0.2 % until
                            repeats tell) */
     double tolerance;   /* a candidate that promises to save less than this share, times its time
                            relative to the reference, is not measured; 0: 0.4 % */
-    bool is_confirmed;  /* the choice and the reference are measured twice at least */
+    size_t readings_each; /* told each time a candidate is measured; 0: 1 */
+    bool is_confirmed;  /* the choice and the reference are measured at two times at least */
 };
 
 struct wt_candidate {
@@ -83,6 +84,8 @@ WT_API bool wt_search_next(struct wt_search *search, size_t *ret_candidate, cons
  * is then withdrawn by wt_search_drop(). Errors: WT_E_USAGE (not above 0), WT_E_NOMEM. */
 WT_API int wt_search_tell(struct wt_search *search, size_t candidate, double time_s,
                           double energy_j, struct wt_error *err);
+/* The rest of the node as it is measured meanwhile, W: counts from now on. */
+WT_API void wt_search_host(struct wt_search *search, double host_w);
 /* It cannot be set or measured: it is asked for no more. */
 WT_API void wt_search_drop(struct wt_search *search, size_t candidate);
 /* What it found may not hold any more (another phase, a neighbour): all readings are forgotten, the
@@ -99,6 +102,8 @@ struct wt_search_point {
     size_t readings;                   /* 0: a point of the curve between probes */
     struct wt_estimate time_s, energy_j; /* of the devices */
     struct wt_estimate value;          /* of the goal */
+    double breakeven_w;                /* rest of the node at which it saves no energy against the
+                                          reference; NaN: it saves none, or none is too much */
     bool is_admissible;                /* within the constraints */
     bool is_tied;                      /* with the best: the intervals overlap */
     bool is_reference, is_choice;
@@ -114,13 +119,13 @@ struct wt_search_result {
                                       lowest and the highest probe; of one axis only candidates */
     size_t curve_count;
     size_t choice, reference; /* indices in points */
+    bool is_saving_real;      /* the choice's value lies below the reference's, beyond the intervals */
     size_t best;              /* lowest value, ties aside */
     size_t choice_gpu_only;   /* what the choice were with no rest of the node */
     size_t *order;            /* owned; candidates in the order they were measured, repeats too */
     double *order_time_s, *order_energy_j; /* owned; what each reading was */
     size_t reading_count;
     struct wt_estimate time_ratio, energy_ratio, value_ratio; /* of the choice */
-    double breakeven_w; /* rest of the node at which the choice saves no energy; NaN: at any */
     double noise;       /* of one reading, relative */
     bool is_noise_known;
     struct wt_curve_facts facts; /* of the curve */
@@ -132,6 +137,53 @@ struct wt_search_result {
 WT_API int wt_search_result(const struct wt_search *search, struct wt_search_result *ret_result,
                             struct wt_error *err);
 WT_API void wt_search_result_done(struct wt_search_result *result);
+/* Where a search's numbers come from; texts are borrowed, NULL for none. */
+struct wt_search_story {
+    enum wt_provenance provenance; /* WT_PROV_REPLAYED of a file */
+    const char *source;            /* the file, or the command */
+    const char *machine;           /* device names */
+    const char *emulation;         /* profile */
+    const char *work_unit;         /* time and energy are of one of these; NULL: of one run */
+    const char *run_id;            /* of the run it was part of */
+    double searched_s;             /* how long it took; NaN: nothing was run */
+    double extra_j;                /* energy its probes took beyond the choice's; NaN */
+    const char *const *remarks;    /* more warnings */
+    size_t remark_count;
+};
+/* The stable document (docs/json.md, "A search"), owned by the caller: free(). NULL: no memory. */
+WT_API char *wt_search_to_json(const struct wt_search_result *result,
+                               const struct wt_search_story *story);
+/* "150 W", "power 150 W, clock 1200 MHz". Returns buf. */
+WT_API const char *wt_search_words(const struct wt_search_result *result, const double *values,
+                                   char *buf, size_t size);
+/* What it comes to, as a sentence or two. Returns buf. */
+WT_API const char *wt_search_advice(const struct wt_search_result *result,
+                                    const struct wt_search_story *story, char *buf, size_t size);
+
+/* Recorded points, to search without a device. */
+struct wt_replay {
+    struct wt_search_axis axes[WT_SEARCH_AXES];
+    size_t axis_count;
+    struct wt_candidate *candidates; /* owned; a setting each, readings_max its rows */
+    size_t count, reference; /* the highest limit and clock; of other columns the first row's */
+    struct wt_replay_row {
+        size_t candidate;
+        double time_s, energy_j;
+    } * rows; /* owned, as in the file */
+    size_t row_count;
+};
+/* Reads a CSV: a header of the columns time_s, energy_j and one to four of settings, in any order;
+ * power_w is a limit of power, clock_mhz a clock, any other name a parameter that is a number. A
+ * column `epochs` says how often time and energy are needed to reach the target. Lines that begin
+ * with # and empty ones are left out. Errors: WT_E_NOTFOUND, WT_E_DENIED, WT_E_IO, WT_E_FORMAT
+ * (names the line and column), WT_E_NOMEM. */
+WT_API int wt_replay_read(struct wt_replay *ret_replay, const char *path, struct wt_error *err);
+WT_API void wt_replay_done(struct wt_replay *replay);
+/* Searches them: tells the search each row it asks for, in the order of the file. Errors: those of
+ * wt_search_new, wt_search_tell, wt_search_result. options->axes are taken from the replay. */
+WT_API int wt_replay_search(const struct wt_replay *replay,
+                            const struct wt_search_options *options,
+                            struct wt_search_result *ret_result, struct wt_error *err);
 
 #ifdef __cplusplus
 }

@@ -17,6 +17,7 @@
 #include "wattune/run.h"
 #include "wattune/search.h"
 #include "wattune/sweep.h"
+#include "wattune/tune.h"
 #include "wattune/types.h"
 #include "wattune/users.h"
 #include "wattune/workload.h"

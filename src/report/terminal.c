@@ -827,6 +827,96 @@ void wt_report_sweep(const struct wt_term *term, const struct wt_sweep *sweep)
     wt_plain_leave(&plain);
 }
 
+/* ---- a search ---- */
+
+/* Ratio of a point to the reference, by the interval of the point alone: the reference's own is
+ * shown in its row. */
+static struct wt_estimate ratio_of(const struct wt_estimate *e, const struct wt_estimate *reference)
+{
+    return (struct wt_estimate){e->value / reference->value, e->low / reference->value,
+                                e->high / reference->value};
+}
+
+static void put_point(struct table *table, size_t row, const struct wt_search_result *r, size_t i)
+{
+    const struct wt_search_point *p = &r->points[i], *ref = &r->points[r->reference];
+    struct wt_estimate time = ratio_of(&p->time_s, &ref->time_s),
+                       energy = ratio_of(&p->energy_j, &ref->energy_j);
+    char text[120];
+    set(table, row, 0, "%s%s", i == r->choice ? (table->term->is_utf8 ? "\u25b8" : ">") : "",
+        i == r->reference ? "=" : "");
+    set(table, row, 1, "%s", wt_search_words(r, p->values, text, sizeof(text)));
+    set(table, row, 2, "%zu", p->readings);
+    put_watts(table, row, 3, p->energy_j.value / p->time_s.value);
+    put_ratio(table, row, 4, &time);
+    put_ratio(table, row, 5, &energy);
+    if (!isnan(p->breakeven_w) && i != r->reference)
+        set(table, row, 6, "%.0f W", p->breakeven_w);
+    set(table, row, 7, "%s",
+        i == r->choice      ? (i == r->reference ? "reference, keep" : "choice")
+        : i == r->reference ? "reference"
+        : p->is_tied        ? "tie"
+        : !p->is_admissible ? "beyond the limits"
+        : i == r->best      ? "lowest"
+                            : "");
+    table->colours[row] = i == r->choice ? GREEN : PLAIN;
+}
+
+/* The rows by setting, the order of measuring aside. */
+static bool is_lower(const struct wt_search_result *r, size_t a, size_t b)
+{
+    for (size_t k = 0; k < r->axis_count; k++)
+        if (r->points[a].values[k] != r->points[b].values[k])
+            return r->points[a].values[k] < r->points[b].values[k];
+    return false;
+}
+
+void wt_report_search(const struct wt_term *term, const struct wt_search_result *result,
+                      const struct wt_search_story *story)
+{
+    static const struct column columns[] = {
+        {"", false, NULL},          {"setting", true, NULL},     {"readings", true, "read"},
+        {"mean", true, NULL},       {"rel. time", false, NULL},  {"rel. energy", false, NULL},
+        {"saves below", true, NULL}, {"", false, NULL},
+    };
+    static const struct step steps[] = {
+        {4, BRIEF}, {5, BRIEF}, {2, BRIEF}, {2, HIDDEN}, {3, HIDDEN}, {6, HIDDEN}, {4, HIDDEN},
+    };
+    const struct wt_search_result *r = result;
+    struct wt_plain plain;
+    struct table table;
+    char text[700];
+    wt_plain_enter(&plain);
+    if (story->emulation && *story->emulation)
+        print_banner(term, "EMULATED", story->emulation, "no real device was measured");
+    else if (story->provenance == WT_PROV_REPLAYED)
+        print_banner(term, "REPLAYED", story->source, "nothing was measured here");
+    size_t *order = calloc(r->point_count, sizeof(*order));
+    if (order && table_init(&table, term, columns, WT_COUNTOF(columns), r->point_count)) {
+        table.steps = steps;
+        table.step_count = WT_COUNTOF(steps);
+        for (size_t i = 0; i < r->point_count; i++) {
+            size_t k = i;
+            for (; k > 0 && is_lower(r, i, order[k - 1]); k--)
+                order[k] = order[k - 1];
+            order[k] = i;
+        }
+        for (size_t i = 0; i < r->point_count; i++)
+            put_point(&table, i, r, order[i]);
+        table_print(&table);
+        table_done(&table);
+    }
+    free(order);
+    fputc('\n', term->out);
+    print_wrapped(term, r->is_saving_real ? GREEN : BOLD, "  ",
+                  wt_search_advice(r, story, text, sizeof(text)));
+    for (size_t i = 0; i < r->warning_count; i++)
+        print_wrapped(term, YELLOW, "  note: ", r->warnings[i]);
+    for (size_t i = 0; i < story->remark_count; i++)
+        print_wrapped(term, YELLOW, "  note: ", story->remarks[i]);
+    wt_plain_leave(&plain);
+}
+
 /* ---- the list of runs ---- */
 
 /* How much of their ids tells these runs apart: a beginning is as good as the whole to name one.

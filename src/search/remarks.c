@@ -23,33 +23,21 @@ static int warn(struct wt_search_result *r, const char *fmt, ...)
     return 0;
 }
 
-/* "150 W", "150 W, clock 1200 MHz" */
-static void words(const struct wt_search_result *r, const double *values, char *buf, size_t size)
-{
-    buf[0] = '\0';
-    for (size_t a = 0; a < r->axis_count; a++) {
-        size_t used = strlen(buf);
-        wt_text(buf + used, size - used, "%s%s%s%g%s%s", a ? ", " : "",
-                r->axis_count > 1 ? r->axes[a].name : "", r->axis_count > 1 ? " " : "", values[a],
-                r->axes[a].unit[0] ? " " : "", r->axes[a].unit);
-    }
-}
-
 static int warn_of_ties(struct wt_search_result *r)
 {
     char best[96], list[400] = "", one[96];
     size_t tied = 0;
-    words(r, r->points[r->best].values, best, sizeof(best));
+    wt_search_words(r, r->points[r->best].values, best, sizeof(best));
     for (size_t i = 0; i < r->point_count; i++) {
         if (!r->points[i].is_tied)
             continue;
         size_t used = strlen(list);
-        words(r, r->points[i].values, one, sizeof(one));
+        wt_search_words(r, r->points[i].values, one, sizeof(one));
         wt_text(list + used, sizeof(list) - used, "%s%s", tied++ ? " and " : "", one);
     }
     if (!tied)
         return 0;
-    words(r, r->points[r->choice].values, one, sizeof(one));
+    wt_search_words(r, r->points[r->choice].values, one, sizeof(one));
     return warn(r, "tie: %s cannot be told from %s, the lowest, by %s; %s, the fastest, is chosen",
                 list, best, wt_objective_name(r->goal.objective), one);
 }
@@ -97,8 +85,8 @@ static int warn_of_host(struct wt_search_result *r)
     char alone[96], node[96];
     if (r->goal.host_w <= 0 || r->choice_gpu_only == r->choice)
         return 0;
-    words(r, r->points[r->choice_gpu_only].values, alone, sizeof(alone));
-    words(r, r->points[r->choice].values, node, sizeof(node));
+    wt_search_words(r, r->points[r->choice_gpu_only].values, alone, sizeof(alone));
+    wt_search_words(r, r->points[r->choice].values, node, sizeof(node));
     return warn(r,
                 "the rest of the node changes the answer: %s for the devices alone, %s with %.0f W "
                 "of the rest",

@@ -330,11 +330,23 @@ static size_t choice_of(const struct wt_search *s, const struct tally *tallies,
 
 /* ---- repeats ---- */
 
+/* At how many times it was measured. */
+static size_t visits_of(const struct wt_search *s, const struct tally *t)
+{
+    size_t each = s->options.readings_each ? s->options.readings_each : 1;
+    return (t->count + each - 1) / each;
+}
+
 static bool may_repeat(const struct wt_search *s, const struct tally *tallies, size_t i)
 {
     size_t most = s->candidates[i].readings_max;
-    return !s->is_dropped[i] && tallies[i].count <= s->options.repeats_max &&
+    return !s->is_dropped[i] && visits_of(s, &tallies[i]) <= s->options.repeats_max &&
            (!most || tallies[i].count < most);
+}
+
+static bool needs_confirming(const struct wt_search *s, const struct tally *tallies, size_t i)
+{
+    return visits_of(s, &tallies[i]) < 2 && may_repeat(s, tallies, i);
 }
 
 static size_t fewer_of(const struct wt_search *s, const struct tally *tallies, size_t a, size_t b)
@@ -352,11 +364,17 @@ static size_t repeat_of(const struct wt_search *s, const struct tally *tallies,
     const struct wt_goal *goal = &s->options.goal;
     size_t best, choice = choice_of(s, tallies, goal, &best);
     if (s->options.is_confirmed) {
+        /* First the one that was not measured just now: drift shows only with time between. */
+        size_t last = s->readings[s->reading_count - 1].candidate;
+        size_t two[2] = {s->reference, choice};
         *ret_why = "to confirm the choice";
-        if (tallies[choice].count < 2 && may_repeat(s, tallies, choice))
-            return choice;
-        if (tallies[s->reference].count < 2 && may_repeat(s, tallies, s->reference))
-            return s->reference;
+        for (int i = 0; i < 2; i++)
+            if (two[i] != last && needs_confirming(s, tallies, two[i]))
+                return two[i];
+        if (choice != last || choice != s->reference)
+            for (int i = 0; i < 2; i++)
+                if (needs_confirming(s, tallies, two[i]))
+                    return two[i];
     }
     *ret_why = "to tell it from another";
     double gain = log_value(goal, &tallies[choice], &sd) - log_value(goal, &tallies[best], &sd);
@@ -433,6 +451,11 @@ void wt_search_drop(struct wt_search *search, size_t candidate)
         search->is_dropped[candidate] = true;
 }
 
+void wt_search_host(struct wt_search *search, double host_w)
+{
+    search->options.goal.host_w = host_w;
+}
+
 void wt_search_start_at(struct wt_search *search, size_t start)
 {
     search->start = start;
@@ -503,7 +526,7 @@ static struct wt_estimate estimate_of(double log_mean, double sd)
 }
 
 static struct wt_search_point point_of(const struct wt_search *s, size_t i, const struct tally *t,
-                                       double reference_t)
+                                       const struct tally *reference)
 {
     const struct wt_goal *goal = &s->options.goal;
     double sd, value = log_value(goal, t, &sd);
@@ -513,9 +536,14 @@ static struct wt_search_point point_of(const struct wt_search *s, size_t i, cons
                                 .energy_j = estimate_of(t->log_e, t->e_sd),
                                 .value = estimate_of(value, sd),
                                 .is_admissible =
-                                    room_of(goal, t->log_t, t->log_e, reference_t) >= 0,
-                                .is_reference = i == s->reference};
+                                    room_of(goal, t->log_t, t->log_e, reference->log_t) >= 0,
+                                .is_reference = i == s->reference,
+                                .breakeven_w = NAN};
     memcpy(p.values, s->candidates[i].values, sizeof(p.values));
+    double saved_j = exp(reference->log_e) - exp(t->log_e);
+    double longer_s = exp(t->log_t) - exp(reference->log_t);
+    if (saved_j > 0 && longer_s > 0)
+        p.breakeven_w = saved_j / longer_s;
     return p;
 }
 
@@ -550,7 +578,7 @@ static void fill_curve(const struct wt_search *s, const struct tally *tallies,
                           .log_e = log(v.energy_j.value),
                           .t_sd = log(v.time_s.high / v.time_s.low) / (2 * WT_Z95),
                           .e_sd = log(v.energy_j.high / v.energy_j.low) / (2 * WT_Z95)};
-        r->curve[r->curve_count++] = point_of(s, i, &t, tallies[s->reference].log_t);
+        r->curve[r->curve_count++] = point_of(s, i, &t, &tallies[s->reference]);
     }
     qsort(r->curve, r->curve_count, sizeof(*r->curve), by_value);
 }
@@ -572,7 +600,7 @@ static void fill(const struct wt_search *s, struct tally *tallies, const struct 
             is_new &= s->readings[k].candidate != c;
         if (is_new)
             r->points[r->point_count++] =
-                point_of(s, c, &tallies[c], tallies[s->reference].log_t);
+                point_of(s, c, &tallies[c], &tallies[s->reference]);
     }
     r->reading_count = s->reading_count;
     size_t best, choice = choice_of(s, tallies, goal, &best), ignored;
@@ -592,8 +620,7 @@ static void fill(const struct wt_search *s, struct tally *tallies, const struct 
     r->time_ratio = estimate_of(c->log_t - ref->log_t, is_ref ? 0 : hypot(c->t_sd, ref->t_sd));
     r->energy_ratio = estimate_of(c->log_e - ref->log_e, is_ref ? 0 : hypot(c->e_sd, ref->e_sd));
     r->value_ratio = estimate_of(value, is_ref ? 0 : hypot(sd_c, sd_ref));
-    double saved_j = exp(ref->log_e) - exp(c->log_e), longer_s = exp(c->log_t) - exp(ref->log_t);
-    r->breakeven_w = longer_s > 0 && saved_j > 0 ? saved_j / longer_s : (double)NAN;
+    r->is_saving_real = !is_ref && r->value_ratio.high < 1;
     if (curve) {
         fill_curve(s, tallies, curve, through, axis, r);
         wt_curve_facts(curve, &r->facts);
@@ -606,7 +633,6 @@ int wt_search_result(const struct wt_search *search, struct wt_search_result *re
     const struct wt_search *s = search;
     struct wt_search_result r = {.axis_count = s->options.axis_count,
                                  .goal = s->options.goal,
-                                 .breakeven_w = NAN,
                                  .facts.floor = NAN};
     struct wt_curve *curve = NULL;
     memcpy(r.axes, s->options.axes, sizeof(r.axes));

@@ -393,6 +393,11 @@ static void forget(struct wt_meter *m, struct window *w)
 
 int wt_meter_begin(struct wt_meter *m, const char *name, uint64_t *ret_window)
 {
+    return wt_meter_begin_at(m, name, INT64_MAX, ret_window);
+}
+
+int wt_meter_begin_at(struct wt_meter *m, const char *name, int64_t t_ns, uint64_t *ret_window)
+{
     pthread_mutex_lock(&m->lock);
     int rc = m->first_free == UINT32_MAX ? grow(m) : 0;
     if (rc < 0) {
@@ -408,7 +413,8 @@ int wt_meter_begin(struct wt_meter *m, const char *name, uint64_t *ret_window)
     memcpy(w->name, name ? name : "", n);
     w->name[n] = '\0';
     *ret_window = w->id;
-    int64_t now_ns = w->begin_ns = wt_ctx_now_ns(m->ctx);
+    int64_t now_ns = wt_ctx_now_ns(m->ctx);
+    w->begin_ns = t_ns < now_ns ? t_ns : now_ns;
     pthread_mutex_unlock(&m->lock);
     wt_sampler_edge(m->sampler, now_ns);
     return 0;
@@ -416,12 +422,17 @@ int wt_meter_begin(struct wt_meter *m, const char *name, uint64_t *ret_window)
 
 int wt_meter_end(struct wt_meter *m, uint64_t window)
 {
-    int64_t now_ns = wt_ctx_now_ns(m->ctx);
+    return wt_meter_end_at(m, window, INT64_MAX);
+}
+
+int wt_meter_end_at(struct wt_meter *m, uint64_t window, int64_t t_ns)
+{
+    int64_t now_ns = wt_ctx_now_ns(m->ctx), end_ns = t_ns < now_ns ? t_ns : now_ns;
     pthread_mutex_lock(&m->lock);
     struct window *w = find_window(m, window);
     int rc = !w ? WT_E_NOTFOUND : w->state != WINDOW_OPEN ? WT_E_STATE : 0;
     if (rc == 0) {
-        w->end_ns = now_ns > w->begin_ns ? now_ns : w->begin_ns;
+        w->end_ns = end_ns > w->begin_ns ? end_ns : w->begin_ns;
         w->state = WINDOW_ENDED;
     }
     pthread_mutex_unlock(&m->lock);

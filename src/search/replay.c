@@ -1,0 +1,255 @@
+/* replay: the same search on recorded points, which no device is needed for. */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "search/search.h"
+
+#define COLUMNS_MAX 16
+#define LINE_MAX_   4096
+#define ROWS_MAX    100000
+
+enum column { COLUMN_TIME = -1, COLUMN_ENERGY = -2, COLUMN_EPOCHS = -3 }; /* else: of an axis */
+
+struct layout {
+    int columns[COLUMNS_MAX];
+    char names[COLUMNS_MAX][32];
+    size_t count;
+};
+
+/* The next field of a line, without blanks around it; NULL: none left. */
+static char *next_field(char **io_line)
+{
+    char *field = *io_line;
+    if (!field)
+        return NULL;
+    char *comma = strchr(field, ',');
+    *io_line = comma ? comma + 1 : NULL;
+    if (comma)
+        *comma = '\0';
+    field += strspn(field, " \t\r\n");
+    for (size_t n = strlen(field); n && strchr(" \t\r\n", field[n - 1]); n--)
+        field[n - 1] = '\0';
+    return field;
+}
+
+static bool is_blank(const char *line)
+{
+    line += strspn(line, " \t\r\n");
+    return !*line || *line == '#';
+}
+
+static int add_axis(struct wt_replay *r, const char *column, const char *path, struct wt_error *err)
+{
+    if (r->axis_count == WT_SEARCH_AXES)
+        return wt_fail(err, WT_E_FORMAT, "%s: more than %d columns of settings: %s", path,
+                       WT_SEARCH_AXES, column);
+    struct wt_search_axis *axis = &r->axes[r->axis_count++];
+    if (strcmp(column, "power_w") == 0) {
+        *axis = (struct wt_search_axis){"power", "W", WT_AXIS_POWER};
+    } else if (strcmp(column, "clock_mhz") == 0) {
+        *axis = (struct wt_search_axis){"clock", "MHz", WT_AXIS_CLOCK};
+    } else {
+        *axis = (struct wt_search_axis){.form = WT_AXIS_OTHER};
+        wt_text(axis->name, sizeof(axis->name), "%s", column);
+    }
+    return 0;
+}
+
+static int read_header(struct wt_replay *r, struct layout *layout, char *line, const char *path,
+                       struct wt_error *err)
+{
+    bool has_time = false, has_energy = false;
+    for (char *field; (field = next_field(&line));) {
+        if (layout->count == COLUMNS_MAX)
+            return wt_fail(err, WT_E_FORMAT, "%s: more than %d columns", path, COLUMNS_MAX);
+        for (size_t i = 0; i < layout->count; i++)
+            if (strcmp(layout->names[i], field) == 0)
+                return wt_fail(err, WT_E_FORMAT, "%s: the column %s is there twice", path, field);
+        int *column = &layout->columns[layout->count];
+        wt_text(layout->names[layout->count++], sizeof(layout->names[0]), "%s", field);
+        if (strcmp(field, "time_s") == 0) {
+            *column = COLUMN_TIME;
+            has_time = true;
+        } else if (strcmp(field, "energy_j") == 0) {
+            *column = COLUMN_ENERGY;
+            has_energy = true;
+        } else if (strcmp(field, "epochs") == 0) {
+            *column = COLUMN_EPOCHS;
+        } else if (!*field || strspn(field, "0123456789.+-eE") == strlen(field)) {
+            wt_fail(err, WT_E_FORMAT, "%s: the first line holds \"%.40s\", not names of columns",
+                    path, field);
+            wt_fix(err, "begin it with power_w,time_s,energy_j");
+            return WT_E_FORMAT;
+        } else {
+            *column = (int)r->axis_count;
+            int rc = add_axis(r, field, path, err);
+            if (rc < 0)
+                return rc;
+        }
+    }
+    if (!has_time || !has_energy || !r->axis_count) {
+        wt_fail(err, WT_E_FORMAT, "%s: the header lacks %s", path,
+                !has_time     ? "time_s"
+                : !has_energy ? "energy_j"
+                              : "a column of settings");
+        wt_fix(err, "begin it with power_w,time_s,energy_j");
+        return WT_E_FORMAT;
+    }
+    return 0;
+}
+
+static size_t candidate_of(struct wt_replay *r, const double *values)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (memcmp(r->candidates[i].values, values, sizeof(r->candidates[i].values)) == 0)
+            return i;
+    memcpy(r->candidates[r->count].values, values, sizeof(r->candidates[0].values));
+    return r->count++;
+}
+
+static int read_row(struct wt_replay *r, const struct layout *layout, char *line, const char *path,
+                    size_t number, struct wt_error *err)
+{
+    double values[WT_SEARCH_AXES] = {0}, time_s = 0, energy_j = 0, epochs = 1;
+    size_t i = 0;
+    for (char *field; (field = next_field(&line)); i++) {
+        double value;
+        if (i == layout->count)
+            return wt_fail(err, WT_E_FORMAT, "%s:%zu: more than the %zu columns of the header",
+                           path, number, layout->count);
+        if (wt_text_to_double(field, &value) < 0 || !(value > 0) || !isfinite(value))
+            return wt_fail(err, WT_E_FORMAT, "%s:%zu: %s is \"%.40s\", and must be a number above 0",
+                           path, number, layout->names[i], field);
+        switch (layout->columns[i]) {
+        case COLUMN_TIME:
+            time_s = value;
+            break;
+        case COLUMN_ENERGY:
+            energy_j = value;
+            break;
+        case COLUMN_EPOCHS:
+            epochs = value;
+            break;
+        default:
+            values[layout->columns[i]] = value;
+        }
+    }
+    if (i < layout->count)
+        return wt_fail(err, WT_E_FORMAT, "%s:%zu: %zu fields where the header has %zu", path,
+                       number, i, layout->count);
+    if (r->row_count == ROWS_MAX)
+        return wt_fail(err, WT_E_FORMAT, "%s:%zu: more than %d rows", path, number, ROWS_MAX);
+    if ((r->row_count & (r->row_count + 1)) == 0) { /* 0, 1, 3, 7, ...: room for twice as many */
+        size_t room = 2 * r->row_count + 1;
+        struct wt_replay_row *rows = reallocarray(r->rows, room, sizeof(*rows));
+        if (rows)
+            r->rows = rows;
+        struct wt_candidate *candidates =
+            reallocarray(r->candidates, room, sizeof(*candidates));
+        if (candidates)
+            r->candidates = candidates;
+        if (!rows || !candidates)
+            return wt_fail(err, WT_E_NOMEM, "%s: no memory for its rows", path);
+    }
+    struct wt_replay_row *row = &r->rows[r->row_count++];
+    size_t before = r->count;
+    row->candidate = candidate_of(r, values);
+    if (r->count > before)
+        r->candidates[row->candidate].readings_max = 0;
+    r->candidates[row->candidate].readings_max++;
+    row->time_s = time_s * epochs;
+    row->energy_j = energy_j * epochs;
+    return 0;
+}
+
+static size_t find_reference(const struct wt_replay *r)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < r->count; i++) {
+        bool is_higher = true;
+        for (size_t a = 0; a < r->axis_count; a++)
+            is_higher &= r->axes[a].form == WT_AXIS_OTHER
+                             ? r->candidates[i].values[a] == r->candidates[0].values[a]
+                             : r->candidates[i].values[a] >= r->candidates[best].values[a];
+        if (is_higher)
+            best = i;
+    }
+    return best;
+}
+
+int wt_replay_read(struct wt_replay *ret_replay, const char *path, struct wt_error *err)
+{
+    struct wt_replay r = {0};
+    struct layout layout = {0};
+    char line[LINE_MAX_];
+    FILE *in = fopen(path, "re");
+    if (!in)
+        return wt_fail_errno(err, errno, "%s", path);
+    int rc = 0;
+    for (size_t number = 1; rc == 0 && fgets(line, sizeof(line), in); number++) {
+        if (!strchr(line, '\n') && !feof(in))
+            rc = wt_fail(err, WT_E_FORMAT, "%s:%zu: a line of more than %d characters", path,
+                         number, LINE_MAX_ - 2);
+        else if (is_blank(line))
+            continue;
+        else if (!layout.count)
+            rc = read_header(&r, &layout, line, path, err);
+        else
+            rc = read_row(&r, &layout, line, path, number, err);
+    }
+    if (rc == 0 && ferror(in))
+        rc = wt_fail_errno(err, errno, "%s", path);
+    if (rc == 0 && !r.row_count) {
+        rc = wt_fail(err, WT_E_FORMAT, "%s: %s", path,
+                     layout.count ? "a header and no rows" : "it is empty");
+        wt_fix(err, "a header power_w,time_s,energy_j and a row for each measured point");
+    }
+    fclose(in);
+    if (rc < 0) {
+        wt_replay_done(&r);
+        return rc;
+    }
+    r.reference = find_reference(&r);
+    *ret_replay = r;
+    return 0;
+}
+
+void wt_replay_done(struct wt_replay *replay)
+{
+    free(replay->candidates);
+    free(replay->rows);
+    memset(replay, 0, sizeof(*replay));
+}
+
+int wt_replay_search(const struct wt_replay *replay, const struct wt_search_options *options,
+                     struct wt_search_result *ret_result, struct wt_error *err)
+{
+    struct wt_search_options o = *options;
+    struct wt_search *search;
+    size_t *used = calloc(replay->count, sizeof(*used)), next;
+    if (!used)
+        return wt_fail(err, WT_E_NOMEM, "no memory for a replay");
+    memcpy(o.axes, replay->axes, sizeof(o.axes));
+    o.axis_count = replay->axis_count;
+    int rc = wt_search_new(&search, &o, replay->candidates, replay->count, replay->reference, err);
+    if (rc < 0) {
+        free(used);
+        return rc;
+    }
+    while (rc == 0 && wt_search_next(search, &next, NULL)) {
+        size_t skip = used[next]++;
+        for (size_t i = 0; i < replay->row_count; i++)
+            if (replay->rows[i].candidate == next && !skip--) {
+                rc = wt_search_tell(search, next, replay->rows[i].time_s,
+                                    replay->rows[i].energy_j, err);
+                break;
+            }
+    }
+    if (rc == 0)
+        rc = wt_search_result(search, ret_result, err);
+    wt_search_free(search);
+    free(used);
+    return rc;
+}
