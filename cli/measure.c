@@ -83,6 +83,7 @@ struct heard {
 
 /* What the marks of one run add up to. */
 struct tally {
+    struct cli_measure *measure;
     struct wt_run *run;
     int64_t start_ns;
     struct {
@@ -122,6 +123,7 @@ static void take_mark(void *data, const struct wt_mark *mark)
 {
     struct tally *t = data;
     struct wt_run *run = t->run;
+    uint64_t steps = run->work.steps, count = run->work.count;
     switch (mark->kind) {
     case WT_MARK_WORK:
         if (!run->work.is_known) {
@@ -147,6 +149,12 @@ static void take_mark(void *data, const struct wt_mark *mark)
         break;
     }
     }
+    /* Steps where there are any: a step's tokens may be told in parts. */
+    struct cli_measure *m = t->measure;
+    if (m->on_work && run->work.steps > steps)
+        m->on_work(m->data, mark->t_ns, run->work.steps, true);
+    else if (m->on_work && !run->work.steps && run->work.count > count)
+        m->on_work(m->data, mark->t_ns, run->work.count, false);
 }
 
 /* Marks come door by door, but what lies within what is told by time across all of them: a program
@@ -198,6 +206,8 @@ static void take_points(struct cli_measure *m, struct wt_run *run, int64_t start
         const struct wt_trace_point *p = &m->pending[i];
         if (p->t_ns < start_ns)
             continue;
+        if (m->on_point)
+            m->on_point(m->data, p);
         struct wt_run_point point = {.t_s = (double)(p->t_ns - start_ns) * 1e-9,
                                      .device = (uint32_t)p->device,
                                      .power_w = p->power_w,
@@ -334,7 +344,7 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
 {
     struct wt_doorkeeper *keeper = NULL;
     struct wt_error why;
-    struct tally tally = {.run = run};
+    struct tally tally = {.measure = m, .run = run};
     struct wt_users *users = NULL;
     uint64_t window, lost = 0;
 
@@ -415,7 +425,7 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
             look(m, window, users, tally.phases, run);
         }
         if (m->on_tick)
-            m->on_tick(m->tick_data, run, run->wall_s);
+            m->on_tick(m->data, run, run->wall_s);
         if (m->store && now >= next_store) {
             next_store = now + STORE_NS;
             if (wt_store_update(m->store, run, &why) < 0)
@@ -479,6 +489,8 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
         cli_note("the energy of this run is not whole: %s",
                  err->text[0] ? err->text : wt_strerror(rc));
     run->state = WT_RUN_DONE;
+    if (m->on_end)
+        m->on_end(m->data, run);
     if (m->store && wt_store_end(m->store, run, &why) < 0)
         store_failed(m, &why);
     run->is_unstored = !m->store;
@@ -508,4 +520,21 @@ int cli_apply(struct cli_bed *bed, struct wt_lease *lease, enum wt_knob knob, in
         done++;
     }
     return done ? 0 : cli_no_knob(knob, &why, err);
+}
+
+int cli_inject_nvtx(const char *step, struct wt_error *err)
+{
+    char path[2300];
+    int rc = wt_helper_path("libwattune-nvtx.so", path, sizeof(path), err);
+    if (rc < 0)
+        return rc;
+    char *whole = realpath(path, NULL); /* CMD may change its folder */
+    const char *other = getenv("NVTX_INJECTION64_PATH");
+    if (other && *other)
+        cli_note("--nvtx: takes the place of %s ($NVTX_INJECTION64_PATH)", other);
+    setenv("NVTX_INJECTION64_PATH", whole ? whole : path, 1);
+    free(whole);
+    if (step)
+        setenv("WATTUNE_NVTX_STEP", step, 1);
+    return 0;
 }

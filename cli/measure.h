@@ -18,9 +18,15 @@ struct cli_measure {
     const char *progress, *mark; /* patterns for a tap on its stdout (tap.h); NULL: none */
     const char *work_unit; /* with work_per_step: what each step is worth; NULL: told by doors */
     uint64_t work_per_step;
-    /* Called about ten times a second while the child runs; may be NULL. */
+    /* What others do meanwhile, each may be NULL; data is their first argument. Called by the
+     * thread that runs cli_measure_run: on_tick about ten times a second while the child runs, after
+     * the points and marks since the last; on_end before the run is stored for the last time. */
+    void *data;
     void (*on_tick)(void *data, const struct wt_run *run, double elapsed_s);
-    void *tick_data;
+    void (*on_point)(void *data, const struct wt_trace_point *point);
+    /* So many steps, or units of work where no step was told, were done at t_ns. */
+    void (*on_work)(void *data, int64_t t_ns, uint64_t done, bool is_steps);
+    void (*on_end)(void *data, struct wt_run *run);
 
     /* Points come from the sampling threads and wait here for the thread that owns the run. */
     pthread_mutex_t lock;
@@ -45,6 +51,10 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
  * NULL). */
 int cli_apply(struct cli_bed *bed, struct wt_lease *lease, enum wt_knob knob, int64_t value,
               struct wt_run *run, struct wt_error *err);
+
+/* Programs that use NVTX load the library that a variable names, at their first range: names ours.
+ * step (may be NULL): the range that counts a step. Errors: those of wt_helper_path. */
+int cli_inject_nvtx(const char *step, struct wt_error *err);
 
 /* argv as a shell would need it. */
 void cli_command_text(char *buf, size_t size, char **argv);

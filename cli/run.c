@@ -193,24 +193,6 @@ static int parse(int argc, char **argv, struct run_options *o)
     return -1;
 }
 
-/* Programs that use NVTX load the library that this variable names, at their first range. */
-static int inject_nvtx(const char *step, struct wt_error *err)
-{
-    char path[2300];
-    int rc = wt_helper_path("libwattune-nvtx.so", path, sizeof(path), err);
-    if (rc < 0)
-        return rc;
-    char *whole = realpath(path, NULL); /* CMD may change its folder */
-    const char *other = getenv("NVTX_INJECTION64_PATH");
-    if (other && *other)
-        cli_note("--nvtx: takes the place of %s ($NVTX_INJECTION64_PATH)", other);
-    setenv("NVTX_INJECTION64_PATH", whole ? whole : path, 1);
-    free(whole);
-    if (step)
-        setenv("WATTUNE_NVTX_STEP", step, 1);
-    return 0;
-}
-
 /* The document to stdout, or whole to a file. */
 /* Found out before the command runs, not after. */
 static int try_json(const char *path, struct wt_error *err)
@@ -258,7 +240,7 @@ int cmd_run(int argc, char **argv)
     if (rc == 0)
         rc = try_json(o.json_path, &err);
     if (rc == 0 && o.is_nvtx)
-        rc = inject_nvtx(o.nvtx_step, &err);
+        rc = cli_inject_nvtx(o.nvtx_step, &err);
     if (rc < 0) {
         code = cli_fail("run", &err);
         goto out;

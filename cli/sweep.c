@@ -531,7 +531,7 @@ int cmd_sweep(int argc, char **argv)
     struct progress progress = {
         .is_tty = isatty(STDERR_FILENO) && !o.is_output_shown, .total = total, .measure = &m};
     m.on_tick = cli_progress_draw;
-    m.tick_data = &progress;
+    m.data = &progress;
     char group[40];
     name_group(group, sizeof(group));
     fprintf(stderr, "%s%s%s%zu setting%s, %u run%s each, random order (--seed %llu)\n",

@@ -16,52 +16,51 @@ static void print_help(void)
     fputs(
         "usage: wattune tune [OPTION...] [--] CMD [ARG...]\n"
         "       wattune tune [OPTION...] --replay FILE.csv\n\n"
-        "Runs CMD and finds, without restarting it, the setting with the least energy for the same\n"
-        "work: a few settings are tried for some seconds each, the best is held and watched. What "
-        "was\n"
-        "found is put back when CMD ends. CMD tells of its work by a door, NVTX or --progress; "
-        "when it\n"
-        "does not, the GPU's clock cycles stand in, and the result says so.\n\n"
-        "  --set KNOB=V,...     settings to choose from: power=100:250:10, clock=900:1380:60 "
-        "(repeatable:\n"
-        "                       all combinations). Default: power, from the device's lowest to its "
-        "highest\n" GOAL_HELP
-        "  --host-watts W       power of the rest of the node, part of every objective (default: "
-        "what is\n"
-        "                       measured of it; 0: the devices alone)\n"
-        "  --probes N           different settings to measure at most (default 4 of power, 6 of "
+        "Runs CMD and finds, without restarting it, the setting that takes the least energy for "
+        "the same\n"
+        "work: a few are tried for some seconds each, the best is held and watched. What was found "
+        "is put\n"
+        "back when CMD ends. CMD tells of its work by a door, NVTX or --progress; when it does "
+        "not, the\n"
+        "cycles of the GPU's clock stand in, and the result says so.\n\n"
+        "  --set KNOB=V,...   settings to choose from: power=100:250:10, clock=900:1380:60\n"
+        "                     (repeatable: all combinations). Default: power, from the device's\n"
+        "                     lowest to its highest\n" GOAL_HELP
+        "                     (default: what is measured of it while CMD runs)\n"
+        "  --probes N         different settings to measure at most (default 4 of power, 6 of "
         "clock)\n"
-        "  --window TIME        length of one measurement at the reference (default 4s)\n"
-        "  --settle TIME        between a setting and its measurement (default 1s)\n"
-        "  --per-gpu            then each GPU its own setting, one after the other\n"
-        "  --fresh              do not begin with what was best for this command before\n"
-        "  --progress RE        CMD's stdout says its step: RE's group 1, 'step (\\d+)'\n"
-        "  --work UNIT=N        each step is worth N units: tokens=4096\n"
-        "  --gpu LIST           only these GPUs: indices or UUIDs\n"
-        "  --tag NAME           a word to find this run by\n"
-        "  --json               one JSON document on stdout; CMD's own stdout goes to stderr\n"
-        "  --dry-run            show what would be tried; run and change nothing\n"
-        "  --replay FILE        search recorded points: a CSV with power_w (clock_mhz, a "
+        "  --window TIME      length of one measurement at the highest setting (default 4s)\n"
+        "  --settle TIME      between a setting and its measurement (default 1s)\n"
+        "  --per-gpu          then each GPU its own setting, one after the other\n"
+        "  --fresh            do not begin with what was best for this command before\n"
+        "  --progress RE      CMD's stdout says its step: RE's group 1, 'step (\\d+)'\n"
+        "  --work UNIT=N      each step is worth N units: tokens=4096\n"
+        "  --nvtx             CMD's NVTX range named \"step\" counts a step\n"
+        "  --gpu LIST         only these GPUs: indices or UUIDs\n"
+        "  --tag NAME         a word to find this run by\n"
+        "  --json             one JSON document on stdout; CMD's own stdout goes to stderr\n"
+        "  --dry-run          show what would be tried; run and change nothing\n"
+        "  --replay FILE      search recorded points: a CSV with power_w (clock_mhz, a "
         "parameter),\n"
-        "                       time_s, energy_j; `wattune sweep --csv` writes one\n"
-        "  --noise PCT          of a replay: the spread of one reading\n"
-        "  --emulate SPEC       on emulated GPUs: PROFILE[:N] (`wattune emulate --list`)\n"
-        "  --fault SPEC         a fault of the emulated GPUs (docs/emulator.md)\n"
-        "  --sensor-command SPEC  a program that prints watts or joules is a sensor too\n"
-        "  --sysroot DIR        read /proc and /sys below DIR\n"
-        "  --no-store           do not store the run, nor what was best\n"
-        "  --help               this text\n\n"
-        "Exit code: CMD's own once it has run; 1 failure, 2 usage, 3 not permitted, 4 no such "
-        "sensor or\n"
-        "knob; 127 no such command, 126 not executable.\n",
+        "                     time_s, energy_j; `wattune sweep --csv` writes one\n"
+        "  --noise PCT        of a replay: the spread of one reading\n"
+        "  --emulate SPEC     on emulated GPUs: PROFILE[:N] (`wattune emulate --list`)\n"
+        "  --fault SPEC       a fault of the emulated GPUs (docs/emulator.md)\n"
+        "  --sensor-command SPEC  a program that prints watts or joules is a sensor too:\n"
+        "                     [KIND[/NAME]@]PERIOD:COMMAND, 2s:./read-pdu (repeatable)\n"
+        "  --sysroot DIR      read /proc and /sys below DIR\n"
+        "  --no-store         do not store the run, nor what was best\n"
+        "  --help             this text\n\n"
+        "Exit code: CMD's own once it has run (128+n when it died by signal n); 127 no such "
+        "command, 126\n"
+        "not executable; before 1 failure, 2 usage, 3 not permitted, 4 no such sensor or knob.\n",
         stdout);
 }
 
 static int parse(int argc, char **argv, struct tune_options *o)
 {
     enum {
-        SET = GOAL_OPTION_NEXT,
-        HOST_WATTS,
+        SET = 256,
         PROBES,
         WINDOW,
         SETTLE,
@@ -69,6 +68,7 @@ static int parse(int argc, char **argv, struct tune_options *o)
         FRESH,
         PROGRESS,
         WORK,
+        NVTX,
         GPU,
         TAG,
         JSON,
@@ -85,7 +85,6 @@ static int parse(int argc, char **argv, struct tune_options *o)
     static const struct option options[] = {
         GOAL_OPTIONS,
         {"set", required_argument, NULL, SET},
-        {"host-watts", required_argument, NULL, HOST_WATTS},
         {"probes", required_argument, NULL, PROBES},
         {"window", required_argument, NULL, WINDOW},
         {"settle", required_argument, NULL, SETTLE},
@@ -93,6 +92,7 @@ static int parse(int argc, char **argv, struct tune_options *o)
         {"fresh", no_argument, NULL, FRESH},
         {"progress", required_argument, NULL, PROGRESS},
         {"work", required_argument, NULL, WORK},
+        {"nvtx", no_argument, NULL, NVTX},
         {"gpu", required_argument, NULL, GPU},
         {"tag", required_argument, NULL, TAG},
         {"json", no_argument, NULL, JSON},
@@ -128,12 +128,6 @@ static int parse(int argc, char **argv, struct tune_options *o)
                                  "compares them",
                                  optarg);
             break;
-        case HOST_WATTS:
-            o->goal.host_w = strtod(optarg, &end);
-            if (end == optarg || *end || !(o->goal.host_w >= 0 && o->goal.host_w < 1e6))
-                return cli_usage("tune", "--host-watts %s: watts, 0 or more", optarg);
-            o->has_host_w = true;
-            break;
         case PROBES: {
             long n = strtol(optarg, &end, 10);
             if (end == optarg || *end || n < 2 || n > 60)
@@ -162,6 +156,9 @@ static int parse(int argc, char **argv, struct tune_options *o)
             if (cli_work_parse(optarg, o->work_unit, sizeof(o->work_unit), &o->work_per_step,
                                &err) < 0)
                 return cli_fail("tune", &err);
+            break;
+        case NVTX:
+            o->is_nvtx = true;
             break;
         case GPU:
             o->bed.gpus = optarg;
@@ -214,7 +211,8 @@ static int parse(int argc, char **argv, struct tune_options *o)
     }
     if (o->bed.faults && !o->bed.emulate)
         return cli_usage("tune", "--fault needs --emulate: real devices have their own");
-    if (cli_goal_check(&o->goal, &err) < 0 || cli_tap_check(o->progress, NULL, &err) < 0)
+    o->has_host_w = !isnan(o->goal.host_w);
+    if (cli_goal_check(&o->goal, false, &err) < 0 || cli_tap_check(o->progress, NULL, &err) < 0)
         return cli_fail("tune", &err);
     if (o->replay) {
         if (optind < argc)
@@ -281,7 +279,7 @@ static int replay(struct tune_options *o)
 int cmd_tune(int argc, char **argv)
 {
     struct tune_options o = {.noise = NAN};
-    wt_goal_init(&o.goal);
+    cli_goal_init(&o.goal);
     int code = parse(argc, argv, &o);
     if (code < 0)
         code = o.replay ? replay(&o) : cli_tune_live(&o, argv + optind);

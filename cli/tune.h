@@ -20,7 +20,7 @@ struct tune_options {
     size_t probes;
     double noise; /* NaN: not given */
     int64_t window_ns, settle_ns;
-    bool is_json, is_per_gpu, is_dry_run, is_output_shown, is_without_store, is_fresh;
+    bool is_json, is_per_gpu, is_dry_run, is_nvtx, is_without_store, is_fresh;
 };
 
 /* Searches while the command runs. Returns the exit code. */

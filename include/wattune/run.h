@@ -209,6 +209,22 @@ WT_API void wt_runs_free(struct wt_run *runs, size_t count);
 WT_API int wt_store_load(struct wt_store *store, const char *id, struct wt_run *ret_run,
                          struct wt_error *err);
 
+/* What was found best for some work on some machine, as a start for the next time and no more. */
+struct wt_best {
+    char machine[256]; /* device names and how many */
+    char work[1024];   /* the command */
+    char goal[256];    /* knobs, objective, limits */
+    char setting[160]; /* "power=150" as --set takes it */
+    char run_id[40];
+    int64_t unix_ns; /* when */
+};
+/* Takes the place of what was remembered for the same machine, work and goal. Errors: as
+ * wt_store_begin. */
+WT_API int wt_store_remember(struct wt_store *store, const struct wt_best *best,
+                             struct wt_error *err);
+/* Fills setting, run_id and unix_ns by machine, work and goal. Errors: WT_E_NOTFOUND, WT_E_IO. */
+WT_API int wt_store_recall(struct wt_store *store, struct wt_best *io_best, struct wt_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -58,6 +58,8 @@ struct wt_search_options {
     size_t repeats_max; /* how often a candidate is measured again; 0: never */
     double noise;       /* relative standard deviation of one reading; NaN: not known (0.2 % until
                            repeats tell) */
+    double offset_w;    /* constant error of the power sensors, two-sided, 95 %: it does not cancel
+                           between settings that draw differently, nor shrink with repeats */
     double tolerance;   /* a candidate that promises to save less than this share, times its time
                            relative to the reference, is not measured; 0: 0.4 % */
     size_t readings_each; /* told each time a candidate is measured; 0: 1 */
@@ -132,6 +134,8 @@ struct wt_search_result {
     char **warnings;             /* owned */
     size_t warning_count;
 };
+/* How many different candidates were measured. */
+WT_API size_t wt_search_measured(const struct wt_search *search);
 /* What is known so far; needs the reference and nothing else.
  * Errors: WT_E_STATE (the reference was not measured), WT_E_NOMEM. */
 WT_API int wt_search_result(const struct wt_search *search, struct wt_search_result *ret_result,

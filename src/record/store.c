@@ -49,6 +49,10 @@ static const char *const migrations[] = {
     " PRIMARY KEY(run, seq)) WITHOUT ROWID;"
     "CREATE TABLE value(run INTEGER NOT NULL, seq INTEGER NOT NULL, t_s REAL, name TEXT,"
     " value REAL, PRIMARY KEY(run, seq)) WITHOUT ROWID;",
+    /* What was best for some work on some machine. */
+    "CREATE TABLE best(machine TEXT NOT NULL, work TEXT NOT NULL, goal TEXT NOT NULL,"
+    " updated_ns INTEGER NOT NULL, run TEXT NOT NULL, setting TEXT NOT NULL,"
+    " PRIMARY KEY(machine, work, goal)) WITHOUT ROWID;",
 };
 #define SCHEMA_VERSION ((int)WT_COUNTOF(migrations))
 
@@ -791,4 +795,57 @@ int wt_store_load(struct wt_store *store, const char *id, struct wt_run *ret_run
     }
     *ret_run = run;
     return 0;
+}
+
+/* ---- what was best ---- */
+
+int wt_store_remember(struct wt_store *store, const struct wt_best *best, struct wt_error *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    if (store->is_readonly)
+        return write_refused(store, err);
+    struct shield shield;
+    shield_up(&shield);
+    int rc = prepare(store, &stmt,
+                     "INSERT OR REPLACE INTO best(machine, work, goal, updated_ns, run, setting)"
+                     " VALUES(?, ?, ?, ?, ?, ?)");
+    if (rc == 0) {
+        sqlite3_bind_text(stmt, 1, best->machine, -1, SQLITE_STATIC);
+        sqlite3_bind_text(stmt, 2, best->work, -1, SQLITE_STATIC);
+        sqlite3_bind_text(stmt, 3, best->goal, -1, SQLITE_STATIC);
+        sqlite3_bind_int64(stmt, 4, wt_clock_unix_ns());
+        sqlite3_bind_text(stmt, 5, best->run_id, -1, SQLITE_STATIC);
+        sqlite3_bind_text(stmt, 6, best->setting, -1, SQLITE_STATIC);
+        rc = sqlite3_step(stmt) == SQLITE_DONE ? 0 : -1;
+    }
+    if (rc < 0)
+        rc = store_fail(store, err, "remember what was best");
+    sqlite3_finalize(stmt);
+    shield_down(&shield);
+    return rc;
+}
+
+int wt_store_recall(struct wt_store *store, struct wt_best *io_best, struct wt_error *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    if (prepare(store, &stmt,
+                "SELECT run, setting, updated_ns FROM best WHERE machine = ? AND work = ?"
+                " AND goal = ?") < 0)
+        return store_fail(store, err, "read what was best");
+    sqlite3_bind_text(stmt, 1, io_best->machine, -1, SQLITE_STATIC);
+    sqlite3_bind_text(stmt, 2, io_best->work, -1, SQLITE_STATIC);
+    sqlite3_bind_text(stmt, 3, io_best->goal, -1, SQLITE_STATIC);
+    int rc = 0, step = sqlite3_step(stmt);
+    if (step == SQLITE_ROW) {
+        wt_text(io_best->run_id, sizeof(io_best->run_id), "%s",
+                (const char *)sqlite3_column_text(stmt, 0));
+        wt_text(io_best->setting, sizeof(io_best->setting), "%s",
+                (const char *)sqlite3_column_text(stmt, 1));
+        io_best->unix_ns = sqlite3_column_int64(stmt, 2);
+    } else {
+        rc = step == SQLITE_DONE ? wt_fail(err, WT_E_NOTFOUND, "nothing is remembered of this work")
+                                 : store_fail(store, err, "read what was best");
+    }
+    sqlite3_finalize(stmt);
+    return rc;
 }

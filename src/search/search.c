@@ -7,7 +7,9 @@
  * along one after the other through the best so far, until no axis promises anything.
  *
  * The choice is always a candidate that was measured. Where the 95 % intervals of candidates
- * overlap that of the best, they are tied, and the fastest of them is chosen. Readings are repeated
+ * overlap that of the best, they are tied, and the fastest of them is chosen. The intervals hold the
+ * spread of the readings and the constant error of the power sensors; their gain cancels, as all
+ * readings are of the same devices. Readings are repeated
  * only where that may change the choice by more than the tolerance, or to confirm it. */
 #include <math.h>
 #include <stdlib.h>
@@ -46,6 +48,14 @@ struct tally {
     size_t count;
     double log_t, log_e, t_sd, e_sd;
 };
+
+/* A sensor's constant error is a larger share of a smaller power: what is left of it in the ratio of
+ * two energies, in standard deviations. */
+static double offset_sd(const struct wt_search *s, const struct tally *a, const struct tally *b)
+{
+    return s->options.offset_w / WT_Z95 *
+           fabs(exp(a->log_t - a->log_e) - exp(b->log_t - b->log_e));
+}
 
 static bool is_measured(const struct tally *t)
 {
@@ -299,10 +309,18 @@ static void smooth(const struct wt_search *s, struct tally *tallies, const struc
     }
 }
 
-static bool is_tied(const struct wt_goal *goal, const struct tally *a, const struct tally *b)
+/* Whether the intervals of two overlap; what their sensor's constant error is to both alike is no
+ * difference of theirs. */
+static bool is_tied(const struct wt_search *s, const struct wt_goal *goal, const struct tally *a,
+                    const struct tally *b)
 {
     double sd_a, sd_b, va = log_value(goal, a, &sd_a), vb = log_value(goal, b, &sd_b);
-    return fabs(va - vb) <= WT_Z95 * (sd_a + sd_b);
+    struct tally apart = *a;
+    apart.t_sd = 0;
+    apart.e_sd = offset_sd(s, a, b);
+    double offset;
+    log_value(goal, &apart, &offset);
+    return fabs(va - vb) <= WT_Z95 * (sd_a + sd_b + offset);
 }
 
 /* The fastest of those that cannot be told from the best. */
@@ -315,12 +333,12 @@ static size_t choice_of(const struct wt_search *s, const struct tally *tallies,
         return best;
     for (size_t i = 0; i < s->count; i++)
         if (is_measured(&tallies[i]) && is_admissible(s, tallies, i, goal) &&
-            is_tied(goal, &tallies[i], &tallies[best]) &&
+            is_tied(s, goal, &tallies[i], &tallies[best]) &&
             tallies[i].log_t < tallies[choice].log_t)
             choice = i;
     /* Equal in time too, as far as can be told: then the reference, which needs no setting. */
     size_t ref = s->reference;
-    if (choice != ref && is_tied(goal, &tallies[ref], &tallies[best]) &&
+    if (choice != ref && is_tied(s, goal, &tallies[ref], &tallies[best]) &&
         is_admissible(s, tallies, ref, goal) &&
         tallies[ref].log_t - tallies[choice].log_t <
             WT_Z95 * (tallies[ref].t_sd + tallies[choice].t_sd))
@@ -445,6 +463,18 @@ int wt_search_tell(struct wt_search *search, size_t candidate, double time_s, do
     return 0;
 }
 
+size_t wt_search_measured(const struct wt_search *search)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < search->reading_count; i++) {
+        bool is_new = true;
+        for (size_t k = 0; k < i; k++)
+            is_new &= search->readings[k].candidate != search->readings[i].candidate;
+        count += is_new;
+    }
+    return count;
+}
+
 void wt_search_drop(struct wt_search *search, size_t candidate)
 {
     if (candidate < search->count)
@@ -529,6 +559,9 @@ static struct wt_search_point point_of(const struct wt_search *s, size_t i, cons
                                        const struct tally *reference)
 {
     const struct wt_goal *goal = &s->options.goal;
+    struct tally shown = *t;
+    shown.e_sd = hypot(t->e_sd, offset_sd(s, t, reference));
+    t = &shown;
     double sd, value = log_value(goal, t, &sd);
     struct wt_search_point p = {.candidate = i,
                                 .readings = t->count,
@@ -612,9 +645,11 @@ static void fill(const struct wt_search *s, struct tally *tallies, const struct 
     for (size_t i = 0; i < r->point_count; i++) {
         struct wt_search_point *p = &r->points[i];
         p->is_tied = p->candidate != best && p->is_admissible &&
-                     is_tied(goal, &tallies[p->candidate], &tallies[best]);
+                     is_tied(s, goal, &tallies[p->candidate], &tallies[best]);
     }
-    const struct tally *c = &tallies[choice], *ref = &tallies[s->reference];
+    struct tally chosen = tallies[choice];
+    const struct tally *c = &chosen, *ref = &tallies[s->reference];
+    chosen.e_sd = hypot(chosen.e_sd, offset_sd(s, c, ref));
     double sd_c, sd_ref, value = log_value(goal, c, &sd_c) - log_value(goal, ref, &sd_ref);
     bool is_ref = choice == s->reference;
     r->time_ratio = estimate_of(c->log_t - ref->log_t, is_ref ? 0 : hypot(c->t_sd, ref->t_sd));

@@ -411,17 +411,13 @@ void wt_tune_free(struct wt_tune *tune)
 
 void wt_tune_state(const struct wt_tune *tune, struct wt_tune_state *ret_state)
 {
-    struct wt_search_result r;
     *ret_state = (struct wt_tune_state){.stage = tune->stage,
                                         .candidate = tune->candidate,
                                         .searches = tune->search_count,
                                         .searched_s = tune->searched_s,
                                         .extra_j = tune->extra_j,
+                                        .measured = wt_search_measured(tune->search),
                                         .unit = tune->unit};
-    if (wt_search_result(tune->search, &r, NULL) == 0) {
-        ret_state->measured = r.point_count;
-        wt_search_result_done(&r);
-    }
 }
 
 size_t wt_tune_group(const struct wt_tune *tune, size_t group)
