@@ -97,8 +97,7 @@ static struct outcome judge(const struct curve *c, enum wt_axis form, double slo
                           .probes = r.point_count,
                           .readings = r.reading_count};
     double could = 1 - c->energy_j[best] / c->energy_j[reference];
-    out.saving_share =
-        could > 0 ? (1 - c->energy_j[choice] / c->energy_j[reference]) / could : 1;
+    out.saving_share = could > 0 ? (1 - c->energy_j[choice] / c->energy_j[reference]) / could : 1;
     if (is_verbose)
         printf(" -> %g, best %g, regret %.2f %%, slower %.1f %%\n", c->setting[choice],
                c->setting[best], out.regret * 100, out.slowdown * 100);
@@ -140,8 +139,8 @@ static void table(const char *what, const struct outcome *o, size_t n)
 
 static void head(void)
 {
-    printf("%-34s %5s  %7s  %8s  %8s  %8s  %8s  %4s  %s  %7s\n", "", "cases", "<= 1 %",
-           "median", "worst", "saving", "slowest", "mean", "most", "cost");
+    printf("%-34s %5s  %7s  %8s  %8s  %8s  %8s  %4s  %s  %7s\n", "", "cases", "<= 1 %", "median",
+           "worst", "saving", "slowest", "mean", "most", "cost");
 }
 
 static size_t read_power(const char *path, bool is_all, struct curve *curves)

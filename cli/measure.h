@@ -19,8 +19,9 @@ struct cli_measure {
     const char *work_unit; /* with work_per_step: what each step is worth; NULL: told by doors */
     uint64_t work_per_step;
     /* What others do meanwhile, each may be NULL; data is their first argument. Called by the
-     * thread that runs cli_measure_run: on_tick about ten times a second while the child runs, after
-     * the points and marks since the last; on_end before the run is stored for the last time. */
+     * thread that runs cli_measure_run: on_tick about ten times a second while the child runs,
+     * after the points and marks since the last; on_end before the run is stored for the last time.
+     */
     void *data;
     void (*on_tick)(void *data, const struct wt_run *run, double elapsed_s);
     void (*on_point)(void *data, const struct wt_trace_point *point);

@@ -189,8 +189,7 @@ static int parse(int argc, char **argv, struct tune_options *o)
             break;
         case SENSOR_COMMAND:
             if (!cli_bed_add_sensor(&o->bed, optarg))
-                return cli_usage("tune", "--sensor-command: more than %d sensors",
-                                 CLI_SENSORS_MAX);
+                return cli_usage("tune", "--sensor-command: more than %d sensors", CLI_SENSORS_MAX);
             break;
         case SYSROOT:
             o->bed.sysroot = optarg;
@@ -249,13 +248,13 @@ static int replay(struct tune_options *o)
     struct wt_replay r = {0};
     struct wt_search_result result;
     struct wt_error err = {0};
-    struct wt_search_options options = {.goal = o->goal,
-                                        .probes_max = o->probes,
-                                        .repeats_max = 8,
-                                        .noise = o->noise};
+    struct wt_search_options options = {
+        .goal = o->goal, .probes_max = o->probes, .repeats_max = 8, .noise = o->noise};
     int rc = wt_replay_read(&r, o->replay, &err);
-    if (rc < 0)
-        return cli_fail("tune", &err);
+    if (rc < 0) { /* a file that is not there is no missing sensor */
+        cli_fail("tune", &err);
+        return CLI_FAILURE;
+    }
     /* Zeus's P: the highest limit there is. */
     options.goal.eta_power_w = r.candidates[r.reference].values[0];
     if (o->goal.objective == WT_OBJECTIVE_ETA && r.axes[0].form != WT_AXIS_POWER) {
@@ -267,10 +266,8 @@ static int replay(struct tune_options *o)
     wt_replay_done(&r);
     if (rc < 0)
         return cli_fail("tune", &err);
-    const struct wt_search_story story = {.provenance = WT_PROV_REPLAYED,
-                                          .source = o->replay,
-                                          .searched_s = NAN,
-                                          .extra_j = NAN};
+    const struct wt_search_story story = {
+        .provenance = WT_PROV_REPLAYED, .source = o->replay, .searched_s = NAN, .extra_j = NAN};
     int code = cli_tune_show(o, &result, &story);
     wt_search_result_done(&result);
     return code;

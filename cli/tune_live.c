@@ -128,11 +128,11 @@ static int find_devices(struct live *l, struct wt_error *err)
             d.found[k] = info.current;
             for (size_t v = 0; v < o->sets[k].count; v++)
                 if (!wt_knob_takes(&info, o->sets[k].values[v])) {
-                    snprintf(err->text, sizeof(err->text), "--set %s=%s: this device takes %s",
-                             wt_knob_name(info.knob),
-                             wt_knob_value_typed(text, sizeof(text), info.knob,
-                                                 o->sets[k].values[v]),
-                             wt_knob_range_text(range, sizeof(range), &info));
+                    snprintf(
+                        err->text, sizeof(err->text), "--set %s=%s: this device takes %s",
+                        wt_knob_name(info.knob),
+                        wt_knob_value_typed(text, sizeof(text), info.knob, o->sets[k].values[v]),
+                        wt_knob_range_text(range, sizeof(range), &info));
                     return err->code = WT_E_USAGE;
                 }
         }
@@ -344,8 +344,8 @@ static void tell_stage(struct live *l)
         cli_note("trying %s", setting);
     } else if (s.stage == WT_TUNE_HOLDING && l->stage != WT_TUNE_HOLDING) {
         setting_text(l, s.candidate, setting, sizeof(setting));
-        cli_note("holding %s, found in %.0f s by measuring %zu settings", setting,
-                 s.searched_s, s.measured);
+        cli_note("holding %s, found in %.0f s by measuring %zu settings", setting, s.searched_s,
+                 s.measured);
     }
     l->stage = s.stage;
     l->candidate = s.candidate;
@@ -417,8 +417,8 @@ static void describe_groups(struct live *l)
     char setting[160];
     for (size_t g = 0; l->o->is_per_gpu && g < l->device_count; g++) {
         setting_text(l, wt_tune_group(l->tune, g), setting, sizeof(setting));
-        remark(l, "%s is held at %s",
-               wt_devices_info(l->o->bed.devices, l->devices[g].index)->id, setting);
+        remark(l, "%s is held at %s", wt_devices_info(l->o->bed.devices, l->devices[g].index)->id,
+               setting);
     }
 }
 
@@ -475,7 +475,9 @@ static int show_plan(const struct live *l)
         printf("  %s\n", setting);
     }
     printf("At most %zu of them are measured, for about %.0f s each.\n",
-           l->o->probes ? l->o->probes : l->axes[0].form == WT_AXIS_POWER ? 4u : 6u,
+           l->o->probes                       ? l->o->probes
+           : l->axes[0].form == WT_AXIS_POWER ? 4u
+                                              : 6u,
            (double)((l->o->window_ns ? l->o->window_ns : 4000000000) +
                     (l->o->settle_ns ? l->o->settle_ns : 1000000000)) *
                1e-9);

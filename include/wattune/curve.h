@@ -22,7 +22,7 @@ enum wt_axis {
 struct wt_curve_point {
     double setting;          /* above 0 */
     double time_s, energy_j; /* of the same work at each point; above 0 */
-    double noise; /* relative standard deviation of either, of this point; above 0 */
+    double noise;            /* relative standard deviation of either, of this point; above 0 */
 };
 
 struct wt_curve_value {

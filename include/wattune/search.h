@@ -28,9 +28,9 @@ WT_API int wt_objective_from_name(const char *name, enum wt_objective *ret_objec
 
 struct wt_goal {
     enum wt_objective objective;
-    double host_w;       /* power of the rest of the node, W; 0: GPU alone */
-    double slowdown_max; /* share of time more than at the reference: 0.05; NaN: any */
-    double power_max_w;  /* mean power of the devices; NaN: any */
+    double host_w;                /* power of the rest of the node, W; 0: GPU alone */
+    double slowdown_max;          /* share of time more than at the reference: 0.05; NaN: any */
+    double power_max_w;           /* mean power of the devices; NaN: any */
     double price_kwh, price_hour; /* COST: of a kWh, of an hour of the machine, one currency */
     double carbon_g_kwh;          /* CARBON */
     double eta, eta_power_w;      /* ETA: 0 to 1, and P */
@@ -53,8 +53,8 @@ struct wt_search_options {
     struct wt_search_axis axes[WT_SEARCH_AXES];
     size_t axis_count;
     struct wt_goal goal;
-    size_t probes_max; /* different candidates measured; 0: 4 of a limit of power, 6 of a clock or
-                          another number, and as much for each axis */
+    size_t probes_max;  /* different candidates measured; 0: 4 of a limit of power, 6 of a clock or
+                           another number, and as much for each axis */
     size_t repeats_max; /* how often a candidate is measured again; 0: never */
     double noise;       /* relative standard deviation of one reading; NaN: not known (0.2 % until
                            repeats tell) */
@@ -63,7 +63,7 @@ struct wt_search_options {
     double tolerance;   /* a candidate that promises to save less than this share, times its time
                            relative to the reference, is not measured; 0: 0.4 % */
     size_t readings_each; /* told each time a candidate is measured; 0: 1 */
-    bool is_confirmed;  /* the choice and the reference are measured at two times at least */
+    bool is_confirmed;    /* the choice and the reference are measured at two times at least */
 };
 
 struct wt_candidate {
@@ -101,13 +101,13 @@ WT_API void wt_search_start_at(struct wt_search *search, size_t start);
 struct wt_search_point {
     size_t candidate;
     double values[WT_SEARCH_AXES];
-    size_t readings;                   /* 0: a point of the curve between probes */
+    size_t readings;                     /* 0: a point of the curve between probes */
     struct wt_estimate time_s, energy_j; /* of the devices */
-    struct wt_estimate value;          /* of the goal */
-    double breakeven_w;                /* rest of the node at which it saves no energy against the
-                                          reference; NaN: it saves none, or none is too much */
-    bool is_admissible;                /* within the constraints */
-    bool is_tied;                      /* with the best: the intervals overlap */
+    struct wt_estimate value;            /* of the goal */
+    double breakeven_w;                  /* rest of the node at which it saves no energy against the
+                                            reference; NaN: it saves none, or none is too much */
+    bool is_admissible;                  /* within the constraints */
+    bool is_tied;                        /* with the best: the intervals overlap */
     bool is_reference, is_choice;
 };
 
@@ -121,14 +121,14 @@ struct wt_search_result {
                                       lowest and the highest probe; of one axis only candidates */
     size_t curve_count;
     size_t choice, reference; /* indices in points */
-    bool is_saving_real;      /* the choice's value lies below the reference's, beyond the intervals */
-    size_t best;              /* lowest value, ties aside */
-    size_t choice_gpu_only;   /* what the choice were with no rest of the node */
-    size_t *order;            /* owned; candidates in the order they were measured, repeats too */
+    bool is_saving_real; /* the choice's value lies below the reference's, beyond the intervals */
+    size_t best;         /* lowest value, ties aside */
+    size_t choice_gpu_only; /* what the choice were with no rest of the node */
+    size_t *order;          /* owned; candidates in the order they were measured, repeats too */
     double *order_time_s, *order_energy_j; /* owned; what each reading was */
     size_t reading_count;
     struct wt_estimate time_ratio, energy_ratio, value_ratio; /* of the choice */
-    double noise;       /* of one reading, relative */
+    double noise;                                             /* of one reading, relative */
     bool is_noise_known;
     struct wt_curve_facts facts; /* of the curve */
     char **warnings;             /* owned */
@@ -185,8 +185,7 @@ WT_API int wt_replay_read(struct wt_replay *ret_replay, const char *path, struct
 WT_API void wt_replay_done(struct wt_replay *replay);
 /* Searches them: tells the search each row it asks for, in the order of the file. Errors: those of
  * wt_search_new, wt_search_tell, wt_search_result. options->axes are taken from the replay. */
-WT_API int wt_replay_search(const struct wt_replay *replay,
-                            const struct wt_search_options *options,
+WT_API int wt_replay_search(const struct wt_replay *replay, const struct wt_search_options *options,
                             struct wt_search_result *ret_result, struct wt_error *err);
 
 #ifdef __cplusplus

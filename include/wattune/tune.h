@@ -35,10 +35,10 @@ struct wt_tune_options {
     struct wt_search_options search; /* readings_each, repeats_max, is_confirmed are set here */
     const struct wt_candidate *candidates; /* borrowed until wt_tune_free */
     size_t count, reference;
-    size_t start;         /* what was best before; SIZE_MAX: not known */
-    size_t groups;        /* devices set apart (one GPU each); 1: all alike */
-    int64_t window_ns;    /* least length of one measurement; 0: 4 s */
-    int64_t settle_ns;    /* after a setting, before it; 0: 1 s */
+    size_t start;          /* what was best before; SIZE_MAX: not known */
+    size_t groups;         /* devices set apart (one GPU each); 1: all alike */
+    int64_t window_ns;     /* least length of one measurement; 0: 4 s */
+    int64_t settle_ns;     /* after a setting, before it; 0: 1 s */
     bool is_host_measured; /* read tells of the rest of the node, and the goal counts it */
 };
 
@@ -57,7 +57,7 @@ WT_API void wt_tune_tick(struct wt_tune *tune, int64_t now_ns);
 WT_API void wt_tune_end(struct wt_tune *tune);
 
 enum wt_tune_stage {
-    WT_TUNE_WAITING,   /* for the job's first marks */
+    WT_TUNE_WAITING, /* for the job's first marks */
     WT_TUNE_SEARCHING,
     WT_TUNE_HOLDING,
 };
@@ -67,8 +67,8 @@ struct wt_tune_state {
     size_t measured;   /* different candidates measured in this search */
     unsigned searches; /* finished */
     double searched_s; /* time spent in searches */
-    double extra_j;    /* energy their work took beyond what the choice takes for it; NaN: unknown */
-    uint64_t unit;     /* work of one measurement: what times and energies are of */
+    double extra_j; /* energy their work took beyond what the choice takes for it; NaN: unknown */
+    uint64_t unit;  /* work of one measurement: what times and energies are of */
 };
 WT_API void wt_tune_state(const struct wt_tune *tune, struct wt_tune_state *ret_state);
 /* The candidate a group is held at. */

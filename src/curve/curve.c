@@ -38,7 +38,7 @@ struct shape {
 struct way {
     struct shape shape;
     double knee; /* POWER: n; CLOCK: the share of the highest setting above which nothing changes */
-    double full_w;        /* POWER: q */
+    double full_w;           /* POWER: q */
     double level_t, level_p; /* logarithms of time and power at x = 1, by all probes */
     double weight;
 };
@@ -131,8 +131,7 @@ static double full_power(double cap, double mean, double n)
 static int make_ways(struct wt_curve *curve)
 {
     const double *knee_list = curve->axis == WT_AXIS_POWER ? knees : clock_knees;
-    size_t knee_count =
-        curve->axis == WT_AXIS_POWER ? WT_COUNTOF(knees) : WT_COUNTOF(clock_knees);
+    size_t knee_count = curve->axis == WT_AXIS_POWER ? WT_COUNTOF(knees) : WT_COUNTOF(clock_knees);
     size_t room = WT_COUNTOF(statics) * WT_COUNTOF(floors) * WT_COUNTOF(slopes) *
                   WT_COUNTOF(memories) * knee_count;
     const struct wt_curve_point *top = &curve->points[curve->count - 1];
@@ -308,9 +307,9 @@ static int take_points(struct wt_curve *curve, const struct wt_curve_point *poin
             const struct wt_curve_point *p = &sorted[k];
             if (!(p->setting > 0 && p->time_s > 0 && p->energy_j > 0 && p->noise > 0) ||
                 !isfinite(p->setting + p->time_s + p->energy_j + p->noise)) {
-                rc = wt_fail(err, WT_E_USAGE,
-                             "a probe of %g s and %g J at %g: each must be above 0", p->time_s,
-                             p->energy_j, p->setting);
+                rc =
+                    wt_fail(err, WT_E_USAGE, "a probe of %g s and %g J at %g: each must be above 0",
+                            p->time_s, p->energy_j, p->setting);
                 break;
             }
             double w = 1 / (p->noise * p->noise);
@@ -321,11 +320,10 @@ static int take_points(struct wt_curve *curve, const struct wt_curve_point *poin
         if (rc == 0 && curve->count == POINTS_MAX)
             rc = wt_fail(err, WT_E_USAGE, "a curve of more than %d settings", POINTS_MAX);
         if (rc == 0)
-            curve->points[curve->count++] =
-                (struct wt_curve_point){.setting = sorted[i].setting,
-                                        .time_s = exp(log_t / weight),
-                                        .energy_j = exp(log_e / weight),
-                                        .noise = 1 / sqrt(weight)};
+            curve->points[curve->count++] = (struct wt_curve_point){.setting = sorted[i].setting,
+                                                                    .time_s = exp(log_t / weight),
+                                                                    .energy_j = exp(log_e / weight),
+                                                                    .noise = 1 / sqrt(weight)};
         i = k;
     }
     free(sorted);

@@ -875,8 +875,8 @@ void wt_report_search(const struct wt_term *term, const struct wt_search_result 
                       const struct wt_search_story *story)
 {
     static const struct column columns[] = {
-        {"", false, NULL},          {"setting", true, NULL},     {"readings", true, "read"},
-        {"mean", true, NULL},       {"rel. time", false, NULL},  {"rel. energy", false, NULL},
+        {"", false, NULL},           {"setting", true, NULL},    {"readings", true, "read"},
+        {"mean", true, NULL},        {"rel. time", false, NULL}, {"rel. energy", false, NULL},
         {"saves below", true, NULL}, {"", false, NULL},
     };
     static const struct step steps[] = {

@@ -57,8 +57,9 @@ static int warn_of_device(struct wt_search_result *r)
     for (size_t i = 0; i < r->point_count; i++) {
         const struct wt_search_point *p = &r->points[i];
         if (p->values[0] < r->facts.floor && p->energy_j.low > ref->energy_j.high)
-            return warn(r, "below %g %s a lower setting costs energy: at %g %s %.2f times the "
-                           "energy of %g %s",
+            return warn(r,
+                        "below %g %s a lower setting costs energy: at %g %s %.2f times the "
+                        "energy of %g %s",
                         r->facts.floor, r->axes[0].unit, p->values[0], r->axes[0].unit,
                         p->energy_j.value / ref->energy_j.value, ref->values[0], r->axes[0].unit);
     }
@@ -105,8 +106,9 @@ static int warn_of_rest(struct wt_search_result *r, const bool *is_dropped, size
                 "shown") < 0)
         return WT_E_NOMEM;
     if (!r->is_noise_known)
-        return warn(r, "each setting was read once, so the spread is not known: %.1f %% is assumed "
-                       "for one reading",
+        return warn(r,
+                    "each setting was read once, so the spread is not known: %.1f %% is assumed "
+                    "for one reading",
                     r->noise * 100);
     return 0;
 }

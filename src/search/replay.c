@@ -61,6 +61,7 @@ static int read_header(struct wt_replay *r, struct layout *layout, char *line, c
                        struct wt_error *err)
 {
     bool has_time = false, has_energy = false;
+    double number;
     for (char *field; (field = next_field(&line));) {
         if (layout->count == COLUMNS_MAX)
             return wt_fail(err, WT_E_FORMAT, "%s: more than %d columns", path, COLUMNS_MAX);
@@ -77,7 +78,7 @@ static int read_header(struct wt_replay *r, struct layout *layout, char *line, c
             has_energy = true;
         } else if (strcmp(field, "epochs") == 0) {
             *column = COLUMN_EPOCHS;
-        } else if (!*field || strspn(field, "0123456789.+-eE") == strlen(field)) {
+        } else if (!*field || wt_text_to_double(field, &number) == 0) {
             wt_fail(err, WT_E_FORMAT, "%s: the first line holds \"%.40s\", not names of columns",
                     path, field);
             wt_fix(err, "begin it with power_w,time_s,energy_j");
@@ -120,8 +121,9 @@ static int read_row(struct wt_replay *r, const struct layout *layout, char *line
             return wt_fail(err, WT_E_FORMAT, "%s:%zu: more than the %zu columns of the header",
                            path, number, layout->count);
         if (wt_text_to_double(field, &value) < 0 || !(value > 0) || !isfinite(value))
-            return wt_fail(err, WT_E_FORMAT, "%s:%zu: %s is \"%.40s\", and must be a number above 0",
-                           path, number, layout->names[i], field);
+            return wt_fail(err, WT_E_FORMAT,
+                           "%s:%zu: %s is \"%.40s\", and must be a number above 0", path, number,
+                           layout->names[i], field);
         switch (layout->columns[i]) {
         case COLUMN_TIME:
             time_s = value;
@@ -146,8 +148,7 @@ static int read_row(struct wt_replay *r, const struct layout *layout, char *line
         struct wt_replay_row *rows = reallocarray(r->rows, room, sizeof(*rows));
         if (rows)
             r->rows = rows;
-        struct wt_candidate *candidates =
-            reallocarray(r->candidates, room, sizeof(*candidates));
+        struct wt_candidate *candidates = reallocarray(r->candidates, room, sizeof(*candidates));
         if (candidates)
             r->candidates = candidates;
         if (!rows || !candidates)
@@ -242,8 +243,8 @@ int wt_replay_search(const struct wt_replay *replay, const struct wt_search_opti
         size_t skip = used[next]++;
         for (size_t i = 0; i < replay->row_count; i++)
             if (replay->rows[i].candidate == next && !skip--) {
-                rc = wt_search_tell(search, next, replay->rows[i].time_s,
-                                    replay->rows[i].energy_j, err);
+                rc = wt_search_tell(search, next, replay->rows[i].time_s, replay->rows[i].energy_j,
+                                    err);
                 break;
             }
     }

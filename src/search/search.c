@@ -7,10 +7,10 @@
  * along one after the other through the best so far, until no axis promises anything.
  *
  * The choice is always a candidate that was measured. Where the 95 % intervals of candidates
- * overlap that of the best, they are tied, and the fastest of them is chosen. The intervals hold the
- * spread of the readings and the constant error of the power sensors; their gain cancels, as all
- * readings are of the same devices. Readings are repeated
- * only where that may change the choice by more than the tolerance, or to confirm it. */
+ * overlap that of the best, they are tied, and the fastest of them is chosen. The intervals hold
+ * the spread of the readings and the constant error of the power sensors; their gain cancels, as
+ * all readings are of the same devices. Readings are repeated only where that may change the choice
+ * by more than the tolerance, or to confirm it. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,10 +23,10 @@
 #define NOISE_GIVEN_N   10
 #define TOLERANCE_FEW   0.004 /* a limit of power: a handful of settings */
 #define TOLERANCE_MANY  0.002 /* a clock: many, and each near the next */
-#define BUDGET_SHARE    0.5 /* of the full sweep's time, for what promises little */
-#define PROMISES_MUCH   5   /* times the tolerance */
+#define BUDGET_SHARE    0.5   /* of the full sweep's time, for what promises little */
+#define PROMISES_MUCH   5     /* times the tolerance */
 
-#define NOTHING_YET     50 /* logarithm of a value that anything is below */
+#define NOTHING_YET 50 /* logarithm of a value that anything is below */
 
 struct reading {
     size_t candidate;
@@ -49,12 +49,11 @@ struct tally {
     double log_t, log_e, t_sd, e_sd;
 };
 
-/* A sensor's constant error is a larger share of a smaller power: what is left of it in the ratio of
- * two energies, in standard deviations. */
+/* A sensor's constant error is a larger share of a smaller power: what is left of it in the ratio
+ * of two energies, in standard deviations. */
 static double offset_sd(const struct wt_search *s, const struct tally *a, const struct tally *b)
 {
-    return s->options.offset_w / WT_Z95 *
-           fabs(exp(a->log_t - a->log_e) - exp(b->log_t - b->log_e));
+    return s->options.offset_w / WT_Z95 * fabs(exp(a->log_t - a->log_e) - exp(b->log_t - b->log_e));
 }
 
 static bool is_measured(const struct tally *t)
@@ -205,8 +204,7 @@ static double promise(const struct wt_search *s, const struct tally *tallies,
                       struct wt_curve_way *ways, double *ret_time_s)
 {
     struct tally rest = {0};
-    size_t count =
-        wt_curve_guess(curve, setting, ways, WT_CURVE_WAYS, &rest.t_sd, &rest.e_sd);
+    size_t count = wt_curve_guess(curve, setting, ways, WT_CURVE_WAYS, &rest.t_sd, &rest.e_sd);
     double sum = 0, time_s = 0, reference_t = tallies[s->reference].log_t;
     for (size_t i = 0; i < count; i++) {
         double sd;
@@ -259,8 +257,8 @@ static size_t look_along(const struct wt_search *s, const struct tally *tallies,
         } else if (!s->is_dropped[i]) {
             struct offer *o = &offers[count++];
             o->candidate = i;
-            o->gain = promise(s, tallies, curve, s->candidates[i].values[axis], level, ways,
-                              &o->time_s);
+            o->gain =
+                promise(s, tallies, curve, s->candidates[i].values[axis], level, ways, &o->time_s);
             all_s += o->time_s;
         }
     }
@@ -632,8 +630,7 @@ static void fill(const struct wt_search *s, struct tally *tallies, const struct 
         for (size_t k = 0; k < i; k++)
             is_new &= s->readings[k].candidate != c;
         if (is_new)
-            r->points[r->point_count++] =
-                point_of(s, c, &tallies[c], &tallies[s->reference]);
+            r->points[r->point_count++] = point_of(s, c, &tallies[c], &tallies[s->reference]);
     }
     r->reading_count = s->reading_count;
     size_t best, choice = choice_of(s, tallies, goal, &best), ignored;
@@ -666,9 +663,8 @@ int wt_search_result(const struct wt_search *search, struct wt_search_result *re
                      struct wt_error *err)
 {
     const struct wt_search *s = search;
-    struct wt_search_result r = {.axis_count = s->options.axis_count,
-                                 .goal = s->options.goal,
-                                 .facts.floor = NAN};
+    struct wt_search_result r = {
+        .axis_count = s->options.axis_count, .goal = s->options.goal, .facts.floor = NAN};
     struct wt_curve *curve = NULL;
     memcpy(r.axes, s->options.axes, sizeof(r.axes));
     struct tally *tallies = tallies_of(s, &r.noise, &r.is_noise_known);

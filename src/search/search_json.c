@@ -147,8 +147,7 @@ static json_t *words_json(char *const *texts, size_t count, const char *const *m
 {
     json_t *list = json_array();
     for (size_t i = 0; list && i < count + more_count; i++)
-        if (json_array_append_new(list, wt_json_text(i < count ? texts[i] : more[i - count])) <
-            0) {
+        if (json_array_append_new(list, wt_json_text(i < count ? texts[i] : more[i - count])) < 0) {
             json_decref(list);
             list = NULL;
         }
@@ -244,11 +243,11 @@ const char *wt_search_advice(const struct wt_search_result *result,
     else if (story->provenance == WT_PROV_REPLAYED)
         wt_text(where, sizeof(where), "By the recorded points: ");
     if (r->choice == r->reference || !r->is_saving_real) {
-        wt_text(buf, size,
-                "%s%s %s: of %zu settings measured none has less %s that can be told from nothing%s.",
-                where, *where ? "keep" : "Keep", setting, r->point_count, goal_words(&r->goal),
-                isnan(r->goal.slowdown_max) && isnan(r->goal.power_max_w) ? ""
-                                                                          : " within the limits");
+        wt_text(
+            buf, size,
+            "%s%s %s: of %zu settings measured none has less %s that can be told from nothing%s.",
+            where, *where ? "keep" : "Keep", setting, r->point_count, goal_words(&r->goal),
+            isnan(r->goal.slowdown_max) && isnan(r->goal.power_max_w) ? "" : " within the limits");
         return buf;
     }
     change_words(&r->value_ratio, goal_words(&r->goal), value, sizeof(value));

@@ -55,11 +55,11 @@ struct wt_tune {
     uint64_t window, window_work;
     int64_t window_ns;
 
-    int64_t search_ns, held_ns; /* since when */
+    int64_t search_ns, held_ns;          /* since when */
     double spent_s, spent_j, spent_work; /* of the search so far: measured windows alone */
     double searched_s, extra_j;
     unsigned search_count;
-    double noise; /* of one reading, by the last search */
+    double noise;                  /* of one reading, by the last search */
     double expected_s, expected_j; /* of the choice, a unit */
     unsigned off_count;
     double rest_j, rest_s;
@@ -388,7 +388,7 @@ int wt_tune_new(struct wt_tune **ret_tune, const struct wt_tune_options *options
     t->searches = calloc(t->options.groups + 1, sizeof(*t->searches));
     int rc = t->held && t->searches
                  ? begin_search(t, SIZE_MAX, options->start, options->reference, err)
-                     : wt_fail(err, WT_E_NOMEM, "no memory to tune");
+                 : wt_fail(err, WT_E_NOMEM, "no memory to tune");
     if (rc < 0) {
         wt_tune_free(t);
         return rc;
