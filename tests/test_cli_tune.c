@@ -173,6 +173,7 @@ static void mistakes_are_told_with_what_to_do(void **state)
         {{"--emulate", "a40", "--set", "power=5", "--", "true"}, 2, "100 to 300 W"},
         {{"--emulate", "a40", "--", "not-a-command"}, 127, "not-a-command"},
         {{"--sysroot", "", "--", "true"}, 2, "--sysroot"},
+        {{"--emulate", "a40", "--sensor-command", "1s:echo 5 W", "--", "true"}, 2, "real"},
         {{NULL}, 2, "no command to run"},
     };
     char good[96], bad[96];
@@ -202,6 +203,17 @@ static void a_dry_run_shows_what_would_be_tried(void **state)
     assert_null(strstr(s.out, "it ran"));
     assert_non_null(strstr(s.out, "4 settings to choose from"));
     assert_non_null(strstr(s.out, "power=150"));
+    spawn_done(&s);
+}
+
+static void help_names_every_option(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "tune", "--help");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "usage: wattune tune"));
+    assert_non_null(strstr(s.out, "--max-slowdown PCT"));
     spawn_done(&s);
 }
 
@@ -273,6 +285,16 @@ static void printed_steps_are_work_enough(void **state)
     spawn_done(&s);
 }
 
+static void nvtx_ranges_are_listened_for(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "tune", "--nvtx", "--emulate", "v100-pcie-32gb", "--no-store",
+              "--", "sh", "-c", "echo \"$NVTX_INJECTION64_PATH\"");
+    assert_non_null(strstr(s.out, "libwattune-nvtx.so"));
+    spawn_done(&s);
+}
+
 static void two_gpus_may_have_a_setting_each(void **state)
 {
     (void)state;
@@ -322,9 +344,11 @@ int main(void)
         cmocka_unit_test(a_clock_is_searched_like_a_limit),
         cmocka_unit_test(mistakes_are_told_with_what_to_do),
         cmocka_unit_test(a_dry_run_shows_what_would_be_tried),
+        cmocka_unit_test(help_names_every_option),
         cmocka_unit_test(it_finds_a_setting_while_the_job_runs_and_remembers_it),
         cmocka_unit_test(a_job_that_ends_too_soon_is_told_and_keeps_its_code),
         cmocka_unit_test(printed_steps_are_work_enough),
+        cmocka_unit_test(nvtx_ranges_are_listened_for),
         cmocka_unit_test(two_gpus_may_have_a_setting_each),
         cmocka_unit_test(a_killed_tune_leaves_the_old_setting),
     };
