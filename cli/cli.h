@@ -77,7 +77,7 @@ struct cli_setting {
 };
 int cli_setting_parse(const char *text, struct cli_setting *ret_setting, struct wt_error *err);
 void cli_setting_done(struct cli_setting *setting);
-/* wt_devices_knob of a device of the knob's kind; of another kind WT_E_UNSUPPORTED. *why keeps the
+/* wt_lease_knob of a device of the knob's kind; of another kind WT_E_UNSUPPORTED. *why keeps the
  * first reason why one of that kind does not have it. */
 int cli_knob(const struct cli_bed *bed, size_t i, enum wt_knob knob, struct wt_knob_info *ret_info,
              struct wt_error *why, struct wt_error *err);

@@ -212,7 +212,7 @@ int cli_knob(const struct cli_bed *bed, size_t i, enum wt_knob knob, struct wt_k
     const struct wt_device_info *info = wt_devices_info(bed->devices, i);
     if (info->kind != wt_knob_kind(knob) || info->is_part)
         return WT_E_UNSUPPORTED;
-    int rc = wt_devices_knob(bed->devices, i, knob, ret_info, err);
+    int rc = wt_lease_knob(bed->ctx, bed->devices, i, knob, ret_info, err);
     if (rc == WT_E_UNSUPPORTED && !why->text[0])
         *why = *err;
     return rc;

@@ -40,6 +40,8 @@ static int plan_auto(struct cli_setting *set, const struct wt_knob_info *info, s
                      wt_knob_value_text(least, sizeof(least), info->knob, info->min));
             value = info->min;
         }
+        if (value > info->max) /* a policy's ceiling may lie below the default */
+            value = info->max;
         int64_t typed = wt_knob_from_user(round(wt_knob_to_user(value)));
         if (!set->count || typed > set->values[set->count - 1])
             set->values[set->count++] = typed;

@@ -246,7 +246,7 @@ static void an_ordinary_user_sets_what_the_policy_lets_him(void **state)
     assert_int_equal(rig_limit(&rig, 0), 250000);
 }
 
-static void run_and_sweep_go_through_it_too(void **state)
+static void a_run_goes_through_it_too(void **state)
 {
     (void)state;
     struct spawned s;
@@ -258,6 +258,45 @@ static void run_and_sweep_go_through_it_too(void **state)
     spawn_done(&s);
     assert_int_equal(rig_limit(&rig, 1), 250000);
     assert_true(rig_has(rig.audit, "\"requested\":150.0"));
+}
+
+/* Who may not set the devices himself searches within what the policy lets him. */
+static void a_sweep_and_a_search_keep_within_the_policy(void **state)
+{
+    (void)state;
+    struct spawned s;
+    need_reach();
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "sweep", "--set", "power=150,200",
+              "--repeats", "1", "--report", "-", "--no-store", "--", "sleep", "0.2");
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    spawn_done(&s);
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "sweep", "--set", "power=150,230",
+              "--repeats", "1", "--report", "-", "--no-store", "--", "true");
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "100 to 220 W"));
+    spawn_done(&s);
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "sweep", "--repeats", "1", "--report", "-",
+              "--no-store", "--", "sleep", "0.1"); /* power=auto */
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    spawn_done(&s);
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "tune", "--dry-run", "--", "true");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "compared with power=220"));
+    spawn_done(&s);
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "tune", "--set", "power=150,200",
+              "--window", "300ms", "--settle", "100ms", "--progress", "(\\d+)", "--no-store", "--",
+              "sh", "-c", "for i in $(seq 80); do echo $i; sleep 0.05; done");
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    assert_non_null(strstr(s.err, "trying power=150"));
+    spawn_done(&s);
+    assert_int_equal(rig_limit(&rig, 0), 250000);
+    spawn_run(&s, home, self, "as", BOB_TEXT, command, "tune", "--", "true");
+    assert_int_equal(spawn_code(&s), 3);
+    assert_non_null(strstr(s.err, "no rule of"));
+    spawn_done(&s);
 }
 
 static void a_user_killed_with_all_he_runs_is_put_back(void **state)
@@ -373,7 +412,8 @@ int main(int argc, char **argv)
         ALONE(it_can_bring_its_own_emulated_gpus),
         ALONE(its_journal_lies_where_it_is_told),
         RUNS(an_ordinary_user_sets_what_the_policy_lets_him),
-        RUNS(run_and_sweep_go_through_it_too),
+        RUNS(a_run_goes_through_it_too),
+        RUNS(a_sweep_and_a_search_keep_within_the_policy),
         RUNS(a_user_killed_with_all_he_runs_is_put_back),
         RUNS(doctor_says_what_it_lets_one_set),
         ALONE(a_processors_governor_goes_through_it_too),

@@ -71,6 +71,11 @@ WT_API int wt_lease_recover(struct wt_ctx *ctx, struct wt_devices *devices,
                             const struct wt_lease_options *options, wt_recover_fn fn, void *data,
                             size_t *ret_restored, struct wt_error *err);
 
+/* As wt_devices_knob, of what a lease of this process may set: where wattuned answers, settable is
+ * what its policy allows, and min and max are the policy's. Threads: owner thread. */
+WT_API int wt_lease_knob(struct wt_ctx *ctx, struct wt_devices *devices, size_t device,
+                         enum wt_knob knob, struct wt_knob_info *ret_info, struct wt_error *err);
+
 /* What wattuned lets this process set, put into the findings of wt_survey() about settings that it
  * could not change by itself. Without a daemon nothing is changed. Threads: owner thread. */
 WT_API void wt_lease_survey(struct wt_ctx *ctx, struct wt_devices *devices,

@@ -1,4 +1,4 @@
-/* remote: see remote.h. And what wattuned lets this process set, for `wattune doctor`. */
+/* remote: see remote.h. And what wattuned lets this process set, for those that ask before. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -108,7 +108,48 @@ int wt_remote_restore(struct wt_remote *r, struct wt_error *err)
     return rc;
 }
 
-/* ---- for doctor ---- */
+/* ---- what it lets one set ---- */
+
+static int open_client(struct wt_ctx *ctx, struct wt_devices *devices, struct wt_client **ret)
+{
+    char path[4096];
+    bool is_emulated = wt_devices_count(devices) && wt_devices_info(devices, 0)->is_emulated;
+    return wt_client_path(ctx, is_emulated, path, sizeof(path)) ? wt_client_open(ret, path, NULL)
+                                                                : WT_E_NOTFOUND;
+}
+
+/* False: it does not answer, or does not know the device. */
+static bool ask(struct wt_client *client, const char *device_id, enum wt_knob knob,
+                struct wt_wire_message *m)
+{
+    m->type = WT_WIRE_KNOB;
+    m->u.knob.knob = (uint32_t)knob;
+    return wt_client_find(client, device_id, &m->u.knob.device, NULL) == 0 &&
+           wt_client_ask(client, m, m, NULL) == 0 && m->type == WT_WIRE_KNOB_OK;
+}
+
+int wt_lease_knob(struct wt_ctx *ctx, struct wt_devices *devices, size_t device, enum wt_knob knob,
+                  struct wt_knob_info *ret_info, struct wt_error *err)
+{
+    struct wt_client *client = NULL;
+    struct wt_wire_message m = {0};
+    int rc = wt_devices_knob(devices, device, knob, ret_info, err);
+    if (rc < 0 || open_client(ctx, devices, &client) < 0)
+        return rc;
+    if (ask(client, wt_devices_info(devices, device)->id, knob, &m)) {
+        ret_info->is_settable = m.u.knob_ok.is_allowed;
+        if (m.u.knob_ok.is_allowed) {
+            ret_info->min = m.u.knob_ok.floor;
+            ret_info->max = m.u.knob_ok.ceiling;
+        } else {
+            wt_text(ret_info->why_not, sizeof(ret_info->why_not), "%s", m.u.knob_ok.why_not);
+            wt_text(ret_info->fix, sizeof(ret_info->fix),
+                    "ask for a rule in wattuned's policy (wattune-policy(5))");
+        }
+    }
+    wt_client_close(client);
+    return 0;
+}
 
 /* The knob a line of a survey is about; 0: none. */
 static enum wt_knob knob_of(struct wt_devices *devices, const struct wt_finding *f)
@@ -134,11 +175,9 @@ static enum wt_knob knob_of(struct wt_devices *devices, const struct wt_finding 
 
 static void ask_about(struct wt_client *client, struct wt_finding *f, enum wt_knob knob)
 {
-    struct wt_wire_message m = {.type = WT_WIRE_KNOB};
+    struct wt_wire_message m = {0};
     char floor[48], ceiling[48];
-    m.u.knob.knob = (uint32_t)knob;
-    if (wt_client_find(client, f->device, &m.u.knob.device, NULL) < 0 ||
-        wt_client_ask(client, &m, &m, NULL) < 0 || m.type != WT_WIRE_KNOB_OK)
+    if (!ask(client, f->device, knob, &m))
         return;
     if (!m.u.knob_ok.is_allowed) {
         wt_text(f->value, sizeof(f->value), "%s", m.u.knob_ok.why_not);
@@ -159,10 +198,7 @@ void wt_lease_survey(struct wt_ctx *ctx, struct wt_devices *devices, struct wt_f
                      size_t count)
 {
     struct wt_client *client = NULL;
-    char path[4096];
-    bool is_emulated = wt_devices_count(devices) && wt_devices_info(devices, 0)->is_emulated;
-    if (!wt_client_path(ctx, is_emulated, path, sizeof(path)) ||
-        wt_client_open(&client, path, NULL) < 0)
+    if (open_client(ctx, devices, &client) < 0)
         return;
     for (size_t i = 0; i < count; i++)
         if (strcmp(findings[i].source, "knob") == 0 && findings[i].kind == WT_FINDING_DENIED &&
