@@ -6,9 +6,10 @@
 
 #include "search/search.h"
 
-#define COLUMNS_MAX 16
-#define LINE_MAX_   4096
-#define ROWS_MAX    100000
+#define COLUMNS_MAX  16
+#define LINE_MAX_    4096
+#define ROWS_MAX     100000
+#define SETTINGS_MAX 4096
 
 enum column { COLUMN_TIME = -1, COLUMN_ENERGY = -2, COLUMN_EPOCHS = -3 }; /* else: of an axis */
 
@@ -101,11 +102,14 @@ static int read_header(struct wt_replay *r, struct layout *layout, char *line, c
     return 0;
 }
 
+/* SIZE_MAX: there are too many. */
 static size_t candidate_of(struct wt_replay *r, const double *values)
 {
     for (size_t i = 0; i < r->count; i++)
         if (memcmp(r->candidates[i].values, values, sizeof(r->candidates[i].values)) == 0)
             return i;
+    if (r->count == SETTINGS_MAX)
+        return SIZE_MAX;
     memcpy(r->candidates[r->count].values, values, sizeof(r->candidates[0].values));
     return r->count++;
 }
@@ -157,6 +161,9 @@ static int read_row(struct wt_replay *r, const struct layout *layout, char *line
     struct wt_replay_row *row = &r->rows[r->row_count++];
     size_t before = r->count;
     row->candidate = candidate_of(r, values);
+    if (row->candidate == SIZE_MAX)
+        return wt_fail(err, WT_E_FORMAT, "%s:%zu: more than %d different settings", path, number,
+                       SETTINGS_MAX);
     if (r->count > before)
         r->candidates[row->candidate].readings_max = 0;
     r->candidates[row->candidate].readings_max++;
@@ -180,14 +187,11 @@ static size_t find_reference(const struct wt_replay *r)
     return best;
 }
 
-int wt_replay_read(struct wt_replay *ret_replay, const char *path, struct wt_error *err)
+int wt_replay_parse(struct wt_replay *ret_replay, FILE *in, const char *path, struct wt_error *err)
 {
     struct wt_replay r = {0};
     struct layout layout = {0};
     char line[LINE_MAX_];
-    FILE *in = fopen(path, "re");
-    if (!in)
-        return wt_fail_errno(err, errno, "%s", path);
     int rc = 0;
     for (size_t number = 1; rc == 0 && fgets(line, sizeof(line), in); number++) {
         if (!strchr(line, '\n') && !feof(in))
@@ -207,7 +211,6 @@ int wt_replay_read(struct wt_replay *ret_replay, const char *path, struct wt_err
                      layout.count ? "a header and no rows" : "it is empty");
         wt_fix(err, "a header power_w,time_s,energy_j and a row for each measured point");
     }
-    fclose(in);
     if (rc < 0) {
         wt_replay_done(&r);
         return rc;
@@ -215,6 +218,16 @@ int wt_replay_read(struct wt_replay *ret_replay, const char *path, struct wt_err
     r.reference = find_reference(&r);
     *ret_replay = r;
     return 0;
+}
+
+int wt_replay_read(struct wt_replay *ret_replay, const char *path, struct wt_error *err)
+{
+    FILE *in = fopen(path, "re");
+    if (!in)
+        return wt_fail_errno(err, errno, "%s", path);
+    int rc = wt_replay_parse(ret_replay, in, path, err);
+    fclose(in);
+    return rc;
 }
 
 void wt_replay_done(struct wt_replay *replay)

@@ -7,6 +7,9 @@
 
 #define WT_Z95 1.96
 
+/* wt_replay_read of an open file; path is for messages. */
+int wt_replay_parse(struct wt_replay *ret_replay, FILE *in, const char *path, struct wt_error *err);
+
 /* Fills the warnings: what the result does not say by itself, and what it rests on. */
 int wt_search_warn(struct wt_search_result *result, const struct wt_candidate *candidates,
                    const bool *is_dropped, size_t count, struct wt_error *err);
