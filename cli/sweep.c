@@ -339,6 +339,10 @@ static int prepare(struct job *job, char **command)
     cli_plan_order(job->steps, job->point_count, o->repeats_max, job->plan.seed);
     job->progress.done = cli_resume_mark(&job->stored, job->points, job->steps, job->step_count);
     job->progress.total = job->step_count;
+    job->progress.label_width = 12;
+    for (size_t i = 0; i < job->point_count; i++)
+        if ((int)strlen(job->points[i].label) > job->progress.label_width)
+            job->progress.label_width = (int)strlen(job->points[i].label);
     job->plan_text = wt_sweep_plan_to_json(&job->plan);
     job->runs = calloc(job->stored.run_count + job->step_count, sizeof(*job->runs));
     if (job->plan_text && job->runs)

@@ -123,6 +123,7 @@ struct progress {
     bool is_tty;
     size_t done, total;
     const char *label;
+    int label_width; /* of the longest */
     int64_t begun_ns;
     double spent_s; /* in finished runs */
     struct cli_measure *measure;

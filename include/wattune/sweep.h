@@ -123,20 +123,20 @@ struct wt_sweep {
     char work_unit[32]; /* "tokens", or "" */
     char machine[256];  /* device names, driver */
     bool is_emulated;
-    char emulation[64]; /* profile, "" when real or not known */
-    double host_w;      /* rest of the node, from the runs; NaN: not given, GPU only */
-    double breakeven_w; /* rest of the node at which the choice gains nothing; NaN: none */
-    bool is_per_work;   /* the runs did different amounts of work: ratios are per unit */
-    bool is_to_target;  /* times and energies are multiplied by each row's need */
+    char emulation[64];        /* profile, "" when real or not known */
+    double host_w;             /* rest of the node, from the runs; NaN: not given, GPU only */
+    double breakeven_w;        /* rest of the node at which the choice gains nothing; NaN: none */
+    bool is_per_work;          /* the runs did different amounts of work: ratios are per unit */
+    bool is_to_target;         /* times and energies are multiplied by each row's need */
     struct wt_sweep_plan plan; /* owned; without axes when the runs keep none, but with a goal */
     struct wt_sweep_row *rows; /* owned, in order of setting */
     size_t row_count;
     size_t reference, choice; /* row indices */
-    bool is_saving_real;      /* the choice is not the reference, and its value ratio's interval
-                                 lies below 1 */
-    double spread;            /* of one run's energy, relative; NaN: nothing was repeated */
-    double value_spread;      /* of one run's value */
-    double precision;         /* widest half of the value ratios that matter; NaN: none */
+    bool is_saving_real; /* the choice is not the reference, is admissible, and the interval of its
+                            value's ratio lies below 1 */
+    double spread;       /* of one run's energy, relative; NaN: nothing was repeated */
+    double value_spread; /* of one run's value */
+    double precision;    /* widest half of the value ratios that matter; NaN: none */
     struct wt_sweep_outlier *outliers; /* owned */
     size_t outlier_count;
     char advice[840]; /* the sentence */

@@ -28,6 +28,15 @@ static void imperative(const struct wt_sweep *sweep, const struct wt_sweep_row *
     wt_text(buf, size, "use %s%s%s", sweep->knob, sweep->knob[0] ? "=" : "", row->label);
 }
 
+/* "150 W", "batch=16": a parameter by its name too. */
+static const char *name_of(const struct wt_sweep *sweep, const struct wt_sweep_row *row, char *buf,
+                           size_t size)
+{
+    bool is_param = sweep->plan.axis_count == 1 && sweep->plan.axes[0].is_param;
+    return wt_text(buf, size, "%s%s%s", is_param ? sweep->knob : "", is_param ? "=" : "",
+                   row->label);
+}
+
 static void work_words(const struct wt_sweep *sweep, const struct wt_sweep_row *row, char *buf,
                        size_t size)
 {
@@ -89,8 +98,9 @@ static void goal_words(const struct wt_sweep *sweep, const struct wt_sweep_row *
     const struct wt_estimate *v = &row->value_ratio;
     buf[0] = '\0';
     if (!sweep->is_saving_real && row->is_admissible)
-        wt_text(buf, size, "the lowest %s of what draws %.4g W at most, with ", wt_goal_words(goal),
-                goal->power_max_w);
+        wt_text(buf, size, "%s%s of what draws %.4g W at most, with ",
+                goal->objective == WT_OBJECTIVE_TIME ? "the fastest" : "the lowest ",
+                goal->objective == WT_OBJECTIVE_TIME ? "" : wt_goal_words(goal), goal->power_max_w);
     else if (!sweep->is_saving_real)
         wt_text(buf, size, "it draws least, with ");
     else if (goal->objective != WT_OBJECTIVE_ENERGY && goal->objective != WT_OBJECTIVE_TIME)
@@ -120,7 +130,7 @@ static void apply_words(struct wt_sweep *sweep)
     const struct wt_run *run = &sweep->runs[sweep->rows[sweep->choice].first_run];
     char sets[160] = "", value[48];
     sweep->apply[0] = '\0';
-    if (sweep->choice == sweep->reference)
+    if (sweep->choice == sweep->reference || !sweep->rows[sweep->choice].is_admissible)
         return;
     for (size_t i = 0; i < run->setting_count; i++) {
         const struct wt_run_setting *s = &run->settings[i];
@@ -143,34 +153,37 @@ static void apply_words(struct wt_sweep *sweep)
 /* How near the best other setting came, of those that are allowed. */
 static void keep_words(const struct wt_sweep *sweep, char *buf, size_t size)
 {
-    const struct wt_sweep_row *reference = &sweep->rows[sweep->reference], *other = NULL;
+    const struct wt_sweep_row *other = NULL;
     const struct wt_goal *goal = &sweep->plan.goal;
     bool is_energy = goal->objective == WT_OBJECTIVE_ENERGY;
-    char lowers[64] = "saves energy";
+    char kept[96], lowest[96], lowers[64] = "saves energy that";
+    name_of(sweep, &sweep->rows[sweep->reference], kept, sizeof(kept));
     if (!is_energy)
-        wt_text(lowers, sizeof(lowers), "lowers the %s", wt_goal_words(goal));
+        wt_text(lowers, sizeof(lowers), "lowers the %s by what", wt_goal_words(goal));
     for (size_t i = 0; i < sweep->row_count; i++)
         if (i != sweep->reference && sweep->rows[i].is_admissible &&
             (!other || sweep->rows[i].value_ratio.value < other->value_ratio.value))
             other = &sweep->rows[i];
-    if (!other)
-        wt_text(buf, size, "keep %s: no other setting keeps within the limits asked for.",
-                reference->label);
-    else if (is_energy)
-        wt_text(buf, size,
-                "keep %s: no other setting saves energy that can be told from nothing. The lowest, "
-                "%s, takes %.1f %% of the energy [%.1f, %.1f] in %.1f %% of the time.",
-                reference->label, other->label, other->energy_ratio.value * 100,
-                other->energy_ratio.low * 100, other->energy_ratio.high * 100,
-                other->time_ratio.value * 100);
+    if (!other) {
+        wt_text(buf, size, "keep %s: no other setting keeps within the limits asked for.", kept);
+        return;
+    }
+    name_of(sweep, other, lowest, sizeof(lowest));
+    wt_text(buf, size, "keep %s: no other setting %s can be told from nothing. The lowest, %s, ",
+            kept, lowers, lowest);
+    size_t used = strlen(buf);
+    if (is_energy)
+        wt_text(buf + used, size - used,
+                "takes %.1f %% of the energy [%.1f, %.1f] in %.1f %% of the time.",
+                other->energy_ratio.value * 100, other->energy_ratio.low * 100,
+                other->energy_ratio.high * 100, other->time_ratio.value * 100);
     else
-        wt_text(buf, size,
-                "keep %s: no other setting %s by what can be told from nothing. The lowest, %s, "
+        wt_text(buf + used, size - used,
                 "has %.1f %% of it [%.1f, %.1f], with %.1f %% of the energy in %.1f %% of the "
                 "time.",
-                reference->label, lowers, other->label, other->value_ratio.value * 100,
-                other->value_ratio.low * 100, other->value_ratio.high * 100,
-                other->energy_ratio.value * 100, other->time_ratio.value * 100);
+                other->value_ratio.value * 100, other->value_ratio.low * 100,
+                other->value_ratio.high * 100, other->energy_ratio.value * 100,
+                other->time_ratio.value * 100);
 }
 
 void wt_sweep_advise(struct wt_sweep *sweep)

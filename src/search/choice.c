@@ -83,8 +83,9 @@ static void choose(struct wt_sweep *sweep)
     if (best == SIZE_MAX)
         choice = least_power_of(sweep);
     sweep->choice = choice == SIZE_MAX ? sweep->reference : choice;
+    const struct wt_sweep_row *chosen = &sweep->rows[sweep->choice];
     sweep->is_saving_real =
-        sweep->choice != sweep->reference && sweep->rows[sweep->choice].value_ratio.high < 1;
+        sweep->choice != sweep->reference && chosen->is_admissible && chosen->value_ratio.high < 1;
 }
 
 /* ---- limits ---- */

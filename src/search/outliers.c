@@ -5,11 +5,12 @@
  * a setting are enough: it is the median of the distances between any two runs of one setting, over
  * all settings, by 0.954, which it is of the standard deviation of a normal distribution. Up to a
  * quarter of the runs may be off without pulling it along. A run is an outlier when it is further
- * than 5 such deviations from the median of its setting, and by 1 % at least (below that it does
- * not matter, and repeats that agree to the last digit would make one of anything). With 5, one in
- * 40 sweeps of normally distributed runs has a false one, and a run that is 10 deviations off is
- * found in 9 of 10 sweeps of 4 settings with 3 repeats; with less than about 4 pairs of runs
- * nothing can be told. Of two runs it cannot be told which is off: then it is both. */
+ * than 5 such deviations from the median of its setting, by 2 % at least, and by more than a short
+ * run is off by itself: 20 ms, or the bound of its energy (below that it does not matter, and
+ * repeats that agree to the last digit would make one of anything). With 5, one in 40 sweeps of
+ * normally distributed runs has a false one, and a run that is 10 deviations off is found in 9 of
+ * 10 sweeps of 4 settings with 3 repeats; with less than about 4 pairs of runs nothing can be told.
+ * Of two runs it cannot be told which is off: then it is both. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,8 @@
 #include "search/sweep.h"
 
 #define FAR        5.0
-#define FAR_SHARE  0.01
+#define FAR_SHARE  0.02
+#define FAR_S      0.02
 #define PAIR_SHARE 0.9539 /* sqrt(2) times the upper quartile of a normal distribution */
 #define COOLER_K   5.0
 #define PAUSE_S    120.0
@@ -90,6 +92,13 @@ static bool is_listed(const struct wt_sweep *sweep, size_t run)
     return false;
 }
 
+static bool is_worth_saying(const struct wt_sweep *sweep, size_t run, bool is_time, double off)
+{
+    double least =
+        is_time ? FAR_S / sweep->runs[run].wall_s : wt_sweep_bound_of(sweep, &sweep->runs[run]);
+    return off >= FAR_SHARE && off > least;
+}
+
 /* The outliers among the runs of one setting, which `first` is the first of. */
 static int find_in_setting(struct wt_sweep *sweep, size_t first, bool is_time, double spread,
                            double *room)
@@ -107,16 +116,16 @@ static int find_in_setting(struct wt_sweep *sweep, size_t first, bool is_time, d
         double value = value_of(sweep, i, is_time);
         /* Each of two is half of what they are apart from their median. */
         double score = fabs(log(value / median)) / spread * (count == 2 ? M_SQRT2 : 1);
-        if (!(score > FAR) || fabs(value / median - 1) < FAR_SHARE)
+        if (!(score > FAR) || !is_worth_saying(sweep, i, is_time, fabs(value / median - 1)))
             continue;
         struct wt_sweep_outlier *more =
             reallocarray(sweep->outliers, sweep->outlier_count + 1, sizeof(*more));
         if (!more)
             return WT_E_NOMEM;
+        sweep->outliers = more;
         struct wt_sweep_row *row = row_of(sweep, i);
         if (row && !is_listed(sweep, i))
             row->outlier_count++;
-        sweep->outliers = more;
         sweep->outliers[sweep->outlier_count++] = (struct wt_sweep_outlier){.run = i,
                                                                             .is_time = is_time,
                                                                             .is_pair = count == 2,
@@ -153,14 +162,38 @@ static const struct wt_sweep_outlier *outlier_of(const struct wt_sweep *sweep, s
     return NULL;
 }
 
-/* "12.3 % longer", "4.0 % less energy". */
+/* "12.3 % longer", "4.0 % less energy"; "" for NULL. */
 static void how_far(const struct wt_sweep_outlier *o, char *buf, size_t size)
 {
+    buf[0] = '\0';
+    if (!o)
+        return;
     double more = (o->value / o->median - 1) * 100;
     wt_text(buf, size, "%.1f %% %s", fabs(more),
             o->is_time ? more > 0 ? "longer" : "shorter"
             : more > 0 ? "more energy"
                        : "less energy");
+}
+
+/* Of two runs, told once: at the first. */
+static int warn_of_pair(struct wt_sweep *sweep, size_t at, const struct wt_sweep_outlier *time,
+                        const struct wt_sweep_outlier *energy)
+{
+    char time_words[48] = "", energy_words[48] = "";
+    for (size_t i = 0; i < at; i++)
+        if (is_alike(sweep, i, at))
+            return 0;
+    if (time)
+        wt_text(time_words, sizeof(time_words), "%.1f %% in time",
+                fabs(time->value / time->median - 1) * 200);
+    if (energy)
+        wt_text(energy_words, sizeof(energy_words), "%.1f %% in energy",
+                fabs(energy->value / energy->median - 1) * 200);
+    return wt_sweep_warn(sweep,
+                         "%s: one of its two runs is an outlier, and which cannot be told: they "
+                         "are %s%s%s apart. Both count all the same; more --repeats tell",
+                         wt_sweep_label_words(sweep->runs[at].label), time_words,
+                         time && energy ? " and " : "", energy_words);
 }
 
 /* One line a run, whatever of it is off. */
@@ -169,23 +202,18 @@ static int warn_of(struct wt_sweep *sweep, size_t at)
     const struct wt_run *run = &sweep->runs[at];
     const struct wt_sweep_outlier *time = outlier_of(sweep, at, true);
     const struct wt_sweep_outlier *energy = outlier_of(sweep, at, false);
-    char time_words[48] = "", energy_words[48] = "";
-    if (time)
-        how_far(time, time_words, sizeof(time_words));
-    if (energy)
-        how_far(energy, energy_words, sizeof(energy_words));
-    bool is_pair = (time ? time : energy)->is_pair;
-    char look[80] = "";
+    char time_words[48], energy_words[48], look[80] = "";
+    if ((time ? time : energy)->is_pair)
+        return warn_of_pair(sweep, at, time, energy);
+    how_far(time, time_words, sizeof(time_words));
+    how_far(energy, energy_words, sizeof(energy_words));
     if (!run->is_unstored)
         wt_text(look, sizeof(look), "; wattune report %s shows it", run->id);
     return wt_sweep_warn(sweep,
-                         "%s, run %u is an outlier: %s%s%s than %s. It counts all the same%s; more "
-                         "--repeats make it matter less",
+                         "%s, run %u is an outlier: %s%s%s than the median there. It counts all "
+                         "the same%s; more --repeats make it matter less",
                          wt_sweep_label_words(run->label), run->repeat + 1, time_words,
-                         time && energy ? " and " : "", energy_words,
-                         is_pair ? "the mean of the two, and which of them is off cannot be told"
-                                 : "the median there",
-                         look);
+                         time && energy ? " and " : "", energy_words, look);
 }
 
 int wt_sweep_find_outliers(struct wt_sweep *sweep)

@@ -265,6 +265,13 @@ void wt_sweep_values(const struct wt_sweep *sweep, const struct wt_run *run, dou
     *ret_time = run->wall_s / units;
 }
 
+double wt_sweep_bound_of(const struct wt_sweep *sweep, const struct wt_run *run)
+{
+    double energy, below, above;
+    run_energy(sweep, run, &energy, &below, &above);
+    return fmax(below, above) / energy;
+}
+
 static void tally_devices(struct tally *tally, const struct wt_run *run, double energy)
 {
     for (size_t i = 0; i < run->device_count; i++) {

@@ -14,6 +14,8 @@ bool wt_sweep_is_usable(const struct wt_run *run);
  * amounts, and times what its parameters need. */
 void wt_sweep_values(const struct wt_sweep *sweep, const struct wt_run *run, double *ret_time,
                      double *ret_energy);
+/* How far its energy may be off, relative, but for what all runs on its devices share. */
+double wt_sweep_bound_of(const struct wt_sweep *sweep, const struct wt_run *run);
 int wt_sweep_warn(struct wt_sweep *sweep, const char *fmt, ...) WT_PRINTF(2, 3);
 /* A run's setting in words. */
 const char *wt_sweep_label_words(const char *label);
@@ -34,8 +36,7 @@ int wt_sweep_warn_of_limits(struct wt_sweep *sweep);
 
 /* ---- outliers.c ---- */
 
-/* Fills outliers and those counts of the rows, and warns. labels: of the runs, for each row.
- * Errors: WT_E_NOMEM. */
+/* Fills outliers and those counts of the rows, and warns. Errors: WT_E_NOMEM. */
 int wt_sweep_find_outliers(struct wt_sweep *sweep);
 /* Whether the devices were still warming up in the first run. Errors: WT_E_NOMEM. */
 int wt_sweep_warn_of_warmup(struct wt_sweep *sweep);
