@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "runs.h"
-#include "wattune/sweep.h"
+#include "wattune/report.h"
 
 /* 100, 150, 200 W and the default of a V100-like card. */
 static const struct runs_spec v100[] = {
@@ -593,6 +593,45 @@ static void the_first_run_after_a_pause_is_a_beginning_too(void **state)
     empty(&b);
 }
 
+/* ---- shown ---- */
+
+static char *table_of(const struct wt_sweep *sweep, unsigned width)
+{
+    char *text = NULL;
+    size_t size = 0;
+    struct wt_term term = {.out = open_memstream(&text, &size), .is_utf8 = true, .width = width};
+    wt_report_sweep(&term, sweep);
+    fclose(term.out);
+    return text;
+}
+
+static void the_table_marks_what_is_off_and_what_is_ruled_out(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct wt_sweep_plan plan = plan_for(WT_OBJECTIVE_EDP);
+    plan.goal.slowdown_max = 0.2;
+    fill(&b, 3);
+    scale(&b.runs[6], 1.1, 1.1); /* 200 W */
+    make(&b, NULL, &plan);
+    char *wide = table_of(&b.sweep, 200), *narrow = table_of(&b.sweep, 60);
+    assert_non_null(strstr(wide, "rel. edp"));
+    assert_non_null(strstr(wide, "3, 1 off"));
+    assert_non_null(strstr(wide, "ruled out"));
+    assert_non_null(strstr(wide, "  !  200 W")); /* where the words have no room, too */
+    assert_non_null(strstr(narrow, "  !  200 W"));
+    free(wide);
+    free(narrow);
+    empty(&b);
+    fill(&b, 3);
+    make(&b, NULL, NULL);
+    wide = table_of(&b.sweep, 200);
+    assert_null(strstr(wide, "rel. e "));
+    assert_null(strstr(wide, "off"));
+    free(wide);
+    empty(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -615,6 +654,7 @@ int main(void)
         cmocka_unit_test(a_drift_in_every_run_is_not_the_beginnings),
         cmocka_unit_test(a_first_run_that_is_off_may_be_the_warm_up),
         cmocka_unit_test(the_first_run_after_a_pause_is_a_beginning_too),
+        cmocka_unit_test(the_table_marks_what_is_off_and_what_is_ruled_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
