@@ -307,16 +307,32 @@ static void without_a_sweep_there_is_nothing_to_go_on_with(void **state)
 
 /* ---- parameters ---- */
 
+/* The first line that is no remark. */
+static void csv_head(const char *path, char *buf, size_t size)
+{
+    char *line = NULL;
+    size_t room = 0;
+    FILE *f = fopen(path, "r");
+    buf[0] = '\0';
+    while (f && !buf[0] && getline(&line, &room, f) > 0)
+        if (line[0] != '#')
+            snprintf(buf, size, "%s", line);
+    free(line);
+    if (f)
+        fclose(f);
+}
+
 static void parameters_are_filled_in_and_recorded(void **state)
 {
     (void)state;
-    char script[256];
+    char script[256], csv[160], head[80];
     struct spawned s;
+    snprintf(csv, sizeof(csv), "%s/filled.csv", home);
     snprintf(script, sizeof(script),
              "echo {batch} {dtype} ${batch} {{batch}} >> %s/filled; sleep 0.1", home);
     spawn_run(&s, home, "wattune", "sweep", V100, "--set", "power=250", "--param", "batch=8:24:8",
-              "--param", "dtype=fp32,bf16", "--repeats", "1", "--tag", "filled", "--report", "-",
-              "--json", "--", "sh", "-c", script);
+              "--param", "dtype=fp32,bf16", "--repeats", "1", "--tag", "filled", "--csv", csv,
+              "--report", "-", "--json", "--", "sh", "-c", script);
     if (spawn_code(&s) != 0)
         fail_msg("%s", s.err);
     json_t *doc = doc_of(s.out);
@@ -341,6 +357,8 @@ static void parameters_are_filled_in_and_recorded(void **state)
         fclose(f);
     assert_int_equal(lines, 6);
     assert_int_equal(found, 1);
+    csv_head(csv, head, sizeof(head));
+    assert_string_equal(head, "power_w,batch,dtype,time_s,energy_j\n");
 
     spawn_run(&s, home, "wattune", "runs", "--tag", "filled", "--json");
     doc = doc_of(s.out);
@@ -382,8 +400,7 @@ static void what_is_needed_to_the_target_is_counted(void **state)
 {
     (void)state;
     struct spawned s;
-    char csv[160], head[80] = "", *line = NULL;
-    size_t room = 0;
+    char csv[160], head[80];
     snprintf(csv, sizeof(csv), "%s/needs.csv", home);
     spawn_run(&s, home, "wattune", "sweep", V100, "--needs", "n=0.2:9,0.3:1", "--param",
               "n=0.2,0.3", "--repeats", "1", "--no-store", "--report", "-", "--csv", csv, "--",
@@ -393,13 +410,7 @@ static void what_is_needed_to_the_target_is_counted(void **state)
     assert_non_null(strstr(s.out, "to target"));
     assert_non_null(strstr(s.out, "use n=0.3"));
     spawn_done(&s);
-    FILE *f = fopen(csv, "r");
-    while (f && getline(&line, &room, f) > 0)
-        if (line[0] == 'n')
-            snprintf(head, sizeof(head), "%.60s", line);
-    free(line);
-    if (f)
-        fclose(f);
+    csv_head(csv, head, sizeof(head));
     assert_string_equal(head, "n,time_s,energy_j\n");
 }
 

@@ -382,6 +382,7 @@ static void what_a_value_needs_multiplies_time_and_energy(void **state)
     assert_near(large->j_per_work.value, 25 * 200 / 512000.0, 1e-5);
     assert_near(large->work_per_s.value, 512000 / 25.0, 50);
     assert_int_equal(b.sweep.choice, 0); /* faster a run, and slower to the target */
+    assert_non_null(warning(&b.sweep, "times what it needs (batch 8:3, 32:6)"));
     char *text = wt_sweep_to_json(&b.sweep);
     json_t *doc = json_loads(text, 0, NULL);
     json_t *needs = json_object_get(json_object_get(doc, "needs"), "batch");
@@ -505,6 +506,47 @@ static void of_two_runs_it_is_both(void **state)
     for (size_t i = 0; i < b.sweep.warning_count; i++)
         said += strstr(b.sweep.warnings[i], "one of its two runs is an outlier") != NULL;
     assert_int_equal(said, 1);
+    empty(&b);
+}
+
+/* Normally distributed, by Box and Muller's way, from splitmix64. */
+static double draw(uint64_t *state)
+{
+    double u[2];
+    for (size_t i = 0; i < 2; i++) {
+        uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
+        z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+        z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+        u[i] = ((double)((z ^ (z >> 31)) >> 11) + 0.5) * 0x1p-53;
+    }
+    return sqrt(-2 * log(u[0])) * cos(2 * M_PI * u[1]);
+}
+
+/* What src/search/outliers.c says of its threshold. */
+static void few_are_found_where_there_is_none_and_most_where_there_is(void **state)
+{
+    (void)state;
+    enum { SWEEPS = 1000 };
+    struct bench b;
+    uint64_t dice = 1;
+    unsigned false_ones = 0, found = 0;
+    fill(&b, 3);
+    for (unsigned i = 0; i < 2 * SWEEPS; i++) {
+        bool is_off = i >= SWEEPS;
+        for (size_t k = 0; k < b.count; k++)
+            b.runs[k].wall_s = v100[k % 4].wall_s * exp(0.03 * draw(&dice));
+        if (is_off)
+            b.runs[5].wall_s = v100[1].wall_s * exp(0.3);
+        make(&b, NULL, NULL);
+        bool is_found = false;
+        for (size_t k = 0; k < b.sweep.outlier_count; k++)
+            is_found |= b.sweep.outliers[k].run == 5;
+        false_ones += !is_off && b.sweep.outlier_count;
+        found += is_off && is_found;
+        wt_sweep_done(&b.sweep);
+    }
+    if (false_ones > SWEEPS * 35 / 1000 || found < SWEEPS * 80 / 100)
+        fail_msg("%u false ones, %u found of %d", false_ones, found, SWEEPS);
     empty(&b);
 }
 
@@ -650,6 +692,7 @@ int main(void)
         cmocka_unit_test(a_run_that_is_off_is_said_and_counts),
         cmocka_unit_test(runs_that_agree_have_no_outlier),
         cmocka_unit_test(of_two_runs_it_is_both),
+        cmocka_unit_test(few_are_found_where_there_is_none_and_most_where_there_is),
         cmocka_unit_test(a_first_run_that_was_cold_is_said),
         cmocka_unit_test(a_drift_in_every_run_is_not_the_beginnings),
         cmocka_unit_test(a_first_run_that_is_off_may_be_the_warm_up),

@@ -597,7 +597,10 @@ static int put_sweep(FILE *out, const struct wt_sweep *sweep)
     fputs("<div class=\"plots\">\n", out);
     put_figure(out, "relative", "Relative to the reference",
                "Energy and time of the same work; bars are 95 % intervals.", false);
-    put_figure(out, "energy", sweep->is_per_work ? "Energy of the work" : "Energy of a run",
+    put_figure(out, "energy",
+               sweep->is_to_target  ? "Energy to the target"
+               : sweep->is_per_work ? "Energy of the work"
+                                    : "Energy of a run",
                "Mean of the repeats; bars are 95 % intervals.", false);
     if (json_array_size(traces))
         put_figure(out, "power", "Power over time", "The first run at each setting.", true);

@@ -621,6 +621,24 @@ static int warn_of_failed_runs(struct wt_sweep *sweep)
     return rc;
 }
 
+/* By what the rows are multiplied: "batch 8:3, 16:3.4". */
+static int warn_of_needs(struct wt_sweep *sweep)
+{
+    char list[240] = "";
+    for (size_t i = 0; i < sweep->plan.axis_count; i++) {
+        const struct wt_sweep_axis *axis = &sweep->plan.axes[i];
+        for (size_t k = 0; axis->needs && k < axis->value_count; k++) {
+            size_t used = strlen(list);
+            wt_text(list + used, sizeof(list) - used, "%s%s%s%s:%g", used ? ", " : "",
+                    k ? "" : axis->name, k ? "" : " ", axis->values[k], axis->needs[k]);
+        }
+    }
+    return wt_sweep_warn(sweep,
+                         "times and energies are to the target: those of a run%s, times what "
+                         "it needs (%s)",
+                         sweep->is_per_work ? " with the work of one at the reference" : "", list);
+}
+
 static int warn_of_comparison(struct wt_sweep *sweep, const struct pool *pool)
 {
     int rc = 0;
@@ -646,6 +664,8 @@ static int warn_of_comparison(struct wt_sweep *sweep, const struct pool *pool)
         rc = wt_sweep_warn(sweep,
                            "the runs did different amounts of work: ratios are per unit of it (%s)",
                            sweep->work_unit);
+    if (rc == 0 && sweep->is_to_target)
+        rc = warn_of_needs(sweep);
     for (size_t i = 1; i < sweep->run_count && rc == 0; i++)
         if (strcmp(sweep->runs[i].host, sweep->runs[0].host) != 0) {
             rc = wt_sweep_warn(sweep, "the runs were made on different machines (%s, %s)",
