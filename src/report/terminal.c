@@ -803,8 +803,8 @@ void wt_report_sweep(const struct wt_term *term, const struct wt_sweep *sweep)
         {"", false, NULL},
         {sweep->knob[0] ? sweep->knob : "setting", false, NULL},
         {"runs", true, NULL},
-        {is_to ? "time to target" : "time", true, is_to ? "to target" : NULL},
-        {is_to ? "energy to target" : "energy", true, is_to ? "to target" : NULL},
+        {is_to ? "time to target" : "time", true, NULL},
+        {is_to ? "energy to target" : "energy", true, NULL},
         {"mean", true, NULL},
         {"rel. time", false, NULL},
         {"rel. energy", false, NULL},
@@ -813,9 +813,9 @@ void wt_report_sweep(const struct wt_term *term, const struct wt_sweep *sweep)
         {"", false, NULL},
     };
     static const struct step steps[] = {
-        {8, BRIEF},  {3, BRIEF},  {4, BRIEF},  {6, BRIEF},  {7, BRIEF},  {9, BRIEF},
-        {8, HIDDEN}, {2, HIDDEN}, {5, HIDDEN}, {1, BRIEF},  {10, BRIEF}, {3, HIDDEN},
-        {6, HIDDEN}, {4, HIDDEN}, {7, HIDDEN}, {9, HIDDEN},
+        {8, BRIEF},  {4, BRIEF},  {6, BRIEF},  {7, BRIEF},  {9, BRIEF},
+        {8, HIDDEN}, {2, HIDDEN}, {5, HIDDEN}, {1, BRIEF},  {10, BRIEF},
+        {3, HIDDEN}, {6, HIDDEN}, {4, HIDDEN}, {7, HIDDEN}, {9, HIDDEN},
     };
     struct wt_plain plain;
     struct table table;
