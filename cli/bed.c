@@ -69,7 +69,7 @@ int cli_bed_open(struct cli_bed *bed, struct wt_error *err)
         return err->code = WT_E_USAGE;
     }
     if (bed->emulate) {
-        struct wt_emulation_options options = {.faults = bed->faults};
+        struct wt_emulation_options options = {.faults = bed->faults, .seed = bed->emulation_seed};
         rc = wt_emulation_start(&bed->emulation, bed->emulate, &options, err);
         if (rc < 0)
             return rc;

@@ -53,6 +53,7 @@ struct cli_bed {
     const char *emulate, *sysroot, *gpus, *faults; /* borrowed from argv; NULL: not given */
     const char *sensors[CLI_SENSORS_MAX];          /* likewise, each a --sensor-command */
     size_t sensor_count;
+    uint64_t emulation_seed;        /* of the boards that --emulate draws; 0: from the clock */
     bool is_sensor_optional;        /* one that does not work is a line, and no failure */
     struct wt_emulation *emulation; /* ours, when --emulate was given */
     struct wt_ctx *ctx;

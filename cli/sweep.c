@@ -2,7 +2,6 @@
  * random order and repeated, against the default one. */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,239 +10,6 @@
 #include <unistd.h>
 
 #include "sweep.h"
-#include "tap.h"
-
-static void print_help(void)
-{
-    fputs(
-        "usage: wattune sweep [OPTION...] [--] CMD [ARG...]\n\n"
-        "Runs CMD at every setting in random order, compares time, energy and mean power with the\n"
-        "default setting, and says which one to use. CMD should do the same work each time.\n\n"
-        "  --set KNOB=V,...   settings to compare: power=100,150,200 or power=100:250:25 "
-        "(repeatable:\n"
-        "                     all combinations). KNOB is power, clock, memclock, cpu-power, "
-        "cpu-freq,\n"
-        "                     dram-power, or by name governor=performance,powersave and\n"
-        "                     epp=performance,balance_power. power=auto: 40, 60, 80 and 100 % of "
-        "the\n"
-        "                     default limit, as the paper did. Default: power=auto\n"
-        "  --repeats N        runs at each setting (default 3)\n"
-        "  --precision PCT    repeat until every energy ratio that matters is known to PCT (1%);\n"
-        "                     --repeats is then the least (default 2)\n"
-        "  --repeats-max N    but no more than N (default 10)\n"
-        "  --settle TIME      first run CMD at the default setting, for TIME at most, until "
-        "temperature\n"
-        "                     and clock drift no more; these runs do not count\n"
-        "  --host-watts W     power of the rest of the node for each run, counted into the choice\n"
-        "  --seed N           of the random order (default: from the clock; printed)\n"
-        "  --progress RE      CMD's stdout says its step: RE's group 1, 'step (\\d+)'\n"
-        "  --work UNIT=N      each step is worth N units: tokens=4096\n"
-        "  --gpu LIST         only these GPUs: indices or UUIDs\n"
-        "  --tag NAME         a word to find these runs by\n"
-        "  --report FILE      where the HTML report goes (default wattune-report.html; - for "
-        "none)\n"
-        "  --csv FILE         the measured points as replay CSV (power_w,time_s,energy_j)\n"
-        "  --json             one JSON document on stdout\n"
-        "  --emulate SPEC     on emulated GPUs: PROFILE[:N] (`wattune emulate --list`)\n"
-        "  --fault SPEC       a fault of the emulated GPUs (docs/emulator.md)\n"
-        "  --measure-only     when settings may not be changed, or there are none, measure the "
-        "present one\n"
-        "                     alone\n"
-        "  --show-output      let CMD write to the terminal (default: to a log, shown when it "
-        "fails)\n"
-        "  --sensor-command SPEC  a program that prints watts or joules is a sensor too:\n"
-        "                     [KIND[/NAME]@]PERIOD:COMMAND, 2s:./read-pdu (repeatable; watts\n"
-        "                     rather than kWh, which moves too seldom)\n"
-        "  --sysroot DIR      read /proc and /sys below DIR\n"
-        "  --no-store         do not store the runs\n"
-        "  --help             this text\n\n"
-        "Every setting is put back at the end, also after Ctrl-C or kill -9. Exit code: 0, 1 "
-        "failure\n"
-        "(also when a run of CMD failed), 2 usage, 3 not permitted, 4 no such sensor or knob; 130 "
-        "or 143\n"
-        "when interrupted.\n",
-        stdout);
-}
-
-static int parse(int argc, char **argv, struct sweep_options *o)
-{
-    enum {
-        SET = 256,
-        REPEATS,
-        REPEATS_MAX,
-        PRECISION,
-        SETTLE,
-        HOST_WATTS,
-        SEED,
-        GPU,
-        PROGRESS,
-        WORK,
-        TAG,
-        REPORT,
-        CSV,
-        JSON,
-        EMULATE,
-        FAULT,
-        MEASURE_ONLY,
-        SHOW_OUTPUT,
-        SENSOR_COMMAND,
-        SYSROOT,
-        NO_STORE,
-        HELP
-    };
-    static const struct option options[] = {
-        {"set", required_argument, NULL, SET},
-        {"repeats", required_argument, NULL, REPEATS},
-        {"repeats-max", required_argument, NULL, REPEATS_MAX},
-        {"precision", required_argument, NULL, PRECISION},
-        {"settle", required_argument, NULL, SETTLE},
-        {"host-watts", required_argument, NULL, HOST_WATTS},
-        {"seed", required_argument, NULL, SEED},
-        {"gpu", required_argument, NULL, GPU},
-        {"progress", required_argument, NULL, PROGRESS},
-        {"work", required_argument, NULL, WORK},
-        {"tag", required_argument, NULL, TAG},
-        {"report", required_argument, NULL, REPORT},
-        {"csv", required_argument, NULL, CSV},
-        {"json", no_argument, NULL, JSON},
-        {"emulate", required_argument, NULL, EMULATE},
-        {"fault", required_argument, NULL, FAULT},
-        {"measure-only", no_argument, NULL, MEASURE_ONLY},
-        {"show-output", no_argument, NULL, SHOW_OUTPUT},
-        {"sensor-command", required_argument, NULL, SENSOR_COMMAND},
-        {"sysroot", required_argument, NULL, SYSROOT},
-        {"no-store", no_argument, NULL, NO_STORE},
-        {"help", no_argument, NULL, HELP},
-        {0},
-    };
-    struct wt_error err = {0};
-    int c;
-    while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
-        char *end = NULL;
-        switch (c) {
-        case SET:
-            if (strcmp(optarg, "power=auto") == 0) {
-                o->is_auto = true;
-                break;
-            }
-            if (o->set_count == MAX_SETS)
-                return cli_usage("sweep", "--set: more than %d knobs", MAX_SETS);
-            if (cli_setting_parse(optarg, &o->sets[o->set_count], &err) < 0)
-                return cli_fail("sweep", &err);
-            for (size_t i = 0; i < o->set_count; i++)
-                if (o->sets[i].knob == o->sets[o->set_count].knob)
-                    return cli_usage("sweep", "--set %s: this knob is given twice", optarg);
-            o->set_count++;
-            break;
-        case REPEATS:
-        case REPEATS_MAX: {
-            long n = strtol(optarg, &end, 10);
-            if (end == optarg || *end || n < 1 || n > 1000)
-                return cli_usage("sweep", "--repeats%s %s: a number from 1 to 1000",
-                                 c == REPEATS ? "" : "-max", optarg);
-            *(c == REPEATS ? &o->repeats : &o->repeats_max) = (unsigned)n;
-            break;
-        }
-        case PRECISION:
-            o->precision = strtod(optarg, &end) / 100;
-            if (end == optarg || (*end && strcmp(end, "%") != 0) ||
-                !(o->precision > 0 && o->precision < 1))
-                return cli_usage("sweep", "--precision %s: a percentage above 0, such as 1%%",
-                                 optarg);
-            break;
-        case SETTLE:
-            if (cli_duration_parse(optarg, &o->settle_ns, &err) < 0)
-                return cli_fail("sweep", &err);
-            break;
-        case HOST_WATTS:
-            o->host_w = strtod(optarg, &end);
-            if (end == optarg || *end || !(o->host_w >= 0 && o->host_w < 1e6))
-                return cli_usage("sweep", "--host-watts %s: watts, 0 or more", optarg);
-            break;
-        case SEED:
-            errno = 0;
-            o->seed = strtoull(optarg, &end, 10);
-            if (end == optarg || *end || errno || *optarg == '-')
-                return cli_usage("sweep", "--seed %s: a whole number", optarg);
-            break;
-        case GPU:
-            o->bed.gpus = optarg;
-            break;
-        case PROGRESS:
-            o->progress = optarg;
-            break;
-        case WORK:
-            if (cli_work_parse(optarg, o->work_unit, sizeof(o->work_unit), &o->work_per_step,
-                               &err) < 0)
-                return cli_fail("sweep", &err);
-            break;
-        case TAG:
-            o->tag = optarg;
-            break;
-        case REPORT:
-            o->report = optarg;
-            break;
-        case CSV:
-            o->csv = optarg;
-            break;
-        case JSON:
-            o->is_json = true;
-            break;
-        case EMULATE:
-            o->bed.emulate = optarg;
-            break;
-        case FAULT:
-            o->bed.faults = optarg;
-            break;
-        case MEASURE_ONLY:
-            o->is_measure_only = true;
-            break;
-        case SHOW_OUTPUT:
-            o->is_output_shown = true;
-            break;
-        case SENSOR_COMMAND:
-            if (!cli_bed_add_sensor(&o->bed, optarg))
-                return cli_usage("sweep", "--sensor-command: more than %d sensors",
-                                 CLI_SENSORS_MAX);
-            break;
-        case SYSROOT:
-            o->bed.sysroot = optarg;
-            break;
-        case NO_STORE:
-            o->is_without_store = true;
-            break;
-        case HELP:
-        case 'h':
-            print_help();
-            return CLI_OK;
-        default:
-            return cli_bad_option("sweep");
-        }
-    }
-    if (o->bed.faults && !o->bed.emulate)
-        return cli_usage("sweep", "--fault needs --emulate: real devices have their own");
-    bool is_precise = !isnan(o->precision);
-    if (o->repeats_max && !is_precise)
-        return cli_usage("sweep", "--repeats-max goes with --precision");
-    if (!o->repeats)
-        o->repeats = is_precise ? 2 : 3;
-    if (is_precise && o->repeats < 2)
-        return cli_usage("sweep", "--repeats 1: a precision needs 2 at least");
-    if (!o->repeats_max)
-        o->repeats_max = is_precise && o->repeats < 10 ? 10 : o->repeats;
-    if (o->repeats_max < o->repeats)
-        return cli_usage("sweep", "--repeats-max %u: less than --repeats %u", o->repeats_max,
-                         o->repeats);
-    if (o->is_auto && o->set_count)
-        return cli_usage("sweep", "--set power=auto stands alone");
-    if (cli_tap_check(o->progress, NULL, &err) < 0)
-        return cli_fail("sweep", &err);
-    if (optind == argc)
-        return cli_usage("sweep", "no command to run: wattune sweep --set power=auto -- CMD");
-    if (!o->set_count)
-        o->is_auto = true;
-    return -1;
-}
 
 /* ---- the child's output ---- */
 
@@ -275,38 +41,25 @@ static void show_log_end(int fd, off_t from)
 
 /* ---- results ---- */
 
-/* What a replay reads: limits of power and clocks, whatever they are limits of. Names are for
- * people alone. */
-static const char *csv_column(enum wt_knob knob)
-{
-    return wt_knob_is_named(knob)                 ? "setting"
-           : strcmp(wt_knob_unit(knob), "W") == 0 ? "power_w"
-                                                  : "clock_mhz";
-}
-
-static int write_csv(const char *path, const struct wt_sweep *sweep, enum wt_knob knob)
-{
-    char value[48];
-    FILE *out = fopen(path, "we");
-    if (!out) {
-        cli_note("--csv %s: %s", path, strerror(errno));
-        return -1;
-    }
-    fprintf(out, "# wattune %s, %s%s%s\n%s,time_s,energy_j\n", wt_version(), sweep->title,
-            sweep->emulation[0] ? ", emulated " : "", sweep->emulation, csv_column(knob));
-    for (size_t i = 0; i < sweep->run_count; i++) {
-        const struct wt_run *run = &sweep->runs[i];
-        if (run->setting_count && run->exit_code == 0 && run->total.provenance != WT_PROV_UNKNOWN)
-            fprintf(out, "%s,%.6f,%.6f\n",
-                    wt_knob_value_typed(value, sizeof(value), knob, run->settings[0].requested),
-                    run->wall_s, run->total.energy_j);
-    }
-    if (fclose(out) != 0) {
-        cli_note("--csv %s: %s", path, strerror(errno));
-        return -1;
-    }
-    return 0;
-}
+/* All of one sweep. */
+struct job {
+    struct sweep_options o;
+    struct cli_measure m;
+    bool is_measuring;
+    struct wt_lease *lease;
+    struct point *points; /* owned */
+    size_t point_count, reference;
+    struct wt_sweep_plan plan;
+    char *plan_text;             /* owned; as the runs keep it */
+    struct wt_sweep_step *steps; /* owned */
+    size_t step_count;
+    struct sweep_stored stored;
+    char group[40];
+    struct wt_run *runs; /* owned: the stored ones, then those made here */
+    size_t run_count;
+    struct progress progress;
+    int asked, failed;
+};
 
 static const char *report_path(const struct sweep_options *o)
 {
@@ -330,12 +83,13 @@ static int try_path(const char *option, const char *path, struct wt_error *err)
     return 0;
 }
 
-static int show(const struct sweep_options *o, struct wt_run *runs, size_t count,
-                const char *reference, enum wt_knob knob)
+static int show(const struct job *job, size_t reference)
 {
+    const struct sweep_options *o = &job->o;
     struct wt_sweep sweep = {0};
     struct wt_error err = {0};
-    int rc = wt_sweep_make(&sweep, runs, count, reference, &err);
+    int rc = wt_sweep_make_by(&sweep, job->runs, job->run_count, job->points[reference].label,
+                              &job->plan, &err);
     if (rc < 0)
         return cli_fail("sweep", &err);
     if (!isnan(o->precision))
@@ -356,7 +110,7 @@ static int show(const struct sweep_options *o, struct wt_run *runs, size_t count
             fprintf(stderr, "report: %s\n", report);
         }
     }
-    if (o->csv && write_csv(o->csv, &sweep, knob) < 0)
+    if (o->csv && cli_sweep_write_csv(o->csv, &sweep) < 0)
         code = CLI_FAILURE;
     if (o->is_json) {
         char *text = wt_sweep_to_json(&sweep);
@@ -370,11 +124,11 @@ static int show(const struct sweep_options *o, struct wt_run *runs, size_t count
 
 /* ---- the sweep ---- */
 
-static int apply_point(const struct sweep_options *o, struct wt_lease *lease, struct cli_bed *bed,
-                       const struct point *point, struct wt_run *run, struct wt_error *err)
+static int apply_point(const struct job *job, const struct point *point, struct wt_run *run,
+                       struct wt_error *err)
 {
-    for (size_t s = 0; s < o->set_count; s++) {
-        int rc = cli_apply(bed, lease, o->sets[s].knob, point->values[s], run, err);
+    for (size_t s = 0; s < job->o.set_count; s++) {
+        int rc = cli_apply(job->m.bed, job->lease, job->o.sets[s].knob, point->values[s], run, err);
         if (rc < 0)
             return rc;
     }
@@ -391,26 +145,30 @@ static void name_group(char *buf, size_t size)
     snprintf(buf + n, size - n, "-%06x", (unsigned)(now.tv_nsec ^ getpid()) & 0xffffffu);
 }
 
-static bool has_reference(const struct wt_run *runs, size_t count)
+static bool has_reference(const struct job *job)
 {
-    for (size_t i = 0; i < count; i++)
-        if (runs[i].is_reference && runs[i].exit_code == 0)
+    for (size_t i = 0; i < job->run_count; i++)
+        if (job->runs[i].is_reference && job->runs[i].state == WT_RUN_DONE &&
+            job->runs[i].exit_code == 0)
             return true;
     return false;
 }
 
 /* After a round: are the ratios known as well as was asked for? */
-static bool is_precise_enough(const struct sweep_options *o, struct wt_run *runs, size_t count,
-                              const char *reference, struct progress *progress)
+static bool is_precise_enough(const struct job *job)
 {
     struct wt_sweep sweep = {0};
     struct wt_error err;
-    if (isnan(o->precision) || wt_sweep_make(&sweep, runs, count, reference, &err) < 0)
+    const struct sweep_options *o = &job->o;
+    if (isnan(o->precision) ||
+        wt_sweep_make_by(&sweep, job->runs, job->run_count, job->points[job->reference].label,
+                         &job->plan, &err) < 0)
         return false;
     bool is_enough = isnan(sweep.precision) || sweep.precision <= o->precision;
     unsigned needed = is_enough ? 0 : wt_sweep_repeats_for(&sweep, o->precision);
-    if (!is_enough && !progress->is_tty) {
-        fprintf(stderr, "  energy ratios known to %.2g %%", sweep.precision * 100);
+    if (!is_enough && !job->progress.is_tty) {
+        fprintf(stderr, "  %s ratios known to %.2g %%", wt_objective_name(o->goal.objective),
+                sweep.precision * 100);
         if (needed)
             fprintf(stderr, "; about %u repeats would do", needed);
         fputc('\n', stderr);
@@ -420,20 +178,22 @@ static bool is_precise_enough(const struct sweep_options *o, struct wt_run *runs
 }
 
 /* Runs CMD at the reference setting until the devices have come to rest under it. */
-static int settle(const struct sweep_options *o, struct wt_lease *lease, struct cli_measure *m,
-                  const struct point *reference, char **command, int *asked, struct wt_error *err)
+static int settle(struct job *job, struct wt_error *err)
 {
+    const struct sweep_options *o = &job->o;
+    struct cli_measure *m = &job->m;
     struct wt_run all = {0};
     struct wt_settling s = {0};
     struct wt_store *store = m->store;
     int64_t begin_ns = cli_now_ns();
     unsigned count = 0;
-    int rc = apply_point(o, lease, m->bed, reference, NULL, err);
+    job->progress.label = "settling";
+    int rc = apply_point(job, &job->points[job->reference], NULL, err);
     m->store = NULL; /* these do not count */
-    while (rc == 0 && !s.is_settled && !*asked && cli_now_ns() - begin_ns < o->settle_ns) {
+    while (rc == 0 && !s.is_settled && !job->asked && cli_now_ns() - begin_ns < o->settle_ns) {
         struct wt_run run = {0};
         double from_s = (double)(cli_now_ns() - begin_ns) * 1e-9;
-        rc = cli_measure_run(m, command, &run, asked, err);
+        rc = cli_measure_run(m, job->points[job->reference].command, &run, &job->asked, err);
         for (size_t i = 0; i < run.point_count; i++) {
             struct wt_run_point p = run.points[i];
             p.t_s += from_s;
@@ -462,162 +222,284 @@ static int settle(const struct sweep_options *o, struct wt_lease *lease, struct 
     return 0;
 }
 
+/* What the run is of, before it is made. */
+static int tell_run(const struct job *job, const struct wt_sweep_step *step, struct wt_run *run,
+                    struct wt_error *err)
+{
+    const struct sweep_options *o = &job->o;
+    const struct point *point = &job->points[step->point];
+    snprintf(run->group, sizeof(run->group), "%s", job->group);
+    snprintf(run->label, sizeof(run->label), "%s", point->label);
+    snprintf(run->tag, sizeof(run->tag), "%s", o->tag ? o->tag : "");
+    run->repeat = step->repeat;
+    run->is_reference = step->point == job->reference;
+    run->host_w = o->goal.host_w;
+    int rc = wt_run_set_plan(run, job->plan_text);
+    for (size_t k = 0; k < o->param_count && rc == 0; k++) {
+        struct wt_run_param param;
+        snprintf(param.name, sizeof(param.name), "%s", o->params[k].name);
+        snprintf(param.value, sizeof(param.value), "%s", o->params[k].values[point->params[k]]);
+        rc = wt_run_add_param(run, &param);
+    }
+    if (rc < 0)
+        err->code = rc;
+    return rc;
+}
+
+/* A run that we were asked to end is none, even where the command ended well: it may have ended
+ * early. In the store it is one that was cut short. */
+static void cut_short(struct job *job, struct wt_run *run)
+{
+    if (run->exit_code != 0)
+        return;
+    run->state = WT_RUN_INCOMPLETE;
+    if (job->m.store && !run->is_unstored)
+        wt_store_update(job->m.store, run, NULL);
+}
+
+/* Returns an exit code, or -1 to go on. */
+static int run_step(struct job *job, const struct wt_sweep_step *step)
+{
+    const struct point *point = &job->points[step->point];
+    struct wt_run *run = &job->runs[job->run_count];
+    struct wt_error err = {0};
+    struct cli_measure *m = &job->m;
+    job->progress.label = point->label;
+    off_t log_from = m->log_fd >= 0 ? lseek(m->log_fd, 0, SEEK_END) : 0;
+    int rc = tell_run(job, step, run, &err);
+    if (rc == 0)
+        rc = apply_point(job, point, run, &err);
+    if (rc == 0)
+        rc = cli_measure_run(m, point->command, run, &job->asked, &err);
+    if (rc < 0) {
+        cli_progress_clear(&job->progress);
+        int code = cli_fail("sweep", &err);
+        if (run->exit_code)
+            code = run->exit_code;
+        wt_run_done(run);
+        return code;
+    }
+    job->run_count++;
+    cli_progress_done(&job->progress, run);
+    if (job->asked)
+        cut_short(job, run);
+    if (run->exit_code != 0 && !job->asked) {
+        cli_progress_clear(&job->progress);
+        cli_note("%s: the command exited with %d", point->label, run->exit_code);
+        if (m->log_fd >= 0)
+            show_log_end(m->log_fd, log_from);
+        job->failed++;
+    }
+    return -1;
+}
+
+/* Returns an exit code, or -1 to go on. */
+static int run_all(struct job *job)
+{
+    const struct sweep_options *o = &job->o;
+    struct wt_error err = {0};
+    if (o->settle_ns && job->progress.done < job->progress.total && settle(job, &err) < 0)
+        return cli_fail("sweep", &err);
+    for (size_t i = 0; i < job->step_count && !job->asked; i++) {
+        if (i % job->point_count == 0 && i / job->point_count >= o->repeats &&
+            is_precise_enough(job))
+            break;
+        if (job->steps[i].is_stored)
+            continue;
+        int code = run_step(job, &job->steps[i]);
+        if (code >= 0)
+            return code;
+        if (job->failed == 2) {
+            cli_note("two runs failed: giving up");
+            break;
+        }
+    }
+    return -1;
+}
+
+/* What is known before anything is changed: the plan, its order, and what is stored of it. Returns
+ * an exit code, or -1 to go on. */
+static int prepare(struct job *job, char **command)
+{
+    struct sweep_options *o = &job->o;
+    struct wt_error err = {0};
+    int code = cli_plan(o, command, job->points, &job->point_count, &job->reference);
+    if (code >= 0)
+        return code;
+    job->step_count = job->point_count * o->repeats_max;
+    job->steps = calloc(job->step_count, sizeof(*job->steps));
+    if (!job->steps)
+        err.code = WT_E_NOMEM;
+    if (!job->steps || cli_plan_tell(o, command, &job->plan, &err) < 0 ||
+        (o->resume && cli_resume_check(o, &job->stored, &job->plan, &err) < 0))
+        return cli_fail("sweep", &err);
+    name_group(job->group, sizeof(job->group));
+    if (o->resume)
+        snprintf(job->group, sizeof(job->group), "%s", job->stored.group);
+    cli_plan_order(job->steps, job->point_count, o->repeats_max, job->plan.seed);
+    job->progress.done = cli_resume_mark(&job->stored, job->points, job->steps, job->step_count);
+    job->progress.total = job->step_count;
+    job->progress.label_width = 12;
+    for (size_t i = 0; i < job->point_count; i++)
+        if ((int)strlen(job->points[i].label) > job->progress.label_width)
+            job->progress.label_width = (int)strlen(job->points[i].label);
+    job->plan_text = wt_sweep_plan_to_json(&job->plan);
+    job->runs = calloc(job->stored.run_count + job->step_count, sizeof(*job->runs));
+    if (job->plan_text && job->runs)
+        return -1;
+    err.code = WT_E_NOMEM;
+    return cli_fail("sweep", &err);
+}
+
+/* The stored runs are the table's as well as those to come. */
+static void take_stored(struct job *job)
+{
+    for (size_t i = 0; i < job->stored.run_count; i++)
+        job->progress.spent_s +=
+            job->stored.runs[i].state == WT_RUN_DONE ? job->stored.runs[i].wall_s : 0;
+    memcpy(job->runs, job->stored.runs, job->stored.run_count * sizeof(*job->runs));
+    job->run_count = job->stored.run_count;
+    free(job->stored.runs);
+    job->stored.runs = NULL;
+    job->stored.run_count = 0;
+}
+
+static int open_all(struct job *job, struct wt_error *err)
+{
+    struct sweep_options *o = &job->o;
+    struct cli_measure *m = &job->m;
+    int rc = 0;
+    if (o->set_count && job->progress.done < job->progress.total)
+        rc = wt_lease_open(&job->lease, o->bed.ctx, o->bed.devices, NULL, err);
+    if (rc < 0)
+        return rc;
+    job->is_measuring = true;
+    rc = cli_measure_open(m, &o->bed, o->is_without_store, 0, err);
+    if (rc < 0)
+        return rc;
+    m->log_fd = o->is_output_shown ? -1 : open_log();
+    m->is_output_hidden = m->log_fd >= 0;
+    m->is_stdout_moved = o->is_json;
+    m->progress = o->progress;
+    m->work_unit = o->work_per_step ? o->work_unit : NULL;
+    m->work_per_step = o->work_per_step;
+    m->on_tick = cli_progress_draw;
+    m->data = &job->progress;
+    job->progress.is_tty = isatty(STDERR_FILENO) && !o->is_output_shown;
+    job->progress.measure = m;
+    return 0;
+}
+
+static void say_plan(const struct job *job)
+{
+    const struct sweep_options *o = &job->o;
+    const char *emulation = o->bed.emulation_name;
+    if (emulation[0])
+        fprintf(stderr, "EMULATED %s: no real device is measured or changed\n", emulation);
+    fprintf(stderr, "%zu setting%s, %u run%s each, random order (--seed %llu)\n", job->point_count,
+            job->point_count > 1 ? "s" : "", o->repeats, o->repeats > 1 ? "s" : "",
+            (unsigned long long)job->plan.seed);
+    if (o->resume)
+        fprintf(stderr, "going on with %s: %zu of %zu runs are stored\n", job->group,
+                job->progress.done, job->progress.total);
+}
+
+/* The table of what was run, and how it went. */
+static int finish(struct job *job, int argc, char **argv)
+{
+    struct wt_error err = {0};
+    bool is_stored = job->m.store != NULL;
+    int code;
+    cli_progress_clear(&job->progress);
+    /* The card is given back before anything is shown: a slow terminal holds no cap. */
+    if (job->lease && wt_lease_restore(job->lease, &err) < 0)
+        cli_note("not everything was put back: %s", err.text);
+    if (job->asked)
+        cli_note("interrupted in run %zu of %zu; what the runs before it say is preliminary",
+                 job->progress.done, job->step_count);
+    if (has_reference(job)) {
+        code = show(job, job->reference);
+        if (job->failed)
+            code = CLI_FAILURE;
+    } else {
+        cli_note("no run at %s, which the others are compared with, ended well: there is no table",
+                 job->points[job->reference].label);
+        code = CLI_FAILURE;
+    }
+    if (job->asked)
+        code = 128 + job->asked;
+    if ((job->asked || job->failed) && is_stored && job->run_count)
+        cli_resume_tell(&job->o, job->group, argc, argv);
+    return code;
+}
+
+static void close_all(struct job *job)
+{
+    struct wt_error back = {0};
+    if (job->is_measuring)
+        cli_measure_close(&job->m);
+    if (wt_lease_close(job->lease, &back) < 0)
+        cli_note("not everything was put back: %s", back.text);
+    cli_bed_close(&job->o.bed);
+    if (job->m.log_fd >= 0)
+        close(job->m.log_fd);
+    cli_sweep_options_done(&job->o);
+    wt_runs_free(job->runs, job->run_count);
+    cli_resume_done(&job->stored);
+    wt_sweep_plan_done(&job->plan);
+    cli_points_free(job->points, job->point_count);
+    free(job->plan_text);
+    free(job->steps);
+}
+
 int cmd_sweep(int argc, char **argv)
 {
-    struct sweep_options o = {.host_w = NAN, .precision = NAN};
-    struct cli_measure m = {.log_fd = -1};
-    struct wt_lease *lease = NULL;
-    struct wt_run *runs = NULL;
-    size_t *order = NULL, run_count = 0, point_count = 0, reference = 0;
-    struct point *points = calloc(MAX_POINTS, sizeof(*points));
+    struct job job = {.o = {.precision = NAN}, .m = {.log_fd = -1}};
     struct wt_error err = {0};
-    bool is_measuring = false;
-    int asked = 0, failed = 0;
-
-    int code = points ? parse(argc, argv, &o) : CLI_FAILURE;
+    cli_goal_init(&job.o.goal);
+    job.points = calloc(MAX_POINTS, sizeof(*job.points));
+    int code = job.points ? cli_sweep_parse(argc, argv, &job.o) : CLI_FAILURE;
     if (code >= 0)
         goto out;
-    char **command = argv + optind;
 
     int rc = cli_signals_block(&err);
+    if (!job.o.has_seed)
+        job.o.seed = (uint64_t)cli_now_ns();
+    if (rc == 0 && job.o.resume)
+        rc = cli_resume_find(&job.o, &job.stored, &err);
+    /* An emulated sweep that goes on does so on the boards it was begun on. */
+    job.o.bed.emulation_seed = job.o.seed;
     if (rc == 0)
-        rc = cli_bed_open(&o.bed, &err);
+        rc = cli_bed_open(&job.o.bed, &err);
+    if (rc == 0 && !job.o.is_dry_run)
+        rc = try_path("--report", report_path(&job.o), &err);
+    if (rc == 0 && !job.o.is_dry_run)
+        rc = try_path("--csv", job.o.csv, &err);
     if (rc < 0) {
         code = cli_fail("sweep", &err);
         goto out;
     }
-    rc = try_path("--report", report_path(&o), &err);
-    if (rc == 0)
-        rc = try_path("--csv", o.csv, &err);
-    if (rc < 0) {
-        code = cli_fail("sweep", &err);
-        goto out;
-    }
-    code = cli_plan(&o, points, &point_count, &reference);
+    code = prepare(&job, argv + optind);
     if (code >= 0)
         goto out;
-    if (o.set_count) {
-        rc = wt_lease_open(&lease, o.bed.ctx, o.bed.devices, NULL, &err);
-        if (rc < 0) {
-            code = cli_fail("sweep", &err);
-            goto out;
-        }
+    if (job.o.is_dry_run) {
+        code = cli_sweep_dry(&job.o, &job.plan, job.points, job.point_count, job.reference,
+                             job.steps, job.step_count, &job.stored);
+        goto out;
     }
-    is_measuring = true;
-    rc = cli_measure_open(&m, &o.bed, o.is_without_store, 0, &err);
+    take_stored(&job);
+    rc = open_all(&job, &err);
     if (rc < 0) {
         code = cli_fail("sweep", &err);
         goto out;
     }
-
-    size_t total = point_count * o.repeats_max;
-    runs = calloc(total, sizeof(*runs));
-    order = calloc(total, sizeof(*order));
-    m.log_fd = o.is_output_shown ? -1 : open_log();
-    m.is_output_hidden = m.log_fd >= 0;
-    m.is_stdout_moved = o.is_json;
-    m.progress = o.progress;
-    m.work_unit = o.work_per_step ? o.work_unit : NULL;
-    m.work_per_step = o.work_per_step;
-    if (!runs || !order) {
-        err.code = WT_E_NOMEM;
-        code = cli_fail("sweep", &err);
-        goto out;
-    }
-    if (!o.seed)
-        o.seed = (uint64_t)cli_now_ns();
-    cli_plan_order(order, point_count, o.repeats_max, o.seed);
-
-    struct progress progress = {
-        .is_tty = isatty(STDERR_FILENO) && !o.is_output_shown, .total = total, .measure = &m};
-    m.on_tick = cli_progress_draw;
-    m.data = &progress;
-    char group[40];
-    name_group(group, sizeof(group));
-    fprintf(stderr, "%s%s%s%zu setting%s, %u run%s each, random order (--seed %llu)\n",
-            o.bed.emulation_name[0] ? "EMULATED " : "", o.bed.emulation_name,
-            o.bed.emulation_name[0] ? ": no real device is measured or changed\n" : "", point_count,
-            point_count > 1 ? "s" : "", o.repeats, o.repeats > 1 ? "s" : "",
-            (unsigned long long)o.seed);
-
-    if (o.settle_ns) {
-        progress.label = "settling";
-        rc = settle(&o, lease, &m, &points[reference], command, &asked, &err);
-        if (rc < 0) {
-            code = cli_fail("sweep", &err);
-            goto out;
-        }
-    }
-    for (size_t i = 0; i < total && !asked; i++) {
-        if (i % point_count == 0 && i / point_count >= o.repeats &&
-            is_precise_enough(&o, runs, run_count, points[reference].label, &progress))
-            break;
-        const struct point *point = &points[order[i]];
-        struct wt_run *run = &runs[run_count];
-        snprintf(run->group, sizeof(run->group), "%s", group);
-        snprintf(run->label, sizeof(run->label), "%s", point->label);
-        snprintf(run->tag, sizeof(run->tag), "%s", o.tag ? o.tag : "");
-        run->repeat = (unsigned)(i / point_count);
-        run->is_reference = order[i] == reference;
-        run->host_w = isnan(o.host_w) ? 0 : o.host_w;
-        progress.label = point->label;
-        off_t log_from = m.log_fd >= 0 ? lseek(m.log_fd, 0, SEEK_END) : 0;
-        rc = apply_point(&o, lease, &o.bed, point, run, &err);
-        if (rc == 0)
-            rc = cli_measure_run(&m, command, run, &asked, &err);
-        if (rc < 0) {
-            cli_progress_clear(&progress);
-            code = cli_fail("sweep", &err);
-            if (run->exit_code)
-                code = run->exit_code;
-            wt_run_done(run);
-            goto out;
-        }
-        run_count++;
-        cli_progress_done(&progress, run);
-        if (run->exit_code != 0 && !asked) {
-            cli_progress_clear(&progress);
-            cli_note("%s: the command exited with %d", point->label, run->exit_code);
-            if (m.log_fd >= 0)
-                show_log_end(m.log_fd, log_from);
-            if (++failed == 2) {
-                cli_note("two runs failed: giving up");
-                break;
-            }
-        }
-    }
-    cli_progress_clear(&progress);
-    /* The card is given back before anything is shown: a slow terminal holds no cap. */
-    if (lease && wt_lease_restore(lease, &err) < 0)
-        cli_note("not everything was put back: %s", err.text);
-    if (asked)
-        cli_note("interrupted in run %zu of %zu; what the runs before it say is preliminary",
-                 run_count, total);
-    if (has_reference(runs, run_count))
-        code = show(&o, runs, run_count, points[reference].label,
-                    o.set_count ? o.sets[0].knob : WT_KNOB_POWER);
-    else
-        cli_note("no run at %s, which the others are compared with, ended well: there is no table",
-                 points[reference].label);
-    if (failed || !has_reference(runs, run_count))
-        code = CLI_FAILURE;
-    if (asked)
-        code = 128 + asked;
+    say_plan(&job);
+    code = run_all(&job);
+    if (code < 0)
+        code = finish(&job, argc, argv);
+    else if (job.m.store && job.run_count)
+        cli_resume_tell(&job.o, job.group, argc, argv);
 out:
-    if (is_measuring)
-        cli_measure_close(&m);
-    struct wt_error back = {0};
-    if (wt_lease_close(lease, &back) < 0)
-        cli_note("not everything was put back: %s", back.text);
-    cli_bed_close(&o.bed);
-    if (m.log_fd >= 0)
-        close(m.log_fd);
-    for (size_t i = 0; i < MAX_SETS; i++)
-        cli_setting_done(&o.sets[i]);
-    for (size_t i = 0; i < run_count; i++)
-        wt_run_done(&runs[i]);
-    free(runs);
-    free(order);
-    free(points);
+    close_all(&job);
     return code;
 }

@@ -2,42 +2,120 @@
 #ifndef WT_CLI_SWEEP_H
 #define WT_CLI_SWEEP_H
 
+#include "goal.h"
 #include "measure.h"
 
-#define MAX_SETS   4
+#define MAX_AXES   WT_SWEEP_AXES
 #define MAX_POINTS 256
+
+/* NAME=V,... of --param, and the N of --needs for each value. */
+struct sweep_param {
+    char name[32];
+    char (*values)[64]; /* owned; as typed */
+    size_t count;
+    double *needs; /* owned; NULL: none were given */
+};
 
 struct sweep_options {
     struct cli_bed bed;
-    struct cli_setting sets[MAX_SETS];
+    struct cli_setting sets[MAX_AXES];
     size_t set_count;
+    struct sweep_param params[MAX_AXES];
+    size_t param_count;
     bool is_auto;
     const char *tag, *report, *csv, *progress;
     char work_unit[32];
     uint64_t work_per_step;
-    double host_w;
+    struct wt_goal goal;
     unsigned repeats, repeats_max; /* 0: not given */
     double precision;              /* NaN: not asked for */
     int64_t settle_ns;
+    bool has_seed;
     uint64_t seed;
-    bool is_json, is_measure_only, is_output_shown, is_without_store;
+    const char *resume; /* a group, or "last"; NULL: a new sweep */
+    int resume_at;      /* where in argv --resume ends */
+    bool is_json, is_measure_only, is_output_shown, is_without_store, is_dry_run;
 };
 
-/* One setting: a value for each knob. */
+/* One setting: a value for each knob and each parameter. */
 struct point {
-    int64_t values[MAX_SETS];
+    int64_t values[MAX_AXES];
+    size_t params[MAX_AXES]; /* which of each parameter's values */
     char label[64];
+    char **command; /* owned: CMD with its parameters filled in */
 };
+
+/* ---- sweep_options.c ---- */
+
+/* Fills from the command line; CMD is what stands from optind on. Returns an exit code, or -1 to go
+ * on. */
+int cli_sweep_parse(int argc, char **argv, struct sweep_options *o);
+void cli_sweep_options_done(struct sweep_options *o);
+
+/* ---- sweep_params.c ---- */
+
+/* NAME=V,... or NAME=LO:HI:STEP of --param. Errors: WT_E_USAGE, WT_E_NOMEM. */
+int cli_param_parse(const char *text, struct sweep_param *ret_param, struct wt_error *err);
+/* NAME=V:N,... of --needs, into the parameter of that name. Errors: WT_E_USAGE, WT_E_NOMEM. */
+int cli_needs_parse(const char *text, struct sweep_param *params, size_t count,
+                    struct wt_error *err);
+/* Every parameter must have its place in CMD, and every place its parameter. Errors: WT_E_USAGE. */
+int cli_params_check(const struct sweep_options *o, char **command, struct wt_error *err);
+/* CMD with each {NAME} filled; without parameters as it is. Owned: cli_params_free(). NULL: no
+ * memory. */
+char **cli_params_fill(const struct sweep_options *o, char **command, const struct point *point);
+void cli_params_free(char **command);
+void cli_param_done(struct sweep_param *param);
 
 /* ---- sweep_plan.c ---- */
 
 /* Fills the plan's points, or one point with the present setting when settings may not be changed
  * and that was allowed. Returns an exit code, or -1 to go on. */
-int cli_plan(struct sweep_options *o, struct point *points, size_t *ret_count,
+int cli_plan(struct sweep_options *o, char **command, struct point *points, size_t *ret_count,
              size_t *ret_reference);
+void cli_points_free(struct point *points, size_t count);
+/* The plan as its runs keep it; wt_sweep_plan_done(). Errors: WT_E_NOMEM. */
+int cli_plan_tell(const struct sweep_options *o, char **command, struct wt_sweep_plan *ret_plan,
+                  struct wt_error *err);
 /* Every round holds each setting once, in an order of its own: drift (a warming card, a neighbour)
- * falls on all settings alike. order has points x repeats elements. */
-void cli_plan_order(size_t *order, size_t points, unsigned repeats, uint64_t seed);
+ * falls on all settings alike. steps has points x repeats elements; the order of the first rounds
+ * is the same with more of them. */
+void cli_plan_order(struct wt_sweep_step *steps, size_t points, unsigned repeats, uint64_t seed);
+
+/* ---- sweep_resume.c ---- */
+
+/* What is stored of a sweep that goes on. */
+struct sweep_stored {
+    char group[40];
+    struct wt_run *runs; /* owned; whole, oldest first */
+    size_t run_count;
+    struct wt_sweep_plan plan;
+};
+/* Finds the sweep that o->resume names and takes its seed. Errors: WT_E_NOTFOUND, WT_E_CHANGED (the
+ * seed is another), WT_E_BUSY (it is still running), those of wt_store_open(). */
+int cli_resume_find(struct sweep_options *o, struct sweep_stored *ret_stored, struct wt_error *err);
+/* Whether it was begun as this one; says what differs. Errors: WT_E_CHANGED. */
+int cli_resume_check(const struct sweep_options *o, const struct sweep_stored *stored,
+                     const struct wt_sweep_plan *plan, struct wt_error *err);
+void cli_resume_done(struct sweep_stored *stored);
+/* Marks what is stored and counts; returns how many are. */
+size_t cli_resume_mark(const struct sweep_stored *stored, const struct point *points,
+                       struct wt_sweep_step *steps, size_t step_count);
+/* Says how to go on. argv as the sweep got it. */
+void cli_resume_tell(const struct sweep_options *o, const char *group, int argc, char **argv);
+
+/* ---- sweep_dry.c ---- */
+
+/* --dry-run: the plan and how long it will take, on stdout. Returns an exit code. */
+int cli_sweep_dry(const struct sweep_options *o, const struct wt_sweep_plan *plan,
+                  const struct point *points, size_t point_count, size_t reference,
+                  const struct wt_sweep_step *steps, size_t step_count,
+                  const struct sweep_stored *stored);
+
+/* ---- sweep_csv.c ---- */
+
+/* --csv FILE. Says what went wrong; 0 or -1. */
+int cli_sweep_write_csv(const char *path, const struct wt_sweep *sweep);
 
 /* ---- sweep_progress.c ---- */
 
@@ -45,6 +123,7 @@ struct progress {
     bool is_tty;
     size_t done, total;
     const char *label;
+    int label_width; /* of the longest */
     int64_t begun_ns;
     double spent_s; /* in finished runs */
     struct cli_measure *measure;

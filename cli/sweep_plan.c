@@ -49,29 +49,60 @@ static int plan_auto(struct cli_setting *set, const struct wt_knob_info *info, s
     return 0;
 }
 
-static size_t plan_points(const struct sweep_options *o, struct point *points, size_t max)
+/* "150 W", "power=150 W, clock=900 MHz", "batch=16", "power=150 W, batch=16". */
+static bool name_point(const struct sweep_options *o, struct point *point)
 {
-    size_t count = 1;
-    for (size_t s = 0; s < o->set_count; s++) {
-        if (o->sets[s].count > max / count)
-            return 0;
-        count *= o->sets[s].count;
+    size_t used = 0, axes = o->set_count + o->param_count;
+    for (size_t i = 0; i < axes; i++) {
+        const struct sweep_param *param = i < o->set_count ? NULL : &o->params[i - o->set_count];
+        char text[64];
+        if (param)
+            snprintf(text, sizeof(text), "%s", param->values[point->params[i - o->set_count]]);
+        else
+            wt_knob_value_text(text, sizeof(text), o->sets[i].knob, point->values[i]);
+        const char *name = param ? param->name : axes > 1 ? wt_knob_name(o->sets[i].knob) : "";
+        int n = snprintf(point->label + used, sizeof(point->label) - used, "%s%s%s%s",
+                         used ? ", " : "", name, name[0] ? "=" : "", text);
+        if (n < 0 || (size_t)n >= sizeof(point->label) - used)
+            return false;
+        used += (size_t)n;
+    }
+    return true;
+}
+
+static size_t count_of(const struct sweep_options *o, size_t axis)
+{
+    return axis < o->set_count ? o->sets[axis].count : o->params[axis - o->set_count].count;
+}
+
+/* All combinations, the first axis fastest. Returns an exit code, or -1 to go on. */
+static int plan_points(const struct sweep_options *o, struct point *points, size_t *ret_count)
+{
+    size_t count = 1, axes = o->set_count + o->param_count;
+    for (size_t a = 0; a < axes; a++) {
+        if (count_of(o, a) > MAX_POINTS / count)
+            return cli_usage("sweep", "%s: more than %d combinations",
+                             o->set_count ? "--set" : "--param", MAX_POINTS);
+        count *= count_of(o, a);
     }
     for (size_t i = 0; i < count; i++) {
-        size_t rest = i, used = 0;
-        for (size_t s = 0; s < o->set_count; s++) {
-            char text[48];
-            points[i].values[s] = o->sets[s].values[rest % o->sets[s].count];
-            rest /= o->sets[s].count;
-            int n = snprintf(
-                points[i].label + used, sizeof(points[i].label) - used, "%s%s%s%s",
-                used ? ", " : "", o->set_count > 1 ? wt_knob_name(o->sets[s].knob) : "",
-                o->set_count > 1 ? "=" : "",
-                wt_knob_value_text(text, sizeof(text), o->sets[s].knob, points[i].values[s]));
-            used += n > 0 && (size_t)n < sizeof(points[i].label) - used ? (size_t)n : 0;
+        size_t rest = i;
+        for (size_t a = 0; a < axes; a++) {
+            size_t at = rest % count_of(o, a);
+            rest /= count_of(o, a);
+            if (a < o->set_count)
+                points[i].values[a] = o->sets[a].values[at];
+            else
+                points[i].params[a - o->set_count] = at;
         }
+        if (!name_point(o, &points[i]))
+            return cli_usage("sweep",
+                             "a setting's name, \"%s...\", is longer than %zu bytes: "
+                             "shorter values, or fewer parameters",
+                             points[i].label, sizeof(points[i].label) - 1);
     }
-    return count;
+    *ret_count = count;
+    return -1;
 }
 
 /* Half a unit away counts as the same; a name is the same or another. */
@@ -81,13 +112,18 @@ static bool is_same(enum wt_knob knob, int64_t a, int64_t b)
 }
 
 /* The default setting where it is among the points, else the highest (of names the first in their
- * own order, "performance"): what the others are compared with. */
+ * own order, "performance"), with the first value of each parameter: what the others are compared
+ * with. */
 static size_t find_reference(const struct sweep_options *o, const struct point *points,
                              size_t count, const int64_t *defaults)
 {
     size_t best = 0;
     for (size_t i = 0; i < count; i++) {
-        bool is_default = true, is_higher = true;
+        bool is_default = true, is_higher = true, is_first = true;
+        for (size_t k = 0; k < o->param_count; k++)
+            is_first &= points[i].params[k] == 0;
+        if (!is_first)
+            continue;
         for (size_t s = 0; s < o->set_count; s++) {
             int64_t value = points[i].values[s], other = points[best].values[s];
             is_default &= is_same(o->sets[s].knob, value, defaults[s]);
@@ -110,41 +146,44 @@ static uint64_t next_random(uint64_t *state)
     return z ^ (z >> 31);
 }
 
-void cli_plan_order(size_t *order, size_t points, unsigned repeats, uint64_t seed)
+void cli_plan_order(struct wt_sweep_step *steps, size_t points, unsigned repeats, uint64_t seed)
 {
     for (unsigned r = 0; r < repeats; r++) {
-        size_t *round = order + (size_t)r * points;
+        struct wt_sweep_step *round = steps + (size_t)r * points;
         for (size_t i = 0; i < points; i++)
-            round[i] = i;
+            round[i] = (struct wt_sweep_step){.point = i, .repeat = r};
         for (size_t i = points; i > 1; i--) {
             size_t j = (size_t)(next_random(&seed) % i);
-            size_t keep = round[i - 1];
-            round[i - 1] = round[j];
-            round[j] = keep;
+            size_t keep = round[i - 1].point;
+            round[i - 1].point = round[j].point;
+            round[j].point = keep;
         }
     }
 }
 
-/* Without a knob there is one point: as the machine is. */
-static int plan_as_is(struct sweep_options *o, const struct wt_error *why, struct point *points,
+/* Without a knob that may be set there is one point, as the machine is, or the parameters alone. */
+static int plan_as_is(struct sweep_options *o, const char *label, struct point *points,
                       size_t *ret_count, size_t *ret_reference)
 {
-    cli_note("%s", why->text);
-    cli_note("measuring the present setting alone");
     o->set_count = 0;
-    snprintf(points[0].label, sizeof(points[0].label), "as is");
-    *ret_count = 1;
     *ret_reference = 0;
+    if (o->param_count) {
+        cli_note("measuring at the present setting alone");
+        return plan_points(o, points, ret_count);
+    }
+    cli_note("measuring the present setting alone");
+    snprintf(points[0].label, sizeof(points[0].label), "%s", label);
+    *ret_count = 1;
     return -1;
 }
 
-int cli_plan(struct sweep_options *o, struct point *points, size_t *ret_count,
-             size_t *ret_reference)
+static int plan(struct sweep_options *o, struct point *points, size_t *ret_count,
+                size_t *ret_reference)
 {
     struct wt_error err = {0};
     struct wt_knob_info info;
-    int64_t defaults[MAX_SETS] = {0};
-    char text[48], range[200];
+    int64_t defaults[MAX_AXES] = {0};
+    char text[48], range[200], label[64];
     if (!wt_devices_count(o->bed.devices)) {
         snprintf(err.text, sizeof(err.text), "no device here can be measured or set");
         snprintf(err.fix, sizeof(err.fix),
@@ -155,16 +194,20 @@ int cli_plan(struct sweep_options *o, struct point *points, size_t *ret_count,
     }
     if (o->is_auto) {
         int rc = find_knob(&o->bed, WT_KNOB_POWER, &info, &err);
-        if (rc < 0 && o->is_measure_only)
-            return plan_as_is(o, &err, points, ret_count, ret_reference);
+        if (rc < 0 && o->is_measure_only) {
+            cli_note("%s", err.text);
+            return plan_as_is(o, "as is", points, ret_count, ret_reference);
+        }
         if (rc < 0 || plan_auto(&o->sets[0], &info, &err) < 0)
             return cli_fail("sweep", &err);
         o->set_count = 1;
     }
     for (size_t s = 0; s < o->set_count; s++) {
         int rc = find_knob(&o->bed, o->sets[s].knob, &info, &err);
-        if (rc < 0 && o->is_measure_only)
-            return plan_as_is(o, &err, points, ret_count, ret_reference);
+        if (rc < 0 && o->is_measure_only) {
+            cli_note("%s", err.text);
+            return plan_as_is(o, "as is", points, ret_count, ret_reference);
+        }
         if (rc < 0)
             return cli_fail("sweep", &err);
         defaults[s] = info.def;
@@ -172,13 +215,9 @@ int cli_plan(struct sweep_options *o, struct point *points, size_t *ret_count,
             cli_note("%s cannot be set: %s", wt_knob_name(o->sets[s].knob), info.why_not);
             if (info.fix[0])
                 cli_note("  try: %s", info.fix);
-            cli_note("measuring the present setting alone");
-            o->set_count = 0;
-            snprintf(points[0].label, sizeof(points[0].label), "%s (as is)",
+            snprintf(label, sizeof(label), "%s (as is)",
                      wt_knob_value_text(text, sizeof(text), info.knob, info.current));
-            *ret_count = 1;
-            *ret_reference = 0;
-            return -1;
+            return plan_as_is(o, label, points, ret_count, ret_reference);
         }
         if (!info.is_settable) {
             snprintf(err.text, sizeof(err.text), "%s cannot be set: %.200s",
@@ -197,9 +236,85 @@ int cli_plan(struct sweep_options *o, struct point *points, size_t *ret_count,
                                  wt_knob_range_text(range, sizeof(range), &info));
         }
     }
-    *ret_count = plan_points(o, points, MAX_POINTS);
-    if (!*ret_count)
-        return cli_usage("sweep", "--set: more than %d combinations", MAX_POINTS);
-    *ret_reference = find_reference(o, points, *ret_count, defaults);
+    int code = plan_points(o, points, ret_count);
+    if (code < 0)
+        *ret_reference = find_reference(o, points, *ret_count, defaults);
+    return code;
+}
+
+int cli_plan(struct sweep_options *o, char **command, struct point *points, size_t *ret_count,
+             size_t *ret_reference)
+{
+    struct wt_error err = {0};
+    int code = plan(o, points, ret_count, ret_reference);
+    if (code >= 0)
+        return code;
+    if (cli_goal_power(&o->goal, &o->bed, &err) < 0)
+        return cli_fail("sweep", &err);
+    for (size_t i = 0; i < *ret_count; i++)
+        if (!(points[i].command = cli_params_fill(o, command, &points[i]))) {
+            err.code = WT_E_NOMEM;
+            return cli_fail("sweep", &err);
+        }
     return -1;
+}
+
+void cli_points_free(struct point *points, size_t count)
+{
+    for (size_t i = 0; points && i < count; i++)
+        cli_params_free(points[i].command);
+    free(points);
+}
+
+/* ---- as the runs keep it ---- */
+
+static bool tell_set(struct wt_sweep_axis *axis, const struct cli_setting *set)
+{
+    char text[48];
+    snprintf(axis->name, sizeof(axis->name), "%s", wt_knob_name(set->knob));
+    axis->values = calloc(set->count, sizeof(*axis->values));
+    for (; axis->values && axis->value_count < set->count; axis->value_count++)
+        if (!(axis->values[axis->value_count] = strdup(wt_knob_value_typed(
+                  text, sizeof(text), set->knob, set->values[axis->value_count]))))
+            break;
+    return axis->value_count == set->count;
+}
+
+static bool tell_param(struct wt_sweep_axis *axis, const struct sweep_param *param)
+{
+    snprintf(axis->name, sizeof(axis->name), "%s", param->name);
+    axis->is_param = true;
+    axis->values = calloc(param->count, sizeof(*axis->values));
+    for (; axis->values && axis->value_count < param->count; axis->value_count++)
+        if (!(axis->values[axis->value_count] = strdup(param->values[axis->value_count])))
+            break;
+    if (axis->value_count < param->count || !param->needs)
+        return axis->value_count == param->count;
+    axis->needs = calloc(param->count, sizeof(*axis->needs));
+    if (axis->needs)
+        memcpy(axis->needs, param->needs, param->count * sizeof(*axis->needs));
+    return axis->needs != NULL;
+}
+
+int cli_plan_tell(const struct sweep_options *o, char **command, struct wt_sweep_plan *ret_plan,
+                  struct wt_error *err)
+{
+    struct wt_sweep_plan p = {.seed = o->seed,
+                              .repeats = o->repeats,
+                              .repeats_max = o->repeats_max,
+                              .precision = o->precision,
+                              .settle_s = (double)o->settle_ns * 1e-9,
+                              .goal = o->goal};
+    bool is_whole = true;
+    cli_command_text(p.command, sizeof(p.command), command);
+    for (size_t s = 0; s < o->set_count; s++)
+        is_whole &= tell_set(&p.axes[p.axis_count++], &o->sets[s]);
+    for (size_t k = 0; k < o->param_count; k++)
+        is_whole &= tell_param(&p.axes[p.axis_count++], &o->params[k]);
+    if (!is_whole) {
+        wt_sweep_plan_done(&p);
+        return err->code = WT_E_NOMEM;
+    }
+    *ret_plan = p;
+    return 0;
 }

@@ -63,7 +63,8 @@ void cli_progress_done(struct progress *p, const struct wt_run *run)
     p->done++;
     if (p->is_tty)
         return;
-    fprintf(stderr, "  %zu/%zu  %-12s %7.2f s", p->done, p->total, run->label, run->wall_s);
+    fprintf(stderr, "  %zu/%zu  %-*s %7.2f s", p->done, p->total, p->label_width, run->label,
+            run->wall_s);
     if (run->total.provenance != WT_PROV_UNKNOWN)
         fprintf(stderr, "  %9.1f J  %s", run->total.energy_j,
                 wt_provenance_name(run->total.provenance));

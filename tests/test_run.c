@@ -74,6 +74,41 @@ static void the_document_has_what_the_design_promises(void **state)
     wt_run_done(&run);
 }
 
+static void parameters_and_the_plan_come_back(void **state)
+{
+    (void)state;
+    struct wt_run run = runs_make(&typical), back;
+    const struct wt_run_param params[] = {{"batch", "16"}, {"dtype", "bf\xc3\xa4"}};
+    for (size_t i = 0; i < WT_COUNTOF(params); i++)
+        assert_int_equal(wt_run_add_param(&run, &params[i]), 0);
+    assert_int_equal(wt_run_set_plan(&run, "no JSON"), WT_E_FORMAT);
+    assert_null(run.plan);
+    assert_int_equal(wt_run_set_plan(&run, "{\"seed\": 1}"), 0);
+    assert_int_equal(wt_run_set_plan(&run, "{\"seed\": 7}"), 0);
+    json_t *doc = wt_run_json(&run, false);
+    assert_string_equal(text_at(json_object_get(doc, "params"), "batch"), "16");
+    assert_near(number_at(json_object_get(doc, "plan"), "seed"), 7, 0);
+    assert_int_equal(wt_run_from_json(&back, doc, NULL), 0);
+    assert_int_equal(back.param_count, 2);
+    assert_string_equal(back.params[1].name, "dtype");
+    assert_string_equal(back.params[1].value, "bf\xc3\xa4");
+    assert_string_equal(back.plan, "{\"seed\":7}");
+    json_decref(doc);
+    wt_run_done(&back);
+    wt_run_done(&run);
+    /* Of a run without them the document has them empty. */
+    run = runs_make(&typical);
+    doc = wt_run_json(&run, false);
+    assert_int_equal(json_object_size(json_object_get(doc, "params")), 0);
+    assert_true(json_is_null(json_object_get(doc, "plan")));
+    assert_int_equal(wt_run_from_json(&back, doc, NULL), 0);
+    assert_int_equal(back.param_count, 0);
+    assert_null(back.plan);
+    json_decref(doc);
+    wt_run_done(&back);
+    wt_run_done(&run);
+}
+
 static void an_unknown_energy_is_null_and_never_zero(void **state)
 {
     (void)state;
@@ -341,6 +376,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_document_has_what_the_design_promises),
+        cmocka_unit_test(parameters_and_the_plan_come_back),
         cmocka_unit_test(an_unknown_energy_is_null_and_never_zero),
         cmocka_unit_test(an_unfinished_run_has_no_exit_code),
         cmocka_unit_test(a_command_of_any_bytes_becomes_valid_json),

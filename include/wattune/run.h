@@ -51,6 +51,11 @@ struct wt_run_setting {
     int64_t found, requested, enforced;
 };
 
+struct wt_run_param { /* of the command: what stood for {NAME} in it */
+    char name[32];
+    char value[64]; /* as typed */
+};
+
 struct wt_run_gap {
     char device_id[96];
     double from_s, to_s; /* since the run's start */
@@ -122,6 +127,9 @@ struct wt_run {
     } work;
     struct wt_run_setting *settings;
     size_t setting_count;
+    struct wt_run_param *params;
+    size_t param_count;
+    char *plan; /* owned; of the sweep it belongs to, as JSON (sweep.h); NULL: none */
     struct wt_run_gap *gaps;
     size_t gap_count;
     struct wt_run_phase *phases;
@@ -150,6 +158,9 @@ WT_API void wt_run_done(struct wt_run *run);
 WT_API int wt_run_set_window(struct wt_run *run, const struct wt_devices *devices,
                              const struct wt_window_result *result);
 WT_API int wt_run_add_setting(struct wt_run *run, const struct wt_run_setting *setting);
+WT_API int wt_run_add_param(struct wt_run *run, const struct wt_run_param *param);
+/* Takes the place of the plan there is. WT_E_FORMAT: it is no JSON. */
+WT_API int wt_run_set_plan(struct wt_run *run, const char *plan);
 WT_API int wt_run_add_point(struct wt_run *run, const struct wt_run_point *point);
 WT_API int wt_run_add_value(struct wt_run *run, const struct wt_run_value *value);
 /* Takes the place of the phases there are. */
@@ -192,6 +203,8 @@ struct wt_store;
 /* Errors: WT_E_DENIED, WT_E_FULL, WT_E_IO, WT_E_BUSY, WT_E_FORMAT (damaged, or from a newer
  * version; left untouched). */
 WT_API int wt_store_open(struct wt_store **ret_store, const char *dir, struct wt_error *err);
+/* Whether there is one already: opening makes one. */
+WT_API bool wt_store_exists(const char *dir);
 WT_API void wt_store_close(struct wt_store *store);
 WT_API const char *wt_store_path(const struct wt_store *store);
 /* Fills run->id (when empty) and start, writes the row as running, owned by this process. */

@@ -100,6 +100,8 @@ void wt_run_done(struct wt_run *run)
         free(run->devices[i].attribution.shares);
     free(run->devices);
     free(run->settings);
+    free(run->params);
+    free(run->plan);
     free(run->gaps);
     free(run->phases);
     free(run->points);
@@ -135,6 +137,25 @@ static int append(void **array, size_t *count, size_t size, const void *element)
 int wt_run_add_setting(struct wt_run *run, const struct wt_run_setting *setting)
 {
     return APPEND(run, setting, setting);
+}
+
+int wt_run_add_param(struct wt_run *run, const struct wt_run_param *param)
+{
+    return APPEND(run, param, param);
+}
+
+int wt_run_set_plan(struct wt_run *run, const char *plan)
+{
+    json_t *doc = json_loads(plan, 0, NULL);
+    json_decref(doc);
+    if (!doc)
+        return WT_E_FORMAT;
+    char *copy = strdup(plan);
+    if (!copy)
+        return WT_E_NOMEM;
+    free(run->plan);
+    run->plan = copy;
+    return 0;
 }
 
 int wt_run_add_phase(struct wt_run *run, const struct wt_run_phase *phase)
@@ -388,6 +409,15 @@ static json_t *settings_json(struct builder *whole, const struct wt_run *run)
     return all.object;
 }
 
+static json_t *params_json(struct builder *whole, const struct wt_run *run)
+{
+    struct builder b = build();
+    for (size_t i = 0; i < run->param_count; i++)
+        put_text(&b, run->params[i].name, run->params[i].value);
+    whole->is_broken |= b.is_broken;
+    return b.object;
+}
+
 static json_t *gaps_json(struct builder *whole, const struct wt_run *run)
 {
     json_t *array = json_array();
@@ -598,11 +628,13 @@ json_t *wt_run_json(const struct wt_run *run, bool is_full)
     }
     put(&b, "values", values_json(&b, run));
     put(&b, "settings", settings_json(&b, run));
+    put(&b, "params", params_json(&b, run));
     put(&b, "gaps", gaps_json(&b, run));
     put_text_or_null(&b, "group", run->group);
     put_text_or_null(&b, "label", run->label);
     put_count(&b, "repeat", run->repeat);
     put(&b, "is_reference", json_boolean(run->is_reference));
+    put(&b, "plan", run->plan ? json_loads(run->plan, 0, NULL) : json_null());
     put_text_or_null(&b, "tag", run->tag);
     put_number(&b, "host_w", run->host_w > 0 ? run->host_w : NAN);
     put_text(&b, "host", run->host);
@@ -788,6 +820,28 @@ static int settings_from_json(struct wt_run *run, json_t *object)
     return 0;
 }
 
+static int params_from_json(struct wt_run *run, json_t *object)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach(object, name, value)
+    {
+        struct wt_run_param p = {0};
+        wt_text(p.name, sizeof(p.name), "%s", name);
+        GET_TEXT(object, name, p.value);
+        if (APPEND(run, param, &p) < 0)
+            return WT_E_NOMEM;
+    }
+    return 0;
+}
+
+static int plan_from_json(struct wt_run *run, const json_t *plan)
+{
+    if (json_is_object(plan) && !(run->plan = json_dumps(plan, JSON_COMPACT)))
+        return WT_E_NOMEM;
+    return 0;
+}
+
 static int lists_from_json(struct wt_run *run, const json_t *doc)
 {
     size_t i;
@@ -873,7 +927,8 @@ int wt_run_from_json(struct wt_run *ret_run, const json_t *doc, struct wt_error 
     run.cost.failures = get_count(cost, "failures");
     if (devices_from_json(&run, json_object_get(doc, "devices")) < 0 ||
         settings_from_json(&run, json_object_get(doc, "settings")) < 0 ||
-        lists_from_json(&run, doc) < 0) {
+        params_from_json(&run, json_object_get(doc, "params")) < 0 ||
+        plan_from_json(&run, json_object_get(doc, "plan")) < 0 || lists_from_json(&run, doc) < 0) {
         wt_run_done(&run);
         return wt_fail(err, WT_E_NOMEM, "no memory for a stored run");
     }

@@ -379,6 +379,17 @@ int wt_store_open(struct wt_store **ret_store, const char *dir, struct wt_error 
     return 0;
 }
 
+bool wt_store_exists(const char *dir)
+{
+    char folder[4000], path[4096];
+    if (dir)
+        wt_text(folder, sizeof(folder), "%s", dir);
+    else if (default_dir(folder, sizeof(folder), NULL) < 0)
+        return false;
+    wt_text(path, sizeof(path), "%s/" FILE_NAME, folder);
+    return access(path, F_OK) == 0;
+}
+
 void wt_store_close(struct wt_store *store)
 {
     if (!store)

@@ -466,6 +466,8 @@ static const char *note_of(const struct wt_sweep *sweep, size_t i)
         return row->is_reference ? "reference, keep" : "choice";
     if (row->is_reference)
         return "reference";
+    if (!row->is_admissible)
+        return "ruled out by the limits asked for";
     if (row->is_binding_known && !row->is_binding)
         return "does not bind";
     return row->is_overlapping_best ? "as low as the best" : "";
@@ -480,6 +482,8 @@ static void put_sweep_table(FILE *out, const struct wt_sweep *sweep)
     tag(out, "", sweep->rows[sweep->reference].label, "");
     if (sweep->is_per_work)
         tag(out, ", per ", singular(sweep->work_unit, unit, sizeof(unit)), "");
+    if (sweep->is_to_target)
+        fputs("; times and energies are to the target", out);
     if (isfinite(sweep->host_w))
         fprintf(out, "; energy includes %.0f W for the rest of the node", sweep->host_w);
     fputs(".</caption>\n<thead><tr><th class=\"l\" scope=\"col\">", out);
@@ -489,6 +493,10 @@ static void put_sweep_table(FILE *out, const struct wt_sweep *sweep)
           "<th scope=\"col\">time ratio</th><th scope=\"col\">energy ratio</th>"
           "<th scope=\"col\">power ratio</th>",
           out);
+    const struct wt_goal *goal = &sweep->plan.goal;
+    bool has_value = goal->objective != WT_OBJECTIVE_ENERGY && goal->objective != WT_OBJECTIVE_TIME;
+    if (has_value)
+        tag(out, "<th scope=\"col\">", wt_goal_words(goal), " ratio</th>");
     if (has_work)
         tag(out, "<th scope=\"col\">per 1,000 ", sweep->work_unit, "</th>");
     fputs("<th class=\"l\" scope=\"col\">source</th></tr></thead>\n<tbody>\n", out);
@@ -498,13 +506,18 @@ static void put_sweep_table(FILE *out, const struct wt_sweep *sweep)
         tag(out, "<th class=\"l\" scope=\"row\">", row->label, "");
         if (note_of(sweep, i)[0])
             tag(out, "<small>", note_of(sweep, i), "</small>");
-        fprintf(out, "</th><td>%u</td>", row->repeats);
+        fprintf(out, "</th><td>%u", row->repeats);
+        if (row->outlier_count)
+            fprintf(out, "<small>%u far off</small>", row->outlier_count);
+        fputs("</td>", out);
         tag(out, "<td>", wt_format_seconds(text, sizeof(text), row->time_s.value), "</td>");
         put_joules(out, &row->energy_j, row->provenance);
         tag(out, "<td>", watts(text, sizeof(text), row->power_w.value), "</td>");
         put_ratio(out, &row->time_ratio);
         put_ratio(out, &row->energy_ratio);
         put_ratio(out, &row->power_ratio);
+        if (has_value)
+            put_ratio(out, &row->value_ratio);
         if (has_work)
             tag(out, "<td>", wt_format_joules(text, sizeof(text), row->j_per_work.value * 1000),
                 "</td>");
@@ -584,7 +597,10 @@ static int put_sweep(FILE *out, const struct wt_sweep *sweep)
     fputs("<div class=\"plots\">\n", out);
     put_figure(out, "relative", "Relative to the reference",
                "Energy and time of the same work; bars are 95 % intervals.", false);
-    put_figure(out, "energy", sweep->is_per_work ? "Energy of the work" : "Energy of a run",
+    put_figure(out, "energy",
+               sweep->is_to_target  ? "Energy to the target"
+               : sweep->is_per_work ? "Energy of the work"
+                                    : "Energy of a run",
                "Mean of the repeats; bars are 95 % intervals.", false);
     if (json_array_size(traces))
         put_figure(out, "power", "Power over time", "The first run at each setting.", true);

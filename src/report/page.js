@@ -218,8 +218,9 @@
     { level: 100, at: hasNumbers ? best.setting : undefined, word: best.label });
 
     /* Runs that did different amounts of work are compared by its unit. */
-    var key = s.is_per_work ? 'j_per_work' : 'energy_j', times = s.is_per_work ? 1000 : 1;
-    var words = s.is_per_work ? 'energy per 1,000 ' + s.work_unit : 'energy a run';
+    var byUnit = s.is_per_work && !s.needs;
+    var key = byUnit ? 'j_per_work' : 'energy_j', times = byUnit ? 1000 : 1;
+    var words = byUnit ? 'energy per 1,000 ' + s.work_unit : s.needs ? 'energy to target' : 'energy a run';
     var green = css('--energy');
     var largest = times * Math.max.apply(null, rows.map(function (r) { return r[key].high; }));
     var scale = largest >= 1e6 ? [1e6, 'MJ'] : largest >= 1e3 ? [1e3, 'kJ'] : largest >= 1 ? [1, 'J'] : [1e-3, 'mJ'];

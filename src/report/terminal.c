@@ -744,6 +744,13 @@ static void brief_label(struct cell *cell)
     cell->brief[used < sizeof(cell->brief) ? used : sizeof(cell->brief) - 1] = '\0';
 }
 
+/* Of the others energy or time are what is made small, or as good as it. */
+static bool is_value_shown(const struct wt_goal *goal)
+{
+    return goal->objective == WT_OBJECTIVE_EDP || goal->objective == WT_OBJECTIVE_COST ||
+           goal->objective == WT_OBJECTIVE_ETA;
+}
+
 static void put_row(struct table *table, const struct wt_sweep *sweep, size_t i)
 {
     const struct wt_sweep_row *row = &sweep->rows[i];
@@ -752,11 +759,13 @@ static void put_row(struct table *table, const struct wt_sweep *sweep, size_t i)
     bool is_choice = i == sweep->choice;
     char text[80];
     /* Told at the row's start too, as a narrow window may not hold the words. */
-    set(table, i, 0, "%s%s", is_choice ? (table->term->is_utf8 ? "\u25b8" : ">") : "",
-        row->is_reference ? "=" : "");
+    set(table, i, 0, "%s%s%s", is_choice ? (table->term->is_utf8 ? "\u25b8" : ">") : "",
+        row->is_reference ? "=" : "", row->outlier_count ? "!" : "");
     set(table, i, 1, "%s", row->label);
     brief_label(cell_at(table, i, 1));
     set(table, i, 2, "%u", row->repeats);
+    if (row->outlier_count)
+        set(table, i, 2, "%u, %u off", row->repeats, row->outlier_count);
     set(table, i, 3, "%s", wt_format_seconds(text, sizeof(text), row->time_s.value));
     set(table, i, 4, "%s", wt_format_interval(text, sizeof(text), &energy));
     wt_format_joules(cell_at(table, i, 4)->brief, sizeof(cell_at(table, i, 4)->brief),
@@ -765,34 +774,48 @@ static void put_row(struct table *table, const struct wt_sweep *sweep, size_t i)
     put_ratio(table, i, 6, &row->time_ratio);
     put_ratio(table, i, 7, &row->energy_ratio);
     put_ratio(table, i, 8, &row->power_ratio);
+    if (is_value_shown(&sweep->plan.goal))
+        put_ratio(table, i, 9, &row->value_ratio);
     bool is_idle = row->is_binding_known && !row->is_binding;
     static const struct {
         const char *full, *brief;
     } notes[] = {{"reference, keep", "keep"},  {"reference", "ref."},       {"choice", "choice"},
-                 {"does not bind", "unbound"}, {"same as best", "as best"}, {"", ""}};
+                 {"does not bind", "unbound"}, {"same as best", "as best"}, {"", ""},
+                 {"ruled out", "out"}};
     size_t note = row->is_reference          ? !is_choice
                   : is_choice                ? 2
+                  : !row->is_admissible      ? 6
                   : is_idle                  ? 3
                   : row->is_overlapping_best ? 4
                                              : 5;
-    set(table, i, 9, "%s", notes[note].full);
-    wt_text(cell_at(table, i, 9)->brief, sizeof(cell_at(table, i, 9)->brief), "%s",
+    set(table, i, 10, "%s", notes[note].full);
+    wt_text(cell_at(table, i, 10)->brief, sizeof(cell_at(table, i, 10)->brief), "%s",
             notes[note].brief);
     table->colours[i] = is_choice ? GREEN : PLAIN;
 }
 
 void wt_report_sweep(const struct wt_term *term, const struct wt_sweep *sweep)
 {
+    char value[32];
+    bool is_to = sweep->is_to_target;
+    wt_text(value, sizeof(value), "rel. %s", wt_objective_name(sweep->plan.goal.objective));
     const struct column columns[] = {
-        {"", false, NULL},           {sweep->knob[0] ? sweep->knob : "setting", false, NULL},
-        {"runs", true, NULL},        {"time", true, NULL},
-        {"energy", true, NULL},      {"mean", true, NULL},
-        {"rel. time", false, NULL},  {"rel. energy", false, NULL},
-        {"rel. power", false, NULL}, {"", false, NULL},
+        {"", false, NULL},
+        {sweep->knob[0] ? sweep->knob : "setting", false, NULL},
+        {"runs", true, NULL},
+        {is_to ? "time to target" : "time", true, NULL},
+        {is_to ? "energy to target" : "energy", true, NULL},
+        {"mean", true, NULL},
+        {"rel. time", false, NULL},
+        {"rel. energy", false, NULL},
+        {"rel. power", false, NULL},
+        {value, false, NULL},
+        {"", false, NULL},
     };
     static const struct step steps[] = {
-        {8, BRIEF}, {4, BRIEF}, {6, BRIEF},  {7, BRIEF},  {8, HIDDEN}, {2, HIDDEN}, {5, HIDDEN},
-        {1, BRIEF}, {9, BRIEF}, {3, HIDDEN}, {6, HIDDEN}, {4, HIDDEN}, {7, HIDDEN},
+        {8, BRIEF},  {4, BRIEF},  {6, BRIEF},  {7, BRIEF},  {9, BRIEF},
+        {8, HIDDEN}, {2, HIDDEN}, {5, HIDDEN}, {1, BRIEF},  {10, BRIEF},
+        {3, HIDDEN}, {6, HIDDEN}, {4, HIDDEN}, {7, HIDDEN}, {9, HIDDEN},
     };
     struct wt_plain plain;
     struct table table;

@@ -10,7 +10,11 @@
  * over all settings (with three repeats a setting, its own spread alone is a poor estimate), or the
  * setting's own where that is larger. The kinds are independent of each other and add in
  * quadrature; devices, whose errors may be the same error, add plainly. The user's host_w is a
- * given number: it has no error here. */
+ * given number: it has no error here, nor has what a parameter needs.
+ *
+ * What is made small (a goal's value) is computed for each run, so that its spread is that of the
+ * runs: time and energy of one run go together. It is linear in the energy, and the bound of the
+ * energy is in it by the share of the value that follows the energy. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,10 +29,13 @@ struct tally {
     const char *label; /* of the runs */
     size_t first;      /* index of the first run with it, used to keep the order of appearance */
     size_t count;
-    double time, energy, power; /* means; time and energy per unit of work where is_per_work */
-    double time_sd, energy_sd, power_sd; /* relative, of one run; NaN with fewer than 2 */
+    double time, energy, power; /* means; time and energy as wt_sweep_values() says */
+    double value;               /* of the goal, mean */
+    double value_share;         /* of it, what follows the energy */
+    double time_sd, energy_sd, power_sd, value_sd; /* relative, of one run; NaN with fewer than 2 */
     double below, above; /* independent part of the bound of the mean, relative to it */
     double work;         /* mean units of work a run */
+    double need;         /* times one run */
     struct {
         const char *id;
         double share, gain, offset_w;
@@ -37,14 +44,13 @@ struct tally {
 };
 
 struct pool {
-    double time_sd, energy_sd, power_sd; /* relative */
+    double time_sd, energy_sd, power_sd, value_sd; /* relative */
     size_t freedom;
 };
 
 /* ---- words ---- */
 
-static int warn(struct wt_sweep *sweep, const char *fmt, ...) WT_PRINTF(2, 3);
-static int warn(struct wt_sweep *sweep, const char *fmt, ...)
+int wt_sweep_warn(struct wt_sweep *sweep, const char *fmt, ...)
 {
     char **more = reallocarray(sweep->warnings, sweep->warning_count + 1, sizeof(*more));
     if (!more)
@@ -116,21 +122,46 @@ static bool find_named_knob(struct wt_sweep *sweep)
     return true;
 }
 
+static bool is_number(const char *text)
+{
+    double value;
+    return wt_text_to_double(text, &value) == 0;
+}
+
+static bool is_all_numbers(const struct wt_sweep_axis *axis)
+{
+    for (size_t i = 0; i < axis->value_count; i++)
+        if (!is_number(axis->values[i]))
+            return false;
+    return true;
+}
+
+/* The one thing that was varied, when it is a parameter of the command; else NULL. */
+static const struct wt_sweep_axis *the_param(const struct wt_sweep *sweep)
+{
+    return sweep->plan.axis_count == 1 && sweep->plan.axes[0].is_param ? &sweep->plan.axes[0]
+                                                                       : NULL;
+}
+
 /* The one knob all labels speak of, when there is one. A label without a number is a default. */
 static void find_knob(struct wt_sweep *sweep)
 {
+    if (the_param(sweep)) {
+        wt_text(sweep->knob, sizeof(sweep->knob), "%s", the_param(sweep)->name);
+        return;
+    }
     if (find_named_knob(sweep))
         return;
     for (size_t i = 0; i < sweep->run_count; i++) {
         const char *label = sweep->runs[i].label, *rest;
         char knob[32], unit[16];
         double value;
-        bool is_number = split_label(label, knob, sizeof(knob), &value, &rest, unit, sizeof(unit));
-        if (!is_number && !strchr(label, '=') && !strchr(label, ','))
+        bool is_one = split_label(label, knob, sizeof(knob), &value, &rest, unit, sizeof(unit));
+        if (!is_one && !strchr(label, '=') && !strchr(label, ','))
             continue;
-        if (is_number && !knob[0])
+        if (is_one && !knob[0])
             wt_text(knob, sizeof(knob), "%s", knob_set(sweep));
-        if (!is_number || (sweep->knob[0] && strcmp(sweep->knob, knob) != 0)) {
+        if (!is_one || (sweep->knob[0] && strcmp(sweep->knob, knob) != 0)) {
             sweep->knob[0] = sweep->unit[0] = '\0';
             return;
         }
@@ -139,7 +170,7 @@ static void find_knob(struct wt_sweep *sweep)
     }
 }
 
-static const char *label_or_default(const char *label)
+const char *wt_sweep_label_words(const char *label)
 {
     return label[0] ? label : "default";
 }
@@ -173,18 +204,7 @@ static void describe_machine(struct wt_sweep *sweep)
 
 /* ---- numbers ---- */
 
-/* Two-sided 95 % quantile of Student's t. Source: any table of it; beyond 30 the tail of its
- * expansion in 1/freedom. */
-static double student_t(size_t freedom)
-{
-    static const double table[] = {NAN,   12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365,
-                                   2.306, 2.262,  2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-                                   2.120, 2.110,  2.101, 2.093, 2.086, 2.080, 2.074, 2.069,
-                                   2.064, 2.060,  2.056, 2.052, 2.048, 2.045, 2.042};
-    return freedom < WT_COUNTOF(table) ? table[freedom] : 1.960 + 2.4 / (double)freedom;
-}
-
-static bool is_usable(const struct wt_run *run)
+bool wt_sweep_is_usable(const struct wt_run *run)
 {
     return run->state == WT_RUN_DONE && run->exit_code == 0 && run->wall_s > 0 &&
            run->total.provenance != WT_PROV_UNKNOWN && run->total.energy_j > 0;
@@ -215,9 +235,41 @@ static void run_energy(const struct wt_sweep *sweep, const struct wt_run *run, d
     *ret_energy = run->total.energy_j + (isnan(sweep->host_w) ? 0 : sweep->host_w * run->wall_s);
 }
 
+/* What the parameters of a run need, times the work of one run. */
+static double need_of(const struct wt_sweep *sweep, const struct wt_run *run)
+{
+    double need = 1;
+    for (size_t i = 0; i < sweep->plan.axis_count; i++) {
+        const struct wt_sweep_axis *axis = &sweep->plan.axes[i];
+        for (size_t k = 0; axis->needs && k < run->param_count; k++)
+            for (size_t v = 0; v < axis->value_count; v++)
+                if (strcmp(run->params[k].name, axis->name) == 0 &&
+                    strcmp(run->params[k].value, axis->values[v]) == 0)
+                    need *= axis->needs[v];
+    }
+    return need;
+}
+
+/* What a run is divided by. */
 static double units_of(const struct wt_sweep *sweep, const struct wt_run *run)
 {
-    return sweep->is_per_work ? (double)run->work.count : 1.0;
+    return (sweep->is_per_work ? (double)run->work.count : 1.0) / need_of(sweep, run);
+}
+
+void wt_sweep_values(const struct wt_sweep *sweep, const struct wt_run *run, double *ret_time,
+                     double *ret_energy)
+{
+    double below, above, units = units_of(sweep, run);
+    run_energy(sweep, run, ret_energy, &below, &above);
+    *ret_energy /= units;
+    *ret_time = run->wall_s / units;
+}
+
+double wt_sweep_bound_of(const struct wt_sweep *sweep, const struct wt_run *run)
+{
+    double energy, below, above;
+    run_energy(sweep, run, &energy, &below, &above);
+    return fmax(below, above) / energy;
 }
 
 static void tally_devices(struct tally *tally, const struct wt_run *run, double energy)
@@ -246,18 +298,21 @@ static void tally_devices(struct tally *tally, const struct wt_run *run, double 
 static void tally_label(struct tally *tally, const struct wt_sweep *sweep, const char *label)
 {
     *tally = (struct tally){.label = label, .first = SIZE_MAX};
+    const struct wt_goal goal = wt_sweep_goal(sweep);
     double below2 = 0, above2 = 0;
     for (size_t i = 0; i < sweep->run_count; i++) {
         const struct wt_run *run = &sweep->runs[i];
-        if (!is_usable(run) || strcmp(run->label, label) != 0)
+        if (!wt_sweep_is_usable(run) || strcmp(run->label, label) != 0)
             continue;
         double energy, below, above, units = units_of(sweep, run);
         run_energy(sweep, run, &energy, &below, &above);
         if (tally->first == SIZE_MAX)
             tally->first = i;
         tally->count++;
+        tally->need = need_of(sweep, run);
         tally->time += run->wall_s / units;
         tally->energy += energy / units;
+        tally->value += wt_goal_value(&goal, run->wall_s / units, energy / units);
         tally->power += energy / run->wall_s;
         tally->work += run->work.is_known ? (double)run->work.count : NAN;
         below2 += below * below / units / units;
@@ -269,25 +324,31 @@ static void tally_label(struct tally *tally, const struct wt_sweep *sweep, const
     tally->time /= n;
     tally->energy /= n;
     tally->power /= n;
+    tally->value /= n;
     tally->work /= n;
+    tally->value_share =
+        1 - wt_goal_value(&goal, tally->time, 0) / wt_goal_value(&goal, tally->time, tally->energy);
     tally->below = sqrt(below2) / n / tally->energy;
     tally->above = sqrt(above2) / n / tally->energy;
 
-    double time2 = 0, energy2 = 0, power2 = 0;
+    double time2 = 0, energy2 = 0, power2 = 0, value2 = 0;
     for (size_t i = 0; i < sweep->run_count; i++) {
         const struct wt_run *run = &sweep->runs[i];
-        if (!is_usable(run) || strcmp(run->label, label) != 0)
+        if (!wt_sweep_is_usable(run) || strcmp(run->label, label) != 0)
             continue;
         double energy, below, above, units = units_of(sweep, run);
         run_energy(sweep, run, &energy, &below, &above);
         time2 += pow(run->wall_s / units / tally->time - 1, 2);
         energy2 += pow(energy / units / tally->energy - 1, 2);
         power2 += pow(energy / run->wall_s / tally->power - 1, 2);
+        value2 +=
+            pow(wt_goal_value(&goal, run->wall_s / units, energy / units) / tally->value - 1, 2);
         tally_devices(tally, run, energy);
     }
     tally->time_sd = n > 1 ? sqrt(time2 / (n - 1)) : NAN;
     tally->energy_sd = n > 1 ? sqrt(energy2 / (n - 1)) : NAN;
     tally->power_sd = n > 1 ? sqrt(power2 / (n - 1)) : NAN;
+    tally->value_sd = n > 1 ? sqrt(value2 / (n - 1)) : NAN;
 }
 
 static struct pool pool_of(const struct tally *tallies, size_t count)
@@ -300,12 +361,14 @@ static struct pool pool_of(const struct tally *tallies, size_t count)
         pool.time_sd += freedom * tallies[i].time_sd * tallies[i].time_sd;
         pool.energy_sd += freedom * tallies[i].energy_sd * tallies[i].energy_sd;
         pool.power_sd += freedom * tallies[i].power_sd * tallies[i].power_sd;
+        pool.value_sd += freedom * tallies[i].value_sd * tallies[i].value_sd;
         pool.freedom += tallies[i].count - 1;
     }
     if (pool.freedom) {
         pool.time_sd = sqrt(pool.time_sd / (double)pool.freedom);
         pool.energy_sd = sqrt(pool.energy_sd / (double)pool.freedom);
         pool.power_sd = sqrt(pool.power_sd / (double)pool.freedom);
+        pool.value_sd = sqrt(pool.value_sd / (double)pool.freedom);
     }
     return pool;
 }
@@ -316,7 +379,7 @@ static double spread_of(const struct pool *pool, double pooled_sd, double own_sd
     if (!pool->freedom)
         return 0;
     double sd = isnan(own_sd) ? pooled_sd : fmax(own_sd, pooled_sd);
-    return student_t(pool->freedom) * sd / sqrt((double)count);
+    return wt_student_t(pool->freedom) * sd / sqrt((double)count);
 }
 
 /* Relative error of a row's energy by gain and offset. */
@@ -366,26 +429,58 @@ static struct wt_estimate estimate(double value, double below, double above)
     return (struct wt_estimate){value, value * (1 - below), value * (1 + above)};
 }
 
+/* The goal's value, and its ratio to the reference's. */
+static void fill_value(struct wt_sweep_row *row, const struct tally *tally,
+                       const struct tally *reference, const struct pool *pool,
+                       const struct wt_sweep *sweep)
+{
+    const struct wt_goal goal = wt_sweep_goal(sweep);
+    double share = tally->value_share, share0 = reference->value_share;
+    double spread = spread_of(pool, pool->value_sd, tally->value_sd, tally->count);
+    double below = hypot(spread, tally->below * share), above = hypot(spread, tally->above * share);
+    double shared = shared_error(tally) * share;
+    row->value = estimate(wt_goal_value(&goal, row->time_s.value, row->energy_j.value),
+                          hypot(below, shared), hypot(above, shared));
+    if (tally == reference) {
+        row->value_ratio = (struct wt_estimate){1, 1, 1};
+        return;
+    }
+    double spread0 = spread_of(pool, pool->value_sd, reference->value_sd, reference->count);
+    double below0 = hypot(spread0, reference->below * share0);
+    double above0 = hypot(spread0, reference->above * share0);
+    /* Where the energy weighs differently in the two, the reference's error does not cancel. */
+    double left = shared_error_of_ratio(tally, reference) * share +
+                  shared_error(reference) * fabs(share - share0);
+    row->run_bound = fmax(tally->below, tally->above) * sqrt((double)tally->count) * share;
+    row->shared_bound = left;
+    row->value_ratio = estimate(tally->value / reference->value, together(below, above0, left),
+                                together(above, below0, left));
+}
+
 static void fill_row(struct wt_sweep_row *row, const struct tally *tally,
                      const struct tally *reference, const struct pool *pool,
                      const struct wt_sweep *sweep)
 {
-    double units = sweep->is_per_work ? tally->work : 1.0;
+    /* To the same target all are of the same work: that of a run at the reference, so many times.
+     */
+    double units = !sweep->is_per_work ? 1.0 : sweep->is_to_target ? reference->work : tally->work;
     double time = spread_of(pool, pool->time_sd, tally->time_sd, tally->count);
     double energy = spread_of(pool, pool->energy_sd, tally->energy_sd, tally->count);
     double power = spread_of(pool, pool->power_sd, tally->power_sd, tally->count);
     double shared = shared_error(tally);
     double below = hypot(energy, tally->below), above = hypot(energy, tally->above);
+    row->need = tally->need;
     row->time_s = estimate(tally->time * units, time, time);
     row->energy_j = estimate(tally->energy * units, hypot(below, shared), hypot(above, shared));
     row->power_w = estimate(tally->power, together(power, tally->below, shared),
                             together(power, tally->above, shared));
     row->j_per_work = row->work_per_s = (struct wt_estimate){NAN, NAN, NAN};
     if (!isnan(tally->work) && tally->work > 0) {
-        double per = sweep->is_per_work ? 1.0 : tally->work;
+        double per = (sweep->is_per_work ? 1.0 : tally->work) * tally->need;
         row->j_per_work = estimate(tally->energy / per, hypot(below, shared), hypot(above, shared));
         row->work_per_s = estimate(per / tally->time, time, time);
     }
+    fill_value(row, tally, reference, pool, sweep);
     if (tally == reference) {
         row->time_ratio = row->energy_ratio = row->power_ratio = (struct wt_estimate){1, 1, 1};
         return;
@@ -395,8 +490,6 @@ static void fill_row(struct wt_sweep_row *row, const struct tally *tally,
     double power0 = spread_of(pool, pool->power_sd, reference->power_sd, reference->count);
     double left = shared_error_of_ratio(tally, reference);
     double below0 = hypot(energy0, reference->below), above0 = hypot(energy0, reference->above);
-    row->run_bound = fmax(tally->below, tally->above) * sqrt((double)tally->count);
-    row->shared_bound = left;
     row->time_ratio =
         estimate(tally->time / reference->time, hypot(time, time0), hypot(time, time0));
     row->energy_ratio = estimate(tally->energy / reference->energy, together(below, above0, left),
@@ -418,7 +511,7 @@ static void find_binding(struct wt_sweep_row *row, const struct wt_sweep *sweep,
     size_t busy = 0, held = 0;
     for (size_t i = 0; i < sweep->run_count; i++) {
         const struct wt_run *run = &sweep->runs[i];
-        if (!is_usable(run) || strcmp(run->label, label) != 0)
+        if (!wt_sweep_is_usable(run) || strcmp(run->label, label) != 0)
             continue;
         for (size_t k = 0; k < run->point_count; k++) {
             const struct wt_run_point *p = &run->points[k];
@@ -437,16 +530,24 @@ static double find_setting(const struct wt_sweep *sweep, const char *label, cons
 {
     char knob[32], unit[16];
     double value;
-    *ret_rest = label_or_default(label);
+    *ret_rest = wt_sweep_label_words(label);
     enum wt_knob named;
     if (wt_knob_from_name(sweep->knob, &named) == 0 && wt_knob_is_named(named))
         return NAN;
+    const struct wt_sweep_axis *param = the_param(sweep);
+    size_t length = param ? strlen(param->name) : 0;
+    if (param && strncmp(label, param->name, length) == 0 && label[length] == '=') {
+        *ret_rest = label + length + 1;
+        if (!is_all_numbers(param) || wt_text_to_double(*ret_rest, &value) < 0)
+            return NAN;
+        return value;
+    }
     if (sweep->unit[0] || sweep->knob[0])
         if (split_label(label, knob, sizeof(knob), &value, ret_rest, unit, sizeof(unit)))
             return value;
     for (size_t i = 0; i < sweep->run_count; i++) {
         const struct wt_run *run = &sweep->runs[i];
-        if (strcmp(run->label, label) != 0 || !is_usable(run))
+        if (strcmp(run->label, label) != 0 || !wt_sweep_is_usable(run))
             continue;
         for (size_t k = 0; k < run->setting_count; k++) {
             const char *name = wt_knob_name(run->settings[k].knob);
@@ -463,7 +564,7 @@ static enum wt_provenance weakest_provenance(const struct wt_sweep *sweep, const
 {
     enum wt_provenance weakest = WT_PROV_COUNTER;
     for (size_t i = 0; i < sweep->run_count; i++)
-        if (is_usable(&sweep->runs[i]) && strcmp(sweep->runs[i].label, label) == 0 &&
+        if (wt_sweep_is_usable(&sweep->runs[i]) && strcmp(sweep->runs[i].label, label) == 0 &&
             sweep->runs[i].total.provenance < weakest)
             weakest = sweep->runs[i].total.provenance;
     return weakest;
@@ -471,26 +572,38 @@ static enum wt_provenance weakest_provenance(const struct wt_sweep *sweep, const
 
 /* ---- warnings ---- */
 
+/* Whether another took the place of a run that does not count: a sweep that went on. */
+static const char *again_words(const struct wt_sweep *sweep, size_t at)
+{
+    const struct wt_run *run = &sweep->runs[at];
+    for (size_t i = at + 1; i < sweep->run_count; i++)
+        if (sweep->runs[i].repeat == run->repeat && wt_sweep_is_usable(&sweep->runs[i]) &&
+            strcmp(sweep->runs[i].label, run->label) == 0)
+            return "; it was run again";
+    return "";
+}
+
 static int warn_of_failed_runs(struct wt_sweep *sweep)
 {
     int rc = 0;
     for (size_t i = 0; i < sweep->run_count && rc == 0; i++) {
         const struct wt_run *run = &sweep->runs[i];
-        if (is_usable(run))
+        if (wt_sweep_is_usable(run))
             continue;
-        const char *label = label_or_default(run->label);
+        const char *label = wt_sweep_label_words(run->label);
         if (run->state == WT_RUN_RUNNING)
-            rc = warn(sweep, "%s, run %u (%s) is still running and is left out", label,
-                      run->repeat + 1, run->id);
+            rc = wt_sweep_warn(sweep, "%s, run %u (%s) is still running and is left out", label,
+                               run->repeat + 1, run->id);
         else if (run->state == WT_RUN_INCOMPLETE)
-            rc = warn(sweep, "%s, run %u (%s) was cut short and is left out", label,
-                      run->repeat + 1, run->id);
+            rc = wt_sweep_warn(sweep, "%s, run %u (%s) was cut short and is left out%s", label,
+                               run->repeat + 1, run->id, again_words(sweep, i));
         else if (run->exit_code != 0)
-            rc = warn(sweep, "%s, run %u (%s) ended with exit code %d and is left out", label,
-                      run->repeat + 1, run->id, run->exit_code);
+            rc = wt_sweep_warn(sweep, "%s, run %u (%s) ended with exit code %d and is left out%s",
+                               label, run->repeat + 1, run->id, run->exit_code,
+                               again_words(sweep, i));
         else
-            rc = warn(sweep, "%s, run %u (%s) has no known energy and is left out", label,
-                      run->repeat + 1, run->id);
+            rc = wt_sweep_warn(sweep, "%s, run %u (%s) has no known energy and is left out", label,
+                               run->repeat + 1, run->id);
     }
     /* A setting of which nothing is left has no row: say so once. */
     for (size_t i = 0; i < sweep->run_count && rc == 0; i++) {
@@ -499,13 +612,31 @@ static int warn_of_failed_runs(struct wt_sweep *sweep)
             if (strcmp(sweep->runs[k].label, sweep->runs[i].label) != 0)
                 continue;
             is_first &= k >= i;
-            is_any |= is_usable(&sweep->runs[k]);
+            is_any |= wt_sweep_is_usable(&sweep->runs[k]);
         }
         if (is_first && !is_any)
-            rc = warn(sweep, "%s: no run succeeded, so the table has no line for it",
-                      label_or_default(sweep->runs[i].label));
+            rc = wt_sweep_warn(sweep, "%s: no run succeeded, so the table has no line for it",
+                               wt_sweep_label_words(sweep->runs[i].label));
     }
     return rc;
+}
+
+/* By what the rows are multiplied: "batch 8:3, 16:3.4". */
+static int warn_of_needs(struct wt_sweep *sweep)
+{
+    char list[240] = "";
+    for (size_t i = 0; i < sweep->plan.axis_count; i++) {
+        const struct wt_sweep_axis *axis = &sweep->plan.axes[i];
+        for (size_t k = 0; axis->needs && k < axis->value_count; k++) {
+            size_t used = strlen(list);
+            wt_text(list + used, sizeof(list) - used, "%s%s%s%s:%g", used ? ", " : "",
+                    k ? "" : axis->name, k ? "" : " ", axis->values[k], axis->needs[k]);
+        }
+    }
+    return wt_sweep_warn(sweep,
+                         "times and energies are to the target: those of a run%s, times what "
+                         "it needs (%s)",
+                         sweep->is_per_work ? " with the work of one at the reference" : "", list);
 }
 
 static int warn_of_comparison(struct wt_sweep *sweep, const struct pool *pool)
@@ -522,148 +653,32 @@ static int warn_of_comparison(struct wt_sweep *sweep, const struct pool *pool)
         idle++;
     }
     if (idle)
-        rc = warn(sweep, "%s did not bind: the device never ran into %s, so nothing changed there",
-                  list, idle > 1 ? "them" : "it");
+        rc = wt_sweep_warn(
+            sweep, "%s did not bind: the device never ran into %s, so nothing changed there", list,
+            idle > 1 ? "them" : "it");
     if (rc == 0 && !pool->freedom)
-        rc = warn(sweep, "each setting ran once: the intervals hold the error of the measurement, "
-                         "not the spread between runs; --repeats 3 shows it");
+        rc = wt_sweep_warn(
+            sweep, "each setting ran once: the intervals hold the error of the measurement, "
+                   "not the spread between runs; --repeats 3 shows it");
     if (rc == 0 && sweep->is_per_work)
-        rc = warn(sweep, "the runs did different amounts of work: ratios are per unit of it (%s)",
-                  sweep->work_unit);
+        rc = wt_sweep_warn(sweep,
+                           "the runs did different amounts of work: ratios are per unit of it (%s)",
+                           sweep->work_unit);
+    if (rc == 0 && sweep->is_to_target)
+        rc = warn_of_needs(sweep);
     for (size_t i = 1; i < sweep->run_count && rc == 0; i++)
         if (strcmp(sweep->runs[i].host, sweep->runs[0].host) != 0) {
-            rc = warn(sweep, "the runs were made on different machines (%s, %s)",
-                      sweep->runs[0].host, sweep->runs[i].host);
+            rc = wt_sweep_warn(sweep, "the runs were made on different machines (%s, %s)",
+                               sweep->runs[0].host, sweep->runs[i].host);
             break;
         }
     for (size_t i = 0; i < sweep->run_count && rc == 0; i++)
         for (size_t k = 0; k < sweep->runs[i].device_count && rc == 0; k++)
             if (sweep->runs[i].devices[k].is_check_off)
-                rc = warn(sweep, "%s, run %u: counter and integrated power of %s disagree",
-                          label_or_default(sweep->runs[i].label), sweep->runs[i].repeat + 1,
-                          sweep->runs[i].devices[k].id);
+                rc = wt_sweep_warn(sweep, "%s, run %u: counter and integrated power of %s disagree",
+                                   wt_sweep_label_words(sweep->runs[i].label),
+                                   sweep->runs[i].repeat + 1, sweep->runs[i].devices[k].id);
     return rc;
-}
-
-/* ---- the choice ---- */
-
-/* Of the settings that save for certain and cannot be told from the lowest, the fastest. A setting
- * whose saving may be none is no reason to change anything: then it is the reference. */
-static void choose(struct wt_sweep *sweep)
-{
-    size_t best = sweep->reference, choice = sweep->reference;
-    for (size_t i = 0; i < sweep->row_count; i++)
-        if (sweep->rows[i].energy_ratio.value < sweep->rows[best].energy_ratio.value)
-            best = i;
-    for (size_t i = 0; i < sweep->row_count; i++) {
-        struct wt_sweep_row *row = &sweep->rows[i];
-        row->is_overlapping_best = row->energy_ratio.low <= sweep->rows[best].energy_ratio.high;
-        if (row->is_overlapping_best && row->energy_ratio.high < 1 &&
-            (choice == sweep->reference ||
-             row->time_ratio.value < sweep->rows[choice].time_ratio.value))
-            choice = i;
-    }
-    sweep->choice = choice;
-    sweep->is_saving_real = choice != sweep->reference;
-}
-
-/* ---- precision ---- */
-
-/* May it be the one to choose? */
-static bool matters(const struct wt_sweep *sweep, size_t i)
-{
-    double best = INFINITY;
-    for (size_t k = 0; k < sweep->row_count; k++)
-        best = fmin(best, sweep->rows[k].energy_ratio.high);
-    return i != sweep->reference && sweep->rows[i].energy_ratio.low <= fmax(best, 1);
-}
-
-static void find_precision(struct wt_sweep *sweep)
-{
-    sweep->precision = NAN;
-    for (size_t i = 0; i < sweep->row_count; i++) {
-        const struct wt_estimate *e = &sweep->rows[i].energy_ratio;
-        double half = (e->high - e->low) / 2 / e->value;
-        if (matters(sweep, i) && !(half <= sweep->precision))
-            sweep->precision = half;
-    }
-}
-
-#define REPEATS_MOST 1000
-
-unsigned wt_repeats_for(double spread, double run_bound, double shared_bound, size_t settings,
-                        double precision)
-{
-    for (unsigned n = 2; n <= REPEATS_MOST; n++) {
-        double t = student_t(settings * (n - 1));
-        double one2 = (t * t * spread * spread + run_bound * run_bound) / n;
-        if (sqrt(2 * one2 + shared_bound * shared_bound) <= precision)
-            return n;
-    }
-    return 0;
-}
-
-unsigned wt_sweep_repeats_for(const struct wt_sweep *sweep, double precision)
-{
-    unsigned most = 2;
-    if (isnan(sweep->spread))
-        return 0;
-    for (size_t i = 0; i < sweep->row_count; i++) {
-        const struct wt_sweep_row *row = &sweep->rows[i];
-        if (!matters(sweep, i))
-            continue;
-        unsigned n = wt_repeats_for(sweep->spread, row->run_bound, row->shared_bound,
-                                    sweep->row_count, precision);
-        if (!n)
-            return 0;
-        most = n > most ? n : most;
-    }
-    return most;
-}
-
-int wt_sweep_want(struct wt_sweep *sweep, double precision)
-{
-    unsigned had = UINT32_MAX, needed = wt_sweep_repeats_for(sweep, precision);
-    struct wt_plain plain;
-    for (size_t i = 0; i < sweep->row_count; i++)
-        had = sweep->rows[i].repeats < had ? sweep->rows[i].repeats : had;
-    if (isnan(sweep->precision))
-        return 0; /* no setting competes with the reference */
-    wt_plain_enter(&plain);
-    int rc;
-    if (sweep->precision <= precision)
-        rc = warn(sweep,
-                  "the wanted precision of %.3g %% was reached after %u repeats: energy "
-                  "ratios are known to %.2g %%",
-                  precision * 100, had, sweep->precision * 100);
-    else if (needed)
-        rc = warn(sweep,
-                  "the wanted precision of %.3g %% was not reached in %u repeats: energy "
-                  "ratios are known to %.2g %%, and about %u repeats would do",
-                  precision * 100, had, sweep->precision * 100, needed > had ? needed : had + 1);
-    else
-        rc = warn(sweep,
-                  "the wanted precision of %.3g %% was not reached in %u repeats: energy "
-                  "ratios are known to %.2g %%, and repeats alone will not do; longer runs may",
-                  precision * 100, had, sweep->precision * 100);
-    wt_plain_leave(&plain);
-    return rc;
-}
-
-/* ---- the rest of the node ---- */
-
-/* The rest of the node's power at which E + P t = E0 + P t0, for energies without it. */
-static void find_breakeven(struct wt_sweep *sweep)
-{
-    const struct wt_sweep_row *choice = &sweep->rows[sweep->choice];
-    const struct wt_sweep_row *reference = &sweep->rows[sweep->reference];
-    double host_w = isnan(sweep->host_w) ? 0 : sweep->host_w;
-    /* In units of the reference run, so that runs of different length compare too. */
-    double time = choice->time_ratio.value, energy = choice->energy_ratio.value;
-    double reference_w = reference->power_w.value; /* with host_w, as the ratio is */
-    sweep->breakeven_w = NAN;
-    if (sweep->is_saving_real && time > 1)
-        sweep->breakeven_w = host_w + reference_w * (1 - energy) / (time - 1);
 }
 
 /* ---- making it ---- */
@@ -676,7 +691,13 @@ static int read_common(struct wt_sweep *sweep, struct wt_error *err)
     wt_text(sweep->title, sizeof(sweep->title), "%.255s", first->command);
     wt_text(sweep->emulation, sizeof(sweep->emulation), "%s", first->emulation);
     sweep->is_emulated = first->is_emulated;
-    sweep->host_w = first->host_w > 0 ? first->host_w : NAN;
+    bool has_plan = sweep->plan.command[0] != '\0';
+    double host_w = has_plan ? sweep->plan.goal.host_w : first->host_w;
+    sweep->host_w = host_w > 0 ? host_w : (double)NAN;
+    if (has_plan)
+        wt_text(sweep->title, sizeof(sweep->title), "%.255s", sweep->plan.command);
+    for (size_t i = 0; i < sweep->plan.axis_count; i++)
+        sweep->is_to_target |= sweep->plan.axes[i].needs != NULL;
     bool is_work_known = true;
     uint64_t least = UINT64_MAX, most = 0;
     for (size_t i = 0; i < sweep->run_count; i++) {
@@ -685,9 +706,9 @@ static int read_common(struct wt_sweep *sweep, struct wt_error *err)
             return wt_fail(err, WT_E_MIXED, "run %s is %s, run %s is %s: they cannot be compared",
                            first->id, first->is_emulated ? "emulated" : "real", run->id,
                            run->is_emulated ? "emulated" : "real");
-        if (!(run->host_w == first->host_w))
+        if (!has_plan && !(run->host_w == first->host_w))
             sweep->host_w = NAN;
-        if (!is_usable(run))
+        if (!wt_sweep_is_usable(run))
             continue;
         is_work_known &= run->work.is_known && run->work.count > 0;
         if (!sweep->work_unit[0])
@@ -722,18 +743,25 @@ static const char *find_reference(const struct wt_sweep *sweep)
     return best ? best : sweep->runs[0].label;
 }
 
-/* The number of the next setting in a label, "power=150 W, clock=900 MHz"; *text moves behind it. A
- * part without a number comes before those with one. */
-static double next_number(const char **text)
+/* What the next setting in a label, "power=150 W, dtype=bf16", is sorted by: its number, or where
+ * it has words its place in the plan; *text moves behind it. A part with neither comes first. */
+static double next_rank(const struct wt_sweep *sweep, size_t part, const char **text)
 {
     size_t length = strcspn(*text, ",");
     const char *equals = memchr(*text, '=', length);
-    char number[32] = "";
     const char *from = equals ? equals + 1 : *text;
-    double value = -INFINITY;
     from += strspn(from, " ");
+    size_t rest = (size_t)(*text + length - from);
+    const struct wt_sweep_axis *axis =
+        part < sweep->plan.axis_count ? &sweep->plan.axes[part] : NULL;
+    char number[32] = "";
+    double value = -INFINITY;
     size_t digits = strcspn(from, " ,");
-    if (digits < sizeof(number)) {
+    if (axis && !is_all_numbers(axis)) {
+        for (size_t i = 0; i < axis->value_count; i++)
+            if (strlen(axis->values[i]) == rest && strncmp(axis->values[i], from, rest) == 0)
+                value = (double)i;
+    } else if (digits < sizeof(number)) {
         wt_text(number, sizeof(number), "%.*s", (int)digits, from);
         if (wt_text_to_double(number, &value) < 0)
             value = -INFINITY;
@@ -763,8 +791,9 @@ static bool is_before(const struct wt_sweep *sweep, const struct wt_sweep_row *a
         return isnan(a->setting);
     if (!isnan(a->setting) && a->setting != b->setting)
         return a->setting < b->setting;
-    for (const char *la = a->label, *lb = b->label; isnan(a->setting) && (*la || *lb);) {
-        double na = next_number(&la), nb = next_number(&lb);
+    const char *la = a->label, *lb = b->label;
+    for (size_t part = 0; isnan(a->setting) && (*la || *lb); part++) {
+        double na = next_rank(sweep, part, &la), nb = next_rank(sweep, part, &lb);
         if (na < nb || na > nb)
             return na < nb;
     }
@@ -849,7 +878,7 @@ static int make(struct wt_sweep *sweep, const char *reference_label, struct tall
         tell_unknown(sweep, reference_label, why, sizeof(why));
         wt_fail(err, WT_E_USAGE,
                 "no run at the reference setting (%s) ended well with a known energy%s%s",
-                label_or_default(reference_label), *why ? ": " : "", why);
+                wt_sweep_label_words(reference_label), *why ? ": " : "", why);
         if (!*why)
             wt_fix(err, "look at its runs: wattune runs");
         return WT_E_USAGE;
@@ -862,32 +891,50 @@ static int make(struct wt_sweep *sweep, const char *reference_label, struct tall
         sweep->rows[i].is_binding |=
             sweep->rows[i].is_binding_known && sweep->rows[i].power_ratio.high < 1;
     sweep->spread = pool.freedom ? pool.energy_sd : (double)NAN;
-    choose(sweep);
-    find_precision(sweep);
-    find_breakeven(sweep);
+    sweep->value_spread = pool.freedom ? pool.value_sd : (double)NAN;
+    wt_sweep_choose(sweep);
     wt_sweep_advise(sweep);
-    if (warn_of_failed_runs(sweep) < 0 || warn_of_comparison(sweep, &pool) < 0)
+    if (warn_of_failed_runs(sweep) < 0 || wt_sweep_warn_of_limits(sweep) < 0 ||
+        warn_of_comparison(sweep, &pool) < 0 || wt_sweep_find_outliers(sweep) < 0 ||
+        wt_sweep_warn_of_warmup(sweep) < 0)
         return wt_fail(err, WT_E_NOMEM, "no memory for a sweep's warnings");
     return 0;
 }
 
-int wt_sweep_make(struct wt_sweep *ret_sweep, struct wt_run *runs, size_t count,
-                  const char *reference_label, struct wt_error *err)
+/* A plan of its own for the sweep: the one that was given, or the newest that the runs keep. One
+ * that cannot be read (a newer version's) is as none. */
+static int take_plan(struct wt_sweep *sweep, const struct wt_sweep_plan *plan)
+{
+    char *text = plan ? wt_sweep_plan_to_json(plan) : NULL;
+    const char *kept = text;
+    if (plan && !text)
+        return WT_E_NOMEM;
+    for (size_t i = sweep->run_count; !kept && i-- > 0;)
+        kept = sweep->runs[i].plan;
+    int rc = kept ? wt_sweep_plan_from_json(&sweep->plan, kept, NULL) : WT_E_NOTFOUND;
+    free(text);
+    if (rc < 0)
+        wt_goal_init(&sweep->plan.goal);
+    return plan ? rc : 0;
+}
+
+int wt_sweep_make_by(struct wt_sweep *ret_sweep, struct wt_run *runs, size_t count,
+                     const char *reference_label, const struct wt_sweep_plan *plan,
+                     struct wt_error *err)
 {
     if (!count)
         return wt_fail(err, WT_E_USAGE, "a sweep without a run");
     struct wt_sweep sweep = {.runs = runs, .run_count = count};
     sweep.rows = calloc(count, sizeof(*sweep.rows));
     struct tally *tallies = calloc(count, sizeof(*tallies));
+    struct wt_plain plain;
+    wt_plain_enter(&plain);
     int rc;
-    if (sweep.rows && tallies) {
-        struct wt_plain plain;
-        wt_plain_enter(&plain);
+    if (sweep.rows && tallies && take_plan(&sweep, plan) == 0)
         rc = make(&sweep, reference_label, tallies, err);
-        wt_plain_leave(&plain);
-    } else {
+    else
         rc = wt_fail(err, WT_E_NOMEM, "no memory for a sweep of %zu runs", count);
-    }
+    wt_plain_leave(&plain);
     free(tallies);
     if (rc < 0)
         wt_sweep_done(&sweep);
@@ -896,11 +943,19 @@ int wt_sweep_make(struct wt_sweep *ret_sweep, struct wt_run *runs, size_t count,
     return rc;
 }
 
+int wt_sweep_make(struct wt_sweep *ret_sweep, struct wt_run *runs, size_t count,
+                  const char *reference_label, struct wt_error *err)
+{
+    return wt_sweep_make_by(ret_sweep, runs, count, reference_label, NULL, err);
+}
+
 void wt_sweep_done(struct wt_sweep *sweep)
 {
     for (size_t i = 0; i < sweep->warning_count; i++)
         free(sweep->warnings[i]);
     free(sweep->warnings);
+    free(sweep->outliers);
     free(sweep->rows);
+    wt_sweep_plan_done(&sweep->plan);
     memset(sweep, 0, sizeof(*sweep));
 }

@@ -1,0 +1,78 @@
+/* sweep_csv: the measured points of a sweep as CSV, one row a run. What a replay reads are limits
+ * of power and clocks, whatever they are limits of; names and parameters are for people. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "sweep.h"
+
+/* The name of a column; with several of them each has its own. */
+static void column_name(char *buf, size_t size, const struct wt_sweep_axis *axis, size_t axes)
+{
+    enum wt_knob knob = WT_KNOB_POWER;
+    snprintf(buf, size, "%s", axis->name);
+    if (axis->is_param || wt_knob_from_name(axis->name, &knob) < 0)
+        return;
+    const char *unit = wt_knob_unit(knob);
+    if (axes == 1)
+        snprintf(buf, size, "%s",
+                 wt_knob_is_named(knob) ? "setting"
+                 : *unit == 'W'         ? "power_w"
+                                        : "clock_mhz");
+    else if (unit[0])
+        snprintf(buf, size, "%s_%s", axis->name, *unit == 'W' ? "w" : "mhz");
+    for (char *p = buf; *p; p++)
+        *p = *p == '-' ? '_' : *p;
+}
+
+static const char *value_of(char *buf, size_t size, const struct wt_sweep_axis *axis,
+                            const struct wt_run *run)
+{
+    buf[0] = '\0';
+    for (size_t i = 0; axis->is_param && i < run->param_count; i++)
+        if (strcmp(run->params[i].name, axis->name) == 0)
+            snprintf(buf, size, "%s", run->params[i].value);
+    for (size_t i = run->setting_count; !axis->is_param && i-- > 0;)
+        if (strcmp(wt_knob_name(run->settings[i].knob), axis->name) == 0)
+            wt_knob_value_typed(buf, size, run->settings[i].knob, run->settings[i].requested);
+    return buf;
+}
+
+static void print_title(FILE *out, const struct wt_sweep *sweep)
+{
+    fprintf(out, "# wattune %s, ", wt_version());
+    for (const char *p = sweep->title; *p; p++) /* a command may have several lines */
+        fputc(*p == '\n' ? ' ' : *p, out);
+    fprintf(out, "%s%s\n", sweep->emulation[0] ? ", emulated " : "", sweep->emulation);
+}
+
+int cli_sweep_write_csv(const char *path, const struct wt_sweep *sweep)
+{
+    const struct wt_sweep_plan *plan = &sweep->plan;
+    char text[80];
+    FILE *out = fopen(path, "we");
+    if (!out) {
+        cli_note("--csv %s: %s", path, strerror(errno));
+        return -1;
+    }
+    print_title(out, sweep);
+    for (size_t a = 0; a < plan->axis_count; a++) {
+        column_name(text, sizeof(text), &plan->axes[a], plan->axis_count);
+        fprintf(out, "%s,", text);
+    }
+    fputs("time_s,energy_j\n", out);
+    for (size_t i = 0; i < sweep->run_count; i++) {
+        const struct wt_run *run = &sweep->runs[i];
+        if (run->state != WT_RUN_DONE || run->exit_code != 0 ||
+            run->total.provenance == WT_PROV_UNKNOWN)
+            continue;
+        for (size_t a = 0; a < plan->axis_count; a++)
+            fprintf(out, "%s,", value_of(text, sizeof(text), &plan->axes[a], run));
+        fprintf(out, "%.6f,%.6f\n", run->wall_s, run->total.energy_j);
+    }
+    if (fclose(out) != 0) {
+        cli_note("--csv %s: %s", path, strerror(errno));
+        return -1;
+    }
+    return 0;
+}
