@@ -5,25 +5,6 @@
 #include "record/record.h"
 #include "search/sweep.h"
 
-const char *wt_goal_words(const struct wt_goal *goal)
-{
-    switch (goal->objective) {
-    case WT_OBJECTIVE_ENERGY:
-        return "energy";
-    case WT_OBJECTIVE_EDP:
-        return "energy-delay product";
-    case WT_OBJECTIVE_TIME:
-        return "time";
-    case WT_OBJECTIVE_COST:
-        return "cost";
-    case WT_OBJECTIVE_CARBON:
-        return "carbon";
-    case WT_OBJECTIVE_ETA:
-        return "weighed energy and time";
-    }
-    return "";
-}
-
 struct wt_goal wt_sweep_goal(const struct wt_sweep *sweep)
 {
     struct wt_goal goal = sweep->plan.goal;

@@ -1,9 +1,9 @@
 /* goal: what a setting is chosen for. */
+#include <jansson.h>
 #include <math.h>
 #include <string.h>
 
-#include "base/base.h"
-#include "wattune/search.h"
+#include "search/search.h"
 
 #define J_PER_KWH 3.6e6
 
@@ -51,4 +51,40 @@ double wt_goal_value(const struct wt_goal *goal, double time_s, double energy_j)
         return goal->eta * all_j + (1 - goal->eta) * goal->eta_power_w * time_s;
     }
     return NAN;
+}
+
+const char *wt_goal_words(const struct wt_goal *goal)
+{
+    switch (goal->objective) {
+    case WT_OBJECTIVE_ENERGY:
+        return "energy";
+    case WT_OBJECTIVE_EDP:
+        return "energy-delay product";
+    case WT_OBJECTIVE_TIME:
+        return "time";
+    case WT_OBJECTIVE_COST:
+        return "cost";
+    case WT_OBJECTIVE_CARBON:
+        return "carbon";
+    case WT_OBJECTIVE_ETA:
+        return "weighed energy and time";
+    }
+    return "";
+}
+
+json_t *wt_goal_json(const struct wt_goal *goal)
+{
+    bool is_cost = goal->objective == WT_OBJECTIVE_COST;
+    bool is_eta = goal->objective == WT_OBJECTIVE_ETA;
+    bool is_carbon = goal->objective == WT_OBJECTIVE_CARBON;
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "objective",
+                     wt_objective_name(goal->objective), "max_slowdown",
+                     wt_json_number(goal->slowdown_max), "max_power_w",
+                     wt_json_number(goal->power_max_w), "host_w",
+                     wt_json_number(goal->host_w > 0 ? goal->host_w : (double)NAN), "price_kwh",
+                     is_cost ? wt_json_number(goal->price_kwh) : json_null(), "price_hour",
+                     is_cost ? wt_json_number(goal->price_hour) : json_null(), "carbon_g_per_kwh",
+                     is_carbon ? wt_json_number(goal->carbon_g_kwh) : json_null(), "eta",
+                     is_eta ? wt_json_number(goal->eta) : json_null(), "eta_power_w",
+                     is_eta ? wt_json_number(goal->eta_power_w) : json_null());
 }

@@ -159,20 +159,6 @@ static json_t *text_or_null(const char *text)
     return text && *text ? wt_json_text(text) : json_null();
 }
 
-static json_t *goal_json(const struct wt_goal *g)
-{
-    return json_pack(
-        "{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "objective", wt_objective_name(g->objective),
-        "host_w", wt_json_number(g->host_w), "max_slowdown", wt_json_number(g->slowdown_max),
-        "max_power_w", wt_json_number(g->power_max_w), "eta",
-        g->objective == WT_OBJECTIVE_ETA ? wt_json_number(g->eta) : json_null(), "price_kwh",
-        g->objective == WT_OBJECTIVE_COST ? wt_json_number(g->price_kwh) : json_null(),
-        "price_hour",
-        g->objective == WT_OBJECTIVE_COST ? wt_json_number(g->price_hour) : json_null(),
-        "carbon_g_kwh",
-        g->objective == WT_OBJECTIVE_CARBON ? wt_json_number(g->carbon_g_kwh) : json_null());
-}
-
 char *wt_search_to_json(const struct wt_search_result *result, const struct wt_search_story *story)
 {
     const struct wt_search_result *r = result;
@@ -185,7 +171,7 @@ char *wt_search_to_json(const struct wt_search_result *result, const struct wt_s
         text_or_null(story->source), "machine", text_or_null(story->machine), "emulation",
         text_or_null(story->emulation), "work_unit", text_or_null(story->work_unit), "run",
         text_or_null(story->run_id), "searched_s", wt_json_number(story->searched_s), "extra_j",
-        wt_json_number(story->extra_j), "goal", goal_json(&r->goal), "probes", probes_json(r),
+        wt_json_number(story->extra_j), "goal", wt_goal_json(&r->goal), "probes", probes_json(r),
         "points", points_json(r, r->points, r->point_count), "choice", choice_json(r), "reference",
         setting_json(r, r->points[r->reference].values), "choice_gpu_only",
         setting_json(r, r->points[r->choice_gpu_only].values), "ties", ties_json(r), "curve",
@@ -200,25 +186,6 @@ char *wt_search_to_json(const struct wt_search_result *result, const struct wt_s
 }
 
 /* ---- the sentence ---- */
-
-static const char *goal_words(const struct wt_goal *g)
-{
-    switch (g->objective) {
-    case WT_OBJECTIVE_ENERGY:
-        return "energy";
-    case WT_OBJECTIVE_EDP:
-        return "energy-delay product";
-    case WT_OBJECTIVE_TIME:
-        return "time";
-    case WT_OBJECTIVE_COST:
-        return "cost";
-    case WT_OBJECTIVE_CARBON:
-        return "carbon";
-    case WT_OBJECTIVE_ETA:
-        return "eta cost";
-    }
-    return "";
-}
 
 /* "12.3 % less energy [11.0, 13.6]"; "more" where it is. */
 static void change_words(const struct wt_estimate *ratio, const char *what, char *buf, size_t size)
@@ -246,11 +213,11 @@ const char *wt_search_advice(const struct wt_search_result *result,
         wt_text(
             buf, size,
             "%s%s %s: of %zu settings measured none has less %s that can be told from nothing%s.",
-            where, *where ? "keep" : "Keep", setting, r->point_count, goal_words(&r->goal),
+            where, *where ? "keep" : "Keep", setting, r->point_count, wt_goal_words(&r->goal),
             isnan(r->goal.slowdown_max) && isnan(r->goal.power_max_w) ? "" : " within the limits");
         return buf;
     }
-    change_words(&r->value_ratio, goal_words(&r->goal), value, sizeof(value));
+    change_words(&r->value_ratio, wt_goal_words(&r->goal), value, sizeof(value));
     change_words(&r->time_ratio, "time", time, sizeof(time));
     if (r->goal.objective != WT_OBJECTIVE_ENERGY || r->goal.host_w > 0) {
         char change[80];

@@ -3,7 +3,7 @@
 #ifndef WT_SEARCH_SWEEP_H
 #define WT_SEARCH_SWEEP_H
 
-#include "base/base.h"
+#include "search/search.h"
 #include "wattune/sweep.h"
 
 /* ---- sweep.c ---- */
@@ -24,8 +24,6 @@ const char *wt_sweep_label_words(const char *label);
 
 /* Two-sided 95 % quantile of Student's t. */
 double wt_student_t(size_t freedom);
-/* What is made small, in words: "energy-delay product". */
-const char *wt_goal_words(const struct wt_goal *goal);
 /* The goal of a sweep, whose energies have the host's share in them. */
 struct wt_goal wt_sweep_goal(const struct wt_sweep *sweep);
 /* From the rows: which is chosen, how well the ratios are known, and at which power of the rest of
@@ -50,6 +48,5 @@ void wt_sweep_advise(struct wt_sweep *sweep);
 
 /* The sweep's document as a jansson value. NULL: no memory. */
 json_t *wt_sweep_json(const struct wt_sweep *sweep);
-json_t *wt_goal_json(const struct wt_goal *goal);
 
 #endif

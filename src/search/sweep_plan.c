@@ -28,23 +28,6 @@ static json_t *axis_json(const struct wt_sweep_axis *axis)
     return NULL;
 }
 
-json_t *wt_goal_json(const struct wt_goal *goal)
-{
-    bool is_cost = goal->objective == WT_OBJECTIVE_COST;
-    bool is_eta = goal->objective == WT_OBJECTIVE_ETA;
-    bool is_carbon = goal->objective == WT_OBJECTIVE_CARBON;
-    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "objective",
-                     wt_objective_name(goal->objective), "max_slowdown",
-                     wt_json_number(goal->slowdown_max), "max_power_w",
-                     wt_json_number(goal->power_max_w), "host_w",
-                     wt_json_number(goal->host_w > 0 ? goal->host_w : (double)NAN), "price_kwh",
-                     is_cost ? wt_json_number(goal->price_kwh) : json_null(), "price_hour",
-                     is_cost ? wt_json_number(goal->price_hour) : json_null(), "carbon_g_per_kwh",
-                     is_carbon ? wt_json_number(goal->carbon_g_kwh) : json_null(), "eta",
-                     is_eta ? wt_json_number(goal->eta) : json_null(), "eta_power_w",
-                     is_eta ? wt_json_number(goal->eta_power_w) : json_null());
-}
-
 static json_t *plan_json(const struct wt_sweep_plan *plan)
 {
     json_t *axes = json_array();
