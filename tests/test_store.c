@@ -238,6 +238,7 @@ static void a_writer_is_known_by_more_than_its_pid(void **state)
     struct wt_store *store = open_store();
     must(wt_store_begin(store, &run, &err), &err);
     assert_int_equal(state_of_last(store), WT_RUN_RUNNING);
+    execute("CREATE TABLE place AS SELECT writer_place AS p FROM run");
     static const struct {
         const char *sql;
         enum wt_run_state want;
@@ -246,7 +247,14 @@ static void a_writer_is_known_by_more_than_its_pid(void **state)
         {"UPDATE run SET writer_start = writer_start + 1", WT_RUN_INCOMPLETE},
         /* another machine or container, which wrote just now */
         {"UPDATE run SET writer_place = 'elsewhere'", WT_RUN_RUNNING},
-        /* and has been silent for an hour */
+        /* another container of this machine */
+        {"UPDATE run SET writer_place ="
+         " (SELECT substr(p, 1, instr(p, ' ')) || 'pid:[1]' FROM place)",
+         WT_RUN_RUNNING},
+        /* this machine, before it was started anew */
+        {"UPDATE run SET writer_place = 'another-boot pid:[1]'", WT_RUN_INCOMPLETE},
+        /* another machine, which has been silent for an hour */
+        {"UPDATE run SET writer_place = 'elsewhere'", WT_RUN_RUNNING},
         {"UPDATE run SET updated_ns = updated_ns - 3600000000000", WT_RUN_INCOMPLETE},
     };
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {

@@ -594,10 +594,24 @@ int wt_store_end(struct wt_store *store, struct wt_run *run, struct wt_error *er
 
 /* ---- reading ---- */
 
+/* Written by this very machine before it was started anew: its name is the same, the boot is not.
+ */
+static bool is_before_reboot(const struct wt_store *store, const char *place, const char *host)
+{
+    char here[64] = "";
+    size_t boot = strcspn(place, " ");
+    if (gethostname(here, sizeof(here) - 1) < 0 || !here[0] || strcmp(here, "localhost") == 0)
+        return false;
+    return boot > 0 && place[boot] == ' ' && strcmp(host, here) == 0 && store->place[0] != ' ' &&
+           strncmp(place, store->place, boot + 1) != 0;
+}
+
 /* Is the writer of an unfinished row still at work? */
 static bool is_writer_alive(const struct wt_store *store, sqlite3_int64 pid, sqlite3_int64 start,
-                            const char *place, sqlite3_int64 updated_ns)
+                            const char *place, const char *host, sqlite3_int64 updated_ns)
 {
+    if (is_before_reboot(store, place, host))
+        return false;
     if (strcmp(place, store->place) == 0) {
         uint64_t ticks;
         return wt_fs_process_start((uint32_t)pid, &ticks, NULL) == 0 && ticks == (uint64_t)start;
@@ -628,7 +642,7 @@ static int head_from_row(struct wt_store *store, sqlite3_stmt *stmt, struct wt_r
         run.state = WT_RUN_DONE;
     else if (rc == 0 &&
              is_writer_alive(store, sqlite3_column_int64(stmt, 3), sqlite3_column_int64(stmt, 4),
-                             column_text(stmt, 5), sqlite3_column_int64(stmt, 6)))
+                             column_text(stmt, 5), run.host, sqlite3_column_int64(stmt, 6)))
         run.state = WT_RUN_RUNNING;
     else
         run.state = WT_RUN_INCOMPLETE;
