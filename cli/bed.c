@@ -101,6 +101,40 @@ int cli_bed_open(struct cli_bed *bed, struct wt_error *err)
     return rc;
 }
 
+int cli_bed_option(int c, const char *arg, struct cli_bed *bed, struct wt_error *err)
+{
+    switch (c) {
+    case BED_GPU:
+        bed->gpus = arg;
+        return 0;
+    case BED_EMULATE:
+        bed->emulate = arg;
+        return 0;
+    case BED_FAULT:
+        bed->faults = arg;
+        return 0;
+    case BED_SENSOR_COMMAND:
+        if (cli_bed_add_sensor(bed, arg))
+            return 0;
+        snprintf(err->text, sizeof(err->text), "--sensor-command: more than %d sensors",
+                 CLI_SENSORS_MAX);
+        return err->code = WT_E_USAGE;
+    case BED_SYSROOT:
+        bed->sysroot = arg;
+        return 0;
+    default:
+        return 1;
+    }
+}
+
+int cli_bed_check(const struct cli_bed *bed, struct wt_error *err)
+{
+    if (!bed->faults || bed->emulate)
+        return 0;
+    snprintf(err->text, sizeof(err->text), "--fault needs --emulate: real devices have their own");
+    return err->code = WT_E_USAGE;
+}
+
 bool cli_bed_add_sensor(struct cli_bed *bed, const char *spec)
 {
     if (bed->sensor_count == CLI_SENSORS_MAX)

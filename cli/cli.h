@@ -64,6 +64,20 @@ struct cli_bed {
 int cli_sysroot_check(const char *sysroot, struct wt_error *err);
 /* Starts the emulation (before any thread), makes the context, opens the devices. */
 int cli_bed_open(struct cli_bed *bed, struct wt_error *err);
+/* What getopt_long returns for the bed's options: beyond those of any command, and not goal.h's. */
+enum { BED_GPU = 0x500, BED_EMULATE, BED_FAULT, BED_SENSOR_COMMAND, BED_SYSROOT };
+/* clang-format off */
+#define BED_OPTIONS                                                                                \
+    {"gpu", required_argument, NULL, BED_GPU},                                                     \
+    {"emulate", required_argument, NULL, BED_EMULATE},                                             \
+    {"fault", required_argument, NULL, BED_FAULT},                                                 \
+    {"sensor-command", required_argument, NULL, BED_SENSOR_COMMAND},                               \
+    {"sysroot", required_argument, NULL, BED_SYSROOT}
+/* clang-format on */
+/* 0; 1 when c is none of these options. Errors: WT_E_USAGE. */
+int cli_bed_option(int c, const char *arg, struct cli_bed *bed, struct wt_error *err);
+/* Whether the options given go together. Errors: WT_E_USAGE. */
+int cli_bed_check(const struct cli_bed *bed, struct wt_error *err);
 /* Takes the argument of one --sensor-command. False: there were too many. */
 bool cli_bed_add_sensor(struct cli_bed *bed, const char *spec);
 void cli_bed_close(struct cli_bed *bed);

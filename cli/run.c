@@ -64,14 +64,9 @@ static int parse(int argc, char **argv, struct run_options *o)
 {
     enum {
         SET = 256,
-        GPU,
         TAG,
         JSON,
-        EMULATE,
-        FAULT,
         PERIOD,
-        SENSOR_COMMAND,
-        SYSROOT,
         NO_STORE,
         PROGRESS,
         MARK,
@@ -83,8 +78,8 @@ static int parse(int argc, char **argv, struct run_options *o)
         HELP
     };
     static const struct option options[] = {
+        BED_OPTIONS,
         {"set", required_argument, NULL, SET},
-        {"gpu", required_argument, NULL, GPU},
         {"progress", required_argument, NULL, PROGRESS},
         {"mark", required_argument, NULL, MARK},
         {"nvtx", no_argument, NULL, NVTX},
@@ -92,11 +87,7 @@ static int parse(int argc, char **argv, struct run_options *o)
         {"work", required_argument, NULL, WORK},
         {"tag", required_argument, NULL, TAG},
         {"json", optional_argument, NULL, JSON},
-        {"emulate", required_argument, NULL, EMULATE},
-        {"fault", required_argument, NULL, FAULT},
         {"period", required_argument, NULL, PERIOD},
-        {"sensor-command", required_argument, NULL, SENSOR_COMMAND},
-        {"sysroot", required_argument, NULL, SYSROOT},
         {"no-store", no_argument, NULL, NO_STORE},
         {"verbose", no_argument, NULL, VERBOSE},
         {"quiet", no_argument, NULL, QUIET},
@@ -117,9 +108,6 @@ static int parse(int argc, char **argv, struct run_options *o)
                                  "--set %s: a run has one value a knob; `wattune sweep` takes "
                                  "several",
                                  optarg);
-            break;
-        case GPU:
-            o->bed.gpus = optarg;
             break;
         case PROGRESS:
             o->progress = optarg;
@@ -148,24 +136,11 @@ static int parse(int argc, char **argv, struct run_options *o)
             o->is_json = true;
             o->json_path = optarg;
             break;
-        case EMULATE:
-            o->bed.emulate = optarg;
-            break;
-        case FAULT:
-            o->bed.faults = optarg;
-            break;
         case PERIOD:
             if (cli_duration_parse(optarg, &o->period_ns, &err) < 0)
                 return cli_fail("run", &err);
             if (o->period_ns < 1000000 || o->period_ns > INT64_C(60000000000))
                 return cli_usage("run", "--period %s: between 1ms and 60s", optarg);
-            break;
-        case SENSOR_COMMAND:
-            if (!cli_bed_add_sensor(&o->bed, optarg))
-                return cli_usage("run", "--sensor-command: more than %d sensors", CLI_SENSORS_MAX);
-            break;
-        case SYSROOT:
-            o->bed.sysroot = optarg;
             break;
         case NO_STORE:
             o->is_without_store = true;
@@ -181,11 +156,18 @@ static int parse(int argc, char **argv, struct run_options *o)
             print_help();
             return CLI_OK;
         default:
-            return cli_bad_option("run");
+            switch (cli_bed_option(c, optarg, &o->bed, &err)) {
+            case 0:
+                break;
+            case 1:
+                return cli_bad_option("run");
+            default:
+                return cli_fail("run", &err);
+            }
         }
     }
-    if (o->bed.faults && !o->bed.emulate)
-        return cli_usage("run", "--fault needs --emulate: real devices have their own");
+    if (cli_bed_check(&o->bed, &err) < 0)
+        return cli_fail("run", &err);
     if (cli_tap_check(o->progress, o->mark, &err) < 0)
         return cli_fail("run", &err);
     if (optind == argc)

@@ -91,23 +91,19 @@ int cli_sweep_parse(int argc, char **argv, struct sweep_options *o)
         DRY_RUN,
         RESUME,
         SEED,
-        GPU,
         PROGRESS,
         WORK,
         TAG,
         REPORT,
         CSV,
         JSON,
-        EMULATE,
-        FAULT,
         MEASURE_ONLY,
         SHOW_OUTPUT,
-        SENSOR_COMMAND,
-        SYSROOT,
         NO_STORE,
         HELP
     };
     static const struct option options[] = {
+        BED_OPTIONS,
         {"set", required_argument, NULL, SET},
         {"repeats", required_argument, NULL, REPEATS},
         {"repeats-max", required_argument, NULL, REPEATS_MAX},
@@ -118,19 +114,14 @@ int cli_sweep_parse(int argc, char **argv, struct sweep_options *o)
         {"dry-run", no_argument, NULL, DRY_RUN},
         {"resume", required_argument, NULL, RESUME},
         {"seed", required_argument, NULL, SEED},
-        {"gpu", required_argument, NULL, GPU},
         {"progress", required_argument, NULL, PROGRESS},
         {"work", required_argument, NULL, WORK},
         {"tag", required_argument, NULL, TAG},
         {"report", required_argument, NULL, REPORT},
         {"csv", required_argument, NULL, CSV},
         {"json", no_argument, NULL, JSON},
-        {"emulate", required_argument, NULL, EMULATE},
-        {"fault", required_argument, NULL, FAULT},
         {"measure-only", no_argument, NULL, MEASURE_ONLY},
         {"show-output", no_argument, NULL, SHOW_OUTPUT},
-        {"sensor-command", required_argument, NULL, SENSOR_COMMAND},
-        {"sysroot", required_argument, NULL, SYSROOT},
         {"no-store", no_argument, NULL, NO_STORE},
         {"help", no_argument, NULL, HELP},
         GOAL_OPTIONS,
@@ -207,9 +198,6 @@ int cli_sweep_parse(int argc, char **argv, struct sweep_options *o)
                                  optarg);
             o->has_seed = true;
             break;
-        case GPU:
-            o->bed.gpus = optarg;
-            break;
         case PROGRESS:
             o->progress = optarg;
             break;
@@ -230,25 +218,11 @@ int cli_sweep_parse(int argc, char **argv, struct sweep_options *o)
         case JSON:
             o->is_json = true;
             break;
-        case EMULATE:
-            o->bed.emulate = optarg;
-            break;
-        case FAULT:
-            o->bed.faults = optarg;
-            break;
         case MEASURE_ONLY:
             o->is_measure_only = true;
             break;
         case SHOW_OUTPUT:
             o->is_output_shown = true;
-            break;
-        case SENSOR_COMMAND:
-            if (!cli_bed_add_sensor(&o->bed, optarg))
-                return cli_usage("sweep", "--sensor-command: more than %d sensors",
-                                 CLI_SENSORS_MAX);
-            break;
-        case SYSROOT:
-            o->bed.sysroot = optarg;
             break;
         case NO_STORE:
             o->is_without_store = true;
@@ -257,19 +231,19 @@ int cli_sweep_parse(int argc, char **argv, struct sweep_options *o)
         case 'h':
             print_help();
             return CLI_OK;
-        default:
-            switch (cli_goal_option(c, optarg, &o->goal, &err)) {
-            case 0:
-                break;
-            case 1:
+        default: {
+            int rc = cli_bed_option(c, optarg, &o->bed, &err);
+            if (rc == 1)
+                rc = cli_goal_option(c, optarg, &o->goal, &err);
+            if (rc == 1)
                 return cli_bad_option("sweep");
-            default:
+            if (rc < 0)
                 return cli_fail("sweep", &err);
-            }
+        }
         }
     }
-    if (o->bed.faults && !o->bed.emulate)
-        return cli_usage("sweep", "--fault needs --emulate: real devices have their own");
+    if (cli_bed_check(&o->bed, &err) < 0)
+        return cli_fail("sweep", &err);
     bool is_precise = !isnan(o->precision);
     if (o->repeats_max && !is_precise)
         return cli_usage("sweep", "--repeats-max goes with --precision");

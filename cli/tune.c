@@ -69,20 +69,16 @@ static int parse(int argc, char **argv, struct tune_options *o)
         PROGRESS,
         WORK,
         NVTX,
-        GPU,
         TAG,
         JSON,
         DRY_RUN,
         REPLAY,
         NOISE,
-        EMULATE,
-        FAULT,
-        SENSOR_COMMAND,
-        SYSROOT,
         NO_STORE,
         HELP
     };
     static const struct option options[] = {
+        BED_OPTIONS,
         GOAL_OPTIONS,
         {"set", required_argument, NULL, SET},
         {"probes", required_argument, NULL, PROBES},
@@ -93,16 +89,11 @@ static int parse(int argc, char **argv, struct tune_options *o)
         {"progress", required_argument, NULL, PROGRESS},
         {"work", required_argument, NULL, WORK},
         {"nvtx", no_argument, NULL, NVTX},
-        {"gpu", required_argument, NULL, GPU},
         {"tag", required_argument, NULL, TAG},
         {"json", no_argument, NULL, JSON},
         {"dry-run", no_argument, NULL, DRY_RUN},
         {"replay", required_argument, NULL, REPLAY},
         {"noise", required_argument, NULL, NOISE},
-        {"emulate", required_argument, NULL, EMULATE},
-        {"fault", required_argument, NULL, FAULT},
-        {"sensor-command", required_argument, NULL, SENSOR_COMMAND},
-        {"sysroot", required_argument, NULL, SYSROOT},
         {"no-store", no_argument, NULL, NO_STORE},
         {"help", no_argument, NULL, HELP},
         {0},
@@ -160,9 +151,6 @@ static int parse(int argc, char **argv, struct tune_options *o)
         case NVTX:
             o->is_nvtx = true;
             break;
-        case GPU:
-            o->bed.gpus = optarg;
-            break;
         case TAG:
             o->tag = optarg;
             break;
@@ -181,19 +169,6 @@ static int parse(int argc, char **argv, struct tune_options *o)
                 !(o->noise > 0 && o->noise < 0.5))
                 return cli_usage("tune", "--noise %s: a percentage above 0, such as 1%%", optarg);
             break;
-        case EMULATE:
-            o->bed.emulate = optarg;
-            break;
-        case FAULT:
-            o->bed.faults = optarg;
-            break;
-        case SENSOR_COMMAND:
-            if (!cli_bed_add_sensor(&o->bed, optarg))
-                return cli_usage("tune", "--sensor-command: more than %d sensors", CLI_SENSORS_MAX);
-            break;
-        case SYSROOT:
-            o->bed.sysroot = optarg;
-            break;
         case NO_STORE:
             o->is_without_store = true;
             break;
@@ -201,15 +176,19 @@ static int parse(int argc, char **argv, struct tune_options *o)
         case 'h':
             print_help();
             return CLI_OK;
-        case '?':
-            return cli_bad_option("tune");
-        default:
-            if (cli_goal_option(c, optarg, &o->goal, &err) < 0)
+        default: {
+            int rc = cli_bed_option(c, optarg, &o->bed, &err);
+            if (rc == 1)
+                rc = cli_goal_option(c, optarg, &o->goal, &err);
+            if (rc == 1)
+                return cli_bad_option("tune");
+            if (rc < 0)
                 return cli_fail("tune", &err);
         }
+        }
     }
-    if (o->bed.faults && !o->bed.emulate)
-        return cli_usage("tune", "--fault needs --emulate: real devices have their own");
+    if (cli_bed_check(&o->bed, &err) < 0)
+        return cli_fail("tune", &err);
     o->has_host_w = !isnan(o->goal.host_w);
     if (cli_goal_check(&o->goal, false, &err) < 0 || cli_tap_check(o->progress, NULL, &err) < 0)
         return cli_fail("tune", &err);
