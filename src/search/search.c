@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "curve/curve.h"
-#include "search/search.h"
+#include "search/sweep.h"
 
 #define NOISE_UNKNOWN   0.002
 #define NOISE_UNKNOWN_N 2 /* how many degrees of freedom it is worth against repeats */
@@ -63,7 +63,9 @@ static bool is_measured(const struct tally *t)
 
 /* ---- what is known ---- */
 
-static double noise_of(const struct wt_search *s, const struct tally *tallies, bool *ret_is_known)
+/* *ret_wider: by how much an interval from so few repeats is wider than from many (Student's t). */
+static double noise_of(const struct wt_search *s, const struct tally *tallies, bool *ret_is_known,
+                       double *ret_wider)
 {
     bool is_given = !isnan(s->options.noise);
     double prior = is_given ? s->options.noise : NOISE_UNKNOWN;
@@ -79,6 +81,7 @@ static double noise_of(const struct wt_search *s, const struct tally *tallies, b
         repeats += 1 - 1 / (double)t->count;
     }
     *ret_is_known = is_given || repeats >= 1;
+    *ret_wider = repeats >= 1 ? wt_student_t((size_t)(weight + repeats)) / WT_Z95 : 1;
     return sqrt(sum / (weight + repeats));
 }
 
@@ -99,10 +102,11 @@ static struct tally *tallies_of(const struct wt_search *s, double *ret_noise, bo
             tallies[i].log_t /= (double)tallies[i].count;
             tallies[i].log_e /= (double)tallies[i].count;
         }
-    *ret_noise = noise_of(s, tallies, ret_is_known);
+    double wider;
+    *ret_noise = noise_of(s, tallies, ret_is_known, &wider);
     for (size_t i = 0; i < s->count; i++)
         tallies[i].t_sd = tallies[i].e_sd =
-            tallies[i].count ? *ret_noise / sqrt((double)tallies[i].count) : 0;
+            tallies[i].count ? wider * *ret_noise / sqrt((double)tallies[i].count) : 0;
     return tallies;
 }
 
