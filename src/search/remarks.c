@@ -37,9 +37,12 @@ static int warn_of_ties(struct wt_search_result *r)
     }
     if (!tied)
         return 0;
+    if (r->choice == r->best)
+        return warn(r, "tie: %s cannot be told from %s by %s; %s is the faster and is chosen", list,
+                    best, wt_goal_words(&r->goal), best);
     wt_search_words(r, r->points[r->choice].values, one, sizeof(one));
     return warn(r, "tie: %s cannot be told from %s, the lowest, by %s; %s, the fastest, is chosen",
-                list, best, wt_objective_name(r->goal.objective), one);
+                list, best, wt_goal_words(&r->goal), one);
 }
 
 static int warn_of_device(struct wt_search_result *r)
