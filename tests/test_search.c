@@ -136,6 +136,10 @@ static void a_limit_of_mean_power_holds_and_time_is_made_small_under_it(void **s
     o.goal.power_max_w = 20; /* nothing is that low */
     r = run(&o, &v100);
     assert_true(warns(&r, "keeps within the limits"));
+    assert_true(r.choice == r.reference); /* nothing is changed for nothing */
+    char text[600];
+    const struct wt_search_story story = {.provenance = WT_PROV_REPLAYED, .searched_s = NAN};
+    assert_non_null(strstr(wt_search_advice(&r, &story, text, sizeof(text)), "keeps within"));
     wt_search_result_done(&r);
 }
 
@@ -285,7 +289,9 @@ static void repeats_go_only_where_they_may_change_the_choice(void **state)
     static const struct table near = {{150, 200, 250}, {120, 105, 100}, {18000, 18400, 22800}, 3};
     o.noise = 0.02;
     search = begin(&o, &near, 8);
-    for (readings = 0; wt_search_next(search, &next, NULL) && readings < 50; readings++)
+    for (size_t i = 0; i < near.count; i++)
+        wt_search_tell(search, i, near.time_s[i], near.energy_j[i], NULL);
+    for (readings = 3; wt_search_next(search, &next, NULL) && readings < 50; readings++)
         wt_search_tell(search, next, near.time_s[next], near.energy_j[next], NULL);
     assert_true(readings > 3 && readings < 50);
     struct wt_search_result r = result_of(search);
@@ -472,6 +478,7 @@ static void what_is_wrong_with_a_replay_is_named_with_its_line(void **state)
         {"power_w,time_s,energy_j\n100,0,2\n", "above 0"},
         {"power_w,time_s,energy_j\n100,1,\n", "energy_j is \"\""},
         {"a,b,c,d,e,time_s,energy_j\n", "more than 4 columns"},
+        {"\xef\xbb\xbf\"Power_W\",\"TIME_S\",energy_j\n100,1,\n", ":2: energy_j is"},
     };
     for (size_t i = 0; i < WT_COUNTOF(bad); i++) {
         struct wt_replay r;

@@ -53,8 +53,9 @@ struct wt_search_options {
     struct wt_search_axis axes[WT_SEARCH_AXES];
     size_t axis_count;
     struct wt_goal goal;
-    size_t probes_max;  /* different candidates measured; 0: 4 of a limit of power, 6 of a clock or
-                           another number, and as much for each axis */
+    size_t probes_max;  /* different candidates measured; 0: 4 of a limit of power (6 when confirmed
+                           and there are more than nine), 6 of anything else, and as much for each
+                           axis */
     size_t repeats_max; /* how often a candidate is measured again; 0: never */
     double noise;       /* relative standard deviation of one reading; NaN: not known (0.2 % until
                            repeats tell) */
@@ -104,10 +105,10 @@ struct wt_search_point {
     size_t readings;                     /* 0: a point of the curve between probes */
     struct wt_estimate time_s, energy_j; /* of the devices */
     struct wt_estimate value;            /* of the goal */
-    double breakeven_w;                  /* rest of the node at which it saves no energy against the
-                                            reference; NaN: it saves none, or none is too much */
-    bool is_admissible;                  /* within the constraints */
-    bool is_tied;                        /* with the best: the intervals overlap */
+    double breakeven_w; /* rest of the node at which it saves no energy against the reference; NaN:
+                           it saves none for certain, or at any */
+    bool is_admissible; /* within the constraints */
+    bool is_tied;       /* with the best: the intervals overlap */
     bool is_reference, is_choice;
 };
 

@@ -75,7 +75,7 @@ static int warn_of_edge(struct wt_search_result *r, const struct wt_candidate *c
     const struct wt_search_point *choice = &r->points[r->choice];
     bool is_lowest = true;
     if (r->axis_count != 1 || r->axes[0].form == WT_AXIS_OTHER || r->point_count < 2 ||
-        r->choice == r->reference)
+        r->choice == r->reference || r->goal.objective == WT_OBJECTIVE_TIME)
         return 0;
     for (size_t i = 0; i < count; i++)
         is_lowest &= is_dropped[i] || candidates[i].values[0] >= choice->values[0];
@@ -105,8 +105,7 @@ static int warn_of_rest(struct wt_search_result *r, const bool *is_dropped, size
     if (dropped && warn(r, "%zu of %zu settings could not be set or measured", dropped, count) < 0)
         return WT_E_NOMEM;
     if (!r->points[r->choice].is_admissible &&
-        warn(r, "no setting that was measured keeps within the limits asked for; the nearest is "
-                "shown") < 0)
+        warn(r, "no setting that was measured keeps within the limits asked for") < 0)
         return WT_E_NOMEM;
     if (!r->is_noise_known)
         return warn(r,

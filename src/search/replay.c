@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "search/search.h"
 
@@ -10,6 +11,7 @@
 #define LINE_MAX_    4096
 #define ROWS_MAX     100000
 #define SETTINGS_MAX 4096
+#define ROWS_AT_ONCE 2 /* of a setting that has repeats: then the spread is known */
 
 enum column { COLUMN_TIME = -1, COLUMN_ENERGY = -2, COLUMN_EPOCHS = -3 }; /* else: of an axis */
 
@@ -32,7 +34,18 @@ static char *next_field(char **io_line)
     field += strspn(field, " \t\r\n");
     for (size_t n = strlen(field); n && strchr(" \t\r\n", field[n - 1]); n--)
         field[n - 1] = '\0';
+    size_t n = strlen(field);
+    if (n >= 2 && field[0] == '"' && field[n - 1] == '"') { /* as spreadsheets write words */
+        field[n - 1] = '\0';
+        field++;
+    }
     return field;
+}
+
+/* A line without the byte order mark that some editors put first. */
+static char *after_mark(char *line)
+{
+    return strncmp(line, "\xef\xbb\xbf", 3) == 0 ? line + 3 : line;
 }
 
 static bool is_blank(const char *line)
@@ -47,9 +60,9 @@ static int add_axis(struct wt_replay *r, const char *column, const char *path, s
         return wt_fail(err, WT_E_FORMAT, "%s: more than %d columns of settings: %s", path,
                        WT_SEARCH_AXES, column);
     struct wt_search_axis *axis = &r->axes[r->axis_count++];
-    if (strcmp(column, "power_w") == 0) {
+    if (strcasecmp(column, "power_w") == 0) {
         *axis = (struct wt_search_axis){"power", "W", WT_AXIS_POWER};
-    } else if (strcmp(column, "clock_mhz") == 0) {
+    } else if (strcasecmp(column, "clock_mhz") == 0) {
         *axis = (struct wt_search_axis){"clock", "MHz", WT_AXIS_CLOCK};
     } else {
         *axis = (struct wt_search_axis){.form = WT_AXIS_OTHER};
@@ -71,13 +84,13 @@ static int read_header(struct wt_replay *r, struct layout *layout, char *line, c
                 return wt_fail(err, WT_E_FORMAT, "%s: the column %s is there twice", path, field);
         int *column = &layout->columns[layout->count];
         wt_text(layout->names[layout->count++], sizeof(layout->names[0]), "%s", field);
-        if (strcmp(field, "time_s") == 0) {
+        if (strcasecmp(field, "time_s") == 0) {
             *column = COLUMN_TIME;
             has_time = true;
-        } else if (strcmp(field, "energy_j") == 0) {
+        } else if (strcasecmp(field, "energy_j") == 0) {
             *column = COLUMN_ENERGY;
             has_energy = true;
-        } else if (strcmp(field, "epochs") == 0) {
+        } else if (strcasecmp(field, "epochs") == 0) {
             *column = COLUMN_EPOCHS;
         } else if (!*field || wt_text_to_double(field, &number) == 0) {
             wt_fail(err, WT_E_FORMAT, "%s: the first line holds \"%.40s\", not names of columns",
@@ -197,10 +210,10 @@ int wt_replay_parse(struct wt_replay *ret_replay, FILE *in, const char *path, st
         if (!strchr(line, '\n') && !feof(in))
             rc = wt_fail(err, WT_E_FORMAT, "%s:%zu: a line of more than %d characters", path,
                          number, LINE_MAX_ - 2);
-        else if (is_blank(line))
+        else if (is_blank(number == 1 ? after_mark(line) : line))
             continue;
         else if (!layout.count)
-            rc = read_header(&r, &layout, line, path, err);
+            rc = read_header(&r, &layout, after_mark(line), path, err);
         else
             rc = read_row(&r, &layout, line, path, number, err);
     }
@@ -245,6 +258,7 @@ int wt_replay_search(const struct wt_replay *replay, const struct wt_search_opti
     size_t *used = calloc(replay->count, sizeof(*used)), next;
     if (!used)
         return wt_fail(err, WT_E_NOMEM, "no memory for a replay");
+    o.readings_each = ROWS_AT_ONCE;
     memcpy(o.axes, replay->axes, sizeof(o.axes));
     o.axis_count = replay->axis_count;
     int rc = wt_search_new(&search, &o, replay->candidates, replay->count, replay->reference, err);
@@ -253,13 +267,14 @@ int wt_replay_search(const struct wt_replay *replay, const struct wt_search_opti
         return rc;
     }
     while (rc == 0 && wt_search_next(search, &next, NULL)) {
-        size_t skip = used[next]++;
-        for (size_t i = 0; i < replay->row_count; i++)
-            if (replay->rows[i].candidate == next && !skip--) {
+        size_t skip = used[next], told = 0;
+        for (size_t i = 0; rc == 0 && i < replay->row_count && told < ROWS_AT_ONCE; i++)
+            if (replay->rows[i].candidate == next && (skip ? !skip-- : true)) {
                 rc = wt_search_tell(search, next, replay->rows[i].time_s, replay->rows[i].energy_j,
                                     err);
-                break;
+                told++;
             }
+        used[next] += told;
     }
     if (rc == 0)
         rc = wt_search_result(search, ret_result, err);

@@ -25,8 +25,17 @@
 #define TOLERANCE_MANY  0.002 /* a clock: many, and each near the next */
 #define BUDGET_SHARE    0.5   /* of the full sweep's time, for what promises little */
 #define PROMISES_MUCH   5     /* times the tolerance */
+#define FEW             3     /* so many are measured whatever their time */
+#define LIMITS_FEW      9     /* as the published sweeps have: then four are enough */
 
 #define NOTHING_YET 50 /* logarithm of a value that anything is below */
+
+/* Between a nanojoule and the output of the sun in a microsecond: products of such numbers are
+ * numbers. */
+static bool is_sane(double value)
+{
+    return value >= 1e-9 && value <= 1e20;
+}
 
 struct reading {
     size_t candidate;
@@ -139,7 +148,7 @@ static bool is_admissible(const struct wt_search *s, const struct tally *tallies
     return room_of(goal, tallies[i].log_t, tallies[i].log_e, tallies[s->reference].log_t) >= 0;
 }
 
-/* The lowest value that was measured and is allowed; where nothing is, what draws least. */
+/* The lowest value that was measured and is allowed; where nothing is, the reference. */
 static size_t best_of(const struct wt_search *s, const struct tally *tallies,
                       const struct wt_goal *goal)
 {
@@ -154,12 +163,7 @@ static size_t best_of(const struct wt_search *s, const struct tally *tallies,
             best = i;
         }
     }
-    for (size_t i = 0; best == SIZE_MAX && i < s->count; i++)
-        if (is_measured(&tallies[i]) && tallies[i].log_e - tallies[i].log_t < lowest) {
-            lowest = tallies[i].log_e - tallies[i].log_t;
-            best = i;
-        }
-    return best;
+    return best == SIZE_MAX ? s->reference : best;
 }
 
 /* ---- a line: the candidates that differ from one along one axis only ---- */
@@ -245,7 +249,7 @@ static size_t look_along(const struct wt_search *s, const struct tally *tallies,
     struct wt_curve *curve = NULL;
     struct wt_curve_way *ways = calloc(WT_CURVE_WAYS, sizeof(*ways));
     struct offer *offers = calloc(s->count, sizeof(*offers));
-    size_t count = 0, found = SIZE_MAX;
+    size_t count = 0, measured = 0, found = SIZE_MAX;
     double most = 0, sd, reference_s = exp(tallies[s->reference].log_t), spent_s = 0, all_s = 0;
     if (!ways || !offers || fit_line(s, tallies, best, axis, &curve, NULL) < 0)
         goto out;
@@ -256,6 +260,7 @@ static size_t look_along(const struct wt_search *s, const struct tally *tallies,
         if (!is_on_line(s, best, axis, i))
             continue;
         if (is_measured(&tallies[i])) {
+            measured++;
             spent_s += exp(tallies[i].log_t);
             all_s += exp(tallies[i].log_t);
         } else if (!s->is_dropped[i]) {
@@ -269,7 +274,7 @@ static size_t look_along(const struct wt_search *s, const struct tally *tallies,
     for (size_t i = 0; i < count; i++) {
         const struct offer *o = &offers[i];
         double least = tolerance_of(s) * o->time_s / reference_s;
-        if (spent_s + o->time_s > BUDGET_SHARE * all_s)
+        if (measured >= FEW && !s->options.probes_max && spent_s + o->time_s > BUDGET_SHARE * all_s)
             least *= PROMISES_MUCH;
         if (o->gain > fmax(least, most)) {
             most = o->gain;
@@ -286,10 +291,11 @@ out:
 static size_t probes_max(const struct wt_search *s)
 {
     size_t most = 0;
+    bool is_wide = s->options.is_confirmed && s->count > LIMITS_FEW;
     if (s->options.probes_max)
         return s->options.probes_max;
     for (size_t a = 0; a < s->options.axis_count; a++)
-        most += (s->options.axes[a].form == WT_AXIS_POWER ? 4u : 6u) - (a ? 1u : 0u);
+        most += (s->options.axes[a].form == WT_AXIS_POWER && !is_wide ? 4u : 6u) - (a ? 1u : 0u);
     return most;
 }
 
@@ -311,18 +317,23 @@ static void smooth(const struct wt_search *s, struct tally *tallies, const struc
     }
 }
 
-/* Whether the intervals of two overlap; what their sensor's constant error is to both alike is no
- * difference of theirs. */
-static bool is_tied(const struct wt_search *s, const struct wt_goal *goal, const struct tally *a,
-                    const struct tally *b)
+/* A tally with what the sensors' constant error may be beside the reference. */
+static struct tally shown(const struct wt_search *s, const struct tally *t,
+                          const struct tally *reference)
 {
-    double sd_a, sd_b, va = log_value(goal, a, &sd_a), vb = log_value(goal, b, &sd_b);
-    struct tally apart = *a;
-    apart.t_sd = 0;
-    apart.e_sd = offset_sd(s, a, b);
-    double offset;
-    log_value(goal, &apart, &offset);
-    return fabs(va - vb) <= WT_Z95 * (sd_a + sd_b + offset);
+    struct tally wide = *t;
+    wide.e_sd = hypot(t->e_sd, offset_sd(s, t, reference));
+    return wide;
+}
+
+/* Whether the intervals of two overlap, as they are shown. */
+static bool is_tied(const struct wt_search *s, const struct wt_goal *goal, const struct tally *a,
+                    const struct tally *b, const struct tally *reference)
+{
+    struct tally shown_a = shown(s, a, reference), shown_b = shown(s, b, reference);
+    double sd_a, sd_b;
+    double va = log_value(goal, &shown_a, &sd_a), vb = log_value(goal, &shown_b, &sd_b);
+    return fabs(va - vb) <= WT_Z95 * (sd_a + sd_b);
 }
 
 /* The fastest of those that cannot be told from the best. */
@@ -335,12 +346,12 @@ static size_t choice_of(const struct wt_search *s, const struct tally *tallies,
         return best;
     for (size_t i = 0; i < s->count; i++)
         if (is_measured(&tallies[i]) && is_admissible(s, tallies, i, goal) &&
-            is_tied(s, goal, &tallies[i], &tallies[best]) &&
+            is_tied(s, goal, &tallies[i], &tallies[best], &tallies[s->reference]) &&
             tallies[i].log_t < tallies[choice].log_t)
             choice = i;
     /* Equal in time too, as far as can be told: then the reference, which needs no setting. */
     size_t ref = s->reference;
-    if (choice != ref && is_tied(s, goal, &tallies[ref], &tallies[best]) &&
+    if (choice != ref && is_tied(s, goal, &tallies[ref], &tallies[best], &tallies[ref]) &&
         is_admissible(s, tallies, ref, goal) &&
         tallies[ref].log_t - tallies[choice].log_t <
             WT_Z95 * (tallies[ref].t_sd + tallies[choice].t_sd))
@@ -450,9 +461,10 @@ int wt_search_tell(struct wt_search *search, size_t candidate, double time_s, do
                    struct wt_error *err)
 {
     struct wt_search *s = search;
-    if (candidate >= s->count || !(time_s > 0 && energy_j > 0) || !isfinite(time_s + energy_j))
-        return wt_fail(err, WT_E_USAGE, "a reading of %g s and %g J: each must be above 0", time_s,
-                       energy_j);
+    if (candidate >= s->count || !is_sane(time_s) || !is_sane(energy_j))
+        return wt_fail(err, WT_E_USAGE,
+                       "a reading of %g s and %g J: each must be above 0, and of this world",
+                       time_s, energy_j);
     if (s->reading_count == s->reading_room) {
         size_t room = s->reading_room ? 2 * s->reading_room : 16;
         struct reading *more = reallocarray(s->readings, room, sizeof(*more));
@@ -509,7 +521,7 @@ int wt_search_new(struct wt_search **ret_search, const struct wt_search_options 
         return wt_fail(err, WT_E_USAGE, "a search without a candidate");
     for (size_t i = 0; i < count; i++)
         for (size_t a = 0; a < options->axis_count; a++)
-            if (!(candidates[i].values[a] > 0) || !isfinite(candidates[i].values[a]))
+            if (!is_sane(candidates[i].values[a]))
                 return wt_fail(err, WT_E_USAGE, "%s=%g: a setting to search must be above 0",
                                options->axes[a].name, candidates[i].values[a]);
     for (size_t i = 0; i < count; i++)
@@ -561,9 +573,8 @@ static struct wt_search_point point_of(const struct wt_search *s, size_t i, cons
                                        const struct tally *reference)
 {
     const struct wt_goal *goal = &s->options.goal;
-    struct tally shown = *t;
-    shown.e_sd = hypot(t->e_sd, offset_sd(s, t, reference));
-    t = &shown;
+    struct tally wide = shown(s, t, reference);
+    t = &wide;
     double sd, value = log_value(goal, t, &sd);
     struct wt_search_point p = {.candidate = i,
                                 .readings = t->count,
@@ -577,7 +588,8 @@ static struct wt_search_point point_of(const struct wt_search *s, size_t i, cons
     memcpy(p.values, s->candidates[i].values, sizeof(p.values));
     double saved_j = exp(reference->log_e) - exp(t->log_e);
     double longer_s = exp(t->log_t) - exp(reference->log_t);
-    if (saved_j > 0 && longer_s > 0)
+    double unsure = WT_Z95 * hypot(t->e_sd, reference->e_sd);
+    if (saved_j > exp(reference->log_e) * unsure && longer_s > 0)
         p.breakeven_w = saved_j / longer_s;
     return p;
 }
@@ -645,12 +657,12 @@ static void fill(const struct wt_search *s, struct tally *tallies, const struct 
     r->points[r->choice].is_choice = true;
     for (size_t i = 0; i < r->point_count; i++) {
         struct wt_search_point *p = &r->points[i];
-        p->is_tied = p->candidate != best && p->is_admissible &&
-                     is_tied(s, goal, &tallies[p->candidate], &tallies[best]);
+        p->is_tied =
+            p->candidate != best && p->is_admissible &&
+            is_tied(s, goal, &tallies[p->candidate], &tallies[best], &tallies[s->reference]);
     }
-    struct tally chosen = tallies[choice];
-    const struct tally *c = &chosen, *ref = &tallies[s->reference];
-    chosen.e_sd = hypot(chosen.e_sd, offset_sd(s, c, ref));
+    const struct tally *ref = &tallies[s->reference];
+    const struct tally chosen = shown(s, &tallies[choice], ref), *c = &chosen;
     double sd_c, sd_ref, value = log_value(goal, c, &sd_c) - log_value(goal, ref, &sd_ref);
     bool is_ref = choice == s->reference;
     r->time_ratio = estimate_of(c->log_t - ref->log_t, is_ref ? 0 : hypot(c->t_sd, ref->t_sd));

@@ -209,7 +209,14 @@ const char *wt_search_advice(const struct wt_search_result *result,
         wt_text(where, sizeof(where), "On the emulated %s: ", story->emulation);
     else if (story->provenance == WT_PROV_REPLAYED)
         wt_text(where, sizeof(where), "By the recorded points: ");
-    if (r->choice == r->reference || !r->is_saving_real) {
+    if (!c->is_admissible) {
+        wt_text(buf, size,
+                "%s%s %s: none of the %zu settings measured keeps within the limits asked for.",
+                where, *where ? "keep" : "Keep", setting, r->point_count);
+        return buf;
+    }
+    if (r->choice == r->reference ||
+        (!r->is_saving_real && r->points[r->reference].is_admissible)) {
         wt_text(
             buf, size,
             "%s%s %s: of %zu settings measured none has less %s that can be told from nothing%s.",
