@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "workload/table.h"
 #include "workload/tokenizer.h"
 #include "workload/unicode.h"
 
@@ -10,108 +11,10 @@
 #define ALPHABET_MAX 1000 /* characters a made vocabulary keeps, the most frequent */
 #define SIZE_MIN     64   /* of a made vocabulary */
 
-/* ---- a table of byte strings: numbers in order of arrival ---- */
-
-struct entry {
-    size_t at; /* in bytes */
-    uint32_t length;
-    uint64_t count; /* free for the user */
-};
-struct table {
-    char *bytes; /* entries follow each other, each with a NUL */
-    size_t bytes_used, bytes_size;
-    struct entry *entries;
-    size_t count, size;
-    uint32_t *slots; /* 0: free, else the number plus 1 */
-    size_t slot_count;
-};
-
-static void table_done(struct table *t)
-{
-    free(t->bytes);
-    free(t->entries);
-    free(t->slots);
-    memset(t, 0, sizeof(*t));
-}
-
-static uint64_t hash_bytes(const char *s, size_t length)
-{
-    uint64_t h = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
-    for (size_t i = 0; i < length; i++)
-        h = (h ^ (unsigned char)s[i]) * UINT64_C(0x100000001b3);
-    return h ^ h >> 32;
-}
-
-/* The slot where a string is or would be. */
-static size_t table_slot(const struct table *t, const char *s, size_t length)
-{
-    size_t i = hash_bytes(s, length) & (t->slot_count - 1);
-    while (t->slots[i]) {
-        const struct entry *e = &t->entries[t->slots[i] - 1];
-        if (e->length == length && memcmp(t->bytes + e->at, s, length) == 0)
-            break;
-        i = (i + 1) & (t->slot_count - 1);
-    }
-    return i;
-}
-
-static int32_t table_find(const struct table *t, const char *s, size_t length)
-{
-    return t->slot_count ? (int32_t)t->slots[table_slot(t, s, length)] - 1 : -1;
-}
-
-/* array: address of a pointer to *size elements, which become at least `want`. */
-static bool grow(void *array, size_t *size, size_t want, size_t element)
-{
-    if (want <= *size)
-        return true;
-    size_t bigger = *size ? *size : 64;
-    while (bigger < want)
-        bigger *= 2;
-    void *block;
-    memcpy(&block, array, sizeof(block)); /* whatever it points to */
-    block = realloc(block, bigger * element);
-    if (!block)
-        return false;
-    memcpy(array, &block, sizeof(block));
-    *size = bigger;
-    return true;
-}
-
-/* The string's number, a new one if need be; -1 without memory. */
-static int32_t table_put(struct table *t, const char *s, size_t length)
-{
-    if (2 * (t->count + 1) > t->slot_count) {
-        size_t count = t->slot_count ? 2 * t->slot_count : 1024;
-        uint32_t *slots = calloc(count, sizeof(*slots));
-        if (!slots)
-            return -1;
-        free(t->slots);
-        t->slots = slots;
-        t->slot_count = count;
-        for (size_t i = 0; i < t->count; i++)
-            slots[table_slot(t, t->bytes + t->entries[i].at, t->entries[i].length)] =
-                (uint32_t)i + 1;
-    }
-    size_t slot = table_slot(t, s, length);
-    if (t->slots[slot])
-        return (int32_t)t->slots[slot] - 1;
-    if (t->count >= INT32_MAX - 1 ||
-        !grow(&t->entries, &t->size, t->count + 1, sizeof(*t->entries)) ||
-        !grow(&t->bytes, &t->bytes_size, t->bytes_used + length + 1, 1))
-        return -1;
-    t->entries[t->count] = (struct entry){t->bytes_used, (uint32_t)length, 0};
-    memcpy(t->bytes + t->bytes_used, s, length);
-    t->bytes[t->bytes_used + length] = '\0';
-    t->bytes_used += length + 1;
-    t->slots[slot] = (uint32_t)++t->count;
-    return (int32_t)t->count - 1;
-}
-
 /* ---- words ---- */
 
 struct wt_tokenizer {
-    struct table entries;
+    struct wt_table entries;
     struct wt_specials specials;
 };
 
@@ -202,7 +105,7 @@ static void cut(const struct wt_tokenizer *t, const struct words *w, int32_t *id
         for (;;) {
             size_t prefix = from ? 2 : 0;
             memcpy(piece + 2, w->word + from, to - from);
-            id = table_find(&t->entries, piece + 2 - prefix, to - from + prefix);
+            id = wt_table_find(&t->entries, piece + 2 - prefix, to - from + prefix);
             if (id >= 0)
                 break;
             do /* one character less */
@@ -230,7 +133,7 @@ int wt_tokenizer_encode(const struct wt_tokenizer *t, const char *text, size_t s
     size_t count = 0, room = 0;
     struct words w = {.text = text, .size = size};
     do {
-        if (!grow(&ids, &room, count + WORD_MAX, sizeof(*ids))) {
+        if (!wt_grow(&ids, &room, count + WORD_MAX, sizeof(*ids))) {
             free(ids);
             return wt_fail(err, WT_E_NOMEM, "no memory for %zu tokens", count);
         }
@@ -262,12 +165,12 @@ struct claim {
 };
 struct trainer {
     struct wt_tokenizer *t;
-    struct table words;
+    struct wt_table words;
     uint32_t **symbols; /* of each word; NULL: left out */
     uint32_t *symbol_counts;
     struct pair *pairs;
     size_t pair_count, pair_size;
-    uint32_t *slots; /* of pairs, as in struct table */
+    uint32_t *slots; /* of pairs, as in struct wt_table */
     size_t slot_count;
     struct claim *heap;
     size_t heap_count, heap_size;
@@ -288,7 +191,7 @@ static void trainer_done(struct trainer *r)
     free(r->slots);
     free(r->heap);
     free(r->touched);
-    table_done(&r->words);
+    wt_table_done(&r->words);
 }
 
 /* Ties go to the pair whose symbols are older: the order does not depend on the heap. */
@@ -302,7 +205,7 @@ static bool is_better(const struct trainer *r, const struct claim *a, const stru
 
 static bool heap_push(struct trainer *r, uint32_t pair)
 {
-    if (!grow(&r->heap, &r->heap_size, r->heap_count + 1, sizeof(*r->heap)))
+    if (!wt_grow(&r->heap, &r->heap_size, r->heap_count + 1, sizeof(*r->heap)))
         return false;
     struct claim claim = {r->pairs[pair].count, pair};
     size_t i = r->heap_count++;
@@ -358,7 +261,7 @@ static int64_t pair_put(struct trainer *r, uint32_t left, uint32_t right)
     size_t slot = pair_slot(r, left, right);
     if (r->slots[slot])
         return r->slots[slot] - 1;
-    if (!grow(&r->pairs, &r->pair_size, r->pair_count + 1, sizeof(*r->pairs)))
+    if (!wt_grow(&r->pairs, &r->pair_size, r->pair_count + 1, sizeof(*r->pairs)))
         return -1;
     r->pairs[r->pair_count] = (struct pair){.left = left, .right = right};
     r->slots[slot] = (uint32_t)++r->pair_count;
@@ -383,12 +286,12 @@ static bool count_word(struct trainer *r, uint32_t word, bool is_added, uint32_t
         p->count += times;
         if (fresh != UINT32_MAX && s[i] != fresh && s[i + 1] != fresh)
             continue;
-        if (!grow(&p->words, &p->word_size, p->word_count + 1, sizeof(*p->words)))
+        if (!wt_grow(&p->words, &p->word_size, p->word_count + 1, sizeof(*p->words)))
             return false;
         p->words[p->word_count++] = word;
         if (p->stamp != r->stamp) {
             p->stamp = r->stamp;
-            if (!grow(&r->touched, &r->touched_size, r->touched_count + 1, sizeof(*r->touched)))
+            if (!wt_grow(&r->touched, &r->touched_size, r->touched_count + 1, sizeof(*r->touched)))
                 return false;
             r->touched[r->touched_count++] = (uint32_t)at;
         }
@@ -409,13 +312,13 @@ static bool push_touched(struct trainer *r)
 /* The entry of two joined: "un" "##til" is "until". */
 static int32_t joined(struct trainer *r, const struct pair *p)
 {
-    struct table *t = &r->t->entries;
+    struct wt_table *t = &r->t->entries;
     char text[WORD_MAX * 4 + 8];
-    const struct entry *left = &t->entries[p->left], *right = &t->entries[p->right];
+    const struct wt_table_entry *left = &t->entries[p->left], *right = &t->entries[p->right];
     size_t length = left->length + right->length - 2;
     memcpy(text, t->bytes + left->at, left->length);
     memcpy(text + left->length, t->bytes + right->at + 2, right->length - 2);
-    return table_put(t, text, length);
+    return wt_table_put(t, text, length);
 }
 
 static bool merge(struct trainer *r, uint32_t pair)
@@ -464,12 +367,12 @@ static int by_count(const void *a, const void *b)
 }
 
 /* Characters as symbols ("a", "##a"), in the words' order of first appearance. */
-static int32_t put_symbol(struct table *t, const char *word, size_t from, size_t to)
+static int32_t put_symbol(struct wt_table *t, const char *word, size_t from, size_t to)
 {
     char text[8] = "##";
     size_t prefix = from ? 2 : 0;
     memcpy(text + prefix, word + from, to - from);
-    return table_put(t, text, prefix + to - from);
+    return wt_table_put(t, text, prefix + to - from);
 }
 
 static size_t character_end(const char *word, size_t length, size_t from)
@@ -483,11 +386,11 @@ static size_t character_end(const char *word, size_t length, size_t from)
 /* The most frequent characters become entries. */
 static int take_alphabet(struct trainer *r, size_t max_size)
 {
-    struct table seen = {0};
+    struct wt_table seen = {0};
     struct character *order = NULL;
     int rc = WT_E_NOMEM;
     for (size_t i = 0; i < r->words.count; i++) {
-        const struct entry *e = &r->words.entries[i];
+        const struct wt_table_entry *e = &r->words.entries[i];
         const char *word = r->words.bytes + e->at;
         for (size_t from = 0, to; from < e->length; from = to) {
             to = character_end(word, e->length, from);
@@ -505,14 +408,14 @@ static int take_alphabet(struct trainer *r, size_t max_size)
     qsort(order, seen.count, sizeof(*order), by_count);
     size_t most = max_size / 2 < ALPHABET_MAX ? max_size / 2 : ALPHABET_MAX;
     for (size_t i = 0; i < seen.count && i < most; i++) {
-        const struct entry *e = &seen.entries[order[i].number];
-        if (table_put(&r->t->entries, seen.bytes + e->at, e->length) < 0)
+        const struct wt_table_entry *e = &seen.entries[order[i].number];
+        if (wt_table_put(&r->t->entries, seen.bytes + e->at, e->length) < 0)
             goto out;
     }
     rc = 0;
 out:
     free(order);
-    table_done(&seen);
+    wt_table_done(&seen);
     return rc;
 }
 
@@ -526,7 +429,7 @@ static int split_words(struct trainer *r)
         return WT_E_NOMEM;
     r->stamp = 1;
     for (size_t i = 0; i < count; i++) {
-        const struct entry *e = &r->words.entries[i];
+        const struct wt_table_entry *e = &r->words.entries[i];
         const char *word = r->words.bytes + e->at;
         uint32_t symbols[WORD_MAX], n = 0;
         bool is_known = true;
@@ -535,7 +438,7 @@ static int split_words(struct trainer *r)
             to = character_end(word, e->length, from);
             size_t prefix = from ? 2 : 0;
             memcpy(text + prefix, word + from, to - from);
-            int32_t id = table_find(&r->t->entries, text, prefix + to - from);
+            int32_t id = wt_table_find(&r->t->entries, text, prefix + to - from);
             is_known = id >= 0;
             symbols[n++] = (uint32_t)id;
         }
@@ -569,13 +472,13 @@ int wt_tokenizer_train(struct wt_tokenizer **ret_tokenizer, const char *text, si
     struct trainer r = {.t = calloc(1, sizeof(*r.t))};
     int rc = r.t ? 0 : WT_E_NOMEM;
     for (size_t i = 0; rc == 0 && i < WT_COUNTOF(special_names); i++)
-        if (table_put(&r.t->entries, special_names[i], strlen(special_names[i])) < 0)
+        if (wt_table_put(&r.t->entries, special_names[i], strlen(special_names[i])) < 0)
             rc = WT_E_NOMEM;
     struct words w = {.text = text, .size = size};
     while (rc == 0 && words_next(&w)) {
         if (w.characters > WORD_MAX)
             continue;
-        int32_t id = table_put(&r.words, w.word, w.length);
+        int32_t id = wt_table_put(&r.words, w.word, w.length);
         if (id < 0)
             rc = WT_E_NOMEM;
         else
@@ -639,7 +542,7 @@ int wt_tokenizer_parse(struct wt_tokenizer **ret_tokenizer, const char *name, co
             goto out;
         }
         size_t before = t->entries.count;
-        int32_t id = table_put(&t->entries, from, length);
+        int32_t id = wt_table_put(&t->entries, from, length);
         if (id < 0) {
             rc = wt_fail(err, WT_E_NOMEM, "no memory for the vocabulary %s", name);
             goto out;
@@ -668,7 +571,7 @@ void wt_tokenizer_free(struct wt_tokenizer *t)
 {
     if (!t)
         return;
-    table_done(&t->entries);
+    wt_table_done(&t->entries);
     free(t);
 }
 
@@ -684,7 +587,7 @@ const char *wt_tokenizer_entry(const struct wt_tokenizer *t, size_t id)
 
 int32_t wt_tokenizer_id(const struct wt_tokenizer *t, const char *entry)
 {
-    return table_find(&t->entries, entry, strlen(entry));
+    return wt_table_find(&t->entries, entry, strlen(entry));
 }
 
 const struct wt_specials *wt_tokenizer_specials(const struct wt_tokenizer *t)
