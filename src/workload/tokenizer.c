@@ -13,7 +13,10 @@
 
 /* ---- words ---- */
 
+const struct wt_wordpiece_rules wt_wordpiece_uncased = {true, true, true};
+
 struct wt_tokenizer {
+    struct wt_wordpiece_rules rules;
     struct wt_table entries;
     struct wt_specials specials;
 };
@@ -22,6 +25,7 @@ static const char *const special_names[] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", 
 
 /* Text, word by word, cleaned and folded. */
 struct words {
+    const struct wt_wordpiece_rules *rules;
     const char *text;
     size_t size, at;
     /* A character already folded that begins (or is) the next word. */
@@ -38,6 +42,24 @@ static void words_add(struct words *w, uint32_t code)
     w->characters++;
 }
 
+static enum wt_class class_of(const struct wt_wordpiece_rules *rules, uint32_t code)
+{
+    enum wt_class class = wt_unicode_class(code);
+    return class == WT_CLASS_ALONE && !rules->splits_ideographs && wt_unicode_is_ideograph(code)
+               ? WT_CLASS_LETTER
+               : class;
+}
+
+static size_t fold(const struct wt_wordpiece_rules *rules, uint32_t code, uint32_t *out)
+{
+    if (rules->is_lowered)
+        return rules->is_stripped ? wt_unicode_fold(code, out) : wt_unicode_lower(code, out);
+    if (rules->is_stripped)
+        return wt_unicode_strip(code, out);
+    out[0] = code;
+    return 1;
+}
+
 /* False at the end of the text. */
 static bool words_next(struct words *w)
 {
@@ -45,7 +67,7 @@ static bool words_next(struct words *w)
     for (;;) {
         while (w->waiting_count > 0) {
             uint32_t code = w->waiting[0];
-            bool is_alone = wt_unicode_class(code) == WT_CLASS_ALONE;
+            bool is_alone = class_of(w->rules, code) == WT_CLASS_ALONE;
             if (is_alone && w->characters > 0)
                 return true;
             words_add(w, code);
@@ -61,7 +83,7 @@ static bool words_next(struct words *w)
         w->at += n ? n : 1; /* checked before; a stray byte is dropped */
         if (!n)
             continue;
-        switch (wt_unicode_class(code)) {
+        switch (class_of(w->rules, code)) {
         case WT_CLASS_DROP:
             break;
         case WT_CLASS_SPACE:
@@ -69,7 +91,7 @@ static bool words_next(struct words *w)
                 return true;
             break;
         default:
-            w->waiting_count = wt_unicode_fold(code, w->waiting);
+            w->waiting_count = fold(w->rules, code, w->waiting);
         }
     }
 }
@@ -131,7 +153,7 @@ int wt_tokenizer_encode(const struct wt_tokenizer *t, const char *text, size_t s
 {
     int32_t *ids = NULL;
     size_t count = 0, room = 0;
-    struct words w = {.text = text, .size = size};
+    struct words w = {.rules = &t->rules, .text = text, .size = size};
     do {
         if (!wt_grow(&ids, &room, count + WORD_MAX, sizeof(*ids))) {
             free(ids);
@@ -471,10 +493,12 @@ int wt_tokenizer_train(struct wt_tokenizer **ret_tokenizer, const char *text, si
                        max_size, SIZE_MIN);
     struct trainer r = {.t = calloc(1, sizeof(*r.t))};
     int rc = r.t ? 0 : WT_E_NOMEM;
+    if (r.t)
+        r.t->rules = wt_wordpiece_uncased;
     for (size_t i = 0; rc == 0 && i < WT_COUNTOF(special_names); i++)
         if (wt_table_put(&r.t->entries, special_names[i], strlen(special_names[i])) < 0)
             rc = WT_E_NOMEM;
-    struct words w = {.text = text, .size = size};
+    struct words w = {.rules = &wt_wordpiece_uncased, .text = text, .size = size};
     while (rc == 0 && words_next(&w)) {
         if (w.characters > WORD_MAX)
             continue;
@@ -519,8 +543,55 @@ out:
 
 /* ---- a vocabulary from a file ---- */
 
+/* The entry's number in the file is told as "NAME:7" or "NAME: entry 6". */
+static int add_entry(struct wt_tokenizer *t, const char *name, const char *text, size_t length,
+                     bool is_line, struct wt_error *err)
+{
+    char place[300];
+    size_t before = t->entries.count;
+    if (is_line)
+        wt_text(place, sizeof(place), "%s:%zu", name, before + 1);
+    else
+        wt_text(place, sizeof(place), "%s: entry %zu", name, before);
+    if (length == 0 || length > 1000)
+        return wt_fail(err, WT_E_FORMAT, "%s: %s%s", place,
+                       length ? "an entry of more than 1000 bytes" : "an empty ",
+                       length    ? ""
+                       : is_line ? "line"
+                                 : "entry");
+    int32_t id = wt_table_put(&t->entries, text, length);
+    if (id < 0)
+        return wt_fail(err, WT_E_NOMEM, "no memory for the vocabulary %s", name);
+    if (t->entries.count == before)
+        return wt_fail(err, WT_E_FORMAT, "%s: \"%.*s\" is %s %d already", place,
+                       (int)(length < 100 ? length : 100), text, is_line ? "on line" : "entry",
+                       is_line ? id + 1 : id);
+    return 0;
+}
+
+static int check_specials(struct wt_tokenizer *t, const char *name, bool is_line,
+                          struct wt_error *err)
+{
+    for (size_t i = 0; i < WT_COUNTOF(special_names); i++)
+        if (wt_tokenizer_id(t, special_names[i]) < 0) {
+            int rc = wt_fail(err, WT_E_FORMAT, "%s: no %s is %s", name, is_line ? "line" : "entry",
+                             special_names[i]);
+            wt_fix(err, "give the vocabulary of a BERT (WordPiece) model");
+            return rc;
+        }
+    find_specials(t);
+    return 0;
+}
+
 int wt_tokenizer_parse(struct wt_tokenizer **ret_tokenizer, const char *name, const char *text,
                        size_t size, struct wt_error *err)
+{
+    return wt_tokenizer_parse_as(ret_tokenizer, &wt_wordpiece_uncased, name, text, size, err);
+}
+
+int wt_tokenizer_parse_as(struct wt_tokenizer **ret_tokenizer,
+                          const struct wt_wordpiece_rules *rules, const char *name,
+                          const char *text, size_t size, struct wt_error *err)
 {
     int rc = wt_utf8_check(name, text, size, err);
     if (rc < 0)
@@ -528,43 +599,78 @@ int wt_tokenizer_parse(struct wt_tokenizer **ret_tokenizer, const char *name, co
     struct wt_tokenizer *t = calloc(1, sizeof(*t));
     if (!t)
         return wt_fail(err, WT_E_NOMEM, "no memory for a vocabulary");
-    size_t line = 0;
-    for (size_t at = 0; at < size;) {
+    t->rules = *rules;
+    for (size_t at = 0; at < size && rc == 0;) {
         const char *from = text + at, *end = memchr(from, '\n', size - at);
         size_t length = end ? (size_t)(end - from) : size - at;
         at += length + 1;
-        line++;
         if (length > 0 && from[length - 1] == '\r')
             length--;
-        if (length == 0 || length > 1000) {
-            rc = wt_fail(err, WT_E_FORMAT, "%s:%zu: %s", name, line,
-                         length ? "an entry of more than 1000 bytes" : "an empty line");
-            goto out;
-        }
-        size_t before = t->entries.count;
-        int32_t id = wt_table_put(&t->entries, from, length);
-        if (id < 0) {
-            rc = wt_fail(err, WT_E_NOMEM, "no memory for the vocabulary %s", name);
-            goto out;
-        }
-        if (t->entries.count == before) {
-            rc = wt_fail(err, WT_E_FORMAT, "%s:%zu: \"%.*s\" is on line %d already", name, line,
-                         (int)(length < 100 ? length : 100), from, id + 1);
-            goto out;
-        }
+        rc = add_entry(t, name, from, length, true, err);
     }
-    for (size_t i = 0; i < WT_COUNTOF(special_names); i++)
-        if (wt_tokenizer_id(t, special_names[i]) < 0) {
-            rc = wt_fail(err, WT_E_FORMAT, "%s: no line is %s", name, special_names[i]);
-            wt_fix(err, "give the vocab.txt of a BERT (WordPiece) model");
-            goto out;
-        }
-    find_specials(t);
-    *ret_tokenizer = t;
-    t = NULL;
-out:
+    if (rc == 0)
+        rc = check_specials(t, name, true, err);
+    if (rc == 0) {
+        *ret_tokenizer = t;
+        t = NULL;
+    }
     wt_tokenizer_free(t);
     return rc;
+}
+
+int wt_tokenizer_make(struct wt_tokenizer **ret_tokenizer, const struct wt_wordpiece_rules *rules,
+                      const char *name, const char *const *entries, size_t count,
+                      struct wt_error *err)
+{
+    struct wt_tokenizer *t = calloc(1, sizeof(*t));
+    if (!t)
+        return wt_fail(err, WT_E_NOMEM, "no memory for a vocabulary");
+    t->rules = *rules;
+    int rc = 0;
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = add_entry(t, name, entries[i], strlen(entries[i]), false, err);
+    if (rc == 0)
+        rc = check_specials(t, name, false, err);
+    if (rc == 0) {
+        *ret_tokenizer = t;
+        t = NULL;
+    }
+    wt_tokenizer_free(t);
+    return rc;
+}
+
+int wt_tokenizer_decode(const struct wt_tokenizer *t, const int32_t *ids, size_t count,
+                        char **ret_text, size_t *ret_size, struct wt_error *err)
+{
+    char *text = NULL;
+    size_t used = 0, room = 0;
+    for (size_t i = 0; i <= count; i++) {
+        bool is_end = i == count;
+        if (!is_end && (ids[i] < 0 || (size_t)ids[i] >= t->entries.count)) {
+            free(text);
+            return wt_fail(err, WT_E_RANGE, "token %zu is %d, and the vocabulary ends at %zu", i,
+                           ids[i], t->entries.count - 1);
+        }
+        const struct wt_table_entry *e = is_end ? NULL : &t->entries.entries[ids[i]];
+        const char *piece = is_end ? "" : t->entries.bytes + e->at;
+        size_t length = is_end ? 0 : e->length;
+        if (!wt_grow(&text, &room, used + length + 2, 1)) {
+            free(text);
+            return wt_fail(err, WT_E_NOMEM, "no memory for the text of %zu tokens", count);
+        }
+        if (length > 2 && piece[0] == '#' && piece[1] == '#') {
+            piece += 2;
+            length -= 2;
+        } else if (i > 0 && !is_end) {
+            text[used++] = ' ';
+        }
+        memcpy(text + used, piece, length);
+        used += length;
+    }
+    text[used] = '\0';
+    *ret_text = text;
+    *ret_size = used;
+    return 0;
 }
 
 void wt_tokenizer_free(struct wt_tokenizer *t)

@@ -80,7 +80,7 @@ static bool is_in(const struct wt_range *ranges, size_t count, uint32_t code)
 }
 
 /* BERT's list of ideograph blocks. */
-static bool is_ideograph(uint32_t c)
+bool wt_unicode_is_ideograph(uint32_t c)
 {
     return (c >= 0x4e00 && c <= 0x9fff) || (c >= 0x3400 && c <= 0x4dbf) ||
            (c >= 0x20000 && c <= 0x2a6df) || (c >= 0x2a700 && c <= 0x2ceaf) ||
@@ -93,7 +93,8 @@ enum wt_class wt_unicode_class(uint32_t code)
         return WT_CLASS_DROP;
     if (is_in(unicode_space, WT_COUNTOF(unicode_space), code))
         return WT_CLASS_SPACE;
-    if (is_ideograph(code) || is_in(unicode_punctuation, WT_COUNTOF(unicode_punctuation), code))
+    if (wt_unicode_is_ideograph(code) ||
+        is_in(unicode_punctuation, WT_COUNTOF(unicode_punctuation), code))
         return WT_CLASS_ALONE;
     return WT_CLASS_LETTER;
 }

@@ -23,6 +23,7 @@ enum wt_class {
     WT_CLASS_DROP,  /* controls, unassigned, private use, U+FFFD */
 };
 enum wt_class wt_unicode_class(uint32_t code);
+bool wt_unicode_is_ideograph(uint32_t code); /* of BERT's blocks; ALONE above */
 /* Each writes up to WT_FOLD_MAX code points: lower case; decomposed and without accents, maybe
  * none; and the two after each other. */
 size_t wt_unicode_lower(uint32_t code, uint32_t *out);
