@@ -229,8 +229,8 @@ static int take_merges(struct wt_bpe *b, const struct wt_bpe_source *s, struct w
             ids[k] = wt_table_find(&b->entries, parts[k].text, parts[k].length);
             if (ids[k] >= 0 && b->entries.entries[ids[k]].count)
                 return wt_fail(err, WT_E_FORMAT, "%s: \"%.*s\" is an added token of %s", place,
-                               (int)(parts[k].length < 100 ? parts[k].length : 100),
-                               parts[k].text, s->name);
+                               (int)(parts[k].length < 100 ? parts[k].length : 100), parts[k].text,
+                               s->name);
             if (ids[k] < 0) {
                 int rc = wt_fail(err, WT_E_FORMAT, "%s: \"%.*s\" is no entry of %s", place,
                                  (int)(parts[k].length < 100 ? parts[k].length : 100),
