@@ -47,10 +47,10 @@ bool wt_grow(void *array, size_t *size, size_t want, size_t element)
         bigger *= 2;
     void *block;
     memcpy(&block, array, sizeof(block)); /* whatever it points to */
-    block = realloc(block, bigger * element);
-    if (!block)
+    void *moved = realloc(block, bigger * element);
+    if (!moved)
         return false;
-    memcpy(array, &block, sizeof(block));
+    memcpy(array, &moved, sizeof(moved));
     *size = bigger;
     return true;
 }
