@@ -7,8 +7,10 @@
 #include <dirent.h>
 #include <float.h>
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -351,6 +353,36 @@ static void a_write_that_fails_leaves_the_old_file_and_nothing_else(void **state
     assert_int_equal(files_in_folder(), before);
 }
 
+/* As on a full disk: the system takes no more than 64 KiB. */
+static void a_write_that_finds_no_room_leaves_the_old_file(void **state)
+{
+    (void)state;
+    char path[128];
+    static float values[100000] = {1};
+    in_folder(path, sizeof(path), "no-room");
+    struct wt_tensor_source s = {"w", WT_TENSOR_F32, 1, {7}, values};
+    assert_int_equal(wt_safetensors_write(path, &s, 1, NULL), 0);
+    size_t before = files_in_folder();
+    struct rlimit was, small;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+    small = was;
+    small.rlim_cur = 65536;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    struct wt_error err = {0};
+    s.shape[0] = 100000;
+    int rc = wt_safetensors_write(path, &s, 1, &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+    signal(SIGXFSZ, SIG_DFL);
+    assert_true(rc < 0);
+    assert_non_null(strstr(err.text, path));
+    assert_int_equal(files_in_folder(), before);
+    struct wt_safetensors *f = NULL;
+    assert_int_equal(wt_safetensors_open(&f, path, &err), 0);
+    assert_int_equal(wt_safetensors_at(f, 0)->elements, 7);
+    wt_safetensors_close(f);
+}
+
 /* Against arithmetic in double: every half is exact, and rounding picks the nearest, ties to even.
  */
 static void halves_round_to_the_nearest(void **state)
@@ -444,6 +476,7 @@ int main(void)
         cmocka_unit_test(what_is_no_file_says_so),
         cmocka_unit_test(a_file_cut_short_while_open_is_found_at_the_next_read),
         cmocka_unit_test(a_write_that_fails_leaves_the_old_file_and_nothing_else),
+        cmocka_unit_test(a_write_that_finds_no_room_leaves_the_old_file),
         cmocka_unit_test(halves_round_to_the_nearest),
         cmocka_unit_test(many_tensors_are_found_by_name_and_come_in_order),
     };

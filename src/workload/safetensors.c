@@ -458,11 +458,12 @@ static json_t *make_header(const char *path, const struct wt_tensor_source *cons
             json_decref(header);
             return NULL;
         }
+        json_int_t from = (json_int_t)at;
+        at += bytes;
+        json_int_t to = (json_int_t)at;
         failed |= json_object_set_new(header, s->name,
                                       json_pack("{ss so s[II]}", "dtype", names[s->type], "shape",
-                                                shape, "data_offsets", (json_int_t)at,
-                                                (json_int_t)(at + bytes)));
-        at += bytes;
+                                                shape, "data_offsets", from, to));
     }
     if (failed) {
         json_decref(header);
