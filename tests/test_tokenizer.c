@@ -176,6 +176,10 @@ static void a_bad_vocabulary_names_its_line(void **state)
         assert_null(t);
         assert_non_null(strstr(err.text, rows[i].want));
     }
+    struct wt_tokenizer *nul = NULL;
+    struct wt_error err = {0};
+    assert_int_equal(wt_tokenizer_parse(&nul, "V", "[PAD]\nx\0y\n", 10, &err), WT_E_FORMAT);
+    assert_non_null(strstr(err.text, "V:2: holds a NUL byte"));
     struct wt_tokenizer *t = tokenizer_of("[PAD]\r\n[UNK]\r\n[CLS]\r\n[SEP]\r\n[MASK]\r\nx");
     assert_int_equal(wt_tokenizer_size(t), 6);
     assert_int_equal(wt_tokenizer_id(t, "x"), 5);

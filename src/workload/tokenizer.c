@@ -559,6 +559,8 @@ static int add_entry(struct wt_tokenizer *t, const char *name, const char *text,
                        length    ? ""
                        : is_line ? "line"
                                  : "entry");
+    if (memchr(text, '\0', length))
+        return wt_fail(err, WT_E_FORMAT, "%s: holds a NUL byte", place);
     int32_t id = wt_table_put(&t->entries, text, length);
     if (id < 0)
         return wt_fail(err, WT_E_NOMEM, "no memory for the vocabulary %s", name);

@@ -26,7 +26,7 @@ int wt_utf8_check(const char *name, const char *text, size_t size, struct wt_err
 int wt_tokenizer_train(struct wt_tokenizer **ret_tokenizer, const char *text, size_t size,
                        size_t max_size, struct wt_error *err);
 /* One entry a line, the line's number (from 0) its id. name is for messages. Errors: WT_E_FORMAT
- * (not UTF-8, an empty or repeated line, a missing special token; names the line). */
+ * (not UTF-8, an empty or repeated line, a NUL, a missing special token; names the line). */
 int wt_tokenizer_parse(struct wt_tokenizer **ret_tokenizer, const char *name, const char *text,
                        size_t size, struct wt_error *err);
 /* How text is made into words. */
