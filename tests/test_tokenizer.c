@@ -100,6 +100,57 @@ static void text_becomes_berts_pieces(void **state)
     wt_tokenizer_free(t);
 }
 
+/* Leading, vowel and trailing parts put together again by Unicode's arithmetic. */
+static void every_hangul_syllable_comes_apart(void **state)
+{
+    (void)state;
+    for (uint32_t code = 0xac00; code <= 0xd7a3; code++) {
+        uint32_t out[WT_FOLD_MAX] = {0, 0, 0x11a7};
+        size_t n = wt_unicode_strip(code, out);
+        assert_in_range(n, 2, 3);
+        assert_int_equal(0xac00 + ((out[0] - 0x1100) * 21 + out[1] - 0x1161) * 28 + out[2] - 0x11a7,
+                         code);
+        assert_int_equal(n == 3, out[2] != 0x11a7);
+    }
+    uint32_t out[WT_FOLD_MAX];
+    assert_int_equal(wt_unicode_strip(0xabff, out), 1);
+    assert_int_equal(wt_unicode_strip(0xd7a4, out), 1);
+}
+
+static void unicode_has_25_white_spaces(void **state)
+{
+    (void)state;
+    static const uint32_t want[] = {9,      10,     11,     12,     13,     0x20,   0x85,
+                                    0xa0,   0x1680, 0x2000, 0x2001, 0x2002, 0x2003, 0x2004,
+                                    0x2005, 0x2006, 0x2007, 0x2008, 0x2009, 0x200a, 0x2028,
+                                    0x2029, 0x202f, 0x205f, 0x3000};
+    size_t n = 0;
+    for (uint32_t code = 0; code < 0x110000; code++)
+        if (wt_unicode_is_space(code)) {
+            assert_true(n < WT_COUNTOF(want));
+            assert_int_equal(code, want[n++]);
+            assert_false(wt_unicode_is_letter(code) || wt_unicode_is_number(code));
+            if (code >= 0x20 && code != 0x85)
+                assert_int_equal(wt_unicode_class(code), WT_CLASS_SPACE);
+        }
+    assert_int_equal(n, WT_COUNTOF(want));
+}
+
+/* As Unicode 14 counts them: Lu 1831, Ll 2227, Lt 31, Lm 334, Lo 127333 and Nd 660, Nl 236, No 895;
+ * a letter is no number. */
+static void unicode_has_as_many_letters_and_numbers_as_it_says(void **state)
+{
+    (void)state;
+    size_t letters = 0, numbers = 0;
+    for (uint32_t code = 0; code < 0x110000; code++) {
+        letters += wt_unicode_is_letter(code);
+        numbers += wt_unicode_is_number(code);
+        assert_false(wt_unicode_is_letter(code) && wt_unicode_is_number(code));
+    }
+    assert_int_equal(letters, 1831 + 2227 + 31 + 334 + 127333);
+    assert_int_equal(numbers, 660 + 236 + 895);
+}
+
 static void a_huge_word_is_one_unknown(void **state)
 {
     (void)state;
@@ -176,6 +227,10 @@ static void a_bad_vocabulary_names_its_line(void **state)
         assert_null(t);
         assert_non_null(strstr(err.text, rows[i].want));
     }
+    struct wt_tokenizer *nul = NULL;
+    struct wt_error err = {0};
+    assert_int_equal(wt_tokenizer_parse(&nul, "V", "[PAD]\nx\0y\n", 10, &err), WT_E_FORMAT);
+    assert_non_null(strstr(err.text, "V:2: holds a NUL byte"));
     struct wt_tokenizer *t = tokenizer_of("[PAD]\r\n[UNK]\r\n[CLS]\r\n[SEP]\r\n[MASK]\r\nx");
     assert_int_equal(wt_tokenizer_size(t), 6);
     assert_int_equal(wt_tokenizer_id(t, "x"), 5);
@@ -283,6 +338,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_becomes_berts_pieces),
+        cmocka_unit_test(every_hangul_syllable_comes_apart),
+        cmocka_unit_test(unicode_has_25_white_spaces),
+        cmocka_unit_test(unicode_has_as_many_letters_and_numbers_as_it_says),
         cmocka_unit_test(a_huge_word_is_one_unknown),
         cmocka_unit_test(bytes_that_are_not_utf8_are_found_with_line_and_offset),
         cmocka_unit_test(a_bad_vocabulary_names_its_line),

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "workload/table.h"
 #include "workload/tokenizer.h"
 #include "workload/unicode.h"
 
@@ -10,108 +11,13 @@
 #define ALPHABET_MAX 1000 /* characters a made vocabulary keeps, the most frequent */
 #define SIZE_MIN     64   /* of a made vocabulary */
 
-/* ---- a table of byte strings: numbers in order of arrival ---- */
-
-struct entry {
-    size_t at; /* in bytes */
-    uint32_t length;
-    uint64_t count; /* free for the user */
-};
-struct table {
-    char *bytes; /* entries follow each other, each with a NUL */
-    size_t bytes_used, bytes_size;
-    struct entry *entries;
-    size_t count, size;
-    uint32_t *slots; /* 0: free, else the number plus 1 */
-    size_t slot_count;
-};
-
-static void table_done(struct table *t)
-{
-    free(t->bytes);
-    free(t->entries);
-    free(t->slots);
-    memset(t, 0, sizeof(*t));
-}
-
-static uint64_t hash_bytes(const char *s, size_t length)
-{
-    uint64_t h = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
-    for (size_t i = 0; i < length; i++)
-        h = (h ^ (unsigned char)s[i]) * UINT64_C(0x100000001b3);
-    return h ^ h >> 32;
-}
-
-/* The slot where a string is or would be. */
-static size_t table_slot(const struct table *t, const char *s, size_t length)
-{
-    size_t i = hash_bytes(s, length) & (t->slot_count - 1);
-    while (t->slots[i]) {
-        const struct entry *e = &t->entries[t->slots[i] - 1];
-        if (e->length == length && memcmp(t->bytes + e->at, s, length) == 0)
-            break;
-        i = (i + 1) & (t->slot_count - 1);
-    }
-    return i;
-}
-
-static int32_t table_find(const struct table *t, const char *s, size_t length)
-{
-    return t->slot_count ? (int32_t)t->slots[table_slot(t, s, length)] - 1 : -1;
-}
-
-/* array: address of a pointer to *size elements, which become at least `want`. */
-static bool grow(void *array, size_t *size, size_t want, size_t element)
-{
-    if (want <= *size)
-        return true;
-    size_t bigger = *size ? *size : 64;
-    while (bigger < want)
-        bigger *= 2;
-    void *block;
-    memcpy(&block, array, sizeof(block)); /* whatever it points to */
-    block = realloc(block, bigger * element);
-    if (!block)
-        return false;
-    memcpy(array, &block, sizeof(block));
-    *size = bigger;
-    return true;
-}
-
-/* The string's number, a new one if need be; -1 without memory. */
-static int32_t table_put(struct table *t, const char *s, size_t length)
-{
-    if (2 * (t->count + 1) > t->slot_count) {
-        size_t count = t->slot_count ? 2 * t->slot_count : 1024;
-        uint32_t *slots = calloc(count, sizeof(*slots));
-        if (!slots)
-            return -1;
-        free(t->slots);
-        t->slots = slots;
-        t->slot_count = count;
-        for (size_t i = 0; i < t->count; i++)
-            slots[table_slot(t, t->bytes + t->entries[i].at, t->entries[i].length)] =
-                (uint32_t)i + 1;
-    }
-    size_t slot = table_slot(t, s, length);
-    if (t->slots[slot])
-        return (int32_t)t->slots[slot] - 1;
-    if (t->count >= INT32_MAX - 1 ||
-        !grow(&t->entries, &t->size, t->count + 1, sizeof(*t->entries)) ||
-        !grow(&t->bytes, &t->bytes_size, t->bytes_used + length + 1, 1))
-        return -1;
-    t->entries[t->count] = (struct entry){t->bytes_used, (uint32_t)length, 0};
-    memcpy(t->bytes + t->bytes_used, s, length);
-    t->bytes[t->bytes_used + length] = '\0';
-    t->bytes_used += length + 1;
-    t->slots[slot] = (uint32_t)++t->count;
-    return (int32_t)t->count - 1;
-}
-
 /* ---- words ---- */
 
+const struct wt_wordpiece_rules wt_wordpiece_uncased = {true, true, true};
+
 struct wt_tokenizer {
-    struct table entries;
+    struct wt_wordpiece_rules rules;
+    struct wt_table entries;
     struct wt_specials specials;
 };
 
@@ -119,6 +25,7 @@ static const char *const special_names[] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", 
 
 /* Text, word by word, cleaned and folded. */
 struct words {
+    const struct wt_wordpiece_rules *rules;
     const char *text;
     size_t size, at;
     /* A character already folded that begins (or is) the next word. */
@@ -135,6 +42,24 @@ static void words_add(struct words *w, uint32_t code)
     w->characters++;
 }
 
+static enum wt_class class_of(const struct wt_wordpiece_rules *rules, uint32_t code)
+{
+    enum wt_class class = wt_unicode_class(code);
+    return class == WT_CLASS_ALONE && !rules->splits_ideographs && wt_unicode_is_ideograph(code)
+               ? WT_CLASS_LETTER
+               : class;
+}
+
+static size_t fold(const struct wt_wordpiece_rules *rules, uint32_t code, uint32_t *out)
+{
+    if (rules->is_lowered)
+        return rules->is_stripped ? wt_unicode_fold(code, out) : wt_unicode_lower(code, out);
+    if (rules->is_stripped)
+        return wt_unicode_strip(code, out);
+    out[0] = code;
+    return 1;
+}
+
 /* False at the end of the text. */
 static bool words_next(struct words *w)
 {
@@ -142,7 +67,7 @@ static bool words_next(struct words *w)
     for (;;) {
         while (w->waiting_count > 0) {
             uint32_t code = w->waiting[0];
-            bool is_alone = wt_unicode_class(code) == WT_CLASS_ALONE;
+            bool is_alone = class_of(w->rules, code) == WT_CLASS_ALONE;
             if (is_alone && w->characters > 0)
                 return true;
             words_add(w, code);
@@ -158,7 +83,7 @@ static bool words_next(struct words *w)
         w->at += n ? n : 1; /* checked before; a stray byte is dropped */
         if (!n)
             continue;
-        switch (wt_unicode_class(code)) {
+        switch (class_of(w->rules, code)) {
         case WT_CLASS_DROP:
             break;
         case WT_CLASS_SPACE:
@@ -166,7 +91,7 @@ static bool words_next(struct words *w)
                 return true;
             break;
         default:
-            w->waiting_count = wt_unicode_fold(code, w->waiting);
+            w->waiting_count = fold(w->rules, code, w->waiting);
         }
     }
 }
@@ -202,7 +127,7 @@ static void cut(const struct wt_tokenizer *t, const struct words *w, int32_t *id
         for (;;) {
             size_t prefix = from ? 2 : 0;
             memcpy(piece + 2, w->word + from, to - from);
-            id = table_find(&t->entries, piece + 2 - prefix, to - from + prefix);
+            id = wt_table_find(&t->entries, piece + 2 - prefix, to - from + prefix);
             if (id >= 0)
                 break;
             do /* one character less */
@@ -228,9 +153,9 @@ int wt_tokenizer_encode(const struct wt_tokenizer *t, const char *text, size_t s
 {
     int32_t *ids = NULL;
     size_t count = 0, room = 0;
-    struct words w = {.text = text, .size = size};
+    struct words w = {.rules = &t->rules, .text = text, .size = size};
     do {
-        if (!grow(&ids, &room, count + WORD_MAX, sizeof(*ids))) {
+        if (!wt_grow(&ids, &room, count + WORD_MAX, sizeof(*ids))) {
             free(ids);
             return wt_fail(err, WT_E_NOMEM, "no memory for %zu tokens", count);
         }
@@ -262,12 +187,12 @@ struct claim {
 };
 struct trainer {
     struct wt_tokenizer *t;
-    struct table words;
+    struct wt_table words;
     uint32_t **symbols; /* of each word; NULL: left out */
     uint32_t *symbol_counts;
     struct pair *pairs;
     size_t pair_count, pair_size;
-    uint32_t *slots; /* of pairs, as in struct table */
+    uint32_t *slots; /* of pairs, as in struct wt_table */
     size_t slot_count;
     struct claim *heap;
     size_t heap_count, heap_size;
@@ -288,7 +213,7 @@ static void trainer_done(struct trainer *r)
     free(r->slots);
     free(r->heap);
     free(r->touched);
-    table_done(&r->words);
+    wt_table_done(&r->words);
 }
 
 /* Ties go to the pair whose symbols are older: the order does not depend on the heap. */
@@ -302,7 +227,7 @@ static bool is_better(const struct trainer *r, const struct claim *a, const stru
 
 static bool heap_push(struct trainer *r, uint32_t pair)
 {
-    if (!grow(&r->heap, &r->heap_size, r->heap_count + 1, sizeof(*r->heap)))
+    if (!wt_grow(&r->heap, &r->heap_size, r->heap_count + 1, sizeof(*r->heap)))
         return false;
     struct claim claim = {r->pairs[pair].count, pair};
     size_t i = r->heap_count++;
@@ -358,7 +283,7 @@ static int64_t pair_put(struct trainer *r, uint32_t left, uint32_t right)
     size_t slot = pair_slot(r, left, right);
     if (r->slots[slot])
         return r->slots[slot] - 1;
-    if (!grow(&r->pairs, &r->pair_size, r->pair_count + 1, sizeof(*r->pairs)))
+    if (!wt_grow(&r->pairs, &r->pair_size, r->pair_count + 1, sizeof(*r->pairs)))
         return -1;
     r->pairs[r->pair_count] = (struct pair){.left = left, .right = right};
     r->slots[slot] = (uint32_t)++r->pair_count;
@@ -383,12 +308,12 @@ static bool count_word(struct trainer *r, uint32_t word, bool is_added, uint32_t
         p->count += times;
         if (fresh != UINT32_MAX && s[i] != fresh && s[i + 1] != fresh)
             continue;
-        if (!grow(&p->words, &p->word_size, p->word_count + 1, sizeof(*p->words)))
+        if (!wt_grow(&p->words, &p->word_size, p->word_count + 1, sizeof(*p->words)))
             return false;
         p->words[p->word_count++] = word;
         if (p->stamp != r->stamp) {
             p->stamp = r->stamp;
-            if (!grow(&r->touched, &r->touched_size, r->touched_count + 1, sizeof(*r->touched)))
+            if (!wt_grow(&r->touched, &r->touched_size, r->touched_count + 1, sizeof(*r->touched)))
                 return false;
             r->touched[r->touched_count++] = (uint32_t)at;
         }
@@ -409,13 +334,13 @@ static bool push_touched(struct trainer *r)
 /* The entry of two joined: "un" "##til" is "until". */
 static int32_t joined(struct trainer *r, const struct pair *p)
 {
-    struct table *t = &r->t->entries;
+    struct wt_table *t = &r->t->entries;
     char text[WORD_MAX * 4 + 8];
-    const struct entry *left = &t->entries[p->left], *right = &t->entries[p->right];
+    const struct wt_table_entry *left = &t->entries[p->left], *right = &t->entries[p->right];
     size_t length = left->length + right->length - 2;
     memcpy(text, t->bytes + left->at, left->length);
     memcpy(text + left->length, t->bytes + right->at + 2, right->length - 2);
-    return table_put(t, text, length);
+    return wt_table_put(t, text, length);
 }
 
 static bool merge(struct trainer *r, uint32_t pair)
@@ -464,12 +389,12 @@ static int by_count(const void *a, const void *b)
 }
 
 /* Characters as symbols ("a", "##a"), in the words' order of first appearance. */
-static int32_t put_symbol(struct table *t, const char *word, size_t from, size_t to)
+static int32_t put_symbol(struct wt_table *t, const char *word, size_t from, size_t to)
 {
     char text[8] = "##";
     size_t prefix = from ? 2 : 0;
     memcpy(text + prefix, word + from, to - from);
-    return table_put(t, text, prefix + to - from);
+    return wt_table_put(t, text, prefix + to - from);
 }
 
 static size_t character_end(const char *word, size_t length, size_t from)
@@ -483,11 +408,11 @@ static size_t character_end(const char *word, size_t length, size_t from)
 /* The most frequent characters become entries. */
 static int take_alphabet(struct trainer *r, size_t max_size)
 {
-    struct table seen = {0};
+    struct wt_table seen = {0};
     struct character *order = NULL;
     int rc = WT_E_NOMEM;
     for (size_t i = 0; i < r->words.count; i++) {
-        const struct entry *e = &r->words.entries[i];
+        const struct wt_table_entry *e = &r->words.entries[i];
         const char *word = r->words.bytes + e->at;
         for (size_t from = 0, to; from < e->length; from = to) {
             to = character_end(word, e->length, from);
@@ -505,14 +430,14 @@ static int take_alphabet(struct trainer *r, size_t max_size)
     qsort(order, seen.count, sizeof(*order), by_count);
     size_t most = max_size / 2 < ALPHABET_MAX ? max_size / 2 : ALPHABET_MAX;
     for (size_t i = 0; i < seen.count && i < most; i++) {
-        const struct entry *e = &seen.entries[order[i].number];
-        if (table_put(&r->t->entries, seen.bytes + e->at, e->length) < 0)
+        const struct wt_table_entry *e = &seen.entries[order[i].number];
+        if (wt_table_put(&r->t->entries, seen.bytes + e->at, e->length) < 0)
             goto out;
     }
     rc = 0;
 out:
     free(order);
-    table_done(&seen);
+    wt_table_done(&seen);
     return rc;
 }
 
@@ -526,7 +451,7 @@ static int split_words(struct trainer *r)
         return WT_E_NOMEM;
     r->stamp = 1;
     for (size_t i = 0; i < count; i++) {
-        const struct entry *e = &r->words.entries[i];
+        const struct wt_table_entry *e = &r->words.entries[i];
         const char *word = r->words.bytes + e->at;
         uint32_t symbols[WORD_MAX], n = 0;
         bool is_known = true;
@@ -535,7 +460,7 @@ static int split_words(struct trainer *r)
             to = character_end(word, e->length, from);
             size_t prefix = from ? 2 : 0;
             memcpy(text + prefix, word + from, to - from);
-            int32_t id = table_find(&r->t->entries, text, prefix + to - from);
+            int32_t id = wt_table_find(&r->t->entries, text, prefix + to - from);
             is_known = id >= 0;
             symbols[n++] = (uint32_t)id;
         }
@@ -568,14 +493,16 @@ int wt_tokenizer_train(struct wt_tokenizer **ret_tokenizer, const char *text, si
                        max_size, SIZE_MIN);
     struct trainer r = {.t = calloc(1, sizeof(*r.t))};
     int rc = r.t ? 0 : WT_E_NOMEM;
+    if (r.t)
+        r.t->rules = wt_wordpiece_uncased;
     for (size_t i = 0; rc == 0 && i < WT_COUNTOF(special_names); i++)
-        if (table_put(&r.t->entries, special_names[i], strlen(special_names[i])) < 0)
+        if (wt_table_put(&r.t->entries, special_names[i], strlen(special_names[i])) < 0)
             rc = WT_E_NOMEM;
-    struct words w = {.text = text, .size = size};
+    struct words w = {.rules = &wt_wordpiece_uncased, .text = text, .size = size};
     while (rc == 0 && words_next(&w)) {
         if (w.characters > WORD_MAX)
             continue;
-        int32_t id = table_put(&r.words, w.word, w.length);
+        int32_t id = wt_table_put(&r.words, w.word, w.length);
         if (id < 0)
             rc = WT_E_NOMEM;
         else
@@ -616,8 +543,57 @@ out:
 
 /* ---- a vocabulary from a file ---- */
 
+/* The entry's number in the file is told as "NAME:7" or "NAME: entry 6". */
+static int add_entry(struct wt_tokenizer *t, const char *name, const char *text, size_t length,
+                     bool is_line, struct wt_error *err)
+{
+    char place[300];
+    size_t before = t->entries.count;
+    if (is_line)
+        wt_text(place, sizeof(place), "%s:%zu", name, before + 1);
+    else
+        wt_text(place, sizeof(place), "%s: entry %zu", name, before);
+    if (length == 0 || length > 1000)
+        return wt_fail(err, WT_E_FORMAT, "%s: %s%s", place,
+                       length ? "an entry of more than 1000 bytes" : "an empty ",
+                       length    ? ""
+                       : is_line ? "line"
+                                 : "entry");
+    if (memchr(text, '\0', length))
+        return wt_fail(err, WT_E_FORMAT, "%s: holds a NUL byte", place);
+    int32_t id = wt_table_put(&t->entries, text, length);
+    if (id < 0)
+        return wt_fail(err, WT_E_NOMEM, "no memory for the vocabulary %s", name);
+    if (t->entries.count == before)
+        return wt_fail(err, WT_E_FORMAT, "%s: \"%.*s\" is %s %d already", place,
+                       (int)(length < 100 ? length : 100), text, is_line ? "on line" : "entry",
+                       is_line ? id + 1 : id);
+    return 0;
+}
+
+static int check_specials(struct wt_tokenizer *t, const char *name, bool is_line,
+                          struct wt_error *err)
+{
+    for (size_t i = 0; i < WT_COUNTOF(special_names); i++)
+        if (wt_tokenizer_id(t, special_names[i]) < 0) {
+            int rc = wt_fail(err, WT_E_FORMAT, "%s: no %s is %s", name, is_line ? "line" : "entry",
+                             special_names[i]);
+            wt_fix(err, "give the vocabulary of a BERT (WordPiece) model");
+            return rc;
+        }
+    find_specials(t);
+    return 0;
+}
+
 int wt_tokenizer_parse(struct wt_tokenizer **ret_tokenizer, const char *name, const char *text,
                        size_t size, struct wt_error *err)
+{
+    return wt_tokenizer_parse_as(ret_tokenizer, &wt_wordpiece_uncased, name, text, size, err);
+}
+
+int wt_tokenizer_parse_as(struct wt_tokenizer **ret_tokenizer,
+                          const struct wt_wordpiece_rules *rules, const char *name,
+                          const char *text, size_t size, struct wt_error *err)
 {
     int rc = wt_utf8_check(name, text, size, err);
     if (rc < 0)
@@ -625,50 +601,85 @@ int wt_tokenizer_parse(struct wt_tokenizer **ret_tokenizer, const char *name, co
     struct wt_tokenizer *t = calloc(1, sizeof(*t));
     if (!t)
         return wt_fail(err, WT_E_NOMEM, "no memory for a vocabulary");
-    size_t line = 0;
-    for (size_t at = 0; at < size;) {
+    t->rules = *rules;
+    for (size_t at = 0; at < size && rc == 0;) {
         const char *from = text + at, *end = memchr(from, '\n', size - at);
         size_t length = end ? (size_t)(end - from) : size - at;
         at += length + 1;
-        line++;
         if (length > 0 && from[length - 1] == '\r')
             length--;
-        if (length == 0 || length > 1000) {
-            rc = wt_fail(err, WT_E_FORMAT, "%s:%zu: %s", name, line,
-                         length ? "an entry of more than 1000 bytes" : "an empty line");
-            goto out;
-        }
-        size_t before = t->entries.count;
-        int32_t id = table_put(&t->entries, from, length);
-        if (id < 0) {
-            rc = wt_fail(err, WT_E_NOMEM, "no memory for the vocabulary %s", name);
-            goto out;
-        }
-        if (t->entries.count == before) {
-            rc = wt_fail(err, WT_E_FORMAT, "%s:%zu: \"%.*s\" is on line %d already", name, line,
-                         (int)(length < 100 ? length : 100), from, id + 1);
-            goto out;
-        }
+        rc = add_entry(t, name, from, length, true, err);
     }
-    for (size_t i = 0; i < WT_COUNTOF(special_names); i++)
-        if (wt_tokenizer_id(t, special_names[i]) < 0) {
-            rc = wt_fail(err, WT_E_FORMAT, "%s: no line is %s", name, special_names[i]);
-            wt_fix(err, "give the vocab.txt of a BERT (WordPiece) model");
-            goto out;
-        }
-    find_specials(t);
-    *ret_tokenizer = t;
-    t = NULL;
-out:
+    if (rc == 0)
+        rc = check_specials(t, name, true, err);
+    if (rc == 0) {
+        *ret_tokenizer = t;
+        t = NULL;
+    }
     wt_tokenizer_free(t);
     return rc;
+}
+
+int wt_tokenizer_make(struct wt_tokenizer **ret_tokenizer, const struct wt_wordpiece_rules *rules,
+                      const char *name, const char *const *entries, size_t count,
+                      struct wt_error *err)
+{
+    struct wt_tokenizer *t = calloc(1, sizeof(*t));
+    if (!t)
+        return wt_fail(err, WT_E_NOMEM, "no memory for a vocabulary");
+    t->rules = *rules;
+    int rc = 0;
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = add_entry(t, name, entries[i], strlen(entries[i]), false, err);
+    if (rc == 0)
+        rc = check_specials(t, name, false, err);
+    if (rc == 0) {
+        *ret_tokenizer = t;
+        t = NULL;
+    }
+    wt_tokenizer_free(t);
+    return rc;
+}
+
+int wt_tokenizer_decode(const struct wt_tokenizer *t, const int32_t *ids, size_t count,
+                        char **ret_text, size_t *ret_size, struct wt_error *err)
+{
+    char *text = NULL;
+    size_t used = 0, room = 0;
+    for (size_t i = 0; i <= count; i++) {
+        bool is_end = i == count;
+        if (!is_end && (ids[i] < 0 || (size_t)ids[i] >= t->entries.count)) {
+            free(text);
+            return wt_fail(err, WT_E_RANGE, "token %zu is %d, and the vocabulary ends at %zu", i,
+                           ids[i], t->entries.count - 1);
+        }
+        const struct wt_table_entry *e = is_end ? NULL : &t->entries.entries[ids[i]];
+        const char *piece = is_end ? "" : t->entries.bytes + e->at;
+        size_t length = is_end ? 0 : e->length;
+        if (!wt_grow(&text, &room, used + length + 2, 1)) {
+            free(text);
+            return wt_fail(err, WT_E_NOMEM, "no memory for the text of %zu tokens", count);
+        }
+        if (length > 2 && piece[0] == '#' && piece[1] == '#') {
+            piece += 2;
+            length -= 2;
+        } else if (i > 0 && !is_end) {
+            text[used++] = ' ';
+        }
+        memcpy(text + used, piece, length);
+        used += length;
+    }
+    text[used] = '\0';
+    *ret_text = text;
+    *ret_size = used;
+    return 0;
 }
 
 void wt_tokenizer_free(struct wt_tokenizer *t)
 {
     if (!t)
         return;
-    table_done(&t->entries);
+    wt_table_done(&t->entries);
     free(t);
 }
 
@@ -684,7 +695,7 @@ const char *wt_tokenizer_entry(const struct wt_tokenizer *t, size_t id)
 
 int32_t wt_tokenizer_id(const struct wt_tokenizer *t, const char *entry)
 {
-    return table_find(&t->entries, entry, strlen(entry));
+    return wt_table_find(&t->entries, entry, strlen(entry));
 }
 
 const struct wt_specials *wt_tokenizer_specials(const struct wt_tokenizer *t)

@@ -80,7 +80,7 @@ static bool is_in(const struct wt_range *ranges, size_t count, uint32_t code)
 }
 
 /* BERT's list of ideograph blocks. */
-static bool is_ideograph(uint32_t c)
+bool wt_unicode_is_ideograph(uint32_t c)
 {
     return (c >= 0x4e00 && c <= 0x9fff) || (c >= 0x3400 && c <= 0x4dbf) ||
            (c >= 0x20000 && c <= 0x2a6df) || (c >= 0x2a700 && c <= 0x2ceaf) ||
@@ -93,15 +93,95 @@ enum wt_class wt_unicode_class(uint32_t code)
         return WT_CLASS_DROP;
     if (is_in(unicode_space, WT_COUNTOF(unicode_space), code))
         return WT_CLASS_SPACE;
-    if (is_ideograph(code) || is_in(unicode_punctuation, WT_COUNTOF(unicode_punctuation), code))
+    if (wt_unicode_is_ideograph(code) ||
+        is_in(unicode_punctuation, WT_COUNTOF(unicode_punctuation), code))
         return WT_CLASS_ALONE;
     return WT_CLASS_LETTER;
 }
 
-size_t wt_unicode_fold(uint32_t code, uint32_t *out)
+bool wt_unicode_is_letter(uint32_t code)
 {
+    if (code < 0x80)
+        return (code | 32) >= 'a' && (code | 32) <= 'z';
+    return is_in(unicode_letters, WT_COUNTOF(unicode_letters), code);
+}
+
+bool wt_unicode_is_number(uint32_t code)
+{
+    if (code < 0x80)
+        return code >= '0' && code <= '9';
+    return is_in(unicode_numbers, WT_COUNTOF(unicode_numbers), code);
+}
+
+bool wt_unicode_is_space(uint32_t code)
+{
+    return (code >= 9 && code <= 13) || code == ' ' || code == 0x85 || code == 0xa0 ||
+           code == 0x1680 || (code >= 0x2000 && code <= 0x200a) || code == 0x2028 ||
+           code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000;
+}
+
+struct map {
+    const struct wt_fold_run *runs;
+    size_t run_count;
+    const struct wt_fold_list *lists;
+    size_t list_count;
+};
+
+static size_t look_up(const struct map *map, uint32_t code, uint32_t *out)
+{
+    size_t low = 0, high = map->run_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (map->runs[middle].to < code)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low < map->run_count) {
+        const struct wt_fold_run *r = &map->runs[low];
+        if (r->from <= code && (code - r->from) % r->step == 0) {
+            out[0] = (uint32_t)((int64_t)code + r->delta);
+            return 1;
+        }
+    }
+    low = 0;
+    high = map->list_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (map->lists[middle].from < code)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low < map->list_count && map->lists[low].from == code) {
+        size_t n = 0;
+        while (n < WT_FOLD_MAX && map->lists[low].to[n]) {
+            out[n] = map->lists[low].to[n];
+            n++;
+        }
+        return n;
+    }
+    out[0] = code;
+    return 1;
+}
+
+size_t wt_unicode_lower(uint32_t code, uint32_t *out)
+{
+    static const struct map map = {unicode_lower_runs, WT_COUNTOF(unicode_lower_runs),
+                                   unicode_lower_lists, WT_COUNTOF(unicode_lower_lists)};
     if (code < 0x80) {
         out[0] = code >= 'A' && code <= 'Z' ? code + 32 : code;
+        return 1;
+    }
+    return look_up(&map, code, out);
+}
+
+size_t wt_unicode_strip(uint32_t code, uint32_t *out)
+{
+    static const struct map map = {unicode_strip_runs, WT_COUNTOF(unicode_strip_runs),
+                                   unicode_strip_lists, WT_COUNTOF(unicode_strip_lists)};
+    if (code < 0x80) {
+        out[0] = code;
         return 1;
     }
     if (code >= 0xac00 && code <= 0xd7a3) { /* Unicode 3.12: leading, vowel, trailing */
@@ -114,38 +194,17 @@ size_t wt_unicode_fold(uint32_t code, uint32_t *out)
     }
     if (is_in(unicode_marks, WT_COUNTOF(unicode_marks), code))
         return 0;
-    size_t low = 0, high = WT_COUNTOF(unicode_runs);
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (unicode_runs[middle].to < code)
-            low = middle + 1;
-        else
-            high = middle;
+    return look_up(&map, code, out);
+}
+
+size_t wt_unicode_fold(uint32_t code, uint32_t *out)
+{
+    uint32_t lower[WT_FOLD_MAX], part[WT_FOLD_MAX];
+    size_t count = wt_unicode_lower(code, lower), n = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t more = wt_unicode_strip(lower[i], part);
+        for (size_t k = 0; k < more && n < WT_FOLD_MAX; k++)
+            out[n++] = part[k];
     }
-    if (low < WT_COUNTOF(unicode_runs)) {
-        const struct wt_fold_run *r = &unicode_runs[low];
-        if (r->from <= code && (code - r->from) % r->step == 0) {
-            out[0] = (uint32_t)((int64_t)code + r->delta);
-            return 1;
-        }
-    }
-    low = 0;
-    high = WT_COUNTOF(unicode_lists);
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (unicode_lists[middle].from < code)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low < WT_COUNTOF(unicode_lists) && unicode_lists[low].from == code) {
-        size_t n = 0;
-        while (n < WT_FOLD_MAX && unicode_lists[low].to[n]) {
-            out[n] = unicode_lists[low].to[n];
-            n++;
-        }
-        return n;
-    }
-    out[0] = code;
-    return 1;
+    return n;
 }

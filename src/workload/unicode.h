@@ -1,4 +1,4 @@
-/* The little of Unicode that BERT's text cleaning needs.
+/* The little of Unicode that BERT's text cleaning and GPT-2's splitting need.
  *
  * Internal to the workload. */
 #ifndef WT_WORKLOAD_UNICODE_H
@@ -23,7 +23,16 @@ enum wt_class {
     WT_CLASS_DROP,  /* controls, unassigned, private use, U+FFFD */
 };
 enum wt_class wt_unicode_class(uint32_t code);
-/* Lower case, decomposed, without accents: writes up to WT_FOLD_MAX code points, maybe none. */
+bool wt_unicode_is_ideograph(uint32_t code); /* of BERT's blocks; ALONE above */
+/* Each writes up to WT_FOLD_MAX code points: lower case; decomposed and without accents, maybe
+ * none; and the two after each other. */
+size_t wt_unicode_lower(uint32_t code, uint32_t *out);
+size_t wt_unicode_strip(uint32_t code, uint32_t *out);
 size_t wt_unicode_fold(uint32_t code, uint32_t *out);
+
+/* Categories L* and N*, and the property White_Space. */
+bool wt_unicode_is_letter(uint32_t code);
+bool wt_unicode_is_number(uint32_t code);
+bool wt_unicode_is_space(uint32_t code);
 
 #endif

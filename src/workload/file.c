@@ -1,0 +1,135 @@
+/* Files read within a limit, and written through a temporary name, fsync and rename. */
+#include "workload/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/base.h"
+
+int wt_file_read(const char *path, size_t max, char **ret_text, size_t *ret_size,
+                 struct wt_error *err)
+{
+    char *text = NULL;
+    struct stat st;
+    int rc = 0, fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        rc = wt_fail_errno(err, errno, "%s", path);
+        goto out;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        rc = wt_fail(err, WT_E_FORMAT, "%s: not a regular file", path);
+        goto out;
+    }
+    if ((uint64_t)st.st_size > max) {
+        rc = wt_fail(err, WT_E_FORMAT, "%s: %lld bytes are more than the %zu that are read", path,
+                     (long long)st.st_size, max);
+        goto out;
+    }
+    size_t size = (size_t)st.st_size, used = 0;
+    text = malloc(size + 1);
+    if (!text) {
+        rc = wt_fail(err, WT_E_NOMEM, "%s: no memory for %zu bytes", path, size);
+        goto out;
+    }
+    while (used < size) {
+        ssize_t n = read(fd, text + used, size - used);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            rc = wt_fail_errno(err, errno, "reading %s", path);
+            goto out;
+        }
+        if (n == 0)
+            break; /* cut short meanwhile: the reader of the text finds that */
+        used += (size_t)n;
+    }
+    text[used] = '\0';
+    *ret_text = text;
+    *ret_size = used;
+    text = NULL;
+out:
+    free(text);
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+int wt_file_begin(struct wt_file_draft *draft, const char *path, struct wt_error *err)
+{
+    memset(draft, 0, sizeof(*draft));
+    if (strlen(path) >= sizeof(draft->path))
+        return wt_fail(err, WT_E_RANGE, "%.100s...: a path of %zu bytes", path, strlen(path));
+    wt_text(draft->path, sizeof(draft->path), "%s", path);
+    int fd = -1;
+    for (unsigned i = 0; fd < 0 && i < 100; i++) { /* a name of our own, and the umask's mode */
+        wt_text(draft->fresh, sizeof(draft->fresh), "%s.%ld-%u", path, (long)getpid(), i);
+        fd = open(draft->fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd < 0 && errno != EEXIST)
+            break;
+    }
+    if (fd < 0)
+        return wt_fail_errno(err, errno, "writing %s", path);
+    if (!(draft->file = fdopen(fd, "w"))) {
+        int rc = wt_fail_errno(err, errno, "writing %s", path);
+        close(fd);
+        unlink(draft->fresh);
+        return rc;
+    }
+    return 0;
+}
+
+/* The folder's own entry is on disk too, where the file system can say so. */
+static void sync_folder(const char *path)
+{
+    char folder[4096];
+    const char *slash = strrchr(path, '/');
+    wt_text(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+    int fd = open(*folder ? folder : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    fsync(fd);
+    close(fd);
+}
+
+int wt_file_commit(struct wt_file_draft *draft, struct wt_error *err)
+{
+    errno = 0;
+    bool is_bad = ferror(draft->file) || fflush(draft->file) != 0;
+    int failed = is_bad ? (errno ? errno : EIO) : 0;
+    if (!failed && fsync(fileno(draft->file)) < 0)
+        failed = errno;
+    if (fclose(draft->file) != 0 && !failed)
+        failed = errno;
+    draft->file = NULL;
+    if (!failed && rename(draft->fresh, draft->path) < 0)
+        failed = errno;
+    if (failed) {
+        unlink(draft->fresh);
+        return wt_fail_errno(err, failed, "writing %s", draft->path);
+    }
+    sync_folder(draft->path);
+    return 0;
+}
+
+void wt_file_drop(struct wt_file_draft *draft)
+{
+    if (!draft->file)
+        return;
+    fclose(draft->file);
+    draft->file = NULL;
+    unlink(draft->fresh);
+}
+
+int wt_file_replace(const char *path, const char *text, size_t size, struct wt_error *err)
+{
+    struct wt_file_draft draft;
+    int rc = wt_file_begin(&draft, path, err);
+    if (rc < 0)
+        return rc;
+    fwrite(text, 1, size, draft.file); /* ferror() keeps a failure for the commit */
+    return wt_file_commit(&draft, err);
+}

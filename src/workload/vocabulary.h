@@ -1,0 +1,60 @@
+/* The vocabulary of a Hugging Face model, from whichever of its files are there: tokenizer.json;
+ * vocab.txt and tokenizer_config.json (WordPiece); vocab.json and merges.txt (byte-level BPE).
+ *
+ * Text is text: what looks like a special token ("[MASK]", "<|endoftext|>") is cut like any other.
+ * A caller that wants one asks for its id.
+ *
+ * Internal to the workload. Threads: a vocabulary is constant once made; any thread. */
+#ifndef WT_WORKLOAD_VOCABULARY_H
+#define WT_WORKLOAD_VOCABULARY_H
+
+#include "workload/bpe.h"
+#include "workload/tokenizer.h"
+
+#define WT_VOCABULARY_MAX_BYTES (64u << 20) /* of each file */
+#define WT_VOCABULARY_MAX       4000000     /* entries; as vocab_size in config.h */
+
+struct wt_vocabulary;
+
+/* One file in memory. */
+struct wt_vocabulary_text {
+    const char *name; /* for messages */
+    const char *text;
+    size_t size;
+};
+
+/* Errors of all: WT_E_FORMAT (names file and line or entry), WT_E_UNSUPPORTED (a tokenizer that is
+ * neither of the two, or does something with text that is not done here), WT_E_NOMEM. */
+int wt_vocabulary_from_json(struct wt_vocabulary **ret_vocabulary,
+                            const struct wt_vocabulary_text *tokenizer_json, struct wt_error *err);
+int wt_vocabulary_from_bpe(struct wt_vocabulary **ret_vocabulary,
+                           const struct wt_vocabulary_text *vocab_json,
+                           const struct wt_vocabulary_text *merges_txt, struct wt_error *err);
+/* tokenizer_config_json NULL: uncased. Its do_lower_case, strip_accents and
+ * tokenize_chinese_chars are read. */
+int wt_vocabulary_from_wordpiece(struct wt_vocabulary **ret_vocabulary,
+                                 const struct wt_vocabulary_text *vocab_txt,
+                                 const struct wt_vocabulary_text *tokenizer_config_json,
+                                 struct wt_error *err);
+/* From a model's folder. Errors: besides, WT_E_NOTFOUND (none of the files is there), those of the
+ * system. */
+int wt_vocabulary_open(struct wt_vocabulary **ret_vocabulary, const char *folder,
+                       struct wt_error *err);
+void wt_vocabulary_free(struct wt_vocabulary *vocabulary);
+
+/* One of the two is NULL. Borrowed until free. */
+const struct wt_tokenizer *wt_vocabulary_wordpiece(const struct wt_vocabulary *vocabulary);
+const struct wt_bpe *wt_vocabulary_bpe(const struct wt_vocabulary *vocabulary);
+
+size_t wt_vocabulary_size(const struct wt_vocabulary *vocabulary);
+const char *wt_vocabulary_entry(const struct wt_vocabulary *vocabulary, size_t id);
+int32_t wt_vocabulary_id(const struct wt_vocabulary *vocabulary, const char *entry);
+
+/* Text to ids and back. Text must be UTF-8: WT_E_FORMAT says line and byte. Byte-level BPE gives
+ * back any text as it was; WordPiece its pieces. Owned: free(). */
+int wt_vocabulary_encode(const struct wt_vocabulary *vocabulary, const char *name, const char *text,
+                         size_t size, int32_t **ret_ids, size_t *ret_count, struct wt_error *err);
+int wt_vocabulary_decode(const struct wt_vocabulary *vocabulary, const int32_t *ids, size_t count,
+                         char **ret_text, size_t *ret_size, struct wt_error *err);
+
+#endif
