@@ -25,8 +25,8 @@ static void print_help(void)
         "cycles of the GPU's clock stand in, and the result says so.\n\n"
         "  --set KNOB=V,...   settings to choose from: power=100:250:10, clock=900:1380:60\n"
         "                     (repeatable: all combinations). Default: power, from the device's\n"
-        "                     lowest to its highest\n" GOAL_HELP
-        "                     (default: what is measured of it while CMD runs)\n"
+        "                     lowest to the one that is set\n" GOAL_HELP
+        "                     (--host-watts by default: what is measured of it while CMD runs)\n"
         "  --probes N         different settings to measure at most (default 4 of power, 6 of "
         "clock)\n"
         "  --window TIME      length of one measurement at the highest setting (default 4s)\n"
@@ -51,9 +51,11 @@ static void print_help(void)
         "  --sysroot DIR      read /proc and /sys below DIR\n"
         "  --no-store         do not store the run, nor what was best\n"
         "  --help             this text\n\n"
-        "Exit code: CMD's own once it has run (128+n when it died by signal n); 127 no such "
-        "command, 126\n"
-        "not executable; before 1 failure, 2 usage, 3 not permitted, 4 no such sensor or knob.\n",
+        "Exit code: CMD's own once it has run (128+n when it died by signal n; 1 for 0 when "
+        "nothing "
+        "was\n"
+        "found); 127 no such command, 126 not executable; before 1 failure, 2 usage, 3 not "
+        "permitted, 4 no such sensor or knob.\n",
         stdout);
 }
 

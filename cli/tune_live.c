@@ -56,6 +56,11 @@ static void remark(struct live *l, const char *fmt, ...)
     va_start(args, fmt);
     int n = vasprintf(&text, fmt, args);
     va_end(args);
+    for (size_t i = 0; n >= 0 && i < l->remark_count; i++)
+        if (strcmp(l->remarks[i], text) == 0) { /* once is enough */
+            free(text);
+            return;
+        }
     if (n < 0 || l->remark_count == TUNE_REMARKS) {
         if (n >= 0)
             free(text);
@@ -66,7 +71,8 @@ static void remark(struct live *l, const char *fmt, ...)
 
 /* ---- what there is to choose from ---- */
 
-/* Limits from the lowest to the highest, in steps of whole 5 W. */
+/* Limits from the lowest to the one that was found, in steps of whole 5 W. Never above it: whoever
+ * set it may have had a reason (a rack's budget), and --set says otherwise. */
 static int default_set(struct live *l, struct wt_error *err)
 {
     struct tune_options *o = l->o;
@@ -78,7 +84,8 @@ static int default_set(struct live *l, struct wt_error *err)
             continue;
         if (rc < 0)
             return rc;
-        double low = wt_knob_to_user(info.min), high = wt_knob_to_user(info.max);
+        int64_t top = info.current > info.min && info.current < info.max ? info.current : info.max;
+        double low = wt_knob_to_user(info.min), high = wt_knob_to_user(top);
         double step = ceil((high - low) / STEPS_DEFAULT / 5) * 5;
         char text[96];
         if (step <= 0)
@@ -89,8 +96,8 @@ static int default_set(struct live *l, struct wt_error *err)
             return rc;
         /* The highest is what others are compared with, and a step may miss it. */
         struct cli_setting *s = &o->sets[0];
-        if (s->values[s->count - 1] != info.max)
-            s->values[s->count++] = info.max;
+        if (s->values[s->count - 1] != top)
+            s->values[s->count++] = top;
         o->set_count = 1;
         return 0;
     }
@@ -172,6 +179,13 @@ static int make_candidates(struct live *l, struct wt_error *err)
             return err->code = WT_E_USAGE;
         }
         l->count *= o->sets[k].count;
+    }
+    if (l->count < 2) {
+        snprintf(err->text, sizeof(err->text),
+                 "--set: one setting alone, and nothing to choose from");
+        snprintf(err->fix, sizeof(err->fix),
+                 "name several: --set power=100:250:10; or `wattune run --set`");
+        return err->code = WT_E_USAGE;
     }
     l->knob_count = o->set_count;
     l->candidates = calloc(l->count, sizeof(*l->candidates));
@@ -326,8 +340,11 @@ static int op_read(void *data, uint64_t window, double *ret_energy_j, double *re
 
 static void op_say(void *data, const char *text)
 {
-    cli_note("%s", text);
-    remark(data, "%s", text);
+    struct live *l = data;
+    size_t before = l->remark_count;
+    remark(l, "%s", text);
+    if (l->remark_count > before)
+        cli_note("%s", text);
 }
 
 /* ---- while it runs ---- */
@@ -339,6 +356,8 @@ static void tell_stage(struct live *l)
     wt_tune_state(l->tune, &s);
     if (s.stage == l->stage && s.candidate == l->candidate)
         return;
+    if (isatty(STDERR_FILENO))
+        fputs("\r\033[K", stderr); /* the command may be drawing a line of its own */
     if (s.stage == WT_TUNE_SEARCHING && s.candidate != SIZE_MAX) {
         setting_text(l, s.candidate, setting, sizeof(setting));
         cli_note("trying %s", setting);
@@ -417,8 +436,8 @@ static void describe_groups(struct live *l)
     char setting[160];
     for (size_t g = 0; l->o->is_per_gpu && g < l->device_count; g++) {
         setting_text(l, wt_tune_group(l->tune, g), setting, sizeof(setting));
-        remark(l, "%s is held at %s", wt_devices_info(l->o->bed.devices, l->devices[g].index)->id,
-               setting);
+        const struct wt_device_info *info = wt_devices_info(l->o->bed.devices, l->devices[g].index);
+        remark(l, "GPU %d (%s) is held at %s", info->index, info->id, setting);
     }
 }
 
@@ -430,16 +449,32 @@ static int show(struct live *l, const struct wt_run *run)
     wt_tune_state(l->tune, &s);
     int rc = wt_tune_result(l->tune, SIZE_MAX, &r, &err);
     if (rc < 0) {
-        cli_note("nothing was found: %s",
-                 l->is_work_told || l->is_proxy
-                     ? "the command ended before one setting was measured"
-                     : "the command told of no work, and ended before its clock could stand in");
-        cli_note("  try: a longer command, or --window 1s");
+        if (l->is_work_told || l->is_proxy) {
+            cli_note("nothing was found: the command ended before one setting was measured");
+            cli_note("  try: a longer command, or --window 1s");
+        } else if (!l->first_busy_ns) {
+            cli_note("nothing was found: the command told of no work, and its GPU was idle");
+            cli_note(
+                "  try: --gpu names the GPU it works on; --progress, --nvtx or a door tells of "
+                "work");
+        } else {
+            cli_note(
+                "nothing was found: the command told of no work, and was at work for less than "
+                "the %d s after which the GPU's clock stands in",
+                (int)(PROXY_NS / 1000000000));
+            cli_note("  try: --progress, --nvtx or a door tells of work; or a longer command");
+        }
         return rc;
     }
     if (s.stage == WT_TUNE_SEARCHING)
         remark(l, "the command ended before the search did: the best of what was measured");
     describe_groups(l);
+    if (l->o->is_per_gpu && s.groups_done)
+        remark(l,
+               "each GPU its own, as held: %.3f of the time and %.3f of the energy of the highest "
+               "setting; the table is of one setting for all",
+               s.held_s / r.points[r.reference].time_s.value,
+               s.held_j / r.points[r.reference].energy_j.value);
     remember(l, &r, run->id);
     char unit[64] = "";
     if (l->is_proxy)
@@ -532,6 +567,10 @@ static int start(struct live *l, char **command, struct wt_error *err)
         .is_host_measured = !o->has_host_w,
     };
     memcpy(options.search.axes, l->axes, sizeof(l->axes));
+    /* Before the command starts, so that a setting that cannot be made ends nothing. */
+    for (size_t g = 0; g < options.groups; g++)
+        if ((rc = op_apply(l, g, l->reference, err)) < 0)
+            return rc;
     const struct wt_tune_ops ops = {.data = l,
                                     .apply = op_apply,
                                     .begin = op_begin,

@@ -173,6 +173,7 @@ static void mistakes_are_told_with_what_to_do(void **state)
         {{"--emulate", "a40", "--set", "power=5", "--", "true"}, 2, "100 to 300 W"},
         {{"--emulate", "a40", "--", "not-a-command"}, 127, "not-a-command"},
         {{"--sysroot", "", "--", "true"}, 2, "--sysroot"},
+        {{"--emulate", "a40", "--set", "power=150", "--", "true"}, 2, "nothing to choose from"},
         {{"--emulate", "a40", "--sensor-command", "1s:echo 5 W", "--", "true"}, 2, "real"},
         {{NULL}, 2, "no command to run"},
     };
@@ -214,6 +215,34 @@ static void help_names_every_option(void **state)
     assert_int_equal(spawn_code(&s), 0);
     assert_non_null(strstr(s.out, "usage: wattune tune"));
     assert_non_null(strstr(s.out, "--max-slowdown PCT"));
+    spawn_done(&s);
+}
+
+/* A limit above the one that is set is tried only when it is named. */
+static void by_default_nothing_above_the_found_limit_is_tried(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "tune", "--dry-run", "--emulate", "k80", "--", "true");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "compared with power=149:")); /* of 175 */
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "tune", "--dry-run", "--emulate", "k80", "--set",
+              "power=100,175", "--", "true");
+    assert_non_null(strstr(s.out, "compared with power=175:"));
+    spawn_done(&s);
+}
+
+static void a_knob_that_somebody_holds_is_told_before_the_command_runs(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "emulate", "v100-pcie-32gb", "--", getenv("WATTUNE_COMMAND"),
+              "set", "power=200", "--", getenv("WATTUNE_COMMAND"), "tune", "--no-store", "--", "sh",
+              "-c", "echo it ran");
+    assert_int_equal(spawn_code(&s), 1);
+    assert_null(strstr(s.out, "it ran"));
+    assert_non_null(strstr(s.err, "wattune tune: "));
     spawn_done(&s);
 }
 
@@ -344,6 +373,8 @@ int main(void)
         cmocka_unit_test(mistakes_are_told_with_what_to_do),
         cmocka_unit_test(a_dry_run_shows_what_would_be_tried),
         cmocka_unit_test(help_names_every_option),
+        cmocka_unit_test(by_default_nothing_above_the_found_limit_is_tried),
+        cmocka_unit_test(a_knob_that_somebody_holds_is_told_before_the_command_runs),
         cmocka_unit_test(it_finds_a_setting_while_the_job_runs_and_remembers_it),
         cmocka_unit_test(a_job_that_ends_too_soon_is_told_and_keeps_its_code),
         cmocka_unit_test(printed_steps_are_work_enough),

@@ -67,8 +67,10 @@ struct wt_tune_state {
     size_t measured;   /* different candidates measured in this search */
     unsigned searches; /* finished */
     double searched_s; /* time spent in searches */
-    double extra_j; /* energy their work took beyond what the choice takes for it; NaN: unknown */
-    uint64_t unit;  /* work of one measurement: what times and energies are of */
+    double extra_j;   /* energy their work took beyond what the choice takes for it; NaN: unknown */
+    bool groups_done; /* each group was searched by itself */
+    double held_s, held_j; /* time and energy of a unit as it is held; 0: not known */
+    uint64_t unit;         /* work of one measurement: what times and energies are of */
 };
 WT_API void wt_tune_state(const struct wt_tune *tune, struct wt_tune_state *ret_state);
 /* The candidate a group is held at. */

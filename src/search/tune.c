@@ -416,6 +416,10 @@ void wt_tune_state(const struct wt_tune *tune, struct wt_tune_state *ret_state)
                                         .searches = tune->search_count,
                                         .searched_s = tune->searched_s,
                                         .extra_j = tune->extra_j,
+                                        .groups_done = tune->options.groups > 1 &&
+                                                       tune->stage == WT_TUNE_HOLDING,
+                                        .held_s = tune->expected_s,
+                                        .held_j = tune->expected_j,
                                         .measured = wt_search_measured(tune->search),
                                         .unit = tune->unit};
 }
