@@ -189,7 +189,13 @@
   function sweep(s) {
     var rows = s.rows, hasNumbers = rows.every(function (r) { return r.setting !== null; });
     var name = (s.knob || 'setting') + (s.unit ? ', ' + s.unit : '');
-    var labels = rows.map(function (r) { return r.label; });
+    // Several settings of a row are a line each and their names go below: side by side they would
+    // overlap.
+    var isJoint = rows.length && rows.every(function (r) { return r.label.split('=').length > 2; });
+    var labels = rows.map(function (r) {
+      return isJoint ? r.label.split(', ').map(function (p) { return p.split('=').pop(); }) : r.label;
+    });
+    if (isJoint) name = rows[0].label.split(', ').map(function (p) { return p.split('=')[0]; }).join(', ');
     var x = { title: name, type: hasNumbers ? 'linear' : 'category' };
     if (hasNumbers) {
       var all = rows.map(function (r) { return r.setting; });
