@@ -357,7 +357,8 @@ static void take_stored(struct job *job)
     for (size_t i = 0; i < job->stored.run_count; i++)
         job->progress.spent_s +=
             job->stored.runs[i].state == WT_RUN_DONE ? job->stored.runs[i].wall_s : 0;
-    memcpy(job->runs, job->stored.runs, job->stored.run_count * sizeof(*job->runs));
+    if (job->stored.run_count)
+        memcpy(job->runs, job->stored.runs, job->stored.run_count * sizeof(*job->runs));
     job->run_count = job->stored.run_count;
     free(job->stored.runs);
     job->stored.runs = NULL;
