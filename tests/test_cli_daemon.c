@@ -290,7 +290,7 @@ static void a_sweep_and_a_search_keep_within_the_policy(void **state)
               "sh", "-c", "for i in $(seq 80); do echo $i; sleep 0.05; done");
     if (spawn_code(&s) != 0)
         fail_msg("%s", s.err);
-    assert_non_null(strstr(s.err, "holding power=200")); /* an idle card: no limit binds */
+    assert_non_null(strstr(s.err, "trying power=200"));
     spawn_done(&s);
     assert_int_equal(rig_limit(&rig, 0), 250000);
     spawn_run(&s, home, self, "as", BOB_TEXT, command, "tune", "--", "true");

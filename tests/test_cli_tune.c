@@ -255,7 +255,7 @@ static void it_finds_a_setting_while_the_job_runs_and_remembers_it(void **state)
     spawn_run(&s, home, "wattune", "tune", "--emulate", "v100-pcie-32gb", "--json", "--window",
               "300ms", "--settle", "100ms", "--tag", "tuned", "--set", "power=100,150,200,250",
               "--", getenv("WATTUNE_COMMAND"), "bench", "train", "bert-base", "--batch", "8",
-              "--quiet", "--seconds", "8");
+              "--quiet", "--seconds", "12");
     assert_int_equal(spawn_code(&s), 0);
     assert_non_null(strstr(s.err, "trying power=250"));
     assert_non_null(strstr(s.err, "holding power="));
@@ -272,7 +272,7 @@ static void it_finds_a_setting_while_the_job_runs_and_remembers_it(void **state)
     spawn_run(&s, home, "wattune", "tune", "--emulate", "v100-pcie-32gb", "--window", "300ms",
               "--settle", "100ms", "--set", "power=100,150,200,250", "--",
               getenv("WATTUNE_COMMAND"), "bench", "train", "bert-base", "--batch", "8", "--quiet",
-              "--seconds", "8");
+              "--seconds", "12");
     assert_int_equal(spawn_code(&s), 0);
     assert_non_null(strstr(s.err, "it is measured again"));
     spawn_done(&s);
