@@ -5,8 +5,9 @@
 #include "fuzz.h"
 #include "search/search.h"
 
-#define SEARCHED_MAX 6 /* rows: a search takes milliseconds, and a fuzzer needs thousands of runs  \
-                        */
+#define SEARCHED_MAX                                                                               \
+    6 /* rows: a search takes milliseconds, and a fuzzer needs thousands of runs                   \
+       */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

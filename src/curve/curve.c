@@ -93,6 +93,7 @@ static void say(const struct wt_curve *curve, const struct way *w, double settin
                 double *ret_p)
 {
     double x = 1;
+    *ret_t = *ret_p = 0;
     switch (curve->axis) {
     case WT_AXIS_POWER: {
         double share = pow(1 + pow(w->full_w / setting, w->knee), -1 / w->knee);
@@ -105,7 +106,6 @@ static void say(const struct wt_curve *curve, const struct way *w, double settin
         break;
     }
     case WT_AXIS_OTHER:
-        *ret_t = *ret_p = 0;
         return;
     }
     *ret_t = -log(speed(&w->shape, x));
@@ -176,7 +176,8 @@ static void weigh(struct wt_curve *curve)
     double best = INFINITY, sum = 0;
     for (size_t i = 0; i < curve->way_count; i++) {
         struct way *w = &curve->ways[i];
-        double t[POINTS_MAX], p[POINTS_MAX], precision = 0, mean_t = 0, mean_p = 0, off = 0;
+        double t[POINTS_MAX] = {0}, p[POINTS_MAX] = {0}, precision = 0, mean_t = 0, mean_p = 0,
+               off = 0;
         for (size_t k = 0; k < curve->count; k++) {
             const struct wt_curve_point *point = &curve->points[k];
             double weight = 1 / (FORM_SD * FORM_SD + point->noise * point->noise);

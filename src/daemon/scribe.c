@@ -124,9 +124,9 @@ static void *work(void *data)
     return NULL;
 }
 
-/* One daemon for a directory. The lock is not inherited and ends with the process. Whether it is held
- * can be asked (F_OFD_GETLK) without taking it: a guardian that asked with a lock of its own would
- * keep a daemon from starting. */
+/* One daemon for a directory. The lock is not inherited and ends with the process. Whether it is
+ * held can be asked (F_OFD_GETLK) without taking it: a guardian that asked with a lock of its own
+ * would keep a daemon from starting. */
 static int take_lock(struct wt_scribe *s, struct wt_error *err)
 {
     char path[4352];

@@ -115,11 +115,19 @@ static int read_header(struct wt_replay *r, struct layout *layout, char *line, c
     return 0;
 }
 
+static bool is_same(const double *a, const double *b)
+{
+    for (size_t k = 0; k < WT_SEARCH_AXES; k++)
+        if (a[k] < b[k] || a[k] > b[k])
+            return false;
+    return true;
+}
+
 /* SIZE_MAX: there are too many. */
 static size_t candidate_of(struct wt_replay *r, const double *values)
 {
     for (size_t i = 0; i < r->count; i++)
-        if (memcmp(r->candidates[i].values, values, sizeof(r->candidates[i].values)) == 0)
+        if (is_same(r->candidates[i].values, values))
             return i;
     if (r->count == SETTINGS_MAX)
         return SIZE_MAX;
