@@ -154,9 +154,9 @@ static int read_window(void *data, uint64_t window, double *ret_energy_j, double
     struct job *j = data;
     int64_t from_ns = j->windows[window].from_ns, to_ns = j->windows[window].to_ns;
     assert_true(to_ns > from_ns && to_ns <= j->now_ns);
-    cancel(data, window);
     if (j->is_blind)
         return wt_fail(err, WT_E_GONE, "the card fell off the bus");
+    cancel(data, window);
     *ret_energy_j = joules(j, from_ns, to_ns) * (1 + j->noise * random_unit(j));
     *ret_rest_j = j->rest_w > 0 ? j->rest_w * wt_s_from_ns(to_ns - from_ns) : (double)NAN;
     return 0;

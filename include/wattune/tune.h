@@ -24,7 +24,7 @@ struct wt_tune_ops {
     int (*end)(void *data, uint64_t window, int64_t t_ns);
     void (*cancel)(void *data, uint64_t window);
     /* Energy in it of the devices that are tuned, and of what else is measured of the node (NaN:
-     * nothing is). The window is done with. */
+     * nothing is). The window is done with; after an error it is cancelled. */
     int (*read)(void *data, uint64_t window, double *ret_energy_j, double *ret_rest_j,
                 struct wt_error *err);
     /* Something a user wants to know; may be NULL. */
@@ -66,7 +66,7 @@ struct wt_tune_state {
     size_t candidate;  /* set now, in all groups when searching; SIZE_MAX: nothing yet */
     size_t measured;   /* different candidates measured in this search */
     unsigned searches; /* finished */
-    double searched_s; /* time spent in searches */
+    double searched_s; /* time spent in searches, one under way too */
     double extra_j;   /* energy their work took beyond what the choice takes for it; NaN: unknown */
     bool groups_done; /* each group was searched by itself */
     double held_s, held_j; /* time and energy of a unit as it is held; 0: not known */

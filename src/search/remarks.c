@@ -92,8 +92,8 @@ static int warn_of_host(struct wt_search_result *r)
     wt_search_words(r, r->points[r->choice_gpu_only].values, alone, sizeof(alone));
     wt_search_words(r, r->points[r->choice].values, node, sizeof(node));
     return warn(r,
-                "the rest of the node changes the answer: %s for the devices alone, %s with %.0f W "
-                "of the rest",
+                "the rest of the node changes the answer: of those measured, %s for the devices "
+                "alone, %s with %.0f W of the rest",
                 alone, node, r->goal.host_w);
 }
 

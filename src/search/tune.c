@@ -250,6 +250,8 @@ static void take(struct wt_tune *t, int64_t now_ns)
         double joules, rest = NAN, share = (double)t->unit / (double)r->work;
         int rc = t->ops.read(t->ops.data, r->window, &joules, &rest, &err);
         if (rc < 0 || !(joules > 0)) {
+            if (rc < 0)
+                t->ops.cancel(t->ops.data, r->window);
             say(t, "a measurement failed: %s", rc < 0 ? err.text : "no energy");
             continue;
         }
@@ -322,8 +324,8 @@ void wt_tune_mark(struct wt_tune *tune, int64_t t_ns, uint64_t work)
     t->read_ns = t_ns + TICK_NS;
 }
 
-/* A job that says nothing for long is saving a checkpoint, evaluating, or stuck: no time to try
- * slow settings in. */
+/* A job that says nothing for long is saving a checkpoint, evaluating, or stuck: what a window over
+ * that would show is not the work that others are compared by. */
 static void watch_for_stall(struct wt_tune *t, int64_t now_ns)
 {
     int64_t expected = t->options.window_ns;
@@ -409,12 +411,19 @@ void wt_tune_free(struct wt_tune *tune)
     free(tune);
 }
 
+/* Of a search that is not at its end, as far as its last mark. */
+static double under_way_s(const struct wt_tune *t)
+{
+    bool is_one = t->stage == WT_TUNE_SEARCHING && t->last_mark_ns > t->search_ns;
+    return is_one ? wt_s_from_ns(t->last_mark_ns - t->search_ns) : 0;
+}
+
 void wt_tune_state(const struct wt_tune *tune, struct wt_tune_state *ret_state)
 {
     *ret_state = (struct wt_tune_state){.stage = tune->stage,
                                         .candidate = tune->candidate,
                                         .searches = tune->search_count,
-                                        .searched_s = tune->searched_s,
+                                        .searched_s = tune->searched_s + under_way_s(tune),
                                         .extra_j = tune->extra_j,
                                         .groups_done = tune->options.groups > 1 &&
                                                        tune->stage == WT_TUNE_HOLDING,
