@@ -9,7 +9,7 @@
 extern "C" {
 #endif
 
-enum wt_dtype { WT_F32, WT_BF16, WT_INT8 };
+enum wt_dtype { WT_F32, WT_BF16, WT_INT8, WT_TF32 };
 
 /* Shape of a BERT-like encoder. */
 struct wt_model_shape {

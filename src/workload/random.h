@@ -28,4 +28,16 @@ static inline uint64_t wt_random_below(struct wt_random *r, uint64_t n)
     return (uint64_t)(((unsigned __int128)wt_random_next(r) * n) >> 64);
 }
 
+/* Value i of a dropout of probability p is dropped where this is below p 2^32. Every device has the
+ * same: multipliers and shifts of the well-known 32-bit finalisers, which would repeat after 2^32
+ * values of one key, so the high half of the index enters too. */
+static inline uint32_t wt_dropout_bits(uint64_t key, uint64_t i)
+{
+    uint32_t h = (uint32_t)i ^ (uint32_t)key;
+    h = (h ^ (h >> 16)) * 0x7feb352du;
+    h += (uint32_t)(i >> 32) + (uint32_t)(key >> 32);
+    h = (h ^ (h >> 15)) * 0x846ca68bu;
+    return h ^ (h >> 16);
+}
+
 #endif
