@@ -257,6 +257,12 @@ const struct wt_emu_kernel *wt_count_kernels(const struct wt_backend *count, siz
 void wt_count_reset(struct wt_backend *count);
 uint64_t wt_count_memory(const struct wt_backend *count); /* bytes handed out and not released */
 
-void wt_backend_free(struct wt_backend *backend); /* NULL ops: nothing */
+static inline void wt_backend_free(struct wt_backend *backend) /* NULL ops: nothing */
+{
+    if (backend && backend->ops)
+        backend->ops->free(backend->self);
+    if (backend)
+        backend->ops = NULL;
+}
 
 #endif
