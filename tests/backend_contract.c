@@ -1,3 +1,4 @@
+/* The cases: every operation over a list of sizes and forms. */
 #include "backend_contract.h"
 
 #include <math.h>
