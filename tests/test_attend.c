@@ -308,7 +308,8 @@ static void decoding_is_the_last_row_of_attention(void **state)
                  {77, 2, 17}, {200, 1, 128}, {3, 2, 5}};
     for (size_t c = 0; c < WT_COUNTOF(cases); c++)
         for (size_t set = 0; wt_attend_at(set); set++)
-            for (int is_bf16 = 0; is_bf16 < 2; is_bf16++) {
+            for (unsigned variant = 0; variant < 2; variant++) {
+                bool is_bf16 = variant == 1;
                 const struct wt_attend_kernels *k = wt_attend_at(set);
                 size_t n = cases[c].length, d = cases[c].head, count = cases[c].count;
                 size_t stride = count * d + 3;

@@ -49,13 +49,13 @@ static size_t rounded_up(size_t n, size_t unit)
 
 /* c[i][0..PANEL) = start + sum over k of a[i * row + k * step] b[k * ldb + 0..PANEL) */
 enum start { START_ZERO, START_ADD, START_SCALED };
-WT_INLINE void rows_times(int rows, const float *restrict a, size_t row, size_t step,
+WT_INLINE void rows_times(size_t rows, const float *restrict a, size_t row, size_t step,
                           const float *restrict b, size_t ldb, float *restrict c, size_t ldc,
                           size_t depth, enum start start, const float *restrict scale)
 {
     wt_vf sum[BIG][2];
 #pragma GCC unroll 8
-    for (int i = 0; i < rows; i++) {
+    for (size_t i = 0; i < rows; i++) {
         if (start == START_ZERO) {
             sum[i][0] = sum[i][1] = (wt_vf){0};
         } else {
@@ -70,14 +70,14 @@ WT_INLINE void rows_times(int rows, const float *restrict a, size_t row, size_t 
     for (size_t k = 0; k < depth; k++) {
         wt_vf b0 = wt_load(b + k * ldb), b1 = wt_load(b + k * ldb + WT_LANES);
 #pragma GCC unroll 8
-        for (int i = 0; i < rows; i++) {
+        for (size_t i = 0; i < rows; i++) {
             wt_vf x = wt_all(a[i * row + k * step]);
             sum[i][0] += x * b0;
             sum[i][1] += x * b1;
         }
     }
 #pragma GCC unroll 8
-    for (int i = 0; i < rows; i++) {
+    for (size_t i = 0; i < rows; i++) {
         wt_store(c + i * ldc, sum[i][0]);
         wt_store(c + i * ldc + WT_LANES, sum[i][1]);
     }
