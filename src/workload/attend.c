@@ -67,6 +67,7 @@ WT_INLINE void rows_times(size_t rows, const float *restrict a, size_t row, size
             sum[i][1] *= wt_load(scale + WT_LANES);
         }
     }
+#pragma GCC unroll 2
     for (size_t k = 0; k < depth; k++) {
         wt_vf b0 = wt_load(b + k * ldb), b1 = wt_load(b + k * ldb + WT_LANES);
 #pragma GCC unroll 8
@@ -83,46 +84,67 @@ WT_INLINE void rows_times(size_t rows, const float *restrict a, size_t row, size
     }
 }
 
-/* The same for any number of rows that is a multiple of 4. */
-WT_INLINE void times(size_t rows, const float *restrict a, size_t row, size_t step,
-                     const float *restrict b, size_t ldb, float *restrict c, size_t ldc,
-                     size_t depth, enum start start, const float *restrict scale)
+/* Each a function of its own: inside larger ones the compiler runs out of registers for addresses.
+ * `line`: between rows of a, or between values of k where rows are next to each other. */
+typedef void (*product_fn)(const float *restrict a, size_t line, const float *restrict b,
+                           size_t ldb, float *restrict c, size_t ldc, size_t depth,
+                           const float *restrict scale);
+#define PRODUCT(NAME, ROWS, ROW, STEP, LDB, LDC, START)                                            \
+    NOINLINE void NAME(const float *restrict a, size_t line, const float *restrict b, size_t ldb,  \
+                       float *restrict c, size_t ldc, size_t depth, const float *restrict scale)   \
+    {                                                                                              \
+        (void)line, (void)ldb, (void)ldc, (void)scale;                                             \
+        rows_times(ROWS, a, ROW, STEP, b, LDB, c, LDC, depth, START, scale);                       \
+    }
+PRODUCT(scores_big, BIG, line, 1, PANEL, ldc, START_ZERO)
+PRODUCT(scores_small, SMALL, line, 1, PANEL, ldc, START_ZERO)
+PRODUCT(values_big, BIG, 1, line, PANEL, PANEL, START_SCALED)
+PRODUCT(values_small, SMALL, 1, line, PANEL, PANEL, START_SCALED)
+PRODUCT(keys_big, BIG, 1, line, QUERIES, PANEL, START_ADD)
+PRODUCT(keys_small, SMALL, 1, line, QUERIES, PANEL, START_ADD)
+PRODUCT(queries_big, BIG, QUERIES, 1, ldb, ldc, START_ADD)
+PRODUCT(queries_small, SMALL, QUERIES, 1, ldb, ldc, START_ADD)
+
+/* Any number of rows that is a multiple of 4. */
+WT_INLINE void times(product_fn big, product_fn small, size_t rows, const float *restrict a,
+                     size_t row, size_t line, const float *restrict b, size_t ldb,
+                     float *restrict c, size_t ldc, size_t depth, const float *restrict scale)
 {
     size_t i = 0;
-    while (rows - i >= BIG && (rows - i == BIG || rows - i >= BIG + SMALL)) {
-        rows_times(BIG, a + i * row, row, step, b, ldb, c + i * ldc, ldc, depth, start, scale);
-        i += BIG;
-    }
+    for (; rows - i >= BIG && (rows - i == BIG || rows - i >= BIG + SMALL); i += BIG)
+        big(a + i * row, line, b, ldb, c + i * ldc, ldc, depth, scale);
     for (; i < rows; i += SMALL)
-        rows_times(SMALL, a + i * row, row, step, b, ldb, c + i * ldc, ldc, depth, start, scale);
+        small(a + i * row, line, b, ldb, c + i * ldc, ldc, depth, scale);
 }
 
 /* scores[key][query] = rows of keys by a panel of transposed queries; also of values by dcontext */
-NOINLINE void scores_of(float *restrict scores, size_t ldc, const float *restrict rows,
-                        size_t width, size_t count, const float *restrict panel, size_t depth)
+static void scores_of(float *restrict scores, size_t ldc, const float *restrict rows, size_t width,
+                      size_t count, const float *restrict panel, size_t depth)
 {
-    times(count, rows, width, 1, panel, PANEL, scores, ldc, depth, START_ZERO, NULL);
+    times(scores_big, scores_small, count, rows, width, width, panel, PANEL, scores, ldc, depth,
+          NULL);
 }
 /* context[d][query] = scale context + sum over keys of values[key][d] weights[key][query] */
-NOINLINE void add_values(float *restrict context, size_t dims, const float *restrict values,
-                         size_t width, const float *restrict weights, size_t keys,
-                         const float *restrict scale)
+static void add_values(float *restrict context, size_t dims, const float *restrict values,
+                       size_t width, const float *restrict weights, size_t keys,
+                       const float *restrict scale)
 {
-    times(dims, values, 1, width, weights, PANEL, context, PANEL, keys, START_SCALED, scale);
+    times(values_big, values_small, dims, values, 1, width, weights, PANEL, context, PANEL, keys,
+          scale);
 }
 /* dq[d][query] += sum over keys of keys[key][d] dscores[key][query] */
-NOINLINE void add_keys(float *restrict dq, size_t dims, const float *restrict rows, size_t width,
-                       const float *restrict dscores, size_t keys)
+static void add_keys(float *restrict dq, size_t dims, const float *restrict rows, size_t width,
+                     const float *restrict dscores, size_t keys)
 {
-    times(dims, rows, 1, width, dscores, QUERIES, dq, PANEL, keys, START_ADD, NULL);
+    times(keys_big, keys_small, dims, rows, 1, width, dscores, QUERIES, dq, PANEL, keys, NULL);
 }
 /* dkeys[key][d] += sum over queries of dscores[key][query] queries[query][d] */
-NOINLINE void add_queries(float *restrict dkeys, size_t width, size_t keys,
-                          const float *restrict dscores, const float *restrict rows, size_t queries)
+static void add_queries(float *restrict dkeys, size_t width, size_t keys,
+                        const float *restrict dscores, const float *restrict rows, size_t queries)
 {
     for (size_t d = 0; d < width; d += PANEL)
-        times(keys, dscores, QUERIES, 1, rows + d, width, dkeys + d, width, queries, START_ADD,
-              NULL);
+        times(queries_big, queries_small, keys, dscores, QUERIES, QUERIES, rows + d, width,
+              dkeys + d, width, queries, NULL);
 }
 
 /* ---- copies ---- */
