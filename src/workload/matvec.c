@@ -145,27 +145,35 @@ WT_INLINE void floats(size_t rows, float *restrict sums, const void *const w_row
     const float *w[ROWS] = {w_rows[0], w_rows[1], w_rows[2], w_rows[3]};
     const float *restrict x = x_rows;
     wt_vf sum[ROWS][FLOATS_MOST];
+#pragma GCC unroll 8
     for (size_t r = 0; r < ROWS; r++)
+#pragma GCC unroll 8
         for (size_t j = 0; j < rows; j++)
             sum[r][j] = (wt_vf){0};
     size_t k = 0;
     for (; k + WT_LANES <= in; k += WT_LANES) {
         wt_vf a[FLOATS_MOST];
+#pragma GCC unroll 8
         for (size_t j = 0; j < rows; j++)
             a[j] = wt_load(x + j * in + k);
+#pragma GCC unroll 8
         for (size_t r = 0; r < ROWS; r++) {
             wt_vf b = wt_load(w[r] + k);
             __builtin_prefetch(w[r] + ROWS * in + k);
+#pragma GCC unroll 8
             for (size_t j = 0; j < rows; j++)
                 sum[r][j] += a[j] * b;
         }
     }
+#pragma GCC unroll 8
     for (size_t j = 0; j < rows; j++) {
         wt_f4 all = wt_sums(sum[0][j], sum[1][j], sum[2][j], sum[3][j]);
         memcpy(sums + j * COLUMNS, &all, sizeof(all));
     }
     for (; k < in; k++)
+#pragma GCC unroll 8
         for (size_t j = 0; j < rows; j++)
+#pragma GCC unroll 8
             for (size_t r = 0; r < ROWS; r++)
                 sums[j * COLUMNS + r] += x[j * in + k] * w[r][k];
 }
@@ -176,32 +184,40 @@ WT_INLINE void halves(size_t rows, float *restrict sums, const void *const w_row
     const uint16_t *w[ROWS] = {w_rows[0], w_rows[1], w_rows[2], w_rows[3]};
     const uint16_t *restrict x = x_rows;
     wt_vf sum[ROWS][HALVES_MOST];
+#pragma GCC unroll 8
     for (size_t r = 0; r < ROWS; r++)
+#pragma GCC unroll 8
         for (size_t j = 0; j < rows; j++)
             sum[r][j] = (wt_vf){0};
     size_t k = 0;
     for (; k + 2 * WT_LANES <= in; k += 2 * WT_LANES) {
 #ifdef __AVX512BF16__
         __m512bh a[HALVES_MOST];
+#pragma GCC unroll 8
         for (size_t j = 0; j < rows; j++)
             a[j] = (__m512bh)_mm512_loadu_si512(x + j * in + k);
+#pragma GCC unroll 8
         for (size_t r = 0; r < ROWS; r++) {
             __m512bh b = (__m512bh)_mm512_loadu_si512(w[r] + k);
             __builtin_prefetch(w[r] + ROWS * in + k);
+#pragma GCC unroll 8
             for (size_t j = 0; j < rows; j++)
                 sum[r][j] = (wt_vf)_mm512_dpbf16_ps((__m512)sum[r][j], b, a[j]);
         }
 #else
         /* Of two neighbours in 32 bits one is widened by a shift, one by a mask. */
         wt_vf even[HALVES_MOST], odd[HALVES_MOST];
+#pragma GCC unroll 8
         for (size_t j = 0; j < rows; j++) {
             wt_vu a = *(const wt_vu_at *)(x + j * in + k);
             even[j] = (wt_vf)(a << 16);
             odd[j] = (wt_vf)(a & 0xffff0000u);
         }
+#pragma GCC unroll 8
         for (size_t r = 0; r < ROWS; r++) {
             wt_vu b = *(const wt_vu_at *)(w[r] + k);
             __builtin_prefetch(w[r] + ROWS * in + k);
+#pragma GCC unroll 8
             for (size_t j = 0; j < rows; j++) {
                 sum[r][j] += even[j] * (wt_vf)(b << 16);
                 sum[r][j] += odd[j] * (wt_vf)(b & 0xffff0000u);
@@ -209,12 +225,15 @@ WT_INLINE void halves(size_t rows, float *restrict sums, const void *const w_row
         }
 #endif
     }
+#pragma GCC unroll 8
     for (size_t j = 0; j < rows; j++) {
         wt_f4 all = wt_sums(sum[0][j], sum[1][j], sum[2][j], sum[3][j]);
         memcpy(sums + j * COLUMNS, &all, sizeof(all));
     }
     for (; k < in; k++)
+#pragma GCC unroll 8
         for (size_t j = 0; j < rows; j++)
+#pragma GCC unroll 8
             for (size_t r = 0; r < ROWS; r++)
                 sums[j * COLUMNS + r] +=
                     wt_float_from_bf16(x[j * in + k]) * wt_float_from_bf16(w[r][k]);
@@ -464,24 +483,32 @@ WT_INLINE void int8_block(size_t rows, size_t panels, int32_t *restrict sums,
                           size_t groups)
 {
     ints sum[ROWS_MOST][PANELS_MOST * PARTS];
+#pragma GCC unroll 8
     for (size_t j = 0; j < rows; j++)
+#pragma GCC unroll 8
         for (size_t p = 0; p < panels * PARTS; p++)
             sum[j][p] = ints_at((const int32_t[WT_INT8_PANEL]){0});
     for (size_t g = 0; g < groups; g++) {
         ints b[PANELS_MOST * PARTS];
+#pragma GCC unroll 8
         for (size_t p = 0; p < panels; p++) {
             const int8_t *at = w + (p * groups + g) * PANEL_BYTES;
+#pragma GCC unroll 8
             for (size_t i = 0; i < PARTS; i++)
                 b[p * PARTS + i] = ints_at(at + i * LANES * 4);
             __builtin_prefetch(at + 16 * PANEL_BYTES);
         }
+#pragma GCC unroll 8
         for (size_t j = 0; j < rows; j++) {
             struct four four = four_of(x + j * line + g * 4);
+#pragma GCC unroll 8
             for (size_t p = 0; p < panels * PARTS; p++)
                 sum[j][p] = plus_dot(sum[j][p], four, b[p]);
         }
     }
+#pragma GCC unroll 8
     for (size_t j = 0; j < rows; j++)
+#pragma GCC unroll 8
         for (size_t p = 0; p < panels * PARTS; p++)
             ints_to(sums + j * COLUMNS + p * LANES, sum[j][p]);
 }
