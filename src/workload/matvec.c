@@ -2,7 +2,9 @@
  * WT_MATVEC naming the table and WT_SET_NAME its name.
  *
  * Floats: four rows of weights at a time against a few rows of x, lanes along `in`; so a row of
- * weights is read once from memory, and from the first cache for further rows of x. Integers: lanes
+ * weights is read once from memory, and from the first cache for further rows of x. The four rows
+ * are one of each quarter of the range: four long streams, which the processor's own prefetching
+ * follows better than four neighbours and then the next four. Integers: lanes
  * are output columns, four values of k in each, as the instructions for them want it; sums need no
  * step across lanes, and few rows and many take the same way. */
 #include <math.h>
@@ -13,9 +15,11 @@
 extern const struct wt_matvec_kernels WT_MATVEC;
 
 enum {
-    ROWS = 4,    /* of weights at a time */
-    FEW = 16,    /* rows of x for which weights are read once */
-    COLUMNS = 64 /* of y that are finished together */
+    ROWS = 4,     /* of weights at a time */
+    FEW = 16,     /* rows of x for which weights are read once */
+    COLUMNS = 64, /* of y that are finished together */
+    STRETCH = COLUMNS / ROWS,
+    AHEAD = 1024, /* bytes fetched ahead */
 };
 
 static size_t smaller(size_t a, size_t b)
@@ -137,8 +141,7 @@ enum {
 #endif
 };
 
-/* sums[j * COLUMNS + r] of ROWS rows of w, `rows` of x. The same place of the next four rows is
- * fetched ahead: where they begin the processor's own prefetching does not know. */
+/* sums[j * COLUMNS + r * STRETCH] of ROWS rows of w, `rows` of x. */
 WT_INLINE void floats(size_t rows, float *restrict sums, const void *const w_rows[ROWS],
                       const void *restrict x_rows, size_t in)
 {
@@ -159,7 +162,7 @@ WT_INLINE void floats(size_t rows, float *restrict sums, const void *const w_row
 #pragma GCC unroll 8
         for (size_t r = 0; r < ROWS; r++) {
             wt_vf b = wt_load(w[r] + k);
-            __builtin_prefetch(w[r] + ROWS * in + k);
+            __builtin_prefetch((const char *)(w[r] + k) + AHEAD);
 #pragma GCC unroll 8
             for (size_t j = 0; j < rows; j++)
                 sum[r][j] += a[j] * b;
@@ -168,14 +171,15 @@ WT_INLINE void floats(size_t rows, float *restrict sums, const void *const w_row
 #pragma GCC unroll 8
     for (size_t j = 0; j < rows; j++) {
         wt_f4 all = wt_sums(sum[0][j], sum[1][j], sum[2][j], sum[3][j]);
-        memcpy(sums + j * COLUMNS, &all, sizeof(all));
+        for (size_t r = 0; r < ROWS; r++)
+            sums[j * COLUMNS + r * STRETCH] = all[r];
     }
     for (; k < in; k++)
 #pragma GCC unroll 8
         for (size_t j = 0; j < rows; j++)
 #pragma GCC unroll 8
             for (size_t r = 0; r < ROWS; r++)
-                sums[j * COLUMNS + r] += x[j * in + k] * w[r][k];
+                sums[j * COLUMNS + r * STRETCH] += x[j * in + k] * w[r][k];
 }
 
 WT_INLINE void halves(size_t rows, float *restrict sums, const void *const w_rows[ROWS],
@@ -199,7 +203,7 @@ WT_INLINE void halves(size_t rows, float *restrict sums, const void *const w_row
 #pragma GCC unroll 8
         for (size_t r = 0; r < ROWS; r++) {
             __m512bh b = (__m512bh)_mm512_loadu_si512(w[r] + k);
-            __builtin_prefetch(w[r] + ROWS * in + k);
+            __builtin_prefetch((const char *)(w[r] + k) + AHEAD);
 #pragma GCC unroll 8
             for (size_t j = 0; j < rows; j++)
                 sum[r][j] = (wt_vf)_mm512_dpbf16_ps((__m512)sum[r][j], b, a[j]);
@@ -216,7 +220,7 @@ WT_INLINE void halves(size_t rows, float *restrict sums, const void *const w_row
 #pragma GCC unroll 8
         for (size_t r = 0; r < ROWS; r++) {
             wt_vu b = *(const wt_vu_at *)(w[r] + k);
-            __builtin_prefetch(w[r] + ROWS * in + k);
+            __builtin_prefetch((const char *)(w[r] + k) + AHEAD);
 #pragma GCC unroll 8
             for (size_t j = 0; j < rows; j++) {
                 sum[r][j] += even[j] * (wt_vf)(b << 16);
@@ -228,14 +232,15 @@ WT_INLINE void halves(size_t rows, float *restrict sums, const void *const w_row
 #pragma GCC unroll 8
     for (size_t j = 0; j < rows; j++) {
         wt_f4 all = wt_sums(sum[0][j], sum[1][j], sum[2][j], sum[3][j]);
-        memcpy(sums + j * COLUMNS, &all, sizeof(all));
+        for (size_t r = 0; r < ROWS; r++)
+            sums[j * COLUMNS + r * STRETCH] = all[r];
     }
     for (; k < in; k++)
 #pragma GCC unroll 8
         for (size_t j = 0; j < rows; j++)
 #pragma GCC unroll 8
             for (size_t r = 0; r < ROWS; r++)
-                sums[j * COLUMNS + r] +=
+                sums[j * COLUMNS + r * STRETCH] +=
                     wt_float_from_bf16(x[j * in + k]) * wt_float_from_bf16(w[r][k]);
 }
 
@@ -292,22 +297,27 @@ static void product(const struct wt_matvec *v, size_t from, size_t to)
     size_t line = v->in * bytes, y_bytes = v->is_bf16_y ? 2 : 4;
     for (size_t first = 0; first < v->m; first += FEW) {
         size_t rows = smaller(FEW, v->m - first);
-        for (size_t column = from; column < to; column += COLUMNS) {
-            size_t columns = smaller(COLUMNS, to - column);
+        size_t quarter = (to - from + ROWS - 1) / ROWS;
+        for (size_t c = 0; c < quarter; c += STRETCH) {
+            size_t columns = smaller(STRETCH, quarter - c);
             float sums[FEW * COLUMNS];
-            for (size_t c = 0; c < columns; c += ROWS) {
+            for (size_t i = 0; i < columns; i++) {
                 const void *w[ROWS]; /* past the end: the last again */
                 for (size_t r = 0; r < ROWS; r++)
-                    w[r] = (const char *)v->w + smaller(column + c + r, to - 1) * line;
+                    w[r] = (const char *)v->w + smaller(from + r * quarter + c + i, to - 1) * line;
                 for (size_t j = 0, n; j < rows; j += n) {
                     n = smaller(most, rows - j);
-                    fns[n - 1](sums + j * COLUMNS + c, w, (const char *)v->x + (first + j) * line,
+                    fns[n - 1](sums + j * COLUMNS + i, w, (const char *)v->x + (first + j) * line,
                                v->in);
                 }
             }
-            for (size_t j = 0; j < rows; j++)
-                finish((char *)v->y + ((first + j) * v->out + column) * y_bytes, sums + j * COLUMNS,
-                       v->bias ? v->bias + column : NULL, columns, v->f, v->is_bf16_y);
+            for (size_t r = 0; r < ROWS && from + r * quarter + c < to; r++) {
+                size_t column = from + r * quarter + c;
+                for (size_t j = 0; j < rows; j++)
+                    finish((char *)v->y + ((first + j) * v->out + column) * y_bytes,
+                           sums + j * COLUMNS + r * STRETCH, v->bias ? v->bias + column : NULL,
+                           smaller(columns, to - column), v->f, v->is_bf16_y);
+            }
         }
     }
 }
