@@ -324,14 +324,23 @@ static void product(const struct wt_matvec *v, size_t from, size_t to)
 
 /* ---- integers ---- */
 
-WT_INLINE float largest_size(const float *restrict x, size_t n)
+/* NaN where one is not finite */
+static float largest_size(const float *restrict x, size_t n)
 {
-    float top = 0, bad = 0;
-#pragma omp simd reduction(max : top) reduction(+ : bad)
-    for (size_t i = 0; i < n; i++) {
+    wt_vf tops = {0}, bads = {0};
+    size_t i = 0;
+    for (; i + WT_LANES <= n; i += WT_LANES) {
+        wt_vf v = wt_load(x + i);
+        tops = wt_larger(tops, wt_larger(v, -v));
+        bads += v * 0.0f;
+    }
+    float top = 0, bad = wt_sums(bads, bads, bads, bads)[0];
+    for (size_t lane = 0; lane < WT_LANES; lane++)
+        top = tops[lane] > top ? tops[lane] : top;
+    for (; i < n; i++) {
         float size = fabsf(x[i]);
         top = size > top ? size : top;
-        bad += x[i] * 0.0f; /* NaN of what is not finite */
+        bad += x[i] * 0.0f;
     }
     return top + bad;
 }

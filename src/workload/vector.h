@@ -177,7 +177,7 @@ WT_INLINE wt_vf wt_exp2(wt_vf x)
     p = p * r + 0.240226507f;
     p = p * r + 0.693147182f;
     p = p * r + 1.0f;
-    return (wt_vf)((wt_vi)p + ((wt_vi)shifted << 23));
+    return (wt_vf)((wt_vu)p + ((wt_vu)shifted << 23));
 }
 
 #endif
