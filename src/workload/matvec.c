@@ -365,7 +365,7 @@ static void quantise_rows(struct wt_int8_rows *q, const float *x, size_t from, s
         const float *restrict in = x + r * q->in;
         int8_t *restrict out = q->values + r * line;
         float top = largest_size(in, q->in), inverse = inverse_of(top);
-        q->scale[r] = top > 1e-30f || top != top ? top / 127.0f : 0;
+        q->scale[r] = top > 1e-30f || isnan(top) ? top / 127.0f : 0;
         for (size_t i = 0; i < q->in; i++)
             out[i] = rounded(in[i] * inverse);
         memset(out + q->in, 0, line - q->in);
@@ -389,7 +389,7 @@ static void quantise_weight(struct wt_int8_weight *q, const float *w, size_t fro
                 out[g * WT_INT8_PANEL * 4 + i] = value;
                 sum += value;
             }
-        q->scale[c] = top > 1e-30f || top != top ? top / 127.0f : 0;
+        q->scale[c] = top > 1e-30f || isnan(top) ? top / 127.0f : 0;
         q->sum[c] = sum;
     }
 }
