@@ -30,7 +30,10 @@ static void every_kernel_table_keeps_the_contract_in_float(void **state)
 {
     (void)state;
     for (size_t set = 0; wt_kernels_at(set); set++) {
-        struct wt_cpu_options o = {.dtype = WT_F32, .threads = 2, .kernels = wt_kernels_at(set)};
+        struct wt_cpu_options o = {.dtype = WT_F32,
+                                   .threads = 2,
+                                   .kernels = wt_kernels_at(set),
+                                   .attend = wt_attend_at(set)};
         print_message("kernels: %s\n", o.kernels->name);
         assert_int_equal(failures_of(&o, 1e-5), 0);
     }

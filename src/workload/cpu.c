@@ -19,13 +19,14 @@
 #include "workload/pool.h"
 #include "workload/products.h"
 
-#define ROWS_PIECE   16         /* rows a thread takes at a time */
-#define VALUES_PIECE 16384      /* values, likewise: in the second-level cache */
-#define CHUNKS       64         /* most partial sums over rows */
-#define TOUCH_PIECE  (4 << 20)  /* bytes of new memory that a thread touches at a time */
-#define MAPPED_BYTES (1 << 20)  /* larger arrays are mapped, with huge pages */
-#define LOGITS_BYTES (48 << 20) /* of a chunk of the loss: what a large cache or two holds */
-#define LOGITS_ROWS  64         /* fewer rows would read the vocabulary's weights too often */
+#define ROWS_PIECE    16         /* rows a thread takes at a time */
+#define QUERIES_PIECE 128        /* rows of attention, likewise */
+#define VALUES_PIECE  16384      /* values, likewise: in the second-level cache */
+#define CHUNKS        64         /* most partial sums over rows */
+#define TOUCH_PIECE   (4 << 20)  /* bytes of new memory that a thread touches at a time */
+#define MAPPED_BYTES  (1 << 20)  /* larger arrays are mapped, with huge pages */
+#define LOGITS_BYTES  (48 << 20) /* of a chunk of the loss: what a large cache or two holds */
+#define LOGITS_ROWS   64         /* fewer rows would read the vocabulary's weights too often */
 
 struct room {
     void *at;
@@ -48,6 +49,7 @@ struct cpu {
     bool is_bf16;
     unsigned thread_count;
     const struct wt_kernels *k;
+    const struct wt_attend_kernels *attend;
     struct wt_pool *pool;
     struct wt_products *products;
     struct thread *threads;
@@ -600,127 +602,81 @@ static void cpu_linear_backward(void *self, const struct wt_linear *l,
     failed(c, wt_products_run(c->products, &p, &err), &err);
 }
 
-/* ---- attention: a head of a sequence at a time ---- */
+/* ---- attention: attend.c, a head of a sequence at a time ---- */
 
 struct attention {
     struct cpu *c;
     const struct wt_attention *a;
     const struct wt_attention_grad *g;
+    size_t blocks; /* of query rows, of the longest sequence */
 };
 
-/* A head of a sequence, as floats with their strides. */
-struct head {
-    size_t sequence, head, start, length, width;
-    float scale;
-    const float *q, *k, *v;
-    size_t stride;
-};
-
-static struct head head_at(const struct attention *y, size_t i)
+static struct wt_attend head_at(const struct attention *y, size_t i)
 {
     const struct wt_attention *a = y->a;
-    struct head h = {.sequence = i / a->heads, .head = i % a->heads, .width = a->heads * a->head};
-    h.start = (size_t)a->at.starts[h.sequence];
-    h.length = (size_t)a->at.lengths[h.sequence];
-    h.scale = 1.0f / sqrtf((float)a->head);
-    return h;
-}
-
-/* Columns of a matrix of activations as a dense [rows, n] matrix of floats. */
-static void load_columns(const struct cpu *c, float *into, const void *array, size_t at,
-                         size_t stride, size_t rows, size_t n)
-{
-    for (size_t r = 0; r < rows; r++)
-        load(c, into + r * n, array, at + r * stride, n);
-}
-
-static void store_columns(const struct cpu *c, void *array, size_t at, size_t stride,
-                          const float *from, size_t rows, size_t n)
-{
-    for (size_t r = 0; r < rows; r++)
-        store(c, array, at + r * stride, from + r * n, n);
-}
-
-/* p[length, length] = softmax(q k' / sqrt(D)), from dense q and k. */
-static void weights_of(const struct attention *y, const struct head *h, const float *q,
-                       const float *k, float *p, float *lse)
-{
     const struct cpu *c = y->c;
-    size_t L = h->length, D = y->a->head;
-    wt_products_small(c->products, false, true, L, L, D, h->scale, q, D, k, D, 0, p, L);
-    for (size_t r = 0; r < L; r++) {
-        size_t valid = y->a->is_causal ? r + 1 : L;
-        if (lse)
-            c->k->cross_entropy(&lse[r], p + r * L, valid, 0);
-        c->k->softmax(p + r * L, 1, L, valid);
-    }
-}
-
-static void drop_weights(const struct attention *y, const struct head *h, float *p)
-{
-    const struct wt_attention *a = y->a;
-    size_t L = h->length, longest = a->at.longest;
-    uint64_t first = (uint64_t)(h->sequence * a->heads + h->head) * longest * longest;
-    for (size_t r = 0; a->drop.p > 0 && r < L; r++)
-        drop(y->c, p + r * L, first + r * longest, L, &a->drop);
+    size_t b = i / a->heads, head = i % a->heads, width = a->heads * a->head;
+    size_t start = (size_t)a->at.starts[b], at = start * 3 * width + head * a->head;
+    return (struct wt_attend){
+        .q = act_at(c, a->qkv, at),
+        .k = act_at(c, a->qkv, at + width),
+        .v = act_at(c, a->qkv, at + 2 * width),
+        .stride = 3 * width,
+        .context = act_at(c, a->context, start * width + head * a->head),
+        .context_stride = width,
+        .lse = a->lse ? a->lse + head * a->at.rows + start : NULL,
+        .length = (size_t)a->at.lengths[b],
+        .head = a->head,
+        .is_causal = a->is_causal,
+        .is_bf16 = c->is_bf16,
+        .drop = a->drop,
+        .drop_first = (uint64_t)i * a->at.longest * a->at.longest,
+        .drop_stride = a->at.longest,
+    };
 }
 
 static void attention_piece(void *data, size_t from, size_t to, unsigned thread)
 {
     const struct attention *y = data;
-    const struct wt_attention *a = y->a;
     const struct cpu *c = y->c;
     for (size_t i = from; i < to; i++) {
-        struct head h = head_at(y, i);
-        size_t L = h.length, D = a->head, W = h.width;
-        float *q = scratch_of(c, thread), *k = q + L * D, *v = k + L * D, *p = v + L * D;
-        for (size_t part = 0; part < 3; part++)
-            load_columns(c, q + part * L * D, a->qkv, h.start * 3 * W + part * W + h.head * D,
-                         3 * W, L, D);
-        weights_of(y, &h, q, k, p, a->lse ? a->lse + h.head * a->at.rows + h.start : NULL);
-        drop_weights(y, &h, p);
-        wt_products_small(c->products, false, false, L, D, L, 1, p, L, v, D, 0, q, D);
-        store_columns(c, a->context, h.start * W + h.head * D, W, q, L, D);
+        struct wt_attend work = head_at(y, i / y->blocks);
+        size_t row = i % y->blocks * QUERIES_PIECE, end = row + QUERIES_PIECE;
+        if (row < work.length)
+            c->attend->forward(&work, row, end < work.length ? end : work.length,
+                               scratch_of(c, thread));
     }
 }
 
 static void attention_backward_piece(void *data, size_t from, size_t to, unsigned thread)
 {
     const struct attention *y = data;
-    const struct wt_attention *a = y->a;
     const struct cpu *c = y->c;
     for (size_t i = from; i < to; i++) {
-        struct head h = head_at(y, i);
-        size_t L = h.length, D = a->head, W = h.width, LD = L * D, LL = L * L;
-        float *q = scratch_of(c, thread), *k = q + LD, *v = k + LD, *dcontext = v + LD;
-        float *dq = dcontext + LD, *dk = dq + LD, *dv = dk + LD, *p = dv + LD, *dp = p + LL;
-        float *used = dp + LL;
-        size_t at = h.start * 3 * W + h.head * D;
-        for (size_t part = 0; part < 3; part++)
-            load_columns(c, q + part * LD, a->qkv, at + part * W, 3 * W, L, D);
-        load_columns(c, dcontext, y->g->dcontext, h.start * W + h.head * D, W, L, D);
-        weights_of(y, &h, q, k, p, NULL);
-        memcpy(used, p, LL * sizeof(float));
-        drop_weights(y, &h, used);
-        /* dp = dcontext v', dv = p' dcontext */
-        wt_products_small(c->products, false, true, L, L, D, 1, dcontext, D, v, D, 0, dp, L);
-        wt_products_small(c->products, true, false, L, D, L, 1, used, L, dcontext, D, 0, dv, D);
-        drop_weights(y, &h, dp);
-        c->k->softmax_backward(dp, p, h.scale, L, L);
-        /* dq = ds k, dk = ds' q */
-        wt_products_small(c->products, false, false, L, D, L, 1, dp, L, k, D, 0, dq, D);
-        wt_products_small(c->products, true, false, L, D, L, 1, dp, L, q, D, 0, dk, D);
-        for (size_t part = 0; part < 3; part++)
-            store_columns(c, y->g->dqkv, at + part * W, 3 * W, dq + part * LD, L, D);
+        struct wt_attend work = head_at(y, i);
+        size_t width = work.context_stride, column = i % y->a->heads * work.head;
+        size_t start = (size_t)y->a->at.starts[i / y->a->heads];
+        size_t at = start * 3 * width + column;
+        const struct wt_attend_grad grad = {
+            .dcontext = act_at(c, y->g->dcontext, start * width + column),
+            .dq = act_at(c, y->g->dqkv, at),
+            .dk = act_at(c, y->g->dqkv, at + width),
+            .dv = act_at(c, y->g->dqkv, at + 2 * width),
+        };
+        if (work.length > 0)
+            c->attend->backward(&work, &grad, scratch_of(c, thread));
     }
 }
 
-/* Products of all heads: what is computed, the causal half that is thrown away too. */
+/* One product of all heads, of pairs that see each other. What the backward pass computes a second
+ * time is not counted again. */
 static double attention_flops(const struct wt_attention *a)
 {
     double pairs = 0;
-    for (size_t b = 0; b < a->at.count; b++)
-        pairs += (double)a->at.lengths[b] * (double)a->at.lengths[b];
+    for (size_t b = 0; b < a->at.count; b++) {
+        double length = (double)a->at.lengths[b];
+        pairs += a->is_causal ? length * (length + 1) / 2 : length * length;
+    }
     return 2 * pairs * (double)a->heads * (double)a->head;
 }
 
@@ -737,12 +693,11 @@ static void clear_gaps(struct cpu *c, const struct wt_sequences *at, void *array
 static void cpu_attention(void *self, const struct wt_attention *a)
 {
     struct cpu *c = self;
-    struct attention y = {c, a, NULL};
-    size_t L = a->at.longest;
-    if (!rooms(c, 3 * L * a->head + L * L))
+    struct attention y = {c, a, NULL, (a->at.longest + QUERIES_PIECE - 1) / QUERIES_PIECE};
+    if (!rooms(c, wt_attend_forward_scratch(a->head) / sizeof(float) + 1))
         return;
     clear_gaps(c, &a->at, a->context, a->heads * a->head);
-    wt_pool_run(c->pool, a->at.count * a->heads, 1, attention_piece, &y);
+    wt_pool_run(c->pool, a->at.count * a->heads * y.blocks, 1, attention_piece, &y);
     wt_products_add_flops(c->products, 2 * attention_flops(a));
 }
 
@@ -750,9 +705,8 @@ static void cpu_attention_backward(void *self, const struct wt_attention *a,
                                    const struct wt_attention_grad *g)
 {
     struct cpu *c = self;
-    struct attention y = {c, a, g};
-    size_t L = a->at.longest;
-    if (!rooms(c, 7 * L * a->head + 3 * L * L))
+    struct attention y = {c, a, g, 1};
+    if (!rooms(c, wt_attend_backward_scratch(a->at.longest, a->head) / sizeof(float) + 1))
         return;
     clear_gaps(c, &a->at, g->dqkv, 3 * a->heads * a->head);
     wt_pool_run(c->pool, a->at.count * a->heads, 1, attention_backward_piece, &y);
@@ -795,6 +749,7 @@ static void cpu_cache(void *self, const struct wt_attention *a, void *keys, void
 struct decode {
     struct cpu *c;
     const struct wt_decode *d;
+    size_t group; /* heads that a thread takes at a time */
 };
 
 static void decode_piece(void *data, size_t from, size_t to, unsigned thread)
@@ -802,45 +757,44 @@ static void decode_piece(void *data, size_t from, size_t to, unsigned thread)
     const struct decode *y = data;
     const struct wt_decode *d = y->d;
     const struct cpu *c = y->c;
-    size_t D = d->head, W = d->heads * D;
-    float scale = 1.0f / sqrtf((float)D);
+    size_t width = d->heads * d->head, groups = (d->heads + y->group - 1) / y->group;
     for (size_t i = from; i < to; i++) {
-        size_t b = i / d->heads, column = i % d->heads * D, L = (size_t)d->lengths[b];
-        float *q = scratch_of(c, thread), *row = q + D, *sum = row + D, *p = sum + D;
-        size_t first = b * d->capacity * W + column, now = first + (L - 1) * W;
-        memcpy(act_at(c, d->keys, now), act_at(c, d->qkv, b * 3 * W + W + column),
-               D * (c->is_bf16 ? 2 : 4));
-        memcpy(act_at(c, d->values, now), act_at(c, d->qkv, b * 3 * W + 2 * W + column),
-               D * (c->is_bf16 ? 2 : 4));
-        load(c, q, d->qkv, b * 3 * W + column, D);
-        for (size_t t = 0; t < L; t++) {
-            const float *key = acts(c, row, d->keys, first + t * W, D);
-            float dot = 0;
-            for (size_t x = 0; x < D; x++)
-                dot += q[x] * key[x];
-            p[t] = dot * scale;
-        }
-        c->k->softmax(p, 1, L, L);
-        memset(sum, 0, D * sizeof(float));
-        for (size_t t = 0; t < L; t++) {
-            const float *value = acts(c, row, d->values, first + t * W, D);
-            for (size_t x = 0; x < D; x++)
-                sum[x] += p[t] * value[x];
-        }
-        store(c, d->context, b * W + column, sum, D);
+        size_t b = i / groups, first = i % groups * y->group, column = first * d->head;
+        size_t count = d->heads - first < y->group ? d->heads - first : y->group;
+        size_t cache = b * d->capacity * width + column, length = (size_t)d->lengths[b];
+        size_t now = cache + (length - 1) * width, qkv = b * 3 * width + column;
+        size_t bytes = count * d->head * (c->is_bf16 ? 2 : 4);
+        memcpy(act_at(c, d->keys, now), act_at(c, d->qkv, qkv + width), bytes);
+        memcpy(act_at(c, d->values, now), act_at(c, d->qkv, qkv + 2 * width), bytes);
+        const struct wt_attend_decode work = {
+            .q = act_at(c, d->qkv, qkv),
+            .keys = act_at(c, d->keys, cache),
+            .values = act_at(c, d->values, cache),
+            .stride = width,
+            .context = act_at(c, d->context, b * width + column),
+            .length = length,
+            .count = count,
+            .head = d->head,
+            .is_bf16 = c->is_bf16,
+        };
+        c->attend->decode(&work, scratch_of(c, thread));
     }
 }
 
 static void cpu_decode(void *self, const struct wt_decode *d)
 {
-    struct decode y = {self, d};
-    if (!rooms(y.c, 3 * d->head + d->longest))
+    struct cpu *c = self;
+    struct decode y = {c, d, d->heads};
+    /* All heads of a sequence read its cache as it lies; fewer only where threads would idle. */
+    size_t wanted = d->count > 0 ? (c->thread_count + d->count - 1) / d->count : 1;
+    y.group = (d->heads + wanted - 1) / wanted;
+    if (!rooms(c, wt_attend_decode_scratch(d->heads, d->head) / sizeof(float) + 1))
         return;
-    wt_pool_run(y.c->pool, d->count * d->heads, 1, decode_piece, &y);
+    wt_pool_run(c->pool, d->count * ((d->heads + y.group - 1) / y.group), 1, decode_piece, &y);
     double pairs = 0;
     for (size_t b = 0; b < d->count; b++)
         pairs += (double)d->lengths[b];
-    wt_products_add_flops(y.c->products, 4 * pairs * (double)d->heads * (double)d->head);
+    wt_products_add_flops(c->products, 4 * pairs * (double)d->heads * (double)d->head);
 }
 
 /* ---- the loss ---- */
@@ -1188,6 +1142,7 @@ int wt_cpu_new_with(struct wt_backend *ret_backend, const struct wt_cpu_options 
     c->dtype = o->dtype;
     c->is_bf16 = o->dtype == WT_BF16;
     c->k = o->kernels ? o->kernels : wt_kernels_best();
+    c->attend = o->attend ? o->attend : wt_attend_best();
     c->thread_count = o->threads ? o->threads : 1;
     c->threads = calloc(c->thread_count, sizeof(*c->threads));
     if (!c->threads) {

@@ -4,6 +4,7 @@
 #ifndef WT_WORKLOAD_CPU_H
 #define WT_WORKLOAD_CPU_H
 
+#include "workload/attend.h"
 #include "workload/backend.h"
 #include "workload/kernels.h"
 
@@ -12,7 +13,8 @@ struct wt_cpu_options {
     unsigned threads;
     bool is_pinned;
     bool is_slow_allowed;             /* bf16 by way of float where there are no instructions */
-    const struct wt_kernels *kernels; /* NULL: the best */
+    const struct wt_kernels *kernels; /* NULL: the best; so below */
+    const struct wt_attend_kernels *attend;
 };
 /* Errors: those of wt_cpu_new. */
 int wt_cpu_new_with(struct wt_backend *ret_backend, const struct wt_cpu_options *options,

@@ -236,47 +236,39 @@ void wt_products_add_flops(struct wt_products *p, double flops)
 
 /* ---- on one thread ---- */
 
-static void openblas(bool ta, bool tb, size_t m, size_t n, size_t k, float alpha, const float *a,
-                     size_t lda, const float *b, size_t ldb, float beta, float *c, size_t ldc)
+static void openblas(bool ta, bool tb, size_t m, size_t n, size_t k, const float *a, size_t lda,
+                     const float *b, size_t ldb, float beta, float *c, size_t ldc)
 {
     /* The sizes fit in int: configurations are bounded, and so is a batch. */
     cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans,
-                (int)m, (int)n, (int)k, alpha, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
+                (int)m, (int)n, (int)k, 1, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
 }
 
 #ifdef WT_HAS_DNNL
-static void dnnl(bool ta, bool tb, size_t m, size_t n, size_t k, float alpha, const float *a,
-                 size_t lda, const float *b, size_t ldb, float beta, float *c, size_t ldc)
+static void dnnl(bool ta, bool tb, size_t m, size_t n, size_t k, const float *a, size_t lda,
+                 const float *b, size_t ldb, float beta, float *c, size_t ldc)
 {
-    if (dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', (dnnl_dim_t)m, (dnnl_dim_t)n, (dnnl_dim_t)k,
-                   alpha, a, (dnnl_dim_t)lda, b, (dnnl_dim_t)ldb, beta, c,
+    if (dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', (dnnl_dim_t)m, (dnnl_dim_t)n, (dnnl_dim_t)k, 1,
+                   a, (dnnl_dim_t)lda, b, (dnnl_dim_t)ldb, beta, c,
                    (dnnl_dim_t)ldc) != dnnl_success)
-        openblas(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc); /* it had no memory */
+        openblas(ta, tb, m, n, k, a, lda, b, ldb, beta, c, ldc); /* it had no memory */
 }
 #endif
 
-static void sgemm(enum library library, bool ta, bool tb, size_t m, size_t n, size_t k, float alpha,
+static void sgemm(enum library library, bool ta, bool tb, size_t m, size_t n, size_t k,
                   const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
                   size_t ldc)
 {
     be_single_threaded();
 #ifdef WT_HAS_DNNL
     if (library != OPENBLAS) {
-        dnnl(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+        dnnl(ta, tb, m, n, k, a, lda, b, ldb, beta, c, ldc);
         return;
     }
 #else
     (void)library;
 #endif
-    openblas(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-}
-
-void wt_products_small(struct wt_products *p, bool ta, bool tb, size_t m, size_t n, size_t k,
-                       float alpha, const float *a, size_t lda, const float *b, size_t ldb,
-                       float beta, float *c, size_t ldc)
-{
-    sgemm(p->forced >= 0 ? (enum library)p->forced : DNNL_SGEMM, ta, tb, m, n, k, alpha, a, lda, b,
-          ldb, beta, c, ldc);
+    openblas(ta, tb, m, n, k, a, lda, b, ldb, beta, c, ldc);
 }
 
 /* ---- a piece of a product ---- */
@@ -352,7 +344,7 @@ static void widened_piece(const struct job *j, size_t row, size_t rows, size_t c
         k->widen(a + r * a_columns, (const uint16_t *)of->a + o.a + r * o.lda, a_columns);
     for (size_t r = 0; r < b_rows; r++)
         k->widen(b + r * b_columns, (const uint16_t *)of->b + o.b + r * o.ldb, b_columns);
-    sgemm(j->library, ta, tb, rows, columns, of->k, 1, a, a_columns, b, b_columns, 0, c, columns);
+    sgemm(j->library, ta, tb, rows, columns, of->k, a, a_columns, b, b_columns, 0, c, columns);
     for (size_t r = 0; r < rows; r++) {
         float *from = c + r * columns;
         size_t at = o.c + r * o.ldc;
@@ -377,7 +369,7 @@ static void float_piece(const struct job *j, size_t row, size_t rows, size_t col
     struct operands o = operands_at(of, row, column);
     float *c = (float *)of->c + o.c;
     sgemm(j->library, of->form == WT_FORM_GRAD_WEIGHT, of->form == WT_FORM_FORWARD, rows, columns,
-          of->k, 1, (const float *)of->a + o.a, o.lda, (const float *)of->b + o.b, o.ldb,
+          of->k, (const float *)of->a + o.a, o.lda, (const float *)of->b + o.b, o.ldb,
           of->is_adding ? 1 : 0, c, o.ldc);
     if (of->bias)
         for (size_t r = 0; r < rows; r++)

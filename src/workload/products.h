@@ -7,7 +7,7 @@
  * Small products, where it would not pay, always take the same, and so do all where the environment
  * has WATTUNE_PRODUCTS=openblas or onednn: then a result is the same to the bit in every run.
  *
- * Internal to the workload. Threads: owner thread, but for wt_products_small. */
+ * Internal to the workload. Threads: owner thread. */
 #ifndef WT_WORKLOAD_PRODUCTS_H
 #define WT_WORKLOAD_PRODUCTS_H
 
@@ -59,11 +59,7 @@ int wt_products_run(struct wt_products *products, const struct wt_product *produ
 /* FLOPs so far: 2 m n k of each product. */
 double wt_products_flops(const struct wt_products *products);
 
-/* c[m, n] = alpha op(a) op(b) + beta c in float, on the calling thread alone; any of the pool's.
- * ld: floats from one row to the next. Its FLOPs are the caller's to add. */
-void wt_products_small(struct wt_products *products, bool is_a_transposed, bool is_b_transposed,
-                       size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda,
-                       const float *b, size_t ldb, float beta, float *c, size_t ldc);
+/* Those of products computed elsewhere. */
 void wt_products_add_flops(struct wt_products *products, double flops);
 
 #endif
