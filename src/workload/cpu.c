@@ -1134,6 +1134,8 @@ int wt_cpu_new_with(struct wt_backend *ret_backend, const struct wt_cpu_options 
                     struct wt_error *err)
 {
     int rc = check_dtype(o, err);
+    if (rc == 0 && o->is_pinned)
+        rc = wt_pool_can_pin(o->threads, err);
     if (rc < 0)
         return rc;
     struct cpu *c = calloc(1, sizeof(*c));
