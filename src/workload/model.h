@@ -31,15 +31,20 @@ struct wt_model_options {
     unsigned classes;    /* WT_TASK_CLASSIFY */
     uint64_t seed;       /* of the initial weights and of dropout */
     bool has_dropout;    /* the configuration's; training only */
+    bool is_blank;       /* weights stay 0: they are set next, or only counted with */
 };
+
+/* BERT predicts 15 % of the positions: rounded, at least one. */
+size_t wt_masked_per_sequence(size_t seq);
 
 /* The input of a step, on the host. Owned by the caller. */
 struct wt_input {
     const int32_t *tokens;  /* [rows] */
-    const int32_t *starts;  /* [count]; NULL: padded, starts[b] = b * seq */
+    const int32_t *starts;  /* [count]; NULL: padded, starts[b] = b * (rows / count) */
     const int32_t *lengths; /* [count], 1 to seq */
     size_t count;           /* sequences, at most batch */
-    size_t rows;            /* packed: all tokens; padded: count * seq */
+    size_t rows;            /* packed: all tokens; padded: count * seq, or less than seq where
+                             * the longest sequence is shorter */
     /* MLM: the positions with a loss (rows, each once) and what stood there. SCORE: those whose
      * logits are wanted. CLM, CLASSIFY, ENCODE: NULL. */
     const int32_t *chosen;
@@ -67,8 +72,9 @@ void wt_model_free(struct wt_model *model);
 /* ---- training ---- */
 
 /* Forward. Keeps what the backward pass needs; without is_training there is no dropout and no
- * gradient. part, parts: this is micro-batch part of parts whose gradients are added up before one
- * optimize(); weight is its share of the loss (all parts' sum to 1). Parts are called in order. */
+ * gradient. part: gradients of part 0 are new, those of the others are added up, before one
+ * optimize(); weight is a part's share of the loss (all parts' sum to 1). What is dropped follows
+ * from the seed, the optimizer's steps and the part: the same pass again drops the same. */
 void wt_model_forward(struct wt_model *model, const struct wt_input *input, bool is_training,
                       unsigned part, float weight);
 /* Gradients of the last forward pass. */
@@ -76,8 +82,8 @@ void wt_model_backward(struct wt_model *model);
 /* One AdamW step. */
 void wt_model_optimize(struct wt_model *model, const struct wt_rate *rate);
 /* Waits for what was asked for. ret_loss: mean over the positions of the forward passes since the
- * last optimize() or, right after one, of those that went into it; ret_norm: the gradients' norm
- * of the last optimize(), before clipping (NULL: not wanted). A norm that is not finite: nothing
+ * last one with part 0, that one counted; ret_norm: the gradients' norm of the optimize() after
+ * it, before clipping (NULL: not wanted; 0: there was none). A norm that is not finite: nothing
  * was changed by that step. Errors: the backend's. */
 int wt_model_result(struct wt_model *model, double *ret_loss, double *ret_norm,
                     struct wt_error *err);
@@ -109,6 +115,7 @@ int wt_model_sync(struct wt_model *model, struct wt_error *err);
 /* ---- what it is ---- */
 
 const struct wt_parameters *wt_model_parameters_of(const struct wt_model *model);
+const struct wt_config *wt_model_config_of(const struct wt_model *model);
 /* Host float [total], in the order of parameters.h. Errors: the backend's. */
 int wt_model_get(struct wt_model *model, float *values, struct wt_error *err);
 int wt_model_set(struct wt_model *model, const float *values, struct wt_error *err);
