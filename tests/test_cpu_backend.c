@@ -28,14 +28,24 @@ static unsigned failures_of(const struct wt_cpu_options *options, double toleran
     return failures;
 }
 
+static const struct wt_matvec_kernels *matvec_named(const char *name)
+{
+    for (size_t i = 0; wt_matvec_at(i); i++)
+        if (strcmp(wt_matvec_at(i)->name, name) == 0)
+            return wt_matvec_at(i);
+    return NULL;
+}
+
 static void every_kernel_table_keeps_the_contract_in_float(void **state)
 {
     (void)state;
     for (size_t set = 0; wt_kernels_at(set); set++) {
+        const struct wt_kernels *k = wt_kernels_at(set);
         struct wt_cpu_options o = {.dtype = WT_F32,
                                    .threads = 2,
-                                   .kernels = wt_kernels_at(set),
-                                   .attend = wt_attend_at(set)};
+                                   .kernels = k,
+                                   .attend = wt_attend_at(set),
+                                   .matvec = matvec_named(k->name)};
         print_message("kernels: %s\n", o.kernels->name);
         assert_int_equal(failures_of(&o, 1e-5, NULL), 0);
     }
@@ -57,6 +67,18 @@ static void bf16_keeps_it_within_its_rounding(void **state)
     (void)state;
     struct wt_cpu_options o = {.dtype = WT_BF16, .threads = 2, .is_slow_allowed = true};
     assert_int_equal(failures_of(&o, 2e-2, NULL), 0);
+}
+
+/* A weight is off by at most 1/254 of its row's largest, an activation likewise. */
+static void int8_keeps_it_within_its_rounding(void **state)
+{
+    (void)state;
+    for (size_t set = 0; wt_matvec_at(set); set++) {
+        struct wt_cpu_options o = {
+            .dtype = WT_INT8, .threads = 2, .is_slow_allowed = true, .matvec = wt_matvec_at(set)};
+        print_message("products of integers: %s\n", o.matvec->name);
+        assert_int_equal(failures_of(&o, 2e-2, "linear"), 0);
+    }
 }
 
 static void what_the_processor_lacks_is_said(void **state)
@@ -83,6 +105,7 @@ int main(void)
         cmocka_unit_test(every_kernel_table_keeps_the_contract_in_float),
         cmocka_unit_test(any_number_of_threads_keeps_it_too),
         cmocka_unit_test(bf16_keeps_it_within_its_rounding),
+        cmocka_unit_test(int8_keeps_it_within_its_rounding),
         cmocka_unit_test(what_the_processor_lacks_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
