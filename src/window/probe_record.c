@@ -159,7 +159,7 @@ static void today(char *buf, size_t size)
     strftime(buf, size, "%Y-%m-%d", &tm);
 }
 
-int wt_probe_finish(struct wt_probe *p, const char *load, bool is_loaded,
+int wt_probe_finish(struct wt_probe *p, const char *load, bool is_loaded, const char *trace_path,
                     struct wt_probe_result *ret_result, struct wt_error *err)
 {
     struct timespec until;
@@ -174,7 +174,9 @@ int wt_probe_finish(struct wt_probe *p, const char *load, bool is_loaded,
     } else if (p->rc < 0) {
         rc = wt_fail(err, p->rc, "no memory for what %s shows", p->info.id);
     } else {
-        rc = wt_probe_analyse(&p->trace, &p->info, ret_result, err);
+        rc = trace_path ? wt_probe_trace_write(&p->trace, &p->info, trace_path, err) : 0;
+        if (rc == 0)
+            rc = wt_probe_analyse(&p->trace, &p->info, ret_result, err);
         if (rc == 0) {
             ret_result->is_loaded = is_loaded;
             wt_text(ret_result->load, sizeof(ret_result->load), "%s", load);
