@@ -1,8 +1,8 @@
 /* card-trace: everything an NVIDIA card says of its energy, as fast as the driver answers, into a
  * file; and what each call costs. Reads only.
  *
- *     build/bench/card-trace SECONDS FILE [STEP_US]     polls until SECONDS are over or SIGTERM
- *     build/bench/card-trace --cost [CALLS]             time of each call, us
+ *     build/bench/card-trace SECONDS FILE [STEP_US [power|energy]]   until then, or SIGTERM
+ *     build/bench/card-trace --cost [CALLS]             time of each call and of the processor, us
  *
  * Each poll asks for the counter, the field values 185 (average) and 186 (instant) in one call, and
  * the plain reading; a value is written once for as long as it stands, with the times (ns,
@@ -87,7 +87,7 @@ static unsigned long long number_of(const struct wt_nvml_field *f)
     return f->type == WT_NVML_TYPE_UINT ? f->value.ui : f->value.ull;
 }
 
-static int record(double seconds, const char *path, long step_us)
+static int record(double seconds, const char *path, long step_us, const char *only)
 {
     FILE *out = fopen(path, "we");
     if (!out) {
@@ -99,10 +99,15 @@ static int record(double seconds, const char *path, long step_us)
     while (!is_ending && now_ns() < end) {
         unsigned long long mj;
         unsigned mw;
-        int64_t a = now_ns();
-        int rc = wt_nvml_call(&api, energy, gpu, &mj);
-        int64_t b = now_ns();
-        note(out, ENERGY, rc, a, b, mj, 0);
+        int64_t a = now_ns(), b = a;
+        int rc;
+        if (!only || strcmp(only, "energy") == 0) {
+            rc = wt_nvml_call(&api, energy, gpu, &mj);
+            b = now_ns();
+            note(out, ENERGY, rc, a, b, mj, 0);
+        }
+        if (only && strcmp(only, "energy") == 0)
+            goto rest;
         struct wt_nvml_field fields[2] = {{.field = WT_NVML_FIELD_POWER_INSTANT, .rc = 3},
                                           {.field = WT_NVML_FIELD_POWER_AVERAGE, .rc = 3}};
         a = now_ns();
@@ -126,6 +131,7 @@ static int record(double seconds, const char *path, long step_us)
             b = now_ns();
             note(out, REASONS, rc, a, b, bits, 0);
         }
+    rest:
         next += step_us * 1000;
         if (next < b)
             next = b;
@@ -204,16 +210,21 @@ static int cost(int calls)
         return 1;
     for (int i = 0; i < (int)WT_COUNTOF(what); i++) {
         int n = i + 1 == (int)WT_COUNTOF(what) ? 20 : calls, rc = 0;
+        int64_t cpu_ns = 0;
         for (int k = -3; k < n; k++) {
+            if (k == 0)
+                cpu_ns = wt_clock_thread_cpu_ns();
             int64_t begin = now_ns();
             rc = call(i);
             if (k >= 0)
                 took[k] = now_ns() - begin;
         }
+        cpu_ns = wt_clock_thread_cpu_ns() - cpu_ns;
         qsort(took, (size_t)n, sizeof(*took), compare_i64);
-        printf("%-20s %8.1f us at the median, %8.1f at 99 %%, %8.1f at worst  %s\n", what[i],
-               (double)took[n / 2] * 1e-3, (double)took[n * 99 / 100] * 1e-3,
-               (double)took[n - 1] * 1e-3, wt_nvml_name(rc));
+        printf(
+            "%-20s %8.1f us at the median, %8.1f at 99 %%, %8.1f at worst, processor %8.1f  %s\n",
+            what[i], (double)took[n / 2] * 1e-3, (double)took[n * 99 / 100] * 1e-3,
+            (double)took[n - 1] * 1e-3, (double)cpu_ns * 1e-3 / n, wt_nvml_name(rc));
     }
     free(took);
     return 0;
@@ -226,7 +237,8 @@ int main(int argc, char **argv)
     int64_t begin = now_ns();
     int rc;
     if (argc < 2 || (argc < 3 && strcmp(argv[1], "--cost") != 0)) {
-        fputs("usage: card-trace SECONDS FILE [STEP_US] | card-trace --cost [CALLS]\n", stderr);
+        fputs("usage: card-trace SECONDS FILE [STEP_US [STREAM]] | card-trace --cost [CALLS]\n",
+              stderr);
         return 2;
     }
     signal(SIGTERM, on_signal);
@@ -243,7 +255,7 @@ int main(int argc, char **argv)
         printf("%-20s %8.1f us\n", "init", (double)(now_ns() - begin) * 1e-3);
         return cost(argc > 2 ? atoi(argv[2]) : 300);
     }
-    rc = record(atof(argv[1]), argv[2], argc > 3 ? atol(argv[3]) : 1000);
+    rc = record(atof(argv[1]), argv[2], argc > 3 ? atol(argv[3]) : 1000, argc > 4 ? argv[4] : NULL);
     wt_nvml_call(&api, shutdown);
     return rc;
 }
