@@ -666,9 +666,9 @@ static uint64_t throttle_from(unsigned long long reasons)
     return ours;
 }
 
-/* PCIe throughput makes the driver count for 20 ms, in which it keeps a processor busy, so it is
- * asked for rarely: one direction of one device at a time, all together for at most a
- * five-hundredth of the time, and not in the first second, so that a short run does not wait. */
+/* PCIe throughput makes the driver count for 20 ms, in which nothing else is read on the same
+ * thread, so it is asked for rarely: one direction of one device at a time, all together for at
+ * most a fiftieth of the time, and not in the first second, so that a short run does not wait. */
 static int read_pcie(struct wt_nvml *nvml, struct wt_nvml_gpu *gpu, struct wt_status *status)
 {
     int rc = WT_NVML_SUCCESS;
@@ -683,7 +683,7 @@ static int read_pcie(struct wt_nvml *nvml, struct wt_nvml_gpu *gpu, struct wt_st
         unsigned kb_s;
         rc = wt_nvml_call(&nvml->api, pcie, gpu->handle, way, &kb_s);
         int64_t after = now_ns(nvml);
-        int64_t rest = 500 * (after - now);
+        int64_t rest = 50 * (after - now);
         atomic_store(&nvml->pcie_next_ns,
                      after + (rest > 100 * WT_NS_PER_MS ? rest : 100 * WT_NS_PER_MS));
         if (rc == WT_NVML_SUCCESS) {
