@@ -171,6 +171,17 @@ static void scrub(const char *path, char *text, unsigned *io_count)
 
 /* ---- writing ---- */
 
+static void end_with_a_paragraph(char *text)
+{
+    size_t n = strlen(text);
+    if (n < 2 || text[n - 1] == '\n')
+        return;
+    while (n >= 2 && !(text[n - 1] == '\n' && text[n - 2] == '\n'))
+        n--;
+    if (n >= 2)
+        text[n] = '\0';
+}
+
 static int write_file(const char *dir, const char *path, const char *text, struct wt_error *err)
 {
     char full[4096];
@@ -402,6 +413,9 @@ int wt_gather(const char *dir, const struct wt_gather_options *options,
         if (!r.items[i].text)
             continue;
         scrub(r.items[i].path, r.items[i].text, &cards);
+        /* Only its beginning is read: the last processor in it may be cut off. */
+        if (strcmp(r.items[i].path, "/proc/cpuinfo") == 0)
+            end_with_a_paragraph(r.items[i].text);
         rc = write_file(dir, r.items[i].path, r.items[i].text, err);
         g.files++;
     }
