@@ -1,6 +1,6 @@
 /* nvml_traits: what NVIDIA's power sensors are like, by generation.
  *
- * That Hopper's counter sees all of the time was measured here on an H200, driver 580
+ * That Hopper's counter sees all of the time was measured here on an H100 and an H200, driver 580
  * (docs/measured.md, "A real card"). Periods and windows: Yang, Adamek, Armour, "Part-time power
  * measurements", arXiv 2312.02741. Which reading is a 1 s mean: the reference of
  * nvmlDeviceGetPowerUsage, and the same paper by driver. The counter's period: ML.ENERGY's

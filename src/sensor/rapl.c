@@ -343,14 +343,14 @@ static uint64_t most_mw(const struct domain *d)
 }
 
 /* A hypervisor may show an event and never count it (psys alone, on a virtual machine with an
- * NVIDIA H200): a real counter of a virtual machine moves every millisecond. */
+ * NVIDIA H200): a real counter moves every millisecond. */
 static bool stands_still(const struct wt_gauges *g, const struct wt_gauge *gauge)
 {
     uint64_t first_uj, uj;
     if (wt_rapl_event_uj(g->ctx, gauge, &first_uj, NULL) < 0)
         return false;
     for (int i = 0; i < 5; i++) {
-        g->ctx->clock.sleep_until_ns(g->ctx->clock.data, wt_ctx_now_ns(g->ctx) + 4 * WT_NS_PER_MS);
+        g->ctx->clock.sleep_until_ns(g->ctx->clock.data, wt_ctx_now_ns(g->ctx) + WT_NS_PER_MS);
         if (wt_rapl_event_uj(g->ctx, gauge, &uj, NULL) < 0 || uj != first_uj)
             return false;
     }
