@@ -12,6 +12,8 @@
 
 #include "fake_nvml.h"
 #include "sensor/nvml.h"
+#include "trees.h"
+#include "wattune/gather.h"
 
 struct bed {
     void *library;
@@ -585,6 +587,48 @@ static void processes_are_listed_once(void **state)
     bed_done(&bed);
 }
 
+/* The library reads the cards, so nothing looks at their files: a recording has them all the same,
+ * and what is cut off of a long file ends with a whole processor. */
+static void a_recording_names_the_cards_that_the_library_reads(void **state)
+{
+    (void)state;
+    char root[64], into[64], cpus[16384] = "";
+    struct wt_gathered g;
+    struct wt_error err;
+    tree_new(root, sizeof(root));
+    tree_new(into, sizeof(into));
+    for (int i = 0; i < 200; i++)
+        wt_text(cpus + strlen(cpus), sizeof(cpus) - strlen(cpus),
+                "processor : %d\nvendor_id : GenuineIntel\nmodel name : Some CPU\n\n", i);
+    assert_true(strlen(cpus) > 10000);
+    tree_put(root, "/proc/cpuinfo", cpus);
+    tree_put(root, "/proc/driver/nvidia/version", "NVRM version: 580.159.04\n");
+    tree_put(root, "/proc/driver/nvidia/gpus/0000:00:06.0/information",
+             "Model: NVIDIA H100\nGPU UUID: GPU-12345678-1234-1234-1234-123456789abc\n");
+    tree_put(root, "/sys/bus/pci/devices/0000:00:06.0/vendor", "0x10de\n");
+    setenv("WATTUNE_NVML", FAKE_NVML, 1);
+    struct wt_gather_options options = {.sysroot = root};
+    int rc = wt_gather(into, &options, &g, &err);
+    unsetenv("WATTUNE_NVML");
+    if (rc < 0)
+        fail_msg("%s", err.text);
+    char *card = tree_get(into, "/proc/driver/nvidia/gpus/0000:00:06.0/information");
+    char *vendor = tree_get(into, "/sys/bus/pci/devices/0000:00:06.0/vendor");
+    char *cpuinfo = tree_get(into, "/proc/cpuinfo");
+    assert_true(card && vendor && cpuinfo);
+    assert_non_null(strstr(card, "NVIDIA H100"));
+    assert_null(strstr(card, "12345678"));
+    assert_string_equal(vendor, "0x10de\n");
+    size_t n = strlen(cpuinfo);
+    assert_true(n > 1000 && n < strlen(cpus));
+    assert_string_equal(cpuinfo + n - 2, "\n\n");
+    free(card);
+    free(vendor);
+    free(cpuinfo);
+    tree_done(root);
+    tree_done(into);
+}
+
 /* What a sensor is like follows from the generation, and for the plain reading from the driver. */
 static void traits_follow_the_generation(void **state)
 {
@@ -694,6 +738,7 @@ int main(void)
         cmocka_unit_test(instances_are_named_as_parts),
         cmocka_unit_test(forty_gpus_are_forty_and_no_shift_overflows),
         cmocka_unit_test(processes_are_listed_once),
+        cmocka_unit_test(a_recording_names_the_cards_that_the_library_reads),
         cmocka_unit_test(traits_follow_the_generation),
         cmocka_unit_test(a_card_before_volta_has_no_counter_and_says_so),
         cmocka_unit_test(a_gpu_that_shows_only_its_use_is_modeled_and_says_so),
