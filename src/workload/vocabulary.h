@@ -40,6 +40,14 @@ int wt_vocabulary_from_wordpiece(struct wt_vocabulary **ret_vocabulary,
  * system. */
 int wt_vocabulary_open(struct wt_vocabulary **ret_vocabulary, const char *folder,
                        struct wt_error *err);
+/* Made from text: WordPiece, uncased, or byte-level BPE. Errors: WT_E_USAGE (max_size below 64, or
+ * 320), WT_E_FORMAT (no words; not UTF-8), WT_E_NOMEM. */
+int wt_vocabulary_train(struct wt_vocabulary **ret_vocabulary, bool is_bpe, const char *name,
+                        const char *text, size_t size, size_t max_size, struct wt_error *err);
+/* The files of a vocabulary that was made, into a folder that is there: vocab.txt, or vocab.json
+ * and merges.txt, and tokenizer_config.json. Errors: those of the system, WT_E_NOMEM. */
+int wt_vocabulary_write(const struct wt_vocabulary *vocabulary, const char *folder,
+                        struct wt_error *err);
 void wt_vocabulary_free(struct wt_vocabulary *vocabulary);
 
 /* One of the two is NULL. Borrowed until free. */
