@@ -457,6 +457,16 @@ int32_t wt_vocabulary_id(const struct wt_vocabulary *v, const char *entry)
     return v->bpe ? wt_bpe_id(v->bpe, entry) : wt_tokenizer_id(v->wordpiece, entry);
 }
 
+struct wt_marks wt_vocabulary_marks(const struct wt_vocabulary *v)
+{
+    if (v->bpe) {
+        int32_t end = wt_bpe_id(v->bpe, WT_BPE_END);
+        return (struct wt_marks){end, end, end, -1};
+    }
+    const struct wt_specials *s = wt_tokenizer_specials(v->wordpiece);
+    return (struct wt_marks){s->pad, s->begin, s->end, s->mask};
+}
+
 int wt_vocabulary_encode(const struct wt_vocabulary *v, const char *name, const char *text,
                          size_t size, int32_t **ret_ids, size_t *ret_count, struct wt_error *err)
 {

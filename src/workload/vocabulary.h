@@ -58,6 +58,12 @@ size_t wt_vocabulary_size(const struct wt_vocabulary *vocabulary);
 const char *wt_vocabulary_entry(const struct wt_vocabulary *vocabulary, size_t id);
 int32_t wt_vocabulary_id(const struct wt_vocabulary *vocabulary, const char *entry);
 
+/* What a model's input has around text and in its gaps; byte-level BPE has an end alone. */
+struct wt_marks {
+    int32_t pad, begin, end, mask; /* -1: there is none */
+};
+struct wt_marks wt_vocabulary_marks(const struct wt_vocabulary *vocabulary);
+
 /* Text to ids and back. Text must be UTF-8: WT_E_FORMAT says line and byte. Byte-level BPE gives
  * back any text as it was; WordPiece its pieces. Owned: free(). */
 int wt_vocabulary_encode(const struct wt_vocabulary *vocabulary, const char *name, const char *text,
