@@ -48,6 +48,7 @@ static void assert_same(const struct wt_config *a, const struct wt_config *b)
     assert_true(a->dropout_hidden == b->dropout_hidden);
     assert_true(a->dropout_attention == b->dropout_attention);
     assert_true(a->dropout_embedding == b->dropout_embedding);
+    assert_true(a->dropout_classifier == b->dropout_classifier);
     assert_true(a->initializer_range == b->initializer_range);
 }
 
@@ -55,22 +56,27 @@ static const struct {
     const char *text;
     struct wt_config want;
 } models[] = {
-    {bert, {WT_FAMILY_BERT, 12, 768, 12, 3072, 30522, 512, 2, WT_GELU, 1e-12, 0.2, 0.1, 0.2, 0.02}},
+    {bert,
+     {WT_FAMILY_BERT, 12, 768, 12, 3072, 30522, 512, 2, WT_GELU, 1e-12, 0.2, 0.1, 0.2, 0.2, 0.02}},
     {distilbert,
-     {WT_FAMILY_DISTILBERT, 6, 768, 12, 3072, 30522, 512, 0, WT_GELU, 1e-12, 0.1, 0.1, 0.1, 0.02}},
+     {WT_FAMILY_DISTILBERT, 6, 768, 12, 3072, 30522, 512, 0, WT_GELU, 1e-12, 0.1, 0.1, 0.1, 0.2,
+      0.02}},
     {gpt2,
-     {WT_FAMILY_GPT2, 36, 1280, 20, 5120, 50257, 1024, 0, WT_GELU_NEW, 1e-5, 0.2, 0.1, 0.3, 0.02}},
+     {WT_FAMILY_GPT2, 36, 1280, 20, 5120, 50257, 1024, 0, WT_GELU_NEW, 1e-5, 0.2, 0.1, 0.3, 0,
+      0.02}},
     /* What is left out is as the family has it. */
     {"{\"model_type\":\"bert\"}",
-     {WT_FAMILY_BERT, 12, 768, 12, 3072, 30522, 512, 2, WT_GELU, 1e-12, 0.1, 0.1, 0.1, 0.02}},
+     {WT_FAMILY_BERT, 12, 768, 12, 3072, 30522, 512, 2, WT_GELU, 1e-12, 0.1, 0.1, 0.1, 0.1, 0.02}},
     {"{\"model_type\":\"distilbert\"}",
-     {WT_FAMILY_DISTILBERT, 6, 768, 12, 3072, 30522, 512, 0, WT_GELU, 1e-12, 0.1, 0.1, 0.1, 0.02}},
+     {WT_FAMILY_DISTILBERT, 6, 768, 12, 3072, 30522, 512, 0, WT_GELU, 1e-12, 0.1, 0.1, 0.1, 0.2,
+      0.02}},
     {"{\"model_type\":\"gpt2\"}",
-     {WT_FAMILY_GPT2, 12, 768, 12, 3072, 50257, 1024, 0, WT_GELU_NEW, 1e-5, 0.1, 0.1, 0.1, 0.02}},
+     {WT_FAMILY_GPT2, 12, 768, 12, 3072, 50257, 1024, 0, WT_GELU_NEW, 1e-5, 0.1, 0.1, 0.1, 0,
+      0.02}},
     {"{\"model_type\":\"gpt2\",\"n_inner\":100,\"activation_function\":\"gelu_pytorch_tanh\"}",
-     {WT_FAMILY_GPT2, 12, 768, 12, 100, 50257, 1024, 0, WT_GELU_NEW, 1e-5, 0.1, 0.1, 0.1, 0.02}},
+     {WT_FAMILY_GPT2, 12, 768, 12, 100, 50257, 1024, 0, WT_GELU_NEW, 1e-5, 0.1, 0.1, 0.1, 0, 0.02}},
     {"{\"model_type\":\"bert\",\"hidden_act\":\"gelu_new\",\"hidden_dropout_prob\":0}",
-     {WT_FAMILY_BERT, 12, 768, 12, 3072, 30522, 512, 2, WT_GELU_NEW, 1e-12, 0, 0.1, 0, 0.02}},
+     {WT_FAMILY_BERT, 12, 768, 12, 3072, 30522, 512, 2, WT_GELU_NEW, 1e-12, 0, 0.1, 0, 0, 0.02}},
 };
 
 static void each_family_is_read_in_its_own_words(void **state)

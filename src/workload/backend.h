@@ -83,7 +83,7 @@ struct wt_norm_grad {
     const void *dy;     /* act [rows, n]; NULL where y was: then dsum is dother */
     const void *dother; /* act [rows, n]: what arrives at sum by another way; NULL: nothing */
     void *dsum;         /* act [rows, n]: also the residual's gradient; may be dy or dother */
-    void *dx;           /* act [rows, n]: drop_in(dsum); NULL: not wanted (no dropout) */
+    void *dx;           /* act [rows, n]: drop_in(dsum); NULL: not wanted (no dropout). May be dy */
     float *dgain, *dbias;
     bool is_adding; /* to dgain and dbias; else they are written over */
 };
@@ -181,6 +181,7 @@ struct wt_backend_ops {
     /* Zeroed. Errors: WT_E_NOMEM, which says how much was wanted. */
     int (*alloc)(void *self, void **ret_at, size_t bytes, struct wt_error *err);
     void (*release)(void *self, void *at);
+    /* from_host may change when it returns. */
     void (*upload)(void *self, void *to, const void *from_host, size_t bytes);
     /* Waits until it is there. Errors: those of sync. */
     int (*download)(void *self, void *to_host, const void *from, size_t bytes,
@@ -257,6 +258,12 @@ const struct wt_emu_kernel *wt_count_kernels(const struct wt_backend *count, siz
 void wt_count_reset(struct wt_backend *count);
 uint64_t wt_count_memory(const struct wt_backend *count); /* bytes handed out and not released */
 
-void wt_backend_free(struct wt_backend *backend); /* NULL ops: nothing */
+static inline void wt_backend_free(struct wt_backend *backend) /* NULL ops: nothing */
+{
+    if (backend && backend->ops)
+        backend->ops->free(backend->self);
+    if (backend)
+        backend->ops = NULL;
+}
 
 #endif

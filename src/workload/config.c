@@ -48,6 +48,7 @@ static const struct number_field numbers[] = {
      1,
      AT(dropout_attention)},
     {{NULL, NULL, "embd_pdrop"}, {-1, -1, 0.1}, 1, AT(dropout_embedding)}, /* -1: as hidden */
+    {{"classifier_dropout", "seq_classif_dropout", NULL}, {-1, 0.2, 0}, 1, AT(dropout_classifier)},
     {{"initializer_range", "initializer_range", "initializer_range"},
      {0.02, 0.02, 0.02},
      10,
@@ -120,11 +121,14 @@ static int check(const struct wt_config *c, const char *name, struct wt_error *e
         double value;
         memcpy(&value, (const char *)c + numbers[i].at, sizeof(value));
         const char *field = numbers[i].names[c->family];
+        const char *other = numbers[i].names[WT_FAMILY_GPT2];
         bool is_dropout = numbers[i].most == 1 && i > 0;
         if (!(value >= 0 && value <= numbers[i].most) || (is_dropout && value == 1))
             return wt_fail(err, WT_E_RANGE, "%s: %s is %g: 0 to %s%g", name,
-                           field ? field : numbers[i].names[WT_FAMILY_GPT2], value,
-                           is_dropout ? "below " : "", numbers[i].most);
+                           field   ? field
+                           : other ? other
+                                   : numbers[i].names[WT_FAMILY_BERT],
+                           value, is_dropout ? "below " : "", numbers[i].most);
     }
     return 0;
 }
@@ -254,6 +258,8 @@ int wt_config_parse(struct wt_config *ret_config, const char *name, const char *
         c.ffn = 4 * c.hidden;
     if (c.family != WT_FAMILY_GPT2)
         c.dropout_embedding = c.dropout_hidden;
+    if (c.dropout_classifier == -1)
+        c.dropout_classifier = c.dropout_hidden;
     rc = check(&c, name, err);
     if (rc == 0)
         *ret_config = c;

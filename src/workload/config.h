@@ -7,12 +7,9 @@
 
 #include <stddef.h>
 
-#include "wattune/error.h"
+#include "wattune/workload.h"
 
 #define WT_CONFIG_MAX_BYTES (1u << 20)
-
-/* Names are model_type's. */
-enum wt_family { WT_FAMILY_BERT, WT_FAMILY_DISTILBERT, WT_FAMILY_GPT2 };
 
 enum wt_activation {
     WT_GELU,     /* by erf */
@@ -25,10 +22,11 @@ struct wt_config {
     unsigned types; /* rows of the token type embedding; 0: the family has none */
     enum wt_activation activation;
     double norm_epsilon;
-    double dropout_hidden;    /* of each sublayer's output; GPT-2's resid_pdrop */
-    double dropout_attention; /* of the attention's weights */
-    double dropout_embedding; /* BERT and DistilBERT: that of hidden */
-    double initializer_range; /* deviation of new weights */
+    double dropout_hidden;     /* of each sublayer's output; GPT-2's resid_pdrop */
+    double dropout_attention;  /* of the attention's weights */
+    double dropout_embedding;  /* BERT and DistilBERT: that of hidden */
+    double dropout_classifier; /* before the classifier; GPT-2: none */
+    double initializer_range;  /* deviation of new weights */
 };
 
 /* What the file leaves out is as the family's own configuration has it. name is for messages, which
@@ -44,6 +42,13 @@ int wt_config_read(struct wt_config *ret_config, const char *path, struct wt_err
 int wt_config_write(const struct wt_config *config, const char *path, struct wt_error *err);
 /* The text that is written. *ret_text is owned: free(). */
 int wt_config_text(const struct wt_config *config, char **ret_text, struct wt_error *err);
+
+/* ---- named.c ---- */
+
+/* The configuration that a published model of this shape has in all that the shape leaves open. */
+void wt_config_of_shape(struct wt_config *ret_config, const struct wt_model_shape *shape);
+/* Of a name of wt_model_shape_named. Errors: WT_E_NOTFOUND. */
+int wt_config_named(struct wt_config *ret_config, const char *name, struct wt_error *err);
 
 /* "bert" */
 const char *wt_family_name(enum wt_family family);

@@ -5,7 +5,6 @@
 #include "base/base.h"
 #include "workload/corpus.h"
 #include "workload/random.h"
-#include "workload/shape.h"
 
 #define HELD_OUT_EVERY 20
 

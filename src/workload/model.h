@@ -31,15 +31,20 @@ struct wt_model_options {
     unsigned classes;    /* WT_TASK_CLASSIFY */
     uint64_t seed;       /* of the initial weights and of dropout */
     bool has_dropout;    /* the configuration's; training only */
+    bool is_blank;       /* weights stay 0: they are set next, or only counted with */
 };
+
+/* BERT predicts 15 % of the positions: rounded, at least one. */
+size_t wt_masked_per_sequence(size_t seq);
 
 /* The input of a step, on the host. Owned by the caller. */
 struct wt_input {
     const int32_t *tokens;  /* [rows] */
-    const int32_t *starts;  /* [count]; NULL: padded, starts[b] = b * seq */
+    const int32_t *starts;  /* [count]; NULL: padded, starts[b] = b * (rows / count) */
     const int32_t *lengths; /* [count], 1 to seq */
     size_t count;           /* sequences, at most batch */
-    size_t rows;            /* packed: all tokens; padded: count * seq */
+    size_t rows;            /* packed: all tokens; padded: count * seq, or less than seq where
+                             * the longest sequence is shorter */
     /* MLM: the positions with a loss (rows, each once) and what stood there. SCORE: those whose
      * logits are wanted. CLM, CLASSIFY, ENCODE: NULL. */
     const int32_t *chosen;

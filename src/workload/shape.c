@@ -4,39 +4,6 @@
 #include "base/base.h"
 #include "workload/shape.h"
 
-/* Sizes: Devlin et al. 2018 (base), Turc et al. 2019 (tiny, mini). The vocabulary is that of
- * bert-base-uncased: a tokenizer with fewer entries leaves rows unused, so that the work of a step
- * is the model's and not the text's. */
-static const struct wt_model_shape shapes[] = {
-    {"bert-tiny", 2, 128, 2, 512, 30522, 512},
-    {"bert-mini", 4, 256, 4, 1024, 30522, 512},
-    {"bert-base", 12, 768, 12, 3072, 30522, 512},
-};
-
-int wt_model_shape_named(const char *name, struct wt_model_shape *ret_shape, struct wt_error *err)
-{
-    for (size_t i = 0; i < WT_COUNTOF(shapes); i++) {
-        if (strcmp(shapes[i].name, name) == 0) {
-            *ret_shape = shapes[i];
-            return 0;
-        }
-    }
-    char names[240] = "";
-    for (size_t i = 0; i < WT_COUNTOF(shapes); i++) {
-        size_t len = strlen(names);
-        wt_text(names + len, sizeof(names) - len, "%s%s", i ? ", " : "", shapes[i].name);
-    }
-    int rc = wt_fail(err, WT_E_NOTFOUND, "no model is called '%s'", name);
-    wt_fix(err, "choose one of: %.200s", names);
-    return rc;
-}
-
-size_t wt_masked_per_sequence(size_t seq)
-{
-    size_t n = (seq * 15 + 50) / 100;
-    return n > 0 ? n : 1;
-}
-
 int wt_dims_make(struct wt_dims *ret_dims, const struct wt_model_shape *shape, unsigned batch,
                  unsigned seq, struct wt_error *err)
 {
@@ -174,9 +141,4 @@ struct wt_layer_layout wt_layout_layer(const struct wt_layout *layout,
 {
     size_t at = layout->layer + layer * layout->layer_stride;
     return layer_layout(shape, &at);
-}
-
-uint64_t wt_model_parameters(const struct wt_model_shape *shape)
-{
-    return wt_layout_make(shape).total;
 }

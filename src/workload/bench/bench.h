@@ -33,7 +33,7 @@ struct bench_options {
 
     const char *data, *vocab;
     size_t vocab_size;
-    bool is_synthetic;
+    bool is_synthetic, has_vocab_size;
     uint64_t steps; /* 0: not limited */
     double seconds; /* 0: not limited */
     unsigned batch, seq, threads, gpu;
@@ -102,10 +102,6 @@ struct bench {
 
     struct wt_backend backend;
     struct wt_emu *emu; /* with the counting backend */
-    /* BERT's training on the emulated device is by wt_workload_train_ops(), as it was when the
-     * device model was held against the paper. */
-    struct wt_emu_kernel *kernels;
-    size_t kernel_counts[3];
     double peak_flops_s; /* NaN: not known */
 
     struct wt_model *model;

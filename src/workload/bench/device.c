@@ -31,8 +31,6 @@ static enum wt_task task_of(const struct bench *b)
 
 /* ---- phases ---- */
 
-static const char *const train_phases[] = {"forward", "backward", "optimizer"};
-
 void bench_begin(struct bench *b, const char *phase)
 {
     if (b->o->place != PLACE_CUDA || b->o->has_phases || b->o->work == WORK_GENERATE)
@@ -41,18 +39,11 @@ void bench_begin(struct bench *b, const char *phase)
 
 static int submit(struct bench *b, const char *phase, struct wt_error *err)
 {
-    if (!b->kernels) {
-        size_t count = 0;
-        const struct wt_emu_kernel *kernels = wt_count_kernels(&b->backend, &count);
-        int rc = count ? wt_emu_submit(b->emu, phase, kernels, count, 0, err) : 0;
-        wt_count_reset(&b->backend);
-        return rc;
-    }
-    const struct wt_emu_kernel *kernels = b->kernels;
-    for (size_t i = 0; i < WT_COUNTOF(train_phases); kernels += b->kernel_counts[i++])
-        if (strcmp(phase, train_phases[i]) == 0)
-            return wt_emu_submit(b->emu, phase, kernels, b->kernel_counts[i], 0, err);
-    return 0;
+    size_t count = 0;
+    const struct wt_emu_kernel *kernels = wt_count_kernels(&b->backend, &count);
+    int rc = count ? wt_emu_submit(b->emu, phase, kernels, count, 0, err) : 0;
+    wt_count_reset(&b->backend);
+    return rc;
 }
 
 int bench_end(struct bench *b, const char *phase, struct wt_error *err)
@@ -181,18 +172,6 @@ static int open_backend(struct bench *b, struct wt_error *err)
     return rc == 0 ? wt_count_new(&b->backend, o->dtype, err) : rc;
 }
 
-/* The counted step of a BERT with two token types, which is what it has been all along. */
-static int count_training(struct bench *b, struct wt_error *err)
-{
-    const struct wt_config *c = &b->source.config;
-    struct wt_model_shape shape = {"",     c->layers, c->hidden,   c->heads,
-                                   c->ffn, c->vocab,  c->positions};
-    size_t count = 0;
-    wt_text(shape.name, sizeof(shape.name), "%.31s", b->source.name);
-    return wt_workload_train_ops(&shape, b->o->batch, b->o->seq, b->o->dtype, &b->kernels, &count,
-                                 b->kernel_counts, err);
-}
-
 int bench_open_device(struct bench *b, struct wt_error *err)
 {
     const struct bench_options *o = b->o;
@@ -214,9 +193,6 @@ int bench_open_device(struct bench *b, struct wt_error *err)
         rc = wt_model_new(&b->model, c, &model, &b->backend, err);
     if (rc == 0 && b->emu)
         rc = wt_emu_memory(b->emu, wt_count_memory(&b->backend), err);
-    if (rc == 0 && b->emu && model.task == WT_TASK_MLM && c->family == WT_FAMILY_BERT &&
-        c->types == 2)
-        rc = count_training(b, err);
     if (rc == 0 && b->emu)
         wt_count_reset(&b->backend); /* making a model is no work of the run */
     return rc;
@@ -227,5 +203,4 @@ void bench_close_device(struct bench *b)
     wt_model_free(b->model);
     wt_backend_free(&b->backend);
     wt_emu_detach(b->emu);
-    free(b->kernels);
 }

@@ -508,6 +508,7 @@ int bench_read_options(int argc, char **argv, struct bench_options *o)
     code = check(o, is_given);
     if (code)
         return code;
+    o->has_vocab_size = is_given[OPT_VOCAB_SIZE - OPT_DATA];
     if (!o->batch)
         o->batch = o->work == WORK_GENERATE ? 1 : 8;
     if (o->steps == 0 && o->seconds <= 0)

@@ -111,7 +111,6 @@ static int read_loss(struct bench *b, uint64_t step, float rate, struct wt_error
 static int step(struct bench *b, uint64_t *ret_tokens, double *ret_flops, struct wt_error *err)
 {
     const struct bench_options *o = b->o;
-    bool is_counted = b->kernels != NULL; /* and nothing else */
     int rc = 0;
     *ret_tokens = 0;
     *ret_flops = 0;
@@ -122,13 +121,11 @@ static int step(struct bench *b, uint64_t *ret_tokens, double *ret_flops, struct
                                               o->work == WORK_FINETUNE ? b->classes : 0);
         struct wt_input input = input_of(b);
         bench_begin(b, "forward");
-        if (!is_counted)
             wt_model_forward(b->model, &input, true, part, 1.0f / (float)o->accumulate);
         rc = bench_end(b, "forward", err);
         if (rc < 0)
             break;
         bench_begin(b, "backward");
-        if (!is_counted)
             wt_model_backward(b->model);
         rc = bench_end(b, "backward", err);
     }
@@ -137,8 +134,7 @@ static int step(struct bench *b, uint64_t *ret_tokens, double *ret_flops, struct
     float rate = rate_at(b, bench_step(b));
     struct wt_rate adam = {rate, 0.9f, 0.999f, 1e-6f, o->decay, o->clip};
     bench_begin(b, "optimizer");
-    if (!is_counted)
-        wt_model_optimize(b->model, &adam);
+    wt_model_optimize(b->model, &adam);
     return bench_end(b, "optimizer", err);
 }
 
