@@ -836,7 +836,7 @@ static void memory_case(struct bed *bed, size_t n)
 
 static void norm_cases(struct bed *bed)
 {
-    static const size_t sizes[][2] = {{1, 2},    {3, 5},   {7, 32},    {16, 64},
+    static const size_t sizes[][2] = {{1, 4},    {3, 5},   {7, 32},    {16, 64},
                                       {33, 257}, {5, 768}, {70, 1024}, {130, 48}};
     for (size_t i = 0; i < WT_COUNTOF(sizes); i++) {
         size_t rows = sizes[i][0], n = sizes[i][1];

@@ -342,7 +342,7 @@ static void norm_piece(void *data, size_t from, size_t to, unsigned thread)
     const struct rows *r = data;
     size_t at = from * r->n;
     r->b->k->norm(r->y + at, r->x + at, r->a ? r->a + at : NULL, r->mean + from, r->rstd + from,
-                  r->gain, r->bias, to - from, r->n);
+                  r->gain, r->bias, to - from, r->n, 1e-12f);
 }
 
 static void norm(struct wt_bert *b, float *y, float *sum, const float *residual, float *mean,

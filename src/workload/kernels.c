@@ -75,7 +75,7 @@ static void column_sums(float *restrict sum, const float *restrict x, size_t row
 
 static void norm(float *restrict y, float *restrict sum, const float *restrict residual,
                  float *restrict mean, float *restrict rstd, const float *restrict gain,
-                 const float *restrict bias, size_t rows, size_t n)
+                 const float *restrict bias, size_t rows, size_t n, float epsilon)
 {
     for (size_t r = 0; r < rows; r++) {
         float *restrict s = sum + r * n;
@@ -89,7 +89,7 @@ static void norm(float *restrict y, float *restrict sum, const float *restrict r
 #pragma omp simd reduction(+ : square)
         for (size_t i = 0; i < n; i++)
             square += (s[i] - m) * (s[i] - m);
-        float inverse = 1.0f / sqrtf(square / (float)n + 1e-12f); /* BERT's epsilon */
+        float inverse = 1.0f / sqrtf(square / (float)n + epsilon);
         for (size_t i = 0; i < n; i++)
             y[r * n + i] = (s[i] - m) * inverse * gain[i] + bias[i];
         mean[r] = m;
@@ -134,6 +134,116 @@ static void norm_backward_parameters(float *restrict dgain, float *restrict dbia
         }
 }
 
+static void norm_backward_row(float *dx, const float *dy, const float *restrict x, float mean,
+                              float rstd, const float *restrict gain, float *restrict dgain,
+                              float *restrict dbias, size_t n)
+{
+    float sum = 0, dot = 0;
+#pragma omp simd reduction(+ : sum, dot)
+    for (size_t i = 0; i < n; i++) {
+        float unit = (x[i] - mean) * rstd, v = dy[i] * gain[i];
+        sum += v;
+        dot += v * unit;
+        dbias[i] += dy[i];
+        dgain[i] += dy[i] * unit;
+    }
+    sum /= (float)n;
+    dot /= (float)n;
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        dx[i] = rstd * (dy[i] * gain[i] - sum - (x[i] - mean) * rstd * dot);
+}
+
+static void gelu_backward(float *dx, const float *dy, const float *restrict x, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        float v = x[i], e = exp_fast(-0.5f * v * v);
+        dx[i] = dy[i] * (normal_cdf(v, e) + v * 0.398942280f * e);
+    }
+}
+
+/* tanh, within 2e-7. */
+static inline float tanh_fast(float x)
+{
+    float e = exp_fast(-2.0f * fabsf(x)), t = (1.0f - e) / (1.0f + e);
+    /* Near 0 the difference loses digits; the series to x^7 has them. */
+    float s = x * x, series = 1.0f + s * (-1.0f / 3 + s * (2.0f / 15 + s * (-17.0f / 315)));
+    return s < 0.04f ? x * series : x < 0 ? -t : t;
+}
+
+#define GELU_A 0.797884561f /* sqrt(2/pi) */
+#define GELU_B 0.044715f
+
+static void activate(float *y, const float *x, size_t n, enum wt_nonlinearity f)
+{
+    switch (f) {
+    case WT_IDENTITY:
+        if (y != x)
+            memcpy(y, x, n * sizeof(*y));
+        break;
+    case WT_GELU_ERF:
+#pragma omp simd
+        for (size_t i = 0; i < n; i++) {
+            float v = x[i];
+            y[i] = v * normal_cdf(v, exp_fast(-0.5f * v * v));
+        }
+        break;
+    case WT_GELU_TANH:
+        /* 0.5 (1 + tanh(u)) = 1 / (1 + e^(-2u)) */
+#pragma omp simd
+        for (size_t i = 0; i < n; i++) {
+            float v = x[i], u = GELU_A * (v + GELU_B * v * v * v);
+            y[i] = v / (1.0f + exp_fast(-2.0f * u));
+        }
+        break;
+    case WT_TANH:
+#pragma omp simd
+        for (size_t i = 0; i < n; i++)
+            y[i] = tanh_fast(x[i]);
+        break;
+    case WT_RELU:
+#pragma omp simd
+        for (size_t i = 0; i < n; i++)
+            y[i] = x[i] > 0 ? x[i] : 0;
+        break;
+    }
+}
+
+static void activate_backward(float *dx, const float *dy, const float *restrict x, size_t n,
+                              enum wt_nonlinearity f)
+{
+    switch (f) {
+    case WT_IDENTITY:
+        if (dx != dy)
+            memcpy(dx, dy, n * sizeof(*dx));
+        break;
+    case WT_GELU_ERF:
+        gelu_backward(dx, dy, x, n);
+        break;
+    case WT_GELU_TANH:
+#pragma omp simd
+        for (size_t i = 0; i < n; i++) {
+            float v = x[i], u = GELU_A * (v + GELU_B * v * v * v);
+            float s = 1.0f / (1.0f + exp_fast(-2.0f * u)), du = GELU_A * (1 + 3 * GELU_B * v * v);
+            dx[i] = dy[i] * (s + v * 2.0f * s * (1.0f - s) * du);
+        }
+        break;
+    case WT_TANH:
+#pragma omp simd
+        for (size_t i = 0; i < n; i++) {
+            float t = tanh_fast(x[i]);
+            dx[i] = dy[i] * (1.0f - t * t);
+        }
+        break;
+    case WT_RELU:
+#pragma omp simd
+        for (size_t i = 0; i < n; i++)
+            dx[i] = x[i] > 0 ? dy[i] : 0;
+        break;
+    }
+}
+
 static void gelu(float *restrict y, float *restrict x, const float *restrict bias, size_t rows,
                  size_t n)
 {
@@ -146,15 +256,6 @@ static void gelu(float *restrict y, float *restrict x, const float *restrict bia
             in[i] = v;
             out[i] = v * normal_cdf(v, exp_fast(-0.5f * v * v));
         }
-    }
-}
-
-static void gelu_backward(float *dx, const float *dy, const float *restrict x, size_t n)
-{
-#pragma omp simd
-    for (size_t i = 0; i < n; i++) {
-        float v = x[i], e = exp_fast(-0.5f * v * v);
-        dx[i] = dy[i] * (normal_cdf(v, e) + v * 0.398942280f * e);
     }
 }
 
@@ -238,6 +339,33 @@ static void dropout(float *restrict y, size_t n, uint64_t key, uint64_t first, f
     }
 }
 
+static void add_columns(float *restrict sum, const float *restrict x, size_t rows, size_t n,
+                        size_t from, size_t to)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = from; i < to; i++)
+            sum[i] += x[r * n + i];
+}
+
+static void widen(float *restrict to, const uint16_t *restrict from, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = (uint32_t)from[i] << 16;
+        memcpy(&to[i], &bits, sizeof(bits));
+    }
+}
+
+/* To the nearest, ties to even; a NaN stays one. */
+static void narrow(uint16_t *restrict to, const float *restrict from, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &from[i], sizeof(bits));
+        uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16, nan = bits >> 16 | 0x40;
+        to[i] = (uint16_t)((bits & 0x7fffffff) > 0x7f800000 ? nan : rounded);
+    }
+}
+
 static double sum_of_squares(const float *restrict x, size_t n)
 {
     double sum = 0;
@@ -278,6 +406,12 @@ const struct wt_kernels WT_KERNELS = {
     .cross_entropy = cross_entropy,
     .cross_entropy_backward = cross_entropy_backward,
     .dropout = dropout,
+    .norm_backward_row = norm_backward_row,
+    .activate = activate,
+    .activate_backward = activate_backward,
+    .add_columns = add_columns,
+    .widen = widen,
+    .narrow = narrow,
     .sum_of_squares = sum_of_squares,
     .adamw = adamw,
 };

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "workload/backend.h"
+
 struct wt_adamw {
     float rate, beta1, beta2, epsilon;
     float decay;                    /* weight decay; 0 for biases and norms */
@@ -29,10 +31,17 @@ struct wt_kernels {
     /* sum[columns from..to) = column sums of x[rows, n] */
     void (*column_sums)(float *sum, const float *x, size_t rows, size_t n, size_t from, size_t to);
 
+    /* The same, added to sum. */
+    void (*add_columns)(float *sum, const float *x, size_t rows, size_t n, size_t from, size_t to);
+
+    /* Between float and bfloat16 (rounded to nearest even). */
+    void (*widen)(float *to, const uint16_t *from, size_t n);
+    void (*narrow)(uint16_t *to, const float *from, size_t n);
+
     /* sum[rows, n] += residual (NULL: nothing to add); y = norm(sum) gain + bias. mean and rstd of
      * each row are kept for the backward pass. */
     void (*norm)(float *y, float *sum, const float *residual, float *mean, float *rstd,
-                 const float *gain, const float *bias, size_t rows, size_t n);
+                 const float *gain, const float *bias, size_t rows, size_t n, float epsilon);
     /* dx[rows, n] = gradient towards the norm's input x; dx may be dy. */
     void (*norm_backward)(float *dx, const float *dy, const float *x, const float *mean,
                           const float *rstd, const float *gain, size_t rows, size_t n);
@@ -40,6 +49,15 @@ struct wt_kernels {
     void (*norm_backward_parameters)(float *dgain, float *dbias, const float *dy, const float *x,
                                      const float *mean, const float *rstd, size_t rows, size_t n,
                                      size_t from, size_t to);
+
+    /* Of one row, and its share added to dgain and dbias. dx may be dy. */
+    void (*norm_backward_row)(float *dx, const float *dy, const float *x, float mean, float rstd,
+                              const float *gain, float *dgain, float *dbias, size_t n);
+
+    /* y = f(x), dx = dy f'(x); y may be x, dx may be dy. n values */
+    void (*activate)(float *y, const float *x, size_t n, enum wt_nonlinearity f);
+    void (*activate_backward)(float *dx, const float *dy, const float *x, size_t n,
+                              enum wt_nonlinearity f);
 
     /* x[rows, n] += bias; y = x Phi(x) */
     void (*gelu)(float *y, float *x, const float *bias, size_t rows, size_t n);

@@ -1,7 +1,10 @@
 /* The pool: workers wait a moment spinning (the next piece of a step usually comes at once) and
  * then sleep, so that a pause between steps costs no energy. */
+#include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/base.h"
@@ -23,6 +26,8 @@ struct wt_pool {
     size_t count, piece;
     atomic_size_t next;
     atomic_uint busy; /* workers not yet finished with this round */
+    bool is_pinned;
+    cpu_set_t before; /* where the caller might run before it was bound */
 };
 
 struct worker {
@@ -112,6 +117,51 @@ out:
     return rc;
 }
 
+/* Whether another hardware thread of the same core comes first: "0,64" of 64. */
+static bool is_second_of_its_core(unsigned cpu)
+{
+    char path[96];
+    unsigned first = cpu;
+    snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/topology/thread_siblings_list",
+             cpu);
+    FILE *f = fopen(path, "re");
+    if (f) {
+        if (fscanf(f, "%u", &first) != 1)
+            first = cpu;
+        fclose(f);
+    }
+    return first != cpu;
+}
+
+int wt_pool_pin(struct wt_pool *pool, struct wt_error *err)
+{
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
+        return wt_fail_errno(err, errno, "asking which CPUs this process may use");
+    if ((unsigned)CPU_COUNT(&allowed) < pool->threads)
+        return wt_fail(err, WT_E_USAGE, "%u threads cannot be bound to %d CPUs", pool->threads,
+                       CPU_COUNT(&allowed));
+    unsigned bound = 0;
+    for (int round = 0; round < 2; round++) /* every core before a second thread of any */
+        for (unsigned cpu = 0; cpu < CPU_SETSIZE && bound < pool->threads; cpu++) {
+            if (!CPU_ISSET(cpu, &allowed) || is_second_of_its_core(cpu) != (round == 1))
+                continue;
+            cpu_set_t one;
+            CPU_ZERO(&one);
+            CPU_SET(cpu, &one);
+            pthread_t thread = bound == 0 ? pthread_self() : pool->workers[bound - 1];
+            int errnum = pthread_setaffinity_np(thread, sizeof(one), &one);
+            if (bound == 0 && !errnum) {
+                pool->is_pinned = true;
+                pool->before = allowed;
+            }
+            if (errnum)
+                return wt_fail_errno(err, errnum, "binding thread %u to CPU %u", bound, cpu);
+            bound++;
+        }
+    return 0;
+}
+
 static void announce(struct wt_pool *pool)
 {
     pthread_mutex_lock(&pool->lock);
@@ -128,6 +178,8 @@ void wt_pool_free(struct wt_pool *pool)
     announce(pool);
     for (unsigned i = 0; i < pool->started; i++)
         pthread_join(pool->workers[i], NULL);
+    if (pool->is_pinned)
+        pthread_setaffinity_np(pthread_self(), sizeof(pool->before), &pool->before);
     free(pool->workers);
     pthread_cond_destroy(&pool->done);
     pthread_cond_destroy(&pool->wake);

@@ -92,7 +92,6 @@ struct bench_times {
     size_t count, room;
 };
 
-
 struct bench {
     const struct bench_options *o;
     struct wt_door *door;
@@ -101,7 +100,7 @@ struct bench {
     bool is_made;                     /* the vocabulary, from the text */
 
     struct wt_backend backend;
-    struct wt_emu *emu; /* with the counting backend */
+    struct wt_emu *emu;  /* with the counting backend */
     double peak_flops_s; /* NaN: not known */
 
     struct wt_model *model;
@@ -120,7 +119,7 @@ struct bench {
     uint64_t step_from;                                       /* done before a resume */
     double flops;                                             /* of the products of all steps */
     double loss_first, loss_last, loss_smooth, loss_held_out; /* NaN: none */
-    double accuracy; /* of held-out rows; NaN */
+    double accuracy;                                          /* of held-out rows; NaN */
     /* infer and generate */
     struct bench_times times, first_times; /* of batches or tokens; of first tokens */
     uint64_t rows;                         /* padding counted */
@@ -146,6 +145,7 @@ int bench_save_vocabulary(const struct bench *b, const char *folder, struct wt_e
 /* device.c. Phases are told where they cost nothing, or where they were asked for. */
 int bench_open_device(struct bench *b, struct wt_error *err);
 void bench_close_device(struct bench *b);
+const char *bench_device_name(const struct bench *b);
 int bench_measure_peak(struct bench *b, struct wt_error *err);
 void bench_begin(struct bench *b, const char *phase);
 /* What the phase queued is done, where that must be known: on the emulated device, and with

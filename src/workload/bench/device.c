@@ -164,7 +164,11 @@ static int open_backend(struct bench *b, struct wt_error *err)
     case PLACE_CPU:
         return wt_cpu_new(&b->backend, o->dtype, o->threads, o->is_pinned, err);
     case PLACE_CUDA:
+#ifdef WT_HAS_CUDA
         return wt_cuda_new(&b->backend, o->dtype, o->gpu, err);
+#else
+        return wt_fail(err, WT_E_UNSUPPORTED, "--device cuda: it is not in this build");
+#endif
     case PLACE_EMU:
         break;
     }
@@ -196,6 +200,15 @@ int bench_open_device(struct bench *b, struct wt_error *err)
     if (rc == 0 && b->emu)
         wt_count_reset(&b->backend); /* making a model is no work of the run */
     return rc;
+}
+
+const char *bench_device_name(const struct bench *b)
+{
+#ifdef WT_HAS_CUDA
+    if (b->o->place == PLACE_CUDA)
+        return wt_cuda_device_name(&b->backend);
+#endif
+    return bench_place_name(b->o->place);
 }
 
 void bench_close_device(struct bench *b)

@@ -103,13 +103,12 @@ static int prefill(struct round *r, double *ret_flops, struct wt_error *err)
     feed->is_packed = false;
     feed->rows = (size_t)o->batch * b->prompt_count;
     for (unsigned i = 0; i < o->batch; i++) {
-        memcpy(feed->tokens + i * b->prompt_count, b->prompt,
-               b->prompt_count * sizeof(*b->prompt));
+        memcpy(feed->tokens + i * b->prompt_count, b->prompt, b->prompt_count * sizeof(*b->prompt));
         feed->lengths[i] = (int32_t)b->prompt_count;
         r->counts[i] = 0;
         r->has_ended[i] = false;
-        r->random[i] = (struct wt_random){wt_random_at(o->seed ^ 0x73616d706c65, i),
-                                          b->steps << 32};
+        r->random[i] =
+            (struct wt_random){wt_random_at(o->seed ^ 0x73616d706c65, i), b->steps << 32};
     }
     *ret_flops = bench_forward_flops(&b->source.config, feed, 0, 0) +
                  2.0 * o->batch * b->source.config.hidden * b->source.config.vocab;
@@ -174,8 +173,8 @@ static int keep_texts(struct round *r, struct wt_error *err)
         size_t size = 0;
         /* A model has room for more entries than its vocabulary may have. */
         unsigned n = 0;
-        while (n < r->counts[i] && (size_t)r->written[(size_t)i * o->tokens + n] <
-                                       wt_vocabulary_size(b->vocabulary))
+        while (n < r->counts[i] &&
+               (size_t)r->written[(size_t)i * o->tokens + n] < wt_vocabulary_size(b->vocabulary))
             n++;
         rc = wt_vocabulary_decode(b->vocabulary, r->written + (size_t)i * o->tokens, n, &text,
                                   &size, err);
@@ -267,14 +266,14 @@ int bench_generate_report(struct bench *b)
     if (!o->is_json)
         return 0;
     json_t *j = bench_json(b);
-    json_t *more = json_pack(
-        "{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:O?}", "prompt_tokens",
-        (json_int_t)b->prompt_count, "prefill_tokens", (json_int_t)b->prefill_tokens,
-        "decode_tokens", (json_int_t)b->decode_tokens, "prefill_tokens_per_s",
-        wt_json_number(prefill_s), "decode_tokens_per_s", wt_json_number(decode_s), "prefill_mfu",
-        wt_json_number(b->prefill_flops / b->prefill_s / b->peak_flops_s), "first_token_p50_s",
-        wt_json_number(first), "token_p50_s", wt_json_number(p50), "token_p95_s",
-        wt_json_number(p95), "texts", b->texts);
+    json_t *more =
+        json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:O?}", "prompt_tokens",
+                  (json_int_t)b->prompt_count, "prefill_tokens", (json_int_t)b->prefill_tokens,
+                  "decode_tokens", (json_int_t)b->decode_tokens, "prefill_tokens_per_s",
+                  wt_json_number(prefill_s), "decode_tokens_per_s", wt_json_number(decode_s),
+                  "prefill_mfu", wt_json_number(b->prefill_flops / b->prefill_s / b->peak_flops_s),
+                  "first_token_p50_s", wt_json_number(first), "token_p50_s", wt_json_number(p50),
+                  "token_p95_s", wt_json_number(p95), "texts", b->texts);
     if (!j || !more || json_object_update(j, more) < 0) {
         json_decref(j);
         j = NULL;

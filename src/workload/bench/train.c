@@ -20,11 +20,11 @@ static float rate_at(const struct bench *b, uint64_t step)
     } rates[] = {{"bert-tiny", 1e-3f}, {"bert-mini", 5e-4f}, {"bert-small", 5e-4f}};
     const struct bench_options *o = b->o;
     /* Of a model that is trained from the beginning, and of one that knows something. */
-    float top = o->rate > 0                       ? o->rate
-                : o->work == WORK_FINETUNE        ? (b->source.has_weights ? 5e-5f : 5e-4f)
-                : b->source.has_weights           ? 5e-5f
+    float top = o->rate > 0                ? o->rate
+                : o->work == WORK_FINETUNE ? (b->source.has_weights ? 5e-5f : 5e-4f)
+                : b->source.has_weights    ? 5e-5f
                 : b->source.config.family == WT_FAMILY_GPT2 ? 3e-4f
-                                                  : 1e-4f;
+                                                            : 1e-4f;
     for (size_t i = 0; o->rate <= 0 && o->work == WORK_TRAIN && i < WT_COUNTOF(rates); i++)
         if (strcmp(rates[i].name, b->source.name) == 0)
             top = rates[i].rate;
@@ -121,12 +121,12 @@ static int step(struct bench *b, uint64_t *ret_tokens, double *ret_flops, struct
                                               o->work == WORK_FINETUNE ? b->classes : 0);
         struct wt_input input = input_of(b);
         bench_begin(b, "forward");
-            wt_model_forward(b->model, &input, true, part, 1.0f / (float)o->accumulate);
+        wt_model_forward(b->model, &input, true, part, 1.0f / (float)o->accumulate);
         rc = bench_end(b, "forward", err);
         if (rc < 0)
             break;
         bench_begin(b, "backward");
-            wt_model_backward(b->model);
+        wt_model_backward(b->model);
         rc = bench_end(b, "backward", err);
     }
     if (rc < 0)
@@ -142,9 +142,7 @@ static int step(struct bench *b, uint64_t *ret_tokens, double *ret_flops, struct
 
 static size_t held_out_count(const struct bench *b)
 {
-    return b->emu      ? 0
-           : b->corpus ? wt_corpus_held_out(b->corpus)
-                       : b->items.held_out_count;
+    return b->emu ? 0 : b->corpus ? wt_corpus_held_out(b->corpus) : b->items.held_out_count;
 }
 
 static int classify(struct bench *b, size_t *right, struct wt_error *err)
@@ -206,8 +204,8 @@ static int evaluate(struct bench *b, struct wt_error *err)
         b->evaluations = json_array();
     json_array_append_new(b->evaluations,
                           json_pack("{s:I, s:o, s:o}", "step", (json_int_t)bench_step(b),
-                                    "loss_held_out", wt_json_number(b->loss_held_out),
-                                    "accuracy", wt_json_number(b->accuracy)));
+                                    "loss_held_out", wt_json_number(b->loss_held_out), "accuracy",
+                                    wt_json_number(b->accuracy)));
     return 0;
 }
 

@@ -94,7 +94,7 @@ void bench_say_what(const struct bench *b)
                 o->is_pinned ? ", pinned" : "");
         break;
     case PLACE_CUDA:
-        fprintf(stderr, ", on GPU %u, %s\n", o->gpu, wt_cuda_device_name(&b->backend));
+        fprintf(stderr, ", on GPU %u, %s\n", o->gpu, bench_device_name(b));
         break;
     case PLACE_EMU:
         fprintf(stderr, ", on emulated GPU %u: no arithmetic is done, so there is no %s\n", o->gpu,

@@ -1,0 +1,257 @@
+/* attend: attention and products of few rows against what one core can do, measured beside them.
+ *
+ *     build/bench/attend [ROUNDS [SET]]
+ *
+ * Every round measures the core's multiply-add peak (registers only) and its read bandwidth (256
+ * MB, summed) and then each kernel once; a line is the median of the rounds and the median of the
+ * shares of the same round's ceiling. SET: the instruction set of the kernels, e.g. "avx2"; default
+ * the best. One thread. FLOPs count both products of the forward pass and all five of the backward
+ * pass; under a causal mask half of them. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "workload/attend.h"
+#include "workload/random.h"
+
+#define ROUNDS_MOST 101
+#define SAMPLE_NS   (20 * WT_NS_PER_MS)
+
+/* ---- ceilings ---- */
+
+/* Twelve chains of multiply-adds: more than latency times units of any core here. */
+#define PEAK(NAME, TARGET, BYTES)                                                                  \
+    TARGET static double NAME(size_t turns)                                                        \
+    {                                                                                              \
+        typedef float vec __attribute__((vector_size(BYTES)));                                     \
+        vec a[12], x = {0}, y = {0};                                                               \
+        x += 0.999f;                                                                               \
+        y += 1e-3f;                                                                                \
+        for (size_t i = 0; i < 12; i++)                                                            \
+            a[i] = y * (float)i;                                                                   \
+        for (size_t t = 0; t < turns; t++) {                                                       \
+            _Pragma("GCC unroll 12") for (size_t i = 0; i < 12; i++) a[i] = a[i] * x + y;          \
+            __asm__ volatile("");                                                                  \
+        }                                                                                          \
+        for (size_t i = 1; i < 12; i++)                                                            \
+            a[0] += a[i];                                                                          \
+        float sum = a[0][0] + a[0][1];                                                             \
+        __asm__ volatile("" : : "m"(sum)); /* wanted */                                            \
+        return (double)turns * 12 * (BYTES / 4) * 2;                                               \
+    }
+PEAK(peak_baseline, , 16)
+#ifdef __x86_64__
+PEAK(peak_avx2, __attribute__((target("avx2,fma"))), 32)
+PEAK(peak_avx512, __attribute__((target("avx512f"))), 64)
+#endif
+
+static double (*peak_of(const char *set))(size_t)
+{
+#ifdef __x86_64__
+    if (!strncmp(set, "avx512", 6))
+        return peak_avx512;
+    if (!strncmp(set, "avx", 3))
+        return peak_avx2;
+#endif
+    (void)set;
+    return peak_baseline;
+}
+
+#define READ_BYTES ((size_t)256 << 20)
+static double read_all(const char *memory)
+{
+    const uint64_t *at = (const uint64_t *)(const void *)memory;
+    uint64_t sum[8] = {0};
+    for (size_t i = 0; i < READ_BYTES / 8; i += 8) {
+        __builtin_prefetch(at + i + 256);
+        for (size_t k = 0; k < 8; k++)
+            sum[k] ^= at[i + k];
+    }
+    __asm__ volatile("" : : "m"(sum)); /* wanted */
+    return (double)READ_BYTES;
+}
+
+/* ---- what is measured ---- */
+
+enum kind { FORWARD, BACKWARD, DECODE };
+struct line {
+    const char *name;
+    enum kind kind;
+    size_t length, head, count; /* count: heads side by side */
+    bool is_causal, is_bf16;
+    float p;
+    double rate[ROUNDS_MOST], share[ROUNDS_MOST];
+};
+static struct line lines[] = {
+    {"forward 128 x 64", FORWARD, 128, 64, 12, .p = 0},
+    {"forward 512 x 64", FORWARD, 512, 64, 12, .p = 0},
+    {"forward 512 x 64 causal", FORWARD, 512, 64, 12, .is_causal = true},
+    {"forward 128 x 64 dropout", FORWARD, 128, 64, 12, .p = 0.1f},
+    {"forward 128 x 64 bf16", FORWARD, 128, 64, 12, .is_bf16 = true},
+    {"forward 512 x 64 bf16", FORWARD, 512, 64, 12, .is_bf16 = true},
+    {"forward 128 x 32", FORWARD, 128, 32, 12, .p = 0},
+    {"forward 512 x 128", FORWARD, 512, 128, 12, .p = 0},
+    {"backward 128 x 64", BACKWARD, 128, 64, 12, .p = 0},
+    {"backward 512 x 64", BACKWARD, 512, 64, 12, .p = 0},
+    {"backward 512 x 64 causal", BACKWARD, 512, 64, 12, .is_causal = true},
+    {"backward 128 x 64 dropout", BACKWARD, 128, 64, 12, .p = 0.1f},
+    {"backward 512 x 64 bf16", BACKWARD, 512, 64, 12, .is_bf16 = true},
+    {"decode, 64 MB of cache", DECODE, 10922, 64, 12, .p = 0},
+    {"decode, bf16", DECODE, 10922, 64, 12, .is_bf16 = true},
+};
+
+struct memory {
+    char *qkv, *context, *grad, *dcontext, *scratch;
+    float *lse;
+};
+
+/* Once; returns FLOPs, or bytes of a decode. */
+static double run_line(const struct line *l, const struct wt_attend_kernels *k, struct memory *m)
+{
+    size_t bytes = l->is_bf16 ? 2 : 4, hidden = l->count * l->head;
+    if (l->kind == DECODE) {
+        const struct wt_attend_decode d = {
+            .q = m->qkv,
+            .keys = m->qkv,
+            .values = m->qkv + l->length * hidden * bytes,
+            .stride = hidden,
+            .context = m->context,
+            .length = l->length,
+            .count = l->count,
+            .head = l->head,
+            .is_bf16 = l->is_bf16,
+        };
+        k->decode(&d, m->scratch);
+        return 2.0 * (double)(l->length * hidden * bytes);
+    }
+    for (size_t h = 0; h < l->count; h++) {
+        const struct wt_attend a = {
+            .q = m->qkv + h * l->head * bytes,
+            .k = m->qkv + (hidden + h * l->head) * bytes,
+            .v = m->qkv + (2 * hidden + h * l->head) * bytes,
+            .stride = 3 * hidden,
+            .context = m->context + h * l->head * bytes,
+            .context_stride = hidden,
+            .lse = m->lse + h * l->length,
+            .length = l->length,
+            .head = l->head,
+            .is_causal = l->is_causal,
+            .is_bf16 = l->is_bf16,
+            .drop = {l->p, 7},
+            .drop_stride = l->length,
+        };
+        const struct wt_attend_grad g = {
+            .dcontext = m->dcontext + h * l->head * bytes,
+            .dq = m->grad + h * l->head * bytes,
+            .dk = m->grad + (hidden + h * l->head) * bytes,
+            .dv = m->grad + (2 * hidden + h * l->head) * bytes,
+        };
+        if (l->kind == FORWARD)
+            k->forward(&a, 0, l->length, m->scratch);
+        else
+            k->backward(&a, &g, m->scratch);
+    }
+    double flops = (l->kind == FORWARD ? 4.0 : 10.0) * (double)(l->length * l->length * hidden);
+    return l->is_causal ? flops / 2 : flops;
+}
+
+static void fill(struct memory *m, size_t values, bool is_bf16)
+{
+    for (size_t i = 0; i < values; i++) {
+        /* 0.5 to 1 and its negative: both halves of the float are fair bfloat16. */
+        uint32_t bits = (uint32_t)wt_random_at(3, i);
+        uint16_t half = (uint16_t)(0x3f00u | (bits & 0x807f));
+        float x = (float)(bits >> 8) / (float)(1 << 23) - 1;
+        if (is_bf16)
+            memcpy(m->qkv + 2 * i, &half, 2);
+        else
+            memcpy(m->qkv + 4 * i, &x, 4);
+        if (i < values / 3)
+            memcpy(m->dcontext + (is_bf16 ? 2 : 4) * i, m->qkv + (is_bf16 ? 2 : 4) * i,
+                   is_bf16 ? 2 : 4);
+    }
+}
+
+static void sample(struct line *l, const struct wt_attend_kernels *k, struct memory *m,
+                   size_t round, double peak, double bandwidth)
+{
+    fill(m, l->length * l->head * l->count * (l->kind == DECODE ? 2 : 3), l->is_bf16);
+    if (l->kind == BACKWARD) { /* needs context and lse */
+        struct line first = *l;
+        first.kind = FORWARD;
+        run_line(&first, k, m);
+    }
+    run_line(l, k, m);
+    double done = 0;
+    int64_t begin_ns = wt_clock_now_ns(), now_ns = begin_ns;
+    for (; now_ns < begin_ns + SAMPLE_NS; now_ns = wt_clock_now_ns())
+        done += run_line(l, k, m);
+    l->rate[round] = done / (double)(now_ns - begin_ns);
+    l->share[round] = l->rate[round] / (l->kind == DECODE ? bandwidth : peak);
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+static double median(double *values, size_t n)
+{
+    qsort(values, n, sizeof(*values), compare);
+    return values[n / 2];
+}
+
+int main(int argc, char **argv)
+{
+    long rounds = argc > 1 ? strtol(argv[1], NULL, 10) : 11;
+    if (rounds < 1 || rounds > ROUNDS_MOST || argc > 3) {
+        fprintf(stderr, "attend: usage: attend [ROUNDS [SET]], ROUNDS 1 to %d\n", ROUNDS_MOST);
+        return 2;
+    }
+    const struct wt_attend_kernels *k = NULL;
+    for (size_t i = 0; wt_attend_at(i) && !k; i++)
+        if (argc < 3 || !strcmp(wt_attend_at(i)->name, argv[2]))
+            k = wt_attend_at(i);
+    if (!k) {
+        fprintf(stderr, "attend: this processor cannot run %s\n", argv[2]);
+        return 1;
+    }
+
+    size_t largest = (size_t)96 << 20; /* more than any line's arrays */
+    struct memory m = {malloc(largest), malloc(largest), malloc(largest),
+                       malloc(largest), malloc(largest), malloc(largest)};
+    char *memory = malloc(READ_BYTES);
+    if (!m.qkv || !m.context || !m.grad || !m.dcontext || !m.scratch || !m.lse || !memory) {
+        fprintf(stderr, "attend: no memory\n");
+        return 1;
+    }
+    memset(memory, 1, READ_BYTES);
+
+    double (*peak_fn)(size_t) = peak_of(k->name);
+    static double peaks[ROUNDS_MOST], bandwidths[ROUNDS_MOST];
+    for (size_t round = 0; round < (size_t)rounds; round++) {
+        int64_t begin_ns = wt_clock_now_ns();
+        double done = peak_fn(4000000);
+        peaks[round] = done / (double)(wt_clock_now_ns() - begin_ns);
+        begin_ns = wt_clock_now_ns();
+        done = read_all(memory);
+        bandwidths[round] = done / (double)(wt_clock_now_ns() - begin_ns);
+        for (size_t i = 0; i < WT_COUNTOF(lines); i++)
+            sample(&lines[i], k, &m, round, peaks[round], bandwidths[round]);
+    }
+
+    printf("%s, one thread, medians of %ld rounds\n", k->name, rounds);
+    for (size_t i = 0; i < WT_COUNTOF(lines); i++)
+        printf("%-28s %7.1f %s  %3.0f %% of the %s\n", lines[i].name,
+               median(lines[i].rate, (size_t)rounds),
+               lines[i].kind == DECODE ? "GB/s   " : "GFLOP/s",
+               100 * median(lines[i].share, (size_t)rounds),
+               lines[i].kind == DECODE ? "read bandwidth" : "peak");
+    printf("%-28s %7.1f GFLOP/s\n", "multiply-add peak", median(peaks, (size_t)rounds));
+    printf("%-28s %7.1f GB/s\n", "read bandwidth", median(bandwidths, (size_t)rounds));
+    char *arrays[] = {m.qkv, m.context, m.grad, m.dcontext, m.scratch, memory};
+    for (size_t i = 0; i < WT_COUNTOF(arrays); i++)
+        free(arrays[i]);
+    free(m.lse);
+    return 0;
+}

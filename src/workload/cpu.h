@@ -1,0 +1,23 @@
+/* What tests and benches may ask of the CPU backend besides backend.h.
+ *
+ * Internal to the workload. */
+#ifndef WT_WORKLOAD_CPU_H
+#define WT_WORKLOAD_CPU_H
+
+#include "workload/attend.h"
+#include "workload/backend.h"
+#include "workload/kernels.h"
+
+struct wt_cpu_options {
+    enum wt_dtype dtype;
+    unsigned threads;
+    bool is_pinned;
+    bool is_slow_allowed;             /* bf16 by way of float where there are no instructions */
+    const struct wt_kernels *kernels; /* NULL: the best; so below */
+    const struct wt_attend_kernels *attend;
+};
+/* Errors: those of wt_cpu_new. */
+int wt_cpu_new_with(struct wt_backend *ret_backend, const struct wt_cpu_options *options,
+                    struct wt_error *err);
+
+#endif

@@ -1,0 +1,162 @@
+/* Vectors of floats as the compiler has them, as wide as the instruction set that a source is
+ * compiled for; for sources compiled once for each set (attend.c, matvec.c).
+ *
+ * Internal to the workload. */
+#ifndef WT_WORKLOAD_VECTOR_H
+#define WT_WORKLOAD_VECTOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
+#ifndef WT_LANES /* given: wider than the set has, to try the code of a set that is not here */
+#if defined(__AVX512F__)
+#define WT_LANES 16
+#elif defined(__AVX2__)
+#define WT_LANES 8
+#else
+#define WT_LANES 4
+#endif
+#endif
+
+#define WT_INLINE static inline __attribute__((always_inline))
+
+typedef float wt_vf __attribute__((vector_size(WT_LANES * 4)));
+typedef int32_t wt_vi __attribute__((vector_size(WT_LANES * 4)));
+typedef uint32_t wt_vu __attribute__((vector_size(WT_LANES * 4)));
+typedef uint16_t wt_vh __attribute__((vector_size(WT_LANES * 2)));
+typedef float wt_f4 __attribute__((vector_size(16)));
+typedef int32_t wt_i4 __attribute__((vector_size(16)));
+/* The same anywhere in memory. */
+typedef float wt_vf_at __attribute__((vector_size(WT_LANES * 4), aligned(4), may_alias));
+typedef uint32_t wt_vu_at __attribute__((vector_size(WT_LANES * 4), aligned(2), may_alias));
+typedef uint16_t wt_vh_at __attribute__((vector_size(WT_LANES * 2), aligned(2), may_alias));
+typedef float wt_f4_at __attribute__((vector_size(16), aligned(4), may_alias));
+
+WT_INLINE wt_vf wt_load(const float *at)
+{
+    return *(const wt_vf_at *)at;
+}
+WT_INLINE void wt_store(float *at, wt_vf v)
+{
+    *(wt_vf_at *)at = v;
+}
+WT_INLINE wt_vf wt_all(float x)
+{
+    return x - (wt_vf){0};
+}
+WT_INLINE wt_vf wt_choose(wt_vi which, wt_vf yes, wt_vf no)
+{
+    return (wt_vf)(((wt_vi)yes & which) | ((wt_vi)no & ~which));
+}
+/* b where one of them is not a number */
+WT_INLINE wt_vf wt_larger(wt_vf a, wt_vf b)
+{
+#if WT_LANES == 16 && defined(__AVX512F__)
+    return (wt_vf)_mm512_max_ps((__m512)a, (__m512)b);
+#elif WT_LANES == 8 && defined(__AVX2__)
+    return (wt_vf)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+    return wt_choose(a > b, a, b);
+#endif
+}
+
+/* ---- bfloat16: the upper half of a float ---- */
+
+WT_INLINE wt_vf wt_load_bf16(const uint16_t *at)
+{
+    return (wt_vf)(__builtin_convertvector(*(const wt_vh_at *)at, wt_vu) << 16);
+}
+/* Rounded to nearest, ties to even; a NaN stays one. */
+WT_INLINE void wt_store_bf16(uint16_t *at, wt_vf v)
+{
+    wt_vu bits = (wt_vu)v;
+    wt_vu rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    wt_vu is_nan = (wt_vu)(v != v);
+    rounded = (rounded & ~is_nan) | (((bits >> 16) | 0x40) & is_nan);
+    *(wt_vh_at *)at = __builtin_convertvector(rounded, wt_vh);
+}
+WT_INLINE float wt_float_from_bf16(uint16_t half)
+{
+    uint32_t bits = (uint32_t)half << 16;
+    float x;
+    memcpy(&x, &bits, sizeof(x));
+    return x;
+}
+WT_INLINE uint16_t wt_bf16_from(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof(bits));
+    if (x != x)
+        return (uint16_t)((bits >> 16) | 0x40);
+    return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+/* ---- across lanes ---- */
+
+/* Sums of the lanes of four vectors. */
+WT_INLINE wt_f4 wt_sums(wt_vf a, wt_vf b, wt_vf c, wt_vf d)
+{
+    wt_vf in[4] = {a, b, c, d};
+    wt_f4 part[4];
+    for (int i = 0; i < 4; i++) {
+#if WT_LANES == 16
+        typedef float f8 __attribute__((vector_size(32)));
+        f8 half = __builtin_shufflevector(in[i], in[i], 0, 1, 2, 3, 4, 5, 6, 7) +
+                  __builtin_shufflevector(in[i], in[i], 8, 9, 10, 11, 12, 13, 14, 15);
+        part[i] = __builtin_shufflevector(half, half, 0, 1, 2, 3) +
+                  __builtin_shufflevector(half, half, 4, 5, 6, 7);
+#elif WT_LANES == 8
+        part[i] = __builtin_shufflevector(in[i], in[i], 0, 1, 2, 3) +
+                  __builtin_shufflevector(in[i], in[i], 4, 5, 6, 7);
+#else
+        part[i] = in[i];
+#endif
+    }
+    wt_f4 ab = __builtin_shufflevector(part[0], part[1], 0, 4, 1, 5) +
+               __builtin_shufflevector(part[0], part[1], 2, 6, 3, 7);
+    wt_f4 cd = __builtin_shufflevector(part[2], part[3], 0, 4, 1, 5) +
+               __builtin_shufflevector(part[2], part[3], 2, 6, 3, 7);
+    return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) +
+           __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+}
+
+/* to[c * to_stride + r] = from[r * from_stride + c], 4 by 4 */
+WT_INLINE void wt_transpose4(float *to, size_t to_stride, const float *from, size_t from_stride)
+{
+    wt_f4 a = *(const wt_f4_at *)from, b = *(const wt_f4_at *)(from + from_stride);
+    wt_f4 c = *(const wt_f4_at *)(from + 2 * from_stride);
+    wt_f4 d = *(const wt_f4_at *)(from + 3 * from_stride);
+    wt_f4 ab0 = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    wt_f4 ab1 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    wt_f4 cd0 = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    wt_f4 cd1 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    *(wt_f4_at *)to = __builtin_shufflevector(ab0, cd0, 0, 1, 4, 5);
+    *(wt_f4_at *)(to + to_stride) = __builtin_shufflevector(ab0, cd0, 2, 3, 6, 7);
+    *(wt_f4_at *)(to + 2 * to_stride) = __builtin_shufflevector(ab1, cd1, 0, 1, 4, 5);
+    *(wt_f4_at *)(to + 3 * to_stride) = __builtin_shufflevector(ab1, cd1, 2, 3, 6, 7);
+}
+
+/* ---- functions ---- */
+
+/* 2^x for x up to 127, within 2 units in the last place; 2^-125 below -125; NaN of NaN. The
+ * polynomial is fitted to 2^r for |r| <= 1/2 (relative error below 2e-8 before rounding). */
+WT_INLINE wt_vf wt_exp2(wt_vf x)
+{
+    x = wt_larger(wt_all(-125.0f), x);
+    /* Adding 1.5 2^23 rounds to an integer, which then stands in the low bits. */
+    wt_vf shifted = x + 12582912.0f;
+    wt_vf r = x - (shifted - 12582912.0f);
+    wt_vf p = 0.000154531634f * r + 0.00133908633f;
+    p = p * r + 0.00961808302f;
+    p = p * r + 0.0555035695f;
+    p = p * r + 0.240226507f;
+    p = p * r + 0.693147182f;
+    p = p * r + 1.0f;
+    return (wt_vf)((wt_vi)p + ((wt_vi)shifted << 23));
+}
+
+#endif
