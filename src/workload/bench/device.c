@@ -183,6 +183,7 @@ int bench_open_device(struct bench *b, struct wt_error *err)
     struct wt_model_options model = {.task = task_of(b),
                                      .batch = o->batch,
                                      .seq = b->feed.seq,
+                                     .chosen = task_of(b) == WT_TASK_SCORE ? o->batch * o->seq : 0,
                                      .classes = b->classes,
                                      .seed = o->seed,
                                      .has_dropout = o->dropout != 0,

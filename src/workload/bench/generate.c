@@ -64,18 +64,23 @@ struct round {
     unsigned *counts;         /* [batch]: of written; up to the end of the text */
     bool *has_ended;          /* [batch] */
     int32_t end;              /* -1: there is none */
+    size_t known;             /* entries of the vocabulary: a model may have room for more */
 };
 
 /* Chooses the next token of each sequence. False: all texts have ended. */
 static bool choose(struct round *r, unsigned at)
 {
     const struct bench_options *o = r->b->o;
-    size_t vocab = r->b->source.config.vocab;
+    size_t vocab = r->b->source.config.vocab, known = r->known;
     bool goes_on = false;
     for (unsigned i = 0; i < o->batch; i++) {
+        if (r->b->emu) {
+            goes_on = true; /* there is nothing to choose by */
+            continue;
+        }
         if (r->has_ended[i])
             continue; /* its row is computed with the others', and thrown away */
-        r->next[i] = bench_sample(&r->sampler, r->logits + i * vocab, vocab, &r->random[i]);
+        r->next[i] = bench_sample(&r->sampler, r->logits + i * vocab, known, &r->random[i]);
         r->has_ended[i] = r->next[i] == r->end;
         if (!r->has_ended[i]) {
             r->written[(size_t)i * o->tokens + at] = r->next[i];
@@ -114,7 +119,7 @@ static int prefill(struct round *r, double *ret_flops, struct wt_error *err)
                  2.0 * o->batch * b->source.config.hidden * b->source.config.vocab;
     struct wt_input input = wt_feed_input(feed, false, false);
     bench_begin(b, "prefill");
-    int rc = wt_model_prefill(b->model, &input, r->logits, err);
+    int rc = wt_model_prefill(b->model, &input, b->emu ? NULL : r->logits, err);
     int ended = bench_end(b, "prefill", rc < 0 ? NULL : err);
     return rc < 0 ? rc : ended;
 }
@@ -141,7 +146,7 @@ static int one_round(struct round *r, struct wt_error *err)
     for (unsigned at = 1; at < o->tokens && goes_on && !bench_asked_to_end(); at++) {
         int64_t token_ns = now_ns;
         bench_begin(b, "decode");
-        rc = wt_model_decode(b->model, r->next, r->logits, err);
+        rc = wt_model_decode(b->model, r->next, b->emu ? NULL : r->logits, err);
         if (rc == 0)
             goes_on = choose(r, at);
         int ended = bench_end(b, "decode", rc < 0 ? NULL : err);
@@ -171,13 +176,8 @@ static int keep_texts(struct round *r, struct wt_error *err)
     for (unsigned i = 0; i < o->batch && b->vocabulary && rc == 0; i++) {
         char *text = NULL;
         size_t size = 0;
-        /* A model has room for more entries than its vocabulary may have. */
-        unsigned n = 0;
-        while (n < r->counts[i] &&
-               (size_t)r->written[(size_t)i * o->tokens + n] < wt_vocabulary_size(b->vocabulary))
-            n++;
-        rc = wt_vocabulary_decode(b->vocabulary, r->written + (size_t)i * o->tokens, n, &text,
-                                  &size, err);
+        rc = wt_vocabulary_decode(b->vocabulary, r->written + (size_t)i * o->tokens, r->counts[i],
+                                  &text, &size, err);
         if (rc < 0)
             break;
         /* The last character may be cut, and bytes may be no text at all. */
@@ -206,6 +206,7 @@ int bench_generate(struct bench *b, struct wt_error *err)
     struct round r = {
         .b = b,
         .end = b->vocabulary && !b->emu ? wt_vocabulary_marks(b->vocabulary).end : -1,
+        .known = b->vocabulary ? wt_vocabulary_size(b->vocabulary) : vocab,
         .random = calloc(batch, sizeof(*r.random)),
         .logits = calloc(batch, vocab * sizeof(*r.logits)),
         .next = calloc(batch, sizeof(*r.next)),
