@@ -14,6 +14,7 @@
 #include "wattune/door.h"
 #include "wattune/emulate.h"
 #include "workload/corpus.h"
+#include "workload/hub.h"
 #include "workload/items.h"
 #include "workload/model.h"
 
@@ -78,11 +79,12 @@ unsigned bench_cpus_allowed(void);
 struct bench_source {
     struct wt_config config;
     char name[128];
-    char folder[4000]; /* "": a name, or a config.json by itself */
-    bool has_weights;  /* model.safetensors in it */
+    char folder[4000];  /* "": a name, or a config.json by itself */
+    struct wt_hub *hub; /* the folder's weights; NULL: it has none */
     bool has_vocabulary;
 };
 int bench_source_find(struct bench_source *ret, const char *model, struct wt_error *err);
+void bench_source_done(struct bench_source *source);
 
 /* ---- a run ---- */
 

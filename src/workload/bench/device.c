@@ -164,11 +164,7 @@ static int open_backend(struct bench *b, struct wt_error *err)
     case PLACE_CPU:
         return wt_cpu_new(&b->backend, o->dtype, o->threads, o->is_pinned, err);
     case PLACE_CUDA:
-#ifdef WT_HAS_CUDA
         return wt_cuda_new(&b->backend, o->dtype, o->gpu, err);
-#else
-        return wt_fail(err, WT_E_UNSUPPORTED, "--device cuda: it is not in this build");
-#endif
     case PLACE_EMU:
         break;
     }
@@ -187,7 +183,7 @@ int bench_open_device(struct bench *b, struct wt_error *err)
                                      .classes = b->classes,
                                      .seed = o->seed,
                                      .has_dropout = o->dropout != 0,
-                                     .is_blank = o->place == PLACE_EMU || b->source.has_weights};
+                                     .is_blank = o->place == PLACE_EMU};
     if (o->dropout > 0)
         c->dropout_hidden = c->dropout_attention = c->dropout_embedding = c->dropout_classifier =
             (double)o->dropout;
@@ -205,11 +201,8 @@ int bench_open_device(struct bench *b, struct wt_error *err)
 
 const char *bench_device_name(const struct bench *b)
 {
-#ifdef WT_HAS_CUDA
-    if (b->o->place == PLACE_CUDA)
-        return wt_cuda_device_name(&b->backend);
-#endif
-    return bench_place_name(b->o->place);
+    return b->o->place == PLACE_CUDA ? wt_cuda_device_name(&b->backend)
+                                     : bench_place_name(b->o->place);
 }
 
 void bench_close_device(struct bench *b)

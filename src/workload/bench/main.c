@@ -119,7 +119,7 @@ static int prepare(struct bench *b, struct wt_error *err)
         rc = bench_open_device(b, err);
     if (rc == 0 && o->is_resumed)
         rc = bench_resume(b, err);
-    else if (rc == 0 && b->source.has_weights && o->place != PLACE_EMU)
+    else if (rc == 0 && b->source.hub && o->place != PLACE_EMU)
         rc = bench_load_weights(b, err);
     wt_door_mark(b->door, WT_MARK_END, "prepare", 1);
     return rc;
@@ -197,6 +197,7 @@ int main(int argc, char **argv)
     wt_corpus_free(b.corpus);
     wt_items_done(&b.items);
     wt_vocabulary_free(b.vocabulary);
+    bench_source_done(&b.source);
     bench_times_done(&b.times);
     bench_times_done(&b.first_times);
     free(b.prompt);

@@ -27,16 +27,14 @@ static int find_folder(struct bench_source *s, const char *path, struct wt_error
         s->folder[n - 1] = '\0';
     const char *slash = strrchr(s->folder, '/');
     wt_text(s->name, sizeof(s->name), "%.100s", slash && slash[1] ? slash + 1 : s->folder);
-    s->has_weights = is_there(path, "model.safetensors");
-    if (!s->has_weights && is_there(path, "pytorch_model.bin"))
-        return wt_fail(err, WT_E_UNSUPPORTED,
-                       "%s: pytorch_model.bin is not read; model.safetensors is", path);
-    if (!s->has_weights && is_there(path, "model.safetensors.index.json"))
-        return wt_fail(err, WT_E_UNSUPPORTED,
-                       "%s: weights in several files are not read; one model.safetensors is", path);
+    if (is_there(path, "model.safetensors") || is_there(path, "model.safetensors.index.json"))
+        rc = wt_hub_open(&s->hub, path, err);
+    else if (is_there(path, "pytorch_model.bin"))
+        rc = wt_fail(err, WT_E_UNSUPPORTED,
+                     "%s: pytorch_model.bin is not read; model.safetensors is", path);
     s->has_vocabulary = is_there(path, "tokenizer.json") || is_there(path, "vocab.txt") ||
                         is_there(path, "vocab.json");
-    return 0;
+    return rc;
 }
 
 int bench_source_find(struct bench_source *ret, const char *model, struct wt_error *err)
@@ -60,4 +58,10 @@ int bench_source_find(struct bench_source *ret, const char *model, struct wt_err
     if (rc == 0)
         *ret = s;
     return rc;
+}
+
+void bench_source_done(struct bench_source *s)
+{
+    wt_hub_close(s->hub);
+    s->hub = NULL;
 }

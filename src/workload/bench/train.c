@@ -20,9 +20,9 @@ static float rate_at(const struct bench *b, uint64_t step)
     } rates[] = {{"bert-tiny", 1e-3f}, {"bert-mini", 5e-4f}, {"bert-small", 5e-4f}};
     const struct bench_options *o = b->o;
     /* Of a model that is trained from the beginning, and of one that knows something. */
-    float top = o->rate > 0                ? o->rate
-                : o->work == WORK_FINETUNE ? (b->source.has_weights ? 5e-5f : 5e-4f)
-                : b->source.has_weights    ? 5e-5f
+    float top = o->rate > 0                                 ? o->rate
+                : o->work == WORK_FINETUNE                  ? (b->source.hub ? 5e-5f : 5e-4f)
+                : b->source.hub                             ? 5e-5f
                 : b->source.config.family == WT_FAMILY_GPT2 ? 3e-4f
                                                             : 1e-4f;
     for (size_t i = 0; o->rate <= 0 && o->work == WORK_TRAIN && i < WT_COUNTOF(rates); i++)

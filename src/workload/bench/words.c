@@ -79,7 +79,7 @@ void bench_say_what(const struct bench *b)
         return;
     fprintf(stderr, "%s: %s %s, %.1f M parameters%s, batch %u", PROGRAM, doing[o->work],
             b->source.name, (double)wt_model_parameters_of(b->model)->total * 1e-6,
-            b->source.has_weights   ? " of its folder"
+            b->source.hub           ? " of its folder"
             : o->place == PLACE_EMU ? ""
                                     : " from seeded random numbers",
             o->batch);
@@ -109,6 +109,9 @@ void bench_say_what(const struct bench *b)
                 "%s: --threads %u is more than the %u CPU%s this process may use: threads will "
                 "wait for each other\n",
                 PROGRAM, o->threads, cpus, cpus == 1 ? "" : "s");
+    if (b->source.hub && o->place != PLACE_EMU && wt_hub_left_out(b->source.hub)[0])
+        fprintf(stderr, "%s: not in %s, and random: %.300s\n", PROGRAM, b->source.folder,
+                wt_hub_left_out(b->source.hub));
     if (!b->vocabulary && (b->corpus || b->items.count))
         fprintf(stderr, "%s: the tokens are random, not text\n", PROGRAM);
     if (!b->vocabulary)
