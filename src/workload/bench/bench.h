@@ -38,7 +38,7 @@ struct bench_options {
     uint64_t steps; /* 0: not limited */
     double seconds; /* 0: not limited */
     unsigned batch, seq, threads, gpu;
-    bool is_pinned, has_phases;
+    bool is_pinned, is_repeatable, has_phases;
     enum wt_dtype dtype;
     enum bench_place place;
     uint64_t seed;

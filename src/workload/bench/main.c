@@ -163,6 +163,8 @@ int main(int argc, char **argv)
         return code - 1;
     if (o.place == PLACE_CPU)
         prefer_avx512(argv);
+    if (o.is_repeatable)
+        setenv("WATTUNE_PRODUCTS", "openblas", 1);
     catch_signals();
 
     struct wt_error err = {0};

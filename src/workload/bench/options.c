@@ -46,6 +46,7 @@ static void print_help(FILE *out)
         "  --dtype TYPE           fp32, bf16, tf32 (cuda), int8 (inference) (default fp32)\n"
         "  --threads T            CPU threads (default: the CPUs this process may use)\n"
         "  --pin                  each thread on a CPU of its own\n"
+        "  --repeatable           the same numbers each time: products are not chosen by speed\n"
         "  --peak FLOPS           products' peak a second, for the share of it that is used "
         "(default:\n"
         "                         measured for 0.3 s first; \"none\": not wanted)\n"
@@ -101,6 +102,7 @@ enum {
     OPT_DTYPE,
     OPT_THREADS,
     OPT_PIN,
+    OPT_REPEATABLE,
     OPT_PEAK,
     OPT_PHASES,
     OPT_SEED,
@@ -145,6 +147,7 @@ static const struct option long_options[] = {
     {"dtype", required_argument, NULL, OPT_DTYPE},
     {"threads", required_argument, NULL, OPT_THREADS},
     {"pin", no_argument, NULL, OPT_PIN},
+    {"repeatable", no_argument, NULL, OPT_REPEATABLE},
     {"peak", required_argument, NULL, OPT_PEAK},
     {"phases", no_argument, NULL, OPT_PHASES},
     {"seed", required_argument, NULL, OPT_SEED},
@@ -349,6 +352,9 @@ static int take(struct bench_options *o, int option)
     case OPT_PIN:
         o->is_pinned = true;
         return 0;
+    case OPT_REPEATABLE:
+        o->is_repeatable = true;
+        return 0;
     case OPT_PHASES:
         o->has_phases = true;
         return 0;
@@ -422,6 +428,8 @@ static int check(const struct bench_options *o, const bool *is_given)
         return 1 + bench_usage("--dtype tf32: GPUs have it, a CPU has not");
     if (o->is_pinned && o->place != PLACE_CPU)
         return 1 + bench_usage("--pin: threads compute on the CPU only (--device cpu)");
+    if (o->is_repeatable && o->place != PLACE_CPU)
+        return 1 + bench_usage("--repeatable: it is about the CPU's products (--device cpu)");
     if (o->is_synthetic && o->data)
         return 1 +
                bench_usage("--synthetic and --data %s: text or random tokens, not both", o->data);
