@@ -328,27 +328,43 @@ void wt_items_done(struct wt_items *items)
 
 /* ---- batches ---- */
 
-static void put(const struct wt_items *items, size_t item, struct wt_feed *feed)
+static size_t length_of(const struct wt_items *items, size_t item)
 {
-    size_t from = items->starts[item], length = items->starts[item + 1] - from;
-    size_t row = feed->count++, first = feed->is_packed ? feed->rows : row * feed->seq;
+    return items->starts[item + 1] - items->starts[item];
+}
+
+/* width: of a padded sequence */
+static void put(const struct wt_items *items, size_t item, struct wt_feed *feed, size_t width)
+{
+    size_t from = items->starts[item], length = length_of(items, item);
+    size_t row = feed->count++, first = feed->is_packed ? feed->rows : row * width;
     memcpy(feed->tokens + first, items->ids + from, length * sizeof(*feed->tokens));
-    for (size_t i = length; !feed->is_packed && i < feed->seq; i++)
+    for (size_t i = length; !feed->is_packed && i < width; i++)
         feed->tokens[first + i] = 0;
     feed->starts[row] = (int32_t)first;
     feed->lengths[row] = (int32_t)length;
-    feed->rows = first + (feed->is_packed ? length : feed->seq);
+    feed->rows = first + (feed->is_packed ? length : width);
     if (items->labels)
         feed->targets[row] = items->labels[item];
+}
+
+static size_t fill(const struct wt_items *items, const uint32_t *numbers, size_t count,
+                   struct wt_feed *feed)
+{
+    size_t width = 0;
+    for (size_t i = 0; i < count; i++)
+        width = length_of(items, numbers[i]) > width ? length_of(items, numbers[i]) : width;
+    feed->count = feed->rows = feed->chosen_count = 0;
+    for (size_t i = 0; i < count; i++)
+        put(items, numbers[i], feed, width);
+    return wt_feed_tokens(feed);
 }
 
 size_t wt_items_fill(const struct wt_items *items, const uint32_t *list, size_t list_count,
                      size_t first, struct wt_feed *feed, unsigned sequences)
 {
-    feed->count = feed->rows = feed->chosen_count = 0;
-    for (size_t i = first; i < list_count && feed->count < sequences; i++)
-        put(items, list[i], feed);
-    return wt_feed_tokens(feed);
+    size_t left = first < list_count ? list_count - first : 0;
+    return fill(items, list + first, left < sequences ? left : sequences, feed);
 }
 
 static void turn(struct wt_items *items)
@@ -363,12 +379,12 @@ static void turn(struct wt_items *items)
 
 size_t wt_items_next(struct wt_items *items, struct wt_feed *feed, unsigned sequences)
 {
-    feed->count = feed->rows = feed->chosen_count = 0;
-    while (feed->count < sequences) {
+    uint32_t *numbers = (uint32_t *)feed->chosen; /* room for them, which is not used here */
+    for (unsigned i = 0; i < sequences; i++) {
         turn(items);
-        put(items, items->train[items->at++], feed);
+        numbers[i] = items->train[items->at++];
     }
-    return wt_feed_tokens(feed);
+    return fill(items, numbers, sequences, feed);
 }
 
 uint64_t wt_items_place(const struct wt_items *items)
