@@ -9,6 +9,7 @@
 #include "workload/bench/bench.h"
 #include "workload/file.h"
 #include "workload/random.h"
+#include "workload/unicode.h"
 
 #define PROMPT_MAX (16u << 20) /* bytes */
 
@@ -166,6 +167,22 @@ static int one_round(struct round *r, struct wt_error *err)
     return 0;
 }
 
+/* A byte-level model may write bytes that are no text, and end within a character: each such byte
+ * becomes U+FFFD. Owned: free(); NULL without memory. */
+static char *cleaned(const char *text, size_t *size)
+{
+    char *clean = malloc(3 * *size + 1);
+    size_t used = 0;
+    for (size_t at = 0; clean && at < *size;) {
+        uint32_t code;
+        size_t n = wt_utf8_decode(text + at, *size - at, &code);
+        used += wt_utf8_encode(n && code ? code : 0xfffd, clean + used);
+        at += n ? n : 1;
+    }
+    *size = used;
+    return clean;
+}
+
 /* The text of each sequence, the prompt before it. */
 static int keep_texts(struct round *r, struct wt_error *err)
 {
@@ -180,19 +197,21 @@ static int keep_texts(struct round *r, struct wt_error *err)
                                   &text, &size, err);
         if (rc < 0)
             break;
-        /* The last character may be cut, and bytes may be no text at all. */
-        json_t *s = json_stringn(text, size);
-        for (size_t cut = 0; !s && cut < 4 && cut < size; cut++)
-            s = json_stringn(text, size - cut);
+        char *clean = cleaned(text, &size);
+        free(text);
+        if (!clean) {
+            rc = wt_fail(err, WT_E_NOMEM, "no memory for a text of %zu bytes", size);
+            break;
+        }
         if (!o->is_quiet && !o->is_json) {
             if (o->batch > 1)
                 printf("--- %u\n", i + 1);
             printf("%s", o->prompt ? o->prompt : "");
-            fwrite(text, 1, size, stdout);
+            fwrite(clean, 1, size, stdout);
             putchar('\n');
         }
-        json_array_append_new(b->texts, s ? s : json_null());
-        free(text);
+        json_array_append_new(b->texts, json_stringn(clean, size));
+        free(clean);
     }
     if (fflush(stdout) != 0 && rc == 0)
         rc = wt_fail(err, WT_E_IO, "writing the text");

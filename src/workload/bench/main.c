@@ -81,6 +81,14 @@ void bench_step_done(struct bench *b, uint64_t tokens, double flops)
 
 /* ---- the run ---- */
 
+/* A file that is not there is a failure like any other; "not found" is for GPUs and emulations. */
+static int of_files(int rc, struct wt_error *err)
+{
+    if (rc == WT_E_NOTFOUND)
+        err->code = rc = WT_E_IO;
+    return rc;
+}
+
 /* What can be said of the options once the model is known. */
 static int check_sizes(const struct bench *b, struct wt_error *err)
 {
@@ -107,10 +115,10 @@ static int prepare(struct bench *b, struct wt_error *err)
 {
     const struct bench_options *o = b->o;
     bench_begin(b, "prepare");
-    int rc = bench_open_text(b, err);
+    int rc = of_files(bench_open_text(b, err), err);
     b->classes = (unsigned)b->items.class_count;
     if (rc == 0 && o->work == WORK_GENERATE)
-        rc = bench_open_prompt(b, err);
+        rc = of_files(bench_open_prompt(b, err), err);
     unsigned seq = o->work == WORK_GENERATE ? (unsigned)b->prompt_count + o->tokens : o->seq;
     if (rc == 0)
         rc = wt_feed_init(&b->feed, o->batch, seq, err);
@@ -118,9 +126,9 @@ static int prepare(struct bench *b, struct wt_error *err)
     if (rc == 0)
         rc = bench_open_device(b, err);
     if (rc == 0 && o->is_resumed)
-        rc = bench_resume(b, err);
+        rc = of_files(bench_resume(b, err), err);
     else if (rc == 0 && b->source.hub && o->place != PLACE_EMU)
-        rc = bench_load_weights(b, err);
+        rc = of_files(bench_load_weights(b, err), err);
     wt_door_mark(b->door, WT_MARK_END, "prepare", 1);
     return rc;
 }
@@ -175,7 +183,7 @@ int main(int argc, char **argv)
                       .loss_smooth = NAN,
                       .loss_held_out = NAN,
                       .accuracy = NAN};
-    int rc = bench_source_find(&b.source, o.model, &err);
+    int rc = of_files(bench_source_find(&b.source, o.model, &err), &err);
     if (rc == 0)
         rc = check_sizes(&b, &err);
     if (rc == 0)
