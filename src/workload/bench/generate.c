@@ -121,6 +121,8 @@ static int prefill(struct round *r, double *ret_flops, struct wt_error *err)
     struct wt_input input = wt_feed_input(feed, false, false);
     bench_begin(b, "prefill");
     int rc = wt_model_prefill(b->model, &input, b->emu ? NULL : r->logits, err);
+    if (rc == 0)
+        wt_door_mark(b->door, WT_MARK_WORK, "tokens", (uint64_t)o->batch * b->prompt_count);
     int ended = bench_end(b, "prefill", rc < 0 ? NULL : err);
     return rc < 0 ? rc : ended;
 }
@@ -143,13 +145,14 @@ static int one_round(struct round *r, struct wt_error *err)
     b->prefill_flops += flops;
     if (!bench_times_add(&b->first_times, wt_s_from_ns(now_ns - from_ns)))
         return wt_fail(err, WT_E_NOMEM, "no memory for latencies");
-    wt_door_mark(b->door, WT_MARK_WORK, "tokens", (uint64_t)o->batch * b->prompt_count);
     for (unsigned at = 1; at < o->tokens && goes_on && !bench_asked_to_end(); at++) {
         int64_t token_ns = now_ns;
         bench_begin(b, "decode");
         rc = wt_model_decode(b->model, r->next, b->emu ? NULL : r->logits, err);
         if (rc == 0)
             goes_on = choose(r, at);
+        if (rc == 0)
+            wt_door_mark(b->door, WT_MARK_WORK, "tokens", o->batch);
         int ended = bench_end(b, "decode", rc < 0 ? NULL : err);
         rc = rc < 0 ? rc : ended;
         if (rc < 0)
@@ -157,7 +160,6 @@ static int one_round(struct round *r, struct wt_error *err)
         now_ns = wt_ctx_now_ns(NULL);
         flops += decode_flops(b, b->prompt_count + at);
         decoded += o->batch;
-        wt_door_mark(b->door, WT_MARK_WORK, "tokens", o->batch);
         if (!bench_times_add(&b->times, wt_s_from_ns(now_ns - token_ns)))
             return wt_fail(err, WT_E_NOMEM, "no memory for latencies");
         b->decode_s += wt_s_from_ns(now_ns - token_ns);
