@@ -75,6 +75,7 @@ void cli_measure_close(struct cli_measure *m)
 /* ---- marks ---- */
 
 #define MAX_RANKS 64
+#define MAX_OPEN  64 /* phases that work is counted for */
 
 struct heard {
     struct wt_mark mark;
@@ -96,6 +97,16 @@ struct tally {
     size_t heard_count, heard_room;
     uint64_t heard_ever;
     struct wt_phases *phases; /* NULL: no memory, they are left out */
+    struct open_phase {
+        uint32_t pid;
+        char name[32];
+    } open[MAX_OPEN]; /* in the order in which they began */
+    size_t open_count;
+    struct phase_work {
+        char name[32];
+        uint64_t count;
+    } works[MAX_OPEN];
+    size_t work_count;
 };
 
 /* Ranks of one job take each step together, and so do the doors of one program (a mark's name says
@@ -119,6 +130,47 @@ static void count_steps(struct tally *t, const struct wt_mark *mark)
         t->run->work.steps = t->ranks[i].steps;
 }
 
+/* Work is of the phase that its program began last and has not ended. */
+static void follow_phases(struct tally *t, const struct wt_mark *mark)
+{
+    if (mark->kind == WT_MARK_BEGIN && t->open_count < MAX_OPEN) {
+        struct open_phase *o = &t->open[t->open_count++];
+        o->pid = mark->pid;
+        memcpy(o->name, mark->name, sizeof(o->name));
+    }
+    for (size_t i = t->open_count; mark->kind == WT_MARK_END && i-- > 0;)
+        if (t->open[i].pid == mark->pid && strcmp(t->open[i].name, mark->name) == 0) {
+            memmove(&t->open[i], &t->open[i + 1], (--t->open_count - i) * sizeof(*t->open));
+            break;
+        }
+}
+
+static void count_phase_work(struct tally *t, const struct wt_mark *mark)
+{
+    size_t at = t->open_count, i = 0;
+    while (at > 0 && t->open[at - 1].pid != mark->pid)
+        at--;
+    if (at == 0)
+        return;
+    while (i < t->work_count && strcmp(t->works[i].name, t->open[at - 1].name) != 0)
+        i++;
+    if (i == MAX_OPEN)
+        return;
+    if (i == t->work_count) {
+        t->works[i].count = 0;
+        memcpy(t->works[t->work_count++].name, t->open[at - 1].name, sizeof(t->works[i].name));
+    }
+    t->works[i].count += mark->count;
+}
+
+static void put_phase_work(const struct tally *t, struct wt_run *run)
+{
+    for (size_t i = 0; i < run->phase_count; i++)
+        for (size_t k = 0; k < t->work_count; k++)
+            if (strcmp(run->phases[i].name, t->works[k].name) == 0)
+                run->phases[i].work = t->works[k].count;
+}
+
 static void take_mark(void *data, const struct wt_mark *mark)
 {
     struct tally *t = data;
@@ -132,6 +184,8 @@ static void take_mark(void *data, const struct wt_mark *mark)
         }
         if (strcmp(run->work.unit, mark->name) == 0)
             run->work.count += mark->count;
+        if (strcmp(run->work.unit, mark->name) == 0)
+            count_phase_work(t, mark);
         break;
     case WT_MARK_STEP:
         count_steps(t, mark);
@@ -140,6 +194,7 @@ static void take_mark(void *data, const struct wt_mark *mark)
     case WT_MARK_END:
         if (t->phases)
             wt_phases_mark(t->phases, mark);
+        follow_phases(t, mark);
         break;
     case WT_MARK_VALUE: {
         struct wt_run_value value = {.t_s = (double)(mark->t_ns - t->start_ns) * 1e-9};
@@ -461,6 +516,7 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
     if (tally.phases)
         wt_phases_advance(tally.phases, start_ns + wall_ns);
     tell_phases(tally.phases, run);
+    put_phase_work(&tally, run);
     wt_phases_free(tally.phases);
     say_if_nothing_was_counted(m, run);
     count_work_by_steps(m, run);

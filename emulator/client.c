@@ -1,5 +1,6 @@
 /* client: the emulated device as a compute device - submitting work and waiting for it. */
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -106,6 +107,13 @@ void wt_emu_detach(struct wt_emu *emu)
     wt_shared_unlock(d);
     wt_shared_close(emu->shared);
     free(emu);
+}
+
+double wt_emu_peak(const struct wt_emu *emu, enum wt_emu_engine engine)
+{
+    const struct wt_profile *p = emu->shared->profiles[emu->device];
+    double peak = engine == WT_EMU_TENSOR ? p->tensor_flops_s : p->fp32_flops_s;
+    return peak > 0 ? peak : NAN;
 }
 
 int wt_emu_memory(struct wt_emu *emu, uint64_t bytes, struct wt_error *err)

@@ -15,8 +15,12 @@
 
 #include "spawn.h"
 
-#define JONAH WT_TEST_DATA "/jonah.txt"
-#define TRAIN "wattune", "bench", "train"
+#define JONAH    WT_TEST_DATA "/jonah.txt"
+#define TRAIN    "wattune", "bench", "train"
+#define INFER    "wattune", "bench", "infer"
+#define GENERATE "wattune", "bench", "generate"
+/* No time is spent on the peak. */
+#define PLAIN "--peak", "none"
 
 static char home[64];
 
@@ -52,10 +56,10 @@ static void wrong_usage_says_what_is_allowed(void **state)
         const char *argv[12];
         const char *want;
     } rows[] = {
-        {{"wattune", "bench", NULL}, "train MODEL"},
+        {{"wattune", "bench", NULL}, "`train MODEL`"},
         {{"wattune", "bench", "sing", NULL}, "\"sing\" is not possible"},
-        {{TRAIN, NULL}, "bert-tiny, bert-mini or bert-base"},
-        {{TRAIN, "bert-huge", NULL}, "choose one of: bert-tiny, bert-mini, bert-base"},
+        {{TRAIN, NULL}, "train: which model?"},
+        {{TRAIN, "bert-huge", "--data", JONAH, NULL}, "choose one of: bert-tiny, bert-mini"},
         {{TRAIN, "bert-tiny", NULL}, "--data FILE is needed"},
         {{TRAIN, "bert-tiny", "x", NULL}, "nothing can follow but options"},
         {{TRAIN, "bert-tiny", "--frobnicate", NULL}, "frobnicate"},
@@ -65,19 +69,54 @@ static void wrong_usage_says_what_is_allowed(void **state)
         {{TRAIN, "bert-tiny", "--seconds", "-1", NULL}, "--seconds -1"},
         {{TRAIN, "bert-tiny", "--seconds", "nan", NULL}, "--seconds nan"},
         {{TRAIN, "bert-tiny", "--batch", "0", NULL}, "--batch 0: takes 1 to 65536"},
-        {{TRAIN, "bert-tiny", "--seq", "513", NULL}, "--seq 513: takes 3 to 512"},
-        {{TRAIN, "bert-tiny", "--dtype", "fp8", NULL}, "--dtype fp8: takes fp32 or bf16"},
-        {{TRAIN, "bert-tiny", "--data", JONAH, "--dtype", "bf16", NULL}, "fp32 only"},
-        {{TRAIN, "bert-tiny", "--device", "tpu", NULL}, "--device tpu: takes cpu or emu"},
+        {{TRAIN, "bert-tiny", "--data", JONAH, "--seq", "513", NULL},
+         "--seq 513: bert-tiny takes 3 to 512"},
+        {{TRAIN, "bert-tiny", "--dtype", "fp8", NULL},
+         "--dtype fp8: takes fp32, bf16, tf32 or int8"},
+        {{TRAIN, "bert-tiny", "--data", JONAH, "--dtype", "int8", NULL}, "cannot be trained"},
+        {{TRAIN, "bert-tiny", "--data", JONAH, "--dtype", "tf32", NULL}, "a CPU has not"},
+        {{TRAIN, "bert-tiny", "--device", "tpu", NULL}, "--device tpu: takes cpu, emu or cuda"},
         {{TRAIN, "bert-tiny", "--gpu", "a", NULL}, "--gpu a"},
         {{TRAIN, "bert-tiny", "--threads", "0", NULL}, "--threads 0"},
+        {{TRAIN, "bert-tiny", "--device", "emu", "--pin", NULL},
+         "--pin: threads compute on the CPU"},
+        {{TRAIN, "bert-tiny", "--device", "emu", "--repeatable", NULL},
+         "--repeatable: it is about"},
+        {{TRAIN, "bert-tiny", "--peak", "fast", NULL}, "--peak fast: takes FLOP/s"},
         {{TRAIN, "bert-tiny", "--lr", "0", NULL}, "--lr 0: takes a learning rate from 1e-12 to 10"},
+        {{TRAIN, "bert-tiny", "--warmup", "-1", NULL}, "--warmup -1"},
+        {{TRAIN, "bert-tiny", "--schedule", "step", NULL}, "takes linear, cosine or constant"},
+        {{TRAIN, "bert-tiny", "--clip", "-1", NULL}, "--clip -1: takes a norm"},
+        {{TRAIN, "bert-tiny", "--decay", "2", NULL}, "--decay 2"},
+        {{TRAIN, "bert-tiny", "--accumulate", "0", NULL}, "--accumulate 0"},
         {{TRAIN, "bert-tiny", "--dropout", "1", NULL}, "--dropout 1"},
         {{TRAIN, "bert-tiny", "--seed", "-3", NULL}, "--seed -3"},
         {{TRAIN, "bert-tiny", "--evaluate", "x", NULL}, "--evaluate x"},
+        {{TRAIN, "bert-tiny", "--evaluate-every", "0", NULL}, "--evaluate-every 0"},
         {{TRAIN, "bert-tiny", "--vocab-size", "9", NULL}, "--vocab-size 9"},
         {{TRAIN, "bert-tiny", "--data", JONAH, "--vocab-size", "40000", NULL}, "room for 30522"},
         {{TRAIN, "bert-tiny", "--device", "emu", "--vocab", "v", NULL}, "there is no --data"},
+        {{TRAIN, "bert-tiny", "--data", JONAH, "--synthetic", NULL}, "not both"},
+        {{TRAIN, "bert-tiny", "--data", JONAH, "--resume", NULL}, "--checkpoint DIR says it"},
+        {{TRAIN, "bert-tiny", "--data", JONAH, "--checkpoint-every", "5", NULL}, "where to?"},
+        {{TRAIN, "bert-tiny", "--device", "emu", "--save", "d", NULL}, "nothing to keep"},
+        {{TRAIN, "bert-tiny", "--data", JONAH, "--packed", NULL}, "--packed is not for train"},
+        {{TRAIN, "bert-tiny", "--data", JONAH, "--greedy", NULL}, "--greedy is not for train"},
+        {{"wattune", "bench", "finetune", "bert-tiny", NULL}, "--data TABLE is needed"},
+        {{"wattune", "bench", "finetune", "bert-tiny", "--synthetic", NULL}, "have no classes"},
+        {{INFER, "bert-tiny", NULL}, "text to read"},
+        {{INFER, "bert-tiny", "--data", JONAH, "--lr", "1", NULL}, "--lr is not for infer"},
+        {{INFER, "gpt2", "--data", JONAH, "--packed", NULL}, "gpt2 is a gpt2"},
+        {{GENERATE, "bert-tiny", "--synthetic", NULL}, "which does not write"},
+        {{GENERATE, "gpt2", NULL}, "--prompt TEXT or --prompt-file FILE is needed"},
+        {{GENERATE, "gpt2", "--prompt", "x", NULL}, "no vocabulary to cut the prompt with"},
+        {{GENERATE, "gpt2", "--prompt", "", "--data", JONAH, NULL}, "an empty prompt"},
+        {{GENERATE, "gpt2", "--prompt", "x", "--synthetic", NULL}, "is possible"},
+        {{GENERATE, "gpt2", "--synthetic", "--tokens", "1000", NULL}, "1024 positions for both"},
+        {{GENERATE, "gpt2", "--synthetic", "--tokens", "0", NULL}, "--tokens 0"},
+        {{GENERATE, "gpt2", "--synthetic", "--greedy", "--top-k", "4", NULL}, "nothing is sampled"},
+        {{GENERATE, "gpt2", "--synthetic", "--temperature", "0", NULL}, "--temperature 0"},
+        {{GENERATE, "gpt2", "--synthetic", "--top-p", "1.5", NULL}, "--top-p 1.5"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         struct spawned s;
@@ -143,7 +182,8 @@ static json_t *trained(const char *seed)
     struct spawned s;
     spawn_run(&s, home, TRAIN, "bert-tiny", "--data", JONAH, "--steps", "4", "--batch", "2",
               "--seq", "16", "--threads", "1", "--vocab-size", "300", "--lr", "0.001", "--dropout",
-              "0.1", "--seed", seed, "--evaluate", "1", "--device", "cpu", "--json", "--quiet");
+              "0.1", "--seed", seed, "--evaluate", "1", "--device", "cpu", "--json", "--quiet",
+              "--repeatable", "--dtype", "fp32");
     assert_int_equal(spawn_code(&s), 0);
     assert_string_equal(s.err, ""); /* --quiet */
     json_t *j = json_loads(s.out, 0, NULL);
@@ -165,8 +205,9 @@ static void json_has_what_was_done(void **state)
         assert_true(json_number_value(json_object_get(j, rows[i].key)) == rows[i].want);
     assert_string_equal(json_string_value(json_object_get(j, "model")), "bert-tiny");
     assert_string_equal(json_string_value(json_object_get(j, "device")), "cpu");
-    static const char *const positive[] = {"seconds",    "tokens_per_s", "flops_per_s",
-                                           "loss_first", "loss_last",    "loss_held_out"};
+    static const char *const positive[] = {"seconds",    "tokens_per_s",    "flops_per_s",
+                                           "loss_first", "loss_last",       "loss_held_out",
+                                           "mfu",        "peak_flops_per_s"};
     for (size_t i = 0; i < sizeof(positive) / sizeof(*positive); i++)
         assert_true(json_number_value(json_object_get(j, positive[i])) > 0);
     json_decref(j);
@@ -189,7 +230,7 @@ static void seconds_end_a_run(void **state)
     (void)state;
     struct spawned s;
     spawn_run(&s, home, TRAIN, "bert-tiny", "--data", JONAH, "--seconds", "0.05", "--batch", "1",
-              "--seq", "8", "--evaluate", "0", "--json");
+              "--seq", "8", "--evaluate", "0", "--json", PLAIN);
     assert_int_equal(spawn_code(&s), 0);
     json_t *j = json_loads(s.out, 0, NULL);
     assert_non_null(j);
@@ -210,7 +251,7 @@ static void words_say_each_thing_once_and_in_plain_numbers(void **state)
     snprintf(threads, sizeof(threads), "%d", CPU_COUNT(&set) + 1);
     snprintf(note, sizeof(note), "--threads %s is more than the %d CPU", threads, CPU_COUNT(&set));
     spawn_run(&s, home, TRAIN, "bert-tiny", "--data", JONAH, "--steps", "3", "--batch", "2",
-              "--seq", "16", "--threads", threads, "--evaluate", "0");
+              "--seq", "16", "--threads", threads, "--evaluate", "0", PLAIN);
     assert_int_equal(spawn_code(&s), 0);
     const char *last = strstr(s.err, "step 3/3");
     assert_non_null(last);
@@ -223,7 +264,7 @@ static void words_say_each_thing_once_and_in_plain_numbers(void **state)
 
     /* One step: its line stands once, and is the last one too. */
     spawn_run(&s, home, TRAIN, "bert-tiny", "--data", JONAH, "--steps", "1", "--batch", "80",
-              "--seq", "16", "--evaluate", "0");
+              "--seq", "16", "--evaluate", "0", PLAIN);
     assert_int_equal(spawn_code(&s), 0);
     last = strstr(s.err, "step 1/1");
     assert_non_null(last);
@@ -258,7 +299,7 @@ static void divergence_stops_with_advice(void **state)
     (void)state;
     struct spawned s;
     spawn_run(&s, home, TRAIN, "bert-tiny", "--data", JONAH, "--batch", "1", "--seq", "8", "--lr",
-              "10", "--steps", "400");
+              "10", "--steps", "400", PLAIN);
     assert_int_equal(spawn_code(&s), 1);
     assert_non_null(strstr(s.err, "training "));
     assert_non_null(strstr(s.err, "try --lr"));
@@ -304,6 +345,262 @@ static void on_the_emulated_device_steps_take_time_and_no_loss_is_shown(void **s
     spawn_done(&s);
 }
 
+/* ---- what a run leaves ---- */
+
+static json_t *done(struct spawned *s)
+{
+    if (spawn_code(s) != 0)
+        print_error("%d: %s\n", spawn_code(s), s->err);
+    assert_int_equal(spawn_code(s), 0);
+    json_t *j = json_loads(s->out, 0, NULL);
+    assert_non_null(j);
+    spawn_done(s);
+    return j;
+}
+
+static double number(const json_t *j, const char *key)
+{
+    const json_t *value = json_object_get(j, key);
+    if (!json_is_number(value))
+        print_error("%s is no number\n", key);
+    assert_true(json_is_number(value));
+    return json_number_value(value);
+}
+
+static const char *in_home(char *buf, size_t size, const char *name)
+{
+    snprintf(buf, size, "%s/%s", home, name);
+    return buf;
+}
+
+/* A small GPT-2 as a config.json. */
+static const char *small_gpt2(void)
+{
+    static const char text[] = "{\"model_type\": \"gpt2\", \"vocab_size\": 500, \"n_embd\": 64, "
+                               "\"n_layer\": 2, \"n_head\": 2, \"n_positions\": 64}";
+    return write_file("gpt2.json", text, sizeof(text) - 1);
+}
+
+#define SMALL                                                                                      \
+    "--data", JONAH, "--batch", "2", "--seq", "16", "--vocab-size", "400", "--schedule",           \
+        "constant", "--warmup", "0", "--dropout", "0.1", "--repeatable", "--json", "--quiet",      \
+        PLAIN
+
+static void twenty_steps_are_ten_and_ten_after_a_resume(void **state)
+{
+    (void)state;
+    char model[128], folder[128];
+    snprintf(model, sizeof(model), "%s", small_gpt2());
+    in_home(folder, sizeof(folder), "stand");
+    const char *const models[] = {"bert-tiny", model};
+    for (size_t i = 0; i < sizeof(models) / sizeof(*models); i++) {
+        struct spawned s;
+        spawn_run(&s, home, TRAIN, models[i], SMALL, "--steps", "20");
+        json_t *whole = done(&s);
+        spawn_run(&s, home, TRAIN, models[i], SMALL, "--steps", "10", "--checkpoint", folder);
+        json_t *half = done(&s);
+        spawn_run(&s, home, TRAIN, models[i], SMALL, "--steps", "20", "--checkpoint", folder,
+                  "--checkpoint-every", "5", "--resume");
+        json_t *rest = done(&s);
+        assert_true(number(rest, "steps") == 10);
+        assert_true(number(rest, "step_from") == 10);
+        assert_true(number(half, "loss_last") != number(whole, "loss_last"));
+        assert_true(number(rest, "loss_last") == number(whole, "loss_last"));
+        assert_true(number(rest, "loss_held_out") == number(whole, "loss_held_out"));
+        json_decref(whole);
+        json_decref(half);
+        json_decref(rest);
+
+        /* It does not go on as another run. */
+        spawn_run(&s, home, TRAIN, models[i], SMALL, "--seed", "2", "--steps", "30", "--checkpoint",
+                  folder, "--resume");
+        assert_int_equal(spawn_code(&s), 2);
+        assert_non_null(strstr(s.err, "--seed was 1, and is 2 here"));
+        spawn_done(&s);
+        spawn_run(&s, home, TRAIN, models[i], SMALL, "--steps", "20", "--checkpoint", folder,
+                  "--resume");
+        assert_int_equal(spawn_code(&s), 2);
+        assert_non_null(strstr(s.err, "20 steps are done"));
+        spawn_done(&s);
+        char command[300];
+        snprintf(command, sizeof(command), "rm -r '%s'", folder);
+        assert_int_equal(system(command), 0);
+    }
+}
+
+static void a_saved_folder_is_a_model_that_is_read_again(void **state)
+{
+    (void)state;
+    char model[128], folder[128], path[160];
+    struct spawned s;
+    snprintf(model, sizeof(model), "%s", small_gpt2());
+    in_home(folder, sizeof(folder), "saved");
+    spawn_run(&s, home, TRAIN, model, SMALL, "--steps", "30", "--lr", "0.003", "--save", folder);
+    json_t *j = done(&s);
+    double held_out = number(j, "loss_held_out");
+    json_decref(j);
+    /* Vocabulary and weights come from the folder now. */
+    spawn_run(&s, home, TRAIN, folder, "--data", JONAH, "--batch", "2", "--seq", "16", "--steps",
+              "1", "--lr", "1e-12", "--evaluate", "4", "--json", PLAIN);
+    assert_non_null(strstr(s.err, "parameters of its folder"));
+    j = done(&s);
+    assert_true(fabs(number(j, "loss_held_out") - held_out) < 1e-3);
+    assert_true(number(j, "vocabulary") == 400);
+    json_decref(j);
+    spawn_run(&s, home, GENERATE, folder, "--prompt", "And the LORD", "--tokens", "6", "--greedy",
+              PLAIN);
+    assert_int_equal(spawn_code(&s), 0);
+    assert_int_equal(strncmp(s.out, "And the LORD", 12), 0);
+    assert_true(strlen(s.out) > 13);
+    spawn_done(&s);
+
+    /* Cut short, it is named. */
+    snprintf(path, sizeof(path), "%s/model.safetensors", folder);
+    assert_int_equal(truncate(path, 5000), 0);
+    spawn_run(&s, home, INFER, folder, "--data", JONAH, PLAIN);
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "saved/model.safetensors: "));
+    spawn_done(&s);
+}
+
+static const char *table(void)
+{
+    char text[4096];
+    size_t used = 0;
+    for (unsigned i = 0; i < 40; i++)
+        used +=
+            (size_t)snprintf(text + used, sizeof(text) - used, "%s\n",
+                             i % 3 ? "fish\tthe great fish of the sea" : "ship\ta ship and a wind");
+    return write_file("table.tsv", text, used);
+}
+
+static void fine_tuning_learns_classes(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char folder[128], path[160];
+    in_home(folder, sizeof(folder), "classes");
+    spawn_run(&s, home, "wattune", "bench", "finetune", "bert-tiny", "--data", table(), "--seq",
+              "16", "--steps", "60", "--lr", "0.002", "--clip", "1", "--decay", "0", "--vocab-size",
+              "90", "--accumulate", "2", "--batch", "4", "--evaluate-every", "30", "--save", folder,
+              "--json", "--seed", "1", PLAIN);
+    json_t *j = done(&s);
+    assert_true(number(j, "accuracy_held_out") == 1);
+    assert_true(number(j, "loss_held_out") < 0.3);
+    assert_int_equal(json_array_size(json_object_get(j, "evaluations")), 2);
+    json_decref(j);
+    snprintf(path, sizeof(path), "%s/config.json", folder);
+    j = json_load_file(path, 0, NULL);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(j, "id2label"), "1")),
+                        "ship");
+    json_decref(j);
+}
+
+static void inference_counts_real_tokens_padded_or_packed(void **state)
+{
+    (void)state;
+    struct spawned s;
+    double tokens[2];
+    for (unsigned i = 0; i < 2; i++) {
+        spawn_run(&s, home, INFER, "bert-tiny", "--data", JONAH, "--steps", "3",
+                  i ? "--packed" : "--padded", "--json", PLAIN);
+        json_t *j = done(&s);
+        tokens[i] = number(j, "tokens");
+        assert_true(i ? number(j, "padding_share") == 0 : number(j, "padding_share") > 0.1);
+        assert_true(number(j, "latency_p50_s") > 0);
+        assert_true(number(j, "latency_p50_s") <= number(j, "latency_p99_s"));
+        assert_true(json_is_null(json_object_get(j, "mfu")));
+        json_decref(j);
+    }
+    assert_true(tokens[0] == tokens[1]);
+
+    /* A GPT-2 that knows nothing finds every entry as likely as any other. */
+    spawn_run(&s, home, INFER, small_gpt2(), "--data", JONAH, "--vocab-size", "400", "--steps", "2",
+              "--seq", "64", "--json", PLAIN);
+    json_t *j = done(&s);
+    assert_true(fabs(number(j, "loss") - log(500)) < 0.1);
+    assert_true(fabs(log(number(j, "perplexity")) - number(j, "loss")) < 1e-9);
+    json_decref(j);
+}
+
+static void generation_has_prefill_and_decode_apart(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char model[128];
+    const char *prompt = write_file("prompt.txt", "the word of", 11);
+    char kept[128];
+    snprintf(kept, sizeof(kept), "%s", prompt);
+    snprintf(model, sizeof(model), "%s", small_gpt2());
+    json_t *texts[2];
+    for (unsigned i = 0; i < 2; i++) { /* the same seed, the same texts */
+        spawn_run(&s, home, GENERATE, model, "--data", JONAH, "--vocab-size", "400",
+                  "--prompt-file", kept, "--tokens", "9", "--batch", "2", "--steps", "2",
+                  "--temperature", "0.9", "--top-k", "50", "--top-p", "0.95", "--seed", "4",
+                  "--repeatable", "--json", PLAIN);
+        json_t *j = done(&s);
+        double prompt_tokens = number(j, "prompt_tokens");
+        assert_true(number(j, "prefill_tokens") == 2 * 2 * prompt_tokens);
+        assert_true(number(j, "decode_tokens") <= 2 * 2 * 8);
+        assert_true(number(j, "decode_tokens_per_s") > 0);
+        assert_true(number(j, "first_token_p50_s") > 0);
+        assert_true(number(j, "token_p50_s") <= number(j, "token_p95_s"));
+        texts[i] = json_incref(json_object_get(j, "texts"));
+        assert_int_equal(json_array_size(texts[i]), 2);
+        json_decref(j);
+    }
+    assert_true(json_equal(texts[0], texts[1]));
+    assert_false(json_equal(json_array_get(texts[0], 0), json_array_get(texts[0], 1)));
+    json_decref(texts[0]);
+    json_decref(texts[1]);
+}
+
+static void random_tokens_are_said_to_be_random(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, TRAIN, small_gpt2(), "--synthetic", "--steps", "2", "--seq", "16", "--json",
+              "--schedule", "cosine", PLAIN);
+    assert_non_null(strstr(s.err, "the tokens are random, not text"));
+    json_t *j = done(&s);
+    assert_true(json_is_true(json_object_get(j, "synthetic")));
+    assert_true(json_is_null(json_object_get(j, "loss_held_out")));
+    json_decref(j);
+}
+
+static void every_work_runs_on_the_emulated_device(void **state)
+{
+    (void)state;
+    const char *wattune = getenv("WATTUNE_COMMAND");
+    static const char *const rows[][2] = {{"train", "gpt2"},
+                                          {"train", "distilbert-base"},
+                                          {"infer", "bert-large"},
+                                          {"generate", "gpt2-medium"}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct spawned s;
+        spawn_run(&s, home, "wattune", "emulate", "a100-pcie-80gb", "--", wattune, "bench",
+                  rows[i][0], rows[i][1], "--steps", "1", "--dtype", "bf16", "--json");
+        json_t *j = done(&s);
+        assert_true(number(j, "mfu") > 0 && number(j, "mfu") <= 1);
+        assert_true(number(j, "peak_flops_per_s") > 1e14);
+        json_decref(j);
+    }
+}
+
+static void no_gpu_is_said_and_nothing_is_shown_for_it(void **state)
+{
+    (void)state;
+    struct spawned s;
+    setenv("CUDA_VISIBLE_DEVICES", "", 1); /* also where there is one */
+    spawn_run(&s, home, TRAIN, "bert-tiny", "--device", "cuda", "--synthetic", "--steps", "1",
+              "--phases");
+    unsetenv("CUDA_VISIBLE_DEVICES");
+    assert_int_equal(spawn_code(&s), 4);
+    assert_string_equal(s.out, "");
+    assert_null(strstr(s.err, "tokens/s"));
+    spawn_done(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -321,6 +618,18 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_emulated_device_needs_an_emulation, setup, teardown),
         cmocka_unit_test_setup_teardown(on_the_emulated_device_steps_take_time_and_no_loss_is_shown,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(twenty_steps_are_ten_and_ten_after_a_resume, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_saved_folder_is_a_model_that_is_read_again, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(fine_tuning_learns_classes, setup, teardown),
+        cmocka_unit_test_setup_teardown(inference_counts_real_tokens_padded_or_packed, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(generation_has_prefill_and_decode_apart, setup, teardown),
+        cmocka_unit_test_setup_teardown(random_tokens_are_said_to_be_random, setup, teardown),
+        cmocka_unit_test_setup_teardown(every_work_runs_on_the_emulated_device, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_gpu_is_said_and_nothing_is_shown_for_it, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

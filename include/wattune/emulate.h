@@ -65,6 +65,8 @@ WT_API void wt_emu_detach(struct wt_emu *emu);
  * (input pipeline, launch). Errors: WT_E_GONE (the device was lost). Threads: one thread an emu. */
 WT_API int wt_emu_submit(struct wt_emu *emu, const char *label, const struct wt_emu_kernel *kernels,
                          size_t count, int64_t host_gap_ns, struct wt_error *err);
+/* FLOP/s of an engine at its highest clock; NaN: the device has no such engine. */
+WT_API double wt_emu_peak(const struct wt_emu *emu, enum wt_emu_engine engine);
 /* Device memory the program says it uses, shown by NVML. Errors: WT_E_FULL. */
 WT_API int wt_emu_memory(struct wt_emu *emu, uint64_t bytes, struct wt_error *err);
 

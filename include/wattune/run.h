@@ -80,7 +80,8 @@ struct wt_run_phase {
     char name[32];
     uint64_t count; /* how often */
     double wall_s;
-    double own_s; /* without the phases nested in it: what the energy is of; 0: not known */
+    double own_s;  /* without the phases nested in it: what the energy is of; 0: not known */
+    uint64_t work; /* units of the run's work that were told of while no phase within it was open */
     struct wt_joules energy; /* WT_PROV_UNKNOWN: see joint, or it was not measured */
     double mean_w;           /* NaN: unknown */
     bool is_separable;

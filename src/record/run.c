@@ -455,6 +455,10 @@ static json_t *phases_json(struct builder *whole, const struct wt_run *run)
         } else {
             put(&b, "joint", json_null());
         }
+        bool has_work = p->work > 0;
+        put(&b, "work", has_work ? json_integer((json_int_t)p->work) : json_null());
+        put_number(&b, "j_per_work",
+                   has_work && is_known ? p->energy.energy_j / (double)p->work : (double)NAN);
         add(whole, array, &b);
     }
     return array;
@@ -870,6 +874,7 @@ static int lists_from_json(struct wt_run *run, const json_t *doc)
         p.is_separable = json_is_true(json_object_get(o, "is_separable"));
         p.joint = get_joules(json_object_get(o, "joint"));
         GET_TEXT(o, "with", p.with);
+        p.work = get_count(o, "work");
         if (APPEND(run, phase, &p) < 0)
             return WT_E_NOMEM;
     }

@@ -791,8 +791,11 @@ static void put_phase_table(FILE *out, const struct wt_run *run)
     fputs("<h2>Phases</h2>\n<div class=\"scroll\"><table>\n<thead><tr>"
           "<th class=\"l\" scope=\"col\">phase</th><th scope=\"col\">times</th>"
           "<th scope=\"col\">time</th><th scope=\"col\">energy</th>"
-          "<th scope=\"col\">mean power</th></tr></thead>\n<tbody>\n",
+          "<th scope=\"col\">mean power</th>",
           out);
+    if (run->work.is_known)
+        tag(out, "<th scope=\"col\">per 1,000 ", run->work.unit, "</th>");
+    fputs("</tr></thead>\n<tbody>\n", out);
     for (size_t i = 0; i < run->phase_count; i++) {
         const struct wt_run_phase *p = &run->phases[i];
         const struct wt_estimate e = {p->energy.energy_j, p->energy.low_j, p->energy.high_j};
@@ -815,7 +818,14 @@ static void put_phase_table(FILE *out, const struct wt_run *run)
         } else {
             fputs("<td>unknown</td>", out);
         }
-        tag(out, "<td>", is_known ? watts(text, sizeof(text), p->mean_w) : "", "</td></tr>\n");
+        tag(out, "<td>", is_known ? watts(text, sizeof(text), p->mean_w) : "", "</td>");
+        if (run->work.is_known)
+            tag(out, "<td>",
+                is_known && p->work ? wt_format_joules(text, sizeof(text),
+                                                       p->energy.energy_j * 1000 / (double)p->work)
+                                    : "",
+                "</td>");
+        fputs("</tr>\n", out);
     }
     fputs("</tbody></table></div>\n", out);
     if (run->phases_note[0])

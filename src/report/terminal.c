@@ -142,6 +142,11 @@ static const char *grouped(char *buf, size_t size, uint64_t count)
     return buf;
 }
 
+static const char *unit_of(const struct wt_run *run)
+{
+    return strcmp(run->work.unit, "tokens") == 0 ? "token" : run->work.unit;
+}
+
 static void print_work(const struct wt_term *term, const struct wt_run *run)
 {
     char count[40], per[64], rate[48] = "", steps[48] = "";
@@ -158,8 +163,7 @@ static void print_work(const struct wt_term *term, const struct wt_run *run)
     line(term, "work", "%s %s%s%s", grouped(count, sizeof(count), run->work.count), run->work.unit,
          steps, rate);
     if (j.provenance != WT_PROV_UNKNOWN)
-        line(term, "", "%s per %s%s%s", wt_format_interval(per, sizeof(per), &j),
-             strcmp(run->work.unit, "tokens") == 0 ? "token" : run->work.unit,
+        line(term, "", "%s per %s%s%s", wt_format_interval(per, sizeof(per), &j), unit_of(run),
              j.provenance == WT_PROV_MODELED ? ", " : "",
              j.provenance == WT_PROV_MODELED ? "modeled" : "");
 }
@@ -275,8 +279,14 @@ static void print_phases(const struct wt_term *term, const struct wt_run *run)
             wt_text(energy, sizeof(energy), ", not separable%s%s: %s%s", p->with[0] ? " from " : "",
                     p->with, p->with[0] ? "together " : "",
                     wt_format_interval(text, sizeof(text), &p->joint));
-        line(term, i ? "" : "phases", "%s: %s%s%s", p->name, count,
-             wt_format_seconds(span, sizeof(span), p->own_s > 0 ? p->own_s : p->wall_s), energy);
+        char work[160] = "", each[48];
+        if (p->work && p->energy.provenance != WT_PROV_UNKNOWN)
+            wt_text(work, sizeof(work), ", %s per %s",
+                    wt_format_joules(each, sizeof(each), p->energy.energy_j / (double)p->work),
+                    unit_of(run));
+        line(term, i ? "" : "phases", "%s: %s%s%s%s", p->name, count,
+             wt_format_seconds(span, sizeof(span), p->own_s > 0 ? p->own_s : p->wall_s), energy,
+             work);
     }
     if (run->phases_note[0])
         line(term, "", "%s", run->phases_note);

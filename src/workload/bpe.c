@@ -28,9 +28,20 @@ struct wt_bpe {
 
 /* ---- the alphabet ---- */
 
-static bool is_printed(unsigned byte)
+bool wt_bpe_is_printed(unsigned byte)
 {
     return (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+}
+
+size_t wt_bpe_letter(unsigned byte, char *buf)
+{
+    uint32_t code = byte;
+    if (!wt_bpe_is_printed(byte)) {
+        code = 0x100;
+        for (unsigned b = 0; b < byte; b++)
+            code += !wt_bpe_is_printed(b);
+    }
+    return wt_utf8_encode(code, buf);
 }
 
 static void make_alphabet(struct wt_bpe *b)
@@ -38,7 +49,7 @@ static void make_alphabet(struct wt_bpe *b)
     memset(b->bytes, -1, sizeof(b->bytes));
     uint32_t next = 0x100;
     for (unsigned byte = 0; byte < 256; byte++)
-        b->bytes[is_printed(byte) ? byte : next++] = (int16_t)byte;
+        b->bytes[wt_bpe_is_printed(byte) ? byte : next++] = (int16_t)byte;
 }
 
 /* The bytes an entry stands for, written to out (as long as the entry is enough); -1 when a
@@ -285,6 +296,15 @@ size_t wt_bpe_size(const struct wt_bpe *b)
 const char *wt_bpe_entry(const struct wt_bpe *b, size_t id)
 {
     return id < b->entries.count ? b->entries.bytes + b->entries.entries[id].at : NULL;
+}
+
+bool wt_bpe_merge_at(const struct wt_bpe *b, size_t i, uint32_t *ret_left, uint32_t *ret_right)
+{
+    if (i >= b->merge_count)
+        return false;
+    *ret_left = b->merges[i].left;
+    *ret_right = b->merges[i].right;
+    return true;
 }
 
 int32_t wt_bpe_id(const struct wt_bpe *b, const char *entry)

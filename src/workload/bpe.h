@@ -15,6 +15,8 @@
 
 #include "wattune/error.h"
 
+#define WT_BPE_END "<|endoftext|>" /* GPT-2's end of a text */
+
 struct wt_bpe;
 
 struct wt_bpe_merge {
@@ -42,11 +44,18 @@ int wt_bpe_make(struct wt_bpe **ret_bpe, const struct wt_bpe_source *source, str
  * left out. *ret_merges is owned: free(), and points into text. Errors: WT_E_FORMAT, WT_E_NOMEM. */
 int wt_bpe_merges(struct wt_bpe_merge **ret_merges, size_t *ret_count, const char *name,
                   const char *text, size_t size, struct wt_error *err);
+/* Makes a vocabulary of at most max_size entries (320 or more) from text; WT_BPE_END is the last.
+ * The same text gives the same vocabulary. Errors: WT_E_USAGE (max_size), WT_E_FORMAT (no text, or
+ * not UTF-8: name, line and byte), WT_E_NOMEM. */
+int wt_bpe_train(struct wt_bpe **ret_bpe, const char *name, const char *text, size_t size,
+                 size_t max_size, struct wt_error *err);
 void wt_bpe_free(struct wt_bpe *bpe);
 
 size_t wt_bpe_size(const struct wt_bpe *bpe);
 /* As it is written in the vocabulary; NULL past the end. Borrowed until free. */
 const char *wt_bpe_entry(const struct wt_bpe *bpe, size_t id);
+/* The two entries of merge i; false past the last. */
+bool wt_bpe_merge_at(const struct wt_bpe *bpe, size_t i, uint32_t *ret_left, uint32_t *ret_right);
 /* -1 when there is none. */
 int32_t wt_bpe_id(const struct wt_bpe *bpe, const char *entry);
 
@@ -59,6 +68,11 @@ int wt_bpe_encode(const struct wt_bpe *bpe, const char *name, const char *text, 
  * NUL follows. Errors: WT_E_RANGE (an id that is none), WT_E_NOMEM. */
 int wt_bpe_decode(const struct wt_bpe *bpe, const int32_t *ids, size_t count, char **ret_text,
                   size_t *ret_size, struct wt_error *err);
+
+/* The byte alphabet: whether a byte stands for itself, and the character of one (1 or 2 bytes,
+ * without a NUL). */
+bool wt_bpe_is_printed(unsigned byte);
+size_t wt_bpe_letter(unsigned byte, char *buf);
 
 /* The end of the word that begins at `at` of UTF-8 text: GPT-2's expression, by hand. */
 size_t wt_bpe_word_end(const char *text, size_t size, size_t at);

@@ -8,10 +8,13 @@
 
 #define HELD_OUT_EVERY 20
 
+#define RANDOM_SEQUENCES 1024
+
 struct wt_corpus {
-    const struct wt_tokenizer *tokenizer;
-    unsigned seq;
-    uint64_t seed;
+    struct wt_corpus_options o;
+    struct wt_marks marks;
+    int32_t unknown;
+    size_t vocabulary_size, lead; /* lead: what stands around the text of a sequence */
     int32_t *ids;
     size_t id_count;
     double unknown_share;
@@ -21,9 +24,15 @@ struct wt_corpus {
     size_t *candidates; /* scratch: positions of a sequence that may be masked */
 };
 
+static bool is_special(const struct wt_corpus *c, int32_t id)
+{
+    return id == c->marks.pad || id == c->marks.begin || id == c->marks.end ||
+           id == c->marks.mask || id == c->unknown;
+}
+
 static void shuffle(struct wt_corpus *c)
 {
-    struct wt_random random = {wt_random_at(c->seed, c->epoch), 0};
+    struct wt_random random = {wt_random_at(c->o.seed, c->epoch), 0};
     for (size_t i = c->train_count; i > 1; i--) {
         size_t other = wt_random_below(&random, i);
         uint32_t keep = c->train[i - 1];
@@ -32,58 +41,112 @@ static void shuffle(struct wt_corpus *c)
     }
 }
 
-int wt_corpus_new(struct wt_corpus **ret_corpus, const struct wt_tokenizer *tokenizer,
-                  const char *name, const char *text, size_t size, unsigned seq, uint64_t seed,
-                  struct wt_error *err)
+/* The sequences, by number, and which are held out. */
+static int cut(struct wt_corpus *c, const char *name, bool has_held_out, struct wt_error *err)
 {
-    struct wt_corpus *c = calloc(1, sizeof(*c));
-    if (!c)
-        return wt_fail(err, WT_E_NOMEM, "no memory for the text %s", name);
-    c->tokenizer = tokenizer;
-    c->seq = seq;
-    c->seed = seed;
-    int rc = wt_tokenizer_encode(tokenizer, text, size, &c->ids, &c->id_count, err);
-    if (rc < 0)
-        goto out;
-    if (c->id_count == 0) {
-        rc = wt_fail(err, WT_E_FORMAT, "%s: there is no text", name);
-        goto out;
-    }
-    size_t span = seq - 2, count = (c->id_count + span - 1) / span;
-    if (count > UINT32_MAX) {
-        rc = wt_fail(err, WT_E_RANGE, "%s: more than 2^32 sequences of %u tokens", name, seq);
-        goto out;
-    }
+    size_t span = c->o.seq - c->lead, count = (c->id_count + span - 1) / span;
+    /* A last token alone predicts nothing. */
+    if (c->o.is_causal && count > 1 && c->id_count % span == 1)
+        count--;
+    if (count > UINT32_MAX)
+        return wt_fail(err, WT_E_RANGE, "%s: more than 2^32 sequences of %u tokens", name,
+                       c->o.seq);
     c->train = malloc(count * sizeof(*c->train));
     c->held_out = malloc(count * sizeof(*c->held_out));
-    c->candidates = malloc(seq * sizeof(*c->candidates));
-    if (!c->train || !c->held_out || !c->candidates) {
-        rc = wt_fail(err, WT_E_NOMEM, "no memory for %zu sequences of %s", count, name);
-        goto out;
-    }
+    c->candidates = malloc(c->o.seq * sizeof(*c->candidates));
+    if (!c->train || !c->held_out || !c->candidates)
+        return wt_fail(err, WT_E_NOMEM, "no memory for %zu sequences of %s", count, name);
     size_t known = 0, known_train = 0;
     for (size_t i = 0; i < count; i++) {
-        bool is_out = count >= HELD_OUT_EVERY ? i % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
-                                              : count > 1 && i == count - 1;
+        bool is_out =
+            has_held_out && (count >= HELD_OUT_EVERY ? i % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+                                                     : count > 1 && i == count - 1);
         if (is_out)
             c->held_out[c->held_out_count++] = (uint32_t)i;
         else
             c->train[c->train_count++] = (uint32_t)i;
         for (size_t k = i * span; k < (i + 1) * span && k < c->id_count; k++) {
-            bool is_known = !wt_tokenizer_is_special(tokenizer, c->ids[k]);
+            bool is_known = !is_special(c, c->ids[k]);
             known += is_known;
             known_train += is_known && !is_out;
         }
     }
-    if (known_train == 0) {
-        rc = wt_fail(err, WT_E_FORMAT, "%s: the vocabulary has none of its words", name);
-        goto out;
-    }
+    if (known_train == 0)
+        return wt_fail(err, WT_E_FORMAT, "%s: the vocabulary has none of its words", name);
     c->unknown_share = 1 - (double)known / (double)c->id_count;
     shuffle(c);
-    *ret_corpus = c;
-    c = NULL;
-out:
+    return 0;
+}
+
+int wt_corpus_new(struct wt_corpus **ret_corpus, const struct wt_vocabulary *v,
+                  const struct wt_corpus_options *o, const char *name, const char *text,
+                  size_t size, struct wt_error *err)
+{
+    struct wt_corpus *c = calloc(1, sizeof(*c));
+    if (!c)
+        return wt_fail(err, WT_E_NOMEM, "no memory for the text %s", name);
+    c->o = *o;
+    c->marks = wt_vocabulary_marks(v);
+    c->unknown = wt_vocabulary_wordpiece(v) ? wt_vocabulary_id(v, "[UNK]") : -1;
+    c->vocabulary_size = wt_vocabulary_size(v);
+    c->lead = o->is_causal ? 0 : 2;
+    int rc = 0;
+    if (!o->is_causal && (c->marks.mask < 0 || c->marks.begin < 0 || c->marks.end < 0))
+        rc = wt_fail(err, WT_E_USAGE,
+                     "a masked model needs a vocabulary with [CLS], [SEP] and [MASK]: WordPiece, "
+                     "not byte-level BPE");
+    if (rc == 0)
+        rc = wt_vocabulary_encode(v, name, text, size, &c->ids, &c->id_count, err);
+    if (rc == 0 && c->id_count == 0)
+        rc = wt_fail(err, WT_E_FORMAT, "%s: there is no text", name);
+    if (rc == 0 && o->is_causal && c->marks.end >= 0) {
+        int32_t *ids = malloc((c->id_count + 1) * sizeof(*ids));
+        if (ids) {
+            ids[0] = c->marks.end;
+            memcpy(ids + 1, c->ids, c->id_count * sizeof(*ids));
+            free(c->ids);
+            c->ids = ids;
+            c->id_count++;
+        } else {
+            rc = wt_fail(err, WT_E_NOMEM, "no memory for the text %s", name);
+        }
+    }
+    if (rc == 0)
+        rc = cut(c, name, true, err);
+    if (rc == 0) {
+        *ret_corpus = c;
+        c = NULL;
+    }
+    wt_corpus_free(c);
+    return rc;
+}
+
+int wt_corpus_new_random(struct wt_corpus **ret_corpus, size_t vocabulary_size,
+                         const struct wt_corpus_options *o, struct wt_error *err)
+{
+    if (vocabulary_size < 8)
+        return wt_fail(err, WT_E_USAGE, "a vocabulary of %zu entries: random tokens need 8 or more",
+                       vocabulary_size);
+    struct wt_corpus *c = calloc(1, sizeof(*c));
+    if (!c)
+        return wt_fail(err, WT_E_NOMEM, "no memory for random tokens");
+    c->o = *o;
+    c->marks = (struct wt_marks){0, 1, 2, 3};
+    c->unknown = 4;
+    c->vocabulary_size = vocabulary_size;
+    c->lead = o->is_causal ? 0 : 2;
+    c->id_count = RANDOM_SEQUENCES * (size_t)(o->seq - c->lead);
+    c->ids = malloc(c->id_count * sizeof(*c->ids));
+    int rc = c->ids ? 0 : wt_fail(err, WT_E_NOMEM, "no memory for random tokens");
+    struct wt_random random = {o->seed ^ 0x746f6b656e73, 0};
+    for (size_t i = 0; rc == 0 && i < c->id_count; i++)
+        c->ids[i] = 5 + (int32_t)wt_random_below(&random, vocabulary_size - 5);
+    if (rc == 0)
+        rc = cut(c, "random tokens", false, err);
+    if (rc == 0) {
+        *ret_corpus = c;
+        c = NULL;
+    }
     wt_corpus_free(c);
     return rc;
 }
@@ -123,103 +186,113 @@ static int32_t random_token(const struct wt_corpus *c, struct wt_random *random)
 {
     int32_t id;
     do /* there is one that is not, or wt_corpus_new had refused the text */
-        id = (int32_t)wt_random_below(random, wt_tokenizer_size(c->tokenizer));
-    while (wt_tokenizer_is_special(c->tokenizer, id));
+        id = (int32_t)wt_random_below(random, c->vocabulary_size);
+    while (is_special(c, id));
     return id;
 }
 
-/* Writes one sequence into row `row` of the batch and masks it. Returns its length. */
-static size_t put(const struct wt_corpus *c, struct wt_batch *batch, size_t row, size_t sequence,
-                  struct wt_random *random)
+/* Chooses positions of a sequence that lies at `first` and masks them. */
+static void mask(const struct wt_corpus *c, struct wt_feed *feed, size_t first, size_t length,
+                 struct wt_random *random)
 {
-    const struct wt_specials *special = wt_tokenizer_specials(c->tokenizer);
-    size_t span = c->seq - 2, from = sequence * span;
-    size_t n = c->id_count - from < span ? c->id_count - from : span, length = n + 2;
-    int32_t *tokens = batch->tokens + row * c->seq;
-    tokens[0] = special->begin;
-    memcpy(tokens + 1, c->ids + from, n * sizeof(*tokens));
-    tokens[n + 1] = special->end;
-    for (size_t i = length; i < c->seq; i++)
-        tokens[i] = special->pad;
-    batch->lengths[row] = (unsigned)length;
-
+    int32_t *tokens = feed->tokens + first;
     size_t candidates = 0, want = wt_masked_per_sequence(length);
-    for (size_t i = 1; i <= n; i++)
-        if (!wt_tokenizer_is_special(c->tokenizer, tokens[i]))
+    for (size_t i = 1; i + 1 < length; i++)
+        if (!is_special(c, tokens[i]))
             c->candidates[candidates++] = i;
     for (size_t k = 0; k < want && k < candidates; k++) {
         size_t pick = k + wt_random_below(random, candidates - k), at = c->candidates[pick];
         c->candidates[pick] = c->candidates[k];
-        batch->masked[batch->masked_count] = (uint32_t)(row * c->seq + at);
-        batch->targets[batch->masked_count++] = tokens[at];
+        feed->chosen[feed->chosen_count] = (int32_t)(first + at);
+        feed->targets[feed->chosen_count++] = tokens[at];
         uint64_t chance = wt_random_below(random, 10);
         if (chance < 8)
-            tokens[at] = special->mask;
+            tokens[at] = c->marks.mask;
         else if (chance == 8)
             tokens[at] = random_token(c, random);
     }
-    return length;
 }
 
-size_t wt_corpus_next(struct wt_corpus *c, struct wt_batch *batch, unsigned sequences)
+/* Appends one sequence to the batch. */
+static void put(const struct wt_corpus *c, struct wt_feed *feed, size_t sequence,
+                struct wt_random *random)
 {
-    size_t tokens = 0;
-    do {
-        tokens = 0;
-        batch->masked_count = 0;
-        for (size_t row = 0; row < sequences; row++) {
-            if (c->at == c->train_count) {
-                c->at = 0;
-                c->epoch++;
-                shuffle(c);
-            }
-            size_t sequence = c->train[c->at++];
-            struct wt_random random = {wt_random_at(c->seed ^ 0x6d61736b, c->epoch),
-                                       sequence << 20};
-            tokens += put(c, batch, row, sequence, &random);
-        }
-    } while (batch->masked_count == 0); /* a stretch of unknown words only */
-    return tokens;
+    size_t seq = c->o.seq, span = seq - c->lead, from = sequence * span;
+    size_t n = c->id_count - from < span ? c->id_count - from : span, length = n + c->lead;
+    size_t row = feed->count++, first = row * seq;
+    int32_t *tokens = feed->tokens + first, *t = tokens;
+    if (c->lead)
+        *t++ = c->marks.begin;
+    memcpy(t, c->ids + from, n * sizeof(*tokens));
+    if (c->lead)
+        t[n] = c->marks.end;
+    for (size_t i = length; i < seq; i++)
+        tokens[i] = c->marks.pad >= 0 ? c->marks.pad : 0;
+    feed->starts[row] = (int32_t)first;
+    feed->lengths[row] = (int32_t)length;
+    feed->rows = feed->count * seq;
+    if (!c->o.is_causal)
+        mask(c, feed, first, length, random);
 }
 
-size_t wt_corpus_evaluation(const struct wt_corpus *c, size_t first, struct wt_batch *batch,
+static void clear(struct wt_feed *feed)
+{
+    feed->count = feed->rows = feed->chosen_count = 0;
+    feed->is_packed = false;
+}
+
+static void turn(struct wt_corpus *c)
+{
+    if (c->at == c->train_count) {
+        c->at = 0;
+        c->epoch++;
+        shuffle(c);
+    }
+}
+
+static size_t next_sequence(struct wt_corpus *c)
+{
+    turn(c);
+    return c->train[c->at++];
+}
+
+size_t wt_corpus_next(struct wt_corpus *c, struct wt_feed *feed, unsigned sequences)
+{
+    do {
+        clear(feed);
+        for (unsigned i = 0; i < sequences; i++) {
+            size_t sequence = next_sequence(c);
+            struct wt_random random = {wt_random_at(c->o.seed ^ 0x6d61736b, c->epoch),
+                                       sequence << 20};
+            put(c, feed, sequence, &random);
+        }
+    } while (!c->o.is_causal && feed->chosen_count == 0); /* a stretch of unknown words only */
+    return wt_feed_tokens(feed);
+}
+
+size_t wt_corpus_evaluation(const struct wt_corpus *c, size_t first, struct wt_feed *feed,
                             unsigned sequences)
 {
-    size_t tokens = 0;
-    batch->masked_count = 0;
-    for (size_t row = 0; row < sequences; row++) {
-        if (first + row < c->held_out_count) {
-            size_t sequence = c->held_out[first + row];
-            struct wt_random random = {c->seed ^ 0x6576616c, sequence << 20};
-            tokens += put(c, batch, row, sequence, &random);
-        } else {
-            for (size_t i = 0; i < c->seq; i++)
-                batch->tokens[row * c->seq + i] = wt_tokenizer_specials(c->tokenizer)->pad;
-            batch->lengths[row] = 1;
-        }
+    clear(feed);
+    for (size_t i = first; i < first + sequences && i < c->held_out_count; i++) {
+        size_t sequence = c->held_out[i];
+        struct wt_random random = {c->o.seed ^ 0x6576616c, sequence << 20};
+        put(c, feed, sequence, &random);
     }
-    return tokens;
+    return wt_feed_tokens(feed);
 }
 
-int wt_batch_init(struct wt_batch *batch, const struct wt_dims *dims, struct wt_error *err)
+uint64_t wt_corpus_place(const struct wt_corpus *c)
 {
-    *batch = (struct wt_batch){
-        .tokens = calloc(dims->tokens, sizeof(*batch->tokens)),
-        .lengths = calloc(dims->batch, sizeof(*batch->lengths)),
-        .masked = calloc(dims->masked, sizeof(*batch->masked)),
-        .targets = calloc(dims->masked, sizeof(*batch->targets)),
-    };
-    if (batch->tokens && batch->lengths && batch->masked && batch->targets)
-        return 0;
-    wt_batch_done(batch);
-    return wt_fail(err, WT_E_NOMEM, "no memory for a batch of %zu tokens", dims->tokens);
+    return (uint64_t)c->epoch * c->train_count + c->at;
 }
 
-void wt_batch_done(struct wt_batch *batch)
+/* Each order is shuffled from the one before. */
+void wt_corpus_seek(struct wt_corpus *c, uint64_t place)
 {
-    free(batch->tokens);
-    free(batch->lengths);
-    free(batch->masked);
-    free(batch->targets);
-    memset(batch, 0, sizeof(*batch));
+    while (wt_corpus_place(c) < place) {
+        turn(c);
+        uint64_t left = place - wt_corpus_place(c), here = c->train_count - c->at;
+        c->at += left < here ? left : here;
+    }
 }

@@ -723,7 +723,8 @@ int wt_products_run(struct wt_products *p, const struct wt_product *of, struct w
     double flops = 2.0 * (double)of->m * (double)of->n * (double)of->k;
     p->flops += flops;
     unsigned library = c->library, grid = c->grid;
-    bool is_try = flops >= TUNED_FLOPS && next_try(c, &library, &grid);
+    /* Whoever names a library gets the same sums each time, so nothing is tried. */
+    bool is_try = flops >= TUNED_FLOPS && p->forced < 0 && next_try(c, &library, &grid);
 
     struct job j = {.p = p, .of = of, .library = c->libraries[library]};
     j.piece_rows = piece_of(of->m, c->grids[grid].rows);

@@ -3,13 +3,13 @@
 #include <string.h>
 
 #include "base/base.h"
-#include "workload/table.h"
+#include "workload/merging.h"
 #include "workload/tokenizer.h"
 #include "workload/unicode.h"
 
-#define WORD_MAX     100  /* characters; a longer word is [UNK], as in BERT */
-#define ALPHABET_MAX 1000 /* characters a made vocabulary keeps, the most frequent */
-#define SIZE_MIN     64   /* of a made vocabulary */
+#define WORD_MAX     WT_MERGING_WORD_MAX /* characters; a longer word is [UNK], as in BERT */
+#define ALPHABET_MAX 1000                /* characters a made vocabulary keeps, the most frequent */
+#define SIZE_MIN     64                  /* of a made vocabulary */
 
 /* ---- words ---- */
 
@@ -170,211 +170,6 @@ int wt_tokenizer_encode(const struct wt_tokenizer *t, const char *text, size_t s
 
 /* ---- making a vocabulary ---- */
 
-/* Two neighbouring symbols: how often, and in which words (with repeats, and some that have them no
- * longer). */
-struct pair {
-    uint32_t left, right;
-    uint64_t count;
-    uint32_t *words;
-    size_t word_count, word_size;
-    uint32_t stamp; /* the merge that last touched it */
-};
-/* What the pair counted when it was put on the heap; a smaller count is found out when it comes up.
- */
-struct claim {
-    uint64_t count;
-    uint32_t pair;
-};
-struct trainer {
-    struct wt_tokenizer *t;
-    struct wt_table words;
-    uint32_t **symbols; /* of each word; NULL: left out */
-    uint32_t *symbol_counts;
-    struct pair *pairs;
-    size_t pair_count, pair_size;
-    uint32_t *slots; /* of pairs, as in struct wt_table */
-    size_t slot_count;
-    struct claim *heap;
-    size_t heap_count, heap_size;
-    uint32_t *touched;
-    size_t touched_count, touched_size;
-    uint32_t stamp;
-};
-
-static void trainer_done(struct trainer *r)
-{
-    for (size_t i = 0; r->symbols && i < r->words.count; i++)
-        free(r->symbols[i]);
-    for (size_t i = 0; i < r->pair_count; i++)
-        free(r->pairs[i].words);
-    free(r->symbols);
-    free(r->symbol_counts);
-    free(r->pairs);
-    free(r->slots);
-    free(r->heap);
-    free(r->touched);
-    wt_table_done(&r->words);
-}
-
-/* Ties go to the pair whose symbols are older: the order does not depend on the heap. */
-static bool is_better(const struct trainer *r, const struct claim *a, const struct claim *b)
-{
-    if (a->count != b->count)
-        return a->count > b->count;
-    const struct pair *p = &r->pairs[a->pair], *q = &r->pairs[b->pair];
-    return p->left != q->left ? p->left < q->left : p->right < q->right;
-}
-
-static bool heap_push(struct trainer *r, uint32_t pair)
-{
-    if (!wt_grow(&r->heap, &r->heap_size, r->heap_count + 1, sizeof(*r->heap)))
-        return false;
-    struct claim claim = {r->pairs[pair].count, pair};
-    size_t i = r->heap_count++;
-    for (; i > 0 && is_better(r, &claim, &r->heap[(i - 1) / 2]); i = (i - 1) / 2)
-        r->heap[i] = r->heap[(i - 1) / 2];
-    r->heap[i] = claim;
-    return true;
-}
-
-static struct claim heap_pop(struct trainer *r)
-{
-    struct claim top = r->heap[0], last = r->heap[--r->heap_count];
-    size_t i = 0;
-    for (;;) {
-        size_t child = 2 * i + 1;
-        if (child >= r->heap_count)
-            break;
-        if (child + 1 < r->heap_count && is_better(r, &r->heap[child + 1], &r->heap[child]))
-            child++;
-        if (!is_better(r, &r->heap[child], &last))
-            break;
-        r->heap[i] = r->heap[child];
-        i = child;
-    }
-    r->heap[i] = last;
-    return top;
-}
-
-static size_t pair_slot(const struct trainer *r, uint32_t left, uint32_t right)
-{
-    uint64_t h = ((uint64_t)left << 32 | right) * UINT64_C(0x9e3779b97f4a7c15);
-    size_t i = (h >> 20) & (r->slot_count - 1);
-    while (r->slots[i] &&
-           (r->pairs[r->slots[i] - 1].left != left || r->pairs[r->slots[i] - 1].right != right))
-        i = (i + 1) & (r->slot_count - 1);
-    return i;
-}
-
-/* The pair's number, a new one if need be; -1 without memory. */
-static int64_t pair_put(struct trainer *r, uint32_t left, uint32_t right)
-{
-    if (2 * (r->pair_count + 1) > r->slot_count) {
-        size_t count = r->slot_count ? 2 * r->slot_count : 4096;
-        uint32_t *slots = calloc(count, sizeof(*slots));
-        if (!slots)
-            return -1;
-        free(r->slots);
-        r->slots = slots;
-        r->slot_count = count;
-        for (size_t i = 0; i < r->pair_count; i++)
-            slots[pair_slot(r, r->pairs[i].left, r->pairs[i].right)] = (uint32_t)i + 1;
-    }
-    size_t slot = pair_slot(r, left, right);
-    if (r->slots[slot])
-        return r->slots[slot] - 1;
-    if (!wt_grow(&r->pairs, &r->pair_size, r->pair_count + 1, sizeof(*r->pairs)))
-        return -1;
-    r->pairs[r->pair_count] = (struct pair){.left = left, .right = right};
-    r->slots[slot] = (uint32_t)++r->pair_count;
-    return (int64_t)r->pair_count - 1;
-}
-
-/* Adds (or takes away) a word's pairs. It is entered into the lists of those with `fresh` in them,
- * or of all when fresh is UINT32_MAX: it is in the others' already. */
-static bool count_word(struct trainer *r, uint32_t word, bool is_added, uint32_t fresh)
-{
-    const uint32_t *s = r->symbols[word];
-    uint64_t times = r->words.entries[word].count;
-    for (uint32_t i = 0; i + 1 < r->symbol_counts[word]; i++) {
-        int64_t at = pair_put(r, s[i], s[i + 1]);
-        if (at < 0)
-            return false;
-        struct pair *p = &r->pairs[at];
-        if (!is_added) {
-            p->count -= times;
-            continue;
-        }
-        p->count += times;
-        if (fresh != UINT32_MAX && s[i] != fresh && s[i + 1] != fresh)
-            continue;
-        if (!wt_grow(&p->words, &p->word_size, p->word_count + 1, sizeof(*p->words)))
-            return false;
-        p->words[p->word_count++] = word;
-        if (p->stamp != r->stamp) {
-            p->stamp = r->stamp;
-            if (!wt_grow(&r->touched, &r->touched_size, r->touched_count + 1, sizeof(*r->touched)))
-                return false;
-            r->touched[r->touched_count++] = (uint32_t)at;
-        }
-    }
-    return true;
-}
-
-static bool push_touched(struct trainer *r)
-{
-    for (size_t i = 0; i < r->touched_count; i++)
-        if (r->pairs[r->touched[i]].count > 0 && !heap_push(r, r->touched[i]))
-            return false;
-    r->touched_count = 0;
-    r->stamp++;
-    return true;
-}
-
-/* The entry of two joined: "un" "##til" is "until". */
-static int32_t joined(struct trainer *r, const struct pair *p)
-{
-    struct wt_table *t = &r->t->entries;
-    char text[WORD_MAX * 4 + 8];
-    const struct wt_table_entry *left = &t->entries[p->left], *right = &t->entries[p->right];
-    size_t length = left->length + right->length - 2;
-    memcpy(text, t->bytes + left->at, left->length);
-    memcpy(text + left->length, t->bytes + right->at + 2, right->length - 2);
-    return wt_table_put(t, text, length);
-}
-
-static bool merge(struct trainer *r, uint32_t pair)
-{
-    uint32_t left = r->pairs[pair].left, right = r->pairs[pair].right;
-    int32_t id = joined(r, &r->pairs[pair]);
-    if (id < 0)
-        return false;
-    /* The list is taken over: counting may move the pairs and lengthen their lists. */
-    uint32_t *words = r->pairs[pair].words;
-    size_t count = r->pairs[pair].word_count;
-    r->pairs[pair].words = NULL;
-    r->pairs[pair].word_count = r->pairs[pair].word_size = 0;
-    bool is_fine = true;
-    for (size_t i = 0; i < count && is_fine; i++) {
-        uint32_t word = words[i], *s = r->symbols[word], n = r->symbol_counts[word], at = 0;
-        while (at + 1 < n && (s[at] != left || s[at + 1] != right))
-            at++;
-        if (at + 1 >= n)
-            continue; /* merged otherwise meanwhile */
-        is_fine = count_word(r, word, false, 0);
-        uint32_t kept = 0;
-        for (at = 0; at < n; kept++) {
-            bool is_here = at + 1 < n && s[at] == left && s[at + 1] == right;
-            s[kept] = is_here ? (uint32_t)id : s[at];
-            at += is_here ? 2 : 1;
-        }
-        r->symbol_counts[word] = kept;
-        is_fine = is_fine && count_word(r, word, true, (uint32_t)id);
-    }
-    free(words);
-    return is_fine && push_touched(r);
-}
-
 struct character {
     uint32_t number; /* in the table of characters */
     uint64_t count;
@@ -406,7 +201,7 @@ static size_t character_end(const char *word, size_t length, size_t from)
 }
 
 /* The most frequent characters become entries. */
-static int take_alphabet(struct trainer *r, size_t max_size)
+static int take_alphabet(struct wt_merging *r, size_t max_size)
 {
     struct wt_table seen = {0};
     struct character *order = NULL;
@@ -431,7 +226,7 @@ static int take_alphabet(struct trainer *r, size_t max_size)
     size_t most = max_size / 2 < ALPHABET_MAX ? max_size / 2 : ALPHABET_MAX;
     for (size_t i = 0; i < seen.count && i < most; i++) {
         const struct wt_table_entry *e = &seen.entries[order[i].number];
-        if (wt_table_put(&r->t->entries, seen.bytes + e->at, e->length) < 0)
+        if (wt_table_put(r->entries, seen.bytes + e->at, e->length) < 0)
             goto out;
     }
     rc = 0;
@@ -442,15 +237,11 @@ out:
 }
 
 /* Each word as symbols. One with a character that is no entry is left out: it would be [UNK]. */
-static int split_words(struct trainer *r)
+static int split_words(struct wt_merging *r)
 {
-    size_t count = r->words.count;
-    r->symbols = calloc(count, sizeof(*r->symbols));
-    r->symbol_counts = calloc(count, sizeof(*r->symbol_counts));
-    if (!r->symbols || !r->symbol_counts)
+    if (!wt_merging_begin(r))
         return WT_E_NOMEM;
-    r->stamp = 1;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < r->words.count; i++) {
         const struct wt_table_entry *e = &r->words.entries[i];
         const char *word = r->words.bytes + e->at;
         uint32_t symbols[WORD_MAX], n = 0;
@@ -460,21 +251,14 @@ static int split_words(struct trainer *r)
             to = character_end(word, e->length, from);
             size_t prefix = from ? 2 : 0;
             memcpy(text + prefix, word + from, to - from);
-            int32_t id = wt_table_find(&r->t->entries, text, prefix + to - from);
+            int32_t id = wt_table_find(r->entries, text, prefix + to - from);
             is_known = id >= 0;
             symbols[n++] = (uint32_t)id;
         }
-        if (!is_known)
-            continue;
-        r->symbols[i] = malloc(n * sizeof(*symbols));
-        if (!r->symbols[i])
-            return WT_E_NOMEM;
-        memcpy(r->symbols[i], symbols, n * sizeof(*symbols));
-        r->symbol_counts[i] = n;
-        if (!count_word(r, (uint32_t)i, true, UINT32_MAX))
+        if (is_known && !wt_merging_word(r, i, symbols, n))
             return WT_E_NOMEM;
     }
-    return push_touched(r) ? 0 : WT_E_NOMEM;
+    return 0;
 }
 
 static void find_specials(struct wt_tokenizer *t)
@@ -491,12 +275,14 @@ int wt_tokenizer_train(struct wt_tokenizer **ret_tokenizer, const char *text, si
     if (max_size < SIZE_MIN)
         return wt_fail(err, WT_E_USAGE, "a vocabulary of %zu entries: at least %d are needed",
                        max_size, SIZE_MIN);
-    struct trainer r = {.t = calloc(1, sizeof(*r.t))};
-    int rc = r.t ? 0 : WT_E_NOMEM;
-    if (r.t)
-        r.t->rules = wt_wordpiece_uncased;
+    struct wt_tokenizer *t = calloc(1, sizeof(*t));
+    if (!t)
+        return wt_fail(err, WT_E_NOMEM, "no memory to make a vocabulary");
+    struct wt_merging r = {.entries = &t->entries, .prefix = 2};
+    int rc = 0;
+    t->rules = wt_wordpiece_uncased;
     for (size_t i = 0; rc == 0 && i < WT_COUNTOF(special_names); i++)
-        if (wt_table_put(&r.t->entries, special_names[i], strlen(special_names[i])) < 0)
+        if (wt_table_put(&t->entries, special_names[i], strlen(special_names[i])) < 0)
             rc = WT_E_NOMEM;
     struct words w = {.rules = &wt_wordpiece_uncased, .text = text, .size = size};
     while (rc == 0 && words_next(&w)) {
@@ -516,28 +302,18 @@ int wt_tokenizer_train(struct wt_tokenizer **ret_tokenizer, const char *text, si
         rc = take_alphabet(&r, max_size);
     if (rc == 0)
         rc = split_words(&r);
-    while (rc == 0 && r.heap_count > 0 && r.t->entries.count < max_size) {
-        struct claim top = heap_pop(&r);
-        uint64_t now = r.pairs[top.pair].count;
-        if (now == top.count) {
-            if (now < 2)
-                break; /* nothing is left that comes twice */
-            if (!merge(&r, top.pair))
-                rc = WT_E_NOMEM;
-        } else if (now > 0 && now < top.count && !heap_push(&r, top.pair)) {
-            rc = WT_E_NOMEM;
-        }
-    }
+    if (rc == 0 && !wt_merging_run(&r, max_size))
+        rc = WT_E_NOMEM;
     if (rc < 0) {
         rc = wt_fail(err, rc, "no memory to make a vocabulary of %zu words", r.words.count);
         goto out;
     }
-    find_specials(r.t);
-    *ret_tokenizer = r.t;
-    r.t = NULL;
+    find_specials(t);
+    *ret_tokenizer = t;
+    t = NULL;
 out:
-    wt_tokenizer_free(r.t);
-    trainer_done(&r);
+    wt_tokenizer_free(t);
+    wt_merging_done(&r);
     return rc;
 }
 
@@ -681,6 +457,11 @@ void wt_tokenizer_free(struct wt_tokenizer *t)
         return;
     wt_table_done(&t->entries);
     free(t);
+}
+
+const struct wt_wordpiece_rules *wt_tokenizer_rules(const struct wt_tokenizer *t)
+{
+    return &t->rules;
 }
 
 size_t wt_tokenizer_size(const struct wt_tokenizer *t)

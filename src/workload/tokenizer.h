@@ -47,6 +47,7 @@ int wt_tokenizer_make(struct wt_tokenizer **ret_tokenizer, const struct wt_wordp
                       struct wt_error *err);
 void wt_tokenizer_free(struct wt_tokenizer *tokenizer);
 
+const struct wt_wordpiece_rules *wt_tokenizer_rules(const struct wt_tokenizer *tokenizer);
 size_t wt_tokenizer_size(const struct wt_tokenizer *tokenizer);
 /* An entry's text, NULL past the end. Borrowed until free. */
 const char *wt_tokenizer_entry(const struct wt_tokenizer *tokenizer, size_t id);

@@ -124,6 +124,22 @@ static int finish(struct wt_vocabulary **ret_vocabulary, struct wt_tokenizer *wo
     return 0;
 }
 
+int wt_vocabulary_train(struct wt_vocabulary **ret_vocabulary, bool is_bpe, const char *name,
+                        const char *text, size_t size, size_t max_size, struct wt_error *err)
+{
+    struct wt_tokenizer *wordpiece = NULL;
+    struct wt_bpe *bpe = NULL;
+    int rc = wt_utf8_check(name, text, size, err);
+    if (rc == 0 && is_bpe) {
+        rc = wt_bpe_train(&bpe, name, text, size, max_size, err);
+    } else if (rc == 0) {
+        rc = wt_tokenizer_train(&wordpiece, text, size, max_size, err);
+        if (rc == WT_E_FORMAT)
+            wt_fail(err, rc, "%s: there are no words in it", name);
+    }
+    return rc == 0 ? finish(ret_vocabulary, wordpiece, bpe, err) : rc;
+}
+
 /* ---- tokenizer.json ---- */
 
 /* A field that must be what is done here; text NULL: null or not there will do, too, as will "". */
@@ -439,6 +455,16 @@ const char *wt_vocabulary_entry(const struct wt_vocabulary *v, size_t id)
 int32_t wt_vocabulary_id(const struct wt_vocabulary *v, const char *entry)
 {
     return v->bpe ? wt_bpe_id(v->bpe, entry) : wt_tokenizer_id(v->wordpiece, entry);
+}
+
+struct wt_marks wt_vocabulary_marks(const struct wt_vocabulary *v)
+{
+    if (v->bpe) {
+        int32_t end = wt_bpe_id(v->bpe, WT_BPE_END);
+        return (struct wt_marks){end, end, end, -1};
+    }
+    const struct wt_specials *s = wt_tokenizer_specials(v->wordpiece);
+    return (struct wt_marks){s->pad, s->begin, s->end, s->mask};
 }
 
 int wt_vocabulary_encode(const struct wt_vocabulary *v, const char *name, const char *text,

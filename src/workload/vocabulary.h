@@ -40,6 +40,14 @@ int wt_vocabulary_from_wordpiece(struct wt_vocabulary **ret_vocabulary,
  * system. */
 int wt_vocabulary_open(struct wt_vocabulary **ret_vocabulary, const char *folder,
                        struct wt_error *err);
+/* Made from text: WordPiece, uncased, or byte-level BPE. Errors: WT_E_USAGE (max_size below 64, or
+ * 320), WT_E_FORMAT (no words; not UTF-8), WT_E_NOMEM. */
+int wt_vocabulary_train(struct wt_vocabulary **ret_vocabulary, bool is_bpe, const char *name,
+                        const char *text, size_t size, size_t max_size, struct wt_error *err);
+/* The files of a vocabulary that was made, into a folder that is there: vocab.txt, or vocab.json
+ * and merges.txt, and tokenizer_config.json. Errors: those of the system, WT_E_NOMEM. */
+int wt_vocabulary_write(const struct wt_vocabulary *vocabulary, const char *folder,
+                        struct wt_error *err);
 void wt_vocabulary_free(struct wt_vocabulary *vocabulary);
 
 /* One of the two is NULL. Borrowed until free. */
@@ -49,6 +57,12 @@ const struct wt_bpe *wt_vocabulary_bpe(const struct wt_vocabulary *vocabulary);
 size_t wt_vocabulary_size(const struct wt_vocabulary *vocabulary);
 const char *wt_vocabulary_entry(const struct wt_vocabulary *vocabulary, size_t id);
 int32_t wt_vocabulary_id(const struct wt_vocabulary *vocabulary, const char *entry);
+
+/* What a model's input has around text and in its gaps; byte-level BPE has an end alone. */
+struct wt_marks {
+    int32_t pad, begin, end, mask; /* -1: there is none */
+};
+struct wt_marks wt_vocabulary_marks(const struct wt_vocabulary *vocabulary);
 
 /* Text to ids and back. Text must be UTF-8: WT_E_FORMAT says line and byte. Byte-level BPE gives
  * back any text as it was; WordPiece its pieces. Owned: free(). */

@@ -1,0 +1,122 @@
+/* Inference: an encoder over batches of lines, or a GPT-2 that scores them. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/base.h"
+#include "workload/bench/bench.h"
+
+/* Positions whose next token is known, in the order of the feed; their number. */
+static size_t choose(struct wt_feed *feed)
+{
+    feed->chosen_count = 0;
+    for (size_t i = 0; i < feed->count; i++)
+        for (int32_t k = 0; k + 1 < feed->lengths[i]; k++) {
+            feed->targets[feed->chosen_count] = feed->tokens[feed->starts[i] + k + 1];
+            feed->chosen[feed->chosen_count++] = feed->starts[i] + k;
+        }
+    return feed->chosen_count;
+}
+
+/* Sum of -log p of what stood there. */
+static double score(const struct wt_feed *feed, const float *logits, size_t vocab)
+{
+    double sum = 0;
+    for (size_t i = 0; i < feed->chosen_count; i++) {
+        const float *l = logits + i * vocab;
+        float most = l[0];
+        double total = 0;
+        for (size_t k = 1; k < vocab; k++)
+            most = l[k] > most ? l[k] : most;
+        for (size_t k = 0; k < vocab; k++)
+            total += (double)expf(l[k] - most);
+        sum += log(total) + (double)(most - l[feed->targets[i]]);
+    }
+    return sum;
+}
+
+int bench_infer(struct bench *b, struct wt_error *err)
+{
+    const struct bench_options *o = b->o;
+    bool scores = b->source.config.family == WT_FAMILY_GPT2;
+    size_t vocab = b->source.config.vocab;
+    float *logits = NULL;
+    int rc = wt_model_prepare(b->model, err);
+    if (rc == 0 && scores && !b->emu) {
+        logits = malloc((size_t)o->batch * o->seq * vocab * sizeof(*logits));
+        if (!logits)
+            rc = wt_fail(err, WT_E_NOMEM, "no memory for the logits of %u x %u tokens", o->batch,
+                         o->seq);
+    }
+    if (b->emu)
+        wt_count_reset(&b->backend);
+    b->start_ns = wt_ctx_now_ns(NULL);
+    while (rc == 0 && bench_goes_on(b)) {
+        size_t tokens = wt_items_next(&b->items, &b->feed, o->batch);
+        size_t positions = scores ? choose(&b->feed) : 0;
+        double flops = bench_forward_flops(&b->source.config, &b->feed, positions, 0);
+        struct wt_input input = wt_feed_input(&b->feed, scores, false);
+        b->rows += b->feed.rows;
+        int64_t from_ns = wt_ctx_now_ns(NULL);
+        bench_begin(b, "infer");
+        if (scores)
+            rc = wt_model_score(b->model, &input, logits, err);
+        else
+            rc = wt_model_encode(b->model, &input, NULL, err);
+        if (rc == 0)
+            rc = bench_sync(b, err);
+        int ended = bench_end(b, "infer", rc < 0 ? NULL : err);
+        rc = rc < 0 ? rc : ended;
+        double seconds = wt_s_from_ns(wt_ctx_now_ns(NULL) - from_ns);
+        if (rc == 0 && !bench_times_add(&b->times, seconds))
+            rc = wt_fail(err, WT_E_NOMEM, "no memory for %zu latencies", b->times.count);
+        if (rc < 0)
+            break;
+        bench_step_done(b, tokens, flops);
+        if (logits) { /* the host's, and not in the steps' time */
+            int64_t score_ns = wt_ctx_now_ns(NULL);
+            wt_door_mark(b->door, WT_MARK_BEGIN, "score", 1);
+            b->scored_sum += score(&b->feed, logits, vocab);
+            b->scored += positions;
+            wt_door_mark(b->door, WT_MARK_END, "score", 1);
+            b->start_ns += wt_ctx_now_ns(NULL) - score_ns;
+        }
+    }
+    free(logits);
+    return rc;
+}
+
+int bench_infer_report(struct bench *b)
+{
+    const struct bench_options *o = b->o;
+    double p50 = bench_times_at(&b->times, 0.5), p95 = bench_times_at(&b->times, 0.95),
+           p99 = bench_times_at(&b->times, 0.99);
+    double nats = b->scored ? b->scored_sum / (double)b->scored : NAN;
+    double padding = b->rows ? 1 - (double)b->tokens / (double)b->rows : NAN;
+    if (!o->is_quiet) {
+        char a[32], c[32], d[32];
+        bench_say_summary(b);
+        if (b->steps > 0)
+            fprintf(stderr, "; a batch takes %s (p50), %s (p95), %s (p99)",
+                    bench_time_words(a, sizeof(a), p50), bench_time_words(c, sizeof(c), p95),
+                    bench_time_words(d, sizeof(d), p99));
+        if (padding > 0)
+            fprintf(stderr, ", %.1f %% of its rows padding", 100 * padding);
+        if (isfinite(nats))
+            fprintf(stderr, "; loss %.4f, perplexity %.4g", nats, exp(nats));
+        bench_say_end();
+    }
+    if (!o->is_json)
+        return 0;
+    json_t *j = bench_json(b);
+    json_t *more =
+        json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "packed", o->is_packed, "padding_share",
+                  wt_json_number(padding), "latency_p50_s", wt_json_number(p50), "latency_p95_s",
+                  wt_json_number(p95), "latency_p99_s", wt_json_number(p99), "loss",
+                  wt_json_number(nats), "perplexity", wt_json_number(exp(nats)));
+    if (!j || !more || json_object_update(j, more) < 0) {
+        json_decref(j);
+        j = NULL;
+    }
+    json_decref(more);
+    return bench_print_json(j);
+}

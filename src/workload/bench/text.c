@@ -1,0 +1,173 @@
+/* The vocabulary and the text of a run. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "workload/bench/bench.h"
+#include "workload/file.h"
+
+#define TEXT_MAX          (UINT64_C(2) << 30)
+#define SYNTHETIC_BATCHES 64 /* of infer; then they come again */
+
+/* The files of a tokenizer, as Hugging Face names them. */
+static const char *const tokenizer_files[] = {
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json",
+    "merges.txt",     "added_tokens.json",
+};
+
+/* A text may be a pipe, too. */
+static int read_text(const char *path, char **ret_text, size_t *ret_size, struct wt_error *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return wt_fail_errno(err, errno, "%s", path);
+    char *text = NULL;
+    size_t size = 0, used = 0;
+    int rc = 0;
+    struct stat st;
+    if (fstat(fd, &st) == 0 && st.st_size > 0)
+        size = (size_t)st.st_size + 1; /* the last read then finds the end */
+    for (;;) {
+        if (used == size || !text) {
+            size = used < size ? size : size ? 2 * size : 65536;
+            char *more = size > TEXT_MAX ? NULL : realloc(text, size);
+            if (!more) {
+                rc = wt_fail(err, WT_E_NOMEM, "no memory for the text %s", path);
+                goto out;
+            }
+            text = more;
+        }
+        ssize_t n = read(fd, text + used, size - used);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            rc = wt_fail_errno(err, errno, "reading %s", path);
+            goto out;
+        }
+        if (n == 0)
+            break;
+        used += (size_t)n;
+    }
+    if (used == 0) {
+        rc = wt_fail(err, WT_E_FORMAT, "%s: the file is empty", path);
+        goto out;
+    }
+    *ret_text = text;
+    *ret_size = used;
+    text = NULL;
+out:
+    free(text);
+    close(fd);
+    return rc;
+}
+
+/* From --vocab, the model's folder, or the text itself; none where there is no text. */
+static int open_vocabulary(struct bench *b, const char *text, size_t size, struct wt_error *err)
+{
+    const struct bench_options *o = b->o;
+    bool is_bpe = b->source.config.family == WT_FAMILY_GPT2;
+    const char *name = o->vocab ? o->vocab : b->source.folder;
+    struct stat st;
+    int rc = 0;
+    if (o->vocab && (stat(o->vocab, &st) < 0 || !S_ISDIR(st.st_mode))) {
+        char *vocab = NULL;
+        struct wt_vocabulary_text file = {o->vocab, NULL, 0};
+        rc = wt_file_read(o->vocab, WT_VOCABULARY_MAX_BYTES, &vocab, &file.size, err);
+        file.text = vocab;
+        size_t n = strlen(o->vocab);
+        bool is_json = n > 5 && strcmp(o->vocab + n - 5, ".json") == 0;
+        if (rc == 0)
+            rc = is_json ? wt_vocabulary_from_json(&b->vocabulary, &file, err)
+                         : wt_vocabulary_from_wordpiece(&b->vocabulary, &file, NULL, err);
+        free(vocab);
+    } else if (o->vocab || b->source.has_vocabulary) {
+        rc = wt_vocabulary_open(&b->vocabulary, name, err);
+    } else if (text && o->work != WORK_FINETUNE) {
+        size_t most =
+            o->vocab_size < b->source.config.vocab ? o->vocab_size : b->source.config.vocab;
+        name = o->data;
+        b->is_made = true;
+        rc = wt_vocabulary_train(&b->vocabulary, is_bpe, o->data, text, size, most, err);
+    } else if (text) { /* of the table's texts and labels: a few entries too many do no harm */
+        name = o->data;
+        b->is_made = true;
+        rc = wt_vocabulary_train(&b->vocabulary, is_bpe, o->data, text, size, o->vocab_size, err);
+    } else {
+        rc =
+            wt_fail(err, WT_E_USAGE, "%s has no vocabulary to cut the prompt with", b->source.name);
+        wt_fix(err, "give a model's folder that has one, --vocab DIR, or --data FILE to make one "
+                    "from");
+    }
+    if (rc == 0 && wt_vocabulary_size(b->vocabulary) > b->source.config.vocab)
+        rc = wt_fail(err, WT_E_FORMAT, "%s: %zu entries, but %s has room for %u", name,
+                     wt_vocabulary_size(b->vocabulary), b->source.name, b->source.config.vocab);
+    return rc;
+}
+
+int bench_open_text(struct bench *b, struct wt_error *err)
+{
+    const struct bench_options *o = b->o;
+    struct wt_corpus_options corpus = {o->seq, o->seed, b->source.config.family == WT_FAMILY_GPT2};
+    size_t vocab = b->source.config.vocab, size = 0;
+    bool is_random = !o->data && o->work != WORK_GENERATE;
+    char *text = NULL;
+    int rc = 0;
+    if (is_random && o->place == PLACE_EMU && o->work == WORK_TRAIN)
+        return 0; /* nothing is read there, and full sequences are counted */
+    if (is_random && o->work == WORK_TRAIN)
+        return wt_corpus_new_random(&b->corpus, vocab, &corpus, err);
+    if (is_random)
+        return wt_items_random(&b->items, vocab, (size_t)o->batch * SYNTHETIC_BATCHES, o->seq,
+                               o->seed, err);
+    if (o->work == WORK_GENERATE && !o->prompt && !o->prompt_file)
+        return 0;
+    if (o->data)
+        rc = read_text(o->data, &text, &size, err);
+    if (rc == 0 && text)
+        rc = wt_utf8_check(o->data, text, size, err);
+    if (rc == 0)
+        rc = open_vocabulary(b, text, size, err);
+    if (rc == 0 && o->work == WORK_TRAIN)
+        rc = wt_corpus_new(&b->corpus, b->vocabulary, &corpus, o->data, text, size, err);
+    else if (rc == 0 && o->work == WORK_FINETUNE)
+        rc = wt_items_table(&b->items, b->vocabulary, o->data, text, size, o->seq, o->seed, err);
+    else if (rc == 0 && o->work == WORK_INFER)
+        rc = wt_items_lines(&b->items, b->vocabulary, o->data, text, size, o->seq, err);
+    free(text);
+    return rc;
+}
+
+static int copy_file(const char *from, const char *to, struct wt_error *err)
+{
+    char *text = NULL;
+    size_t size = 0;
+    int rc = wt_file_read(from, WT_VOCABULARY_MAX_BYTES, &text, &size, err);
+    if (rc == 0)
+        rc = wt_file_replace(to, text, size, err);
+    free(text);
+    return rc;
+}
+
+/* The model's own files as they are, or those of a vocabulary that was made. */
+int bench_save_vocabulary(const struct bench *b, const char *folder, struct wt_error *err)
+{
+    const char *source = b->o->vocab ? b->o->vocab : b->source.folder;
+    struct stat st;
+    int rc = 0;
+    if (!b->vocabulary)
+        return 0;
+    if (b->is_made || stat(source, &st) < 0 || !S_ISDIR(st.st_mode))
+        return wt_vocabulary_write(b->vocabulary, folder, err);
+    for (size_t i = 0; i < WT_COUNTOF(tokenizer_files) && rc == 0; i++) {
+        char from[4200], to[4200];
+        wt_text(from, sizeof(from), "%s/%s", source, tokenizer_files[i]);
+        wt_text(to, sizeof(to), "%s/%s", folder, tokenizer_files[i]);
+        if (access(from, F_OK) == 0)
+            rc = copy_file(from, to, err);
+    }
+    return rc;
+}

@@ -1,0 +1,178 @@
+/* Weights from a model's folder and into one, and where a run stood, for checkpoints. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "workload/bench/bench.h"
+#include "workload/checkpoint.h"
+#include "workload/file.h"
+
+static int values_of(const struct bench *b, float **ret_values, struct wt_error *err)
+{
+    size_t total = wt_model_parameters_of(b->model)->total;
+    *ret_values = malloc(total * sizeof(**ret_values));
+    return *ret_values
+               ? 0
+               : wt_fail(err, WT_E_NOMEM, "no memory for the weights of %s", b->source.name);
+}
+
+int bench_load_weights(struct bench *b, struct wt_error *err)
+{
+    float *values = NULL;
+    int rc = values_of(b, &values, err);
+    if (rc == 0) /* what the folder leaves out stays as it was made */
+        rc = wt_model_get(b->model, values, err);
+    if (rc == 0)
+        rc = wt_hub_load(b->source.hub, wt_model_parameters_of(b->model), values, err);
+    if (rc == 0)
+        rc = wt_model_set(b->model, values, err);
+    free(values);
+    return rc;
+}
+
+/* A classifier's configuration says so, and has the names of its classes. */
+static int name_classes(const struct bench *b, struct wt_error *err)
+{
+    static const char *const classes_of[] = {"BertForSequenceClassification",
+                                             "DistilBertForSequenceClassification",
+                                             "GPT2ForSequenceClassification"};
+    char path[4200], number[32], *text = NULL;
+    size_t size = 0;
+    wt_text(path, sizeof(path), "%.4000s/config.json", b->o->save);
+    int rc = wt_file_read(path, WT_CONFIG_MAX_BYTES, &text, &size, err);
+    if (rc < 0)
+        return rc;
+    json_t *j = json_loadb(text, size, 0, NULL), *names = json_object(), *numbers = json_object();
+    free(text);
+    for (unsigned i = 0; i < b->classes; i++) {
+        wt_text(number, sizeof(number), "%u", i);
+        json_object_set_new(names, number, json_string(b->items.classes[i]));
+        json_object_set_new(numbers, b->items.classes[i], json_integer(i));
+    }
+    json_object_set_new(j, "architectures", json_pack("[s]", classes_of[b->source.config.family]));
+    json_object_set_new(j, "id2label", names);
+    json_object_set_new(j, "label2id", numbers);
+    text = j ? json_dumps(j, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
+    json_decref(j);
+    rc = text ? wt_file_replace(path, text, strlen(text), err)
+              : wt_fail(err, WT_E_NOMEM, "%s: no memory for a configuration", path);
+    free(text);
+    return rc;
+}
+
+int bench_save(struct bench *b, struct wt_error *err)
+{
+    float *values = NULL;
+    int rc = values_of(b, &values, err);
+    if (rc == 0)
+        rc = wt_model_get(b->model, values, err);
+    if (rc == 0)
+        rc = wt_hub_save(b->o->save, &b->source.config, wt_model_parameters_of(b->model), values,
+                         WT_TENSOR_F32, err);
+    if (rc == 0 && b->items.labels)
+        rc = name_classes(b, err);
+    if (rc == 0)
+        rc = bench_save_vocabulary(b, b->o->save, err);
+    free(values);
+    return rc;
+}
+
+/* ---- checkpoints ---- */
+
+/* What must be the same for a run to go on as the one it was. */
+static const struct {
+    const char *key, *words;
+} fixed[] = {
+    {"seed", "--seed"},
+    {"batch", "--batch"},
+    {"seq", "--seq"},
+    {"accumulate", "--accumulate"},
+    {"sequences", "the number of sequences of the text"},
+    {"vocabulary", "the size of the vocabulary"},
+};
+
+static json_int_t fixed_value(const struct bench *b, size_t i)
+{
+    const struct bench_options *o = b->o;
+    const json_int_t values[] = {
+        (json_int_t)o->seed,
+        o->batch,
+        o->seq,
+        o->accumulate,
+        (json_int_t)(b->corpus ? wt_corpus_sequences(b->corpus) : b->items.train_count),
+        b->vocabulary ? (json_int_t)wt_vocabulary_size(b->vocabulary) : 0,
+    };
+    return values[i];
+}
+
+int bench_checkpoint(struct bench *b, struct wt_error *err)
+{
+    json_t *j =
+        json_pack("{s:I, s:I, s:o, s:o, s:o}", "step", (json_int_t)bench_step(b), "place",
+                  (json_int_t)(b->corpus ? wt_corpus_place(b->corpus) : wt_items_place(&b->items)),
+                  "loss_first", wt_json_number(b->loss_first), "loss_last",
+                  wt_json_number(b->loss_last), "loss_smooth", wt_json_number(b->loss_smooth));
+    for (size_t i = 0; i < WT_COUNTOF(fixed); i++)
+        json_object_set_new(j, fixed[i].key, json_integer(fixed_value(b, i)));
+    char *position = j ? json_dumps(j, JSON_REAL_PRECISION(17)) : NULL;
+    json_decref(j);
+    if (!position)
+        return wt_fail(err, WT_E_NOMEM, "no memory for a checkpoint");
+    int rc = wt_checkpoint_save(b->o->checkpoint, b->model, position, err);
+    free(position);
+    return rc;
+}
+
+static double number_of(const json_t *j, const char *key)
+{
+    const json_t *value = json_object_get(j, key);
+    return json_is_number(value) ? json_number_value(value) : (double)NAN;
+}
+
+static int take_position(struct bench *b, const json_t *j, struct wt_error *err)
+{
+    const char *folder = b->o->checkpoint;
+    json_int_t step = json_integer_value(json_object_get(j, "step")),
+               place = json_integer_value(json_object_get(j, "place"));
+    if (step < 0 || place < 0 || !json_is_integer(json_object_get(j, "step")) ||
+        !json_is_integer(json_object_get(j, "place")))
+        return wt_fail(err, WT_E_FORMAT, "%s: it does not say where the run stood", folder);
+    for (size_t i = 0; i < WT_COUNTOF(fixed); i++) {
+        json_int_t was = json_integer_value(json_object_get(j, fixed[i].key)),
+                   is = fixed_value(b, i);
+        if (was != is)
+            return wt_fail(err, WT_E_USAGE,
+                           "%s: %s was %" JSON_INTEGER_FORMAT ", and is %" JSON_INTEGER_FORMAT
+                           " here",
+                           folder, fixed[i].words, was, is);
+    }
+    if (b->o->steps && (uint64_t)step >= b->o->steps)
+        return wt_fail(err, WT_E_USAGE,
+                       "%s: %" JSON_INTEGER_FORMAT " steps are done, and --steps %" PRIu64
+                       " counts those before as well",
+                       folder, step, b->o->steps);
+    b->step_from = (uint64_t)step;
+    b->loss_first = number_of(j, "loss_first");
+    b->loss_last = number_of(j, "loss_last");
+    b->loss_smooth = number_of(j, "loss_smooth");
+    if (b->corpus)
+        wt_corpus_seek(b->corpus, (uint64_t)place);
+    else
+        wt_items_seek(&b->items, (uint64_t)place);
+    return 0;
+}
+
+int bench_resume(struct bench *b, struct wt_error *err)
+{
+    char *position = NULL;
+    int rc = wt_checkpoint_load(b->o->checkpoint, b->model, &position, err);
+    if (rc < 0)
+        return rc;
+    json_t *j = json_loads(position, JSON_REJECT_DUPLICATES, NULL);
+    rc = take_position(b, j, err);
+    json_decref(j);
+    free(position);
+    return rc;
+}

@@ -1,0 +1,402 @@
+/* Lines and tables of text as sequences. */
+#include "workload/items.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "workload/random.h"
+#include "workload/table.h"
+
+#define HELD_OUT_EVERY 10
+
+struct building {
+    struct wt_items *items;
+    const struct wt_vocabulary *vocabulary;
+    struct wt_marks marks;
+    const char *name;
+    unsigned seq;
+    size_t id_count, id_room, start_room, label_room;
+};
+
+static int no_memory(const char *name, struct wt_error *err)
+{
+    return wt_fail(err, WT_E_NOMEM, "%s: no memory for its sequences", name);
+}
+
+/* One or two texts as a sequence: of two, the longer one loses its end first. */
+static int add(struct building *b, const char *const *texts, const size_t *sizes, size_t count,
+               struct wt_error *err)
+{
+    struct wt_items *items = b->items;
+    bool is_wordpiece = wt_vocabulary_wordpiece(b->vocabulary) != NULL;
+    int32_t *ids[2] = {NULL, NULL};
+    size_t lengths[2] = {0, 0};
+    /* [CLS] a [SEP] (b [SEP]); a (end b) */
+    size_t around = is_wordpiece ? 1 + count : count - 1, most = b->seq - around;
+    int rc = 0;
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = wt_vocabulary_encode(b->vocabulary, b->name, texts[i], sizes[i], &ids[i], &lengths[i],
+                                  err);
+    bool is_cut = false;
+    while (lengths[0] + lengths[1] > most) {
+        size_t *longer = lengths[1] > lengths[0] ? &lengths[1] : &lengths[0];
+        size_t other = lengths[1] > lengths[0] ? lengths[0] : lengths[1];
+        /* Down to the other's length at once, or as far as it must be. */
+        size_t over = lengths[0] + lengths[1] - most, above = *longer - other;
+        *longer -= above == 0 ? 1 : over < above ? over : above;
+        is_cut = true;
+    }
+    size_t total = lengths[0] + lengths[1] + around;
+    if (rc == 0 && lengths[0] + lengths[1] > 0) {
+        if (!wt_grow(&items->ids, &b->id_room, b->id_count + total, sizeof(*items->ids)) ||
+            !wt_grow(&items->starts, &b->start_room, items->count + 2, sizeof(*items->starts))) {
+            rc = no_memory(b->name, err);
+            goto out;
+        }
+        int32_t *at = items->ids + b->id_count;
+        items->starts[items->count] = b->id_count;
+        if (is_wordpiece)
+            *at++ = b->marks.begin;
+        for (size_t i = 0; i < count; i++) {
+            memcpy(at, ids[i], lengths[i] * sizeof(*at));
+            at += lengths[i];
+            if (is_wordpiece || i + 1 < count)
+                *at++ = b->marks.end >= 0 ? b->marks.end : 0;
+        }
+        b->id_count += total;
+        items->starts[++items->count] = b->id_count;
+        items->cut += is_cut;
+    }
+out:
+    free(ids[0]);
+    free(ids[1]);
+    return rc;
+}
+
+/* Rows that are held out, and the rest. */
+static int divide(struct wt_items *items, const char *name, bool has_held_out, struct wt_error *err)
+{
+    size_t n = items->count;
+    items->train = malloc((n + 1) * sizeof(*items->train));
+    items->held_out = malloc((n + 1) * sizeof(*items->held_out));
+    if (!items->train || !items->held_out)
+        return no_memory(name, err);
+    if (n > UINT32_MAX)
+        return wt_fail(err, WT_E_RANGE, "%s: more than 2^32 sequences", name);
+    for (size_t i = 0; i < n; i++) {
+        bool is_out =
+            has_held_out &&
+            (n >= HELD_OUT_EVERY ? i % HELD_OUT_EVERY == HELD_OUT_EVERY - 1 : n > 1 && i == n - 1);
+        if (is_out)
+            items->held_out[items->held_out_count++] = (uint32_t)i;
+        else
+            items->train[items->train_count++] = (uint32_t)i;
+    }
+    return 0;
+}
+
+static void shuffle(struct wt_items *items)
+{
+    struct wt_random random = {wt_random_at(items->seed, items->epoch), 0};
+    for (size_t i = items->train_count; i > 1; i--) {
+        size_t other = wt_random_below(&random, i);
+        uint32_t keep = items->train[i - 1];
+        items->train[i - 1] = items->train[other];
+        items->train[other] = keep;
+    }
+}
+
+int wt_items_lines(struct wt_items *ret, const struct wt_vocabulary *vocabulary, const char *name,
+                   const char *text, size_t size, unsigned seq, struct wt_error *err)
+{
+    struct wt_items items = {0};
+    struct building b = {&items, vocabulary, wt_vocabulary_marks(vocabulary), name, seq, 0, 0,
+                         0,      0};
+    int rc = wt_utf8_check(name, text, size, err);
+    for (size_t at = 0; at < size && rc == 0;) {
+        const char *line = text + at, *end = memchr(line, '\n', size - at);
+        size_t length = end ? (size_t)(end - line) : size - at;
+        at += length + 1;
+        if (length > 0 && line[length - 1] == '\r')
+            length--;
+        if (length > 0)
+            rc = add(&b, &line, &length, 1, err);
+    }
+    if (rc == 0 && items.count == 0)
+        rc = wt_fail(err, WT_E_FORMAT, "%s: there is no text", name);
+    if (rc == 0)
+        rc = divide(&items, name, false, err);
+    if (rc < 0)
+        wt_items_done(&items);
+    else
+        *ret = items;
+    return rc;
+}
+
+/* ---- tables ---- */
+
+struct field {
+    char *text; /* in a copy of the file; quotes are taken out in place */
+    size_t size;
+};
+
+/* The fields of one row; at and line move behind it. */
+static int row_fields(struct field *fields, size_t most, size_t *ret_count, char *text, size_t size,
+                      size_t *at, size_t *line, char mark, const char *name, struct wt_error *err)
+{
+    size_t count = 0, from_line = *line;
+    for (bool is_last = false; !is_last;) {
+        size_t i = *at, to;
+        struct field f = {text + i, 0};
+        if (mark == ',' && i < size && text[i] == '"') {
+            bool is_open = true;
+            f.text = text + ++i;
+            for (to = 0; i < size && is_open; i++) {
+                bool is_quote = text[i] == '"';
+                *line += text[i] == '\n';
+                if (is_quote && i + 1 < size && text[i + 1] == '"')
+                    f.text[to++] = text[i++];
+                else if (is_quote)
+                    is_open = false;
+                else
+                    f.text[to++] = text[i];
+            }
+            f.size = to;
+            if (is_open || (i < size && text[i] != ',' && text[i] != '\n' && text[i] != '\r'))
+                return wt_fail(err, WT_E_FORMAT, "%s:%zu: %s", name, from_line,
+                               is_open ? "a quote is not closed" : "text behind a closed quote");
+            if (i < size && text[i] == '\r')
+                i++;
+        } else {
+            while (i < size && text[i] != mark && text[i] != '\n')
+                i++;
+            f.size = (size_t)(text + i - f.text);
+            if (f.size > 0 && f.text[f.size - 1] == '\r' && (i == size || text[i] == '\n'))
+                f.size--;
+        }
+        is_last = i >= size || text[i] == '\n';
+        *at = i + 1;
+        if (count == most)
+            return wt_fail(err, WT_E_FORMAT,
+                           "%s:%zu: more than %zu fields; a row is a label and "
+                           "one or two texts",
+                           name, from_line, most);
+        fields[count++] = f;
+    }
+    ++*line;
+    *ret_count = count;
+    return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Numbers of classes become those of their sorted names. */
+static int name_classes(struct wt_items *items, struct wt_table *seen, const char *name,
+                        struct wt_error *err)
+{
+    if (seen->count < 2)
+        return wt_fail(err, WT_E_FORMAT,
+                       "%s: all rows have the label \"%.60s\"; a classifier "
+                       "needs two or more",
+                       name, seen->count ? seen->bytes + seen->entries[0].at : "");
+    items->classes = calloc(seen->count, sizeof(*items->classes));
+    int32_t *numbers = calloc(seen->count, sizeof(*numbers));
+    int rc = items->classes && numbers ? 0 : no_memory(name, err);
+    for (size_t i = 0; i < seen->count && rc == 0; i++) {
+        items->classes[i] = strdup(seen->bytes + seen->entries[i].at);
+        items->class_count += items->classes[i] != NULL;
+        if (!items->classes[i])
+            rc = no_memory(name, err);
+    }
+    if (rc == 0) {
+        qsort(items->classes, items->class_count, sizeof(*items->classes), by_name);
+        for (size_t i = 0; i < items->class_count; i++)
+            numbers[wt_table_find(seen, items->classes[i], strlen(items->classes[i]))] = (int32_t)i;
+        for (size_t i = 0; i < items->count; i++)
+            items->labels[i] = numbers[items->labels[i]];
+    }
+    free(numbers);
+    return rc;
+}
+
+static int add_row(struct building *b, struct wt_table *seen, const struct field *fields,
+                   size_t count, size_t line, struct wt_error *err)
+{
+    struct wt_items *items = b->items;
+    const char *texts[2] = {fields[1].text, fields[2].text};
+    size_t sizes[2] = {fields[1].size, fields[2].size}, before = items->count;
+    if (fields[0].size == 0 || count < 2 || memchr(fields[0].text, '\0', fields[0].size))
+        return wt_fail(err, WT_E_FORMAT, "%s:%zu: %s", b->name, line,
+                       count < 2 ? "a label and no text behind it" : "a row without a label");
+    int32_t label = wt_table_put(seen, fields[0].text, fields[0].size);
+    if (label < 0 || !wt_grow(&items->labels, &b->label_room, before + 1, sizeof(*items->labels)))
+        return no_memory(b->name, err);
+    if (seen->count > WT_ITEMS_CLASSES_MAX)
+        return wt_fail(err, WT_E_FORMAT,
+                       "%s:%zu: more than %d different labels; the first field "
+                       "of a row is its label",
+                       b->name, line, WT_ITEMS_CLASSES_MAX);
+    items->labels[before] = label;
+    int rc = add(b, texts, sizes, count - 1, err);
+    if (rc == 0 && items->count == before)
+        rc = wt_fail(err, WT_E_FORMAT, "%s:%zu: a label and no text behind it", b->name, line);
+    return rc;
+}
+
+int wt_items_table(struct wt_items *ret, const struct wt_vocabulary *vocabulary, const char *name,
+                   const char *text, size_t size, unsigned seq, uint64_t seed, struct wt_error *err)
+{
+    struct wt_items items = {.seed = seed};
+    struct building b = {&items, vocabulary, wt_vocabulary_marks(vocabulary), name, seq, 0, 0,
+                         0,      0};
+    struct wt_table seen = {0};
+    size_t length = strlen(name), line = 1;
+    char mark = length > 4 && strcmp(name + length - 4, ".csv") == 0 ? ',' : '\t';
+    char *copy = malloc(size + 1);
+    int rc = copy ? wt_utf8_check(name, text, size, err) : no_memory(name, err);
+    if (copy)
+        memcpy(copy, text, size);
+    for (size_t at = 0; at < size && rc == 0;) {
+        struct field fields[3] = {{0}};
+        size_t count = 0, here = line;
+        rc = row_fields(fields, 3, &count, copy, size, &at, &line, mark, name, err);
+        bool is_empty = count == 1 && fields[0].size == 0;
+        bool is_heading =
+            here == 1 && fields[0].size == 5 && memcmp(fields[0].text, "label", 5) == 0;
+        if (rc == 0 && !is_empty && !is_heading)
+            rc = add_row(&b, &seen, fields, count, here, err);
+    }
+    if (rc == 0 && items.count == 0)
+        rc = wt_fail(err, WT_E_FORMAT, "%s: there are no rows", name);
+    if (rc == 0)
+        rc = name_classes(&items, &seen, name, err);
+    if (rc == 0)
+        rc = divide(&items, name, true, err);
+    free(copy);
+    wt_table_done(&seen);
+    if (rc < 0) {
+        wt_items_done(&items);
+        return rc;
+    }
+    shuffle(&items);
+    *ret = items;
+    return 0;
+}
+
+int wt_items_random(struct wt_items *ret, size_t vocabulary_size, size_t count, unsigned seq,
+                    uint64_t seed, struct wt_error *err)
+{
+    struct wt_items items = {.seed = seed, .count = count};
+    struct wt_random random = {seed ^ 0x6974656d73, 0};
+    size_t used = 0;
+    if (vocabulary_size < 8)
+        return wt_fail(err, WT_E_USAGE, "a vocabulary of %zu entries: random tokens need 8 or more",
+                       vocabulary_size);
+    items.starts = calloc(count + 1, sizeof(*items.starts));
+    items.ids = calloc(count, seq * sizeof(*items.ids));
+    int rc = items.starts && items.ids ? divide(&items, "random tokens", false, err)
+                                       : no_memory("random tokens", err);
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        size_t least = seq / 4 ? seq / 4 : 1, n = least + wt_random_below(&random, seq - least + 1);
+        for (size_t k = 0; k < n; k++)
+            items.ids[used++] = 5 + (int32_t)wt_random_below(&random, vocabulary_size - 5);
+        items.starts[i + 1] = used;
+    }
+    if (rc < 0)
+        wt_items_done(&items);
+    else
+        *ret = items;
+    return rc;
+}
+
+void wt_items_done(struct wt_items *items)
+{
+    for (size_t i = 0; i < items->class_count; i++)
+        free(items->classes[i]);
+    free(items->classes);
+    free(items->ids);
+    free(items->starts);
+    free(items->labels);
+    free(items->train);
+    free(items->held_out);
+    memset(items, 0, sizeof(*items));
+}
+
+/* ---- batches ---- */
+
+static size_t length_of(const struct wt_items *items, size_t item)
+{
+    return items->starts[item + 1] - items->starts[item];
+}
+
+/* width: of a padded sequence */
+static void put(const struct wt_items *items, size_t item, struct wt_feed *feed, size_t width)
+{
+    size_t from = items->starts[item], length = length_of(items, item);
+    size_t row = feed->count++, first = feed->is_packed ? feed->rows : row * width;
+    memcpy(feed->tokens + first, items->ids + from, length * sizeof(*feed->tokens));
+    for (size_t i = length; !feed->is_packed && i < width; i++)
+        feed->tokens[first + i] = 0;
+    feed->starts[row] = (int32_t)first;
+    feed->lengths[row] = (int32_t)length;
+    feed->rows = first + (feed->is_packed ? length : width);
+    if (items->labels)
+        feed->targets[row] = items->labels[item];
+}
+
+static size_t fill(const struct wt_items *items, const uint32_t *numbers, size_t count,
+                   struct wt_feed *feed)
+{
+    size_t width = 0;
+    for (size_t i = 0; i < count; i++)
+        width = length_of(items, numbers[i]) > width ? length_of(items, numbers[i]) : width;
+    feed->count = feed->rows = feed->chosen_count = 0;
+    for (size_t i = 0; i < count; i++)
+        put(items, numbers[i], feed, width);
+    return wt_feed_tokens(feed);
+}
+
+size_t wt_items_fill(const struct wt_items *items, const uint32_t *list, size_t list_count,
+                     size_t first, struct wt_feed *feed, unsigned sequences)
+{
+    size_t left = first < list_count ? list_count - first : 0;
+    return fill(items, list + first, left < sequences ? left : sequences, feed);
+}
+
+static void turn(struct wt_items *items)
+{
+    if (items->at == items->train_count) {
+        items->at = 0;
+        items->epoch++;
+        if (items->labels) /* lines stay in order */
+            shuffle(items);
+    }
+}
+
+size_t wt_items_next(struct wt_items *items, struct wt_feed *feed, unsigned sequences)
+{
+    uint32_t *numbers = (uint32_t *)feed->chosen; /* room for them, which is not used here */
+    for (unsigned i = 0; i < sequences; i++) {
+        turn(items);
+        numbers[i] = items->train[items->at++];
+    }
+    return fill(items, numbers, sequences, feed);
+}
+
+uint64_t wt_items_place(const struct wt_items *items)
+{
+    return (uint64_t)items->epoch * items->train_count + items->at;
+}
+
+void wt_items_seek(struct wt_items *items, uint64_t place)
+{
+    while (wt_items_place(items) < place) {
+        turn(items);
+        uint64_t left = place - wt_items_place(items), here = items->train_count - items->at;
+        items->at += left < here ? left : here;
+    }
+}

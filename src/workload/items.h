@@ -1,0 +1,57 @@
+/* Text as single sequences of their own length: a line each, for inference, or a row of a table
+ * with a class, for fine-tuning.
+ *
+ * A table has label<TAB>text or label<TAB>text<TAB>text in each line; a file whose name ends in
+ * .csv has commas, and "quotes" around fields with commas, line ends or doubled quotes in them. A
+ * first line whose label is the word "label" is a heading. Two texts are joined by the vocabulary's
+ * mark between sequences.
+ *
+ * Internal to the workload. */
+#ifndef WT_WORKLOAD_ITEMS_H
+#define WT_WORKLOAD_ITEMS_H
+
+#include "workload/feed.h"
+#include "workload/vocabulary.h"
+
+#define WT_ITEMS_CLASSES_MAX 4096
+
+struct wt_items {
+    int32_t *ids;
+    size_t *starts;  /* [count + 1] in ids */
+    int32_t *labels; /* [count]; NULL: lines */
+    size_t count;
+    size_t cut;     /* items that were longer than seq and lost their end */
+    char **classes; /* names, sorted */
+    size_t class_count;
+    uint32_t *train, *held_out; /* numbers of items; lines: all in train, in order */
+    size_t train_count, held_out_count;
+    size_t at, epoch; /* in train */
+    uint64_t seed;
+};
+
+/* Every line that is not empty, cut at seq tokens. Errors: WT_E_FORMAT (no text; not UTF-8: line
+ * and byte), WT_E_NOMEM. */
+int wt_items_lines(struct wt_items *ret_items, const struct wt_vocabulary *vocabulary,
+                   const char *name, const char *text, size_t size, unsigned seq,
+                   struct wt_error *err);
+/* A table. Every tenth row is held out, of fewer than ten the last. Errors: besides,
+ * those that name the line (no label, no text, too many fields, an open quote), and fewer than two
+ * classes. */
+int wt_items_table(struct wt_items *ret_items, const struct wt_vocabulary *vocabulary,
+                   const char *name, const char *text, size_t size, unsigned seq, uint64_t seed,
+                   struct wt_error *err);
+/* Random tokens of lengths between seq / 4 and seq. Errors: WT_E_USAGE, WT_E_NOMEM. */
+int wt_items_random(struct wt_items *ret_items, size_t vocabulary_size, size_t count, unsigned seq,
+                    uint64_t seed, struct wt_error *err);
+void wt_items_done(struct wt_items *items);
+
+/* Fills a batch with the items of a list from `first` on, fewer at its end. Packed or padded as
+ * feed->is_packed says. Returns the tokens. */
+size_t wt_items_fill(const struct wt_items *items, const uint32_t *list, size_t list_count,
+                     size_t first, struct wt_feed *feed, unsigned sequences);
+/* The next of the training rows, shuffled anew each epoch. */
+size_t wt_items_next(struct wt_items *items, struct wt_feed *feed, unsigned sequences);
+uint64_t wt_items_place(const struct wt_items *items);
+void wt_items_seek(struct wt_items *items, uint64_t place);
+
+#endif
