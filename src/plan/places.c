@@ -104,13 +104,17 @@ static int note_place(struct wt_plan_result *r, size_t at, struct wt_error *err)
             is_said |= r->places[i].signals[k] == place->signals[k];
         if (!place->signals[k] || is_said)
             continue;
+        if (place->signals[k]->is_builtin)
+            rc = note(r, err, "%s=%s is of another centre, monthly means of 2020 (data/README.md)",
+                      wt_signal_kind_name((enum wt_signal_kind)k), place->signals[k]->name);
+        if (rc < 0)
+            break;
         int64_t unknown_s = unknown_of(place->signals[k], &r->job);
         if (unknown_s)
             rc = note(r, err, "%s%s is not known for %s of the %s to the deadline (%s)",
                       wt_signal_kind_name((enum wt_signal_kind)k), where,
-                      wt_format_seconds(span, sizeof(span), (double)unknown_s),
-                      wt_format_seconds(window, sizeof(window),
-                                        (double)(r->job.deadline_s - r->job.start_s)),
+                      wt_span_text(span, sizeof(span), unknown_s),
+                      wt_span_text(window, sizeof(window), r->job.deadline_s - r->job.start_s),
                       place->signals[k]->name);
     }
     if (rc == 0 && isnan(wt_plan_objective(&plan->baseline, r->job.objective)))
@@ -136,9 +140,8 @@ static int add_notes(struct wt_plan_result *r, struct wt_error *err)
                   without == r->count ? "no PUE is given" : "some places have no PUE");
     if (rc == 0 && best->count > 1 && r->job.checkpoint_s) {
         char span[48];
-        rc = note(
-            r, err, "%zu interruptions take %s more, counted in", best->count - 1,
-            wt_format_seconds(span, sizeof(span), (double)(best->sum.run_s - r->job.duration_s)));
+        rc = note(r, err, "%zu interruptions take %s more, counted in", best->count - 1,
+                  wt_span_text(span, sizeof(span), best->sum.run_s - r->job.duration_s));
     }
     return rc;
 }

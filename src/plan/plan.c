@@ -294,8 +294,8 @@ static int find_segments(const struct rates *r, const struct wt_job *job, struct
     free(cost);
     if (rc < 0 || !count)
         return rc;
-    /* What rounding up to whole steps was too much is cut from the end: under a step for the work
-     * and each checkpoint, as far as the last segment keeps its length. */
+    /* What rounding up to whole steps was too much is cut from the ends, the last first: under a
+     * step for the work and each checkpoint, as far as segments keep their length. */
     int64_t total_s = 0;
     for (size_t i = 0; i < count; i++) {
         segments[i].start_s = first_s + segments[i].start_s * step_s;
@@ -303,12 +303,14 @@ static int find_segments(const struct rates *r, const struct wt_job *job, struct
         total_s += segments[i].end_s - segments[i].start_s;
     }
     int64_t over_s = total_s - job->duration_s - (int64_t)(count - 1) * job->checkpoint_s;
-    struct wt_segment *last = &segments[count - 1];
     int64_t least_s =
         job->segment_min_s > job->checkpoint_s ? job->segment_min_s : job->checkpoint_s + 1;
-    if (over_s > last->end_s - last->start_s - least_s)
-        over_s = last->end_s - last->start_s - least_s;
-    last->end_s -= over_s > 0 ? over_s : 0;
+    for (size_t i = count; i-- > 0 && over_s > 0;) {
+        int64_t spare_s = segments[i].end_s - segments[i].start_s - least_s;
+        int64_t cut_s = spare_s < over_s ? spare_s : over_s;
+        segments[i].end_s -= cut_s > 0 ? cut_s : 0;
+        over_s -= cut_s > 0 ? cut_s : 0;
+    }
     free(io_found->segments);
     *io_found = (struct found){best, segments, count};
     return 0;
@@ -392,14 +394,15 @@ static int check(const struct wt_job *job, const struct wt_place *place, struct 
     if (!(job->power_w > 0) || !isfinite(job->power_w) || job->duration_s <= 0 ||
         job->checkpoint_s < 0 || job->segment_min_s < 0)
         return wt_fail(err, WT_E_USAGE, "a job needs a power and a duration above 0");
-    if (job->deadline_s - job->start_s < job->duration_s) {
-        char buf[2][48];
-        wt_fail(err, WT_E_RANGE, "a job of %s does not fit into the %s before the deadline",
-                wt_format_seconds(buf[0], sizeof(buf[0]), (double)job->duration_s),
-                wt_format_seconds(buf[1], sizeof(buf[1]),
-                                  fmax((double)(job->deadline_s - job->start_s), 0)));
-        return WT_E_RANGE;
-    }
+    char buf[2][48];
+    if (job->deadline_s <= job->start_s)
+        return wt_fail(err, WT_E_RANGE, "the deadline %s is not after the start %s",
+                       wt_moment_text(buf[0], sizeof(buf[0]), job->deadline_s),
+                       wt_moment_text(buf[1], sizeof(buf[1]), job->start_s));
+    if (job->deadline_s - job->start_s < job->duration_s)
+        return wt_fail(err, WT_E_RANGE, "a job of %s does not fit into the %s before the deadline",
+                       wt_span_text(buf[0], sizeof(buf[0]), job->duration_s),
+                       wt_span_text(buf[1], sizeof(buf[1]), job->deadline_s - job->start_s));
     return 0;
 }
 

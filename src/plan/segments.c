@@ -41,7 +41,7 @@ struct sight {
 
 static const struct sight nowhere = {INFINITY, INFINITY, 0};
 
-/* The cheapest plan at a price. ring: room for length sights. decisions: n + 1, or NULL; 1: the
+/* The cheapest plan at a price. ring: room for length + 1 sights. decisions: n + 1, or NULL; 1: the
  * piece ends here, 2: its shortest part does, 4: and it is the first. */
 static struct sight pass(const struct finder *f, double price, struct sight *ring,
                          unsigned char *decisions)
@@ -51,8 +51,8 @@ static struct sight pass(const struct finder *f, double price, struct sight *rin
     for (size_t t = 0, slot = 0; t <= f->n; t++) {
         unsigned char d = 0;
         if (t >= f->length && f->unknown[t] == f->unknown[t - f->length]) {
-            const struct sight *before = &ring[slot];
-            bool is_first = !(before->value + pause < 0);
+            const struct sight *before = &ring[slot]; /* the step before the piece is idle */
+            bool is_first = t == f->length || !(before->value + pause < 0);
             double piece = f->sum[t] - f->sum[t - f->length];
             struct sight jump = {piece - length_gain, piece, (int64_t)f->length};
             if (!is_first) {
@@ -72,7 +72,7 @@ static struct sight pass(const struct finder *f, double price, struct sight *rin
         if (decisions)
             decisions[t] = d;
         ring[slot] = off;
-        slot = slot + 1 == f->length ? 0 : slot + 1;
+        slot = slot == f->length ? 0 : slot + 1;
         if (t < f->n) {
             run.value += f->cost[t] - price;
             run.cost += f->cost[t];
@@ -98,6 +98,7 @@ static size_t follow(const struct finder *f, const unsigned char *decisions,
         segments[count++] = (struct wt_segment){(int64_t)t, end};
         if (is_first)
             break;
+        t--;
     }
     for (size_t i = 0; i < count / 2; i++) {
         struct wt_segment swap = segments[i];
@@ -287,7 +288,7 @@ static int make_bounds(const struct finder *f, struct bounds *b, double best, st
     size_t n = f->n, length = f->length;
     double(*off)[PRICES] = calloc(n + 1, sizeof(*off)),
     (*run)[PRICES] = calloc(n + 1, sizeof(*run));
-    double(*later)[PRICES] = calloc(length + 1, sizeof(*later));
+    double(*later)[PRICES] = calloc(length + 2, sizeof(*later));
     int rc = off && run && later ? 0 : wt_fail(err, WT_E_NOMEM, "no memory for a plan's bounds");
     if (rc < 0)
         goto out;
@@ -300,9 +301,8 @@ static int make_bounds(const struct finder *f, struct bounds *b, double best, st
     for (size_t t = 0; t <= n; t++) {
         if (t >= length && f->unknown[t] == f->unknown[t - length]) {
             double piece = f->sum[t] - f->sum[t - length];
-            const double *before = off[t - length];
             for (size_t i = 0; i < PRICES; i++) {
-                double from = before[i] + pause[i];
+                double from = t > length ? off[t - length - 1][i] + pause[i] : 0;
                 double jump = piece - gain[i] + (from < 0 ? from : 0);
                 now_run[i] = jump < now_run[i] ? jump : now_run[i];
             }
@@ -316,16 +316,16 @@ static int make_bounds(const struct finder *f, struct bounds *b, double best, st
         }
     }
     /* Backward: now_off is the least from here to the end when the job is off and has run, now_run
-     * when it runs; later[t % (length + 1)] is now_run of the steps to come. */
+     * when it runs; later[t % (length + 2)] is now_run of the steps to come. */
     for (size_t i = 0; i < PRICES; i++) {
         now_off[i] = 0;
         now_run[i] = INFINITY;
     }
     for (size_t t = n + 1; t-- > 0;) {
-        double *here = later[t % (length + 1)];
-        const double *then = later[(t + length) % (length + 1)];
-        if (t + length <= n && f->unknown[t + length] == f->unknown[t]) {
-            double piece = f->sum[t + length] - f->sum[t];
+        double *here = later[t % (length + 2)];
+        const double *then = later[(t + 1 + length) % (length + 2)];
+        if (t + 1 + length <= n && f->unknown[t + 1 + length] == f->unknown[t + 1]) {
+            double piece = f->sum[t + 1 + length] - f->sum[t + 1];
             for (size_t i = 0; i < PRICES; i++) {
                 double jump = pause[i] + piece - gain[i] + then[i];
                 now_off[i] = jump < now_off[i] ? jump : now_off[i];
@@ -397,6 +397,7 @@ static int take_table(struct finder *f, const struct row *rows, const unsigned c
         s[count++] = (struct wt_segment){(int64_t)t, end};
         if (is_first)
             break;
+        t--;
     }
     for (size_t i = 0; i < count / 2; i++) {
         struct wt_segment swap = s[i];
@@ -423,7 +424,8 @@ static int make_table(struct finder *f, const struct bounds *b, struct wt_error 
         rows[t].stop = both(b->off[t], b->run[t], 0);
         rows[t].jump = (struct range){1, 0};
         if (t >= length && f->unknown[t] == f->unknown[t - length]) {
-            rows[t].jump = both(b->run[t], b->off[t - length], shift);
+            if (t > length)
+                rows[t].jump = both(b->run[t], b->off[t - length - 1], shift);
             rows[t].has_first = b->run[t].low <= length && b->run[t].high >= length;
         }
         rows[t].stop_at = cells_count;
@@ -431,14 +433,14 @@ static int make_table(struct finder *f, const struct bounds *b, struct wt_error 
         cells_count = rows[t].jump_at + width_of(rows[t].jump);
         if (width_of(rows[t].jump) > pending_room)
             pending_room = width_of(rows[t].jump);
-        if (cells_count > CELLS_MAX || pending_room * length > CELLS_MAX / 8) {
+        if (cells_count > CELLS_MAX || pending_room * (length + 1) > CELLS_MAX / 8) {
             rc = wt_fail(err, WT_E_RANGE, "a plan of more than %u million states", CELLS_MAX >> 20);
             wt_fix(err, "a shorter time to --deadline, or durations in multiples of 5 minutes");
         }
     }
     if (rc == 0) {
         cells = calloc(cells_count + 1, 1);
-        pending = malloc(pending_room * length * sizeof(*pending));
+        pending = malloc(pending_room * (length + 1) * sizeof(*pending));
         if (!cells || !pending)
             rc = wt_fail(err, WT_E_NOMEM, "no memory for a plan's table");
     }
@@ -452,7 +454,7 @@ static int make_table(struct finder *f, const struct bounds *b, struct wt_error 
      * t. So kept it needs no change while it runs. pending: what was off[] when a shortest piece
      * began, until it is over. */
     bool is_used = false;
-    for (size_t t = 0, slot = 0; t <= n; t++, slot = slot + 1 == length ? 0 : slot + 1) {
+    for (size_t t = 0, slot = 0; t <= n; t++, slot = slot == length ? 0 : slot + 1) {
         struct row *row = &rows[t];
         size_t base = n - t;
         double *begun = &pending[slot * pending_room];
@@ -486,11 +488,12 @@ static int make_table(struct finder *f, const struct bounds *b, struct wt_error 
                 to[k] = stop < to[k] ? stop : to[k];
             }
         }
-        if (t + length <= n && width_of(rows[t + length].jump))
-            memcpy(begun, &off[(int64_t)rows[t + length].jump.low - shift],
-                   width_of(rows[t + length].jump) * sizeof(*begun));
+        size_t over = t + 1 + length; /* the shortest piece after an idle step */
+        if (over <= n && width_of(rows[over].jump))
+            memcpy(begun, &off[(int64_t)rows[over].jump.low - shift],
+                   width_of(rows[over].jump) * sizeof(*begun));
     }
-    if (off[f->work] < f->best || (!f->segments && off[f->work] <= f->best)) {
+    if (off[f->work] < f->best) {
         f->best = off[f->work];
         rc = take_table(f, rows, cells, err);
     }
@@ -509,7 +512,7 @@ out:
  * and the price at which those are worth the same is looked at next. */
 static int search_price(struct finder *f, struct bounds *b, double *ret_bound, struct wt_error *err)
 {
-    struct sight *ring = calloc(f->length, sizeof(*ring));
+    struct sight *ring = calloc(f->length + 1, sizeof(*ring));
     unsigned char *decisions = calloc(f->n + 1, 1);
     int rc = ring && decisions ? 0 : wt_fail(err, WT_E_NOMEM, "no memory for a plan's bounds");
     double largest = 1, sum = 0, squares = 0;
@@ -596,7 +599,8 @@ int wt_segments_find(const double *cost, size_t n, size_t work, size_t checkpoin
         }
         rc = search_price(&f, &b, &bound, err);
     }
-    if (rc == 0 && bound < INFINITY && f.best - bound > 1e-15 * f.scale + 1e-13 * fabs(f.best)) {
+    bool is_proven = !isinf(f.best) && f.best - bound <= 1e-15 * f.scale + 1e-13 * fabs(f.best);
+    if (rc == 0 && bound < INFINITY && !is_proven) {
         rc = make_bounds(&f, &b, f.best + 1e-11 * f.scale, err);
         if (rc == 0)
             rc = make_table(&f, &b, err);

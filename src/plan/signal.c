@@ -359,6 +359,8 @@ int wt_signal_builtin(struct wt_signal **ret_signal, enum wt_signal_kind kind, c
     if (!in)
         return wt_fail_errno(err, errno, "the built-in table %s", name);
     int rc = wt_signal_parse(ret_signal, kind, in, name, err);
+    if (rc == 0)
+        (*ret_signal)->is_builtin = true;
     fclose(in);
     return rc;
 }

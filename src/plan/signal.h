@@ -13,6 +13,7 @@ struct wt_signal {
     enum wt_signal_kind kind;
     enum wt_signal_form form;
     char name[256];
+    bool is_builtin; /* of data/ */
     double constant;
     double table[12][24]; /* NaN: not known */
     /* SERIES: rows held until the next, the last until end_s. From forecast_s on they are forecast;
@@ -30,6 +31,9 @@ int wt_signal_append(struct wt_signal *signal, int64_t t_s, double value, struct
 /* wt_signal_at that remembers the row, for moments that rise. */
 enum wt_signal_state wt_signal_next(const struct wt_signal *signal, size_t *io_row, int64_t t_s,
                                     double *ret_value, int64_t *ret_until_s);
+
+/* "5 min 00 s", and "184 d" of what is longer than two days. Returns buf. */
+const char *wt_span_text(char *buf, size_t size, int64_t span_s);
 
 /* Days since 1970 of a date, and back: the proleptic Gregorian calendar. */
 int64_t wt_days_of(int64_t year, unsigned month, unsigned day);

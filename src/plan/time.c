@@ -96,6 +96,17 @@ int wt_moment_parse(const char *text, int64_t *ret_s)
     return 0;
 }
 
+const char *wt_span_text(char *buf, size_t size, int64_t span_s)
+{
+    if (span_s < 2 * WT_DAY_S)
+        return wt_format_seconds(buf, size, (double)span_s);
+    int64_t hours = (span_s + WT_HOUR_S / 2) / WT_HOUR_S;
+    if (hours % 24)
+        return wt_text(buf, size, "%lld d %lld h", (long long)(hours / 24),
+                       (long long)(hours % 24));
+    return wt_text(buf, size, "%lld d", (long long)(hours / 24));
+}
+
 const char *wt_moment_text(char *buf, size_t size, int64_t t_s)
 {
     int64_t days = wt_floor_div(t_s, WT_DAY_S), of_day = t_s - days * WT_DAY_S, year;

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "plan/signal.h"
 #include "record/record.h"
 #include "report/table.h"
-#include "wattune/plan.h"
 
 /* "Sat 2020-07-04 02:00"; seconds only where there are some. */
 static const char *moment(char *buf, size_t size, int64_t t_s)
@@ -210,7 +210,7 @@ static void print_sentence(const struct wt_term *term, const struct wt_plan_resu
         wt_text(text, sizeof(text), "Start at once%s", where);
     else if (plan->count == 1)
         wt_text(text, sizeof(text), "Start%s at %s UTC, %s later", where, when,
-                wt_format_seconds(later, sizeof(later), (double)wait_s));
+                wt_span_text(later, sizeof(later), wait_s));
     else
         wt_text(text, sizeof(text), "Run%s in %zu pieces, from %s UTC on", where, plan->count,
                 when);
@@ -243,7 +243,7 @@ static void print_pieces(const struct wt_term *term, const struct wt_plan *plan)
         const struct wt_segment *s = &plan->segments[i];
         fprintf(term->out, "  %-22s to %-22s %s\n", moment(from, sizeof(from), s->start_s),
                 moment(to, sizeof(to), s->end_s),
-                wt_format_seconds(span, sizeof(span), (double)(s->end_s - s->start_s)));
+                wt_span_text(span, sizeof(span), s->end_s - s->start_s));
     }
     if (plan->count > PIECES_SHOWN)
         fprintf(term->out, "  and %zu more: --json has them all\n", plan->count - PIECES_SHOWN);
