@@ -70,15 +70,17 @@ WT_API enum wt_signal_state wt_signal_at(const struct wt_signal *signal, int64_t
 struct wt_signal_forecast {
     int64_t from_s, to_s;
     unsigned weeks;  /* of history it is the mean of: by hour of the week; 0: by hour of the day */
+    double memory;   /* of what the last hours were off that mean, how much is left after a day */
     size_t trials;   /* how often it was tried on the series itself; 0: history is too short */
     double mean_abs; /* error of an hour's value in those, in the signal's unit; NaN without */
     double relative; /* the same over the mean value */
     double bias;     /* mean error, forecast less what came */
 };
 /* Makes a series reach until_s: beyond its end the mean of the same hour of the week in its last
- * four weeks. The error is that of the same forecast made at earlier moments of the series, as far
- * ahead. Nothing (ret zeroed) where it reaches so far, or is no series. Errors: WT_E_RANGE: farther
- * ahead than half of the history; WT_E_NOMEM. Threads: owner thread. */
+ * four weeks, and what the last hours were above it, fading. The error is that of the same forecast
+ * made at earlier moments of the series, as far ahead. Nothing (ret zeroed) where it reaches so
+ * far, or is no series. Errors: WT_E_RANGE: farther ahead than half of the history; WT_E_NOMEM.
+ * Threads: owner thread. */
 WT_API int wt_signal_forecast(struct wt_signal *signal, int64_t until_s,
                               struct wt_signal_forecast *ret_forecast, struct wt_error *err);
 /* A copy of a series that ends at end_s, as it was known then. Errors: WT_E_RANGE, WT_E_NOMEM. */
@@ -153,7 +155,7 @@ struct wt_plan_power {             /* where the power comes from */
 };
 
 struct wt_plan_note {
-    char text[280];
+    char text[400];
 };
 
 struct wt_plan_result {

@@ -1,9 +1,10 @@
 /* forecast: what a series is likely to be beyond its end, and how wrong that was before.
  *
  * The mean of the same hour of the week in the last four weeks (of the hour of the day, where there
- * is not a week). It knows nothing of the weather to come, so that its error is large where wind
- * and sun are; what it is worth is measured on the series itself: the same forecast from earlier
- * moments, as far ahead. */
+ * is not a week), and what the last six hours were above it, which fades: by how much a day is
+ * taken from those weeks too. It knows nothing of the weather to come, so that its error is large
+ * where wind and sun are; what it is worth is measured on the series itself: the same forecast from
+ * earlier moments, as far ahead. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,36 +14,89 @@
 #define WEEKS      4
 #define TRIALS_MAX 26
 #define HOURS      168
+#define RECENT     6
 
-/* Mean value of each hour of the week before end_s; of each hour of the day when weeks is 0. */
-static void profile_of(const struct wt_signal *s, int64_t end_s, unsigned weeks, double *profile)
+struct model {
+    double profile[HOURS]; /* mean of each hour of the week */
+    int64_t end_s;         /* of the history */
+    double above;          /* how far above it the last hours were */
+    double memory;         /* how much of that is left after a day */
+};
+
+/* Mean of a signal over an hour; NaN: not known. */
+static double hour_of(const struct wt_signal *s, size_t *io_row, int64_t from_s, int64_t to_s)
 {
-    double sum[HOURS] = {0}, span[HOURS] = {0};
-    size_t period = weeks ? HOURS : 24, row = 0;
-    int64_t length_s = weeks ? weeks * WT_WEEK_S : (end_s - s->at_s[0]) / WT_DAY_S * WT_DAY_S;
-    for (int64_t t_s = end_s - length_s; t_s < end_s;) {
+    double sum = 0, span = 0;
+    for (int64_t t_s = from_s; t_s < to_s;) {
         double value;
-        int64_t until_s, hour = wt_floor_div(t_s, WT_HOUR_S);
-        enum wt_signal_state state = wt_signal_next(s, &row, t_s, &value, &until_s);
-        if (until_s > (hour + 1) * WT_HOUR_S)
-            until_s = (hour + 1) * WT_HOUR_S;
-        if (until_s > end_s)
-            until_s = end_s;
+        int64_t until_s;
+        enum wt_signal_state state = wt_signal_next(s, io_row, t_s, &value, &until_s);
+        until_s = until_s < to_s ? until_s : to_s;
         if (state != WT_SIGNAL_UNKNOWN) {
-            size_t at = (size_t)(hour - wt_floor_div(hour, (int64_t)period) * (int64_t)period);
-            sum[at] += value * (double)(until_s - t_s);
-            span[at] += (double)(until_s - t_s);
+            sum += value * (double)(until_s - t_s);
+            span += (double)(until_s - t_s);
         }
         t_s = until_s;
     }
-    for (size_t i = 0; i < HOURS; i++)
-        profile[i] = span[i % period] > 0 ? sum[i % period] / span[i % period] : NAN;
+    return span > 0 ? sum / span : NAN;
 }
 
-static double forecast_at(const double *profile, int64_t t_s)
+static size_t slot_of(int64_t t_s, size_t period)
 {
     int64_t hour = wt_floor_div(t_s, WT_HOUR_S);
-    return profile[hour - wt_floor_div(hour, HOURS) * HOURS];
+    return (size_t)(hour - wt_floor_div(hour, (int64_t)period) * (int64_t)period);
+}
+
+/* From the weeks before end_s (the whole days there are, by hour of the day, when weeks is 0). */
+static int make_model(struct model *ret_model, const struct wt_signal *s, int64_t end_s,
+                      unsigned weeks, struct wt_error *err)
+{
+    struct model m = {.end_s = end_s};
+    double sum[HOURS] = {0}, count[HOURS] = {0};
+    size_t period = weeks ? HOURS : 24, row = 0;
+    size_t hours = weeks ? weeks * HOURS : (size_t)((end_s - s->at_s[0]) / WT_DAY_S * 24);
+    int64_t from_s = end_s - (int64_t)hours * WT_HOUR_S;
+    double *values = calloc(hours, sizeof(*values));
+    if (!values)
+        return wt_fail(err, WT_E_NOMEM, "no memory for a forecast");
+    for (size_t i = 0; i < hours; i++) {
+        int64_t t_s = from_s + (int64_t)i * WT_HOUR_S;
+        values[i] = hour_of(s, &row, t_s, t_s + WT_HOUR_S);
+        if (!isnan(values[i])) {
+            sum[slot_of(t_s, period)] += values[i];
+            count[slot_of(t_s, period)]++;
+        }
+    }
+    for (size_t i = 0; i < HOURS; i++)
+        m.profile[i] = count[i % period] > 0 ? sum[i % period] / count[i % period] : NAN;
+    /* How the distance from the mean goes on: over a day, and what it is now. */
+    double both = 0, squares = 0, recent = 0, known = 0;
+    for (size_t i = 0; i < hours; i++)
+        values[i] -= m.profile[slot_of(from_s + (int64_t)i * WT_HOUR_S, HOURS)];
+    for (size_t i = 24; i < hours; i++)
+        if (!isnan(values[i]) && !isnan(values[i - 24])) {
+            both += values[i] * values[i - 24];
+            squares += values[i - 24] * values[i - 24];
+        }
+    for (size_t i = hours - RECENT; i < hours; i++)
+        if (!isnan(values[i])) {
+            recent += values[i];
+            known++;
+        }
+    m.memory = weeks && squares > 0 ? fmin(fmax(both / squares, 0), 0.95) : 0;
+    m.above = known > 0 ? recent / known : 0;
+    free(values);
+    *ret_model = m;
+    return 0;
+}
+
+static double forecast_at(const struct model *m, enum wt_signal_kind kind, int64_t t_s)
+{
+    double least = kind == WT_SIGNAL_PUE ? 1 : kind == WT_SIGNAL_CARBON ? 0 : -INFINITY;
+    double days = (double)(t_s - m->end_s) / (double)WT_DAY_S;
+    double above = m->memory > 0 ? m->above * pow(m->memory, days) : 0;
+    double value = m->profile[slot_of(t_s, HOURS)] + above;
+    return value < least ? least : value;
 }
 
 struct errors {
@@ -50,14 +104,16 @@ struct errors {
 };
 
 /* What the forecast made at origin_s was off by, until to_s. */
-static void try_at(const struct wt_signal *s, int64_t origin_s, int64_t to_s, unsigned weeks,
-                   struct errors *io)
+static int try_at(const struct wt_signal *s, int64_t origin_s, int64_t to_s, unsigned weeks,
+                  struct errors *io, struct wt_error *err)
 {
-    double profile[HOURS];
+    struct model model;
     size_t row = 0;
-    profile_of(s, origin_s, weeks, profile);
+    int rc = make_model(&model, s, origin_s, weeks, err);
+    if (rc < 0)
+        return rc;
     for (int64_t t_s = origin_s; t_s < to_s;) {
-        double value, forecast = forecast_at(profile, t_s);
+        double value, forecast = forecast_at(&model, s->kind, t_s);
         int64_t until_s, hour_end_s = (wt_floor_div(t_s, WT_HOUR_S) + 1) * WT_HOUR_S;
         enum wt_signal_state state = wt_signal_next(s, &row, t_s, &value, &until_s);
         until_s = until_s < hour_end_s ? until_s : hour_end_s;
@@ -71,6 +127,7 @@ static void try_at(const struct wt_signal *s, int64_t origin_s, int64_t to_s, un
         }
         t_s = until_s;
     }
+    return 0;
 }
 
 int wt_signal_forecast(struct wt_signal *s, int64_t until_s,
@@ -102,7 +159,9 @@ int wt_signal_forecast(struct wt_signal *s, int64_t until_s,
     struct errors e = {0};
     for (int64_t origin_s = end_s - ahead_s;
          origin_s - need_s >= s->at_s[0] && f.trials < TRIALS_MAX; origin_s -= apart_s) {
-        try_at(s, origin_s, origin_s + ahead_s, f.weeks, &e);
+        int rc = try_at(s, origin_s, origin_s + ahead_s, f.weeks, &e, err);
+        if (rc < 0)
+            return rc;
         f.trials++;
     }
     if (e.span > 0) {
@@ -113,15 +172,18 @@ int wt_signal_forecast(struct wt_signal *s, int64_t until_s,
         f.trials = 0;
     }
 
-    double profile[HOURS];
-    profile_of(s, end_s, f.weeks, profile);
+    struct model model;
+    int rc = make_model(&model, s, end_s, f.weeks, err);
+    if (rc < 0)
+        return rc;
+    f.memory = model.memory;
     /* Made anew, also where a shorter one was there. */
     size_t count = s->count;
     while (count && s->at_s[count - 1] >= end_s)
         count--;
     s->count = count;
     for (int64_t t_s = end_s; t_s < until_s; t_s = (wt_floor_div(t_s, WT_HOUR_S) + 1) * WT_HOUR_S) {
-        int rc = wt_signal_append(s, t_s, forecast_at(profile, t_s), err);
+        rc = wt_signal_append(s, t_s, forecast_at(&model, s->kind, t_s), err);
         if (rc < 0)
             return rc;
         s->forecast_s = end_s;

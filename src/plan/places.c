@@ -54,9 +54,12 @@ static int note_forecasts(struct wt_plan_result *r, struct wt_error *err)
 {
     for (size_t i = 0; i < r->forecast_count; i++) {
         const struct wt_plan_forecast *f = &r->forecasts[i];
-        char from[32], error[120], over[48];
+        char from[32], error[120], over[112];
         if (f->forecast.weeks)
-            wt_text(over, sizeof(over), "week in the %u weeks before", f->forecast.weeks);
+            wt_text(
+                over, sizeof(over),
+                "week in the %u weeks before and what is left of the last hours' distance from it",
+                f->forecast.weeks);
         else
             wt_text(over, sizeof(over), "day in the days before");
         if (f->forecast.trials)

@@ -140,6 +140,7 @@ static json_t *forecasts_json(const struct wt_plan_result *r)
             put(o, "start", time_json(f->from_s)) < 0 || put(o, "end", time_json(f->to_s)) < 0 ||
             put(o, "method", json_string(f->weeks ? "hour of week" : "hour of day")) < 0 ||
             put(o, "weeks", f->weeks ? json_integer(f->weeks) : json_null()) < 0 ||
+            put(o, "memory", wt_json_number(f->memory)) < 0 ||
             put(o, "trials", json_integer((json_int_t)f->trials)) < 0 ||
             put(o, "mean_abs_error", wt_json_number(f->mean_abs)) < 0 ||
             put(o, "relative_error", wt_json_number(f->relative)) < 0 ||

@@ -15,7 +15,7 @@
 
 #include "plan/signal.h"
 
-#define PRICES     8
+#define PRICES     4
 #define CELLS_MAX  (400u << 20)
 #define PASSES_MAX 60
 
@@ -262,7 +262,11 @@ static void narrow(struct range *io, const double *before, const double *after,
 {
     /* before[i] + after[j] + prices[j] * work + (prices[i] - prices[j]) * p <= best */
     double low = io->low, high = io->high;
-    for (size_t k = 0; k < 2 * PRICES; k++) {
+    if (before[0] + after[0] + prices[0] * work > best) { /* most of them: whatever p is */
+        *io = (struct range){1, 0};
+        return;
+    }
+    for (size_t k = 1; k < 2 * PRICES; k++) {
         size_t i = k < PRICES ? k : 0, j = k < PRICES ? 0 : k - PRICES;
         double room = best - before[i] - after[j] - prices[j] * work;
         double slope = prices[i] - prices[j];
@@ -270,15 +274,11 @@ static void narrow(struct range *io, const double *before, const double *after,
             high = fmin(high, floor(room / slope + 1e-9));
         else if (slope < 0)
             low = fmax(low, ceil(room / slope - 1e-9));
-        else if (room < 0)
-            low = INFINITY;
     }
     if (low > high) {
-        io->low = 1;
-        io->high = 0;
+        *io = (struct range){1, 0};
     } else {
-        io->low = (uint32_t)low;
-        io->high = (uint32_t)high;
+        *io = (struct range){(uint32_t)low, (uint32_t)high};
     }
 }
 
@@ -554,7 +554,7 @@ static int search_price(struct finder *f, struct bounds *b, double *ret_bound, s
     *ret_bound = bound;
     b->prices[0] = price;
     double spread = sqrt(fmax(squares / (double)known - mean * mean, 0)) + 1e-6 * largest;
-    static const double apart[] = {-0.02, 0.02, -0.1, 0.1, -0.4, 0.4, 1.5};
+    static const double apart[PRICES - 1] = {-0.05, 0.05, 0.3};
     for (size_t i = 1; i < PRICES; i++)
         b->prices[i] = price + apart[i - 1] * spread;
     rc = repair(f, low_price, ring, decisions, err);
