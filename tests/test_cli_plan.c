@@ -184,6 +184,7 @@ static void a_stored_run_gives_power_time_and_where_they_come_from(void **state)
     if (spawn_code(&s) != 0)
         fail_msg("%s", s.err);
     assert_non_null(strstr(s.out, "EMULATED"));
+    assert_non_null(strstr(s.out, "the power is that of run"));
     spawn_done(&s);
     spawn_run(&s, home, "wattune", "plan", "--json", "--run", "last", "--duration", "5h",
               "--signal", DE, "--start", "2020-06-01", "--deadline", "1d");

@@ -635,6 +635,36 @@ static void nothing_is_planned_where_a_signal_is_not_known(void **state)
     wt_signal_free(s);
 }
 
+static void a_hole_in_a_series_is_said(void **state)
+{
+    (void)state;
+    char text[2000] = "time,gco2_per_kwh\n";
+    for (int hour = 0; hour < 24; hour++)
+        if (hour < 10 || hour > 17)
+            snprintf(text + strlen(text), sizeof(text) - strlen(text), "2020-01-01T%02d:00Z,%d\n",
+                     hour, 100 + hour);
+    struct wt_signal *s = parse(WT_SIGNAL_CARBON, text);
+    struct wt_place place = {.signals = {[WT_SIGNAL_CARBON] = s}};
+    struct wt_job job = {.objective = WT_OBJECTIVE_CARBON,
+                         .power_w = 500,
+                         .duration_s = WT_HOUR_S,
+                         .start_s = at("2020-01-01"),
+                         .deadline_s = at("2020-01-01T08:00")};
+    struct wt_error err = {0};
+    for (int i = 0; i < 2; i++) {
+        struct wt_plan_result r;
+        bool is_said = false;
+        assert_int_equal(wt_plan_places(&r, &job, NULL, &place, 1, &err), 0);
+        for (size_t k = 0; k < r.note_count; k++)
+            is_said |= strstr(r.notes[k].text,
+                              "between 2020-01-01T09:00:00Z and 2020-01-01T18:00:00Z") != NULL;
+        assert_true(is_said == (i == 1)); /* only where the plan may meet it */
+        wt_plan_result_done(&r);
+        job.deadline_s = at("2020-01-01T14:00");
+    }
+    wt_signal_free(s);
+}
+
 static void pue_price_and_power_multiply(void **state)
 {
     (void)state;
@@ -839,6 +869,7 @@ int main(void)
         cmocka_unit_test(a_whole_job_is_best_to_the_second),
         cmocka_unit_test(odd_durations_are_done_and_paid_to_the_second),
         cmocka_unit_test(nothing_is_planned_where_a_signal_is_not_known),
+        cmocka_unit_test(a_hole_in_a_series_is_said),
         cmocka_unit_test(pue_price_and_power_multiply),
         cmocka_unit_test(negative_prices_are_taken),
         cmocka_unit_test(the_cleanest_place_is_best_and_each_stands_against_itself),

@@ -94,6 +94,25 @@ static int64_t unknown_of(const struct wt_signal *s, const struct wt_job *job)
     return unknown_s;
 }
 
+/* The longest time in the window that one row of a series stands for, where it is far longer than
+ * others do: a hole in the file, more likely than an hour that lasted days. False: there is none.
+ */
+static bool find_hole(const struct wt_signal *s, const struct wt_job *job,
+                      struct wt_segment *ret_hole)
+{
+    int64_t end_s = s->forecast_s < s->end_s ? s->forecast_s : s->end_s, longest_s = 0;
+    size_t spans = 0;
+    if (s->form != WT_SIGNAL_SERIES)
+        return false;
+    for (size_t i = 0; i + 1 < s->count && s->at_s[i + 1] <= end_s; i++, spans++)
+        if (s->at_s[i + 1] - s->at_s[i] > longest_s && s->at_s[i + 1] > job->start_s &&
+            s->at_s[i] < job->deadline_s && !isnan(s->values[i])) {
+            longest_s = s->at_s[i + 1] - s->at_s[i];
+            *ret_hole = (struct wt_segment){s->at_s[i], s->at_s[i + 1]};
+        }
+    return spans >= 10 && longest_s / 5 > (s->at_s[spans] - s->at_s[0]) / (int64_t)spans;
+}
+
 static int note_place(struct wt_plan_result *r, size_t at, struct wt_error *err)
 {
     const struct wt_place *place = &r->places[at];
@@ -110,6 +129,15 @@ static int note_place(struct wt_plan_result *r, size_t at, struct wt_error *err)
         if (place->signals[k]->is_builtin)
             rc = note(r, err, "%s=%s is of another centre, monthly means of 2020 (data/README.md)",
                       wt_signal_kind_name((enum wt_signal_kind)k), place->signals[k]->name);
+        if (rc < 0)
+            break;
+        struct wt_segment hole;
+        char from[32], to[32];
+        if (find_hole(place->signals[k], &r->job, &hole))
+            rc = note(r, err, "%s%s has no row between %s and %s: one value stands for all of it",
+                      wt_signal_kind_name((enum wt_signal_kind)k), where,
+                      wt_moment_text(from, sizeof(from), hole.start_s),
+                      wt_moment_text(to, sizeof(to), hole.end_s));
         if (rc < 0)
             break;
         int64_t unknown_s = unknown_of(place->signals[k], &r->job);
@@ -129,7 +157,15 @@ static int note_place(struct wt_plan_result *r, size_t at, struct wt_error *err)
 static int add_notes(struct wt_plan_result *r, struct wt_error *err)
 {
     const struct wt_plan *best = &r->plans[r->best];
-    int rc = note_forecasts(r, err);
+    int rc = 0;
+    if (r->power.provenance != WT_PROV_UNKNOWN)
+        rc = note(
+            r, err,
+            "the power is that of run %s: %.4g W [%.4g, %.4g], %s; every energy here is as wide",
+            r->power.run_id, r->job.power_w, r->power.low_w, r->power.high_w,
+            wt_provenance_name(r->power.provenance));
+    if (rc == 0)
+        rc = note_forecasts(r, err);
     for (size_t i = 0; rc == 0 && i < r->count; i++)
         rc = note_place(r, i, err);
     if (rc == 0 && best->sum.forecast_share > 0)
