@@ -508,6 +508,23 @@ out:
 
 /* ---- all of it ---- */
 
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* About what the dearest step costs when the cheapest are taken: from a sample. */
+static double guess_price(const struct finder *f)
+{
+    double sample[1024];
+    size_t count = 0, apart = f->n / WT_COUNTOF(sample) + 1;
+    for (size_t t = 0; t < f->n; t += apart)
+        sample[count++] = f->cost[t];
+    qsort(sample, count, sizeof(*sample), by_size);
+    return sample[(size_t)((double)(count - 1) * (double)f->work / (double)f->n)];
+}
+
 /* The price at which the bound is highest: two passes see plans that do too little and too much,
  * and the price at which those are worth the same is looked at next. */
 static int search_price(struct finder *f, struct bounds *b, double *ret_bound, struct wt_error *err)
@@ -536,6 +553,20 @@ static int search_price(struct finder *f, struct bounds *b, double *ret_bound, s
         high_price = low_price;
     }
     double mean = sum / (double)known, price = mean, bound = -INFINITY;
+    double spread = sqrt(fmax(squares / (double)known - mean * mean, 0)) + 1e-6 * largest;
+    double guess = guess_price(f);
+    for (int side = -1; side <= 1 && !isinf(guess); side += 2) { /* begin near it */
+        double near = guess + 0.15 * side * spread;
+        struct sight s = pass(f, near, ring, NULL);
+        bound = fmax(bound, s.value + near * work);
+        if (s.progress <= (int64_t)f->work && s.progress > low.progress) {
+            low = s;
+            low_price = near;
+        } else if (s.progress > (int64_t)f->work && s.progress < high.progress) {
+            high = s;
+            high_price = near;
+        }
+    }
     for (int i = 0; i < PASSES_MAX && low.progress < high.progress; i++) {
         price = (high.cost - low.cost) / (double)(high.progress - low.progress);
         struct sight s = pass(f, price, ring, NULL);
@@ -553,7 +584,6 @@ static int search_price(struct finder *f, struct bounds *b, double *ret_bound, s
     }
     *ret_bound = bound;
     b->prices[0] = price;
-    double spread = sqrt(fmax(squares / (double)known - mean * mean, 0)) + 1e-6 * largest;
     static const double apart[PRICES - 1] = {-0.05, 0.05, 0.3};
     for (size_t i = 1; i < PRICES; i++)
         b->prices[i] = price + apart[i - 1] * spread;
