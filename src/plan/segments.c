@@ -15,7 +15,7 @@
 
 #include "plan/signal.h"
 
-#define PRICES     4
+#define PRICES     8
 #define CELLS_MAX  (400u << 20)
 #define PASSES_MAX 60
 
@@ -82,7 +82,7 @@ static struct sight pass(const struct finder *f, double price, struct sight *rin
     return off;
 }
 
-/* The pieces of the plan that a pass found, in order. Room for n. */
+/* The pieces of the plan that a pass found, in order: of n steps at most n / (length + 1) + 1. */
 static size_t follow(const struct finder *f, const unsigned char *decisions,
                      struct wt_segment *segments)
 {
@@ -226,7 +226,7 @@ static bool grow(const struct finder *f, struct wt_segment *s, size_t *io_count,
 static int repair(struct finder *f, double price, struct sight *ring, unsigned char *decisions,
                   struct wt_error *err)
 {
-    struct wt_segment *s = calloc(f->n + 1, sizeof(*s));
+    struct wt_segment *s = calloc(f->n / (f->length + 1) + 1, sizeof(*s));
     if (!s)
         return wt_fail(err, WT_E_NOMEM, "no memory for a plan");
     pass(f, price, ring, decisions);
@@ -249,7 +249,7 @@ static int repair(struct finder *f, double price, struct sight *ring, unsigned c
 /* ---- the table ---- */
 
 struct range {
-    uint32_t low, high; /* of progress; empty when low > high */
+    uint32_t low, width; /* of progress; calloc makes them empty */
 };
 
 struct bounds {
@@ -257,15 +257,11 @@ struct bounds {
     struct range *off, *run; /* n + 1 each: what progress may be part of a better plan */
 };
 
-static void narrow(struct range *io, const double *before, const double *after,
-                   const double *prices, double work, double best)
+static struct range narrow(const double *before, const double *after, const double *prices,
+                           double work, double best)
 {
     /* before[i] + after[j] + prices[j] * work + (prices[i] - prices[j]) * p <= best */
-    double low = io->low, high = io->high;
-    if (before[0] + after[0] + prices[0] * work > best) { /* most of them: whatever p is */
-        *io = (struct range){1, 0};
-        return;
-    }
+    double low = 0, high = work;
     for (size_t k = 1; k < 2 * PRICES; k++) {
         size_t i = k < PRICES ? k : 0, j = k < PRICES ? 0 : k - PRICES;
         double room = best - before[i] - after[j] - prices[j] * work;
@@ -275,73 +271,140 @@ static void narrow(struct range *io, const double *before, const double *after,
         else if (slope < 0)
             low = fmax(low, ceil(room / slope - 1e-9));
     }
-    if (low > high) {
-        *io = (struct range){1, 0};
-    } else {
-        *io = (struct range){(uint32_t)low, (uint32_t)high};
-    }
+    if (low > high)
+        return (struct range){0, 0};
+    return (struct range){(uint32_t)low, (uint32_t)(high - low) + 1};
 }
 
-/* All prices at once: forward first, which is kept, then backward. */
-static int make_bounds(const struct finder *f, struct bounds *b, double best, struct wt_error *err)
+enum { ALIVE_OFF = 1, ALIVE_RUN = 2 };
+
+/* Which steps may see a better plan off or running at all, by the best price alone: few. */
+static int find_alive(const struct finder *f, double price, double best, unsigned char *alive,
+                      struct wt_error *err)
 {
     size_t n = f->n, length = f->length;
-    double(*off)[PRICES] = calloc(n + 1, sizeof(*off)),
-    (*run)[PRICES] = calloc(n + 1, sizeof(*run));
+    double *off = malloc((n + 1) * sizeof(*off)), *run = malloc((n + 1) * sizeof(*run));
+    int rc = off && run ? 0 : wt_fail(err, WT_E_NOMEM, "no memory for a plan's bounds");
+    double gain = price * (double)length, pause = price * (double)f->checkpoint;
+    double now_off = INFINITY, now_run = INFINITY;
+    for (size_t t = 0; rc == 0 && t <= n; t++) {
+        if (t >= length && f->unknown[t] == f->unknown[t - length]) {
+            double from = t > length ? off[t - length - 1] + pause : 0;
+            double jump = f->sum[t] - f->sum[t - length] - gain + (from < 0 ? from : 0);
+            now_run = jump < now_run ? jump : now_run;
+        }
+        now_off = now_run < now_off ? now_run : now_off;
+        run[t] = now_run;
+        off[t] = now_off;
+        now_run += (t < n ? f->cost[t] : 0) - price;
+    }
+    /* Backward: now_off is the least from here to the end when the job is off and has run, now_run
+     * when it runs. run[t] has been used when it takes its place there. */
+    double least = best - price * (double)f->work;
+    now_off = 0;
+    now_run = INFINITY;
+    for (size_t t = n + 1; rc == 0 && t-- > 0;) {
+        size_t over = t + 1 + length;
+        if (over <= n && f->unknown[over] == f->unknown[t + 1]) {
+            double jump = pause + f->sum[over] - f->sum[t + 1] - gain + run[over];
+            now_off = jump < now_off ? jump : now_off;
+        }
+        double on = now_run + (t < n ? f->cost[t] : INFINITY) - price;
+        now_run = now_off < on ? now_off : on;
+        alive[t] = (unsigned char)((off[t] + now_off <= least ? ALIVE_OFF : 0) |
+                                   (run[t] + now_run <= least ? ALIVE_RUN : 0));
+        run[t] = now_run;
+    }
+    free(off);
+    free(run);
+    return rc;
+}
+
+/* All prices at once, over the steps at which a better plan may run: forward first, which is kept,
+ * then backward. */
+static int make_bounds(const struct finder *f, struct bounds *b, double best, struct wt_error *err)
+{
+    size_t n = f->n, length = f->length, count = 0, kept = 0;
+    unsigned char *alive = malloc(n + 1);
+    uint32_t *index = malloc((n + 1) * sizeof(*index)); /* how many of the steps so far are kept */
+    double(*off)[PRICES] = NULL, (*run)[PRICES] = NULL;
     double(*later)[PRICES] = calloc(length + 2, sizeof(*later));
-    int rc = off && run && later ? 0 : wt_fail(err, WT_E_NOMEM, "no memory for a plan's bounds");
+    int rc = alive && index && later ? find_alive(f, b->prices[0], best, alive, err)
+                                     : wt_fail(err, WT_E_NOMEM, "no memory for a plan's bounds");
+    for (size_t t = 0; rc == 0 && t <= n; t++)
+        count += (alive[t] & ALIVE_RUN) != 0;
+    if (rc == 0) {
+        off = malloc((count + 1) * sizeof(*off));
+        run = malloc((count + 1) * sizeof(*run));
+        if (!off || !run)
+            rc = wt_fail(err, WT_E_NOMEM, "no memory for a plan's bounds");
+    }
     if (rc < 0)
         goto out;
     double gain[PRICES], pause[PRICES], now_off[PRICES], now_run[PRICES];
     for (size_t i = 0; i < PRICES; i++) {
         gain[i] = b->prices[i] * (double)length;
         pause[i] = b->prices[i] * (double)f->checkpoint;
-        now_off[i] = now_run[i] = INFINITY;
+        off[0][i] = now_off[i] = now_run[i] = INFINITY;
     }
+    /* off[k], run[k] are of the kth step that is kept; off[0] of none. */
     for (size_t t = 0; t <= n; t++) {
-        if (t >= length && f->unknown[t] == f->unknown[t - length]) {
-            double piece = f->sum[t] - f->sum[t - length];
+        if (alive[t] & ALIVE_RUN) {
+            if (t == 0 || !(alive[t - 1] & ALIVE_RUN))
+                for (size_t i = 0; i < PRICES; i++)
+                    now_run[i] = INFINITY;
+            if (t >= length && f->unknown[t] == f->unknown[t - length]) {
+                double piece = f->sum[t] - f->sum[t - length];
+                const double *before = off[t > length ? index[t - length - 1] : 0];
+                for (size_t i = 0; i < PRICES; i++) {
+                    double from = before[i] + pause[i];
+                    double jump = piece - gain[i] + (from < 0 ? from : 0);
+                    now_run[i] = jump < now_run[i] ? jump : now_run[i];
+                }
+            }
+            double step = t < n ? f->cost[t] : 0;
+            kept++;
             for (size_t i = 0; i < PRICES; i++) {
-                double from = t > length ? off[t - length - 1][i] + pause[i] : 0;
-                double jump = piece - gain[i] + (from < 0 ? from : 0);
-                now_run[i] = jump < now_run[i] ? jump : now_run[i];
+                now_off[i] = now_run[i] < now_off[i] ? now_run[i] : now_off[i];
+                run[kept][i] = now_run[i];
+                off[kept][i] = now_off[i];
+                now_run[i] += step - b->prices[i];
             }
         }
-        double step = t < n ? f->cost[t] : 0;
-        for (size_t i = 0; i < PRICES; i++) {
-            run[t][i] = now_run[i];
-            now_off[i] = now_run[i] < now_off[i] ? now_run[i] : now_off[i];
-            off[t][i] = now_off[i];
-            now_run[i] += step - b->prices[i];
-        }
+        index[t] = (uint32_t)kept;
     }
-    /* Backward: now_off is the least from here to the end when the job is off and has run, now_run
-     * when it runs; later[t % (length + 2)] is now_run of the steps to come. */
     for (size_t i = 0; i < PRICES; i++) {
         now_off[i] = 0;
         now_run[i] = INFINITY;
     }
+    /* later[t % (length + 2)]: now_run of the steps to come, where it is kept. */
     for (size_t t = n + 1; t-- > 0;) {
-        double *here = later[t % (length + 2)];
-        const double *then = later[(t + 1 + length) % (length + 2)];
-        if (t + 1 + length <= n && f->unknown[t + 1 + length] == f->unknown[t + 1]) {
-            double piece = f->sum[t + 1 + length] - f->sum[t + 1];
+        size_t over = t + 1 + length;
+        bool may_begin = over <= n && (alive[over] & ALIVE_RUN);
+        if (may_begin && f->unknown[over] == f->unknown[t + 1]) {
+            const double *then = later[over % (length + 2)];
+            double piece = f->sum[over] - f->sum[t + 1];
             for (size_t i = 0; i < PRICES; i++) {
                 double jump = pause[i] + piece - gain[i] + then[i];
                 now_off[i] = jump < now_off[i] ? jump : now_off[i];
             }
         }
-        double step = t < n ? f->cost[t] : INFINITY;
-        for (size_t i = 0; i < PRICES; i++) {
-            double on = now_run[i] + step - b->prices[i];
-            now_run[i] = now_off[i] < on ? now_off[i] : on;
-            here[i] = now_run[i];
+        if (alive[t] & ALIVE_RUN) {
+            double *here = later[t % (length + 2)];
+            bool goes_on = t < n && (alive[t + 1] & ALIVE_RUN);
+            for (size_t i = 0; i < PRICES; i++) {
+                double on = goes_on ? now_run[i] + f->cost[t] - b->prices[i] : INFINITY;
+                now_run[i] = now_off[i] < on ? now_off[i] : on;
+                here[i] = now_run[i];
+            }
+            b->run[t] = narrow(run[index[t]], now_run, b->prices, (double)f->work, best);
         }
-        b->off[t] = b->run[t] = (struct range){0, (uint32_t)f->work};
-        narrow(&b->off[t], off[t], now_off, b->prices, (double)f->work, best);
-        narrow(&b->run[t], run[t], now_run, b->prices, (double)f->work, best);
+        if ((alive[t] & ALIVE_OFF) && ((alive[t] & ALIVE_RUN) || may_begin))
+            b->off[t] = narrow(off[index[t]], now_off, b->prices, (double)f->work, best);
     }
 out:
+    free(alive);
+    free(index);
     free(off);
     free(run);
     free(later);
@@ -352,44 +415,42 @@ out:
 struct row {
     struct range stop, jump;
     size_t stop_at, jump_at;
-    bool has_first;
-    bool is_first_taken;
+    bool has_first, is_first_taken;
 };
 
-static struct range both(struct range a, struct range b, int64_t shift)
+static bool is_in(struct range r, int64_t p)
 {
-    /* a, and b moved by shift. */
-    int64_t low = (int64_t)b.low + shift, high = (int64_t)b.high + shift;
-    if (a.low > a.high || b.low > b.high || low > a.high || high < a.low)
-        return (struct range){1, 0};
-    return (struct range){low > a.low ? (uint32_t)low : a.low,
-                          high < a.high ? (uint32_t)high : a.high};
+    return p >= r.low && p < (int64_t)r.low + r.width;
 }
 
-static size_t width_of(struct range r)
+/* What a and b moved by shift have in common. */
+static struct range both(struct range a, struct range b, int64_t shift)
 {
-    return r.low > r.high ? 0 : (size_t)(r.high - r.low) + 1;
+    int64_t low = (int64_t)b.low + shift, high = low + b.width;
+    low = low > a.low ? low : a.low;
+    high = high < (int64_t)a.low + a.width ? high : (int64_t)a.low + a.width;
+    return high > low ? (struct range){(uint32_t)low, (uint32_t)(high - low)}
+                      : (struct range){0, 0};
 }
 
 /* Walks back from the end; the pieces replace the plan at hand. */
 static int take_table(struct finder *f, const struct row *rows, const unsigned char *cells,
                       struct wt_error *err)
 {
-    struct wt_segment *s = calloc(f->n + 1, sizeof(*s));
+    struct wt_segment *s = calloc(f->n / (f->length + 1) + 1, sizeof(*s));
     if (!s)
         return wt_fail(err, WT_E_NOMEM, "no memory for a plan");
     size_t count = 0;
     int64_t p = (int64_t)f->work;
     for (size_t t = f->n;;) {
-        while (p < rows[t].stop.low || p > rows[t].stop.high ||
-               !cells[rows[t].stop_at + (size_t)(p - rows[t].stop.low)])
+        while (!is_in(rows[t].stop, p) || !cells[rows[t].stop_at + (size_t)(p - rows[t].stop.low)])
             t--;
         int64_t end = (int64_t)t;
         bool is_first;
         for (;; t--, p--) {
             is_first = p == (int64_t)f->length && rows[t].is_first_taken;
-            if (is_first || (p >= rows[t].jump.low && p <= rows[t].jump.high &&
-                             cells[rows[t].jump_at + (size_t)(p - rows[t].jump.low)]))
+            if (is_first ||
+                (is_in(rows[t].jump, p) && cells[rows[t].jump_at + (size_t)(p - rows[t].jump.low)]))
                 break;
         }
         t -= f->length;
@@ -421,18 +482,19 @@ static int make_table(struct finder *f, const struct bounds *b, struct wt_error 
     double *pending = NULL;
     int rc = rows && off && run ? 0 : wt_fail(err, WT_E_NOMEM, "no memory for a plan's table");
     for (size_t t = 0; rc == 0 && t <= n; t++) {
+        if (!b->run[t].width)
+            continue;
         rows[t].stop = both(b->off[t], b->run[t], 0);
-        rows[t].jump = (struct range){1, 0};
         if (t >= length && f->unknown[t] == f->unknown[t - length]) {
             if (t > length)
                 rows[t].jump = both(b->run[t], b->off[t - length - 1], shift);
-            rows[t].has_first = b->run[t].low <= length && b->run[t].high >= length;
+            rows[t].has_first = is_in(b->run[t], (int64_t)length);
         }
         rows[t].stop_at = cells_count;
-        rows[t].jump_at = cells_count + width_of(rows[t].stop);
-        cells_count = rows[t].jump_at + width_of(rows[t].jump);
-        if (width_of(rows[t].jump) > pending_room)
-            pending_room = width_of(rows[t].jump);
+        rows[t].jump_at = cells_count + rows[t].stop.width;
+        cells_count = rows[t].jump_at + rows[t].jump.width;
+        if (rows[t].jump.width > pending_room)
+            pending_room = rows[t].jump.width;
         if (cells_count > CELLS_MAX || pending_room * (length + 1) > CELLS_MAX / 8) {
             rc = wt_fail(err, WT_E_RANGE, "a plan of more than %u million states", CELLS_MAX >> 20);
             wt_fix(err, "a shorter time to --deadline, or durations in multiples of 5 minutes");
@@ -463,12 +525,12 @@ static int make_table(struct finder *f, const struct bounds *b, struct wt_error 
                 run[q] = INFINITY;
             is_used = false;
         }
-        is_used |= width_of(row->jump) || row->has_first;
-        if (width_of(row->jump)) {
+        is_used |= row->jump.width || row->has_first;
+        if (row->jump.width) {
             unsigned char *cell = &cells[row->jump_at];
             double *to = &run[base + row->jump.low];
             double before = f->sum[t - length];
-            for (size_t k = 0, w = width_of(row->jump); k < w; k++) {
+            for (size_t k = 0, w = row->jump.width; k < w; k++) {
                 double jump = begun[k] - before;
                 cell[k] = jump < to[k];
                 to[k] = jump < to[k] ? jump : to[k];
@@ -478,20 +540,20 @@ static int make_table(struct finder *f, const struct bounds *b, struct wt_error 
             run[base + length] = -f->sum[t - length];
             row->is_first_taken = true;
         }
-        if (width_of(row->stop)) {
+        if (row->stop.width) {
             unsigned char *cell = &cells[row->stop_at];
             const double *from = &run[base + row->stop.low];
             double *to = &off[row->stop.low], before = f->sum[t];
-            for (size_t k = 0, w = width_of(row->stop); k < w; k++) {
+            for (size_t k = 0, w = row->stop.width; k < w; k++) {
                 double stop = from[k] + before;
                 cell[k] = stop < to[k];
                 to[k] = stop < to[k] ? stop : to[k];
             }
         }
         size_t over = t + 1 + length; /* the shortest piece after an idle step */
-        if (over <= n && width_of(rows[over].jump))
+        if (over <= n && rows[over].jump.width)
             memcpy(begun, &off[(int64_t)rows[over].jump.low - shift],
-                   width_of(rows[over].jump) * sizeof(*begun));
+                   rows[over].jump.width * sizeof(*begun));
     }
     if (off[f->work] < f->best) {
         f->best = off[f->work];
@@ -584,14 +646,12 @@ static int search_price(struct finder *f, struct bounds *b, double *ret_bound, s
     }
     *ret_bound = bound;
     b->prices[0] = price;
-    static const double apart[PRICES - 1] = {-0.05, 0.05, 0.3};
+    static const double apart[PRICES - 1] = {-0.02, 0.02, -0.1, 0.1, -0.4, 0.4, 1.5};
     for (size_t i = 1; i < PRICES; i++)
         b->prices[i] = price + apart[i - 1] * spread;
     rc = repair(f, low_price, ring, decisions, err);
     if (rc == 0)
         rc = repair(f, high_price, ring, decisions, err);
-    if (rc == 0)
-        rc = repair(f, price, ring, decisions, err);
 out:
     free(ring);
     free(decisions);
