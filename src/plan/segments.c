@@ -579,7 +579,7 @@ static int by_size(const void *a, const void *b)
 /* About what the dearest step costs when the cheapest are taken: from a sample. */
 static double guess_price(const struct finder *f)
 {
-    double sample[1024];
+    double sample[1024] = {0};
     size_t count = 0, apart = f->n / WT_COUNTOF(sample) + 1;
     for (size_t t = 0; t < f->n; t += apart)
         sample[count++] = f->cost[t];
