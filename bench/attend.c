@@ -6,16 +6,28 @@
  * MB, summed) and then each kernel once; a line is the median of the rounds and the median of the
  * shares of the same round's ceiling. SET: the instruction set of the kernels, e.g. "avx2"; default
  * the best. One thread. FLOPs count both products of the forward pass and all five of the backward
- * pass; under a causal mask half of them. */
+ * pass; under a causal mask half of them. Products of few rows read 128 MB of weights, and their
+ * bytes are the weights'; "rows" is m. The product of many rows in integers is against the float
+ * peak. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/base.h"
 #include "workload/attend.h"
+#include "workload/matvec.h"
 #include "workload/random.h"
 
 #define ROUNDS_MOST 101
 #define SAMPLE_NS   (20 * WT_NS_PER_MS)
+
+/* Of this thread: turns that others have on the processor do not count. */
+static int64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return t.tv_sec * WT_NS_PER_S + t.tv_nsec;
+}
 
 /* ---- ceilings ---- */
 
@@ -73,11 +85,11 @@ static double read_all(const char *memory)
 
 /* ---- what is measured ---- */
 
-enum kind { FORWARD, BACKWARD, DECODE };
+enum kind { FORWARD, BACKWARD, DECODE, FEW_ROWS, FEW_INT8, MANY_INT8 };
 struct line {
     const char *name;
     enum kind kind;
-    size_t length, head, count; /* count: heads side by side */
+    size_t length, head, count; /* count: heads side by side; products: m, in, out */
     bool is_causal, is_bf16;
     float p;
     double rate[ROUNDS_MOST], share[ROUNDS_MOST];
@@ -97,17 +109,66 @@ static struct line lines[] = {
     {"backward 128 x 64 dropout", BACKWARD, 128, 64, 12, .p = 0.1f},
     {"backward 512 x 64 bf16", BACKWARD, 512, 64, 12, .is_bf16 = true},
     {"decode, 64 MB of cache", DECODE, 10922, 64, 12, .p = 0},
-    {"decode, bf16", DECODE, 10922, 64, 12, .is_bf16 = true},
+    {"decode, bf16", DECODE, 21845, 64, 12, .is_bf16 = true},
+    {"1 row", FEW_ROWS, 1, 768, 43690, .p = 0},
+    {"4 rows", FEW_ROWS, 4, 768, 43690, .p = 0},
+    {"8 rows", FEW_ROWS, 8, 768, 43690, .p = 0},
+    {"16 rows", FEW_ROWS, 16, 768, 43690, .p = 0},
+    {"1 row of 3072", FEW_ROWS, 1, 3072, 10922, .p = 0},
+    {"1 row bf16", FEW_ROWS, 1, 768, 87381, .is_bf16 = true},
+    {"4 rows bf16", FEW_ROWS, 4, 768, 87381, .is_bf16 = true},
+    {"8 rows bf16", FEW_ROWS, 8, 768, 87381, .is_bf16 = true},
+    {"16 rows bf16", FEW_ROWS, 16, 768, 87381, .is_bf16 = true},
+    {"1 row int8", FEW_INT8, 1, 768, 174762, .p = 0},
+    {"4 rows int8", FEW_INT8, 4, 768, 174762, .p = 0},
+    {"8 rows int8", FEW_INT8, 8, 768, 174762, .p = 0},
+    {"16 rows int8", FEW_INT8, 16, 768, 174762, .p = 0},
+    {"1024 x 768 x 768 int8", MANY_INT8, 1024, 768, 768, .p = 0},
+    {"1024 x 768 x 3072 int8", MANY_INT8, 1024, 768, 3072, .p = 0},
+    {"1024 x 3072 x 768 int8", MANY_INT8, 1024, 3072, 768, .p = 0},
 };
 
+static bool is_of_memory(const struct line *l)
+{
+    return l->kind == DECODE || l->kind == FEW_ROWS || l->kind == FEW_INT8;
+}
+
 struct memory {
-    char *qkv, *context, *grad, *dcontext, *scratch;
+    char *qkv, *context, *grad, *dcontext, *scratch, *weights;
     float *lse;
 };
 
-/* Once; returns FLOPs, or bytes of a decode. */
-static double run_line(const struct line *l, const struct wt_attend_kernels *k, struct memory *m)
+/* Integers of random bits, with scales. The quantisation of rows is part of the product. */
+static double run_product(const struct line *l, const struct wt_matvec_kernels *k, struct memory *m)
 {
+    size_t rows = l->length, in = l->head, out = l->count;
+    if (l->kind == FEW_ROWS) {
+        const struct wt_matvec v = {.x = m->dcontext,
+                                    .w = m->weights,
+                                    .bias = m->lse,
+                                    .y = m->context,
+                                    .m = rows,
+                                    .in = in,
+                                    .out = out,
+                                    .is_bf16 = l->is_bf16};
+        k->product(&v, 0, out);
+        return (double)(in * out * (l->is_bf16 ? 2 : 4));
+    }
+    struct wt_int8_weight w = {(int8_t *)m->weights, m->lse, (int32_t *)(void *)m->lse, out, in};
+    struct wt_int8_rows x = {(int8_t *)m->scratch, (float *)(void *)m->grad, in};
+    const struct wt_int8_product p = {
+        .x = &x, .w = &w, .bias = m->lse, .y = (float *)(void *)m->context, .m = rows};
+    k->quantise_rows(&x, (const float *)(const void *)m->dcontext, 0, rows);
+    k->int8_product(&p, 0, wt_int8_panels(out));
+    return l->kind == MANY_INT8 ? 2.0 * (double)(rows * in * out) : (double)(in * out);
+}
+
+/* Once; returns FLOPs, or bytes of what is bound by memory. */
+static double run_line(const struct line *l, const struct wt_attend_kernels *k,
+                       const struct wt_matvec_kernels *products, struct memory *m)
+{
+    if (l->kind >= FEW_ROWS)
+        return run_product(l, products, m);
     size_t bytes = l->is_bf16 ? 2 : 4, hidden = l->count * l->head;
     if (l->kind == DECODE) {
         const struct wt_attend_decode d = {
@@ -172,22 +233,26 @@ static void fill(struct memory *m, size_t values, bool is_bf16)
     }
 }
 
-static void sample(struct line *l, const struct wt_attend_kernels *k, struct memory *m,
-                   size_t round, double peak, double bandwidth)
+static void sample(struct line *l, const struct wt_attend_kernels *k,
+                   const struct wt_matvec_kernels *products, struct memory *m, size_t round,
+                   double peak, double bandwidth)
 {
-    fill(m, l->length * l->head * l->count * (l->kind == DECODE ? 2 : 3), l->is_bf16);
+    if (l->kind < FEW_ROWS)
+        fill(m, l->length * l->head * l->count * (l->kind == DECODE ? 2 : 3), l->is_bf16);
+    else
+        fill(m, 3 * l->length * l->head, l->is_bf16);
     if (l->kind == BACKWARD) { /* needs context and lse */
         struct line first = *l;
         first.kind = FORWARD;
-        run_line(&first, k, m);
+        run_line(&first, k, products, m);
     }
-    run_line(l, k, m);
+    run_line(l, k, products, m);
     double done = 0;
-    int64_t begin_ns = wt_clock_now_ns(), now_ns = begin_ns;
-    for (; now_ns < begin_ns + SAMPLE_NS; now_ns = wt_clock_now_ns())
-        done += run_line(l, k, m);
-    l->rate[round] = done / (double)(now_ns - begin_ns);
-    l->share[round] = l->rate[round] / (l->kind == DECODE ? bandwidth : peak);
+    int64_t begin_ns = now_ns(), end_ns = begin_ns;
+    for (; end_ns < begin_ns + SAMPLE_NS; end_ns = now_ns())
+        done += run_line(l, k, products, m);
+    l->rate[round] = done / (double)(end_ns - begin_ns);
+    l->share[round] = l->rate[round] / (is_of_memory(l) ? bandwidth : peak);
 }
 
 static int compare(const void *a, const void *b)
@@ -212,41 +277,55 @@ int main(int argc, char **argv)
     for (size_t i = 0; wt_attend_at(i) && !k; i++)
         if (argc < 3 || !strcmp(wt_attend_at(i)->name, argv[2]))
             k = wt_attend_at(i);
-    if (!k) {
+    const struct wt_matvec_kernels *products = NULL;
+    for (size_t i = 0; wt_matvec_at(i) && !products; i++)
+        if (argc < 3 || !strcmp(wt_matvec_at(i)->name, argv[2]))
+            products = wt_matvec_at(i);
+    if (!k && products) /* a set that only products have */
+        k = wt_attend_best();
+    if (!k || !products) {
         fprintf(stderr, "attend: this processor cannot run %s\n", argv[2]);
         return 1;
     }
 
-    size_t largest = (size_t)96 << 20; /* more than any line's arrays */
-    struct memory m = {malloc(largest), malloc(largest), malloc(largest),
-                       malloc(largest), malloc(largest), malloc(largest)};
+    size_t largest = (size_t)68 << 20; /* as the largest line's arrays */
+    struct memory m = {.qkv = malloc(largest),
+                       .context = malloc(largest),
+                       .grad = malloc(largest),
+                       .dcontext = malloc(largest),
+                       .scratch = malloc(largest),
+                       .lse = malloc(largest)};
     char *memory = malloc(READ_BYTES);
     if (!m.qkv || !m.context || !m.grad || !m.dcontext || !m.scratch || !m.lse || !memory) {
         fprintf(stderr, "attend: no memory\n");
         return 1;
     }
-    memset(memory, 1, READ_BYTES);
+    /* As floats, bfloat16 and integers fair numbers: 0.747 and the like. */
+    for (size_t i = 0; i < READ_BYTES / 2; i++)
+        memcpy(memory + 2 * i, &(uint16_t){0x3f3f}, 2);
+    memset(m.lse, 0, largest);
+    m.weights = memory;
 
     double (*peak_fn)(size_t) = peak_of(k->name);
     static double peaks[ROUNDS_MOST], bandwidths[ROUNDS_MOST];
     for (size_t round = 0; round < (size_t)rounds; round++) {
-        int64_t begin_ns = wt_clock_now_ns();
+        int64_t begin_ns = now_ns();
         double done = peak_fn(4000000);
-        peaks[round] = done / (double)(wt_clock_now_ns() - begin_ns);
-        begin_ns = wt_clock_now_ns();
+        peaks[round] = done / (double)(now_ns() - begin_ns);
+        begin_ns = now_ns();
         done = read_all(memory);
-        bandwidths[round] = done / (double)(wt_clock_now_ns() - begin_ns);
+        bandwidths[round] = done / (double)(now_ns() - begin_ns);
         for (size_t i = 0; i < WT_COUNTOF(lines); i++)
-            sample(&lines[i], k, &m, round, peaks[round], bandwidths[round]);
+            sample(&lines[i], k, products, &m, round, peaks[round], bandwidths[round]);
     }
 
-    printf("%s, one thread, medians of %ld rounds\n", k->name, rounds);
+    printf("%s, products %s, one thread, medians of %ld rounds\n", k->name, products->name, rounds);
     for (size_t i = 0; i < WT_COUNTOF(lines); i++)
         printf("%-28s %7.1f %s  %3.0f %% of the %s\n", lines[i].name,
                median(lines[i].rate, (size_t)rounds),
-               lines[i].kind == DECODE ? "GB/s   " : "GFLOP/s",
+               is_of_memory(&lines[i]) ? "GB/s   " : "GFLOP/s",
                100 * median(lines[i].share, (size_t)rounds),
-               lines[i].kind == DECODE ? "read bandwidth" : "peak");
+               is_of_memory(&lines[i]) ? "read bandwidth" : "peak");
     printf("%-28s %7.1f GFLOP/s\n", "multiply-add peak", median(peaks, (size_t)rounds));
     printf("%-28s %7.1f GB/s\n", "read bandwidth", median(bandwidths, (size_t)rounds));
     char *arrays[] = {m.qkv, m.context, m.grad, m.dcontext, m.scratch, memory};

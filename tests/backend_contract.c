@@ -633,7 +633,11 @@ static void attention_case(struct bed *bed, size_t count, size_t longest, int fo
     check(bed, &context, "context");
     if (!is_inference) {
         check_some(bed, &lse, "lse", l.has, l.rows); /* those of no sequence have none */
+        /* A weight is e^(score - lse): scores over 100 in float are off by 1e-5, and so is it. */
+        double tolerance = bed->tolerance;
+        bed->tolerance *= scale > 1 ? 4 : 1;
         check(bed, &dqkv, "dqkv");
+        bed->tolerance = tolerance;
     }
     free(l.has);
     finish(bed);

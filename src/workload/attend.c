@@ -566,9 +566,20 @@ WT_INLINE wt_vf vector_at(const void *at, size_t i, bool is_bf16)
     return is_bf16 ? wt_load_bf16((const uint16_t *)at + i) : wt_load((const float *)at + i);
 }
 
+/* Rows to come, of one head: the processor's own prefetching follows neither many short stretches
+ * nor crosses pages. */
+enum { AHEAD = 16 };
+WT_INLINE void fetch_four(const void *const rows[4], size_t at, size_t stride, size_t head,
+                          size_t bytes)
+{
+    for (size_t r = 0; r < 4; r++)
+        for (size_t i = 0; i < head * bytes; i += 64)
+            __builtin_prefetch((const char *)rows[r] + (at + AHEAD * stride) * bytes + i);
+}
 /* scores[0..3] of rows 0..3 */
 WT_INLINE void score_four(float *restrict scores, const float *restrict q,
-                          const void *const rows[4], size_t at, size_t head, bool is_bf16)
+                          const void *const rows[4], size_t at, size_t head, bool is_bf16,
+                          bool has_rest)
 {
     wt_vf sum[4] = {{0}, {0}, {0}, {0}};
     size_t d = 0;
@@ -576,14 +587,15 @@ WT_INLINE void score_four(float *restrict scores, const float *restrict q,
         for (int r = 0; r < 4; r++)
             sum[r] += wt_load(q + d) * vector_at(rows[r], at + d, is_bf16);
     wt_f4 sums = wt_sums(sum[0], sum[1], sum[2], sum[3]);
-    for (; d < head; d++)
+    for (; has_rest && d < head; d++)
         for (int r = 0; r < 4; r++)
             sums[r] += q[d] * value_at(rows[r], at + d, is_bf16);
     memcpy(scores, &sums, sizeof(sums));
 }
 /* context += weights of rows 0..3 */
 WT_INLINE void add_four(float *restrict context, const float *restrict weights,
-                        const void *const rows[4], size_t at, size_t head, bool is_bf16)
+                        const void *const rows[4], size_t at, size_t head, bool is_bf16,
+                        bool has_rest)
 {
     size_t d = 0;
     for (; d + WT_LANES <= head; d += WT_LANES) {
@@ -592,12 +604,13 @@ WT_INLINE void add_four(float *restrict context, const float *restrict weights,
             sum += weights[r] * vector_at(rows[r], at + d, is_bf16);
         wt_store(context + d, sum);
     }
-    for (; d < head; d++)
+    for (; has_rest && d < head; d++)
         for (int r = 0; r < 4; r++)
             context[d] += weights[r] * value_at(rows[r], at + d, is_bf16);
 }
 
-WT_INLINE void decode_as(const struct wt_attend_decode *d, float *restrict scratch, bool is_bf16)
+WT_INLINE void decode_as(const struct wt_attend_decode *d, float *restrict scratch, bool is_bf16,
+                         bool has_rest)
 {
     size_t count = d->count, head = d->head, all = count * head, bytes = is_bf16 ? 2 : 4;
     float *restrict q = scratch, *restrict context = q + all, *restrict scores = context + all;
@@ -618,8 +631,11 @@ WT_INLINE void decode_as(const struct wt_attend_decode *d, float *restrict scrat
             for (size_t r = 0; r < 4; r++)
                 rows[r] =
                     (const char *)d->keys + smaller(key + k + r, d->length - 1) * d->stride * bytes;
-            for (size_t h = 0; h < count; h++)
-                score_four(scores + h * KEYS + k, q + h * head, rows, h * head, head, is_bf16);
+            for (size_t h = 0; h < count; h++) {
+                fetch_four(rows, h * head, d->stride, head, bytes);
+                score_four(scores + h * KEYS + k, q + h * head, rows, h * head, head, is_bf16,
+                           has_rest);
+            }
         }
         for (size_t h = 0; h < count; h++) {
             float *restrict s = scores + h * KEYS, before = top[h];
@@ -646,8 +662,11 @@ WT_INLINE void decode_as(const struct wt_attend_decode *d, float *restrict scrat
             for (size_t r = 0; r < 4; r++)
                 rows[r] = (const char *)d->values +
                           smaller(key + k + r, d->length - 1) * d->stride * bytes;
-            for (size_t h = 0; h < count; h++)
-                add_four(context + h * head, scores + h * KEYS + k, rows, h * head, head, is_bf16);
+            for (size_t h = 0; h < count; h++) {
+                fetch_four(rows, h * head, d->stride, head, bytes);
+                add_four(context + h * head, scores + h * KEYS + k, rows, h * head, head, is_bf16,
+                         has_rest);
+            }
         }
     }
     for (size_t h = 0; h < count; h++)
@@ -657,10 +676,15 @@ WT_INLINE void decode_as(const struct wt_attend_decode *d, float *restrict scrat
 
 static void decode(const struct wt_attend_decode *d, void *scratch)
 {
-    if (d->is_bf16)
-        decode_as(d, aligned(scratch), true);
+    bool has_rest = d->head % WT_LANES != 0; /* where not, less stands between a row and the next */
+    if (d->is_bf16 && has_rest)
+        decode_as(d, aligned(scratch), true, true);
+    else if (d->is_bf16)
+        decode_as(d, aligned(scratch), true, false);
+    else if (has_rest)
+        decode_as(d, aligned(scratch), false, true);
     else
-        decode_as(d, aligned(scratch), false);
+        decode_as(d, aligned(scratch), false, false);
 }
 
 const struct wt_attend_kernels WT_ATTEND = {

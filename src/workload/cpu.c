@@ -22,6 +22,9 @@
 #define ROWS_PIECE    16         /* rows a thread takes at a time */
 #define QUERIES_PIECE 128        /* rows of attention, likewise */
 #define VALUES_PIECE  16384      /* values, likewise: in the second-level cache */
+#define FEW_ROWS      8          /* up to here a product is bound by memory */
+#define INT8_ROWS     128        /* of a block of an integer product */
+#define INT8_PANELS   8          /* likewise: few, so that a single row has enough blocks */
 #define CHUNKS        64         /* most partial sums over rows */
 #define TOUCH_PIECE   (4 << 20)  /* bytes of new memory that a thread touches at a time */
 #define MAPPED_BYTES  (1 << 20)  /* larger arrays are mapped, with huge pages */
@@ -50,6 +53,7 @@ struct cpu {
     unsigned thread_count;
     const struct wt_kernels *k;
     const struct wt_attend_kernels *attend;
+    const struct wt_matvec_kernels *matvec;
     struct wt_pool *pool;
     struct wt_products *products;
     struct thread *threads;
@@ -222,17 +226,58 @@ static void cpu_narrow(void *self, void *to, const float *from, size_t n)
         cpu_copy(self, to, from, n * sizeof(float));
 }
 
+/* ---- weights as integers ---- */
+
+struct prepared {
+    struct wt_int8_weight w; /* its arrays follow each other from values on */
+};
+
+struct quantise {
+    const struct cpu *c;
+    struct wt_int8_weight *to;
+    const float *from;
+};
+
+static void quantise_piece(void *data, size_t from, size_t to, unsigned thread)
+{
+    (void)thread;
+    const struct quantise *y = data;
+    y->c->matvec->quantise_weight(y->to, y->from, from, to);
+}
+
+/* Float and bfloat16 products take the weights as they are: packing them once was no faster with
+ * either library where it was measured (AVX2). */
 static int cpu_prepare(void *self, struct wt_weight *w, struct wt_error *err)
 {
-    (void)self;
-    (void)err;
+    struct cpu *c = self;
     w->prepared = NULL;
+    if (c->dtype != WT_INT8)
+        return 0;
+    size_t bytes = wt_int8_weight_bytes(w->out, w->in);
+    size_t outs = wt_int8_panels(w->out) * WT_INT8_PANEL;
+    struct prepared *p = calloc(1, sizeof(*p));
+    void *at = NULL;
+    int rc = p ? cpu_alloc(c, &at, bytes + 8 * outs, err)
+               : wt_fail(err, WT_E_NOMEM, "no memory for a weight");
+    if (rc < 0) {
+        free(p);
+        return rc;
+    }
+    p->w = (struct wt_int8_weight){.values = at, .out = w->out, .in = w->in};
+    p->w.scale = (float *)(void *)((char *)at + bytes); /* bytes: a multiple of 64 */
+    p->w.sum = (int32_t *)(void *)(p->w.scale + outs);
+    struct quantise y = {c, &p->w, w->master};
+    wt_pool_run(c->pool, wt_int8_panels(w->out), 1, quantise_piece, &y);
+    w->prepared = p;
     return 0;
 }
 
 static void cpu_unprepare(void *self, struct wt_weight *w)
 {
-    (void)self;
+    struct prepared *p = w->prepared;
+    if (p)
+        cpu_release(self, p->w.values);
+    free(p);
     w->prepared = NULL;
 }
 
@@ -499,9 +544,101 @@ static void failed(struct cpu *c, int rc, const struct wt_error *err)
         c->failed = *err;
 }
 
+struct few_rows {
+    const struct cpu *c;
+    struct wt_matvec v;
+};
+
+static void few_rows_piece(void *data, size_t from, size_t to, unsigned thread)
+{
+    (void)thread;
+    const struct few_rows *y = data;
+    y->c->matvec->product(&y->v, from, to);
+}
+
+/* Generation: the weights are read from memory once and used for a few rows. */
+static void linear_few_rows(struct cpu *c, const struct wt_linear *l)
+{
+    struct few_rows y = {c,
+                         {.x = l->x,
+                          .w = l->w->values,
+                          .bias = l->bias,
+                          .y = l->y,
+                          .m = l->m,
+                          .in = l->w->in,
+                          .out = l->w->out,
+                          .f = l->f,
+                          .is_bf16 = c->is_bf16,
+                          .is_bf16_y = c->is_bf16 && !l->is_float}};
+    wt_pool_run(c->pool, l->w->out, columns_piece(c, l->w->out), few_rows_piece, &y);
+    wt_products_add_flops(c->products, 2 * (double)l->m * (double)l->w->out * (double)l->w->in);
+}
+
+struct integers {
+    const struct cpu *c;
+    const struct wt_linear *l;
+    const struct wt_int8_weight *w;
+    struct wt_int8_rows x;
+    size_t row_blocks;
+};
+
+static void integer_rows_piece(void *data, size_t from, size_t to, unsigned thread)
+{
+    (void)thread;
+    struct integers *y = data;
+    y->c->matvec->quantise_rows(&y->x, y->l->x, from, to);
+}
+
+/* Blocks of rows that stay in the second-level cache while the weights' panels pass by. */
+static void integers_piece(void *data, size_t from, size_t to, unsigned thread)
+{
+    (void)thread;
+    const struct integers *y = data;
+    size_t panels = wt_int8_panels(y->w->out);
+    for (size_t i = from; i < to; i++) {
+        size_t row = i % y->row_blocks * INT8_ROWS, panel = i / y->row_blocks * INT8_PANELS;
+        struct wt_int8_rows x = y->x;
+        x.values += row * 4 * wt_int8_groups(x.in);
+        x.scale += row;
+        struct wt_int8_product p = {.x = &x,
+                                    .w = y->w,
+                                    .bias = y->l->bias,
+                                    .y = (float *)y->l->y + row * y->w->out,
+                                    .m = y->l->m - row < INT8_ROWS ? y->l->m - row : INT8_ROWS,
+                                    .f = y->l->f};
+        y->c->matvec->int8_product(&p, panel,
+                                   panels - panel < INT8_PANELS ? panels : panel + INT8_PANELS);
+    }
+}
+
+static void linear_integers(struct cpu *c, const struct wt_linear *l)
+{
+    const struct prepared *p = l->w->prepared;
+    struct integers y = {.c = c, .l = l, .w = &p->w, .x = {.in = l->w->in}};
+    size_t bytes = (l->m * 4 * wt_int8_groups(l->w->in) + 63) / 64 * 64;
+    char *at = room(c, &c->logits, bytes + l->m * sizeof(float));
+    if (!at)
+        return;
+    y.x.values = (int8_t *)at;
+    y.x.scale = (float *)(void *)(at + bytes);
+    y.row_blocks = (l->m + INT8_ROWS - 1) / INT8_ROWS;
+    size_t panel_blocks = (wt_int8_panels(l->w->out) + INT8_PANELS - 1) / INT8_PANELS;
+    wt_pool_run(c->pool, l->m, ROWS_PIECE, integer_rows_piece, &y);
+    wt_pool_run(c->pool, y.row_blocks * panel_blocks, 1, integers_piece, &y);
+    wt_products_add_flops(c->products, 2 * (double)l->m * (double)l->w->out * (double)l->w->in);
+}
+
 static void cpu_linear(void *self, const struct wt_linear *l)
 {
     struct cpu *c = self;
+    if (l->w->prepared && !l->pre && l->m > 0) {
+        linear_integers(c, l);
+        return;
+    }
+    if (l->m <= FEW_ROWS && !l->pre) {
+        linear_few_rows(c, l);
+        return;
+    }
     struct linear y = {.c = c, .l = l};
     bool has_then = l->pre || l->f != WT_IDENTITY;
     struct wt_product p = {
@@ -1121,7 +1258,11 @@ static int check_dtype(const struct wt_cpu_options *o, struct wt_error *err)
         wt_fix(err, "take --dtype fp32");
         return WT_E_UNSUPPORTED;
     case WT_INT8:
-        return wt_fail(err, WT_E_UNSUPPORTED, "int8 is not for this CPU");
+        if (o->is_slow_allowed || strcmp(wt_matvec_best()->name, "baseline") != 0)
+            return 0;
+        wt_fail(err, WT_E_UNSUPPORTED, "int8 is not for this CPU: it has no AVX2");
+        wt_fix(err, "take --dtype fp32");
+        return WT_E_UNSUPPORTED;
     case WT_TF32:
         break;
     }
@@ -1134,6 +1275,8 @@ int wt_cpu_new_with(struct wt_backend *ret_backend, const struct wt_cpu_options 
                     struct wt_error *err)
 {
     int rc = check_dtype(o, err);
+    if (rc == 0 && o->is_pinned)
+        rc = wt_pool_can_pin(o->threads, err);
     if (rc < 0)
         return rc;
     struct cpu *c = calloc(1, sizeof(*c));
@@ -1142,6 +1285,7 @@ int wt_cpu_new_with(struct wt_backend *ret_backend, const struct wt_cpu_options 
     c->dtype = o->dtype;
     c->is_bf16 = o->dtype == WT_BF16;
     c->k = o->kernels ? o->kernels : wt_kernels_best();
+    c->matvec = o->matvec ? o->matvec : wt_matvec_best();
     c->attend = o->attend ? o->attend : wt_attend_best();
     c->thread_count = o->threads ? o->threads : 1;
     c->threads = calloc(c->thread_count, sizeof(*c->threads));

@@ -1,12 +1,19 @@
 /* Which kernels this processor can run: asked once a call, never an illegal instruction. */
 #include "workload/attend.h"
 #include "workload/kernels.h"
+#include "workload/matvec.h"
+#ifdef WT_X86
+#include <cpuid.h>
+#endif
 
 extern const struct wt_kernels wt_kernels_baseline;
 extern const struct wt_attend_kernels wt_attend_baseline;
+extern const struct wt_matvec_kernels wt_matvec_baseline;
 #ifdef WT_X86
 extern const struct wt_kernels wt_kernels_avx2, wt_kernels_avx512;
 extern const struct wt_attend_kernels wt_attend_avx2, wt_attend_avx512;
+extern const struct wt_matvec_kernels wt_matvec_avx2, wt_matvec_avxvnni, wt_matvec_avx512,
+    wt_matvec_avx512_vnni, wt_matvec_avx512_bf16;
 
 static int has_avx512(void)
 {
@@ -16,6 +23,20 @@ static int has_avx512(void)
 static int has_avx2(void)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+static int has_avx512_vnni(void)
+{
+    return has_avx512() && __builtin_cpu_supports("avx512vnni");
+}
+static int has_avx512_bf16(void)
+{
+    return has_avx512_vnni() && __builtin_cpu_supports("avx512bf16");
+}
+/* Not every compiler knows this one's name; AVX2 says that the system keeps the registers. */
+static int has_avxvnni(void)
+{
+    unsigned a, b, c, d;
+    return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 4));
 }
 #endif
 
@@ -49,6 +70,28 @@ const struct wt_attend_kernels *wt_attend_at(size_t i)
 const struct wt_attend_kernels *wt_attend_best(void)
 {
     return wt_attend_at(0);
+}
+
+const struct wt_matvec_kernels *wt_matvec_at(size_t i)
+{
+#ifdef WT_X86
+    if (has_avx512_bf16() && i-- == 0)
+        return &wt_matvec_avx512_bf16;
+    if (has_avx512_vnni() && i-- == 0)
+        return &wt_matvec_avx512_vnni;
+    if (has_avx512() && i-- == 0)
+        return &wt_matvec_avx512;
+    if (has_avxvnni() && i-- == 0)
+        return &wt_matvec_avxvnni;
+    if (has_avx2() && i-- == 0)
+        return &wt_matvec_avx2;
+#endif
+    return i == 0 ? &wt_matvec_baseline : (const struct wt_matvec_kernels *)0;
+}
+
+const struct wt_matvec_kernels *wt_matvec_best(void)
+{
+    return wt_matvec_at(0);
 }
 
 /* Of the widest set: panels of 32 queries, rows of as many values (attend.c). */

@@ -133,14 +133,28 @@ static bool is_second_of_its_core(unsigned cpu)
     return first != cpu;
 }
 
+static int allowed_cpus(cpu_set_t *ret_allowed, unsigned threads, struct wt_error *err)
+{
+    if (sched_getaffinity(0, sizeof(*ret_allowed), ret_allowed) < 0)
+        return wt_fail_errno(err, errno, "asking which CPUs this process may use");
+    if ((unsigned)CPU_COUNT(ret_allowed) >= threads)
+        return 0;
+    return wt_fail(err, WT_E_USAGE, "%u threads cannot be bound to %d CPUs", threads,
+                   CPU_COUNT(ret_allowed));
+}
+
+int wt_pool_can_pin(unsigned threads, struct wt_error *err)
+{
+    cpu_set_t allowed;
+    return allowed_cpus(&allowed, threads, err);
+}
+
 int wt_pool_pin(struct wt_pool *pool, struct wt_error *err)
 {
     cpu_set_t allowed;
-    if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
-        return wt_fail_errno(err, errno, "asking which CPUs this process may use");
-    if ((unsigned)CPU_COUNT(&allowed) < pool->threads)
-        return wt_fail(err, WT_E_USAGE, "%u threads cannot be bound to %d CPUs", pool->threads,
-                       CPU_COUNT(&allowed));
+    int rc = allowed_cpus(&allowed, pool->threads, err);
+    if (rc < 0)
+        return rc;
     unsigned bound = 0;
     for (int round = 0; round < 2; round++) /* every core before a second thread of any */
         for (unsigned cpu = 0; cpu < CPU_SETSIZE && bound < pool->threads; cpu++) {

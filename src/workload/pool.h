@@ -20,6 +20,8 @@ void wt_pool_free(struct wt_pool *pool);
  * caller is set free again by wt_pool_free. Errors: WT_E_USAGE (fewer CPUs than threads),
  * WT_E_DENIED. */
 int wt_pool_pin(struct wt_pool *pool, struct wt_error *err);
+/* Whether that many could be: before they are started. Errors: those of wt_pool_pin. */
+int wt_pool_can_pin(unsigned threads, struct wt_error *err);
 /* Runs fn over 0..count in pieces of `piece` (the last may be smaller), each by whoever is free;
  * returns when all are done. Threads: owner thread, not from inside fn. */
 void wt_pool_run(struct wt_pool *pool, size_t count, size_t piece, wt_pool_fn fn, void *data);

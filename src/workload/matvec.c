@@ -1,0 +1,599 @@
+/* Products of few rows, and in 8-bit integers; compiled once for each instruction set with
+ * WT_MATVEC naming the table and WT_SET_NAME its name.
+ *
+ * Floats: four rows of weights at a time against a few rows of x, lanes along `in`; so a row of
+ * weights is read once from memory, and from the first cache for further rows of x. The four rows
+ * are one of each quarter of the range: four long streams, which the processor's own prefetching
+ * follows better than four neighbours and then the next four. Integers: lanes
+ * are output columns, four values of k in each, as the instructions for them want it; sums need no
+ * step across lanes, and few rows and many take the same way. */
+#include <math.h>
+
+#include "workload/matvec.h"
+#include "workload/vector.h"
+
+extern const struct wt_matvec_kernels WT_MATVEC;
+
+enum {
+    ROWS = 4,     /* of weights at a time */
+    FEW = 16,     /* rows of x for which weights are read once */
+    COLUMNS = 64, /* of y that are finished together */
+    STRETCH = COLUMNS / ROWS,
+    AHEAD = 1024, /* bytes fetched ahead */
+};
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* ---- what follows a product ---- */
+
+WT_INLINE wt_vf exp_of(wt_vf x)
+{
+    return wt_exp2(wt_smaller(wt_all(87.0f), x) * 1.44269504f);
+}
+
+/* Phi(x) by Abramowitz and Stegun 7.1.26, |error| < 1.5e-7 in erf. */
+WT_INLINE wt_vf normal_cdf(wt_vf x)
+{
+    wt_vf size = wt_larger(x, -x), e = exp_of(x * x * -0.5f);
+    wt_vf t = 1.0f / (1.0f + 0.231641888f * size); /* 0.3275911 / sqrt(2) */
+    wt_vf poly = wt_all(1.061405429f);
+    poly = poly * t - 1.453152027f;
+    poly = poly * t + 1.421413741f;
+    poly = poly * t - 0.284496736f;
+    poly = poly * t + 0.254829592f;
+    wt_vf tail = 0.5f * poly * t * e; /* 1 - Phi(|x|) */
+    return wt_choose(x < 0, tail, 1.0f - tail);
+}
+
+WT_INLINE wt_vf tanh_of(wt_vf x)
+{
+    wt_vf large = 1.0f - 2.0f / (1.0f + exp_of(2 * x)), square = x * x;
+    wt_vf small = wt_all(-17.0f / 315);
+    small = small * square + 2.0f / 15;
+    small = small * square - 1.0f / 3;
+    small = x + x * square * small;
+    return wt_choose(square < 0.0625f, small, large);
+}
+
+WT_INLINE wt_vf followed(wt_vf x, enum wt_nonlinearity f)
+{
+    switch (f) {
+    case WT_GELU_ERF:
+        return x * normal_cdf(x);
+    case WT_GELU_TANH: /* 0.5 (1 + tanh u) = 1 / (1 + exp(-2 u)) */
+        return x / (1.0f + exp_of(-1.595769122f * (x + 0.044715f * x * x * x)));
+    case WT_TANH:
+        return tanh_of(x);
+    case WT_RELU: /* a NaN stays one */
+        return wt_larger((wt_vf){0}, x);
+    default:
+        return x;
+    }
+}
+
+WT_INLINE void finish_as(void *restrict y, const float *restrict sums, const float *restrict bias,
+                         size_t n, enum wt_nonlinearity f, bool is_bf16)
+{
+    for (size_t i = 0; i < n; i += WT_LANES) {
+        size_t here = smaller(WT_LANES, n - i);
+        wt_vf v = wt_load(sums + i);
+        if (bias && here == WT_LANES) {
+            v += wt_load(bias + i);
+        } else if (bias) {
+            float rest[WT_LANES] = {0};
+            memcpy(rest, bias + i, here * sizeof(float));
+            v += wt_load(rest);
+        }
+        v = followed(v, f);
+        if (is_bf16) {
+            uint16_t out[WT_LANES];
+            wt_store_bf16(out, v);
+            memcpy((uint16_t *)y + i, out, here * sizeof(*out));
+        } else if (here == WT_LANES) {
+            wt_store((float *)y + i, v);
+        } else {
+            float out[WT_LANES];
+            wt_store(out, v);
+            memcpy((float *)y + i, out, here * sizeof(*out));
+        }
+    }
+}
+
+/* y[0..n) = f(sums + bias); sums may be read up to a vector past n */
+static void finish(void *restrict y, const float *restrict sums, const float *restrict bias,
+                   size_t n, enum wt_nonlinearity f, bool is_bf16)
+{
+    switch (f) { /* each with its own loop */
+    case WT_IDENTITY:
+        finish_as(y, sums, bias, n, WT_IDENTITY, is_bf16);
+        break;
+    case WT_GELU_ERF:
+        finish_as(y, sums, bias, n, WT_GELU_ERF, is_bf16);
+        break;
+    case WT_GELU_TANH:
+        finish_as(y, sums, bias, n, WT_GELU_TANH, is_bf16);
+        break;
+    case WT_TANH:
+        finish_as(y, sums, bias, n, WT_TANH, is_bf16);
+        break;
+    case WT_RELU:
+        finish_as(y, sums, bias, n, WT_RELU, is_bf16);
+        break;
+    }
+}
+
+/* ---- floats and bfloat16 ---- */
+
+/* Rows of x at a time, as registers allow: 16 or 32 of them. */
+enum {
+    FLOATS_MOST = WT_LANES == 16  ? 5
+                  : WT_LANES == 8 ? 3
+                                  : 2,
+#ifdef __AVX512BF16__
+    HALVES_MOST = 5,
+#else
+    HALVES_MOST = WT_LANES == 16  ? 3
+                  : WT_LANES == 8 ? 2
+                                  : 1,
+#endif
+};
+
+/* sums[j * COLUMNS + r * STRETCH] of ROWS rows of w, `rows` of x. */
+WT_INLINE void floats(size_t rows, float *restrict sums, const void *const w_rows[ROWS],
+                      const void *restrict x_rows, size_t in)
+{
+    const float *w[ROWS] = {w_rows[0], w_rows[1], w_rows[2], w_rows[3]};
+    const float *restrict x = x_rows;
+    wt_vf sum[ROWS][FLOATS_MOST];
+#pragma GCC unroll 8
+    for (size_t r = 0; r < ROWS; r++)
+#pragma GCC unroll 8
+        for (size_t j = 0; j < rows; j++)
+            sum[r][j] = (wt_vf){0};
+    size_t k = 0;
+    for (; k + WT_LANES <= in; k += WT_LANES) {
+        wt_vf a[FLOATS_MOST];
+#pragma GCC unroll 8
+        for (size_t j = 0; j < rows; j++)
+            a[j] = wt_load(x + j * in + k);
+#pragma GCC unroll 8
+        for (size_t r = 0; r < ROWS; r++) {
+            wt_vf b = wt_load(w[r] + k);
+            __builtin_prefetch((const char *)(w[r] + k) + AHEAD);
+#pragma GCC unroll 8
+            for (size_t j = 0; j < rows; j++)
+                sum[r][j] += a[j] * b;
+        }
+    }
+#pragma GCC unroll 8
+    for (size_t j = 0; j < rows; j++) {
+        wt_f4 all = wt_sums(sum[0][j], sum[1][j], sum[2][j], sum[3][j]);
+        for (size_t r = 0; r < ROWS; r++)
+            sums[j * COLUMNS + r * STRETCH] = all[r];
+    }
+    for (; k < in; k++)
+#pragma GCC unroll 8
+        for (size_t j = 0; j < rows; j++)
+#pragma GCC unroll 8
+            for (size_t r = 0; r < ROWS; r++)
+                sums[j * COLUMNS + r * STRETCH] += x[j * in + k] * w[r][k];
+}
+
+WT_INLINE void halves(size_t rows, float *restrict sums, const void *const w_rows[ROWS],
+                      const void *restrict x_rows, size_t in)
+{
+    const uint16_t *w[ROWS] = {w_rows[0], w_rows[1], w_rows[2], w_rows[3]};
+    const uint16_t *restrict x = x_rows;
+    wt_vf sum[ROWS][HALVES_MOST];
+#pragma GCC unroll 8
+    for (size_t r = 0; r < ROWS; r++)
+#pragma GCC unroll 8
+        for (size_t j = 0; j < rows; j++)
+            sum[r][j] = (wt_vf){0};
+    size_t k = 0;
+    for (; k + 2 * WT_LANES <= in; k += 2 * WT_LANES) {
+#ifdef __AVX512BF16__
+        __m512bh a[HALVES_MOST];
+#pragma GCC unroll 8
+        for (size_t j = 0; j < rows; j++)
+            a[j] = (__m512bh)_mm512_loadu_si512(x + j * in + k);
+#pragma GCC unroll 8
+        for (size_t r = 0; r < ROWS; r++) {
+            __m512bh b = (__m512bh)_mm512_loadu_si512(w[r] + k);
+            __builtin_prefetch((const char *)(w[r] + k) + AHEAD);
+#pragma GCC unroll 8
+            for (size_t j = 0; j < rows; j++)
+                sum[r][j] = (wt_vf)_mm512_dpbf16_ps((__m512)sum[r][j], b, a[j]);
+        }
+#else
+        /* Of two neighbours in 32 bits one is widened by a shift, one by a mask. */
+        wt_vf even[HALVES_MOST], odd[HALVES_MOST];
+#pragma GCC unroll 8
+        for (size_t j = 0; j < rows; j++) {
+            wt_vu a = *(const wt_vu_at *)(x + j * in + k);
+            even[j] = (wt_vf)(a << 16);
+            odd[j] = (wt_vf)(a & 0xffff0000u);
+        }
+#pragma GCC unroll 8
+        for (size_t r = 0; r < ROWS; r++) {
+            wt_vu b = *(const wt_vu_at *)(w[r] + k);
+            __builtin_prefetch((const char *)(w[r] + k) + AHEAD);
+#pragma GCC unroll 8
+            for (size_t j = 0; j < rows; j++) {
+                sum[r][j] += even[j] * (wt_vf)(b << 16);
+                sum[r][j] += odd[j] * (wt_vf)(b & 0xffff0000u);
+            }
+        }
+#endif
+    }
+#pragma GCC unroll 8
+    for (size_t j = 0; j < rows; j++) {
+        wt_f4 all = wt_sums(sum[0][j], sum[1][j], sum[2][j], sum[3][j]);
+        for (size_t r = 0; r < ROWS; r++)
+            sums[j * COLUMNS + r * STRETCH] = all[r];
+    }
+    for (; k < in; k++)
+#pragma GCC unroll 8
+        for (size_t j = 0; j < rows; j++)
+#pragma GCC unroll 8
+            for (size_t r = 0; r < ROWS; r++)
+                sums[j * COLUMNS + r * STRETCH] +=
+                    wt_float_from_bf16(x[j * in + k]) * wt_float_from_bf16(w[r][k]);
+}
+
+#define FEW_ROWS(KIND, N)                                                                          \
+    static __attribute__((noinline)) void KIND##_##N(                                              \
+        float *restrict sums, const void *const w[ROWS], const void *restrict x, size_t in)        \
+    {                                                                                              \
+        KIND(N, sums, w, x, in);                                                                   \
+    }
+typedef void (*few_rows_fn)(float *restrict sums, const void *const w[ROWS], const void *restrict x,
+                            size_t in);
+FEW_ROWS(floats, 1)
+FEW_ROWS(floats, 2)
+FEW_ROWS(halves, 1)
+#if WT_LANES > 4
+FEW_ROWS(floats, 3)
+FEW_ROWS(halves, 2)
+#endif
+#if WT_LANES > 8
+FEW_ROWS(floats, 4)
+FEW_ROWS(floats, 5)
+FEW_ROWS(halves, 3)
+#endif
+#ifdef __AVX512BF16__
+FEW_ROWS(halves, 4)
+FEW_ROWS(halves, 5)
+#endif
+static const few_rows_fn floats_of[] = {
+    floats_1, floats_2,
+#if WT_LANES > 4
+    floats_3,
+#endif
+#if WT_LANES > 8
+    floats_4, floats_5,
+#endif
+};
+static const few_rows_fn halves_of[] = {
+    halves_1,
+#if WT_LANES > 4
+    halves_2,
+#endif
+#if WT_LANES > 8
+    halves_3,
+#endif
+#ifdef __AVX512BF16__
+    halves_4, halves_5,
+#endif
+};
+
+static void product(const struct wt_matvec *v, size_t from, size_t to)
+{
+    const few_rows_fn *fns = v->is_bf16 ? halves_of : floats_of;
+    size_t bytes = v->is_bf16 ? 2 : 4, most = v->is_bf16 ? HALVES_MOST : FLOATS_MOST;
+    size_t line = v->in * bytes, y_bytes = v->is_bf16_y ? 2 : 4;
+    for (size_t first = 0; first < v->m; first += FEW) {
+        size_t rows = smaller(FEW, v->m - first);
+        size_t quarter = (to - from + ROWS - 1) / ROWS;
+        for (size_t c = 0; c < quarter; c += STRETCH) {
+            size_t columns = smaller(STRETCH, quarter - c);
+            float sums[FEW * COLUMNS];
+            for (size_t i = 0; i < columns; i++) {
+                const void *w[ROWS]; /* past the end: the last again */
+                for (size_t r = 0; r < ROWS; r++)
+                    w[r] = (const char *)v->w + smaller(from + r * quarter + c + i, to - 1) * line;
+                for (size_t j = 0, n; j < rows; j += n) {
+                    n = smaller(most, rows - j);
+                    fns[n - 1](sums + j * COLUMNS + i, w, (const char *)v->x + (first + j) * line,
+                               v->in);
+                }
+            }
+            for (size_t r = 0; r < ROWS && from + r * quarter + c < to; r++) {
+                size_t column = from + r * quarter + c;
+                for (size_t j = 0; j < rows; j++)
+                    finish((char *)v->y + ((first + j) * v->out + column) * y_bytes,
+                           sums + j * COLUMNS + r * STRETCH, v->bias ? v->bias + column : NULL,
+                           smaller(columns, to - column), v->f, v->is_bf16_y);
+            }
+        }
+    }
+}
+
+/* ---- integers ---- */
+
+WT_INLINE float largest_size(const float *restrict x, size_t n)
+{
+    float top = 0, bad = 0;
+#pragma omp simd reduction(max : top) reduction(+ : bad)
+    for (size_t i = 0; i < n; i++) {
+        float size = fabsf(x[i]);
+        top = size > top ? size : top;
+        bad += x[i] * 0.0f; /* NaN of what is not finite */
+    }
+    return top + bad;
+}
+/* What values are multiplied with, given the largest; values all but 0 become 0. */
+static float inverse_of(float top)
+{
+    return top > 1e-30f ? 127.0f / top : 0;
+}
+/* Nearest, ties to even: adding 1.5 2^23 rounds, and leaves the integer in the low bits. */
+WT_INLINE int8_t rounded(float x)
+{
+    float shifted = x + 12582912.0f;
+    int32_t bits;
+    memcpy(&bits, &shifted, sizeof(bits));
+    return (int8_t)(bits - 0x4b400000);
+}
+
+static void quantise_rows(struct wt_int8_rows *q, const float *x, size_t from, size_t to)
+{
+    size_t line = 4 * wt_int8_groups(q->in);
+    for (size_t r = from; r < to; r++) {
+        const float *restrict in = x + r * q->in;
+        int8_t *restrict out = q->values + r * line;
+        float top = largest_size(in, q->in), inverse = inverse_of(top);
+        q->scale[r] = top > 1e-30f || top != top ? top / 127.0f : 0;
+        for (size_t i = 0; i < q->in; i++)
+            out[i] = rounded(in[i] * inverse);
+        memset(out + q->in, 0, line - q->in);
+    }
+}
+
+static void quantise_weight(struct wt_int8_weight *q, const float *w, size_t from, size_t to)
+{
+    size_t groups = wt_int8_groups(q->in);
+    for (size_t c = from * WT_INT8_PANEL; c < to * WT_INT8_PANEL; c++) {
+        int8_t *out =
+            q->values + (c / WT_INT8_PANEL * groups * WT_INT8_PANEL + c % WT_INT8_PANEL) * 4;
+        bool is_there = c < q->out;
+        const float *in = is_there ? w + c * q->in : NULL;
+        float top = is_there ? largest_size(in, q->in) : 0, inverse = inverse_of(top);
+        int32_t sum = 0;
+        for (size_t g = 0; g < groups; g++)
+            for (size_t i = 0; i < 4; i++) {
+                size_t k = 4 * g + i;
+                int8_t value = is_there && k < q->in ? rounded(in[k] * inverse) : 0;
+                out[g * WT_INT8_PANEL * 4 + i] = value;
+                sum += value;
+            }
+        q->scale[c] = top > 1e-30f || top != top ? top / 127.0f : 0;
+        q->sum[c] = sum;
+    }
+}
+
+/* Four values of k of a row of x beside those of as many columns as lanes: each lane gains the sum
+ * of its four products. Where the instruction wants x without a sign it is moved by OFFSET, and
+ * OFFSET times the sum of a column's weights is taken off at the end. */
+#if defined(__AVX512VNNI__)
+enum { LANES = 16, PANELS_MOST = 4, ROWS_MOST = 6, OFFSET = 128 };
+typedef __m512i ints;
+struct four {
+    ints x;
+};
+WT_INLINE struct four four_of(const int8_t *x)
+{
+    int32_t four;
+    memcpy(&four, x, sizeof(four));
+    return (struct four){_mm512_xor_si512(_mm512_set1_epi32(four), _mm512_set1_epi8(-128))};
+}
+WT_INLINE ints plus_dot(ints sum, struct four four, ints w)
+{
+    return _mm512_dpbusd_epi32(sum, four.x, w);
+}
+WT_INLINE ints ints_at(const void *at)
+{
+    return _mm512_loadu_si512(at);
+}
+WT_INLINE void ints_to(void *at, ints v)
+{
+    _mm512_storeu_si512(at, v);
+}
+#elif defined(__AVX2__)
+typedef __m256i ints;
+WT_INLINE ints ints_at(const void *at)
+{
+    return _mm256_loadu_si256((const __m256i *)at);
+}
+WT_INLINE void ints_to(void *at, ints v)
+{
+    _mm256_storeu_si256((__m256i *)at, v);
+}
+#ifdef __AVXVNNI__
+enum { LANES = 8, PANELS_MOST = 2, ROWS_MOST = 3, OFFSET = 128 };
+struct four {
+    ints x;
+};
+WT_INLINE struct four four_of(const int8_t *x)
+{
+    int32_t four;
+    memcpy(&four, x, sizeof(four));
+    return (struct four){_mm256_xor_si256(_mm256_set1_epi32(four), _mm256_set1_epi8(-128))};
+}
+WT_INLINE ints plus_dot(ints sum, struct four four, ints w)
+{
+    return _mm256_dpbusd_avx_epi32(sum, four.x, w);
+}
+#else
+enum { LANES = 8, PANELS_MOST = 1, ROWS_MOST = 4, OFFSET = 0 };
+struct four {
+    ints x, size;
+};
+WT_INLINE struct four four_of(const int8_t *x)
+{
+    int32_t four;
+    memcpy(&four, x, sizeof(four));
+    ints all = _mm256_set1_epi32(four);
+    return (struct four){all, _mm256_abs_epi8(all)};
+}
+/* |x| (w sign(x)): 2 * 127 * 127 fits 16 bits, so that nothing saturates, as x w + 128 could. */
+WT_INLINE ints plus_dot(ints sum, struct four four, ints w)
+{
+    ints pairs = _mm256_maddubs_epi16(four.size, _mm256_sign_epi8(w, four.x));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+#endif
+#else
+enum { LANES = 4, PANELS_MOST = 1, ROWS_MOST = 2, OFFSET = 0 };
+typedef wt_i4 ints;
+struct four {
+    int32_t x[4];
+};
+WT_INLINE struct four four_of(const int8_t *x)
+{
+    return (struct four){{x[0], x[1], x[2], x[3]}};
+}
+WT_INLINE ints plus_dot(ints sum, struct four four, ints w)
+{
+    /* Each byte with its sign in 32 bits: up to the top and down again. */
+    sum += (w << 24 >> 24) * four.x[0];
+    sum += (w << 16 >> 24) * four.x[1];
+    sum += (w << 8 >> 24) * four.x[2];
+    return sum + (w >> 24) * four.x[3];
+}
+WT_INLINE ints ints_at(const void *at)
+{
+    ints v;
+    memcpy(&v, at, sizeof(v));
+    return v;
+}
+WT_INLINE void ints_to(void *at, ints v)
+{
+    memcpy(at, &v, sizeof(v));
+}
+#endif
+enum { PARTS = WT_INT8_PANEL / LANES, PANEL_BYTES = WT_INT8_PANEL * 4 };
+
+/* sums[j * COLUMNS + c]: rows of x by panels of w. */
+WT_INLINE void int8_block(size_t rows, size_t panels, int32_t *restrict sums,
+                          const int8_t *restrict x, size_t line, const int8_t *restrict w,
+                          size_t groups)
+{
+    ints sum[ROWS_MOST][PANELS_MOST * PARTS];
+#pragma GCC unroll 8
+    for (size_t j = 0; j < rows; j++)
+#pragma GCC unroll 8
+        for (size_t p = 0; p < panels * PARTS; p++)
+            sum[j][p] = ints_at((const int32_t[WT_INT8_PANEL]){0});
+    for (size_t g = 0; g < groups; g++) {
+        ints b[PANELS_MOST * PARTS];
+#pragma GCC unroll 8
+        for (size_t p = 0; p < panels; p++) {
+            const int8_t *at = w + (p * groups + g) * PANEL_BYTES;
+#pragma GCC unroll 8
+            for (size_t i = 0; i < PARTS; i++)
+                b[p * PARTS + i] = ints_at(at + i * LANES * 4);
+            __builtin_prefetch(at + 16 * PANEL_BYTES);
+        }
+#pragma GCC unroll 8
+        for (size_t j = 0; j < rows; j++) {
+            struct four four = four_of(x + j * line + g * 4);
+#pragma GCC unroll 8
+            for (size_t p = 0; p < panels * PARTS; p++)
+                sum[j][p] = plus_dot(sum[j][p], four, b[p]);
+        }
+    }
+#pragma GCC unroll 8
+    for (size_t j = 0; j < rows; j++)
+#pragma GCC unroll 8
+        for (size_t p = 0; p < panels * PARTS; p++)
+            ints_to(sums + j * COLUMNS + p * LANES, sum[j][p]);
+}
+typedef void (*int8_fn)(int32_t *restrict sums, const int8_t *restrict x, size_t line,
+                        const int8_t *restrict w, size_t groups);
+#define INT8_BLOCK(ROWS_HERE, PANELS_HERE)                                                         \
+    static __attribute__((noinline)) void int8_##ROWS_HERE##_##PANELS_HERE(                        \
+        int32_t *restrict sums, const int8_t *restrict x, size_t line, const int8_t *restrict w,   \
+        size_t groups)                                                                             \
+    {                                                                                              \
+        int8_block(ROWS_HERE, PANELS_HERE, sums, x, line, w, groups);                              \
+    }
+/* One panel at a time, and PANELS_MOST. */
+INT8_BLOCK(1, 1)
+INT8_BLOCK(2, 1)
+#if defined(__AVX512VNNI__)
+INT8_BLOCK(3, 1)
+INT8_BLOCK(4, 1)
+INT8_BLOCK(5, 1)
+INT8_BLOCK(6, 1)
+INT8_BLOCK(1, 4)
+INT8_BLOCK(2, 4)
+INT8_BLOCK(3, 4)
+INT8_BLOCK(4, 4)
+INT8_BLOCK(5, 4)
+INT8_BLOCK(6, 4)
+static const int8_fn one_panel[] = {int8_1_1, int8_2_1, int8_3_1, int8_4_1, int8_5_1, int8_6_1};
+static const int8_fn most_panels[] = {int8_1_4, int8_2_4, int8_3_4, int8_4_4, int8_5_4, int8_6_4};
+#elif defined(__AVXVNNI__)
+INT8_BLOCK(3, 1)
+INT8_BLOCK(1, 2)
+INT8_BLOCK(2, 2)
+INT8_BLOCK(3, 2)
+static const int8_fn one_panel[] = {int8_1_1, int8_2_1, int8_3_1};
+static const int8_fn most_panels[] = {int8_1_2, int8_2_2, int8_3_2};
+#elif defined(__AVX2__)
+INT8_BLOCK(3, 1)
+INT8_BLOCK(4, 1)
+static const int8_fn one_panel[] = {int8_1_1, int8_2_1, int8_3_1, int8_4_1};
+#define most_panels one_panel
+#else
+static const int8_fn one_panel[] = {int8_1_1, int8_2_1};
+#define most_panels one_panel
+#endif
+
+static void int8_product(const struct wt_int8_product *p, size_t from, size_t to)
+{
+    const struct wt_int8_weight *w = p->w;
+    size_t groups = wt_int8_groups(w->in), line = 4 * groups;
+    for (size_t panel = from, panels; panel < to; panel += panels) {
+        panels = to - panel >= PANELS_MOST ? PANELS_MOST : 1;
+        const int8_fn *fns = panels == 1 ? one_panel : most_panels;
+        size_t column = panel * WT_INT8_PANEL;
+        size_t columns = smaller(panels * WT_INT8_PANEL, w->out - column);
+        for (size_t row = 0, rows; row < p->m; row += rows) {
+            rows = smaller(ROWS_MOST, p->m - row);
+            int32_t sums[ROWS_MOST * COLUMNS];
+            fns[rows - 1](sums, p->x->values + row * line, line,
+                          w->values + panel * groups * PANEL_BYTES, groups);
+            for (size_t j = 0; j < rows; j++) {
+                float values[COLUMNS], scale = p->x->scale[row + j];
+                for (size_t c = 0; c < panels * WT_INT8_PANEL; c++)
+                    values[c] = (float)(sums[j * COLUMNS + c] - OFFSET * w->sum[column + c]) *
+                                (scale * w->scale[column + c]);
+                finish(p->y + (row + j) * w->out + column, values,
+                       p->bias ? p->bias + column : NULL, columns, p->f, false);
+            }
+        }
+    }
+}
+
+const struct wt_matvec_kernels WT_MATVEC = {
+    .name = WT_SET_NAME,
+    .product = product,
+    .quantise_weight = quantise_weight,
+    .quantise_rows = quantise_rows,
+    .int8_product = int8_product,
+};
