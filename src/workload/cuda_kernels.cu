@@ -18,10 +18,12 @@ typedef unsigned long long u64;
 
 #ifdef __CUDACC_RTC__
 #define DEVICE static __device__ __forceinline__ __attribute__((unused))
+#define DEVICE_CALL __device__ __noinline__
 #define SHARED __shared__
 #define KERNEL(threads, blocks) extern "C" __global__ void __launch_bounds__(threads, blocks)
 #else
 #define DEVICE static __attribute__((device)) inline __attribute__((always_inline, unused))
+#define DEVICE_CALL __attribute__((device, noinline))
 #define SHARED __attribute__((shared))
 #define KERNEL(threads, blocks)                                                                    \
     extern "C" __attribute__((global)) __attribute__((launch_bounds(threads, blocks))) void
@@ -1271,20 +1273,33 @@ DEVICE float from_lane(u32 x, u32 lane)
     asm volatile("shfl.sync.idx.b32 %0, %1, %2, 0x1f, 0xffffffff;" : "=r"(v) : "r"(x), "r"(lane));
     return float_of(v);
 }
-DEVICE void product(float *c, const u32 *a, const u32 *b)
+struct piece {
+    float x[4];
+};
+/* Called, not inlined: there are hundreds of them in a kernel. */
+static DEVICE_CALL piece product_by_shuffles(piece c, u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1)
 {
     u32 lane = thread_x() & 31, g = lane >> 2, t = lane & 3;
     UNROLL
     for (int k = 0; k < 8; k++) {
-        float above = from_lane(a[k < 4 ? 0 : 2], g * 4 + k % 4);
-        float below = from_lane(a[k < 4 ? 1 : 3], g * 4 + k % 4);
-        float left = from_lane(b[k < 4 ? 0 : 1], 2 * t * 4 + k % 4);
-        float right = from_lane(b[k < 4 ? 0 : 1], (2 * t + 1) * 4 + k % 4);
-        c[0] += above * left;
-        c[1] += above * right;
-        c[2] += below * left;
-        c[3] += below * right;
+        float above = from_lane(k < 4 ? a0 : a2, g * 4 + k % 4);
+        float below = from_lane(k < 4 ? a1 : a3, g * 4 + k % 4);
+        float left = from_lane(k < 4 ? b0 : b1, 2 * t * 4 + k % 4);
+        float right = from_lane(k < 4 ? b0 : b1, (2 * t + 1) * 4 + k % 4);
+        c.x[0] += above * left;
+        c.x[1] += above * right;
+        c.x[2] += below * left;
+        c.x[3] += below * right;
     }
+    return c;
+}
+DEVICE void product(float *c, const u32 *a, const u32 *b)
+{
+    piece p = {{c[0], c[1], c[2], c[3]}};
+    p = product_by_shuffles(p, a[0], a[1], a[2], a[3], b[0], b[1]);
+    UNROLL
+    for (int i = 0; i < 4; i++)
+        c[i] = p.x[i];
 }
 #endif
 
@@ -1601,7 +1616,9 @@ DEVICE void attend_back(const act *qkv, const act *dcontext, const float *lse, c
     char *k_tile = memory, *v_tile = k_tile + KV_ROWS * STRIDE, *q_tile = v_tile + KV_ROWS * STRIDE;
     char *o_tile = q_tile + Q_ROWS * STRIDE;
     float *row_lse = (float *)(o_tile + Q_ROWS * STRIDE), *row_delta = row_lse + Q_ROWS;
+#if WT_MODE == 2
     char *ds_tile = (char *)(row_delta + Q_ROWS); /* [KV_ROWS] */
+#endif
     const u32 threads = KV_WARPS * 32;
     u32 b = block_z(), h = block_y(), first = block_x() * KV_ROWS;
     u32 start = (u32)starts[b], length = (u32)lengths[b], n = heads * WT_HEAD;
