@@ -164,6 +164,8 @@ int wt_products_new(struct wt_products **ret_products, struct wt_pool *pool, uns
 #ifdef WT_HAS_DNNL
     if (forced && strcmp(forced, "onednn") == 0)
         p->forced = DNNL_SGEMM;
+    if (forced && strcmp(forced, "onednn-matmul") == 0)
+        p->forced = DNNL_PRIMITIVE;
     p->has_dnnl_float = has_avx512();
     p->streams = calloc(threads, sizeof(*p->streams));
     p->primitives = calloc(PRIMITIVES, sizeof(*p->primitives));
