@@ -1,3 +1,4 @@
+/* The cases: every operation over a list of sizes and forms. */
 #include "backend_contract.h"
 
 #include <math.h>
@@ -431,11 +432,14 @@ static void norm_case(struct bed *bed, size_t rows, size_t n, enum norm_form for
 }
 
 static void norm_backward_case(struct bed *bed, size_t rows, size_t n, bool has_dy, int other,
-                               bool is_over_dy, float p_in, float p_out, bool is_adding)
-{
+                               int over_dy, float p_in, float p_out, bool is_adding)
+{ /* over_dy 1: dsum lies over dy, 2: dx does */
     start(bed, "norm_backward rows %zu width %zu%s other %d%s drop %g %g%s", rows, n,
-          has_dy ? "" : " no dy", other, is_over_dy ? " over dy" : "", (double)p_in, (double)p_out,
-          is_adding ? " adding" : "");
+          has_dy ? "" : " no dy", other,
+          over_dy == 0   ? ""
+          : over_dy == 1 ? " over dy"
+                         : " dx over dy",
+          (double)p_in, (double)p_out, is_adding ? " adding" : "");
     if (!is_wanted(bed))
         return;
     struct array x = numbers(bed, ACT, rows * n, 2, 0.5f);
@@ -443,8 +447,8 @@ static void norm_backward_case(struct bed *bed, size_t rows, size_t n, bool has_
     struct array dy = has_dy ? input(bed, ACT, rows * n) : none();
     struct array dother = other ? input(bed, ACT, rows * n) : none();
     /* other 2: dsum lies over it */
-    struct array dsum = is_over_dy ? dy : other == 2 ? dother : output(bed, ACT, rows * n);
-    struct array dx = p_in > 0 ? output(bed, ACT, rows * n) : none();
+    struct array dsum = over_dy == 1 ? dy : other == 2 ? dother : output(bed, ACT, rows * n);
+    struct array dx = over_dy == 2 ? dy : p_in > 0 ? output(bed, ACT, rows * n) : none();
     struct array dgain = sums(bed, FLOAT, n, is_adding || !has_dy);
     struct array dbias = sums(bed, FLOAT, n, is_adding || !has_dy);
     struct wt_dropout d_in = drop(bed, p_in), d_out = drop(bed, p_out);
@@ -849,12 +853,13 @@ static void norm_cases(struct bed *bed)
         }
         if (!bed->is_training)
             continue;
-        norm_backward_case(bed, rows, n, true, 0, false, 0, 0, false);
-        norm_backward_case(bed, rows, n, true, 0, true, 0, 0.1f, true);
-        norm_backward_case(bed, rows, n, true, 1, true, 0.1f, 0, true);
-        norm_backward_case(bed, rows, n, true, 2, false, 0.1f, 0.1f, false);
-        norm_backward_case(bed, rows, n, false, 1, false, 0.1f, 0, false);
-        norm_backward_case(bed, rows, n, false, 2, false, 0.1f, 0, false);
+        norm_backward_case(bed, rows, n, true, 0, 0, 0, 0, false);
+        norm_backward_case(bed, rows, n, true, 0, 1, 0, 0.1f, true);
+        norm_backward_case(bed, rows, n, true, 1, 1, 0.1f, 0, true);
+        norm_backward_case(bed, rows, n, true, 2, 0, 0.1f, 0.1f, false);
+        norm_backward_case(bed, rows, n, true, 2, 2, 0.1f, 0, false);
+        norm_backward_case(bed, rows, n, false, 1, 0, 0.1f, 0, false);
+        norm_backward_case(bed, rows, n, false, 2, 0, 0.1f, 0, false);
     }
 }
 

@@ -1,3 +1,4 @@
+/* The operations of backend.h, one loop a formula. */
 #include "reference_backend.h"
 
 #include <math.h>

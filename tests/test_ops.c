@@ -9,17 +9,21 @@
 #include <string.h>
 
 #include "base/base.h"
-#include "workload/shape.h"
+#include "workload/model.h"
 
 static void shapes_have_the_published_parameter_counts(void **state)
 {
     (void)state;
-    /* BertForMaskedLM: tied decoder counted once, no pooler. base is what Hugging Face reports
-     * for bert-base-uncased, the others are the same sum by hand. */
+    /* With their LM heads, a tied decoder counted once, no pooler: what Hugging Face reports of
+     * bert-base-uncased, distilbert-base-uncased and GPT-2; the others are the same sum by hand. */
     static const struct {
         const char *name;
         uint64_t want;
-    } rows[] = {{"bert-base", 109514298}, {"bert-mini", 11201594}, {"bert-tiny", 4416698}};
+    } rows[] = {
+        {"bert-base", 109514298},  {"bert-mini", 11201594}, {"bert-tiny", 4416698},
+        {"bert-large", 335174458}, {"gpt2", 124439808},     {"gpt2-medium", 354823168},
+        {"gpt2-large", 774030080}, {"gpt2-xl", 1557611200}, {"distilbert-base", 66985530},
+    };
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
         struct wt_model_shape shape;
         assert_int_equal(wt_model_shape_named(rows[i].name, &shape, NULL), 0);
@@ -36,6 +40,7 @@ static void an_unknown_model_names_those_there_are(void **state)
     assert_non_null(strstr(err.text, "bert-huge"));
     assert_non_null(strstr(err.fix, "bert-base"));
     assert_non_null(strstr(err.fix, "bert-tiny"));
+    assert_non_null(strstr(err.fix, "gpt2-xl"));
 }
 
 static void a_steps_flops_are_six_per_weight_and_token_plus_attention(void **state)
@@ -44,7 +49,11 @@ static void a_steps_flops_are_six_per_weight_and_token_plus_attention(void **sta
     static const struct {
         const char *name;
         unsigned batch, seq;
-    } rows[] = {{"bert-base", 8, 128}, {"bert-base", 32, 512}, {"bert-mini", 8, 128}};
+    } rows[] = {{"bert-base", 8, 128},
+                {"bert-base", 32, 512},
+                {"bert-mini", 8, 128},
+                {"distilbert-base", 8, 128},
+                {"gpt2", 4, 1024}};
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
         struct wt_model_shape s;
         assert_int_equal(wt_model_shape_named(rows[i].name, &s, NULL), 0);
@@ -60,10 +69,14 @@ static void a_steps_flops_are_six_per_weight_and_token_plus_attention(void **sta
         free(kernels);
 
         double h = s.hidden, tokens = (double)rows[i].batch * rows[i].seq;
-        double masked = (double)(rows[i].batch * wt_masked_per_sequence(rows[i].seq));
+        bool is_causal = s.family == WT_FAMILY_GPT2;
+        double masked =
+            is_causal ? tokens : (double)(rows[i].batch * wt_masked_per_sequence(rows[i].seq));
         double body = (double)s.layers * (4 * h * h + 2 * h * s.ffn);
-        double head = h * h + h * s.vocab;
-        double attention = (double)s.layers * 2 * rows[i].seq * h; /* both products, a token */
+        double head = (is_causal ? 0 : h * h) + h * s.vocab;
+        /* both products, a token, of the keys that it sees */
+        double keys = is_causal ? (rows[i].seq + 1) / 2.0 : rows[i].seq;
+        double attention = (double)s.layers * 2 * keys * h;
         double want = 6 * (body * tokens + head * masked + attention * tokens);
         assert_true(total > want);        /* norms, GELU, softmax come on top */
         assert_true(total < want * 1.05); /* and are small */

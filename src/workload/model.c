@@ -77,6 +77,7 @@ struct wt_model {
     float *logits;                      /* [logit_rows, V or classes] */
     void *dlogits;                      /* act [B, classes] */
     float *losses;                      /* [loss_capacity], those of several parts after another */
+    float *host_losses;
     size_t loss_capacity;
     float *norm; /* [1] */
     /* The input on the device and, in the same order, on the host: one upload a pass. */
@@ -453,6 +454,11 @@ int wt_model_new(struct wt_model **ret_model, const struct wt_config *config,
         goto out;
     }
     plan_all(m, m->arena);
+    m->host_losses = calloc(m->loss_capacity + 1, sizeof(*m->host_losses));
+    if (!m->host_losses) {
+        rc = wt_fail(err, WT_E_NOMEM, "no memory for %zu losses", m->loss_capacity);
+        goto out;
+    }
     if (!options->is_blank) {
         rc = init_weights(m, err);
         if (rc < 0)
@@ -515,6 +521,7 @@ void wt_model_free(struct wt_model *m)
         m->b->ops->release(m->b->self, m->arena);
     }
     free(m->host.tokens); /* the beginning of all of them */
+    free(m->host_losses);
     free(m->layers);
     free(m->norms);
     wt_parameters_done(&m->at);
@@ -796,18 +803,21 @@ static const void *forward_head(struct wt_model *m, const void *x)
     return m->head_y;
 }
 
+/* Adds the losses on the device to the sum. */
+static int bring_losses(struct wt_model *m, struct wt_error *err)
+{
+    int rc = OP(m, download, m->host_losses, m->losses, m->loss_at * sizeof(float), err);
+    for (size_t i = 0; rc == 0 && i < m->loss_at; i++)
+        m->loss_sum += (double)m->host_losses[i];
+    return rc;
+}
+
 /* Room for the losses of one more pass. Returns where they go. */
 static float *next_losses(struct wt_model *m, size_t rows)
 {
     if (m->loss_at + rows > m->loss_capacity) {
-        float *host = malloc(m->loss_at * sizeof(*host));
-        if (host && OP(m, download, host, m->losses, m->loss_at * sizeof(*host), NULL) == 0) {
-            for (size_t i = 0; i < m->loss_at; i++)
-                m->loss_sum += (double)host[i];
-        } else {
+        if (bring_losses(m, NULL) < 0)
             m->loss_sum = NAN; /* rather no loss than a wrong one */
-        }
-        free(host);
         m->loss_at = 0;
     }
     float *here = m->losses + m->loss_at;
@@ -1052,23 +1062,17 @@ int wt_model_result(struct wt_model *m, double *ret_loss, double *ret_norm, stru
 {
     assert(m->has_training);
     float norm = 0;
-    double loss = m->loss_sum;
-    float *host = malloc((m->loss_at + 1) * sizeof(*host));
-    if (!host)
-        return wt_fail(err, WT_E_NOMEM, "no memory for %zu losses", m->loss_at);
-    int rc = OP(m, download, host, m->losses, m->loss_at * sizeof(*host), err);
+    int rc = bring_losses(m, err);
     if (rc == 0 && m->has_optimized)
         rc = OP(m, download, &norm, m->norm, sizeof(norm), err);
-    for (size_t i = 0; rc == 0 && i < m->loss_at; i++)
-        loss += (double)host[i];
-    free(host);
     if (rc < 0)
         return rc;
+    m->loss_at = 0; /* they are in the sum */
     if (m->has_optimized && !isfinite(norm) && !m->has_counted_back) {
         m->steps--; /* there was no step */
         m->has_counted_back = true;
     }
-    *ret_loss = m->loss_count > 0 ? loss / (double)m->loss_count : 0;
+    *ret_loss = m->loss_count > 0 ? m->loss_sum / (double)m->loss_count : 0;
     if (ret_norm)
         *ret_norm = (double)norm;
     return 0;
@@ -1219,6 +1223,11 @@ int wt_model_decode(struct wt_model *m, const int32_t *tokens, float *ret_logits
 const struct wt_parameters *wt_model_parameters_of(const struct wt_model *m)
 {
     return &m->at;
+}
+
+const struct wt_config *wt_model_config_of(const struct wt_model *m)
+{
+    return &m->config;
 }
 
 int wt_model_get(struct wt_model *m, float *values, struct wt_error *err)

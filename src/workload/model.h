@@ -72,8 +72,9 @@ void wt_model_free(struct wt_model *model);
 /* ---- training ---- */
 
 /* Forward. Keeps what the backward pass needs; without is_training there is no dropout and no
- * gradient. part, parts: this is micro-batch part of parts whose gradients are added up before one
- * optimize(); weight is its share of the loss (all parts' sum to 1). Parts are called in order. */
+ * gradient. part: gradients of part 0 are new, those of the others are added up, before one
+ * optimize(); weight is a part's share of the loss (all parts' sum to 1). What is dropped follows
+ * from the seed, the optimizer's steps and the part: the same pass again drops the same. */
 void wt_model_forward(struct wt_model *model, const struct wt_input *input, bool is_training,
                       unsigned part, float weight);
 /* Gradients of the last forward pass. */
@@ -81,8 +82,8 @@ void wt_model_backward(struct wt_model *model);
 /* One AdamW step. */
 void wt_model_optimize(struct wt_model *model, const struct wt_rate *rate);
 /* Waits for what was asked for. ret_loss: mean over the positions of the forward passes since the
- * last optimize() or, right after one, of those that went into it; ret_norm: the gradients' norm
- * of the last optimize(), before clipping (NULL: not wanted). A norm that is not finite: nothing
+ * last one with part 0, that one counted; ret_norm: the gradients' norm of the optimize() after
+ * it, before clipping (NULL: not wanted; 0: there was none). A norm that is not finite: nothing
  * was changed by that step. Errors: the backend's. */
 int wt_model_result(struct wt_model *model, double *ret_loss, double *ret_norm,
                     struct wt_error *err);
@@ -114,6 +115,7 @@ int wt_model_sync(struct wt_model *model, struct wt_error *err);
 /* ---- what it is ---- */
 
 const struct wt_parameters *wt_model_parameters_of(const struct wt_model *model);
+const struct wt_config *wt_model_config_of(const struct wt_model *model);
 /* Host float [total], in the order of parameters.h. Errors: the backend's. */
 int wt_model_get(struct wt_model *model, float *values, struct wt_error *err);
 int wt_model_set(struct wt_model *model, const float *values, struct wt_error *err);

@@ -1,0 +1,21 @@
+/* Checkpoints: a model's folder (hub.h) with the optimizer's moments and where training stood, so
+ * that it goes on as if it had not stopped. Other programs may read the weights from it.
+ *
+ * Internal to the workload. Threads: as the model's. */
+#ifndef WT_WORKLOAD_CHECKPOINT_H
+#define WT_WORKLOAD_CHECKPOINT_H
+
+#include "workload/model.h"
+
+/* position: where in the text training stood, as JSON that only the caller understands. The folder
+ * is written under another name and takes its place whole; one that is there is replaced, and is
+ * complete until then. Errors: WT_E_USAGE (position is no JSON object; the folder is there and no
+ * checkpoint), WT_E_NOMEM, the system's and the backend's. */
+int wt_checkpoint_save(const char *folder, struct wt_model *model, const char *position,
+                       struct wt_error *err);
+/* *ret_position is owned: free(). The model is changed only if all of it can be read. Errors:
+ * WT_E_NOTFOUND, WT_E_FORMAT (damaged; of another model: says where they differ), WT_E_NOMEM. */
+int wt_checkpoint_load(const char *folder, struct wt_model *model, char **ret_position,
+                       struct wt_error *err);
+
+#endif
