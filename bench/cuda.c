@@ -146,7 +146,7 @@ static void profile(const char *call)
 static void train(enum wt_dtype dtype, unsigned batch, double seconds, const char *name,
                   unsigned seq)
 {
-    enum { STEPS = 10, ROUNDS = 400 };
+    enum { STEPS = 10, ROUNDS = 10000 };
     static double took[ROUNDS];
     struct wt_backend b = open_cuda(dtype);
     struct wt_config config;
@@ -172,6 +172,8 @@ static void train(enum wt_dtype dtype, unsigned batch, double seconds, const cha
         profile("cuProfilerStop");
     }
     double warm_s = wt_s_from_ns(wt_clock_now_ns() - begin_ns);
+    printf("phase train\n"); /* for wattune run --mark 'phase (\w+)' --progress 'step (\d+)' */
+    fflush(stdout);
     size_t rounds = 0;
     int64_t end_ns = wt_clock_now_ns() + (int64_t)(seconds * 1e9), issued_ns = 0;
     do {
@@ -184,7 +186,10 @@ static void train(enum wt_dtype dtype, unsigned batch, double seconds, const cha
         issued_ns += wt_clock_now_ns() - from_ns;
         must(wt_model_result(m, &loss, &norm, &err), &err);
         took[rounds++] = wt_s_from_ns(wt_clock_now_ns() - from_ns) / STEPS;
+        printf("step %zu\n", rounds * STEPS);
+        fflush(stdout);
     } while (rounds < ROUNDS && wt_clock_now_ns() < end_ns);
+    printf("phase done\n");
     qsort(took, rounds, sizeof(took[0]), compare);
     double median = took[rounds / 2];
     printf("wattune %-10s %s batch %3u x %u: %8.0f tokens/s, %.3f ms a step (%.3f to %.3f, issuing "
@@ -458,6 +463,14 @@ static void do_op(struct bed *bed, enum op op)
         break;
     case OP_NORM_BACK:
         o->norm_backward(self, &n, &ng);
+        break;
+    case OP_LOSS_ALONE:
+        l.dx = NULL;
+        o->loss(self, &l);
+        break;
+    case OP_LOSS_ROUND:
+        token.out = 30528;
+        o->loss(self, &l);
         break;
     case OP_LOSS:
         o->loss(self, &l);
