@@ -35,6 +35,7 @@ static void print_help(void)
         "  --no-load       run nothing: only what changes by itself is seen\n"
         "  --no-store      keep nothing\n"
         "  --json          one JSON document on stdout\n"
+        "  --trace DIR     also keep what was seen, a file a device, to be analysed elsewhere\n"
         "  --emulate SPEC  probe emulated GPUs: PROFILE[:N]\n"
         "  --fault SPEC    a fault of the emulated GPUs (docs/emulator.md)\n"
         "  --sensor-command SPEC  a program that prints watts or joules is a sensor too:\n"
@@ -51,6 +52,7 @@ struct job;
 struct prober {
     struct cli_bed bed;
     bool is_json, has_no_load, has_no_store;
+    const char *trace; /* a folder, or NULL */
     double seconds;
     atomic_bool is_stopping;
     atomic_size_t running;
@@ -84,6 +86,7 @@ static int parse(int argc, char **argv, struct prober *p)
         NO_LOAD,
         NO_STORE,
         JSON,
+        TRACE,
         EMULATE,
         FAULT,
         SENSOR_COMMAND,
@@ -96,6 +99,7 @@ static int parse(int argc, char **argv, struct prober *p)
         {"no-load", no_argument, NULL, NO_LOAD},
         {"no-store", no_argument, NULL, NO_STORE},
         {"json", no_argument, NULL, JSON},
+        {"trace", required_argument, NULL, TRACE},
         {"emulate", required_argument, NULL, EMULATE},
         {"fault", required_argument, NULL, FAULT},
         {"sensor-command", required_argument, NULL, SENSOR_COMMAND},
@@ -125,6 +129,9 @@ static int parse(int argc, char **argv, struct prober *p)
             break;
         case JSON:
             p->is_json = true;
+            break;
+        case TRACE:
+            p->trace = optarg;
             break;
         case EMULATE:
             p->bed.emulate = optarg;
@@ -273,8 +280,11 @@ static void *run_job(void *data)
     for (size_t i = 0; i < j->count; i++) {
         if (!probes[i])
             continue;
-        if (wt_probe_finish(probes[i], j->words, j->load != NULL, &p->results[j->devices[i]],
-                            &err) < 0) {
+        char path[4200];
+        snprintf(path, sizeof(path), "%.4000s/device-%zu.trace", p->trace ? p->trace : "",
+                 j->devices[i]);
+        if (wt_probe_finish(probes[i], j->words, j->load != NULL, p->trace ? path : NULL,
+                            &p->results[j->devices[i]], &err) < 0) {
             cli_fail("probe", &err);
             p->is_failed = true;
         } else {

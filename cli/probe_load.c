@@ -7,8 +7,7 @@
  * A CPU: busy threads, one for each CPU but one, which polls.
  *
  * An NVIDIA GPU: a loop of multiplications through the CUDA driver library, opened at run time. One
- * kernel a pulse, its number of rounds bounded; it holds a few bytes of device memory. Not yet run
- * on a real card: docs/probe.md. */
+ * kernel a pulse, its number of rounds bounded; it holds a few bytes of device memory. */
 #include "probe_load.h"
 
 #include <dlfcn.h>

@@ -18,6 +18,7 @@ static const struct {
     {"jump", WT_FAULT_JUMP, WT_CALL_ENERGY},
     {"frozen", WT_FAULT_FROZEN, WT_CALL_SENSOR},
     {"garbage", WT_FAULT_GARBAGE, WT_CALL_SENSOR},
+    {"slow", WT_FAULT_SLOW, WT_CALL_ENERGY},
 };
 
 const char *wt_fault_kind_name(enum wt_fault_kind kind)
@@ -134,9 +135,10 @@ int wt_fault_parse(const char **text, struct wt_fault *ret_fault, struct wt_erro
     *ret_fault = f;
     return 0;
 out:
-    wt_fix(err, "KIND[@TIME[+TIME]|@#CALL[+CALLS]][:gpu=N][:FUNCTION], KIND one of denied lost "
-                "hang unsupported unknown reset jump frozen garbage, as in \"lost@5s:gpu=1\" or "
-                "\"denied@#3+1:nvmlDeviceSetPowerManagementLimit\"");
+    wt_fix(err,
+           "KIND[@TIME[+TIME]|@#CALL[+CALLS]][:gpu=N][:FUNCTION], KIND one of denied lost "
+           "hang unsupported unknown reset jump frozen garbage slow, as in \"lost@5s:gpu=1\" or "
+           "\"denied@#3+1:nvmlDeviceSetPowerManagementLimit\"");
     return rc;
 }
 

@@ -18,6 +18,7 @@ enum wt_fault_kind {
     WT_FAULT_JUMP,        /* the energy counter leaps ahead */
     WT_FAULT_FROZEN,      /* sensors keep the value they had */
     WT_FAULT_GARBAGE,     /* sensors answer nonsense */
+    WT_FAULT_SLOW,        /* the call takes 3 ms of a processor, as real energy counters do */
 };
 
 struct wt_fault {

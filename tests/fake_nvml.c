@@ -396,6 +396,21 @@ EXPORT(nvmlDeviceGetGraphicsRunningProcesses_v3, wt_nvml_device handle, unsigned
     return 0;
 }
 
+/* Wants room for its whole ring, as driver 580 does, and has one sample in it. */
+EXPORT(nvmlDeviceGetProcessUtilization, wt_nvml_device handle, struct wt_nvml_process_use *list,
+       unsigned *count, unsigned long long since_us)
+{
+    ENTER("nvmlDeviceGetProcessUtilization", RUBBISH(count))
+    DEVICE(handle, RUBBISH(count))
+    unsigned room = *count;
+    *count = 2000;
+    if (room < 2000)
+        return WT_NVML_INSUFFICIENT_SIZE;
+    *count = 1;
+    list[0] = (struct wt_nvml_process_use){.pid = 200, .t_us = since_us + 1, .sm = 37};
+    return 0;
+}
+
 EXPORT(nvmlDeviceGetMigMode, wt_nvml_device handle, unsigned *current, unsigned *pending)
 {
     ENTER("nvmlDeviceGetMigMode", (RUBBISH(current), RUBBISH(pending)))

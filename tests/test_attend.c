@@ -54,7 +54,7 @@ static void values_free(void *at)
     test_free((float *)at - 1);
 }
 
-static double *noise(const struct bed *b, float *to, size_t stride, uint64_t seed, double spread)
+static double *noise(const struct bed *b, void *to, size_t stride, uint64_t seed, double spread)
 {
     struct wt_random random = {seed, 0};
     size_t n = b->shape.length, d = b->shape.head;
@@ -66,7 +66,7 @@ static double *noise(const struct bed *b, float *to, size_t stride, uint64_t see
             ((uint16_t *)to)[at] = wt_bf16_from(x);
             x = wt_float_from_bf16(((uint16_t *)to)[at]);
         } else {
-            to[at] = x;
+            ((float *)to)[at] = x;
         }
         in[i] = (double)x;
     }
@@ -178,7 +178,7 @@ static void teardown(struct bed *b)
 }
 
 /* Within `tolerance` of the largest value; and nothing between rows was written. */
-static void assert_close(const char *set, const char *what, const struct bed *b, const float *got,
+static void assert_close(const char *set, const char *what, const struct bed *b, const void *got,
                          size_t stride, const double *want, double tolerance)
 {
     size_t d = b->shape.head;
@@ -186,7 +186,8 @@ static void assert_close(const char *set, const char *what, const struct bed *b,
     double largest = 0.1, off = 0;
     for (size_t i = 0; i < b->shape.length * d; i++) {
         size_t at = i / d * stride + i % d;
-        float x = b->is_bf16 ? wt_float_from_bf16(((const uint16_t *)got)[at]) : got[at];
+        float x =
+            b->is_bf16 ? wt_float_from_bf16(((const uint16_t *)got)[at]) : ((const float *)got)[at];
         largest = fmax(largest, fabs(want[i]));
         off = fmax(off, fabs((double)x - want[i]));
         if (!(fabs((double)x) < INFINITY))
@@ -198,14 +199,15 @@ static void assert_close(const char *set, const char *what, const struct bed *b,
                     b->is_bf16 ? ", bf16" : "", (double)b->shape.p, off, largest);
     assert_true(off <= tolerance * largest);
     float untouched = UNTOUCHED;
+    uint16_t halves[2];
+    memcpy(halves, &untouched, sizeof(halves));
     for (size_t r = 0; r + 1 < b->shape.length; r++)
         for (size_t i = d; i < stride; i++) {
             size_t at = r * stride + i;
             if (b->is_bf16)
-                assert_memory_equal((const uint16_t *)got + at,
-                                    (const uint16_t *)&untouched + at % 2, 2);
+                assert_memory_equal((const uint16_t *)got + at, &halves[at % 2], 2);
             else
-                assert_true(got[at] == UNTOUCHED);
+                assert_true(((const float *)got)[at] == UNTOUCHED);
         }
 }
 

@@ -5,12 +5,15 @@
 
 #include <cmocka.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
 #include "spawn.h"
+#include "trees.h"
+#include "wattune/probe.h"
 
 static char home[64];
 
@@ -50,7 +53,7 @@ static void an_emulated_gpu_is_probed_under_a_load_of_its_own(void **state)
     (void)state;
     struct spawned s;
     spawn_run(&s, home, "wattune", "probe", "--json", "--seconds", "4", "--gpu", "0", "--emulate",
-              "v100-pcie-32gb:2");
+              "v100-pcie-32gb:2", "--trace", home);
     assert_int_equal(spawn_code(&s), 0);
     json_t *root = document(&s);
     assert_true(json_is_true(json_object_get(root, "is_emulated")));
@@ -61,6 +64,20 @@ static void an_emulated_gpu_is_probed_under_a_load_of_its_own(void **state)
     json_decref(root);
     assert_non_null(strstr(s.err, "goes with the emulation"));
     spawn_done(&s);
+    /* What was seen is in a file, and says the same there. */
+    char path[128];
+    struct wt_probe_trace trace;
+    struct wt_device_info info;
+    struct wt_probe_result r;
+    wt_text(path, sizeof(path), "%s/device-0.trace", home);
+    assert_int_equal(wt_probe_trace_read(path, &trace, &info, NULL), 0);
+    assert_string_equal(info.name, "Tesla V100-PCIE-32GB");
+    assert_int_equal(wt_probe_analyse(&trace, &info, &r, NULL), 0);
+    assert_true(fabs(r.sensors[WT_PROBE_ENERGY].period_s.value - period_s) < 0.001);
+    wt_probe_trace_done(&trace);
+    char *text = tree_get("", path);
+    assert_null(strstr(text, "GPU-")); /* nothing names the board */
+    free(text);
 }
 
 /* Both commands in one emulation: what the one found, the other uses. */

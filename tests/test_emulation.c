@@ -1011,6 +1011,22 @@ static void garbage_is_out_of_any_range_sooner_or_later(void **state)
     bed_close();
 }
 
+static void a_slow_counter_is_late_and_right(void **state)
+{
+    (void)state;
+    bed_open("h100-sxm-80gb", NULL);
+    unsigned long long before_mj, mj;
+    unsigned mw;
+    assert_int_equal(nvml("nvmlDeviceGetTotalEnergyConsumption")(gpu(0), &before_mj), NVML_SUCCESS);
+    assert_int_equal(wt_emulation_fault_add(bed.emulation, "slow", NULL), 0);
+    int64_t begin_ns = wt_clock_now_ns();
+    assert_int_equal(nvml("nvmlDeviceGetTotalEnergyConsumption")(gpu(0), &mj), NVML_SUCCESS);
+    assert_true(wt_clock_now_ns() - begin_ns >= 3 * WT_NS_PER_MS); /* never sooner */
+    assert_true(mj >= before_mj && mj < before_mj + 10000000);
+    assert_int_equal(nvml("nvmlDeviceGetPowerUsage")(gpu(0), &mw), NVML_SUCCESS);
+    bed_close();
+}
+
 static void hang_until_killed(void)
 {
     nvmlDevice_t device = NULL;
@@ -1163,6 +1179,7 @@ int main(void)
         cmocka_unit_test(a_reset_counter_begins_again_and_a_jump_leaps),
         cmocka_unit_test(a_frozen_sensor_keeps_its_value_and_the_truth_goes_on),
         cmocka_unit_test(garbage_is_out_of_any_range_sooner_or_later),
+        cmocka_unit_test(a_slow_counter_is_late_and_right),
         cmocka_unit_test(a_hanging_call_holds_up_its_caller_only),
         cmocka_unit_test(work_on_a_lost_device_ends_with_gone),
         cmocka_unit_test(a_bad_word_is_refused_and_named),

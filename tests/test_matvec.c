@@ -44,7 +44,7 @@ static void values_free(float *at)
 }
 
 /* Also returns what was stored, as doubles. */
-static double *noise(float *to, size_t n, uint64_t seed, double spread, bool is_bf16)
+static double *noise(void *to, size_t n, uint64_t seed, double spread, bool is_bf16)
 {
     struct wt_random random = {seed, 0};
     double *in = test_malloc((n + 1) * sizeof(double));
@@ -54,7 +54,7 @@ static double *noise(float *to, size_t n, uint64_t seed, double spread, bool is_
             ((uint16_t *)to)[i] = wt_bf16_from(x);
             x = wt_float_from_bf16(((uint16_t *)to)[i]);
         } else {
-            to[i] = x;
+            ((float *)to)[i] = x;
         }
         in[i] = (double)x;
     }
@@ -97,7 +97,8 @@ static void assert_close(const char *set, const char *what, const struct shape *
 {
     double largest = 1e-3, off = 0;
     for (size_t i = 0; i < s->m * s->out; i++) {
-        double x = (double)(is_bf16 ? wt_float_from_bf16(((const uint16_t *)got)[i]) : got[i]);
+        double x = (double)(is_bf16 ? wt_float_from_bf16(((const uint16_t *)got)[i])
+                                    : ((const float *)got)[i]);
         largest = fmax(largest, fabs(want[i]));
         off = fmax(off, fabs(x - want[i]));
         if (!(fabs(x) < INFINITY))
@@ -108,7 +109,7 @@ static void assert_close(const char *set, const char *what, const struct shape *
                     off, largest);
     assert_true(off <= tolerance * largest);
     if (!is_bf16) /* and nothing past the end was written */
-        assert_true(got[s->m * s->out] == UNTOUCHED);
+        assert_true(((const float *)got)[s->m * s->out] == UNTOUCHED);
 }
 
 static void products_are_exact(void **state)

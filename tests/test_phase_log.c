@@ -200,6 +200,27 @@ static void a_device_without_a_counter_makes_phases_unknown_and_is_named(void **
     }
 }
 
+/* Its window is its own period, which was found to be a hair shorter than the power reading's: an
+ * H200, probed. */
+static void a_counter_as_whole_as_its_own_period_is_used(void **state)
+{
+    (void)state;
+    struct scene sc;
+    seed = 16;
+    scene_init(&sc, 1, 0);
+    wt_phase_log_free(sc.log);
+    sc.info[0].traits.energy_period_ns = sc.info[0].traits.energy_window_ns = 99996552;
+    sc.info[0].traits.power_period_ns = 100193539;
+    sc.info[0].traits.power_window_ns = 25 * MS;
+    const struct wt_device_info *infos[] = {&sc.info[0]};
+    assert_int_equal(wt_phase_log_new(&sc.log, infos, 1, NULL, NULL), 0);
+    train(&sc, 5, 2000);
+    struct wt_phases_result r = finish(&sc);
+    for (int p = 0; p < 3; p++)
+        assert_told(&r, names[p], sc.truth_j[p]);
+    wt_phases_result_done(&r);
+}
+
 static void phases_in_lock_with_the_counter_are_not_separable(void **state)
 {
     (void)state;
@@ -367,6 +388,7 @@ int main(void)
         cmocka_unit_test(blocks_of_a_long_run_add_up),
         cmocka_unit_test(devices_add_up),
         cmocka_unit_test(a_device_without_a_counter_makes_phases_unknown_and_is_named),
+        cmocka_unit_test(a_counter_as_whole_as_its_own_period_is_used),
         cmocka_unit_test(phases_in_lock_with_the_counter_are_not_separable),
         cmocka_unit_test(time_counts_for_the_innermost_phase),
         cmocka_unit_test(other_ranks_are_counted_and_the_first_is_followed),

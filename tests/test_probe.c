@@ -9,6 +9,7 @@
 #include <math.h>
 
 #include "probe_sim.h"
+#include "sensor/nvml.h"
 #include "sensor/probed.h"
 #include "trees.h"
 #include "window/probe_fit.h"
@@ -258,6 +259,31 @@ static void a_lattice_is_found_though_changes_are_missing(void **state)
     }
 }
 
+/* Each change a period after the last, with an error of its own: near ones are a period apart, far
+ * ones on no lattice. */
+static void changes_of_a_timer_that_is_set_anew_walk(void **state)
+{
+    (void)state;
+    struct wt_probe_change changes[200];
+    struct wt_probe_lattice lattice;
+    const char *why;
+    unsigned seed = 11;
+    double t_s = 5;
+    for (size_t i = 0; i < WT_COUNTOF(changes); i++) {
+        t_s += 0.1 + 0.0012 * ((double)(rand_r(&seed) % 1000) / 1000 - 0.5) +
+               (i % 40 == 9 ? 0.004 : 0);
+        changes[i] = (struct wt_probe_change){.t_s = t_s, .half_s = 0.0005};
+    }
+    assert_int_equal(wt_probe_lattice_find(changes, WT_COUNTOF(changes), &lattice, &why), 0);
+    assert_true(lattice.is_known && lattice.is_walking);
+    assert_true(lattice.low_s <= 0.1001 && lattice.high_s >= 0.1);
+    for (size_t i = 0; i < WT_COUNTOF(changes); i++)
+        changes[i].t_s =
+            5 + 0.1 * (double)i + 0.001 * ((double)(rand_r(&seed) % 1000) / 1000 - 0.5);
+    assert_int_equal(wt_probe_lattice_find(changes, WT_COUNTOF(changes), &lattice, &why), 0);
+    assert_true(lattice.is_known && !lattice.is_walking);
+}
+
 static void a_step_that_is_no_whole_microjoule_is_told(void **state)
 {
     (void)state;
@@ -280,10 +306,107 @@ static void a_step_that_is_no_whole_microjoule_is_told(void **state)
     wt_probe_trace_done(&trace);
 }
 
-/* ---- what is kept ---- */
-
 static char folder[64];
 static struct wt_ctx *ctx;
+
+/* ---- real cards ---- */
+
+/* Recorded with `wattune probe --trace` (bench/real-card). Nobody knows what these sensors are like
+ * but by such recordings: held here is what several ways of looking agree on, and that the code
+ * goes on finding it. */
+static void real_cards_are_told_as_they_were_recorded(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file;
+        bool is_window_told; /* the H200 was polled every 15 ms only, by the code of that day */
+    } rows[] = {{"h100-probe.trace", true}, {"h200-probe.trace", false}};
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        char path[512];
+        struct wt_probe_trace trace;
+        struct wt_device_info info;
+        struct wt_probe_result r;
+        struct wt_error err;
+        wt_text(path, sizeof(path), "%s/card/%s", WT_TEST_DATA, rows[i].file);
+        if (wt_probe_trace_read(path, &trace, &info, &err) < 0)
+            fail_msg("%s", err.text);
+        assert_string_equal(info.driver, "580.159.04");
+        wt_nvml_traits(WT_NVML_ARCH_HOPPER, 9, 0, info.driver, WT_NVML_POWER_FIELD, &info.traits);
+        assert_int_equal(wt_probe_analyse(&trace, &info, &r, &err), 0);
+        const struct wt_probe_sensor *power = &r.sensors[WT_PROBE_POWER];
+        const struct wt_probe_sensor *energy = &r.sensors[WT_PROBE_ENERGY];
+        near(rows[i].file, "power's period", &power->period_s, 100 * MS);
+        near(rows[i].file, "counter's period", &energy->period_s, 100 * MS);
+        near(rows[i].file, "counter's step", &energy->quantum, 1e-3);
+        near(rows[i].file, "mean of the plain reading", &r.sensors[WT_PROBE_PLAIN].window_s, 1);
+        assert_int_equal(r.plain, WT_PROBE_PLAIN_AVERAGE);
+        /* The counter sees all of the time, the instant reading a part. */
+        assert_true(energy->window_s.is_known && energy->window_s.low > 85 * MS);
+        assert_int_equal(r.traits.energy_window_ns, r.traits.energy_period_ns);
+        assert_int_equal(power->window_s.is_known, rows[i].is_window_told);
+        if (rows[i].is_window_told) {
+            assert_true(power->window_s.high < 40 * MS && power->window_s.low > 15 * MS);
+            assert_true(power->fit > 0.998); /* 0.992 with its readings put on a lattice */
+        }
+        assert_true(r.ratio.is_known && r.is_ratio_within && fabs(r.ratio.value - 1) < 0.01);
+        for (size_t k = 0; k < WT_PROBE_STREAMS; k++)
+            if (r.sensors[k].faults)
+                fail_msg("%s: sound, and called: %s", rows[i].file, r.sensors[k].fault);
+        wt_probe_trace_done(&trace);
+    }
+}
+
+static void a_recording_is_the_same_after_a_file(void **state)
+{
+    (void)state;
+    struct probe_sim sim = {.profile = wt_profile_find("a100-pcie-80gb"),
+                            .seconds = 6,
+                            .seed = 5,
+                            .jitter_ms = 0.5,
+                            .edge_ms = 0.2};
+    struct wt_probe_trace trace, back;
+    struct wt_device_info info, info_back;
+    struct wt_probe_result r, again;
+    char path[128];
+    struct wt_error err;
+    probe_sim_run(&sim, &trace);
+    probe_sim_info(&sim, &info);
+    wt_text(path, sizeof(path), "%s/a.trace", folder);
+    assert_int_equal(wt_probe_trace_write(&trace, &info, path, &err), 0);
+    assert_int_equal(wt_probe_trace_read(path, &back, &info_back, &err), 0);
+    assert_string_equal(info_back.name, info.name);
+    info_back.traits = info.traits;
+    assert_int_equal(wt_probe_analyse(&trace, &info, &r, NULL), 0);
+    assert_int_equal(wt_probe_analyse(&back, &info_back, &again, NULL), 0);
+    for (size_t k = 0; k < WT_PROBE_STREAMS; k++) {
+        assert_int_equal(back.series[k].count, trace.series[k].count);
+        assert_int_equal(r.sensors[k].is_there, again.sensors[k].is_there);
+        if (r.sensors[k].period_s.is_known)
+            near("file", "period", &again.sensors[k].period_s, r.sensors[k].period_s.value);
+        if (r.sensors[k].window_s.is_known)
+            near("file", "window", &again.sensors[k].window_s, r.sensors[k].window_s.value);
+    }
+    wt_probe_trace_done(&trace);
+    wt_probe_trace_done(&back);
+    static const struct {
+        const char *text, *why;
+    } bad[] = {
+        {"", "nothing"},
+        {"something else\n", "another file"},
+        {"wattune-trace 1\nedge 1 5 4\n", "an edge that ends before it begins"},
+        {"wattune-trace 1\npower 0 1 2 3\n", "half a line"},
+        {"wattune-trace 1\nvolts 0 1 2 3 4 5\n", "no such stream"},
+        {"wattune-trace 1\nenergy 0 5 4 5 6 7\n", "a call that ends before it begins"},
+        {"wattune-trace 1\nlimit lots\n", "no number"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(bad); i++) {
+        tree_put("", path, bad[i].text);
+        if (wt_probe_trace_read(path, &back, &info_back, &err) != WT_E_FORMAT)
+            fail_msg("%s was taken", bad[i].why);
+    }
+}
+
+/* ---- what is kept ---- */
 
 static int setup(void **state)
 {
@@ -440,7 +563,10 @@ int main(void)
         cmocka_unit_test(without_a_load_only_the_counter_is_told),
         cmocka_unit_test(counter_and_power_are_compared),
         cmocka_unit_test(a_lattice_is_found_though_changes_are_missing),
+        cmocka_unit_test(changes_of_a_timer_that_is_set_anew_walk),
         cmocka_unit_test(a_step_that_is_no_whole_microjoule_is_told),
+        cmocka_unit_test(real_cards_are_told_as_they_were_recorded),
+        cmocka_unit_test_setup_teardown(a_recording_is_the_same_after_a_file, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_found_is_used_and_the_rest_left_alone, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(another_machine_of_the_same_home_has_processors_of_its_own,

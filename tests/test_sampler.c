@@ -103,8 +103,46 @@ static void a_slow_vendor_call_makes_a_burst_coarser(void **state)
     (void)state;
     struct wt_pacer p;
     wt_pacer_init(&p, 100 * MS, true);
-    wt_pacer_saw(&p, 0, MS, true, 1);
+    assert_int_equal(p.step_ns, 2 * MS);
+    wt_pacer_saw(&p, 0, 4 * MS, true, 1);
+    assert_int_equal(p.step_ns, 6 * MS);
+    /* One that took long by chance does not make all bursts coarse for ever. */
+    wt_pacer_saw(&p, 100 * MS, 120 * MS, true, 2);
+    for (int i = 2; i < 40; i++)
+        wt_pacer_saw(&p, i * 100 * MS, i * 100 * MS + 4 * MS, true, 2);
+    assert_in_range(p.step_ns, 6 * MS, 7 * MS);
+    /* Nor coarser than that a move is caught. */
+    for (int i = 40; i < 80; i++)
+        wt_pacer_saw(&p, i * 100 * MS, i * 100 * MS + 90 * MS, true, 2);
     assert_int_equal(p.step_ns, 10 * MS);
+}
+
+/* An H100's counter: 3 ms a call, the value somewhere within, and one in twenty takes 16 ms. */
+static void a_counter_that_takes_milliseconds_is_followed_all_the_same(void **state)
+{
+    (void)state;
+    struct wt_pacer p;
+    wt_pacer_init(&p, 100 * MS, true);
+    wt_pacer_follow(&p, 10 * S);
+    int64_t now_ns = 10 * S, grid_ns = now_ns, caught_ns = 0;
+    unsigned polls = 0, caught = 0;
+    while (now_ns < 30 * S) {
+        int64_t cost_ns = polls++ % 20 == 19 ? 16 * MS : 3 * MS;
+        wt_pacer_saw(&p, now_ns, now_ns + cost_ns, true,
+                     (uint64_t)((now_ns + cost_ns / 2 - 37 * MS) / (100 * MS)));
+        now_ns += cost_ns;
+        if (p.ref_ns != caught_ns) {
+            caught_ns = p.ref_ns;
+            caught++;
+        }
+        while (grid_ns <= now_ns)
+            grid_ns += 100 * MS;
+        int64_t next_ns = wt_pacer_next_ns(&p, now_ns);
+        next_ns = next_ns < grid_ns ? next_ns : grid_ns;
+        now_ns = next_ns > now_ns ? next_ns : now_ns;
+    }
+    assert_in_range(caught, 150, 200); /* of 200 moves */
+    assert_true(polls < 200 * 8);
 }
 
 static void poll_at_half_range(void **state)
@@ -355,6 +393,7 @@ int main(void)
         cmocka_unit_test(a_frozen_counter_is_not_chased_for_ever),
         cmocka_unit_test(following_catches_every_move_and_not_each_from_the_same_place),
         cmocka_unit_test(a_slow_vendor_call_makes_a_burst_coarser),
+        cmocka_unit_test(a_counter_that_takes_milliseconds_is_followed_all_the_same),
         cmocka_unit_test(poll_at_half_range),
         cmocka_unit_test(unknown_tdp_has_a_period),
         cmocka_unit_test(every_device_is_read_and_stopping_stops),

@@ -12,6 +12,8 @@
 
 #include "fake_nvml.h"
 #include "sensor/nvml.h"
+#include "trees.h"
+#include "wattune/gather.h"
 
 struct bed {
     void *library;
@@ -137,7 +139,16 @@ static void a_gpu_is_described_and_read(void **state)
     bed_done(&bed);
 }
 
-/* The slow call is rare: one direction at a time, and rested after. */
+static int64_t hand_ns; /* of a clock turned by hand */
+
+static int64_t hand_now(void *data)
+{
+    (void)data;
+    return hand_ns;
+}
+
+/* The slow call is rare: not in the first second, for a short run would wait for it; one direction
+ * at a time, and rested after. */
 static void pcie_is_not_asked_every_time(void **state)
 {
     (void)state;
@@ -147,10 +158,15 @@ static void pcie_is_not_asked_every_time(void **state)
     bed.fake->fail = "nvmlDeviceGetPcieThroughput";
     bed.fake->fail_rc = WT_NVML_UNKNOWN;
     bed.fake->fail_for = 1000;
+    bed.ctx->clock.now_ns = hand_now;
+    hand_ns = 77 * WT_NS_PER_S;
     assert_int_equal(open_devices(&bed, NULL), 0);
-    for (int i = 0; i < 200; i++)
+    for (int i = 0; i < 99; i++, hand_ns += 10 * WT_NS_PER_MS)
+        assert_int_equal(wt_devices_read(bed.devices, 0, WT_READ_STATUS, &r, NULL), 0);
+    assert_int_equal(bed.fake->fail_for, 1000);
+    for (int i = 0; i < 201; i++, hand_ns += 10 * WT_NS_PER_MS)
         (void)wt_devices_read(bed.devices, 0, WT_READ_STATUS, &r, NULL);
-    assert_in_range(bed.fake->fail_for, 900, 999);
+    assert_in_range(bed.fake->fail_for, 1000 - 21, 1000 - 18); /* every 100 ms */
     bed_done(&bed);
 }
 
@@ -563,11 +579,54 @@ static void processes_are_listed_once(void **state)
     assert_true(procs[0].pid == 100 && procs[0].mem_bytes == 6000);
     assert_true(procs[1].pid == 200 && procs[1].mem_bytes == 0);
     assert_int_equal(procs[2].pid, 300);
+    assert_true(procs[1].busy_ppm == 370000 && procs[0].busy_ppm == 0);
     procs[1].pid = 1;
     assert_int_equal(wt_devices_processes(bed.devices, 0, procs, 1, &count, &bed.err), 0);
     assert_int_equal(count, 3);
     assert_int_equal(procs[1].pid, 1);
     bed_done(&bed);
+}
+
+/* The library reads the cards, so nothing looks at their files: a recording has them all the same,
+ * and what is cut off of a long file ends with a whole processor. */
+static void a_recording_names_the_cards_that_the_library_reads(void **state)
+{
+    (void)state;
+    char root[64], into[64], cpus[16384] = "";
+    struct wt_gathered g;
+    struct wt_error err;
+    tree_new(root, sizeof(root));
+    tree_new(into, sizeof(into));
+    for (int i = 0; i < 200; i++)
+        wt_text(cpus + strlen(cpus), sizeof(cpus) - strlen(cpus),
+                "processor : %d\nvendor_id : GenuineIntel\nmodel name : Some CPU\n\n", i);
+    assert_true(strlen(cpus) > 10000);
+    tree_put(root, "/proc/cpuinfo", cpus);
+    tree_put(root, "/proc/driver/nvidia/version", "NVRM version: 580.159.04\n");
+    tree_put(root, "/proc/driver/nvidia/gpus/0000:00:06.0/information",
+             "Model: NVIDIA H100\nGPU UUID: GPU-12345678-1234-1234-1234-123456789abc\n");
+    tree_put(root, "/sys/bus/pci/devices/0000:00:06.0/vendor", "0x10de\n");
+    setenv("WATTUNE_NVML", FAKE_NVML, 1);
+    struct wt_gather_options options = {.sysroot = root};
+    int rc = wt_gather(into, &options, &g, &err);
+    unsetenv("WATTUNE_NVML");
+    if (rc < 0)
+        fail_msg("%s", err.text);
+    char *card = tree_get(into, "/proc/driver/nvidia/gpus/0000:00:06.0/information");
+    char *vendor = tree_get(into, "/sys/bus/pci/devices/0000:00:06.0/vendor");
+    char *cpuinfo = tree_get(into, "/proc/cpuinfo");
+    assert_true(card && vendor && cpuinfo);
+    assert_non_null(strstr(card, "NVIDIA H100"));
+    assert_null(strstr(card, "12345678"));
+    assert_string_equal(vendor, "0x10de\n");
+    size_t n = strlen(cpuinfo);
+    assert_true(n > 1000 && n < strlen(cpus));
+    assert_string_equal(cpuinfo + n - 2, "\n\n");
+    free(card);
+    free(vendor);
+    free(cpuinfo);
+    tree_done(root);
+    tree_done(into);
 }
 
 /* What a sensor is like follows from the generation, and for the plain reading from the driver. */
@@ -607,6 +666,8 @@ static void traits_follow_the_generation(void **state)
         assert_int_equal(t.power_window_ns, rows[i].window_ms * WT_NS_PER_MS);
         assert_int_equal(t.is_power_averaged, rows[i].is_averaged);
         assert_true(t.gain_ppm >= 50000 && t.energy_period_ns > 0);
+        /* Measured on Hopper alone that the counter sees all of the time. */
+        assert_int_equal(t.energy_window_ns, rows[i].arch == 9 ? 100 * WT_NS_PER_MS : 0);
     }
     static const struct {
         int major, minor;
@@ -677,6 +738,7 @@ int main(void)
         cmocka_unit_test(instances_are_named_as_parts),
         cmocka_unit_test(forty_gpus_are_forty_and_no_shift_overflows),
         cmocka_unit_test(processes_are_listed_once),
+        cmocka_unit_test(a_recording_names_the_cards_that_the_library_reads),
         cmocka_unit_test(traits_follow_the_generation),
         cmocka_unit_test(a_card_before_volta_has_no_counter_and_says_so),
         cmocka_unit_test(a_gpu_that_shows_only_its_use_is_modeled_and_says_so),

@@ -605,6 +605,47 @@ static void perf_alone_shows_every_domain_and_psys_is_never_counted(void **state
     bed_done(&bed);
 }
 
+/* Counts on by itself, as a real one does. */
+static int play_moving(void *data, int handle, uint64_t *ret_count)
+{
+    struct played *p = data;
+    *ret_count = p->events[handle - 100].count += (uint64_t)1 << 30;
+    return 0;
+}
+
+/* Seen on a virtual machine with an NVIDIA H200: psys alone, and it never counted. */
+static void a_counter_of_a_virtual_machine_that_stands_still_is_left_out(void **state)
+{
+    (void)state;
+    for (int is_moving = 0; is_moving < 2; is_moving++)
+        for (int is_virtual = 0; is_virtual < 2; is_virtual++) {
+            struct bed bed;
+            struct wt_perf_ops ops = player;
+            bed_init(&bed);
+            bed_put(&bed, "/proc/cpuinfo",
+                    is_virtual ? "processor : 0\nvendor_id : GenuineIntel\nflags : fpu hypervisor\n"
+                               : "processor : 0\nvendor_id : GenuineIntel\nflags : fpu\n");
+            put_cpu(&bed, 0, 0, 0);
+            put_pmu(&bed, "0\n");
+            tree_remove(bed.root, "/sys/bus/event_source/devices/power/events/energy-pkg");
+            put_event(&bed, "energy-psys", "event=0x05\n");
+            if (is_moving)
+                ops.read = play_moving;
+            bed.ctx->perf = &ops;
+            bed_open(&bed);
+            bool is_there = false, is_said = false;
+            for (size_t i = 0; i < wt_devices_count(bed.devices); i++)
+                is_there |= strcmp(wt_devices_info(bed.devices, i)->id, "node-psys") == 0;
+            const struct wt_findings *notes = wt_devices_notes(bed.devices);
+            for (size_t i = 0; i < notes->count; i++)
+                is_said |= strstr(notes->list[i].value, "stands still") != NULL;
+            assert_int_equal(is_there, is_moving || !is_virtual);
+            assert_int_equal(is_said, !is_there);
+            bed_done(&bed);
+            assert_int_equal(played.opened, played.closed);
+        }
+}
+
 static void what_perf_refuses_is_read_from_powercap_without_a_word(void **state)
 {
     (void)state;
@@ -993,6 +1034,7 @@ int main(void)
         cmocka_unit_test(the_64_bits_of_perf_wrap_too),
         cmocka_unit_test(each_socket_and_die_is_asked_on_a_processor_of_its_own),
         cmocka_unit_test(perf_alone_shows_every_domain_and_psys_is_never_counted),
+        cmocka_unit_test(a_counter_of_a_virtual_machine_that_stands_still_is_left_out),
         cmocka_unit_test(what_perf_refuses_is_read_from_powercap_without_a_word),
         cmocka_unit_test(a_domain_that_perf_does_not_have_is_read_from_powercap),
         cmocka_unit_test(without_any_way_each_refusal_comes_once_with_its_fix),

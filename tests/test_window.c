@@ -572,9 +572,37 @@ static void resolution_is_reported(void **state)
     }
 }
 
+/* The two periods are measured one by one. */
+static void a_counter_as_whole_as_its_period_adds_up_no_parts(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t energy_ns, window_ns, power_ns;
+        bool is_part;
+        const char *why;
+    } rows[] = {
+        {99996552, 99996552, 100193539, false, "an H200, probed"},
+        {100000000, 100000000, 100000000, false, "assumed of Hopper"},
+        {100000000, 25000000, 100000000, true, "one that adds up part-time readings"},
+        {100000000, 10000000, 20000000, true, "of readings every 20 ms"},
+        {100000000, 100000000, 20000000, false, "the whole of five readings"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        const struct wt_sensor_traits traits = {.energy_period_ns = rows[i].energy_ns,
+                                                .energy_window_ns = rows[i].window_ns,
+                                                .power_period_ns = rows[i].power_ns,
+                                                .power_window_ns = 10000000};
+        struct wt_series_traits t;
+        wt_series_traits_counter(&traits, &t);
+        if ((t.seen_ns > 0) != rows[i].is_part)
+            fail_msg("%s", rows[i].why);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_counter_as_whole_as_its_period_adds_up_no_parts),
         cmocka_unit_test(a_steady_load_is_exact_at_any_window),
         cmocka_unit_test(a_read_that_took_a_period_makes_no_power_of_its_own),
         cmocka_unit_test(adjacent_windows_sum_to_the_one_around_them),

@@ -58,6 +58,15 @@ WT_API int wt_probe_trace_edge(struct wt_probe_trace *trace, int64_t lo_ns, int6
                                bool is_on);
 WT_API void wt_probe_trace_done(struct wt_probe_trace *trace);
 
+/* A recording as a text file (src/window/probe_trace.c has the form), and back. It names the model
+ * and the driver, not the board. Reading fills what a probe knows of the device but its traits.
+ * Errors: WT_E_DENIED, WT_E_IO, WT_E_FULL, WT_E_NOTFOUND, WT_E_FORMAT, WT_E_NOMEM. */
+WT_API int wt_probe_trace_write(const struct wt_probe_trace *trace,
+                                const struct wt_device_info *info, const char *path,
+                                struct wt_error *err);
+WT_API int wt_probe_trace_read(const char *path, struct wt_probe_trace *ret_trace,
+                               struct wt_device_info *ret_info, struct wt_error *err);
+
 /* ---- what follows from it ---- */
 
 /* A number with its 95 % interval, or why it could not be told. */
@@ -159,9 +168,11 @@ WT_API int wt_probe_start(struct wt_probe **ret_probe, struct wt_ctx *ctx,
 /* The load went on or off between these times. Threads: one thread. */
 WT_API int wt_probe_edge(struct wt_probe *probe, int64_t lo_ns, int64_t hi_ns, bool is_on);
 /* Ends polling and analyses. Frees the probe, whatever it returns. load and is_loaded go into the
- * result. Errors: WT_E_TIMEOUT (a read never came back), WT_E_NOMEM. */
+ * result; trace_path (may be NULL) is where the recording is written first. Errors: WT_E_TIMEOUT (a
+ * read never came back), WT_E_NOMEM, and those of wt_probe_trace_write. */
 WT_API int wt_probe_finish(struct wt_probe *probe, const char *load, bool is_loaded,
-                           struct wt_probe_result *ret_result, struct wt_error *err);
+                           const char *trace_path, struct wt_probe_result *ret_result,
+                           struct wt_error *err);
 
 #ifdef __cplusplus
 }

@@ -171,6 +171,17 @@ static void scrub(const char *path, char *text, unsigned *io_count)
 
 /* ---- writing ---- */
 
+static void end_with_a_paragraph(char *text)
+{
+    size_t n = strlen(text);
+    if (n < 2 || text[n - 1] == '\n')
+        return;
+    while (n >= 2 && !(text[n - 1] == '\n' && text[n - 2] == '\n'))
+        n--;
+    if (n >= 2)
+        text[n] = '\0';
+}
+
 static int write_file(const char *dir, const char *path, const char *text, struct wt_error *err)
 {
     char full[4096];
@@ -317,6 +328,27 @@ static int write_tools(const char *dir, struct wt_gathered *g, struct wt_error *
 
 /* ---- the whole ---- */
 
+/* NVIDIA's cards are read through a library, so nothing above looks at these; played back, they are
+ * all that says which cards there were. */
+static void look_at_nvidia(const struct wt_ctx *ctx)
+{
+    static const char *const files[] = {"vendor", "device", "class", "numa_node"};
+    char **names, path[512], text[1024];
+    size_t count;
+    (void)wt_fs_read(ctx, "/proc/driver/nvidia/version", text, sizeof(text), NULL);
+    if (wt_fs_list(ctx, "/proc/driver/nvidia/gpus", &names, &count, NULL) < 0)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        wt_text(path, sizeof(path), "/proc/driver/nvidia/gpus/%s/information", names[i]);
+        (void)wt_fs_read(ctx, path, text, sizeof(text), NULL);
+        for (size_t k = 0; k < WT_COUNTOF(files); k++) {
+            wt_text(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", names[i], files[k]);
+            (void)wt_fs_read(ctx, path, text, sizeof(text), NULL);
+        }
+    }
+    wt_fs_list_free(names, count);
+}
+
 /* Opens and surveys everything, for the sake of being looked on. */
 static int look_at_everything(struct wt_ctx *ctx, struct wt_error *err)
 {
@@ -325,6 +357,7 @@ static int look_at_everything(struct wt_ctx *ctx, struct wt_error *err)
     size_t count;
     /* What is hidden from a program is recorded all the same. */
     int rc = wt_devices_open(&devices, ctx, NULL, err);
+    look_at_nvidia(ctx);
     if (rc == 0)
         rc = wt_survey(ctx, devices, &findings, &count, err);
     free(findings);
@@ -380,6 +413,9 @@ int wt_gather(const char *dir, const struct wt_gather_options *options,
         if (!r.items[i].text)
             continue;
         scrub(r.items[i].path, r.items[i].text, &cards);
+        /* Only its beginning is read: the last processor in it may be cut off. */
+        if (strcmp(r.items[i].path, "/proc/cpuinfo") == 0)
+            end_with_a_paragraph(r.items[i].text);
         rc = write_file(dir, r.items[i].path, r.items[i].text, err);
         g.files++;
     }

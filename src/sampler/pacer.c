@@ -10,6 +10,7 @@ void wt_pacer_init(struct wt_pacer *p, int64_t tick_ns, bool is_counter)
     *p = (struct wt_pacer){.tick_ns = tick_ns > 0 ? tick_ns : TICK_UNKNOWN_NS,
                            .is_counter = is_counter,
                            .ref_ns = INT64_MIN,
+                           .ref_lo_ns = INT64_MIN,
                            .cover_ns = INT64_MIN,
                            .sought_ns = INT64_MIN};
     p->step_ns = p->tick_ns / 50;
@@ -17,6 +18,7 @@ void wt_pacer_init(struct wt_pacer *p, int64_t tick_ns, bool is_counter)
         p->step_ns = WT_NS_PER_MS / 2;
     if (p->step_ns > 2 * WT_NS_PER_MS)
         p->step_ns = 2 * WT_NS_PER_MS;
+    p->least_step_ns = p->step_ns;
 }
 
 /* Where counters move every few polls anyway (RAPL, 1 ms) there is no phase worth finding. */
@@ -29,9 +31,9 @@ static void seek(struct wt_pacer *p, int64_t now_ns, int64_t after_ns)
 {
     int64_t from_ns = after_ns;
     if (p->ref_ns != INT64_MIN && after_ns - p->ref_ns < 10 * FRESH_NS && after_ns >= p->ref_ns) {
-        /* Two steps before the move that is due. */
+        /* A step before the earliest moment of the move that is due. */
         int64_t n = (after_ns - p->ref_ns + p->tick_ns - 1) / p->tick_ns;
-        from_ns = p->ref_ns + n * p->tick_ns - 2 * p->step_ns;
+        from_ns = p->ref_lo_ns + n * p->tick_ns - p->step_ns;
     }
     /* Bursts that begin at the same place in every tick would bound it by the same two polls each
      * time; begun a little elsewhere each time, together they say where it is. */
@@ -79,18 +81,28 @@ void wt_pacer_saw(struct wt_pacer *p, int64_t t_before_ns, int64_t t_after_ns, b
 {
     if (p->is_seeking && t_before_ns >= p->from_ns)
         p->seen++;
-    /* A slow vendor call makes a burst coarser, not busier. */
+    /* A slow vendor call makes a burst coarser, by no more than it must: NVIDIA's counters take 3
+     * ms to read, now and then 16, and with steps of ten times that no move was ever caught. */
     int64_t cost_ns = t_after_ns - t_before_ns;
-    if (p->step_ns < 10 * cost_ns && cost_ns < p->tick_ns / 20)
-        p->step_ns = 10 * cost_ns;
+    if (is_read)
+        p->cost_ns = p->cost_ns ? p->cost_ns + (cost_ns - p->cost_ns) / 8 : cost_ns;
+    p->step_ns = p->cost_ns + p->cost_ns / 2;
+    if (p->step_ns > p->tick_ns / 10)
+        p->step_ns = p->tick_ns / 10;
+    if (p->step_ns < p->least_step_ns)
+        p->step_ns = p->least_step_ns;
     if (!p->is_counter || is_fast(p)) {
         /* Two reads past the wanted time enclose it. */
         if (p->is_seeking && t_before_ns >= p->after_ns && p->seen >= 2)
             p->is_seeking = false;
     } else if (is_read) {
         bool is_moved = p->has_value && energy_uj != p->value;
-        if (is_moved && t_after_ns - p->t_same_ns <= 2 * p->step_ns + 2 * cost_ns)
+        if (is_moved && t_after_ns - p->t_same_ns <= 2 * p->step_ns + 2 * cost_ns) {
             p->ref_ns = t_after_ns;
+            p->ref_lo_ns = p->t_same_ns;
+        } else if (is_moved && p->is_seeking && p->seen == 1) {
+            p->ref_ns = INT64_MIN; /* the burst came too late: it is not where it was taken to be */
+        }
         if (is_moved && p->is_seeking && t_before_ns >= p->after_ns)
             p->is_seeking = false;
         p->has_value = true;

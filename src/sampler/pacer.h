@@ -12,15 +12,17 @@
 #include "base/base.h"
 
 struct wt_pacer {
-    int64_t tick_ns; /* the counter's period; never 0 */
-    int64_t step_ns; /* between the polls of a burst */
+    int64_t tick_ns;                /* the counter's period; never 0 */
+    int64_t step_ns, least_step_ns; /* between the polls of a burst */
+    int64_t cost_ns;                /* of a read, smoothed; 0: none yet */
     bool is_counter;
 
     bool has_value;
     uint64_t value;
     int64_t t_same_ns; /* start of the last read that saw this value */
 
-    int64_t ref_ns; /* a move caught finely lay just before this; INT64_MIN: none yet */
+    int64_t ref_ns;    /* a move caught finely lay just before this; INT64_MIN: none yet */
+    int64_t ref_lo_ns; /* and after this */
 
     bool is_following; /* catch every move finely, not one now and then */
     unsigned bursts;   /* so far, while following */

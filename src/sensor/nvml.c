@@ -36,6 +36,11 @@ static void nvml_unref(struct wt_nvml *nvml)
     free(nvml);
 }
 
+static int64_t now_ns(const struct wt_nvml *nvml)
+{
+    return nvml->clock.now_ns(nvml->clock.data);
+}
+
 /* ---- opening ---- */
 
 /* $WATTUNE_NVML_TIMEOUT in seconds replaces both deadlines; "none" is wattuned's, whose every
@@ -549,6 +554,7 @@ static int nvml_open(struct wt_source **ret_source, struct wt_ctx *ctx,
         return wt_fail(err, rc, "no memory for NVML");
     }
     nvml->source.is_emulated = nvml->api.is_emulated;
+    atomic_store(&nvml->pcie_next_ns, now_ns(nvml) + WT_NS_PER_S);
     wt_log(ctx, WT_LOG_DEBUG, "nvml", "%s: %zu devices", nvml->api.path, nvml->source.count);
     *ret_source = &nvml->source;
     job->nvml = NULL;
@@ -562,11 +568,6 @@ static void nvml_close(struct wt_source *source)
 }
 
 /* ---- reading ---- */
-
-static int64_t now_ns(const struct wt_nvml *nvml)
-{
-    return nvml->clock.now_ns(nvml->clock.data);
-}
 
 static int read_energy(struct wt_nvml *nvml, size_t k, struct wt_energy *ret_energy,
                        struct wt_error *err)
@@ -665,8 +666,9 @@ static uint64_t throttle_from(unsigned long long reasons)
     return ours;
 }
 
-/* PCIe throughput makes the driver count for 20 ms, so it is asked for rarely: one direction of
- * one device at a time, and all together for at most a fiftieth of the time. */
+/* PCIe throughput makes the driver count for 20 ms, in which nothing else is read on the same
+ * thread, so it is asked for rarely: one direction of one device at a time, all together for at
+ * most a fiftieth of the time, and not in the first second, so that a short run does not wait. */
 static int read_pcie(struct wt_nvml *nvml, struct wt_nvml_gpu *gpu, struct wt_status *status)
 {
     int rc = WT_NVML_SUCCESS;
@@ -846,6 +848,7 @@ static size_t add_process(struct wt_device_process *procs, size_t max, size_t co
 }
 
 #define PROCESSES_MAX 512
+#define USE_MAX       65536
 /* The driver samples about six times a second at most and may keep its samples longer than that. */
 #define USE_US 1500000
 
@@ -855,13 +858,23 @@ static void add_use(const struct wt_nvml_api *api, wt_nvml_device handle,
                     struct wt_device_process *procs, size_t count)
 {
     struct wt_nvml_process_use *use = calloc(PROCESSES_MAX, sizeof(*use));
-    unsigned n = PROCESSES_MAX;
+    unsigned n = PROCESSES_MAX, room = PROCESSES_MAX;
     unsigned long long since_us = (unsigned long long)wt_clock_unix_ns() / 1000 - USE_US;
-    if (use && wt_nvml_call(api, process_use, handle, use, &n, since_us) == WT_NVML_SUCCESS)
+    int rc = use ? wt_nvml_call(api, process_use, handle, use, &n, since_us) : (int)WT_NVML_MEMORY;
+    /* The driver asks for room for its whole ring of samples, whatever is in it. */
+    if (rc == WT_NVML_INSUFFICIENT_SIZE && n > room && n <= USE_MAX) {
+        struct wt_nvml_process_use *more = calloc(n, sizeof(*more));
+        free(use);
+        use = more;
+        room = n;
+        if (use)
+            rc = wt_nvml_call(api, process_use, handle, use, &n, since_us);
+    }
+    if (use && rc == WT_NVML_SUCCESS)
         for (size_t i = 0; i < count; i++) {
             unsigned long long newest_us = 0;
             procs[i].busy_ppm = 0;
-            for (unsigned k = 0; k < n && k < PROCESSES_MAX; k++)
+            for (unsigned k = 0; k < n && k < room; k++)
                 if (use[k].pid == procs[i].pid && use[k].t_us >= newest_us) {
                     newest_us = use[k].t_us;
                     procs[i].busy_ppm = (use[k].sm < 100 ? use[k].sm : 100) * 10000u;

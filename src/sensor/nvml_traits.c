@@ -1,11 +1,13 @@
 /* nvml_traits: what NVIDIA's power sensors are like, by generation.
  *
- * Periods and windows: Yang, Adamek, Armour, "Part-time power measurements", arXiv 2312.02741.
- * Which reading is a 1 s mean: the reference of nvmlDeviceGetPowerUsage, and the same paper by
- * driver. The counter's period: ML.ENERGY's measurements (about 100 ms); nobody has published it by
- * generation, so it is the same in every row. Gain: +-5 % is what the paper finds typical and what
- * NVIDIA states for old boards; Kepler's is from the paper's K80. docs/sensors.md has the table
- * with its sources; `wattune probe` measures the board at hand. */
+ * That Hopper's counter sees all of the time was measured here on an H100 and an H200, driver 580
+ * (docs/measured.md, "A real card"). Periods and windows: Yang, Adamek, Armour, "Part-time power
+ * measurements", arXiv 2312.02741. Which reading is a 1 s mean: the reference of
+ * nvmlDeviceGetPowerUsage, and the same paper by driver. The counter's period: ML.ENERGY's
+ * measurements (about 100 ms); nobody has published it by generation, so it is the same in every
+ * row. Gain: +-5 % is what the paper finds typical and what NVIDIA states for old boards; Kepler's
+ * is from the paper's K80. docs/sensors.md has the table with its sources; `wattune probe` measures
+ * the board at hand. */
 #include <stdlib.h>
 
 #include "sensor/nvml.h"
@@ -21,20 +23,21 @@ static const struct row {
     int period, window, delay;
     bool is_plain_averaged; /* nvmlDeviceGetPowerUsage is a running mean of 1 s */
     uint32_t gain_ppm, offset_mw;
+    bool is_counter_whole; /* the counter is known to see all of the time */
 } rows[] = {
     /* The K80 follows its load as an RC element would, in about 480 ms: as a delay it is wrong, as
      * a bound it holds. */
-    {WT_NVML_ARCH_KEPLER, ANY, 15, 100, 240, false, 90000, 6000},
-    {WT_NVML_ARCH_MAXWELL, ANY, 100, 0, 0, false, 50000, 5000},
-    {WT_NVML_ARCH_PASCAL, ANY, 20, 10, 0, false, 50000, 2000},
-    {WT_NVML_ARCH_VOLTA, ANY, 20, 10, 0, false, 50000, 2000},
-    {WT_NVML_ARCH_TURING, ANY, 100, 100, 0, false, 50000, 5000},
-    {WT_NVML_ARCH_AMPERE, 0, 100, 25, 20, false, 50000, 2000}, /* GA100 */
-    {WT_NVML_ARCH_AMPERE, ANY, 100, 100, 0, true, 50000, 5000},
-    {WT_NVML_ARCH_ADA, ANY, 100, 100, 0, true, 50000, 5000},
-    {WT_NVML_ARCH_HOPPER, ANY, 100, 25, 0, true, 50000, 2000},
+    {WT_NVML_ARCH_KEPLER, ANY, 15, 100, 240, false, 90000, 6000, false},
+    {WT_NVML_ARCH_MAXWELL, ANY, 100, 0, 0, false, 50000, 5000, false},
+    {WT_NVML_ARCH_PASCAL, ANY, 20, 10, 0, false, 50000, 2000, false},
+    {WT_NVML_ARCH_VOLTA, ANY, 20, 10, 0, false, 50000, 2000, false},
+    {WT_NVML_ARCH_TURING, ANY, 100, 100, 0, false, 50000, 5000, false},
+    {WT_NVML_ARCH_AMPERE, 0, 100, 25, 20, false, 50000, 2000, false}, /* GA100 */
+    {WT_NVML_ARCH_AMPERE, ANY, 100, 100, 0, true, 50000, 5000, false},
+    {WT_NVML_ARCH_ADA, ANY, 100, 100, 0, true, 50000, 5000, false},
+    {WT_NVML_ARCH_HOPPER, ANY, 100, 25, 0, true, 50000, 2000, true},
     /* Newer than the paper: nothing published, so the window assumes the worst. */
-    {WT_NVML_ARCH_UNKNOWN, ANY, 0, 0, 0, true, 50000, 5000},
+    {WT_NVML_ARCH_UNKNOWN, ANY, 0, 0, 0, true, 50000, 5000, false},
 };
 
 unsigned wt_nvml_arch_from(int major, int minor)
@@ -90,6 +93,7 @@ void wt_nvml_traits(unsigned arch, int major, int minor, const char *driver,
     *ret_traits = (struct wt_sensor_traits){
         .energy_period_ns = 100 * MS,
         .energy_quantum_uj = 1000,
+        .energy_window_ns = row->is_counter_whole ? 100 * MS : 0,
         .power_period_ns = row->period * MS,
         .power_window_ns = (is_averaged ? ONE_SECOND : row->window) * MS,
         /* The paper's 580 to 600 ms of delay are half the window and what is left. */

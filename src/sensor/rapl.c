@@ -342,6 +342,21 @@ static uint64_t most_mw(const struct domain *d)
     return d->kind == WT_RAPL_PSYS ? UINT64_C(20000000) : UINT64_C(1000000);
 }
 
+/* A hypervisor may show an event and never count it (psys alone, on a virtual machine with an
+ * NVIDIA H200): a real counter moves every millisecond. */
+static bool stands_still(const struct wt_gauges *g, const struct wt_gauge *gauge)
+{
+    uint64_t first_uj, uj;
+    if (wt_rapl_event_uj(g->ctx, gauge, &first_uj, NULL) < 0)
+        return false;
+    for (int i = 0; i < 5; i++) {
+        g->ctx->clock.sleep_until_ns(g->ctx->clock.data, wt_ctx_now_ns(g->ctx) + WT_NS_PER_MS);
+        if (wt_rapl_event_uj(g->ctx, gauge, &uj, NULL) < 0 || uj != first_uj)
+            return false;
+    }
+    return true;
+}
+
 static int try_perf(struct wt_gauges *g, const struct wt_machine *machine, const struct domain *d,
                     struct wt_device_info *info, bool *ret_added, struct wt_findings *notes)
 {
@@ -360,6 +375,9 @@ static int try_perf(struct wt_gauges *g, const struct wt_machine *machine, const
                              .power_max_mw = most_mw(d),
                              .range_uj =
                                  wt_gauge_scaled_uj((unsigned __int128)1 << 64, &d->perf->scale)};
+    if (machine->is_virtual && stands_still(g, &gauge))
+        return wt_findings_add(notes, WT_FINDING_MISSING, "rapl", "", info->name, "",
+                               "its counter stands still: this is a virtual machine");
     /* The kernel unwraps the hardware's counter, if it is asked in time. */
     info->traits.energy_range_uj = d->range_uj ? d->range_uj : info->traits.energy_quantum_uj << 32;
     wt_text(info->via, sizeof(info->via), "perf");

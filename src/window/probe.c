@@ -219,7 +219,7 @@ static size_t make_points(const struct work *w, unsigned stream, struct wt_probe
     int64_t last_tick = INT64_MIN, energy_tick = INT64_MIN;
     for (size_t i = 0; i < s->count && count < room; i++) {
         const struct wt_probe_run *r = &s->runs[i];
-        if (!l->is_known) {
+        if (!l->is_known || (l->is_walking && stream != WT_PROBE_ENERGY)) {
             if (stream != WT_PROBE_ENERGY && is_change(s->runs, i))
                 points[count++] =
                     (struct wt_probe_point){change_at(w, s->runs, i).t_s, (double)r->value * 1e-3};
@@ -267,7 +267,8 @@ static int find_shape(struct work *w, unsigned stream, struct wt_probe_sensor *s
     size_t count = make_points(w, stream, points, room);
     struct wt_probe_load load = {w->edges_s, w->trace->edge_count};
     /* A lattice's ticks are placed by many changes; an edge only by itself, but there are many. */
-    double blur = w->edge_half_s + (l->is_known ? l->tolerance_s : (double)s->poll_ns * 1e-9) / 2;
+    bool is_placed = l->is_known && (!l->is_walking || stream == WT_PROBE_ENERGY);
+    double blur = w->edge_half_s + (is_placed ? l->tolerance_s : (double)s->poll_ns * 1e-9) / 2;
     int rc = stream == WT_PROBE_ENERGY && !l->is_known
                  ? 0
                  : wt_probe_fit(points, count, &load, blur, fit);

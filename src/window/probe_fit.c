@@ -31,6 +31,8 @@ static double median_of(double *values, size_t count)
 
 #define CHANGES_MIN 6
 #define SPLITS_MAX  6 /* the shortest distance seen may be so many periods */
+/* Changes are uniformly between the polls that enclose them, so a lattice leaves half / sqrt(3). */
+#define WALK_FACTOR 2
 
 /* Improves a period on distances that are whole multiples of it, near ones first: the far ones
  * only tell how many periods they are once it is well known. Returns the share that fits. */
@@ -160,6 +162,11 @@ int wt_probe_lattice_find(struct wt_probe_change *changes, size_t count,
     fit_line(changes, count, 3 * fmax(line.residual, half), &line);
     double span = (double)(changes[count - 1].tick - changes[0].tick);
     double error = 1.96 * line.slope_error + half / span;
+    /* Errors that add up along the way: their share of the slope does not shrink as those of a
+     * lattice do. */
+    bool is_walking = line.residual > WALK_FACTOR * half;
+    if (is_walking)
+        error = 1.96 * line.residual / sqrt(span);
     *ret_lattice = (struct wt_probe_lattice){
         .is_known = true,
         .period_s = line.slope,
@@ -167,6 +174,7 @@ int wt_probe_lattice_find(struct wt_probe_change *changes, size_t count,
         .high_s = line.slope + error,
         .phase_s = line.at_zero,
         .tolerance_s = fmax(half, line.residual),
+        .is_walking = is_walking,
     };
 out:
     free(distances);

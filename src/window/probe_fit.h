@@ -16,6 +16,10 @@ struct wt_probe_lattice {
     double period_s, low_s, high_s;
     double phase_s;     /* tick n is at phase + n period */
     double tolerance_s; /* how well one change is placed */
+    /* Each change comes a period after the last one, whenever that was, as of a timer that is set
+     * anew: near changes are a period apart, far ones on no lattice. NVIDIA's driver 580 renews its
+     * power readings so. */
+    bool is_walking;
 };
 /* Ticks are numbered and the lattice found from changes of which any number may be missing.
  * ret_why: static text, when it is not known. Errors: WT_E_NOMEM. */

@@ -29,10 +29,17 @@ struct wt_probe {
     size_t device;
     struct wt_device_info info; /* a copy: the devices may be gone before a hung call */
     struct wt_probe_trace trace;
-    pthread_t thread;
+    /* A counter's call takes NVIDIA's driver milliseconds, a power reading's less than one
+     * microsecond: each has a thread, so that the one does not hold back the other. */
+    struct poller {
+        struct wt_probe *probe;
+        pthread_t thread;
+        bool is_started;
+        unsigned streams; /* bits of WT_PROBE_* */
+    } pollers[2];
     atomic_bool is_stopping;
     atomic_int refs;
-    int rc; /* of the thread */
+    atomic_int rc; /* of the threads */
 };
 
 static void probe_unref(struct wt_probe *p)
@@ -51,12 +58,12 @@ static const struct {
     [WT_PROBE_ENERGY] = {WT_CAN_ENERGY, WT_READ_ENERGY},
 };
 
-/* Reads everything once. False: nothing could be read. */
-static bool poll_once(struct wt_probe *p)
+/* Reads these streams once. False: nothing could be read. */
+static bool poll_once(struct wt_probe *p, unsigned which)
 {
     bool is_any = false;
     for (size_t i = 0; i < WT_PROBE_STREAMS && p->rc == 0; i++) {
-        if (!(p->info.can & streams[i].can))
+        if (!(p->info.can & streams[i].can) || !(which & 1u << i))
             continue;
         struct wt_reading r;
         if (wt_devices_read(p->devices, p->device, streams[i].read, &r, NULL) < 0) {
@@ -64,35 +71,39 @@ static bool poll_once(struct wt_probe *p)
             continue;
         }
         is_any = true;
-        p->rc = wt_probe_series_add(&p->trace.series[i], r.t_before_ns, r.t_after_ns,
-                                    i == WT_PROBE_ENERGY  ? r.energy.uj
-                                    : i == WT_PROBE_POWER ? r.power.mw
-                                                          : r.plain.mw);
+        int rc = wt_probe_series_add(&p->trace.series[i], r.t_before_ns, r.t_after_ns,
+                                     i == WT_PROBE_ENERGY  ? r.energy.uj
+                                     : i == WT_PROBE_POWER ? r.power.mw
+                                                           : r.plain.mw);
+        if (rc < 0)
+            p->rc = rc;
     }
     return is_any;
 }
 
-static bool is_fast(const struct wt_probe *p, int64_t span_ns)
+static bool is_fast(const struct wt_probe *p, unsigned which, int64_t span_ns)
 {
     for (size_t i = 0; i < WT_PROBE_STREAMS; i++)
-        if ((int64_t)p->trace.series[i].count > span_ns / FAST_NS)
+        if ((which & 1u << i) && (int64_t)p->trace.series[i].count > span_ns / FAST_NS)
             return true;
     return false;
 }
 
 static void *record(void *data)
 {
-    struct wt_probe *p = data;
+    const struct poller *poller = data;
+    struct wt_probe *p = poller->probe;
+    unsigned which = poller->streams;
     int64_t start_ns = p->clock.now_ns(p->clock.data), cost_ns = 0, step_ns = FINE_NS;
     bool is_learning = true;
     while (!atomic_load(&p->is_stopping) && p->rc == 0) {
         int64_t before_ns = p->clock.now_ns(p->clock.data);
-        bool is_read = poll_once(p);
+        bool is_read = poll_once(p, which);
         int64_t after_ns = p->clock.now_ns(p->clock.data);
         cost_ns = cost_ns ? cost_ns + (after_ns - before_ns - cost_ns) / 16 : after_ns - before_ns;
         if (is_learning && after_ns - start_ns > LEARN_NS) {
             is_learning = false;
-            if (!is_fast(p, after_ns - start_ns))
+            if (!is_fast(p, which, after_ns - start_ns))
                 step_ns = COARSE_NS;
         }
         int64_t wait_ns = step_ns > COST_FACTOR * cost_ns ? step_ns : COST_FACTOR * cost_ns;
@@ -131,15 +142,34 @@ int wt_probe_start(struct wt_probe **ret_probe, struct wt_ctx *ctx, struct wt_de
         (reading.status.has & WT_HAS_LIMIT))
         p->trace.limit_w = wt_w_from_mw(reading.status.power_limit_mw);
     atomic_init(&p->is_stopping, false);
-    atomic_init(&p->refs, 2); /* the caller's and the thread's */
+    atomic_init(&p->refs, 1);
+    atomic_init(&p->rc, 0);
+    p->pollers[0].streams = 1u << WT_PROBE_POWER | 1u << WT_PROBE_PLAIN;
+    p->pollers[1].streams = 1u << WT_PROBE_ENERGY;
 
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    int failed = pthread_create(&p->thread, NULL, record, p);
+    int failed = 0;
+    for (size_t i = 0; i < WT_COUNTOF(p->pollers) && !failed; i++) {
+        struct poller *poller = &p->pollers[i];
+        unsigned can = i ? WT_CAN_ENERGY : WT_CAN_POWER | WT_CAN_PLAIN;
+        if (!(info->can & can))
+            continue;
+        poller->probe = p;
+        atomic_fetch_add(&p->refs, 1);
+        failed = pthread_create(&poller->thread, NULL, record, poller);
+        poller->is_started = !failed;
+        if (failed)
+            atomic_fetch_sub(&p->refs, 1);
+    }
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (failed) {
-        free(p);
+        atomic_store(&p->is_stopping, true);
+        for (size_t i = 0; i < WT_COUNTOF(p->pollers); i++)
+            if (p->pollers[i].is_started)
+                pthread_detach(p->pollers[i].thread);
+        probe_unref(p);
         return wt_fail_errno(err, failed, "no thread for a probe");
     }
     *ret_probe = p;
@@ -159,7 +189,7 @@ static void today(char *buf, size_t size)
     strftime(buf, size, "%Y-%m-%d", &tm);
 }
 
-int wt_probe_finish(struct wt_probe *p, const char *load, bool is_loaded,
+int wt_probe_finish(struct wt_probe *p, const char *load, bool is_loaded, const char *trace_path,
                     struct wt_probe_result *ret_result, struct wt_error *err)
 {
     struct timespec until;
@@ -167,14 +197,23 @@ int wt_probe_finish(struct wt_probe *p, const char *load, bool is_loaded,
     atomic_store(&p->is_stopping, true);
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += STOP_S;
-    if (pthread_timedjoin_np(p->thread, NULL, &until) != 0) {
-        pthread_detach(p->thread);
+    bool is_hung = false;
+    for (size_t i = 0; i < WT_COUNTOF(p->pollers); i++) {
+        struct poller *poller = &p->pollers[i];
+        if (poller->is_started && pthread_timedjoin_np(poller->thread, NULL, &until) != 0) {
+            pthread_detach(poller->thread);
+            is_hung = true;
+        }
+    }
+    if (is_hung) {
         rc = wt_fail(err, WT_E_TIMEOUT, "%s: a read did not come back in %d s", p->info.id, STOP_S);
         wt_fix(err, "see dmesg | grep -i -e NVRM -e Xid; a hung driver needs a reboot");
     } else if (p->rc < 0) {
         rc = wt_fail(err, p->rc, "no memory for what %s shows", p->info.id);
     } else {
-        rc = wt_probe_analyse(&p->trace, &p->info, ret_result, err);
+        rc = trace_path ? wt_probe_trace_write(&p->trace, &p->info, trace_path, err) : 0;
+        if (rc == 0)
+            rc = wt_probe_analyse(&p->trace, &p->info, ret_result, err);
         if (rc == 0) {
             ret_result->is_loaded = is_loaded;
             wt_text(ret_result->load, sizeof(ret_result->load), "%s", load);

@@ -45,6 +45,14 @@ static void set_band(const struct wt_sensor_traits *sensor, struct wt_series_tra
         t->gain = t->offset_w = 0;
 }
 
+bool wt_series_sees_part(const struct wt_sensor_traits *sensor)
+{
+    int64_t unit_ns = sensor->power_period_ns;
+    if (sensor->energy_period_ns > 0 && sensor->energy_period_ns < unit_ns)
+        unit_ns = sensor->energy_period_ns;
+    return sensor->energy_window_ns < unit_ns - unit_ns / 20;
+}
+
 void wt_series_traits_counter(const struct wt_sensor_traits *sensor, struct wt_series_traits *t)
 {
     *t = (struct wt_series_traits){
@@ -56,7 +64,7 @@ void wt_series_traits_counter(const struct wt_sensor_traits *sensor, struct wt_s
     };
     set_band(sensor, t);
     int64_t seen_ns = sensor->energy_window_ns, unit_ns = sensor->power_period_ns;
-    if (seen_ns > 0 && seen_ns < unit_ns) {
+    if (seen_ns > 0 && wt_series_sees_part(sensor)) {
         /* It adds up part-time readings. The last of them was refreshed some time within a period
          * before the move, and stands for the time around its window. */
         t->unit_ns = unit_ns;

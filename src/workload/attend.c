@@ -259,7 +259,7 @@ WT_INLINE wt_vi is_kept(const struct drops *drops, wt_vu low, wt_vu high, uint32
 
 static wt_vi lane_numbers(void)
 {
-    wt_vi lanes;
+    wt_vi lanes = {0};
     for (int i = 0; i < WT_LANES; i++)
         lanes[i] = i;
     return lanes;
@@ -273,7 +273,7 @@ struct running {
  * what earlier weights have to be multiplied by. `diagonal`: the last key that the panel's first
  * query sees, counted from the tile's first; only asked where is_diagonal. */
 WT_INLINE void weigh(float *restrict scores, size_t keys, struct running *restrict run,
-                     bool is_diagonal, int diagonal, bool is_dropped, const struct drops *drops,
+                     bool is_diagonal, int diagonal, const struct drops *drops,
                      const uint32_t *restrict low, const uint32_t *restrict high)
 {
     for (int v = 0; v < PANEL; v += WT_LANES) {
@@ -287,7 +287,7 @@ WT_INLINE void weigh(float *restrict scores, size_t keys, struct running *restri
         }
         wt_vf scale = wt_exp2(before - top), sum = wt_load(run->sum + v) * scale;
         wt_vu lows = {0}, highs = {0};
-        if (is_dropped) {
+        if (drops) {
             memcpy(&lows, low + v, sizeof(lows));
             memcpy(&highs, high + v, sizeof(highs));
         }
@@ -296,7 +296,7 @@ WT_INLINE void weigh(float *restrict scores, size_t keys, struct running *restri
             if (is_diagonal)
                 w = wt_choose((int32_t)k <= last, w, (wt_vf){0});
             sum += w;
-            if (is_dropped)
+            if (drops)
                 w = wt_choose(is_kept(drops, lows, highs, (uint32_t)k), w * drops->keep,
                               (wt_vf){0});
             wt_store(scores + k * PANEL + v, w);
@@ -308,21 +308,21 @@ WT_INLINE void weigh(float *restrict scores, size_t keys, struct running *restri
 }
 NOINLINE void weigh_all(float *restrict scores, size_t keys, struct running *restrict run)
 {
-    weigh(scores, keys, run, false, 0, false, NULL, NULL, NULL);
+    weigh(scores, keys, run, false, 0, NULL, NULL, NULL);
 }
 NOINLINE void weigh_some(float *restrict scores, size_t keys, struct running *restrict run,
                          int diagonal)
 {
-    weigh(scores, keys, run, true, diagonal, false, NULL, NULL, NULL);
+    weigh(scores, keys, run, true, diagonal, NULL, NULL, NULL);
 }
 NOINLINE void weigh_dropped(float *restrict scores, size_t keys, struct running *restrict run,
                             bool is_diagonal, int diagonal, const struct drops *drops,
                             const uint32_t *restrict low, const uint32_t *restrict high)
 {
     if (is_diagonal)
-        weigh(scores, keys, run, true, diagonal, true, drops, low, high);
+        weigh(scores, keys, run, true, diagonal, drops, low, high);
     else
-        weigh(scores, keys, run, false, 0, true, drops, low, high);
+        weigh(scores, keys, run, false, 0, drops, low, high);
 }
 
 static size_t width_of(size_t head, size_t panel)
@@ -419,14 +419,14 @@ static void forward(const struct wt_attend *a, size_t from, size_t to, void *scr
  * takes them) and the scores' gradient. lse in units of log2(e). */
 WT_INLINE void weigh_back(float *restrict weights, float *restrict dscores, size_t keys,
                           const float *restrict lse, const float *restrict delta, bool is_diagonal,
-                          int diagonal, bool is_dropped, const struct drops *drops,
-                          const uint32_t *restrict low, const uint32_t *restrict high)
+                          int diagonal, const struct drops *drops, const uint32_t *restrict low,
+                          const uint32_t *restrict high)
 {
     for (int v = 0; v < PANEL; v += WT_LANES) {
         wt_vi last = lane_numbers() + v + diagonal;
         wt_vf top = wt_load(lse + v), less = wt_load(delta + v);
         wt_vu lows = {0}, highs = {0};
-        if (is_dropped) {
+        if (drops) {
             memcpy(&lows, low + v, sizeof(lows));
             memcpy(&highs, high + v, sizeof(highs));
         }
@@ -435,7 +435,7 @@ WT_INLINE void weigh_back(float *restrict weights, float *restrict dscores, size
             if (is_diagonal)
                 w = kept = wt_choose((int32_t)k <= last, w, (wt_vf){0});
             wt_vf d = wt_load(dscores + k * QUERIES + v);
-            if (is_dropped) {
+            if (drops) {
                 wt_vi is = is_kept(drops, lows, highs, (uint32_t)k);
                 kept = wt_choose(is, w * drops->keep, (wt_vf){0});
                 d = wt_choose(is, d * drops->keep, (wt_vf){0});
@@ -448,12 +448,12 @@ WT_INLINE void weigh_back(float *restrict weights, float *restrict dscores, size
 NOINLINE void weigh_back_all(float *restrict weights, float *restrict dscores, size_t keys,
                              const float *restrict lse, const float *restrict delta)
 {
-    weigh_back(weights, dscores, keys, lse, delta, false, 0, false, NULL, NULL, NULL);
+    weigh_back(weights, dscores, keys, lse, delta, false, 0, NULL, NULL, NULL);
 }
 NOINLINE void weigh_back_some(float *restrict weights, float *restrict dscores, size_t keys,
                               const float *restrict lse, const float *restrict delta, int diagonal)
 {
-    weigh_back(weights, dscores, keys, lse, delta, true, diagonal, false, NULL, NULL, NULL);
+    weigh_back(weights, dscores, keys, lse, delta, true, diagonal, NULL, NULL, NULL);
 }
 NOINLINE void weigh_back_dropped(float *restrict weights, float *restrict dscores, size_t keys,
                                  const float *restrict lse, const float *restrict delta,
@@ -461,9 +461,9 @@ NOINLINE void weigh_back_dropped(float *restrict weights, float *restrict dscore
                                  const uint32_t *restrict low, const uint32_t *restrict high)
 {
     if (is_diagonal)
-        weigh_back(weights, dscores, keys, lse, delta, true, diagonal, true, drops, low, high);
+        weigh_back(weights, dscores, keys, lse, delta, true, diagonal, drops, low, high);
     else
-        weigh_back(weights, dscores, keys, lse, delta, false, 0, true, drops, low, high);
+        weigh_back(weights, dscores, keys, lse, delta, false, 0, drops, low, high);
 }
 
 static void backward(const struct wt_attend *a, const struct wt_attend_grad *g, void *scratch)

@@ -324,14 +324,23 @@ static void product(const struct wt_matvec *v, size_t from, size_t to)
 
 /* ---- integers ---- */
 
-WT_INLINE float largest_size(const float *restrict x, size_t n)
+/* NaN where one is not finite */
+static float largest_size(const float *restrict x, size_t n)
 {
-    float top = 0, bad = 0;
-#pragma omp simd reduction(max : top) reduction(+ : bad)
-    for (size_t i = 0; i < n; i++) {
+    wt_vf tops = {0}, bads = {0};
+    size_t i = 0;
+    for (; i + WT_LANES <= n; i += WT_LANES) {
+        wt_vf v = wt_load(x + i);
+        tops = wt_larger(tops, wt_larger(v, -v));
+        bads += v * 0.0f;
+    }
+    float top = 0, bad = wt_sums(bads, bads, bads, bads)[0];
+    for (size_t lane = 0; lane < WT_LANES; lane++)
+        top = tops[lane] > top ? tops[lane] : top;
+    for (; i < n; i++) {
         float size = fabsf(x[i]);
         top = size > top ? size : top;
-        bad += x[i] * 0.0f; /* NaN of what is not finite */
+        bad += x[i] * 0.0f;
     }
     return top + bad;
 }
@@ -356,7 +365,7 @@ static void quantise_rows(struct wt_int8_rows *q, const float *x, size_t from, s
         const float *restrict in = x + r * q->in;
         int8_t *restrict out = q->values + r * line;
         float top = largest_size(in, q->in), inverse = inverse_of(top);
-        q->scale[r] = top > 1e-30f || top != top ? top / 127.0f : 0;
+        q->scale[r] = top > 1e-30f || isnan(top) ? top / 127.0f : 0;
         for (size_t i = 0; i < q->in; i++)
             out[i] = rounded(in[i] * inverse);
         memset(out + q->in, 0, line - q->in);
@@ -380,7 +389,7 @@ static void quantise_weight(struct wt_int8_weight *q, const float *w, size_t fro
                 out[g * WT_INT8_PANEL * 4 + i] = value;
                 sum += value;
             }
-        q->scale[c] = top > 1e-30f || top != top ? top / 127.0f : 0;
+        q->scale[c] = top > 1e-30f || isnan(top) ? top / 127.0f : 0;
         q->sum[c] = sum;
     }
 }

@@ -88,7 +88,7 @@ WT_INLINE void wt_store_bf16(uint16_t *at, wt_vf v)
 {
     wt_vu bits = (wt_vu)v;
     wt_vu rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    wt_vu is_nan = (wt_vu)(v != v);
+    wt_vu is_nan = (wt_vu)((bits & 0x7fffffff) > 0x7f800000);
     rounded = (rounded & ~is_nan) | (((bits >> 16) | 0x40) & is_nan);
 #if WT_LANES == 16 && defined(__AVX512F__)
     _mm256_storeu_si256((__m256i *)at, _mm512_cvtepi32_epi16((__m512i)rounded));
@@ -111,7 +111,7 @@ WT_INLINE uint16_t wt_bf16_from(float x)
 {
     uint32_t bits;
     memcpy(&bits, &x, sizeof(bits));
-    if (x != x)
+    if ((bits & 0x7fffffff) > 0x7f800000) /* a NaN */
         return (uint16_t)((bits >> 16) | 0x40);
     return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
@@ -177,7 +177,7 @@ WT_INLINE wt_vf wt_exp2(wt_vf x)
     p = p * r + 0.240226507f;
     p = p * r + 0.693147182f;
     p = p * r + 1.0f;
-    return (wt_vf)((wt_vi)p + ((wt_vi)shifted << 23));
+    return (wt_vf)((wt_vu)p + ((wt_vu)shifted << 23));
 }
 
 #endif
