@@ -147,6 +147,22 @@ static int work(struct bench *b, struct wt_error *err)
     return bench_train(b, err);
 }
 
+/* Where something else had the processor while the peak was measured, the work may come near it or
+ * above: then it was no peak. */
+static int look_at_peak_again(struct bench *b, struct wt_error *err)
+{
+    double before = b->peak_flops_s;
+    int rc = 0;
+    for (unsigned i = 0; i < 3 && rc == 0 && b->o->peak_flops_s == 0 && !b->emu && b->steps > 0 &&
+                         b->flops / b->seconds > 0.9 * b->peak_flops_s;
+         i++) {
+        rc = bench_measure_peak(b, err);
+        b->peak_flops_s = fmax(before, b->peak_flops_s);
+        before = b->peak_flops_s;
+    }
+    return rc;
+}
+
 /* What the whole run comes to, for the report of who measures it. */
 static void tell(const struct bench *b)
 {
@@ -201,6 +217,8 @@ int main(int argc, char **argv)
         bench_say_what(&b);
         b.start_ns = wt_ctx_now_ns(NULL);
         rc = work(&b, &err);
+        if (rc == 0)
+            rc = look_at_peak_again(&b, &err);
         tell(&b);
     }
     if (rc == 0)
