@@ -587,6 +587,25 @@ static void every_work_runs_on_the_emulated_device(void **state)
     }
 }
 
+static void a_sweep_takes_batch_and_type_as_parameters(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "sweep", "--emulate", "a100-pcie-80gb", "--param", "batch=4,8",
+              "--param", "dtype=fp32,bf16", "--repeats", "2", "--report", "-", "--no-store",
+              "--json", "--", getenv("WATTUNE_COMMAND"), "bench", "train", "bert-tiny", "--steps",
+              "20", "--batch", "{batch}", "--dtype", "{dtype}", "--quiet");
+    json_t *j = done(&s), *rows = json_object_get(j, "rows");
+    assert_int_equal(json_array_size(rows), 4);
+    for (size_t i = 0; i < 4; i++) {
+        const json_t *row = json_array_get(rows, i);
+        assert_true(number(json_object_get(row, "work_per_s"), "value") > 0);
+        assert_true(number(json_object_get(row, "j_per_work"), "value") > 0);
+        assert_true(number(json_object_get(row, "told"), "MFU") > 0);
+    }
+    json_decref(j);
+}
+
 static void no_gpu_is_said_and_nothing_is_shown_for_it(void **state)
 {
     (void)state;
@@ -628,6 +647,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(generation_has_prefill_and_decode_apart, setup, teardown),
         cmocka_unit_test_setup_teardown(random_tokens_are_said_to_be_random, setup, teardown),
         cmocka_unit_test_setup_teardown(every_work_runs_on_the_emulated_device, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_sweep_takes_batch_and_type_as_parameters, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(no_gpu_is_said_and_nothing_is_shown_for_it, setup,
                                         teardown),
     };

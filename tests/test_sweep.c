@@ -548,6 +548,36 @@ static void a_device_has_settled_when_it_drifts_no_more(void **state)
     }
 }
 
+static void tell(struct wt_run *run, const char *name, double t_s, double value)
+{
+    struct wt_run_value told = {.t_s = t_s, .value = value};
+    snprintf(told.name, sizeof(told.name), "%s", name);
+    assert_int_equal(wt_run_add_value(run, &told), 0);
+}
+
+static void what_runs_tell_of_themselves_stands_beside_their_energy(void **state)
+{
+    (void)state;
+    struct bench b;
+    fill(&b, v100, 2, 2);
+    for (size_t i = 0; i < b.count; i++) {
+        tell(&b.runs[i], "loss", 1, 9);
+        tell(&b.runs[i], "loss", 20, 2 + (double)i); /* 100 W: 2 and 4; 150 W: 3 and 5 */
+    }
+    tell(&b.runs[1], "MFU", 20, 0.5);
+    make(&b, "power=150 W");
+    struct wt_sweep_told told;
+    wt_sweep_told_names(&b.sweep, &told);
+    assert_int_equal(told.count, 2);
+    assert_string_equal(told.names[0], "loss");
+    assert_string_equal(told.names[1], "MFU");
+    assert_near(wt_sweep_told(&b.sweep, 0, "loss"), 3, 1e-12);
+    assert_near(wt_sweep_told(&b.sweep, 1, "loss"), 4, 1e-12);
+    assert_true(isnan(wt_sweep_told(&b.sweep, 0, "MFU")));
+    assert_near(wt_sweep_told(&b.sweep, 1, "MFU"), 0.5, 1e-12);
+    empty(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -573,6 +603,7 @@ int main(void)
         cmocka_unit_test(the_repeats_for_a_precision_are_as_few_as_will_do),
         cmocka_unit_test(precision_is_that_of_the_settings_in_question),
         cmocka_unit_test(a_device_has_settled_when_it_drifts_no_more),
+        cmocka_unit_test(what_runs_tell_of_themselves_stands_beside_their_energy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -163,6 +163,16 @@ WT_API int wt_sweep_make(struct wt_sweep *ret_sweep, struct wt_run *runs, size_t
 WT_API int wt_sweep_make_by(struct wt_sweep *ret_sweep, struct wt_run *runs, size_t count,
                             const char *reference_label, const struct wt_sweep_plan *plan,
                             struct wt_error *err);
+
+/* Numbers that the runs told of themselves ("loss", "MFU"), in order of first appearance. */
+#define WT_SWEEP_TOLD_MAX 8
+struct wt_sweep_told {
+    char names[WT_SWEEP_TOLD_MAX][32];
+    size_t count;
+};
+WT_API void wt_sweep_told_names(const struct wt_sweep *sweep, struct wt_sweep_told *ret_told);
+/* The mean over a row's runs of what each told last; NaN: none told it. */
+WT_API double wt_sweep_told(const struct wt_sweep *sweep, size_t row, const char *name);
 /* How many repeats of each setting would bring the half width of every value ratio that matters
  * down to this share (0.01 is 1 %); 0: no number of them would. A row matters that may be the one
  * to choose: whose interval reaches below the best's upper end, or below 1. */

@@ -497,8 +497,14 @@ static void put_sweep_table(FILE *out, const struct wt_sweep *sweep)
     bool has_value = goal->objective != WT_OBJECTIVE_ENERGY && goal->objective != WT_OBJECTIVE_TIME;
     if (has_value)
         tag(out, "<th scope=\"col\">", wt_goal_words(goal), " ratio</th>");
-    if (has_work)
+    if (has_work) {
         tag(out, "<th scope=\"col\">per 1,000 ", sweep->work_unit, "</th>");
+        tag(out, "<th scope=\"col\">", sweep->work_unit, " a second</th>");
+    }
+    struct wt_sweep_told told;
+    wt_sweep_told_names(sweep, &told);
+    for (size_t k = 0; k < told.count; k++)
+        tag(out, "<th scope=\"col\">", told.names[k], "<small>as told</small></th>");
     fputs("<th class=\"l\" scope=\"col\">source</th></tr></thead>\n<tbody>\n", out);
     for (size_t i = 0; i < sweep->row_count; i++) {
         const struct wt_sweep_row *row = &sweep->rows[i];
@@ -518,9 +524,16 @@ static void put_sweep_table(FILE *out, const struct wt_sweep *sweep)
         put_ratio(out, &row->power_ratio);
         if (has_value)
             put_ratio(out, &row->value_ratio);
-        if (has_work)
+        if (has_work) {
             tag(out, "<td>", wt_format_joules(text, sizeof(text), row->j_per_work.value * 1000),
                 "</td>");
+            tag(out, "<td>", wt_text(text, sizeof(text), "%.4g", row->work_per_s.value), "</td>");
+        }
+        for (size_t k = 0; k < told.count; k++) {
+            double value = wt_sweep_told(sweep, i, told.names[k]);
+            tag(out, "<td>", isnan(value) ? "" : wt_text(text, sizeof(text), "%.4g", value),
+                "</td>");
+        }
         tag(out, "<td class=\"l\">", wt_provenance_name(row->provenance), "</td></tr>\n");
     }
     fputs("</tbody></table></div>\n", out);

@@ -21,12 +21,23 @@ static json_t *params_json(const struct wt_run *run)
     return all;
 }
 
+static json_t *told_json(const struct wt_sweep *sweep, size_t row)
+{
+    struct wt_sweep_told told;
+    json_t *all = json_object();
+    wt_sweep_told_names(sweep, &told);
+    for (size_t i = 0; i < told.count; i++)
+        json_object_set_new(all, told.names[i],
+                            wt_json_number(wt_sweep_told(sweep, row, told.names[i])));
+    return all;
+}
+
 static json_t *row_json(const struct wt_sweep *sweep, size_t i)
 {
     const struct wt_sweep_row *row = &sweep->rows[i];
     return json_pack(
         "{s:o, s:o, s:b, s:b, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:b, s:o, s:o,"
-        " s:o, s:b, s:i, s:o}",
+        " s:o, s:b, s:i, s:o, s:o}",
         "label", wt_json_text(row->label), "setting", wt_json_number(row->setting), "is_reference",
         row->is_reference, "is_choice", i == sweep->choice, "repeats", (int)row->repeats, "time_s",
         estimate_json(&row->time_s), "energy_j", estimate_json(&row->energy_j), "power_w",
@@ -39,7 +50,7 @@ static json_t *row_json(const struct wt_sweep *sweep, size_t i)
         "value_ratio", estimate_json(&row->value_ratio), "need",
         sweep->is_to_target ? json_real(row->need) : json_null(), "is_admissible",
         row->is_admissible, "outliers", (int)row->outlier_count, "params",
-        params_json(&sweep->runs[row->first_run]));
+        params_json(&sweep->runs[row->first_run]), "told", told_json(sweep, i));
 }
 
 static json_t *outlier_json(const struct wt_sweep *sweep, const struct wt_sweep_outlier *o)
