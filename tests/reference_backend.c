@@ -602,7 +602,9 @@ int wt_reference_new(struct wt_backend *ret_backend, struct wt_error *err)
     struct reference *r = calloc(1, sizeof(*r));
     if (!r)
         return wt_fail(err, WT_E_NOMEM, "no memory for a backend");
-    *ret_backend = (struct wt_backend){&ops, r, WT_F32};
+    ret_backend->ops = &ops;
+    ret_backend->self = r;
+    ret_backend->dtype = WT_F32;
     return 0;
 }
 

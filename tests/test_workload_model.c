@@ -300,7 +300,7 @@ static void packed_is_what_padded_is(void **state)
         rig_open(&r, b, trainings[t].family, trainings[t].task, false);
         double loss = loss_of(&r, true);
         gradients(&r, r.g);
-        int32_t packed[BATCH * SEQ], starts[BATCH], chosen[8], at = 0, moved[BATCH * SEQ];
+        int32_t packed[BATCH * SEQ], starts[BATCH], chosen[8], at = 0, moved[BATCH * SEQ] = {0};
         for (int32_t s = 0; s < BATCH; s++) {
             starts[s] = at;
             for (int32_t i = 0; i < r.lengths[s]; i++, at++) {
