@@ -561,18 +561,18 @@ static void what_runs_tell_of_themselves_stands_beside_their_energy(void **state
     struct bench b;
     fill(&b, v100, 2, 2);
     for (size_t i = 0; i < b.count; i++) {
-        tell(&b.runs[i], "loss", 1, 9);
-        tell(&b.runs[i], "loss", 20, 2 + (double)i); /* 100 W: 2 and 4; 150 W: 3 and 5 */
+        tell(&b.runs[i], "score", 1, 9);
+        tell(&b.runs[i], "score", 20, 2 + (double)i); /* 100 W: 2 and 4; 150 W: 3 and 5 */
     }
     tell(&b.runs[1], "MFU", 20, 0.5);
     make(&b, "power=150 W");
     struct wt_sweep_told told;
     wt_sweep_told_names(&b.sweep, &told);
-    assert_int_equal(told.count, 2);
-    assert_string_equal(told.names[0], "loss");
-    assert_string_equal(told.names[1], "MFU");
-    assert_near(wt_sweep_told(&b.sweep, 0, "loss"), 3, 1e-12);
-    assert_near(wt_sweep_told(&b.sweep, 1, "loss"), 4, 1e-12);
+    assert_int_equal(told.count, 3); /* the runs have a loss besides */
+    assert_string_equal(told.names[1], "score");
+    assert_string_equal(told.names[2], "MFU");
+    assert_near(wt_sweep_told(&b.sweep, 0, "score"), 3, 1e-12);
+    assert_near(wt_sweep_told(&b.sweep, 1, "score"), 4, 1e-12);
     assert_true(isnan(wt_sweep_told(&b.sweep, 0, "MFU")));
     assert_near(wt_sweep_told(&b.sweep, 1, "MFU"), 0.5, 1e-12);
     empty(&b);

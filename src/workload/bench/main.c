@@ -114,7 +114,7 @@ static int check_sizes(const struct bench *b, struct wt_error *err)
 static int prepare(struct bench *b, struct wt_error *err)
 {
     const struct bench_options *o = b->o;
-    bench_begin(b, "prepare");
+    wt_door_mark(b->door, WT_MARK_BEGIN, "prepare", 1);
     int rc = of_files(bench_open_text(b, err), err);
     b->classes = (unsigned)b->items.class_count;
     if (rc == 0 && o->work == WORK_GENERATE)

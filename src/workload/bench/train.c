@@ -1,6 +1,7 @@
 /* Training and fine-tuning: steps, their losses, held-out text, checkpoints. */
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
@@ -147,7 +148,9 @@ static size_t held_out_count(const struct bench *b)
 
 static int classify(struct bench *b, size_t *right, struct wt_error *err)
 {
-    float logits[b->o->batch * b->classes];
+    float *logits = calloc((size_t)b->o->batch * b->classes, sizeof(*logits));
+    if (!logits)
+        return wt_fail(err, WT_E_NOMEM, "no memory for %u x %u logits", b->o->batch, b->classes);
     struct wt_input input = input_of(b);
     input.targets = NULL;
     int rc = wt_model_classify(b->model, &input, logits, err);
@@ -159,6 +162,7 @@ static int classify(struct bench *b, size_t *right, struct wt_error *err)
                 best = (int32_t)k;
         *right += best == b->feed.targets[i];
     }
+    free(logits);
     return rc;
 }
 
