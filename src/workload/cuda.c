@@ -21,6 +21,7 @@
 #define STAGE_BYTES     ((size_t)1 << 20) /* of pinned memory; uploads go through STAGES of them */
 #define STAGES          8
 #define PLANS           1024 /* remembered products; a power of 2 */
+#define BACK_WARPS      12   /* of a norm's backward block; as cuda_kernels.cu has it */
 #define CANDIDATES      16   /* tried out for each */
 
 enum { COMMON_PART = 1, NORM_PART, ATTENTION_PART };
@@ -857,7 +858,7 @@ static void bend_back(struct cuda *c, void *dy, const void *pre, size_t m, size_
     size_t vector = has_chunks ? c->chunk : 1;
     size_t width = has_chunks ? parts_of(n, vector) * vector : n;
     size_t strips = parts_of(width, 32 * vector);
-    size_t slabs = parts_of((size_t)c->processors * 6, strips);
+    size_t slabs = parts_of((size_t)c->processors * 4, strips);
     if (slabs > parts_of(m, 16))
         slabs = parts_of(m, 16);
     if (slabs > PARTIAL_FLOATS / width)
@@ -1002,14 +1003,14 @@ static void cuda_norm_backward(void *self, const struct wt_norm *o, const struct
         launch(c, p->norm.pass, parts_of(o->rows, 4), 128, arguments);
         return;
     }
-    size_t blocks = (size_t)c->processors * 3;
-    if (blocks > parts_of(o->rows, 4))
-        blocks = parts_of(o->rows, 4);
+    size_t blocks = (size_t)c->processors;
+    if (blocks > parts_of(o->rows, BACK_WARPS))
+        blocks = parts_of(o->rows, BACK_WARPS);
     if (blocks > PARTIAL_FLOATS / n2)
         blocks = PARTIAL_FLOATS / n2;
     void *arguments[] = {&dy,   &dother, &sum,     &mean, &rstd, &gain,
                          &dsum, &dx,     &partial, &rows, &in,   &out};
-    launch(c, p->norm.back, blocks, 128, arguments);
+    launch(c, p->norm.back, blocks, BACK_WARPS * 32, arguments);
     uint32_t parts = (uint32_t)blocks;
     int adding = g->is_adding;
     void *folded[] = {&partial, &dgain, &dbias, &parts, &n, &n2, &adding};

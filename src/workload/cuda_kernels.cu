@@ -1111,9 +1111,11 @@ norm_rows(const act *x, const act *residual, act *sum, act *y, float *mean, floa
     }
 }
 
-/* 4 warps take rows in turn and keep their sums of dgain and dbias; partial [blocks, 2 n] is folded
+#define BACK_WARPS 12 /* as cuda.c has it */
+
+/* Warps take rows in turn and keep their sums of dgain and dbias; partial [blocks, 2 n] is folded
  * by another kernel. */
-KERNEL(128, 3)
+KERNEL(BACK_WARPS * 32, 1)
 norm_back(const act *dy, const act *dother, const act *sum, const float *mean, const float *rstd,
           const float *gain, act *dsum, act *dx, float *partial, u32 rows, drop in, drop out)
 {
@@ -1126,7 +1128,7 @@ norm_back(const act *dy, const act *dother, const act *sum, const float *mean, c
     for (int k = 0; k < WT_V; k++)
         dg[c][k] = db[c][k] = 0;
 
-    for (u32 row = block_x() * 4 + warp; row < rows; row += blocks_x() * 4) {
+    for (u32 row = block_x() * BACK_WARPS + warp; row < rows; row += blocks_x() * BACK_WARPS) {
         u64 base = (u64)row * WT_N;
         float g[CHUNKS][WT_V], h[CHUNKS][WT_V];
         float m = mean[row], r = rstd[row], total = 0, dot = 0;
@@ -1175,7 +1177,7 @@ norm_back(const act *dy, const act *dother, const act *sum, const float *mean, c
         }
     }
 
-    for (u32 turn = 0; turn < 4; turn++) {
+    for (u32 turn = 0; turn < BACK_WARPS; turn++) {
         if (turn == warp) {
             UNROLL
             for (int c = 0; c < CHUNKS; c++)
@@ -1188,7 +1190,7 @@ norm_back(const act *dy, const act *dother, const act *sum, const float *mean, c
         }
         barrier();
     }
-    for (u32 i = thread_x(); i < WT_N; i += 128) {
+    for (u32 i = thread_x(); i < WT_N; i += BACK_WARPS * 32) {
         partial[(u64)block_x() * 2 * WT_N + i] = sums[i];
         partial[(u64)block_x() * 2 * WT_N + WT_N + i] = sums[i + CHUNKS * 32 * WT_V];
     }
@@ -1473,8 +1475,10 @@ extern SHARED char memory[]; /* as much as the launch says */
 #define QUERIES 64 /* of a forward block: 4 warps */
 #define KEYS    64 /* at a time */
 
+#define ATTEND_BLOCKS (WT_MODE == 2 && WIDE <= 64 ? 4 : 1) /* at least, of a processor */
+
 /* qkv's row is 3 n long. Block: a tile of queries, a head, a sequence. */
-KERNEL(128, 1)
+KERNEL(128, ATTEND_BLOCKS)
 attend(const act *qkv, act *context, float *lse, const i32 *starts, const i32 *lengths, u32 count,
        u32 rows, u32 longest, u32 heads, float scale_log2, int is_causal, drop d)
 {
