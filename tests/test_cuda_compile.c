@@ -35,7 +35,8 @@ static void compile(int architecture, int mode, int part, unsigned size, unsigne
     struct wt_error err = {0};
     int rc = wt_cuda_compile(&api, architecture, mode, part, size, vector, &code, &bytes, &err);
     if (rc < 0)
-        print_error("sm_%d mode %d part %d size %u: %s\n", architecture, mode, part, size, err.text);
+        print_error("sm_%d mode %d part %d size %u: %s\n", architecture, mode, part, size,
+                    err.text);
     assert_int_equal(rc, 0);
     assert_non_null(memmem(code, bytes, kernel, strlen(kernel)));
     free(code);
@@ -44,12 +45,14 @@ static void compile(int architecture, int mode, int part, unsigned size, unsigne
 static void every_part_compiles_for_every_architecture(void **state)
 {
     (void)state;
-    static const int architectures[] = {70, 75, 80, 86, 89, 90, 100, 120};
+    /* those with code of their own, and the newest */
+    static const int architectures[] = {70, 75, 80, 90, 120};
     for (size_t i = 0; i < WT_COUNTOF(architectures); i++) {
         int a = architectures[i];
         if (!is_known(a))
             continue;
-        for (int mode = 0; mode < (a < 80 ? 1 : 3); mode++) { /* tf32 and bf16: from 8.0 on */
+        /* tf32 and bf16: from 8.0 on; fp32 has nothing of its own after that */
+        for (int mode = a > 80 ? 2 : 0; mode < (a < 80 ? 1 : 3); mode++) {
             compile(a, mode, 1, 1, 1, "adamw_step");
             compile(a, mode, 2, 768, mode == 2 ? 8 : 4, "norm_back");
             compile(a, mode, 3, 64, 1, "attend_back_keys");
@@ -60,13 +63,12 @@ static void every_part_compiles_for_every_architecture(void **state)
 static void odd_sizes_compile(void **state)
 {
     (void)state;
-    static const unsigned widths[] = {1, 5, 257, 1600}, heads[] = {1, 24, 80, 128, 256};
-    for (int mode = 0; mode < 3; mode += 2) {
-        for (size_t i = 0; i < WT_COUNTOF(widths); i++)
-            compile(80, mode, 2, widths[i], 1, "norm_rows");
-        for (size_t i = 0; i < WT_COUNTOF(heads); i++)
-            compile(80, mode, 3, heads[i], 1, "attend");
-    }
+    static const unsigned widths[] = {1, 5, 257}, heads[] = {1, 24, 128};
+    for (size_t i = 0; i < WT_COUNTOF(widths); i++)
+        compile(80, (int)i, 2, widths[i], 1, "norm_rows");
+    compile(80, 2, 2, 1600, 8, "norm_rows");
+    for (size_t i = 0; i < WT_COUNTOF(heads); i++)
+        compile(80, i == 1 ? 1 : 2, 3, heads[i], 1, "attend");
 }
 
 static void a_device_newer_than_the_compiler_gets_ptx(void **state)
