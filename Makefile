@@ -41,7 +41,7 @@ asan: build-asan/build.ninja ## run all tests under AddressSanitizer and UBSan
 
 tsan: build-tsan/build.ninja ## run all tests under ThreadSanitizer
 	@ninja -C build-tsan
-	@$(TESTS) build-tsan --no-suite tree --timeout-multiplier 8
+	@$(TESTS) build-tsan --no-suite tree --no-suite alone --timeout-multiplier 8
 
 VALGRIND = valgrind --quiet --error-exitcode=99 --leak-check=full \
     --errors-for-leak-kinds=definite,indirect --suppressions=$(CURDIR)/scripts/valgrind.supp
