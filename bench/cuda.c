@@ -7,12 +7,14 @@
  * those of fp32
  *
  * bench/peer-cuda trains the same with PyTorch. Tokens are random, masked positions 15 %. */
+#include <dlfcn.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
 #include "tests/backend_contract.h"
+#include "wattune/meter.h"
 #include "workload/model.h"
 #include "workload/random.h"
 
@@ -52,7 +54,9 @@ static struct wt_backend open_cuda(enum wt_dtype dtype)
 static unsigned check(enum wt_dtype dtype, const char *only)
 {
     struct wt_backend b = open_cuda(dtype);
-    double tolerance = dtype == WT_F32 ? 2e-5 : dtype == WT_TF32 ? 2e-3 : 1e-2;
+    /* Of the narrow formats the largest errors are those of attention with scores over 100, whose
+     * own rounding moves the weights. */
+    double tolerance = dtype == WT_F32 ? 5e-5 : dtype == WT_TF32 ? 1e-2 : 2e-2;
     unsigned failures = wt_backend_contract(&b, tolerance, only);
     printf("%s: %u failures over %g\n", dtype_names[dtype], failures, tolerance);
     wt_backend_free(&b);
@@ -130,10 +134,59 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* For ncu --profile-from-start off. */
+static void profile(const char *call)
+{
+    void *driver = dlopen("libcuda.so.1", RTLD_NOW), *found = dlsym(driver, call);
+    int (*function)(void) = NULL;
+    memcpy(&function, &found, sizeof(function));
+    if (function)
+        function();
+}
+
+/* The meter of this machine's GPUs. NULL: there is nothing to measure with. */
+struct energy {
+    struct wt_ctx *ctx;
+    struct wt_devices *devices;
+    struct wt_meter *meter;
+    uint64_t window;
+};
+
+static void begin_energy(struct energy *e)
+{
+    const struct wt_devices_options gpus = {.is_gpu_only = true};
+    struct wt_error err = {0};
+    *e = (struct energy){0};
+    if (wt_ctx_new(&e->ctx, NULL, &err) < 0 ||
+        wt_devices_open(&e->devices, e->ctx, &gpus, &err) < 0 ||
+        wt_meter_new(&e->meter, e->ctx, e->devices, NULL, &err) < 0)
+        fprintf(stderr, "cuda: no energy: %s\n", err.text);
+    else
+        wt_meter_begin(e->meter, "train", &e->window);
+}
+
+static void end_energy(struct energy *e, size_t tokens)
+{
+    struct wt_window_result result;
+    struct wt_error err = {0};
+    if (e->meter && wt_meter_end(e->meter, e->window) == 0 &&
+        wt_meter_result(e->meter, e->window, WT_NS_PER_S, &result, &err) == 0) {
+        double n = (double)tokens, span_s = wt_s_from_ns(result.end_ns - result.begin_ns);
+        printf("energy: %.1f J in %.2f s, mean %.0f W, %.4f mJ a token [%.4f, %.4f]\n",
+               result.total.energy_j, span_s, result.total.energy_j / span_s,
+               1e3 * result.total.energy_j / n, 1e3 * result.total.low_j / n,
+               1e3 * result.total.high_j / n);
+        wt_window_result_done(&result);
+    }
+    wt_meter_free(e->meter);
+    wt_devices_free(e->devices);
+    wt_ctx_free(e->ctx);
+}
+
 static void train(enum wt_dtype dtype, unsigned batch, double seconds, const char *name,
                   unsigned seq)
 {
-    enum { STEPS = 10, ROUNDS = 400 };
+    enum { STEPS = 10, ROUNDS = 10000 };
     static double took[ROUNDS];
     struct wt_backend b = open_cuda(dtype);
     struct wt_config config;
@@ -150,7 +203,19 @@ static void train(enum wt_dtype dtype, unsigned batch, double seconds, const cha
         if (i == 0)
             first = loss;
     }
+    if (getenv("WATTUNE_PROFILE")) { /* one step, for a profiler */
+        profile("cuProfilerStart");
+        wt_model_forward(m, &data.input, true, 0, 1);
+        wt_model_backward(m);
+        wt_model_optimize(m, &rate);
+        must(wt_model_result(m, &loss, &norm, &err), &err);
+        profile("cuProfilerStop");
+    }
     double warm_s = wt_s_from_ns(wt_clock_now_ns() - begin_ns);
+    struct energy energy;
+    begin_energy(&energy);
+    printf("phase train\n"); /* for wattune run --mark 'phase (\w+)' --progress 'step (\d+)' */
+    fflush(stdout);
     size_t rounds = 0;
     int64_t end_ns = wt_clock_now_ns() + (int64_t)(seconds * 1e9), issued_ns = 0;
     do {
@@ -163,7 +228,11 @@ static void train(enum wt_dtype dtype, unsigned batch, double seconds, const cha
         issued_ns += wt_clock_now_ns() - from_ns;
         must(wt_model_result(m, &loss, &norm, &err), &err);
         took[rounds++] = wt_s_from_ns(wt_clock_now_ns() - from_ns) / STEPS;
+        printf("step %zu\n", rounds * STEPS);
+        fflush(stdout);
     } while (rounds < ROUNDS && wt_clock_now_ns() < end_ns);
+    printf("phase done\n");
+    end_energy(&energy, rounds * STEPS * batch * seq);
     qsort(took, rounds, sizeof(took[0]), compare);
     double median = took[rounds / 2];
     printf("wattune %-10s %s batch %3u x %u: %8.0f tokens/s, %.3f ms a step (%.3f to %.3f, issuing "
@@ -283,6 +352,8 @@ enum op {
     OP_NORM,
     OP_NORM_BACK,
     OP_LOSS,
+    OP_LOSS_ALONE,
+    OP_LOSS_ROUND,
     OP_ADAMW,
     OPS
 };
@@ -290,10 +361,15 @@ static const struct {
     const char *name;
     int times; /* in a step */
 } op_list[] = {
-    {"embed", 1},      {"embed_backward", 1},      {"qkv", 12},  {"qkv backward", 12},
-    {"attention", 12}, {"attention_backward", 12}, {"out", 12},  {"out backward", 12},
-    {"up + gelu", 12}, {"up backward", 12},        {"down", 12}, {"down backward", 12},
-    {"norm", 25},      {"norm_backward", 25},      {"loss", 1},  {"adamw", 1},
+    {"embed", 1},         {"embed_backward", 1},
+    {"qkv", 12},          {"qkv backward", 12},
+    {"attention", 12},    {"attention_backward", 12},
+    {"out", 12},          {"out backward", 12},
+    {"up + gelu", 12},    {"up backward", 12},
+    {"down", 12},         {"down backward", 12},
+    {"norm", 25},         {"norm_backward", 25},
+    {"loss", 1},          {"loss, no gradient", 0},
+    {"loss of 30528", 0}, {"adamw", 1},
 };
 
 static void linear(struct bed *bed, size_t in, size_t out, bool is_backward, bool has_gelu)
@@ -360,14 +436,14 @@ static void do_op(struct bed *bed, enum op op)
                               bed->v, h};
     struct wt_loss l = {bed->act[0],
                         &token,
-                        bed->weights + bed->v * h,
+                        bed->weights + 30528 * h,
                         bed->ints,
                         bed->chosen,
                         bed->stats,
                         1.0f / (float)bed->chosen,
                         bed->act[1],
                         bed->gradients,
-                        bed->gradients + bed->v * h,
+                        bed->gradients + 30528 * h,
                         false};
     size_t total = 109514298;
     struct wt_span spans[] = {{0, total / 2, true}, {total / 2, total, false}};
@@ -431,6 +507,14 @@ static void do_op(struct bed *bed, enum op op)
     case OP_NORM_BACK:
         o->norm_backward(self, &n, &ng);
         break;
+    case OP_LOSS_ALONE:
+        l.dx = NULL;
+        o->loss(self, &l);
+        break;
+    case OP_LOSS_ROUND:
+        token.out = 30528;
+        o->loss(self, &l);
+        break;
     case OP_LOSS:
         o->loss(self, &l);
         break;
@@ -475,7 +559,8 @@ static void time_ops(enum wt_dtype dtype, unsigned batch, unsigned seq)
         weights[i] = 0.02f * (float)((double)(wt_random_at(5, i) >> 11) * 0x1p-52 - 1);
     bed.b.ops->upload(bed.b.self, bed.ints, ints, (2 * bed.rows + 2 * batch) * 4);
     bed.b.ops->upload(bed.b.self, bed.weights, weights, total * 4);
-    bed.b.ops->narrow(bed.b.self, bed.working, bed.weights, total);
+    if (dtype == WT_BF16)
+        bed.b.ops->narrow(bed.b.self, bed.working, bed.weights, total);
     bed.at = (struct wt_sequences){bed.ints + 2 * bed.rows, bed.ints + 2 * bed.rows + batch, batch,
                                    bed.rows, seq};
     double sum = 0;

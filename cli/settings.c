@@ -238,6 +238,8 @@ int cli_duration_parse(const char *text, int64_t *ret_ns, struct wt_error *err)
         unit = 3600;
     else if (strcmp(text + len, "d") == 0)
         unit = 86400;
+    else if (strcmp(text + len, "w") == 0)
+        unit = 7 * 86400;
     else if (strcmp(text + len, "ms") == 0)
         unit = 1e-3;
     else if (text[len] && strcmp(text + len, "s") != 0)

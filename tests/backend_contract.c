@@ -844,6 +844,7 @@ static void memory_case(struct bed *bed, size_t n)
 
 static void norm_cases(struct bed *bed)
 {
+    /* Not of 2: such a row is normed to -1 and 1 whatever it is, and its gradient is rounding. */
     static const size_t sizes[][2] = {{1, 4},    {3, 5},   {7, 32},    {16, 64},
                                       {33, 257}, {5, 768}, {70, 1024}, {130, 48}};
     for (size_t i = 0; i < WT_COUNTOF(sizes); i++) {

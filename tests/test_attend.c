@@ -311,8 +311,8 @@ static void decoding_is_the_last_row_of_attention(void **state)
     (void)state;
     static const struct {
         size_t length, count, head;
-    } cases[] = {{1, 3, 64},  {5, 2, 64},    {64, 12, 64}, {130, 3, 32},
-                 {77, 2, 17}, {200, 1, 128}, {3, 2, 5}};
+    } cases[] = {{1, 3, 64}, {5, 2, 64},  {64, 12, 64}, {130, 3, 32}, {77, 2, 17}, {200, 1, 128},
+                 {3, 2, 5},  {65, 2, 64}, {66, 2, 64},  {67, 2, 64},  {129, 1, 96}};
     for (size_t c = 0; c < WT_COUNTOF(cases); c++)
         for (size_t set = 0; wt_attend_at(set); set++)
             for (unsigned variant = 0; variant < 2; variant++) {

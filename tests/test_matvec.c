@@ -61,6 +61,15 @@ static double *noise(void *to, size_t n, uint64_t seed, double spread, bool is_b
     return in;
 }
 
+static float value_of(const void *at, size_t i, bool is_bf16)
+{
+    if (!is_bf16)
+        return ((const float *)at)[i];
+    uint16_t half;
+    memcpy(&half, (const char *)at + 2 * i, sizeof(half));
+    return wt_float_from_bf16(half);
+}
+
 static double followed(double x, enum wt_nonlinearity f)
 {
     switch (f) {
@@ -97,8 +106,7 @@ static void assert_close(const char *set, const char *what, const struct shape *
 {
     double largest = 1e-3, off = 0;
     for (size_t i = 0; i < s->m * s->out; i++) {
-        double x = (double)(is_bf16 ? wt_float_from_bf16(((const uint16_t *)got)[i])
-                                    : ((const float *)got)[i]);
+        double x = (double)value_of(got, i, is_bf16);
         largest = fmax(largest, fabs(want[i]));
         off = fmax(off, fabs(x - want[i]));
         if (!(fabs(x) < INFINITY))

@@ -51,60 +51,19 @@ static void gelu_and_its_gradient_are_exact(void **state)
         /* From deep in the tails to around 0. */
         static const float spreads[] = {40, 6, 1, 1e-3f};
         for (size_t s = 0; s < WT_COUNTOF(spreads); s++) {
-            float x[ROWS * N], bias[N], y[ROWS * N], d[ROWS * N];
+            float x[ROWS * N], y[ROWS * N], d[ROWS * N];
             double want[ROWS * N], dwant[ROWS * N];
             noise(x, ROWS * N, 1, spreads[s]);
-            noise(bias, N, 2, spreads[s] / 4);
             noise(d, ROWS * N, 3, 1);
             for (size_t i = 0; i < ROWS * N; i++) {
-                double v = (double)(x[i] + bias[i % N]);
+                double v = (double)x[i];
                 want[i] = v * phi(v);
                 dwant[i] = (double)d[i] * (phi(v) + v * exp(-v * v / 2) / sqrt(2 * acos(-1.0)));
             }
-            k->gelu(y, x, bias, ROWS, N);
+            k->activate(y, x, ROWS * N, WT_GELU_ERF);
             assert_close(k->name, y, want, ROWS * N);
-            k->gelu_backward(d, d, x, ROWS * N);
+            k->activate_backward(d, d, x, ROWS * N, WT_GELU_ERF);
             assert_close(k->name, d, dwant, ROWS * N);
-        }
-    }
-}
-
-static void softmax_ignores_padding_and_survives_large_scores(void **state)
-{
-    (void)state;
-    static const struct {
-        float spread;
-        size_t valid;
-    } rows[] = {{1, N}, {30, N}, {3000, N}, {5, 40}, {5, 1}};
-    for (size_t set = 0; wt_kernels_at(set); set++) {
-        const struct wt_kernels *k = wt_kernels_at(set);
-        for (size_t c = 0; c < WT_COUNTOF(rows); c++) {
-            float p[ROWS * N], d[ROWS * N];
-            double want[ROWS * N] = {0}, dwant[ROWS * N];
-            noise(p, ROWS * N, 4 + c, rows[c].spread);
-            noise(d, ROWS * N, 5 + c, 1);
-            for (size_t r = 0; r < ROWS; r++) {
-                double top = -INFINITY, sum = 0, dot = 0;
-                for (size_t i = 0; i < rows[c].valid; i++)
-                    top = fmax(top, (double)p[r * N + i]);
-                for (size_t i = 0; i < rows[c].valid; i++)
-                    sum += want[r * N + i] = exp((double)p[r * N + i] - top);
-                for (size_t i = 0; i < N; i++)
-                    want[r * N + i] /= sum;
-                for (size_t i = 0; i < N; i++)
-                    dot += want[r * N + i] * (double)d[r * N + i];
-                for (size_t i = 0; i < N; i++)
-                    dwant[r * N + i] = 0.125 * want[r * N + i] * ((double)d[r * N + i] - dot);
-            }
-            k->softmax(p, ROWS, N, rows[c].valid);
-            assert_close(k->name, p, want, ROWS * N);
-            for (size_t i = rows[c].valid; i < N; i++)
-                assert_true(p[i] == 0);
-            /* Where one value has it all the gradient is 0 and rounding is all there is. */
-            if (rows[c].valid > 1 && rows[c].spread < 100) {
-                k->softmax_backward(d, p, 0.125f, ROWS, N);
-                assert_close(k->name, d, dwant, ROWS * N);
-            }
         }
     }
 }
@@ -137,8 +96,8 @@ static void norm_and_its_gradients_are_exact(void **state)
     (void)state;
     for (size_t set = 0; wt_kernels_at(set); set++) {
         const struct wt_kernels *k = wt_kernels_at(set);
-        float x[ROWS * N], residual[ROWS * N], y[ROWS * N], d[ROWS * N], gain[N], bias[N], dgain[N],
-            dbias[N], mean[ROWS], rstd[ROWS];
+        float x[ROWS * N], residual[ROWS * N], y[ROWS * N], d[ROWS * N], gain[N], bias[N],
+            dgain[N] = {0}, dbias[N] = {0}, mean[ROWS], rstd[ROWS];
         double want[ROWS * N], dwant[ROWS * N], gwant[N] = {0}, bwant[N] = {0};
         noise(x, ROWS * N, 10, 3);
         noise(residual, ROWS * N, 11, 2);
@@ -165,12 +124,11 @@ static void norm_and_its_gradients_are_exact(void **state)
         }
         k->norm(y, x, residual, mean, rstd, gain, bias, ROWS, N, 1e-12f);
         assert_close(k->name, y, want, ROWS * N);
-        /* By columns, as threads share them out. */
-        k->norm_backward_parameters(dgain, dbias, d, x, mean, rstd, ROWS, N, 0, 30);
-        k->norm_backward_parameters(dgain, dbias, d, x, mean, rstd, ROWS, N, 30, N);
+        for (size_t r = 0; r < ROWS; r++)
+            k->norm_backward_row(d + r * N, d + r * N, x + r * N, mean[r], rstd[r], gain, dgain,
+                                 dbias, N);
         assert_close(k->name, dgain, gwant, N);
         assert_close(k->name, dbias, bwant, N);
-        k->norm_backward(d, d, x, mean, rstd, gain, ROWS, N);
         assert_close(k->name, d, dwant, ROWS * N);
     }
 }
@@ -180,23 +138,71 @@ static void sums_are_sums(void **state)
     (void)state;
     for (size_t set = 0; wt_kernels_at(set); set++) {
         const struct wt_kernels *k = wt_kernels_at(set);
-        float x[ROWS * N], y[ROWS * N], bias[N], sums[N];
-        double want[ROWS * N], columns[N] = {0}, squares = 0;
+        float x[ROWS * N], y[ROWS * N], sums[N];
+        double want[ROWS * N], columns[N], squares = 0;
         noise(x, ROWS * N, 20, 3);
         noise(y, ROWS * N, 21, 3);
-        noise(bias, N, 22, 3);
+        noise(sums, N, 22, 3);
+        for (size_t i = 0; i < N; i++)
+            columns[i] = (double)sums[i];
         for (size_t i = 0; i < ROWS * N; i++) {
             columns[i % N] += (double)x[i];
             squares += (double)x[i] * (double)x[i];
-            want[i] = (double)x[i] + (double)y[i] + (double)bias[i % N];
+            want[i] = (double)x[i] + (double)y[i];
         }
-        k->column_sums(sums, x, ROWS, N, 0, 16);
-        k->column_sums(sums, x, ROWS, N, 16, N);
+        /* By columns, as threads share them out. */
+        k->add_columns(sums, x, ROWS, N, 0, 16);
+        k->add_columns(sums, x, ROWS, N, 16, N);
         assert_close(k->name, sums, columns, N);
         assert_true(fabs(k->sum_of_squares(x, ROWS * N) - squares) < 1e-12 * squares);
         k->add(y, x, ROWS * N);
-        k->add_bias(y, bias, ROWS, N);
         assert_close(k->name, y, want, ROWS * N);
+    }
+}
+
+static void bfloat16_is_rounded_to_the_nearest_even(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t from;
+        uint16_t to;
+    } cases[] = {
+        {0x3f800000, 0x3f80}, /* 1 */
+        {0x3f808000, 0x3f80}, /* half way: to even */
+        {0x3f818000, 0x3f82}, /* half way: to even, up */
+        {0x3f808001, 0x3f81}, /* just over */
+        {0xbf80ffff, 0xbf81}, /* negative */
+        {0x7f7fffff, 0x7f80}, /* the largest float: infinity */
+        {0xff800000, 0xff80}, /* -infinity */
+        {0x00000001, 0x0000}, /* the smallest: 0 */
+        {0x80000000, 0x8000}, /* -0 */
+    };
+    for (size_t set = 0; wt_kernels_at(set); set++) {
+        const struct wt_kernels *k = wt_kernels_at(set);
+        for (size_t i = 0; i < WT_COUNTOF(cases); i++) {
+            float from[N], back[N];
+            uint16_t to[N];
+            for (size_t j = 0; j < N; j++)
+                memcpy(&from[j], &cases[i].from, sizeof(float));
+            k->narrow(to, from, N);
+            k->widen(back, to, N);
+            for (size_t j = 0; j < N; j++) {
+                uint32_t bits;
+                memcpy(&bits, &back[j], sizeof(bits));
+                assert_int_equal(to[j], cases[i].to);
+                assert_int_equal(bits, (uint32_t)cases[i].to << 16);
+            }
+        }
+        float nan = NAN, back;
+        uint32_t signalling = 0x7f800001; /* whose high half alone would be infinity */
+        uint16_t to;
+        k->narrow(&to, &nan, 1);
+        k->widen(&back, &to, 1);
+        assert_true(isnan(back));
+        memcpy(&nan, &signalling, sizeof(nan));
+        k->narrow(&to, &nan, 1);
+        k->widen(&back, &to, 1);
+        assert_true(isnan(back));
     }
 }
 
@@ -240,10 +246,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gelu_and_its_gradient_are_exact),
-        cmocka_unit_test(softmax_ignores_padding_and_survives_large_scores),
         cmocka_unit_test(cross_entropy_and_its_gradient_are_exact),
         cmocka_unit_test(norm_and_its_gradients_are_exact),
         cmocka_unit_test(sums_are_sums),
+        cmocka_unit_test(bfloat16_is_rounded_to_the_nearest_even),
         cmocka_unit_test(dropout_is_decided_by_index_and_keeps_the_mean),
         cmocka_unit_test(the_best_kernels_are_the_first),
     };

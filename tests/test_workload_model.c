@@ -300,7 +300,7 @@ static void packed_is_what_padded_is(void **state)
         rig_open(&r, b, trainings[t].family, trainings[t].task, false);
         double loss = loss_of(&r, true);
         gradients(&r, r.g);
-        int32_t packed[BATCH * SEQ], starts[BATCH], chosen[8], at = 0, moved[BATCH * SEQ];
+        int32_t packed[BATCH * SEQ], starts[BATCH], chosen[8], at = 0, moved[BATCH * SEQ] = {0};
         for (int32_t s = 0; s < BATCH; s++) {
             starts[s] = at;
             for (int32_t i = 0; i < r.lengths[s]; i++, at++) {
@@ -553,16 +553,18 @@ static void initial_weights_are_seeded(void **state)
 
 /* ---- what a step costs ---- */
 
-/* The counting backend sees full sequences; the reference multiplies them. */
+/* The counting backend sees full sequences; the others multiply them. */
 static void the_products_counted_are_those_multiplied(void **state)
 {
     (void)state;
     for (size_t t = 0; t < WT_COUNTOF(trainings); t++) {
-        double flops[2];
-        for (int is_counted = 0; is_counted < 2; is_counted++) {
+        double flops[3];
+        for (int which = 0; which < 3; which++) {
             struct wt_backend b = {0};
-            assert_int_equal(
-                is_counted ? wt_count_new(&b, WT_BF16, NULL) : wt_reference_new(&b, NULL), 0);
+            assert_int_equal(which == 0   ? wt_reference_new(&b, NULL)
+                             : which == 1 ? wt_count_new(&b, WT_BF16, NULL)
+                                          : cpu_shared(&b, NULL),
+                             0);
             struct wt_model_options options = {.task = trainings[t].task,
                                                .batch = BATCH,
                                                .seq = SEQ,
@@ -583,21 +585,25 @@ static void the_products_counted_are_those_multiplied(void **state)
                                      .chosen_count = is_mlm ? 8 : 0};
             wt_model_forward(model, &input, true, 0, 1);
             wt_model_backward(model);
-            flops[is_counted] = 0;
-            if (is_counted) { /* products are told from the rest by their engine */
+            double loss;
+            flops[which] = 0;
+            if (which == 1) { /* products are told from the rest by their engine */
                 size_t count;
                 const struct wt_emu_kernel *k = wt_count_kernels(&b, &count);
                 for (size_t i = 0; i < count; i++)
                     flops[1] += k[i].engine == WT_EMU_TENSOR ? k[i].flops : 0;
                 assert_int_equal(wt_count_memory(&b), wt_model_memory(model));
             } else {
-                flops[0] = wt_reference_product_flops(&b);
+                assert_int_equal(wt_model_result(model, &loss, NULL, NULL), 0); /* all is done */
+                flops[which] =
+                    which == 0 ? wt_reference_product_flops(&b) : wt_cpu_product_flops(&b);
             }
             wt_model_free(model);
             wt_backend_free(&b);
         }
         assert_true(flops[0] > 0);
         assert_true(flops[0] == flops[1]);
+        assert_true(flops[2] == flops[1]);
     }
 }
 

@@ -12,6 +12,7 @@
 #include "wattune/lease.h"
 #include "wattune/meter.h"
 #include "wattune/phases.h"
+#include "wattune/plan.h"
 #include "wattune/probe.h"
 #include "wattune/report.h"
 #include "wattune/run.h"

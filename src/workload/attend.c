@@ -555,8 +555,9 @@ static void backward(const struct wt_attend *a, const struct wt_attend_grad *g, 
 
 /* ---- one token ---- */
 
-/* Rows are read in the order they lie in, four at a time: of all heads of a sequence a row is one
- * stretch of memory. */
+/* Four rows at a time, one of each quarter of the sequence: of all heads together these are four
+ * long streams from memory, which the processor's own prefetching follows best. Score 4 i + r of a
+ * tile is that of row i of quarter r. */
 static inline float value_at(const void *at, size_t i, bool is_bf16)
 {
     return is_bf16 ? wt_float_from_bf16(((const uint16_t *)at)[i]) : ((const float *)at)[i];
@@ -566,15 +567,12 @@ WT_INLINE wt_vf vector_at(const void *at, size_t i, bool is_bf16)
     return is_bf16 ? wt_load_bf16((const uint16_t *)at + i) : wt_load((const float *)at + i);
 }
 
-/* Rows to come, of one head: the processor's own prefetching follows neither many short stretches
- * nor crosses pages. */
-enum { AHEAD = 16 };
-WT_INLINE void fetch_four(const void *const rows[4], size_t at, size_t stride, size_t head,
-                          size_t bytes)
+enum { AHEAD = 1024 }; /* bytes */
+WT_INLINE void fetch_four(const void *const rows[4], size_t at, size_t head, size_t bytes)
 {
-    for (size_t r = 0; r < 4; r++)
-        for (size_t i = 0; i < head * bytes; i += 64)
-            __builtin_prefetch((const char *)rows[r] + (at + AHEAD * stride) * bytes + i);
+    for (size_t i = 0; i < head * bytes; i += 64)
+        for (size_t r = 0; r < 4; r++)
+            __builtin_prefetch((const char *)rows[r] + at * bytes + i + AHEAD);
 }
 /* scores[0..3] of rows 0..3 */
 WT_INLINE void score_four(float *restrict scores, const float *restrict q,
@@ -609,6 +607,12 @@ WT_INLINE void add_four(float *restrict context, const float *restrict weights,
             context[d] += weights[r] * value_at(rows[r], at + d, is_bf16);
 }
 
+static const void *row_of(const void *rows, const struct wt_attend_decode *d, size_t row,
+                          size_t bytes)
+{
+    return (const char *)rows + smaller(row, d->length - 1) * d->stride * bytes;
+}
+
 WT_INLINE void decode_as(const struct wt_attend_decode *d, float *restrict scratch, bool is_bf16,
                          bool has_rest)
 {
@@ -624,23 +628,25 @@ WT_INLINE void decode_as(const struct wt_attend_decode *d, float *restrict scrat
         top[h] = LOWEST;
         sum[h] = 0;
     }
-    for (size_t key = 0; key < d->length; key += KEYS) {
-        size_t n = smaller(KEYS, d->length - key);
+    size_t quarter = (d->length + 3) / 4;
+    for (size_t first = 0; first < quarter; first += KEYS / 4) {
+        size_t n = 4 * smaller(KEYS / 4, quarter - first);
         for (size_t k = 0; k < n; k += 4) {
             const void *rows[4]; /* past the end: the last again, with weight 0 below */
             for (size_t r = 0; r < 4; r++)
-                rows[r] =
-                    (const char *)d->keys + smaller(key + k + r, d->length - 1) * d->stride * bytes;
+                rows[r] = row_of(d->keys, d, r * quarter + first + k / 4, bytes);
             for (size_t h = 0; h < count; h++) {
-                fetch_four(rows, h * head, d->stride, head, bytes);
+                fetch_four(rows, h * head, head, bytes);
                 score_four(scores + h * KEYS + k, q + h * head, rows, h * head, head, is_bf16,
                            has_rest);
             }
         }
         for (size_t h = 0; h < count; h++) {
             float *restrict s = scores + h * KEYS, before = top[h];
-            for (size_t k = n; k < KEYS; k++)
-                s[k] = LOWEST;
+            /* Quarters are rounded up, by three rows in all at most. */
+            for (size_t k = 0; first + KEYS / 4 + 3 >= quarter && k < KEYS; k++)
+                if (k >= n || k % 4 * quarter + first + k / 4 >= d->length)
+                    s[k] = LOWEST;
             wt_vf tops = wt_all(before), sums = {0};
             for (size_t k = 0; k < KEYS; k += WT_LANES)
                 tops = wt_larger(wt_load(s + k), tops);
@@ -660,10 +666,9 @@ WT_INLINE void decode_as(const struct wt_attend_decode *d, float *restrict scrat
         for (size_t k = 0; k < n; k += 4) {
             const void *rows[4];
             for (size_t r = 0; r < 4; r++)
-                rows[r] = (const char *)d->values +
-                          smaller(key + k + r, d->length - 1) * d->stride * bytes;
+                rows[r] = row_of(d->values, d, r * quarter + first + k / 4, bytes);
             for (size_t h = 0; h < count; h++) {
-                fetch_four(rows, h * head, d->stride, head, bytes);
+                fetch_four(rows, h * head, head, bytes);
                 add_four(context + h * head, scores + h * KEYS + k, rows, h * head, head, is_bf16,
                          has_rest);
             }

@@ -384,7 +384,9 @@ int wt_count_new(struct wt_backend *ret_backend, enum wt_dtype dtype, struct wt_
     c->act = dtype == WT_BF16 ? 2 : 4;
     c->weight = dtype == WT_INT8 ? 1 : c->act;
     c->engine = dtype == WT_F32 ? WT_EMU_FP32 : WT_EMU_TENSOR;
-    *ret_backend = (struct wt_backend){&ops, c, dtype};
+    ret_backend->ops = &ops;
+    ret_backend->self = c;
+    ret_backend->dtype = dtype;
     return 0;
 }
 

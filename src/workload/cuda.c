@@ -21,7 +21,8 @@
 #define STAGE_BYTES     ((size_t)1 << 20) /* of pinned memory; uploads go through STAGES of them */
 #define STAGES          8
 #define PLANS           1024 /* remembered products; a power of 2 */
-#define CANDIDATES      8    /* tried out for each */
+#define BACK_WARPS      12   /* of a norm's backward block; as cuda_kernels.cu has it */
+#define CANDIDATES      16   /* tried out for each */
 
 enum { COMMON_PART = 1, NORM_PART, ATTENTION_PART };
 
@@ -857,7 +858,7 @@ static void bend_back(struct cuda *c, void *dy, const void *pre, size_t m, size_
     size_t vector = has_chunks ? c->chunk : 1;
     size_t width = has_chunks ? parts_of(n, vector) * vector : n;
     size_t strips = parts_of(width, 32 * vector);
-    size_t slabs = parts_of((size_t)c->processors * 6, strips);
+    size_t slabs = parts_of((size_t)c->processors * 4, strips);
     if (slabs > parts_of(m, 16))
         slabs = parts_of(m, 16);
     if (slabs > PARTIAL_FLOATS / width)
@@ -879,8 +880,9 @@ static void bend_back(struct cuda *c, void *dy, const void *pre, size_t m, size_
     launch3(c, kernel, strips, slabs, 1, 256, 0, arguments);
     if (!out)
         return;
-    void *folded[] = {&partial, &sums, &parts, &columns, &n32, &adding};
-    launch(c, c->k.fold, parts_of(n, 32), 256, folded);
+    wt_cu_at none = 0;
+    void *folded[] = {&partial, &sums, &none, &parts, &columns, &n32, &adding};
+    launch(c, c->k.fold, parts_of(n, 32), 512, folded);
 }
 
 /* Bias gradient within the product of the weight gradient, or by itself: whichever took less time
@@ -1001,23 +1003,18 @@ static void cuda_norm_backward(void *self, const struct wt_norm *o, const struct
         launch(c, p->norm.pass, parts_of(o->rows, 4), 128, arguments);
         return;
     }
-    size_t blocks = (size_t)c->processors * 3;
-    if (blocks > parts_of(o->rows, 4))
-        blocks = parts_of(o->rows, 4);
+    size_t blocks = (size_t)c->processors;
+    if (blocks > parts_of(o->rows, BACK_WARPS))
+        blocks = parts_of(o->rows, BACK_WARPS);
     if (blocks > PARTIAL_FLOATS / n2)
         blocks = PARTIAL_FLOATS / n2;
     void *arguments[] = {&dy,   &dother, &sum,     &mean, &rstd, &gain,
                          &dsum, &dx,     &partial, &rows, &in,   &out};
-    launch(c, p->norm.back, blocks, 128, arguments);
+    launch(c, p->norm.back, blocks, BACK_WARPS * 32, arguments);
     uint32_t parts = (uint32_t)blocks;
     int adding = g->is_adding;
-    wt_cu_at second = partial + o->n * sizeof(float);
-    void *first_half[] = {&partial, &dgain, &parts, &n, &n2, &adding};
-    void *second_half[] = {&second, &dbias, &parts, &n, &n2, &adding};
-    if (g->dgain)
-        launch(c, c->k.fold, parts_of(o->n, 32), 256, first_half);
-    if (g->dbias)
-        launch(c, c->k.fold, parts_of(o->n, 32), 256, second_half);
+    void *folded[] = {&partial, &dgain, &dbias, &parts, &n, &n2, &adding};
+    launch3(c, c->k.fold, parts_of(o->n, 32), 2, 1, 512, 0, folded);
 }
 
 /* ---- attention ---- */
@@ -1056,12 +1053,12 @@ static void cuda_attention_backward(void *self, const struct wt_attention *a,
     float scale = (float)(1 / sqrt((double)a->head));
     int causal = a->is_causal;
     struct drop d = drop_of(&a->drop);
+    void *arguments[] = {&qkv,   &context, &dcontext, &lse,   &delta, &dqkv,   &starts, &lengths,
+                         &count, &rows,    &longest,  &heads, &scale, &causal, &d};
     void *before[] = {&dcontext, &context, &delta, &rows, &heads};
-    launch(c, p->attention.delta, parts_of(a->at.rows * a->heads * 8, 256), 256, before);
-
-    void *arguments[] = {&qkv,   &dcontext, &lse,     &delta, &dqkv,  &starts, &lengths,
-                         &count, &rows,     &longest, &heads, &scale, &causal, &d};
     bool is_all = p->attention.back_all && a->at.longest <= p->attention.keys;
+    if (!is_all)
+        launch(c, p->attention.delta, parts_of(a->at.rows * a->heads * 8, 256), 256, before);
     launch3(c, is_all ? p->attention.back_all : p->attention.back_keys,
             parts_of(a->at.longest, p->attention.keys), a->heads, a->at.count,
             p->attention.back_threads,
@@ -1107,6 +1104,13 @@ static void cuda_decode(void *self, const struct wt_decode *o)
 
 /* ---- losses ---- */
 
+/* A vocabulary of no round number sends cuBLASLt to slower kernels: its odd end is a product of its
+ * own. */
+static size_t round_part(size_t vocabulary)
+{
+    return vocabulary % 8 == 0 || vocabulary < 4096 ? vocabulary : vocabulary / 64 * 64;
+}
+
 static void cuda_loss(void *self, const struct wt_loss *l)
 {
     struct cuda *c = self;
@@ -1121,28 +1125,51 @@ static void cuda_loss(void *self, const struct wt_loss *l)
     size_t rows = parts_of(parts_of(l->m, rounds), 128) * 128;
     if (!has_room(c, &c->logits, &c->logits_room, rows * ld * c->act))
         return;
+    size_t main = round_part(vocabulary), ends[] = {0, main, vocabulary};
     for (size_t from = 0; from < l->m; from += rows) {
         size_t m = l->m - from < rows ? l->m - from : rows;
         bool is_adding = l->is_adding || from > 0;
+        size_t bias_from = vocabulary, bias_to = 0; /* where it is still to be added */
         const char *x = (const char *)l->x + from * hidden * c->act;
-        struct product o = forward_product(x, l->w, m, c->logits, ld, false);
-        bool has_bias = multiply_with_bias(c, &o, l->bias, vocabulary);
+        struct wt_weight parts[2];
+        for (int p = 0; p < 2; p++) {
+            size_t first = ends[p], n = ends[p + 1] - first;
+            parts[p] =
+                (struct wt_weight){.values = (const char *)l->w->values + first * hidden * c->act,
+                                   .out = n,
+                                   .in = hidden};
+            struct product o =
+                forward_product(x, &parts[p], m, c->logits + first * c->act, ld, false);
+            bool is_in = n == 0 || multiply_with_bias(c, &o, l->bias ? l->bias + first : NULL, n);
+            bias_from = p == 0 && !is_in                        ? 0
+                        : p == 1 && !is_in && bias_from > first ? first
+                                                                : bias_from;
+            bias_to = is_in ? bias_to : ends[p + 1];
+        }
 
-        wt_cu_at logits = c->logits, bias = has_bias ? 0 : at(l->bias);
+        wt_cu_at logits = c->logits, bias = bias_from < bias_to ? at(l->bias) : 0;
         wt_cu_at targets = at(l->targets + from), losses = at(l->losses + from);
         uint32_t n = (uint32_t)vocabulary, ld32 = (uint32_t)ld;
+        uint32_t first_biased = (uint32_t)bias_from, last_biased = (uint32_t)bias_to;
         float scale = l->scale;
         int is_training = l->dx != NULL;
-        void *arguments[] = {&logits, &bias, &targets, &losses, &n, &ld32, &scale, &is_training};
+        void *arguments[] = {&logits, &bias,         &targets,     &losses, &n,
+                             &ld32,   &first_biased, &last_biased, &scale,  &is_training};
         launch(c, c->k.loss_rows, m, 512, arguments);
         if (!l->dx)
             continue;
-        struct product dw = weight_product(logits, ld, x, l->w, m, l->dw, is_adding);
-        multiply(c, &dw);
         if (l->dbias)
             bend_back(c, (void *)(uintptr_t)logits, NULL, m, vocabulary, ld, WT_IDENTITY, l->dbias,
                       is_adding);
-        multiply_dx(c, logits, ld, l->w, m, (char *)l->dx + from * hidden * c->act, false);
+        for (int p = 0; p < 2; p++) {
+            if (parts[p].out == 0)
+                continue;
+            wt_cu_at dz = logits + ends[p] * c->act;
+            struct product dw =
+                weight_product(dz, ld, x, &parts[p], m, l->dw + ends[p] * hidden, is_adding);
+            multiply(c, &dw);
+            multiply_dx(c, dz, ld, &parts[p], m, (char *)l->dx + from * hidden * c->act, p > 0);
+        }
     }
 }
 

@@ -134,7 +134,8 @@ struct wt_cuda_api {
     void *libraries[3];
 #define WT_CUDA_MEMBER(name, symbol, parameters) int(*name) parameters;
     WT_CUDA_CALLS(WT_CUDA_MEMBER)
-    WT_NVRTC_CALLS(WT_CUDA_MEMBER) WT_LT_CALLS(WT_CUDA_MEMBER)
+    WT_NVRTC_CALLS(WT_CUDA_MEMBER)
+    WT_LT_CALLS(WT_CUDA_MEMBER)
 #undef WT_CUDA_MEMBER
         int driver; /* the CUDA version of the driver: 13000 is 13.0 */
 };

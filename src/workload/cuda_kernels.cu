@@ -337,6 +337,15 @@ DEVICE float normal_cdf(float x, float e)
     float tail = 0.5f * poly * t * e;
     return x < 0 ? tail : 1.0f - tail;
 }
+/* e^(-x^2/2). Of bfloat16 its last bits are rounded away anyway. */
+DEVICE float bell(float x)
+{
+#if WT_MODE == 2
+    return exp2_(x * x * (-0.5f * LOG2E));
+#else
+    return exp_(-0.5f * x * x);
+#endif
+}
 DEVICE float tanh_(float x)
 {
     if (size_of(x) < 0.1f) {
@@ -350,7 +359,7 @@ DEVICE float tanh_(float x)
 DEVICE float value_of(int f, float x)
 {
     if (f == F_GELU_ERF)
-        return x * normal_cdf(x, exp_(-0.5f * x * x));
+        return x * normal_cdf(x, bell(x));
     if (f == F_GELU_TANH)
         return 0.5f * x * (1.0f + tanh_(GELU_A * (x + GELU_B * x * x * x)));
     if (f == F_TANH)
@@ -362,7 +371,7 @@ DEVICE float value_of(int f, float x)
 DEVICE float slope_of(int f, float x)
 {
     if (f == F_GELU_ERF) {
-        float e = exp_(-0.5f * x * x);
+        float e = bell(x);
         return normal_cdf(x, e) + x * 0.398942280f * e;
     }
     if (f == F_GELU_TANH) {
@@ -504,21 +513,31 @@ bend_back_1(act *dy, const act *pre, float *partial, u32 m, u32 n, u32 ld, u32 w
     bend_back<1>(dy, pre, partial, m, n, ld, width, slab, f);
 }
 
-/* out[c] (+)= sum over parts of partial[part * stride + c], c < n. A block has 32 columns. */
-KERNEL(256, 1) fold(const float *partial, float *out, u32 parts, u32 n, u32 stride, int is_adding)
+/* out[c] (+)= sum over parts of partial[part * stride + c], c < n. A block has 32 columns. The second
+ * row of blocks does the same for other, whose columns are n further. */
+KERNEL(512, 1)
+fold(const float *partial, float *out, float *other, u32 parts, u32 n, u32 stride, int is_adding)
 {
-    SHARED static float sums[8][32];
+    SHARED static float sums[16][32];
     u32 lane = thread_x() & 31, warp = thread_x() >> 5, c = block_x() * 32 + lane;
     float sum = 0;
-    if (c < n)
-        for (u32 p = warp; p < parts; p += 8)
+    if (block_y()) {
+        partial += n;
+        out = other;
+    }
+    if (!out)
+        return;
+    if (c < n) {
+        _Pragma("unroll 4")
+        for (u32 p = warp; p < parts; p += 16)
             sum += partial[(u64)p * stride + c];
+    }
     sums[warp][lane] = sum;
     barrier();
     if (warp == 0 && c < n) {
         float total = is_adding ? out[c] : 0.0f;
         UNROLL
-        for (int w = 0; w < 8; w++)
+        for (int w = 0; w < 16; w++)
             total += sums[w][lane];
         out[c] = total;
     }
@@ -639,10 +658,10 @@ DEVICE void block_reduce_softmax(float &top, float &sum)
 
 /* A block of 512 has a row of logits [ld], of which n count; they become their gradients. Two
  * passes: one for the largest and the sum, one for the gradient, by which time the row is in the
- * cache. bias: added here where the product did not. */
+ * cache. bias: added here to columns from first to last, where the product did not. */
 KERNEL(512, 2)
 loss_rows(act *logits, const float *bias, const i32 *targets, float *losses, u32 n, u32 ld,
-          float scale, int is_training)
+          u32 first, u32 last, float scale, int is_training)
 {
     u32 row = block_x();
     act *x = logits + (u64)row * ld;
@@ -662,7 +681,7 @@ loss_rows(act *logits, const float *bias, const i32 *targets, float *losses, u32
         load_act<ACT_CHUNK>(v, x + i);
         UNROLL
         for (int k = 0; k < ACT_CHUNK; k++) {
-            v[k] = i + k < n ? v[k] + (bias ? bias[i + k] : 0.0f) : lowest;
+            v[k] = i + k < n ? v[k] + (bias && i + k >= first && i + k < last ? bias[i + k] : 0.0f) : lowest;
             high = largest(high, v[k]);
         }
         if (high > top) {
@@ -673,7 +692,7 @@ loss_rows(act *logits, const float *bias, const i32 *targets, float *losses, u32
         for (int k = 0; k < ACT_CHUNK; k++)
             sum += exp_(v[k] - top);
     }
-    float at_target = widen(x[target]) + (bias ? bias[target] : 0.0f);
+    float at_target = widen(x[target]) + (bias && target >= (i32)first && target < (i32)last ? bias[target] : 0.0f);
     block_reduce_softmax(top, sum); /* its barrier is also between the reads and the writes */
     if (thread_x() == 0)
         losses[row] = top + LN2 * log2_(sum) - at_target;
@@ -685,7 +704,7 @@ loss_rows(act *logits, const float *bias, const i32 *targets, float *losses, u32
         load_act<ACT_CHUNK>(v, x + i);
         UNROLL
         for (int k = 0; k < ACT_CHUNK; k++) {
-            float b = bias && i + k < n ? bias[i + k] : 0.0f;
+            float b = bias && i + k >= first && i + k < last ? bias[i + k] : 0.0f;
             v[k] = exp_(v[k] + b - top) * factor - (i + k == (u32)target ? scale : 0.0f);
         }
         store_act<ACT_CHUNK>(x + i, v);
@@ -1092,9 +1111,11 @@ norm_rows(const act *x, const act *residual, act *sum, act *y, float *mean, floa
     }
 }
 
-/* 4 warps take rows in turn and keep their sums of dgain and dbias; partial [blocks, 2 n] is folded
+#define BACK_WARPS 12 /* as cuda.c has it */
+
+/* Warps take rows in turn and keep their sums of dgain and dbias; partial [blocks, 2 n] is folded
  * by another kernel. */
-KERNEL(128, 3)
+KERNEL(BACK_WARPS * 32, 1)
 norm_back(const act *dy, const act *dother, const act *sum, const float *mean, const float *rstd,
           const float *gain, act *dsum, act *dx, float *partial, u32 rows, drop in, drop out)
 {
@@ -1107,7 +1128,7 @@ norm_back(const act *dy, const act *dother, const act *sum, const float *mean, c
     for (int k = 0; k < WT_V; k++)
         dg[c][k] = db[c][k] = 0;
 
-    for (u32 row = block_x() * 4 + warp; row < rows; row += blocks_x() * 4) {
+    for (u32 row = block_x() * BACK_WARPS + warp; row < rows; row += blocks_x() * BACK_WARPS) {
         u64 base = (u64)row * WT_N;
         float g[CHUNKS][WT_V], h[CHUNKS][WT_V];
         float m = mean[row], r = rstd[row], total = 0, dot = 0;
@@ -1156,7 +1177,7 @@ norm_back(const act *dy, const act *dother, const act *sum, const float *mean, c
         }
     }
 
-    for (u32 turn = 0; turn < 4; turn++) {
+    for (u32 turn = 0; turn < BACK_WARPS; turn++) {
         if (turn == warp) {
             UNROLL
             for (int c = 0; c < CHUNKS; c++)
@@ -1169,7 +1190,7 @@ norm_back(const act *dy, const act *dother, const act *sum, const float *mean, c
         }
         barrier();
     }
-    for (u32 i = thread_x(); i < WT_N; i += 128) {
+    for (u32 i = thread_x(); i < WT_N; i += BACK_WARPS * 32) {
         partial[(u64)block_x() * 2 * WT_N + i] = sums[i];
         partial[(u64)block_x() * 2 * WT_N + WT_N + i] = sums[i + CHUNKS * 32 * WT_V];
     }
@@ -1454,8 +1475,10 @@ extern SHARED char memory[]; /* as much as the launch says */
 #define QUERIES 64 /* of a forward block: 4 warps */
 #define KEYS    64 /* at a time */
 
+#define ATTEND_BLOCKS (WT_MODE == 2 && WIDE <= 64 ? 4 : 1) /* at least, of a processor */
+
 /* qkv's row is 3 n long. Block: a tile of queries, a head, a sequence. */
-KERNEL(128, 1)
+KERNEL(128, ATTEND_BLOCKS)
 attend(const act *qkv, act *context, float *lse, const i32 *starts, const i32 *lengths, u32 count,
        u32 rows, u32 longest, u32 heads, float scale_log2, int is_causal, drop d)
 {
@@ -1606,11 +1629,43 @@ attend_delta(const act *dcontext, const act *context, float *delta, u32 rows, u3
 #define Q_ROWS   KV_ROWS
 #define DS_BYTES 80 /* a row of 32 bfloat16 of dS, and no bank twice */
 
+/* delta of a tile's rows, as attend_delta() has it; their dcontext is there already. 8 lanes have a
+ * row. */
+DEVICE void find_delta(const char *tile, const act *context, u64 ld, u32 count, float *delta,
+                       u32 threads)
+{
+    u32 part = thread_x() & 7;
+    for (u32 r = thread_x() >> 3; r < Q_ROWS; r += threads / 8) {
+        float sum = 0;
+        if (r < count) {
+            const act *mine = (const act *)(tile + r * STRIDE);
+            if constexpr (IS_WHOLE && WIDE == WT_HEAD) {
+                for (u32 c = part * ACT_CHUNK; c < WT_HEAD; c += 8 * ACT_CHUNK) {
+                    float v[ACT_CHUNK], w[ACT_CHUNK];
+                    load_act<ACT_CHUNK>(v, mine + c);
+                    load_act<ACT_CHUNK>(w, context + r * ld + c);
+                    UNROLL
+                    for (int k = 0; k < ACT_CHUNK; k++)
+                        sum += v[k] * w[k];
+                }
+            } else {
+                for (u32 c = part; c < WT_HEAD; c += 8)
+                    sum += widen(mine[c]) * widen(context[r * ld + c]);
+            }
+        }
+        sum += exchange(sum, 1);
+        sum += exchange(sum, 2);
+        sum += exchange(sum, 4);
+        if (part == 0)
+            delta[r] = sum;
+    }
+}
+
 /* dk and dv; with bfloat16 and no more keys than one block has also dq, which then needs no second
  * pass. Everything is turned: rows are keys, columns queries. */
 template <bool IS_ALL>
-DEVICE void attend_back(const act *qkv, const act *dcontext, const float *lse, const float *delta,
-                        act *dqkv, const i32 *starts, const i32 *lengths, u32 count, u32 rows,
+DEVICE void attend_back(const act *qkv, const act *context, const act *dcontext, const float *lse,
+                        const float *delta, act *dqkv, const i32 *starts, const i32 *lengths, u32 count, u32 rows,
                         u32 longest, u32 heads, float scale, int is_causal, const drop &d)
 {
     char *k_tile = memory, *v_tile = k_tile + KV_ROWS * STRIDE, *q_tile = v_tile + KV_ROWS * STRIDE;
@@ -1648,9 +1703,14 @@ DEVICE void attend_back(const act *qkv, const act *dcontext, const float *lse, c
         for (u32 i = thread_x(); i < Q_ROWS; i += threads) {
             bool is_in = from + i < length;
             row_lse[i] = is_in ? lses[from + i] * LOG2E : 0.0f;
-            row_delta[i] = is_in ? deltas[from + i] : 0.0f;
+            row_delta[i] = is_in && !IS_ALL ? deltas[from + i] : 0.0f;
         }
         barrier();
+        if (IS_ALL) {
+            find_delta(o_tile, context + (u64)(start + from) * n + h * WT_HEAD, n, length - from,
+                       row_delta, threads);
+            barrier();
+        }
         u32 here = length - from < Q_ROWS ? length - from : Q_ROWS;
         for (u32 at = 0; at < here; at += 32) {
             float s[4][4] = {}, dp[4][4] = {};
@@ -1762,18 +1822,18 @@ DEVICE void attend_back(const act *qkv, const act *dcontext, const float *lse, c
                length - first);
 }
 #define BACK_PARAMETERS                                                                            \
-    const act *qkv, const act *dcontext, const float *lse, const float *delta, act *dqkv,          \
+    const act *qkv, const act *context, const act *dcontext, const float *lse, const float *delta, act *dqkv,          \
         const i32 *starts, const i32 *lengths, u32 count, u32 rows, u32 longest, u32 heads,        \
         float scale, int is_causal, drop d
 KERNEL(KV_WARPS * 32, WIDE <= 64 ? 2 : 1) attend_back_keys(BACK_PARAMETERS)
 {
-    attend_back<false>(qkv, dcontext, lse, delta, dqkv, starts, lengths, count, rows, longest,
+    attend_back<false>(qkv, context, dcontext, lse, delta, dqkv, starts, lengths, count, rows, longest,
                        heads, scale, is_causal, d);
 }
 #if WT_MODE == 2
 KERNEL(KV_WARPS * 32, WIDE <= 64 ? 2 : 1) attend_back_all(BACK_PARAMETERS)
 {
-    attend_back<true>(qkv, dcontext, lse, delta, dqkv, starts, lengths, count, rows, longest, heads,
+    attend_back<true>(qkv, context, dcontext, lse, delta, dqkv, starts, lengths, count, rows, longest, heads,
                       scale, is_causal, d);
 }
 #endif

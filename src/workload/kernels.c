@@ -56,23 +56,6 @@ static void add(float *restrict y, const float *restrict x, size_t n)
         y[i] += x[i];
 }
 
-static void add_bias(float *restrict y, const float *restrict bias, size_t rows, size_t n)
-{
-    for (size_t r = 0; r < rows; r++)
-        for (size_t i = 0; i < n; i++)
-            y[r * n + i] += bias[i];
-}
-
-static void column_sums(float *restrict sum, const float *restrict x, size_t rows, size_t n,
-                        size_t from, size_t to)
-{
-    for (size_t i = from; i < to; i++)
-        sum[i] = 0;
-    for (size_t r = 0; r < rows; r++)
-        for (size_t i = from; i < to; i++)
-            sum[i] += x[r * n + i];
-}
-
 static void norm(float *restrict y, float *restrict sum, const float *restrict residual,
                  float *restrict mean, float *restrict rstd, const float *restrict gain,
                  const float *restrict bias, size_t rows, size_t n, float epsilon)
@@ -95,43 +78,6 @@ static void norm(float *restrict y, float *restrict sum, const float *restrict r
         mean[r] = m;
         rstd[r] = inverse;
     }
-}
-
-static void norm_backward(float *dx, const float *dy, const float *restrict x,
-                          const float *restrict mean, const float *restrict rstd,
-                          const float *restrict gain, size_t rows, size_t n)
-{
-    for (size_t r = 0; r < rows; r++) {
-        const float *g = dy + r * n, *restrict in = x + r * n;
-        float *out = dx + r * n;
-        float m = mean[r], inverse = rstd[r], sum = 0, dot = 0;
-#pragma omp simd reduction(+ : sum, dot)
-        for (size_t i = 0; i < n; i++) {
-            float v = g[i] * gain[i];
-            sum += v;
-            dot += v * (in[i] - m) * inverse;
-        }
-        sum /= (float)n;
-        dot /= (float)n;
-#pragma omp simd
-        for (size_t i = 0; i < n; i++)
-            out[i] = inverse * (g[i] * gain[i] - sum - (in[i] - m) * inverse * dot);
-    }
-}
-
-static void norm_backward_parameters(float *restrict dgain, float *restrict dbias,
-                                     const float *restrict dy, const float *restrict x,
-                                     const float *restrict mean, const float *restrict rstd,
-                                     size_t rows, size_t n, size_t from, size_t to)
-{
-    for (size_t i = from; i < to; i++)
-        dgain[i] = dbias[i] = 0;
-    for (size_t r = 0; r < rows; r++)
-        for (size_t i = from; i < to; i++) {
-            float g = dy[r * n + i];
-            dbias[i] += g;
-            dgain[i] += g * (x[r * n + i] - mean[r]) * rstd[r];
-        }
 }
 
 static void norm_backward_row(float *dx, const float *dy, const float *restrict x, float mean,
@@ -244,21 +190,6 @@ static void activate_backward(float *dx, const float *dy, const float *restrict 
     }
 }
 
-static void gelu(float *restrict y, float *restrict x, const float *restrict bias, size_t rows,
-                 size_t n)
-{
-    for (size_t r = 0; r < rows; r++) {
-        float *restrict in = x + r * n;
-        float *restrict out = y + r * n;
-#pragma omp simd
-        for (size_t i = 0; i < n; i++) {
-            float v = in[i] + bias[i];
-            in[i] = v;
-            out[i] = v * normal_cdf(v, exp_fast(-0.5f * v * v));
-        }
-    }
-}
-
 static float largest(const float *restrict x, size_t n)
 {
     float top = x[0];
@@ -266,39 +197,6 @@ static float largest(const float *restrict x, size_t n)
     for (size_t i = 0; i < n; i++)
         top = x[i] > top ? x[i] : top;
     return top;
-}
-
-static void softmax(float *restrict p, size_t rows, size_t n, size_t valid)
-{
-    for (size_t r = 0; r < rows; r++) {
-        float *restrict row = p + r * n;
-        float top = largest(row, valid), sum = 0;
-#pragma omp simd reduction(+ : sum)
-        for (size_t i = 0; i < valid; i++) {
-            row[i] = exp_fast(row[i] - top);
-            sum += row[i];
-        }
-        float inverse = 1.0f / sum;
-        for (size_t i = 0; i < valid; i++)
-            row[i] *= inverse;
-        for (size_t i = valid; i < n; i++)
-            row[i] = 0;
-    }
-}
-
-static void softmax_backward(float *restrict dp, const float *restrict p, float scale, size_t rows,
-                             size_t n)
-{
-    for (size_t r = 0; r < rows; r++) {
-        float *restrict d = dp + r * n;
-        const float *restrict q = p + r * n;
-        float dot = 0;
-#pragma omp simd reduction(+ : dot)
-        for (size_t i = 0; i < n; i++)
-            dot += d[i] * q[i];
-        for (size_t i = 0; i < n; i++)
-            d[i] = scale * q[i] * (d[i] - dot);
-    }
 }
 
 static float cross_entropy(float *ret_lse, const float *restrict logits, size_t n, size_t target)
@@ -394,15 +292,7 @@ static void adamw(float *restrict parameter, float *restrict first, float *restr
 const struct wt_kernels WT_KERNELS = {
     .name = WT_KERNELS_NAME,
     .add = add,
-    .add_bias = add_bias,
-    .column_sums = column_sums,
     .norm = norm,
-    .norm_backward = norm_backward,
-    .norm_backward_parameters = norm_backward_parameters,
-    .gelu = gelu,
-    .gelu_backward = gelu_backward,
-    .softmax = softmax,
-    .softmax_backward = softmax_backward,
     .cross_entropy = cross_entropy,
     .cross_entropy_backward = cross_entropy_backward,
     .dropout = dropout,

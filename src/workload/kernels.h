@@ -26,12 +26,8 @@ struct wt_kernels {
 
     /* y += x; n values */
     void (*add)(float *y, const float *x, size_t n);
-    /* y[rows, n] += bias[n] */
-    void (*add_bias)(float *y, const float *bias, size_t rows, size_t n);
-    /* sum[columns from..to) = column sums of x[rows, n] */
-    void (*column_sums)(float *sum, const float *x, size_t rows, size_t n, size_t from, size_t to);
 
-    /* The same, added to sum. */
+    /* sum[columns from..to) += column sums of x[rows, n] */
     void (*add_columns)(float *sum, const float *x, size_t rows, size_t n, size_t from, size_t to);
 
     /* Between float and bfloat16 (rounded to nearest even). */
@@ -42,15 +38,9 @@ struct wt_kernels {
      * each row are kept for the backward pass. */
     void (*norm)(float *y, float *sum, const float *residual, float *mean, float *rstd,
                  const float *gain, const float *bias, size_t rows, size_t n, float epsilon);
-    /* dx[rows, n] = gradient towards the norm's input x; dx may be dy. */
-    void (*norm_backward)(float *dx, const float *dy, const float *x, const float *mean,
-                          const float *rstd, const float *gain, size_t rows, size_t n);
-    /* dgain, dbias of columns from..to */
-    void (*norm_backward_parameters)(float *dgain, float *dbias, const float *dy, const float *x,
-                                     const float *mean, const float *rstd, size_t rows, size_t n,
-                                     size_t from, size_t to);
 
-    /* Of one row, and its share added to dgain and dbias. dx may be dy. */
+    /* Of one row: dx, the gradient towards the norm's input x, and its share added to dgain and
+     * dbias. dx may be dy. */
     void (*norm_backward_row)(float *dx, const float *dy, const float *x, float mean, float rstd,
                               const float *gain, float *dgain, float *dbias, size_t n);
 
@@ -59,15 +49,6 @@ struct wt_kernels {
     void (*activate_backward)(float *dx, const float *dy, const float *x, size_t n,
                               enum wt_nonlinearity f);
 
-    /* x[rows, n] += bias; y = x Phi(x) */
-    void (*gelu)(float *y, float *x, const float *bias, size_t rows, size_t n);
-    /* dx = dy (Phi(x) + x phi(x)); dx may be dy. n values */
-    void (*gelu_backward)(float *dx, const float *dy, const float *x, size_t n);
-
-    /* Each row of p[rows, n] in place: softmax over its first `valid` values, 0 for the others. */
-    void (*softmax)(float *p, size_t rows, size_t n, size_t valid);
-    /* dp[rows, n] in place: scale p (dp - sum(dp p)) */
-    void (*softmax_backward)(float *dp, const float *p, float scale, size_t rows, size_t n);
     /* -log softmax(logits)[target]; keeps log-sum-exp for the backward pass */
     float (*cross_entropy)(float *ret_lse, const float *logits, size_t n, size_t target);
     /* logits in place: weight (softmax - one-hot) */

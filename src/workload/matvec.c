@@ -398,7 +398,7 @@ static void quantise_weight(struct wt_int8_weight *q, const float *w, size_t fro
  * of its four products. Where the instruction wants x without a sign it is moved by OFFSET, and
  * OFFSET times the sum of a column's weights is taken off at the end. */
 #if defined(__AVX512VNNI__)
-enum { LANES = 16, PANELS_MOST = 4, ROWS_MOST = 6, OFFSET = 128 };
+enum { LANES = 16, ROWS_MOST = 6, OFFSET = 128 };
 typedef __m512i ints;
 struct four {
     ints x;
@@ -432,7 +432,7 @@ WT_INLINE void ints_to(void *at, ints v)
     _mm256_storeu_si256((__m256i *)at, v);
 }
 #ifdef __AVXVNNI__
-enum { LANES = 8, PANELS_MOST = 2, ROWS_MOST = 3, OFFSET = 128 };
+enum { LANES = 8, ROWS_MOST = 3, OFFSET = 128 };
 struct four {
     ints x;
 };
@@ -447,7 +447,7 @@ WT_INLINE ints plus_dot(ints sum, struct four four, ints w)
     return _mm256_dpbusd_avx_epi32(sum, four.x, w);
 }
 #else
-enum { LANES = 8, PANELS_MOST = 1, ROWS_MOST = 4, OFFSET = 0 };
+enum { LANES = 8, ROWS_MOST = 4, OFFSET = 0 };
 struct four {
     ints x, size;
 };
@@ -466,7 +466,7 @@ WT_INLINE ints plus_dot(ints sum, struct four four, ints w)
 }
 #endif
 #else
-enum { LANES = 4, PANELS_MOST = 1, ROWS_MOST = 2, OFFSET = 0 };
+enum { LANES = 4, ROWS_MOST = 2, OFFSET = 0 };
 typedef wt_i4 ints;
 struct four {
     int32_t x[4];
@@ -494,106 +494,138 @@ WT_INLINE void ints_to(void *at, ints v)
     memcpy(at, &v, sizeof(v));
 }
 #endif
-enum { PARTS = WT_INT8_PANEL / LANES, PANEL_BYTES = WT_INT8_PANEL * 4 };
+enum {
+    PARTS = WT_INT8_PANEL / LANES,
+    PANEL_BYTES = WT_INT8_PANEL * 4,
+    PANELS_MOST = COLUMNS / WT_INT8_PANEL
+};
 
-/* sums[j * COLUMNS + c]: rows of x by panels of w. */
+/* sums[j * COLUMNS + p * WT_INT8_PANEL + c]: rows of x by panels of w. */
 WT_INLINE void int8_block(size_t rows, size_t panels, int32_t *restrict sums,
-                          const int8_t *restrict x, size_t line, const int8_t *restrict w,
+                          const int8_t *restrict x, size_t line, const int8_t *const *w,
                           size_t groups)
 {
     ints sum[ROWS_MOST][PANELS_MOST * PARTS];
+    const int8_t *at[PANELS_MOST];
+#pragma GCC unroll 8
+    for (size_t p = 0; p < panels; p++)
+        at[p] = w[p];
 #pragma GCC unroll 8
     for (size_t j = 0; j < rows; j++)
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (size_t p = 0; p < panels * PARTS; p++)
             sum[j][p] = ints_at((const int32_t[WT_INT8_PANEL]){0});
     for (size_t g = 0; g < groups; g++) {
         ints b[PANELS_MOST * PARTS];
+#pragma GCC unroll 16
+        for (size_t p = 0; p < panels * PARTS; p++)
+            b[p] = ints_at(at[p / PARTS] + g * PANEL_BYTES + p % PARTS * LANES * 4);
 #pragma GCC unroll 8
-        for (size_t p = 0; p < panels; p++) {
-            const int8_t *at = w + (p * groups + g) * PANEL_BYTES;
-#pragma GCC unroll 8
-            for (size_t i = 0; i < PARTS; i++)
-                b[p * PARTS + i] = ints_at(at + i * LANES * 4);
-            __builtin_prefetch(at + 16 * PANEL_BYTES);
-        }
+        for (size_t p = 0; p < panels; p++)
+            __builtin_prefetch(at[p] + g * PANEL_BYTES + AHEAD);
 #pragma GCC unroll 8
         for (size_t j = 0; j < rows; j++) {
             struct four four = four_of(x + j * line + g * 4);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
             for (size_t p = 0; p < panels * PARTS; p++)
                 sum[j][p] = plus_dot(sum[j][p], four, b[p]);
         }
     }
 #pragma GCC unroll 8
     for (size_t j = 0; j < rows; j++)
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (size_t p = 0; p < panels * PARTS; p++)
             ints_to(sums + j * COLUMNS + p * LANES, sum[j][p]);
 }
 typedef void (*int8_fn)(int32_t *restrict sums, const int8_t *restrict x, size_t line,
-                        const int8_t *restrict w, size_t groups);
+                        const int8_t *const *w, size_t groups);
 #define INT8_BLOCK(ROWS_HERE, PANELS_HERE)                                                         \
     static __attribute__((noinline)) void int8_##ROWS_HERE##_##PANELS_HERE(                        \
-        int32_t *restrict sums, const int8_t *restrict x, size_t line, const int8_t *restrict w,   \
+        int32_t *restrict sums, const int8_t *restrict x, size_t line, const int8_t *const *w,     \
         size_t groups)                                                                             \
     {                                                                                              \
         int8_block(ROWS_HERE, PANELS_HERE, sums, x, line, w, groups);                              \
     }
-/* One panel at a time, and PANELS_MOST. */
-INT8_BLOCK(1, 1)
-INT8_BLOCK(2, 1)
+/* As many panels at once as registers allow: they are as many streams from memory. */
 #if defined(__AVX512VNNI__)
-INT8_BLOCK(3, 1)
-INT8_BLOCK(4, 1)
-INT8_BLOCK(5, 1)
-INT8_BLOCK(6, 1)
 INT8_BLOCK(1, 4)
 INT8_BLOCK(2, 4)
 INT8_BLOCK(3, 4)
 INT8_BLOCK(4, 4)
 INT8_BLOCK(5, 4)
 INT8_BLOCK(6, 4)
-static const int8_fn one_panel[] = {int8_1_1, int8_2_1, int8_3_1, int8_4_1, int8_5_1, int8_6_1};
-static const int8_fn most_panels[] = {int8_1_4, int8_2_4, int8_3_4, int8_4_4, int8_5_4, int8_6_4};
+static const int8_fn four_panels[] = {int8_1_4, int8_2_4, int8_3_4, int8_4_4, int8_5_4, int8_6_4};
+static const int8_fn *blocks_for(size_t m, size_t *ret_panels)
+{
+    (void)m;
+    *ret_panels = 4;
+    return four_panels;
+}
 #elif defined(__AVXVNNI__)
-INT8_BLOCK(3, 1)
+INT8_BLOCK(1, 4)
 INT8_BLOCK(1, 2)
 INT8_BLOCK(2, 2)
 INT8_BLOCK(3, 2)
-static const int8_fn one_panel[] = {int8_1_1, int8_2_1, int8_3_1};
-static const int8_fn most_panels[] = {int8_1_2, int8_2_2, int8_3_2};
+static const int8_fn four_panels[] = {int8_1_4}, two_panels[] = {int8_1_2, int8_2_2, int8_3_2};
+static const int8_fn *blocks_for(size_t m, size_t *ret_panels)
+{
+    *ret_panels = m == 1 ? 4 : 2;
+    return m == 1 ? four_panels : two_panels;
+}
 #elif defined(__AVX2__)
+INT8_BLOCK(1, 4)
+INT8_BLOCK(1, 2)
+INT8_BLOCK(2, 2)
+INT8_BLOCK(1, 1)
+INT8_BLOCK(2, 1)
 INT8_BLOCK(3, 1)
 INT8_BLOCK(4, 1)
+static const int8_fn four_panels[] = {int8_1_4}, two_panels[] = {int8_1_2, int8_2_2};
 static const int8_fn one_panel[] = {int8_1_1, int8_2_1, int8_3_1, int8_4_1};
-#define most_panels one_panel
+static const int8_fn *blocks_for(size_t m, size_t *ret_panels)
+{
+    *ret_panels = m == 1 ? 4 : m == 2 ? 2 : 1;
+    return m == 1 ? four_panels : m == 2 ? two_panels : one_panel;
+}
 #else
+INT8_BLOCK(1, 1)
+INT8_BLOCK(2, 1)
 static const int8_fn one_panel[] = {int8_1_1, int8_2_1};
-#define most_panels one_panel
+static const int8_fn *blocks_for(size_t m, size_t *ret_panels)
+{
+    (void)m;
+    *ret_panels = 1;
+    return one_panel;
+}
 #endif
 
 static void int8_product(const struct wt_int8_product *p, size_t from, size_t to)
 {
     const struct wt_int8_weight *w = p->w;
-    size_t groups = wt_int8_groups(w->in), line = 4 * groups;
-    for (size_t panel = from, panels; panel < to; panel += panels) {
-        panels = to - panel >= PANELS_MOST ? PANELS_MOST : 1;
-        const int8_fn *fns = panels == 1 ? one_panel : most_panels;
-        size_t column = panel * WT_INT8_PANEL;
-        size_t columns = smaller(panels * WT_INT8_PANEL, w->out - column);
+    size_t groups = wt_int8_groups(w->in), line = 4 * groups, panels;
+    const int8_fn *fns = blocks_for(p->m, &panels);
+    /* As product() has it: one panel of each part of the range. */
+    size_t part = (to - from + panels - 1) / panels;
+    for (size_t i = 0; i < part; i++) {
+        const int8_t *at[PANELS_MOST]; /* past the end: the last again */
+        for (size_t k = 0; k < panels; k++)
+            at[k] = w->values + smaller(from + k * part + i, to - 1) * groups * PANEL_BYTES;
         for (size_t row = 0, rows; row < p->m; row += rows) {
             rows = smaller(ROWS_MOST, p->m - row);
             int32_t sums[ROWS_MOST * COLUMNS];
-            fns[rows - 1](sums, p->x->values + row * line, line,
-                          w->values + panel * groups * PANEL_BYTES, groups);
-            for (size_t j = 0; j < rows; j++) {
-                float values[COLUMNS], scale = p->x->scale[row + j];
-                for (size_t c = 0; c < panels * WT_INT8_PANEL; c++)
-                    values[c] = (float)(sums[j * COLUMNS + c] - OFFSET * w->sum[column + c]) *
-                                (scale * w->scale[column + c]);
-                finish(p->y + (row + j) * w->out + column, values,
-                       p->bias ? p->bias + column : NULL, columns, p->f, false);
+            fns[rows - 1](sums, p->x->values + row * line, line, at, groups);
+            for (size_t k = 0; k < panels && from + k * part + i < to; k++) {
+                size_t column = (from + k * part + i) * WT_INT8_PANEL;
+                for (size_t j = 0; j < rows; j++) {
+                    float values[WT_INT8_PANEL], scale = p->x->scale[row + j];
+                    const int32_t *restrict here = sums + j * COLUMNS + k * WT_INT8_PANEL;
+                    for (size_t c = 0; c < WT_INT8_PANEL; c++)
+                        values[c] = (float)(here[c] - OFFSET * w->sum[column + c]) *
+                                    (scale * w->scale[column + c]);
+                    finish(p->y + (row + j) * w->out + column, values,
+                           p->bias ? p->bias + column : NULL,
+                           smaller(WT_INT8_PANEL, w->out - column), p->f, false);
+                }
             }
         }
     }

@@ -131,6 +131,7 @@ bool wt_products_has_bf16(const char **ret_why_not)
     return !why;
 }
 
+#ifdef WT_HAS_DNNL
 static bool has_avx512(void)
 {
 #ifdef WT_X86
@@ -141,6 +142,7 @@ static bool has_avx512(void)
     return false;
 #endif
 }
+#endif
 
 int wt_products_new(struct wt_products **ret_products, struct wt_pool *pool, unsigned threads,
                     struct wt_error *err)
@@ -164,6 +166,8 @@ int wt_products_new(struct wt_products **ret_products, struct wt_pool *pool, uns
 #ifdef WT_HAS_DNNL
     if (forced && strcmp(forced, "onednn") == 0)
         p->forced = DNNL_SGEMM;
+    if (forced && strcmp(forced, "onednn-matmul") == 0)
+        p->forced = DNNL_PRIMITIVE;
     p->has_dnnl_float = has_avx512();
     p->streams = calloc(threads, sizeof(*p->streams));
     p->primitives = calloc(PRIMITIVES, sizeof(*p->primitives));
@@ -304,13 +308,6 @@ static struct operands operands_at(const struct wt_product *of, size_t row, size
     return (struct operands){row, column, row * n + column, m, n, n};
 }
 
-/* Value i of an array of 2- or 4-byte values. */
-static void *value_at(const void *array, size_t i, bool is_bf16)
-{
-    const char *at = (const char *)array + i * (is_bf16 ? 2 : 4);
-    return (void *)(uintptr_t)at; /* const is the caller's affair */
-}
-
 static float *widened(struct worker *w, size_t floats)
 {
     if (floats > w->widened_floats) {
@@ -377,6 +374,13 @@ static void float_piece(const struct job *j, size_t row, size_t rows, size_t col
 }
 
 #ifdef WT_HAS_DNNL
+/* Value i of an array of 2- or 4-byte values. */
+static void *value_at(const void *array, size_t i, bool is_bf16)
+{
+    const char *at = (const char *)array + i * (is_bf16 ? 2 : 4);
+    return (void *)(uintptr_t)at; /* const is the caller's affair */
+}
+
 static void primitive_piece(const struct job *j, const struct primitive *primitive, size_t row,
                             size_t column, unsigned thread)
 {

@@ -5,7 +5,8 @@
  * Which library and which cut into pieces is the fastest is found out with the work itself: the
  * first products of a shape go to the candidates in turn and are timed; then the fastest stays.
  * Small products, where it would not pay, always take the same, and so do all where the environment
- * has WATTUNE_PRODUCTS=openblas or onednn: then a result is the same to the bit in every run.
+ * has WATTUNE_PRODUCTS=openblas, onednn (its sgemm) or onednn-matmul (its primitives): then a
+ * result is the same to the bit in every run.
  *
  * Internal to the workload. Threads: owner thread. */
 #ifndef WT_WORKLOAD_PRODUCTS_H

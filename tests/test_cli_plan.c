@@ -1,0 +1,281 @@
+/* `wattune plan`: what it prints, its document, and what it says to mistakes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "spawn.h"
+
+#define DE "carbon=" WT_BENCH_CARBON "/de-2020-hourly.csv"
+
+static char home[64];
+
+static int setup(void **state)
+{
+    (void)state;
+    spawn_home(home, sizeof(home));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    spawn_home_done(home);
+    return 0;
+}
+
+static void write_file(char *path, size_t size, const char *name, const char *text)
+{
+    snprintf(path, size, "%s/%s", home, name);
+    FILE *out = fopen(path, "w");
+    assert_non_null(out);
+    fputs(text, out);
+    fclose(out);
+}
+
+static json_t *json_of(const struct spawned *s)
+{
+    json_error_t why;
+    json_t *doc = json_loads(s->out, 0, &why);
+    if (!doc)
+        fail_msg("%s in: %s\n%s", why.text, s->out, s->err);
+    return doc;
+}
+
+static double number(const json_t *doc, const char *key)
+{
+    const json_t *value = json_object_get(doc, key);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+static bool is_near(double a, double b)
+{
+    return fabs(a - b) <= 1e-9 * fabs(b);
+}
+
+static void january_against_july_is_one_command(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "plan", "--signal", "pue=paper", "--power", "1kW", "--duration",
+              "2w", "--start", "2020-07-01", "--deadline", "2021-02-01", "--objective", "energy");
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    assert_non_null(strstr(s.out, "29.5 %"));
+    assert_non_null(strstr(s.out, "less facility"));
+    assert_non_null(strstr(s.out, "Fri 2021-01-01 00:00"));
+    assert_non_null(strstr(s.out, "another centre")); /* whose it is */
+    assert_non_null(strstr(s.out, "not known"));      /* the months between */
+    spawn_done(&s);
+}
+
+static void the_document_has_segments_sums_and_the_baseline(void **state)
+{
+    (void)state;
+    char path[96], carbon[160], pue[160];
+    struct spawned s;
+    write_file(path, sizeof(path), "grid.csv",
+               "time,gco2_per_kwh\n2020-05-05T00:00:00Z,400\n2020-05-05T02:00:00Z,100\n"
+               "2020-05-05T03:00:00Z,300\n2020-05-05T05:00:00Z,200\n2020-05-05T06:00:00Z,500\n");
+    snprintf(carbon, sizeof(carbon), "carbon=%s", path);
+    write_file(path, sizeof(path), "pue.csv", "month,pue\n5,1.5\n");
+    snprintf(pue, sizeof(pue), "pue=%s", path);
+    spawn_run(&s, home, "wattune", "plan", "--json", "--signal", carbon, "--signal", pue,
+              "--signal", "price=0.4", "--power", "2kW", "--duration", "2h", "--start",
+              "2020-05-05T00:00Z", "--deadline", "7h", "--interruptible");
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    json_t *doc = json_of(&s), *segments = json_object_get(doc, "segments");
+    json_t *base = json_object_get(doc, "baseline");
+    assert_int_equal(json_array_size(segments), 2);
+    json_t *first = json_array_get(segments, 0), *last = json_array_get(segments, 1);
+    assert_string_equal(json_string_value(json_object_get(first, "start")), "2020-05-05T02:00:00Z");
+    assert_string_equal(json_string_value(json_object_get(first, "end")), "2020-05-05T03:00:00Z");
+    assert_string_equal(json_string_value(json_object_get(last, "start")), "2020-05-05T05:00:00Z");
+    assert_true(is_near(number(doc, "energy_kwh"), 4));
+    assert_true(is_near(number(doc, "facility_kwh"), 6));
+    assert_true(is_near(number(doc, "carbon_g"), 2 * 1.5 * (100 + 200)));
+    assert_true(is_near(number(doc, "cost"), 6 * 0.4));
+    assert_true(is_near(number(base, "carbon_g"), 2 * 1.5 * 800));
+    assert_true(is_near(number(json_object_get(doc, "saving"), "share"), 1 - 300.0 / 800));
+    assert_true(is_near(number(json_object_get(doc, "saving"), "carbon_g"), 1500));
+    assert_string_equal(json_string_value(json_object_get(doc, "objective")), "carbon");
+    assert_int_equal(json_array_size(json_object_get(doc, "signals")), 3);
+    assert_string_equal(
+        json_string_value(json_object_get(json_object_get(doc, "job"), "provenance")), "given");
+    json_decref(doc);
+    spawn_done(&s);
+
+    /* A stop that takes half an hour, and pieces of 90 minutes, are not worth it. */
+    spawn_run(&s, home, "wattune", "plan", "--json", "--signal", carbon, "--power", "2kW",
+              "--duration", "2h", "--start", "2020-05-05T00:00Z", "--deadline",
+              "2020-05-05T07:00:00Z", "--interruptible", "--checkpoint-cost", "30min",
+              "--min-segment", "90min");
+    assert_int_equal(spawn_code(&s), 0);
+    doc = json_of(&s);
+    assert_int_equal(json_array_size(json_object_get(doc, "segments")), 1);
+    assert_true(json_is_null(json_object_get(doc, "facility_kwh"))); /* no PUE: not known */
+    assert_true(json_is_null(json_object_get(doc, "cost")));
+    json_decref(doc);
+    spawn_done(&s);
+}
+
+static void regions_stand_side_by_side(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "plan", "--signal",
+              "carbon@DE=" WT_BENCH_CARBON "/de-2020-hourly.csv", "--signal",
+              "carbon@FR=" WT_BENCH_CARBON "/fr-2020-hourly.csv", "--signal", "pue=1.2", "--signal",
+              "pue@FR=1.4", "--power", "10kW", "--duration", "8h", "--start", "2020-07-01T13:00Z",
+              "--deadline", "2d");
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    assert_non_null(strstr(s.out, "DE"));
+    assert_non_null(strstr(s.out, "Start in FR at"));
+    assert_non_null(strstr(s.out, "than starting now in DE"));
+    assert_non_null(strstr(s.out, "112 kWh")); /* FR: 80 kWh at its own PUE */
+    spawn_done(&s);
+}
+
+static void what_lies_beyond_the_series_is_called_a_forecast(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "plan", "--signal", DE, "--power", "1kW", "--duration", "8h",
+              "--start", "2020-12-31T20:00Z", "--deadline", "2021-01-03");
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    assert_non_null(strstr(s.out, "forecast from 2021-01-01T00:00:00Z on"));
+    assert_non_null(strstr(s.out, "from 26 earlier"));
+    assert_non_null(strstr(s.out, "rests on a forecast"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "plan", "--json", "--signal", DE, "--power", "1kW", "--duration",
+              "8h", "--start", "2020-12-31T20:00Z", "--deadline", "2021-01-03");
+    json_t *doc = json_of(&s), *f = json_array_get(json_object_get(doc, "forecasts"), 0);
+    assert_true(number(f, "mean_abs_error") > 0 && number(f, "trials") == 26);
+    assert_true(number(doc, "forecast_share") > 0);
+    json_decref(doc);
+    spawn_done(&s);
+    /* By today the series is years old, and nothing is made of it. */
+    spawn_run(&s, home, "wattune", "plan", "--signal", DE, "--power", "1kW", "--duration", "8h",
+              "--start", "now", "--deadline", "2d");
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "too far"));
+    spawn_done(&s);
+}
+
+static void a_stored_run_gives_power_time_and_where_they_come_from(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "run", "--emulate", "v100-pcie-32gb", "--", "sleep", "0.3");
+    assert_int_equal(spawn_code(&s), 0);
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "plan", "--run", "last", "--signal", DE, "--start", "2020-06-01",
+              "--deadline", "1d");
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    assert_non_null(strstr(s.out, "EMULATED"));
+    assert_non_null(strstr(s.out, "the power is that of run"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "plan", "--json", "--run", "last", "--duration", "5h",
+              "--signal", DE, "--start", "2020-06-01", "--deadline", "1d");
+    json_t *doc = json_of(&s), *job = json_object_get(doc, "job");
+    assert_string_equal(json_string_value(json_object_get(job, "provenance")), "emulated");
+    assert_string_equal(json_string_value(json_object_get(job, "emulation")), "v100-pcie-32gb");
+    assert_true(json_is_string(json_object_get(job, "run")));
+    assert_true(number(job, "duration_s") == 18000);
+    assert_true(number(job, "power_low_w") < number(job, "power_w"));
+    json_decref(doc);
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "plan", "--run", "19990101", "--signal", DE, "--deadline", "1d");
+    assert_int_equal(spawn_code(&s), 4);
+    spawn_done(&s);
+}
+
+static void mistakes_are_told_with_what_to_do(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *args[9];
+        int code;
+        const char *says;
+    } rows[] = {
+        {{"--power", "1kW", "--duration", "1h", "--deadline", "1d"}, 2, "nothing to plan by"},
+        {{"--signal", "wind=3"}, 2, "is not carbon, pue or price"},
+        {{"--signal", "carbon"}, 2, "is not KIND=FILE"},
+        {{"--signal", "carbon@=3"}, 2, "a region is a word"},
+        {{"--signal", "carbon=3", "--signal", "carbon=4"}, 2, "given twice"},
+        {{"--signal", "pue=0.5"}, 2, "must be 1 or more"},
+        {{"--signal", "carbon=paper"}, 1, "no built-in carbon"},
+        {{"--signal", "carbon=/nowhere.csv"}, 1, "/nowhere.csv"},
+        {{"--signal", "carbon=BAD"}, 1, "bad.csv:3: gco2_per_kwh is \"x\""},
+        {{"--signal", "carbon=3", "--power", "much"}, 2, "--power much"},
+        {{"--signal", "carbon=3", "--power", "-3W"}, 2, "--power -3W"},
+        {{"--signal", "carbon=3", "--duration", "long"}, 2, "--duration long"},
+        {{"--signal", "carbon=3", "--duration", "0h"}, 2, "a second at least"},
+        {{"--signal", "carbon=3", "--start", "soon"}, 2, "--start soon"},
+        {{"--signal", "carbon=3", "--deadline", "soon", "--power", "1W", "--duration"},
+         2,
+         "argument"},
+        {{"--signal", "carbon=3", "--power", "1W", "--duration", "1h"}, 2, "--deadline 2d"},
+        {{"--signal", "carbon=3", "--deadline", "1d", "--power", "1W"},
+         2,
+         "--power and --duration"},
+        {{"--signal", "carbon=3", "--objective", "joy"}, 2, "--objective joy"},
+        {{"--signal", "carbon=3", "--objective", "edp"}, 2, "--objective edp"},
+        {{"--signal", "carbon=3", "--min-segment", "1h"}, 2, "goes with --interruptible"},
+        {{"--signal", "carbon=3", "--checkpoint-cost", "1h"}, 2, "goes with --interruptible"},
+        {{"--signal", "carbon=3", "true"}, 2, "no command is run"},
+        {{"--signal", "carbon=3", "--power", "1W", "--duration", "2d", "--deadline", "1d"},
+         2,
+         "does not fit"},
+        {{"--signal", "pue=1.1", "--power", "1W", "--duration", "1h", "--deadline", "1999-01-01"},
+         2,
+         "is not after the start"},
+    };
+    char bad[96], signal[128];
+    write_file(bad, sizeof(bad), "bad.csv", "time,gco2_per_kwh\n2020-01-01,3\n2020-01-02,x\n");
+    snprintf(signal, sizeof(signal), "carbon=%s", bad);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct spawned s;
+        const char *a[9] = {0};
+        for (int k = 0; k < 9 && rows[i].args[k]; k++)
+            a[k] = strcmp(rows[i].args[k], "carbon=BAD") == 0 ? signal : rows[i].args[k];
+        spawn_run(&s, home, "wattune", "plan", a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7],
+                  a[8]);
+        if (spawn_code(&s) != rows[i].code || !strstr(s.err, rows[i].says))
+            fail_msg("row %zu: code %d, says: %s", i, spawn_code(&s), s.err);
+        spawn_done(&s);
+    }
+    struct spawned s; /* carbon alone is no reason to plan by cost */
+    spawn_run(&s, home, "wattune", "plan", "--signal", "carbon=3", "--objective", "cost", "--power",
+              "1W", "--duration", "1h", "--deadline", "1d");
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "--signal price=FILE"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "plan", "--help");
+    assert_int_equal(spawn_code(&s), 0);
+    spawn_done(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(january_against_july_is_one_command),
+        cmocka_unit_test(the_document_has_segments_sums_and_the_baseline),
+        cmocka_unit_test(regions_stand_side_by_side),
+        cmocka_unit_test(what_lies_beyond_the_series_is_called_a_forecast),
+        cmocka_unit_test(a_stored_run_gives_power_time_and_where_they_come_from),
+        cmocka_unit_test(mistakes_are_told_with_what_to_do),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,209 @@
+/* products: every library and every cut into pieces computes the same. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "workload/products.h"
+#include "workload/random.h"
+
+/* Large enough to be timed, and multiples of nothing. */
+#define M 203
+#define N 415
+#define K 311
+
+static float a[M * K], b[N * K], before[M * N], c[M * N], bias[N];
+static uint16_t a16[M * K], b16[N * K], c16[M * N];
+static double want[M * N];
+
+static float noise(uint64_t seed, size_t i)
+{
+    return (float)((double)(wt_random_at(seed, i) >> 11) * 0x1p-52 - 1);
+}
+
+/* Cut off, so that bfloat16 operands are the float ones exactly. */
+static uint16_t cut(float *x)
+{
+    uint32_t bits;
+    memcpy(&bits, x, sizeof(bits));
+    bits &= 0xffff0000;
+    memcpy(x, &bits, sizeof(bits));
+    return (uint16_t)(bits >> 16);
+}
+
+static float widened(uint16_t x)
+{
+    uint32_t bits = (uint32_t)x << 16;
+    float out;
+    memcpy(&out, &bits, sizeof(out));
+    return out;
+}
+
+static void make_operands(enum wt_form form, bool is_adding, bool has_bias)
+{
+    for (size_t i = 0; i < M * K; i++) {
+        a[i] = noise(1, i);
+        a16[i] = cut(&a[i]);
+    }
+    for (size_t i = 0; i < N * K; i++) {
+        b[i] = noise(2, i);
+        b16[i] = cut(&b[i]);
+    }
+    for (size_t i = 0; i < M * N; i++) {
+        before[i] = noise(3, i);
+        cut(&before[i]);
+    }
+    for (size_t i = 0; i < N; i++)
+        bias[i] = noise(4, i);
+    for (size_t i = 0; i < M; i++)
+        for (size_t j = 0; j < N; j++) {
+            double sum = is_adding ? (double)before[i * N + j] : 0;
+            sum += has_bias ? (double)bias[j] : 0;
+            for (size_t k = 0; k < K; k++) {
+                float x = form == WT_FORM_GRAD_WEIGHT ? a[k * M + i] : a[i * K + k];
+                float y = form == WT_FORM_FORWARD ? b[j * K + k] : b[k * N + j];
+                sum += (double)x * (double)y;
+            }
+            want[i * N + j] = sum;
+        }
+}
+
+/* How often each row and column was handed on after it was computed. */
+struct seen {
+    unsigned char count[M * N];
+};
+
+static void see(void *data, size_t row, size_t rows, size_t column, size_t columns, unsigned thread)
+{
+    (void)thread;
+    struct seen *s = data;
+    for (size_t r = row; r < row + rows; r++)
+        for (size_t k = column; k < column + columns; k++)
+            s->count[r * N + k]++;
+}
+
+static void check_product(struct wt_products *p, enum wt_form form, bool is_bf16, bool is_c_bf16,
+                          bool is_adding, bool has_bias)
+{
+    static struct seen seen;
+    struct wt_product product = {.form = form,
+                                 .is_bf16 = is_bf16,
+                                 .is_c_bf16 = is_c_bf16,
+                                 .m = M,
+                                 .n = N,
+                                 .k = K,
+                                 .a = is_bf16 ? (void *)a16 : (void *)a,
+                                 .b = is_bf16 ? (void *)b16 : (void *)b,
+                                 .c = is_c_bf16 ? (void *)c16 : (void *)c,
+                                 .bias = has_bias ? bias : NULL,
+                                 .is_adding = is_adding,
+                                 .then = see,
+                                 .then_data = &seen};
+    memset(&seen, 0, sizeof(seen));
+    for (size_t i = 0; i < M * N; i++) {
+        c[i] = is_adding ? before[i] : NAN;
+        float start = c[i];
+        c16[i] = is_adding ? cut(&start) : 0x7fc0;
+    }
+    struct wt_error err = {0};
+    assert_int_equal(wt_products_run(p, &product, &err), 0);
+    double off = 0, size = 0;
+    for (size_t i = 0; i < M * N; i++) {
+        double got = (double)(is_c_bf16 ? widened(c16[i]) : c[i]);
+        off += (got - want[i]) * (got - want[i]);
+        size += want[i] * want[i];
+        assert_int_equal(seen.count[i], 1);
+    }
+    double error = sqrt(off / size);
+    if (!(error < (is_c_bf16 ? 4e-3 : 1e-6)))
+        print_error("form %d, bf16 %d %d, adding %d, bias %d: off by %g\n", (int)form, is_bf16,
+                    is_c_bf16, is_adding, has_bias, error);
+    assert_true(error < (is_c_bf16 ? 4e-3 : 1e-6));
+}
+
+static void check_all(unsigned threads)
+{
+    struct wt_error err = {0};
+    struct wt_pool *pool = NULL;
+    struct wt_products *p = NULL;
+    assert_int_equal(wt_pool_new(&pool, threads, &err), 0);
+    assert_int_equal(wt_products_new(&p, pool, threads, &err), 0);
+    for (int form = WT_FORM_FORWARD; form <= WT_FORM_GRAD_WEIGHT; form++)
+        for (int with = 0; with < 3; with++) { /* nothing, adding, a bias */
+            make_operands((enum wt_form)form, with == 1, with == 2);
+            /* As often as there are candidates, and once more with the chosen one. */
+            for (int round = 0; round < 18; round++)
+                check_product(p, (enum wt_form)form, false, false, with == 1, with == 2);
+            for (int round = 0; round < 3; round++) {
+                check_product(p, (enum wt_form)form, true, false, with == 1, with == 2);
+                check_product(p, (enum wt_form)form, true, true, with == 1, with == 2);
+            }
+        }
+    double each = 2.0 * M * N * K;
+    assert_true(fabs(wt_products_flops(p) - 9 * 24 * each) < each / 2);
+    wt_products_free(p);
+    wt_pool_free(pool);
+}
+
+static void whichever_is_tried_the_product_is_the_same(void **state)
+{
+    (void)state;
+    unsetenv("WATTUNE_PRODUCTS");
+    check_all(1);
+    check_all(3);
+}
+
+static void each_library_can_be_had_alone(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"openblas", "onednn", "onednn-matmul"};
+    for (size_t i = 0; i < WT_COUNTOF(names); i++) {
+        setenv("WATTUNE_PRODUCTS", names[i], 1);
+        check_all(2);
+    }
+    unsetenv("WATTUNE_PRODUCTS");
+}
+
+static void ever_new_shapes_do_not_fill_the_memory(void **state)
+{
+    (void)state;
+    setenv("WATTUNE_PRODUCTS", "onednn-matmul", 1);
+    struct wt_error err = {0};
+    struct wt_pool *pool = NULL;
+    struct wt_products *p = NULL;
+    assert_int_equal(wt_pool_new(&pool, 1, &err), 0);
+    assert_int_equal(wt_products_new(&p, pool, 1, &err), 0);
+    for (size_t i = 0; i < K * 5; i++)
+        a[i] = 1;
+    for (size_t i = 0; i < K * 5; i++)
+        b[i] = 2;
+    /* More than are kept, of primitives and of choices. */
+    for (size_t k = 1; k <= K; k++)
+        for (size_t n = 1; n <= 4; n++) {
+            struct wt_product product = {.form = WT_FORM_FORWARD, .m = 1, .n = n, .k = k};
+            product.a = a;
+            product.b = b;
+            product.c = c;
+            assert_int_equal(wt_products_run(p, &product, &err), 0);
+            for (size_t i = 0; i < n; i++)
+                assert_true(c[i] == 2 * (float)k);
+        }
+    wt_products_free(p);
+    wt_pool_free(pool);
+    unsetenv("WATTUNE_PRODUCTS");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(whichever_is_tried_the_product_is_the_same),
+        cmocka_unit_test(each_library_can_be_had_alone),
+        cmocka_unit_test(ever_new_shapes_do_not_fill_the_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
