@@ -62,15 +62,14 @@ static int make(struct wt_bpe **ret_bpe, struct wt_table *entries, const struct 
     for (size_t i = 0; i < entries->count; i++)
         names[i] = entries->bytes + entries->entries[i].at;
     is_added[end] = true;
-    size_t count = 0;
     for (size_t i = 0; i < m->merge_count; i++) {
         const struct wt_merging_merge *merge = &m->merges[i];
-        merges[count++] = (struct wt_bpe_merge){names[merge->left], names[merge->right],
-                                                entries->entries[merge->left].length,
-                                                entries->entries[merge->right].length, count + 1};
+        merges[i] = (struct wt_bpe_merge){names[merge->left], names[merge->right],
+                                          entries->entries[merge->left].length,
+                                          entries->entries[merge->right].length, i + 1};
     }
     struct wt_bpe_source source = {"the made vocabulary", names, is_added, entries->count,
-                                   "its merges",          false, merges,   count};
+                                   "its merges",          false, merges,   m->merge_count};
     rc = wt_bpe_make(ret_bpe, &source, err);
 out:
     free(names);

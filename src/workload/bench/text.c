@@ -25,21 +25,23 @@ static int read_text(const char *path, char **ret_text, size_t *ret_size, struct
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return wt_fail_errno(err, errno, "%s", path);
-    char *text = NULL;
-    size_t size = 0, used = 0;
-    int rc = 0;
     struct stat st;
+    size_t size = 65536, used = 0;
     if (fstat(fd, &st) == 0 && st.st_size > 0)
         size = (size_t)st.st_size + 1; /* the last read then finds the end */
-    for (;;) {
-        if (used == size || !text) {
-            size = used < size ? size : size ? 2 * size : 65536;
+    int rc = 0;
+    char *text = size > TEXT_MAX ? NULL : malloc(size);
+    while (rc == 0) {
+        if (text && used == size) {
+            size *= 2;
             char *more = size > TEXT_MAX ? NULL : realloc(text, size);
-            if (!more) {
-                rc = wt_fail(err, WT_E_NOMEM, "no memory for the text %s", path);
-                goto out;
-            }
+            if (!more)
+                free(text);
             text = more;
+        }
+        if (!text) {
+            rc = wt_fail(err, WT_E_NOMEM, "no memory for the text %s", path);
+            goto out;
         }
         ssize_t n = read(fd, text + used, size - used);
         if (n < 0 && errno == EINTR)
