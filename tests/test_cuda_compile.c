@@ -42,17 +42,18 @@ static void compile(int architecture, int mode, int part, unsigned size, unsigne
     free(code);
 }
 
-static void every_part_compiles_for_every_architecture(void **state)
+/* The oldest, the first with bf16, and Hopper; WATTUNE_EVERY_ARCHITECTURE=1 takes the ones between
+ * and after as well (minutes). */
+static void every_part_compiles_for_each_kind_of_architecture(void **state)
 {
     (void)state;
-    /* those with code of their own, and the newest */
-    static const int architectures[] = {70, 75, 80, 90, 120};
-    for (size_t i = 0; i < WT_COUNTOF(architectures); i++) {
+    static const int architectures[] = {70, 80, 90, 75, 86, 89, 100, 120};
+    size_t count = getenv("WATTUNE_EVERY_ARCHITECTURE") ? WT_COUNTOF(architectures) : 3;
+    for (size_t i = 0; i < count; i++) {
         int a = architectures[i];
         if (!is_known(a))
             continue;
-        /* tf32 and bf16: from 8.0 on; fp32 has nothing of its own after that */
-        for (int mode = a > 80 ? 2 : 0; mode < (a < 80 ? 1 : 3); mode++) {
+        for (int mode = 0; mode < (a < 80 ? 1 : 3); mode++) { /* tf32 and bf16: from 8.0 on */
             compile(a, mode, 1, 1, 1, "adamw_step");
             compile(a, mode, 2, 768, mode == 2 ? 8 : 4, "norm_back");
             compile(a, mode, 3, 64, 1, "attend_back_keys");
@@ -63,12 +64,13 @@ static void every_part_compiles_for_every_architecture(void **state)
 static void odd_sizes_compile(void **state)
 {
     (void)state;
-    static const unsigned widths[] = {1, 5, 257}, heads[] = {1, 24, 128};
-    for (size_t i = 0; i < WT_COUNTOF(widths); i++)
-        compile(80, (int)i, 2, widths[i], 1, "norm_rows");
-    compile(80, 2, 2, 1600, 8, "norm_rows");
-    for (size_t i = 0; i < WT_COUNTOF(heads); i++)
-        compile(80, i == 1 ? 1 : 2, 3, heads[i], 1, "attend");
+    static const unsigned widths[] = {1, 5, 257, 1600}, heads[] = {1, 24, 80, 128, 256};
+    for (int mode = 0; mode < 3; mode += 2) {
+        for (size_t i = 0; i < WT_COUNTOF(widths); i++)
+            compile(80, mode, 2, widths[i], 1, "norm_rows");
+        for (size_t i = 0; i < WT_COUNTOF(heads); i++)
+            compile(80, mode, 3, heads[i], 1, "attend");
+    }
 }
 
 static void a_device_newer_than_the_compiler_gets_ptx(void **state)
@@ -126,7 +128,7 @@ int main(void)
         cmocka_unit_test(int8_is_refused),
     };
     const struct CMUnitTest compiled[] = {
-        cmocka_unit_test(every_part_compiles_for_every_architecture),
+        cmocka_unit_test(every_part_compiles_for_each_kind_of_architecture),
         cmocka_unit_test(odd_sizes_compile),
         cmocka_unit_test(a_device_newer_than_the_compiler_gets_ptx),
         cmocka_unit_test(what_the_compiler_says_is_told),
