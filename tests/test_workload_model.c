@@ -393,6 +393,36 @@ static void generation_gives_the_logits_of_the_whole_text(void **state)
     }
 }
 
+/* Without the logits of all rows at once: as a softmax over them by hand. */
+static void likelihood_is_that_of_the_logits(void **state)
+{
+    (void)state;
+    enum { V = 57 };
+    EACH_BACKEND(b)
+    {
+        struct rig scored, judged;
+        rig_open(&scored, b, WT_FAMILY_GPT2, WT_TASK_SCORE, false);
+        rig_open(&judged, b, WT_FAMILY_GPT2, WT_TASK_LIKELIHOOD, false);
+        const int32_t chosen[] = {0, 2, SEQ}, targets[] = {5, 56, 0};
+        scored.input.chosen = judged.input.chosen = chosen;
+        scored.input.chosen_count = judged.input.chosen_count = 3;
+        judged.input.targets = targets;
+        float logits[3 * V];
+        double got, want = 0;
+        assert_int_equal(wt_model_score(scored.model, &scored.input, logits, NULL), 0);
+        assert_int_equal(wt_model_likelihood(judged.model, &judged.input, &got, NULL), 0);
+        for (size_t i = 0; i < 3; i++) {
+            double sum = 0;
+            for (size_t k = 0; k < V; k++)
+                sum += exp((double)logits[i * V + k]);
+            want += log(sum) - (double)logits[i * V + (size_t)targets[i]];
+        }
+        assert_true(fabs(got - want) < 1e-5 * want);
+        rig_close(&scored);
+        rig_close(&judged);
+    }
+}
+
 /* The encoder's rows are those that the prediction head reads: the classifier on them by hand. */
 static void encoding_gives_the_rows_that_heads_read(void **state)
 {
@@ -739,6 +769,7 @@ int main(void)
         cmocka_unit_test(packed_is_what_padded_is),
         cmocka_unit_test(padding_is_not_seen),
         cmocka_unit_test(generation_gives_the_logits_of_the_whole_text),
+        cmocka_unit_test(likelihood_is_that_of_the_logits),
         cmocka_unit_test(encoding_gives_the_rows_that_heads_read),
         cmocka_unit_test(an_optimizer_step_is_adamws),
         cmocka_unit_test(a_gradient_that_is_no_number_changes_nothing),

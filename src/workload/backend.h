@@ -245,7 +245,7 @@ double wt_cpu_product_flops(const struct wt_backend *cpu);
 
 /* device: the number as the driver counts (after CUDA_VISIBLE_DEVICES). Opens libcuda, NVRTC and
  * cuBLASLt at run time. Errors: WT_E_NOTFOUND (no driver, library or device: says which),
- * WT_E_UNSUPPORTED (WT_INT8; bf16 before compute capability 8.0), WT_E_NOMEM. */
+ * WT_E_UNSUPPORTED (WT_INT8; bf16 and tf32 before compute capability 8.0), WT_E_NOMEM. */
 int wt_cuda_new(struct wt_backend *ret_backend, enum wt_dtype dtype, unsigned device,
                 struct wt_error *err);
 /* "NVIDIA H100 80GB HBM3"; borrowed until the backend is freed. */

@@ -25,6 +25,7 @@
 
 #define ALIGNMENT    256 /* bytes: of every array, for vectors and for a GPU's wide loads */
 #define LOSS_MIN     65536
+#define JUDGED_ROWS  256u       /* int8: logits of so many rows are there at a time */
 #define INIT_PIECE   (1u << 20) /* values on the host at a time */
 #define ROWS_MOST    (1u << 24)
 #define BATCH_MOST   65536u
@@ -231,9 +232,9 @@ static void plan_head(struct wt_model *m, struct plan *plan)
                                    (is_class ? m->options.classes : m->config.vocab));
     if (is_class)
         m->dlogits = take(plan, m->logit_rows * m->options.classes * act);
-    if (m->has_training) {
+    if (m->has_training || m->options.task == WT_TASK_LIKELIHOOD) {
         size_t most = m->options.task == WT_TASK_CLM ? m->rows_max : m->chosen_max;
-        m->loss_capacity = largest(most, LOSS_MIN);
+        m->loss_capacity = m->has_training ? largest(most, LOSS_MIN) : most;
         m->losses = take(plan, m->loss_capacity * sizeof(float));
     }
 }
@@ -314,6 +315,7 @@ static const char *const task_names[] = {"masked-language training",
                                          "classification",
                                          "encoding",
                                          "scoring",
+                                         "judging",
                                          "generation"};
 
 static int check_sizes(const struct wt_config *c, const struct wt_model_options *o,
@@ -417,7 +419,9 @@ int wt_model_new(struct wt_model **ret_model, const struct wt_config *config,
                                           : options->batch;
     m->logit_rows = task == WT_TASK_CLASSIFY || task == WT_TASK_GENERATE ? options->batch
                     : task == WT_TASK_SCORE                              ? m->chosen_max
-                                                                         : 0;
+                    : task == WT_TASK_LIKELIHOOD && backend->dtype == WT_INT8
+                        ? (m->chosen_max < JUDGED_ROWS ? m->chosen_max : JUDGED_ROWS)
+                        : 0;
     enum wt_head head = task == WT_TASK_CLASSIFY ? WT_HEAD_CLASSIFY
                         : task == WT_TASK_ENCODE ? WT_HEAD_NONE
                                                  : WT_HEAD_LM;
@@ -487,7 +491,7 @@ static int each_weight(struct wt_model *m,
         for (size_t k = 0; rc == 0 && k < WT_COUNTOF(all); k++)
             rc = fn(m, all[k], err);
     }
-    bool has_logits = m->options.task == WT_TASK_SCORE || m->options.task == WT_TASK_GENERATE;
+    bool has_logits = m->logits && m->options.task != WT_TASK_CLASSIFY;
     if (rc == 0 && has_logits)
         rc = fn(m, &m->token, err);
     if (rc == 0 && m->head.master)
@@ -586,7 +590,8 @@ static size_t put_input(struct wt_model *m, const struct wt_input *in)
     }
     if (in->chosen)
         memcpy(h->chosen, in->chosen, in->chosen_count * sizeof(*h->chosen));
-    if (in->targets && (task == WT_TASK_MLM || task == WT_TASK_CLASSIFY)) {
+    if (in->targets &&
+        (task == WT_TASK_MLM || task == WT_TASK_CLASSIFY || task == WT_TASK_LIKELIHOOD)) {
         with_loss = m->chosen_count;
         memcpy(h->targets, in->targets, with_loss * sizeof(*h->targets));
     }
@@ -1145,6 +1150,52 @@ int wt_model_score(struct wt_model *m, const struct wt_input *input, float *ret_
         return rc;
     forward_layers(m, true);
     return bring_logits(m, m->chosen_count, ret_logits, err);
+}
+
+/* The vocabulary's product in 8 bits is a linear layer's, so there logits are made, some rows at a
+ * time. */
+static void judge_rows(struct wt_model *m, const char *x)
+{
+    size_t h = m->config.hidden * wt_backend_act_bytes(m->b), vocab = m->config.vocab;
+    for (size_t from = 0; from < m->chosen_count; from += m->logit_rows) {
+        size_t left = m->chosen_count - from, rows = left < m->logit_rows ? left : m->logit_rows;
+        struct wt_linear op =
+            linear_at(m, &m->token, m->at.decode_b, x + from * h, rows, m->logits);
+        op.is_float = true;
+        OP(m, linear, &op);
+        OP(m, cross_entropy, m->logits, m->in.targets + from, rows, vocab, 1, m->losses + from,
+           NULL);
+    }
+}
+
+int wt_model_likelihood(struct wt_model *m, const struct wt_input *input, double *ret_nats,
+                        struct wt_error *err)
+{
+    assert(m->options.task == WT_TASK_LIKELIHOOD && input->chosen && input->targets);
+    int rc = start_inference(m, input, err);
+    if (rc < 0)
+        return rc;
+    forward_layers(m, true);
+    const void *x = forward_head(m, last_rows(m));
+    if (m->logits) {
+        judge_rows(m, x);
+    } else {
+        struct wt_loss loss = {.x = x,
+                               .w = &m->token,
+                               .bias = bias_of(m, m->at.decode_b),
+                               .targets = m->in.targets,
+                               .m = m->chosen_count,
+                               .losses = m->losses,
+                               .scale = 1};
+        OP(m, loss, &loss);
+    }
+    rc = OP(m, download, m->host_losses, m->losses, m->chosen_count * sizeof(float), err);
+    double nats = 0;
+    for (size_t i = 0; rc == 0 && i < m->chosen_count; i++)
+        nats += (double)m->host_losses[i];
+    if (rc == 0)
+        *ret_nats = nats;
+    return rc;
 }
 
 int wt_model_classify(struct wt_model *m, const struct wt_input *input, float *ret_logits,

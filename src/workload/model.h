@@ -16,12 +16,13 @@
 #include "workload/parameters.h"
 
 enum wt_task {
-    WT_TASK_MLM,      /* train: predict the masked positions (BERT, DistilBERT) */
-    WT_TASK_CLM,      /* train: predict each next token (GPT-2) */
-    WT_TASK_CLASSIFY, /* train: a class for each sequence */
-    WT_TASK_ENCODE,   /* infer: the last layer's rows (BERT, DistilBERT) */
-    WT_TASK_SCORE,    /* infer: logits of the chosen positions, all families */
-    WT_TASK_GENERATE, /* infer: the next tokens (GPT-2) */
+    WT_TASK_MLM,        /* train: predict the masked positions (BERT, DistilBERT) */
+    WT_TASK_CLM,        /* train: predict each next token (GPT-2) */
+    WT_TASK_CLASSIFY,   /* train: a class for each sequence */
+    WT_TASK_ENCODE,     /* infer: the last layer's rows (BERT, DistilBERT) */
+    WT_TASK_SCORE,      /* infer: logits of the chosen positions, all families */
+    WT_TASK_LIKELIHOOD, /* infer: how likely what stands there is, without keeping logits */
+    WT_TASK_GENERATE,   /* infer: the next tokens (GPT-2) */
 };
 
 struct wt_model_options {
@@ -45,11 +46,11 @@ struct wt_input {
     size_t count;           /* sequences, at most batch */
     size_t rows;            /* packed: all tokens; padded: count * seq, or less than seq where
                              * the longest sequence is shorter */
-    /* MLM: the positions with a loss (rows, each once) and what stood there. SCORE: those whose
-     * logits are wanted. CLM, CLASSIFY, ENCODE: NULL. */
+    /* MLM: the positions with a loss (rows, each once) and what stood there. LIKELIHOOD: those to
+     * judge, and what is to be judged. SCORE: those whose logits are wanted. Others: NULL. */
     const int32_t *chosen;
-    const int32_t *targets; /* MLM: [chosen_count]; CLASSIFY: [count] classes; CLM: NULL, they are
-                             * the tokens one further */
+    const int32_t *targets; /* MLM, LIKELIHOOD: [chosen_count]; CLASSIFY: [count] classes; CLM:
+                             * NULL, they are the tokens one further */
     size_t chosen_count;
 };
 
@@ -100,6 +101,9 @@ int wt_model_encode(struct wt_model *model, const struct wt_input *input, float 
 /* SCORE. ret_logits: host float [chosen_count, V]. */
 int wt_model_score(struct wt_model *model, const struct wt_input *input, float *ret_logits,
                    struct wt_error *err);
+/* LIKELIHOOD. ret_nats: the sum of -log p(target) over the chosen positions. */
+int wt_model_likelihood(struct wt_model *model, const struct wt_input *input, double *ret_nats,
+                        struct wt_error *err);
 /* CLASSIFY. ret_logits: host float [count, classes]. */
 int wt_model_classify(struct wt_model *model, const struct wt_input *input, float *ret_logits,
                       struct wt_error *err);

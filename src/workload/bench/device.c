@@ -22,7 +22,7 @@ static enum wt_task task_of(const struct bench *b)
     case WORK_FINETUNE:
         return WT_TASK_CLASSIFY;
     case WORK_INFER:
-        return is_encoder(b) ? WT_TASK_ENCODE : WT_TASK_SCORE;
+        return is_encoder(b) ? WT_TASK_ENCODE : WT_TASK_LIKELIHOOD;
     case WORK_GENERATE:
         break;
     }
@@ -160,7 +160,8 @@ int bench_open_device(struct bench *b, struct wt_error *err)
     struct wt_model_options model = {.task = task_of(b),
                                      .batch = o->batch,
                                      .seq = b->feed.seq,
-                                     .chosen = task_of(b) == WT_TASK_SCORE ? o->batch * o->seq : 0,
+                                     .chosen =
+                                         task_of(b) == WT_TASK_LIKELIHOOD ? o->batch * o->seq : 0,
                                      .classes = b->classes,
                                      .seed = o->seed,
                                      .has_dropout = o->dropout != 0,

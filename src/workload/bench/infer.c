@@ -17,36 +17,11 @@ static size_t choose(struct wt_feed *feed)
     return feed->chosen_count;
 }
 
-/* Sum of -log p of what stood there. */
-static double score(const struct wt_feed *feed, const float *logits, size_t vocab)
-{
-    double sum = 0;
-    for (size_t i = 0; i < feed->chosen_count; i++) {
-        const float *l = logits + i * vocab;
-        float most = l[0];
-        double total = 0;
-        for (size_t k = 1; k < vocab; k++)
-            most = l[k] > most ? l[k] : most;
-        for (size_t k = 0; k < vocab; k++)
-            total += (double)expf(l[k] - most);
-        sum += log(total) + (double)(most - l[feed->targets[i]]);
-    }
-    return sum;
-}
-
 int bench_infer(struct bench *b, struct wt_error *err)
 {
     const struct bench_options *o = b->o;
     bool scores = b->source.config.family == WT_FAMILY_GPT2;
-    size_t vocab = b->source.config.vocab;
-    float *logits = NULL;
     int rc = wt_model_prepare(b->model, err);
-    if (rc == 0 && scores && !b->emu) {
-        logits = malloc((size_t)o->batch * o->seq * vocab * sizeof(*logits));
-        if (!logits)
-            rc = wt_fail(err, WT_E_NOMEM, "no memory for the logits of %u x %u tokens", o->batch,
-                         o->seq);
-    }
     if (b->emu)
         wt_count_reset(&b->backend);
     b->start_ns = wt_ctx_now_ns(NULL);
@@ -54,12 +29,13 @@ int bench_infer(struct bench *b, struct wt_error *err)
         size_t tokens = wt_items_next(&b->items, &b->feed, o->batch);
         size_t positions = scores ? choose(&b->feed) : 0;
         double flops = bench_forward_flops(&b->source.config, &b->feed, positions, 0);
-        struct wt_input input = wt_feed_input(&b->feed, scores, false);
+        struct wt_input input = wt_feed_input(&b->feed, scores, scores);
+        double nats = 0;
         b->rows += b->feed.rows;
         int64_t from_ns = wt_ctx_now_ns(NULL);
         bench_begin(b, "infer");
         if (scores)
-            rc = wt_model_score(b->model, &input, logits, err);
+            rc = wt_model_likelihood(b->model, &input, &nats, err);
         else
             rc = wt_model_encode(b->model, &input, NULL, err);
         if (rc == 0)
@@ -72,16 +48,11 @@ int bench_infer(struct bench *b, struct wt_error *err)
         if (rc < 0)
             break;
         bench_step_done(b, tokens, flops);
-        if (logits) { /* the host's, and not in the steps' time */
-            int64_t score_ns = wt_ctx_now_ns(NULL);
-            wt_door_mark(b->door, WT_MARK_BEGIN, "score", 1);
-            b->scored_sum += score(&b->feed, logits, vocab);
+        if (scores && !b->emu) {
+            b->scored_sum += nats;
             b->scored += positions;
-            wt_door_mark(b->door, WT_MARK_END, "score", 1);
-            b->start_ns += wt_ctx_now_ns(NULL) - score_ns;
         }
     }
-    free(logits);
     return rc;
 }
 
