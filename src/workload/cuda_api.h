@@ -132,12 +132,12 @@ enum {
 
 struct wt_cuda_api {
     void *libraries[3];
+    int driver; /* the CUDA version of the driver: 13000 is 13.0 */
 #define WT_CUDA_MEMBER(name, symbol, parameters) int(*name) parameters;
     WT_CUDA_CALLS(WT_CUDA_MEMBER)
     WT_NVRTC_CALLS(WT_CUDA_MEMBER)
     WT_LT_CALLS(WT_CUDA_MEMBER)
 #undef WT_CUDA_MEMBER
-        int driver; /* the CUDA version of the driver: 13000 is 13.0 */
 };
 
 /* Driver, then the libraries of its major version or an older one. Errors: WT_E_NOTFOUND (says
