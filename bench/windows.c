@@ -271,9 +271,10 @@ static void tell(struct board *b, struct edges *edges, int64_t now_ns)
 /* Returns when the poll is over. */
 static int64_t poll_board(struct board *b, struct edges *edges, int64_t t_ns, bool is_grid)
 {
+    wt_pacer_keep_apart(&b->pacer, t_ns);
     /* As the sampler does: of a slow counter not with every poll of the grid. */
     bool is_due = wt_pacer_is_due(&b->pacer, t_ns);
-    bool is_wanted = b->has_counter && (!is_grid || wt_pacer_grid(&b->pacer, t_ns) || is_due);
+    bool is_wanted = b->has_counter && (!is_grid || wt_pacer_grid(&b->pacer, t_ns, true) || is_due);
     int64_t took_ns = !b->is_slow ? 30000 : !is_wanted ? 1000 : draw() < 0.05 ? 16 * MS : 3 * MS;
     int64_t after_ns = t_ns + took_ns;
     pass(b, edges, b->is_slow ? t_ns + (int64_t)(draw() * (double)took_ns) : t_ns);

@@ -12,16 +12,17 @@
 #define SLOW_MOST  16
 /* Between edges its bursts, of about three reads, may take this share of the time, within limits.
  */
-#define RARE_SHARE    500 /* a five-hundredth */
+#define RARE_SHARE    1000 /* a thousandth */
 #define RARE_READS    3
 #define RARE_LEAST_NS (2 * WT_NS_PER_S)
-#define RARE_MOST_NS  (8 * WT_NS_PER_S)
+#define RARE_MOST_NS  (16 * WT_NS_PER_S)
 /* Not found again for so long, the phase is lost. */
-#define RARE_LOST_NS (20 * WT_NS_PER_S)
+#define RARE_LOST_NS (40 * WT_NS_PER_S)
 /* Four edges within this, and it is read as if it were cheap for a while: that costs no more. */
 #define RARE_BUSY_NS  WT_NS_PER_S
 #define RARE_DENSE_NS (2 * WT_NS_PER_S)
 #define DRIFT_PPM     100
+#define VAIN_MOST     5
 
 void wt_pacer_init(struct wt_pacer *p, int64_t tick_ns, bool is_counter)
 {
@@ -118,29 +119,29 @@ bool wt_pacer_is_rare(const struct wt_pacer *p, int64_t now_ns)
            now_ns - p->ref_ns < RARE_LOST_NS && now_ns >= p->dense_until_ns;
 }
 
-bool wt_pacer_grid(struct wt_pacer *p, int64_t now_ns)
+bool wt_pacer_grid(struct wt_pacer *p, int64_t now_ns, bool may_seek)
 {
-    bool is_tired = p->sought_ns != INT64_MIN &&
-                    now_ns - p->sought_ns < (p->ref_ns == INT64_MIN ? RARE_MOST_NS : FRESH_NS);
-    if (!wt_pacer_is_rare(p, now_ns)) {
-        /* Before it can be, its phase must be known. */
-        bool is_lost = p->ref_ns == INT64_MIN || now_ns - p->ref_ns >= RARE_LOST_NS;
-        if (wt_pacer_is_slow(p) && !p->is_following && is_lost && !p->is_seeking && !is_tired) {
-            p->sought_ns = now_ns;
-            seek(p, now_ns, now_ns);
-        }
+    if (!wt_pacer_is_slow(p) || p->is_following)
         return true;
-    }
     int64_t rest_ns = RARE_READS * RARE_SHARE * p->cost_ns;
     if (rest_ns < RARE_LEAST_NS)
         rest_ns = RARE_LEAST_NS;
     if (rest_ns > RARE_MOST_NS)
         rest_ns = RARE_MOST_NS;
-    if (!p->is_seeking && now_ns - p->ref_ns >= rest_ns && !is_tired) {
+    bool is_stale = p->ref_ns == INT64_MIN || now_ns - p->ref_ns >= rest_ns;
+    /* One that stands still is looked for less and less often. */
+    bool is_tired = p->sought_ns != INT64_MIN && now_ns - p->sought_ns < FRESH_NS << p->vain_count;
+    if (may_seek && !p->is_seeking && is_stale && !is_tired) {
         p->sought_ns = now_ns;
         seek(p, now_ns, now_ns);
     }
-    return false;
+    return !wt_pacer_is_rare(p, now_ns);
+}
+
+void wt_pacer_keep_apart(struct wt_pacer *p, int64_t now_ns)
+{
+    if (now_ns >= p->point_ns && wt_pacer_is_rare(p, now_ns))
+        p->point_ns = apart_from_moves(p, now_ns);
 }
 
 bool wt_pacer_is_due(const struct wt_pacer *p, int64_t now_ns)
@@ -164,6 +165,8 @@ void wt_pacer_edge(struct wt_pacer *p, int64_t now_ns)
         want_points(p, now_ns, now_ns, true);
         return;
     }
+    if (wt_pacer_is_slow(p) && !p->is_following)
+        return; /* the grid sees to it, one device after the other */
     if (!p->is_counter || is_fast(p) || p->is_seeking)
         return;
     bool is_stale = p->ref_ns == INT64_MIN || now_ns - p->ref_ns > FRESH_NS;
@@ -230,6 +233,7 @@ void wt_pacer_saw(struct wt_pacer *p, int64_t t_before_ns, int64_t t_after_ns, b
         /* A rare one has moved many times since it was read last; none of these is sought. */
         bool is_late = wt_pacer_is_slow(p) && t_before_ns - p->t_same_ns > p->tick_ns * 3 / 2;
         if (is_moved && t_after_ns - p->t_same_ns <= 2 * p->step_ns + 2 * cost_ns) {
+            p->vain_count = 0;
             p->ref_ns = t_after_ns;
             p->ref_lo_ns = p->t_same_ns;
         } else if (is_moved && p->is_seeking && p->seen == 1 && !is_late) {
@@ -242,8 +246,10 @@ void wt_pacer_saw(struct wt_pacer *p, int64_t t_before_ns, int64_t t_after_ns, b
         p->t_same_ns = t_before_ns;
     }
     bool is_in_vain = p->is_seeking && t_after_ns >= p->until_ns;
-    if (is_in_vain)
+    if (is_in_vain) {
         p->is_seeking = false;
+        p->vain_count += p->vain_count < VAIN_MOST;
+    }
     /* A counter that stands still is not worth a burst without end. */
     if (p->is_following && !p->is_seeking)
         seek(p, t_after_ns, t_after_ns + (is_in_vain ? WT_NS_PER_S : p->tick_ns / 2));

@@ -44,6 +44,7 @@ struct wt_pacer {
     int64_t point_done_ns;  /* a read from then on has seen the move after the edge */
     int64_t edges_ns[4];    /* the latest, in a ring */
     unsigned edge_count;    /* so far */
+    unsigned vain_count;    /* searches that found nothing, since one did */
     int64_t dense_until_ns; /* edges came so fast that every move is wanted */
 };
 
@@ -62,9 +63,12 @@ void wt_pacer_allow_rare(struct wt_pacer *p);
 bool wt_pacer_is_slow(const struct wt_pacer *p);
 /* Is it read rarely at present? */
 bool wt_pacer_is_rare(const struct wt_pacer *p, int64_t now_ns);
-/* Is the counter to be read with this poll of the grid? Of a rare one, where its phase is to be
- * found again, this begins the search. */
-bool wt_pacer_grid(struct wt_pacer *p, int64_t now_ns);
+/* Is the counter to be read with this poll of the grid? Of a slow one, where its phase is to be
+ * found (again), this begins the search, if it may: two at a time would delay each other's reads.
+ */
+bool wt_pacer_grid(struct wt_pacer *p, int64_t now_ns, bool may_seek);
+/* Slow reads before it may have delayed a single read: it is put off while it would meet a move. */
+void wt_pacer_keep_apart(struct wt_pacer *p, int64_t now_ns);
 /* Is a read beyond the grid due? */
 bool wt_pacer_is_due(const struct wt_pacer *p, int64_t now_ns);
 /* What a read returned; cost_ns how long it took. */

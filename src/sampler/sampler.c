@@ -199,7 +199,7 @@ static void hear(struct worker *w, int64_t *edge_ns, int64_t now_ns)
     }
 }
 
-static unsigned what_to_read(struct slot *slot, bool is_grid, int64_t now_ns)
+static unsigned what_to_read(struct slot *slot, bool is_grid, bool may_seek, int64_t now_ns)
 {
     unsigned what = 0;
     bool has_power = slot->can & WT_CAN_POWER;
@@ -211,7 +211,7 @@ static unsigned what_to_read(struct slot *slot, bool is_grid, int64_t now_ns)
     bool is_early = has_power && !slot->pacer.is_seeking && slot->tick_ns > 0 &&
                     now_ns < slot->pacer.point_ns && now_ns - slot->t_energy_ns < slot->tick_ns / 4;
     /* A device that fails is asked all it can be, until it answers. */
-    bool is_wanted = !is_grid || wt_pacer_grid(&slot->pacer, now_ns) || slot->failing ||
+    bool is_wanted = !is_grid || wt_pacer_grid(&slot->pacer, now_ns, may_seek) || slot->failing ||
                      wt_pacer_is_due(&slot->pacer, now_ns);
     if ((slot->can & WT_CAN_ENERGY) && !is_early && is_wanted) {
         what |= WT_READ_ENERGY;
@@ -228,6 +228,15 @@ static unsigned what_to_read(struct slot *slot, bool is_grid, int64_t now_ns)
         what |= WT_READ_BRIEF;
     slot->has_read = true;
     return what;
+}
+
+/* No slow counter of this thread is being sought. With w->lock held. */
+static bool may_seek(const struct worker *w)
+{
+    for (size_t i = 0; i < w->count; i++)
+        if (wt_pacer_is_slow(&w->slots[i]->pacer) && w->slots[i]->pacer.is_seeking)
+            return false;
+    return true;
 }
 
 /* Whether edges are to wake this thread. With w->lock held. */
@@ -261,13 +270,15 @@ static void *worker_main(void *data)
         /* The supervisor may take slots away while a read is out: look from the start each time. */
         for (size_t i = 0; i < w->count && !w->is_stopping;) {
             struct slot *slot = w->slots[i];
+            if (slot->pacer.point_ns != INT64_MAX)
+                wt_pacer_keep_apart(&slot->pacer, ctx_now(w));
             bool is_due = is_grid || wt_pacer_is_due(&slot->pacer, now_ns);
             if (slot->round == round || !is_due) {
                 i++;
                 continue;
             }
             slot->round = round;
-            unsigned what = what_to_read(slot, is_grid, now_ns);
+            unsigned what = what_to_read(slot, is_grid, may_seek(w), now_ns);
             if (what)
                 slot->t_read_ns = now_ns;
             if (what && !read_slot(w, slot, what, is_grid)) {
