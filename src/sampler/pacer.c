@@ -230,9 +230,11 @@ void wt_pacer_saw(struct wt_pacer *p, int64_t t_before_ns, int64_t t_after_ns, b
             p->is_seeking = false;
     } else if (is_read) {
         bool is_moved = p->has_value && energy_uj != p->value;
-        /* A rare one has moved many times since it was read last; none of these is sought. */
-        bool is_late = wt_pacer_is_slow(p) && t_before_ns - p->t_same_ns > p->tick_ns * 3 / 2;
-        if (is_moved && t_after_ns - p->t_same_ns <= 2 * p->step_ns + 2 * cost_ns) {
+        bool is_fine = t_after_ns - p->t_same_ns <= 2 * p->step_ns + 2 * cost_ns;
+        /* A slow one has moved since it was read last, whenever that was: that is not what its
+         * search is for. */
+        bool is_late = wt_pacer_is_slow(p) && !p->is_following && !is_fine;
+        if (is_moved && is_fine) {
             p->vain_count = 0;
             p->ref_ns = t_after_ns;
             p->ref_lo_ns = p->t_same_ns;
