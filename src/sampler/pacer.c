@@ -135,6 +135,9 @@ bool wt_pacer_grid(struct wt_pacer *p, int64_t now_ns, bool may_seek)
         p->sought_ns = now_ns;
         seek(p, now_ns, now_ns);
     }
+    /* While another is sought, reads of this one would only be in the way. */
+    if (!may_seek && !p->is_seeking && now_ns >= p->dense_until_ns)
+        return false;
     return !wt_pacer_is_rare(p, now_ns);
 }
 
