@@ -242,6 +242,12 @@ static void an_edge_has_a_slow_counter_read_at_once_and_after_its_next_move(void
         assert_true(last_ns >= move_ns && last_ns < move_ns + 125 * MS);
         assert_true(wt_pacer_is_rare(&p, now_ns));
     }
+    /* Due it stays, though it be looked at a moment later. */
+    int64_t quiet_ns = 15 * S + 20 * (4 * S + 5 * MS) + 337 * MS + 50 * MS;
+    quiet_ns = quiet_ns / (100 * MS) * (100 * MS) + 87 * MS; /* half way between two moves */
+    wt_pacer_edge(&p, quiet_ns);
+    wt_pacer_keep_apart(&p, quiet_ns + MS / 10);
+    assert_true(wt_pacer_is_due(&p, quiet_ns));
     /* A window each 100 ms, and every move is wanted: it is read as a cheap one is. */
     for (int64_t t_ns = now_ns; t_ns < now_ns + S; t_ns += 100 * MS)
         wt_pacer_edge(&p, t_ns);

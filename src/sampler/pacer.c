@@ -143,8 +143,11 @@ bool wt_pacer_grid(struct wt_pacer *p, int64_t now_ns, bool may_seek)
 
 void wt_pacer_keep_apart(struct wt_pacer *p, int64_t now_ns)
 {
-    if (now_ns >= p->point_ns && wt_pacer_is_rare(p, now_ns))
-        p->point_ns = apart_from_moves(p, now_ns);
+    if (now_ns < p->point_ns || !wt_pacer_is_rare(p, now_ns))
+        return;
+    int64_t apart_ns = apart_from_moves(p, now_ns);
+    if (apart_ns > now_ns) /* else it stays due */
+        p->point_ns = apart_ns;
 }
 
 bool wt_pacer_is_due(const struct wt_pacer *p, int64_t now_ns)
