@@ -705,6 +705,28 @@ static void a_rare_counter_that_went_slower_did_not_stand_still(void **state)
     }
 }
 
+/* It stood still from 4 s on, and nobody looked before 9 s. Or from 8 s on: then it may be either.
+ */
+static void a_rare_counter_that_stood_unseen_is_not_believed(void **state)
+{
+    (void)state;
+    for (int is_late = 0; is_late < 2; is_late++) {
+        struct sensor s;
+        struct wt_series power;
+        rare_init(&s, &power);
+        poll_between(&s, 1000 * MS, 1300 * MS, 5 * MS);
+        read_power_between(&power, 500 * MS, 9500 * MS);
+        uint64_t uj = shown_uj(&s, is_late ? 7400 * MS : 4000 * MS);
+        for (int64_t t_ns = 9000 * MS; t_ns < 9300 * MS; t_ns += 5 * MS)
+            wt_series_add_energy(&s.series, t_ns, t_ns + MS, uj);
+        struct wt_span span = span_of(&s, 1120 * MS, 9000 * MS);
+        if (span.is_known)
+            assert_holds(&span, true_j(9000 * MS) - true_j(1120 * MS));
+        wt_series_done(&s.series);
+        wt_series_done(&power);
+    }
+}
+
 /* A slow read that meets a move shows what was before it or after it. */
 static void a_slow_read_across_a_move_does_not_place_it_wrongly(void **state)
 {
@@ -753,6 +775,7 @@ int main(void)
         cmocka_unit_test(what_a_rare_counter_did_not_see_is_spread_as_power_was),
         cmocka_unit_test(a_rare_counter_without_power_bounds_all_that_it_may_have_been),
         cmocka_unit_test(a_rare_counter_that_went_slower_did_not_stand_still),
+        cmocka_unit_test(a_rare_counter_that_stood_unseen_is_not_believed),
         cmocka_unit_test(a_slow_read_across_a_move_does_not_place_it_wrongly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -333,6 +333,19 @@ static bool fold(struct wt_series *s, const struct wt_knot *knot, double energy_
     return true;
 }
 
+/* What the power readings say of the long span that ends with this knot. False: it is none, or they
+ * say nothing. A counter that stood still while nobody looked, or was set anew, shows too little.
+ */
+static bool ask_shape(const struct wt_series *s, const struct wt_knot *knot,
+                      struct wt_span *ret_span)
+{
+    const struct wt_knot *last = &s->knots[s->count - 1];
+    if (!s->is_slow || !s->shape || knot->x_ns - last->x_ns <= 5 * period_of(s) / 2)
+        return false;
+    wt_series_span(s->shape, last->x_ns, knot->x_ns, 1.96, ret_span);
+    return ret_span->is_known;
+}
+
 int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_ns, uint64_t uj)
 {
     if (!s->has_value) {
@@ -407,6 +420,9 @@ int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_n
     if (knot.x_ns <= last->x_ns)
         knot.x_ns = last->x_ns + 1;
     int rc;
+    struct wt_span by_power;
+    bool has_shape = !s->is_broken && !has_hung && ask_shape(s, &knot, &by_power);
+    was_frozen |= has_shape && energy_j < 0.5 * by_power.energy_j;
     if (was_frozen) {
         rc = append_gap(s, &knot, "the counter stood still");
     } else if (s->is_broken && may_be_reset(s, uj, span_ns)) {
@@ -416,6 +432,11 @@ int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_n
         knot.slack_low_j = last->slack_low_j;
         knot.slack_high_j = last->slack_high_j;
         knot.unbounded = last->unbounded;
+        /* Where the two contradict each other, it may be either. */
+        if (has_shape && energy_j * (1 + s->traits.gain) < by_power.low_j)
+            knot.slack_high_j += by_power.energy_j - energy_j;
+        if (has_shape && energy_j * (1 - s->traits.gain) > by_power.high_j)
+            knot.slack_low_j += energy_j - by_power.energy_j;
         if (s->is_broken) {
             knot.kind = WT_KNOT_UNREAD;
             knot.why = s->why;
