@@ -422,7 +422,6 @@ int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_n
     int rc;
     struct wt_span by_power;
     bool has_shape = !s->is_broken && !has_hung && ask_shape(s, &knot, &by_power);
-    was_frozen |= has_shape && energy_j < 0.5 * by_power.energy_j;
     if (was_frozen) {
         rc = append_gap(s, &knot, "the counter stood still");
     } else if (s->is_broken && may_be_reset(s, uj, span_ns)) {
@@ -432,11 +431,12 @@ int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_n
         knot.slack_low_j = last->slack_low_j;
         knot.slack_high_j = last->slack_high_j;
         knot.unbounded = last->unbounded;
-        /* Where the two contradict each other, it may be either. */
+        /* Where the two contradict each other it may be either: the counter stood still, or the
+         * load kept in step with a power reading that sees a part of the time. */
         if (has_shape && energy_j * (1 + s->traits.gain) < by_power.low_j)
-            knot.slack_high_j += by_power.energy_j - energy_j;
+            knot.slack_high_j += by_power.high_j - energy_j;
         if (has_shape && energy_j * (1 - s->traits.gain) > by_power.high_j)
-            knot.slack_low_j += energy_j - by_power.energy_j;
+            knot.slack_low_j += energy_j - by_power.low_j;
         if (s->is_broken) {
             knot.kind = WT_KNOT_UNREAD;
             knot.why = s->why;
