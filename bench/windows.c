@@ -1,6 +1,6 @@
 /* windows: how often the truth lies inside a window's interval, and how far its centre is off.
  *
- *     build/bench/windows [WINDOWS [SEED]]
+ *     build/bench/windows [WINDOWS [SEED [slow]]]
  *
  * The emulator's device model runs on virtual time under random square, ramp and bursty loads; the
  * meter's own series and pacer poll its sensor as the sampler does, every 100 ms and finely where
@@ -14,7 +14,11 @@
  *
  * Square, ramp and bursty loads take no notice of the sensor. "steps" are nearly periodic, and
  * where the sensor sees a part of the time they may stay in step with it: no reading can show that,
- * and the rows say what it costs. */
+ * and the rows say what it costs.
+ *
+ * With "slow" only an H100's counter whose reads take 3 ms, and one in twenty 16, the value being
+ * that of some moment within: at once with cheap reads, read as if it were cheap, and read rarely.
+ * Two windows a board, so that most of the time no edge is near. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,28 +122,41 @@ struct config {
     enum wt_counter_kind counter;
     int counter_ms; /* 0: as the profile */
     bool is_plain;  /* read power the plain way: a 1 s mean on some */
+    enum { CHEAP, SLOW, RARE } reads;
 };
 
 static const struct config configs[] = {
-    {"V100 20/10, counter adds up readings", "v100-pcie-32gb", WT_COUNTER_SAMPLED, 20, false},
-    {"V100 20/10, counter 100 ms sees all", "v100-pcie-32gb", WT_COUNTER_FULL, 100, false},
-    {"A100 100/25, counter adds up readings", "a100-pcie-80gb", WT_COUNTER_SAMPLED, 100, false},
-    {"A100 100/25, counter sees all", "a100-pcie-80gb", WT_COUNTER_FULL, 100, false},
-    {"A40 100/100, counter", "a40", WT_COUNTER_FULL, 100, true},
-    {"A40 plain power only, 1 s mean", "a40", WT_COUNTER_NONE, 0, true},
-    {"H100 100/25, counter adds up readings", "h100-sxm-80gb", WT_COUNTER_SAMPLED, 100, false},
-    {"H100 100/25, counter sees all", "h100-sxm-80gb", WT_COUNTER_FULL, 100, false},
-    {"K80 power only", "k80", WT_COUNTER_NONE, 0, false},
+    {"V100 20/10, counter adds up readings", "v100-pcie-32gb", WT_COUNTER_SAMPLED, 20, false,
+     CHEAP},
+    {"V100 20/10, counter 100 ms sees all", "v100-pcie-32gb", WT_COUNTER_FULL, 100, false, CHEAP},
+    {"A100 100/25, counter adds up readings", "a100-pcie-80gb", WT_COUNTER_SAMPLED, 100, false,
+     CHEAP},
+    {"A100 100/25, counter sees all", "a100-pcie-80gb", WT_COUNTER_FULL, 100, false, CHEAP},
+    {"A40 100/100, counter", "a40", WT_COUNTER_FULL, 100, true, CHEAP},
+    {"A40 plain power only, 1 s mean", "a40", WT_COUNTER_NONE, 0, true, CHEAP},
+    {"H100 100/25, counter adds up readings", "h100-sxm-80gb", WT_COUNTER_SAMPLED, 100, false,
+     CHEAP},
+    {"H100 100/25, counter sees all", "h100-sxm-80gb", WT_COUNTER_FULL, 100, false, CHEAP},
+    {"K80 power only", "k80", WT_COUNTER_NONE, 0, false, CHEAP},
 };
 
-static const struct {
+static const struct config slow_configs[] = {
+    {"H100 sees all, cheap reads", "h100-sxm-80gb", WT_COUNTER_FULL, 100, false, CHEAP},
+    {"H100 sees all, 3 ms a read", "h100-sxm-80gb", WT_COUNTER_FULL, 100, false, SLOW},
+    {"H100 sees all, 3 ms, read rarely", "h100-sxm-80gb", WT_COUNTER_FULL, 100, false, RARE},
+};
+
+struct length {
     const char *name;
     double low_s, high_s;
-} lengths[] = {{"50 ms", 0.05, 0.05},
-               {"0.5 s", 0.5, 0.5},
-               {"5 s", 5, 5},
-               {"5-60 s", 5, 60},
-               {"50 ms-60 s", 0.05, 60}};
+};
+static const struct length slow_lengths[] = {
+    {"0.2 s", 0.2, 0.2}, {"1 s", 1, 1}, {"5 s", 5, 5}, {"30 s", 30, 30}, {"50 ms-60 s", 0.05, 60}};
+static const struct length lengths[] = {{"50 ms", 0.05, 0.05},
+                                        {"0.5 s", 0.5, 0.5},
+                                        {"5 s", 5, 5},
+                                        {"5-60 s", 5, 60},
+                                        {"50 ms-60 s", 0.05, 60}};
 #define LENGTHS 5
 
 struct window {
@@ -149,7 +166,8 @@ struct window {
 };
 
 struct sums {
-    size_t count, inside, unknown;
+    size_t count, inside, unknown, reads;
+    double span_s;
     double *error, *width, *naive;
 };
 
@@ -173,7 +191,8 @@ struct board {
     struct wt_pacer pacer;
     struct loader loader;
     uint64_t load_id;
-    bool is_plain, has_counter;
+    bool is_plain, has_counter, is_slow;
+    size_t reads; /* of the counter */
     int64_t naive_t_ns;
     double naive_w, naive_j;
 };
@@ -197,30 +216,6 @@ static bool read_power(const struct board *b, int64_t t_ns, uint64_t *ret_mw)
                        : wt_model_power_instant(b->m, b->p, t_ns, ret_mw);
 }
 
-static void poll_board(struct board *b, int64_t t_ns, bool is_grid)
-{
-    go_to(b, t_ns);
-    int64_t after_ns = t_ns + 30000;
-    uint64_t mw, mj = 0;
-    bool has_power = (is_grid || !b->has_counter) && read_power(b, t_ns, &mw);
-    if (has_power) {
-        wt_series_note_power(&b->energy, wt_w_from_mw(mw));
-        wt_series_add_power(&b->power, t_ns, after_ns, wt_w_from_mw(mw));
-    }
-    if (b->has_counter) {
-        wt_model_counter(b->m, b->p, &mj);
-        wt_series_add_energy(&b->energy, t_ns, after_ns, mj * 1000);
-    }
-    wt_pacer_saw(&b->pacer, t_ns, after_ns, b->has_counter, mj * 1000);
-    if (is_grid && has_power) {
-        double w = wt_w_from_mw(mw);
-        if (b->naive_t_ns)
-            b->naive_j += (w + b->naive_w) / 2 * wt_s_from_ns(t_ns - b->naive_t_ns);
-        b->naive_t_ns = t_ns;
-        b->naive_w = w;
-    }
-}
-
 static double naive_at(const struct board *b, int64_t t_ns)
 {
     return b->naive_j + b->naive_w * wt_s_from_ns(t_ns - b->naive_t_ns);
@@ -238,54 +233,116 @@ static int compare_edges(const void *a, const void *b)
     return (x->t_ns > y->t_ns) - (x->t_ns < y->t_ns);
 }
 
+struct edges {
+    struct edge *list;
+    size_t count, passed, told;
+    bool is_new; /* the pacer hears of one with its next poll */
+};
+
+/* Up to t, with the truth of the edges on the way. */
+static void pass(struct board *b, struct edges *edges, int64_t t_ns)
+{
+    for (; edges->passed < edges->count && edges->list[edges->passed].t_ns <= t_ns;
+         edges->passed++) {
+        const struct edge *edge = &edges->list[edges->passed];
+        go_to(b, edge->t_ns);
+        double j = wt_model_energy_j(b->m);
+        *(edge->is_end ? &edge->window->end_j : &edge->window->begin_j) = j;
+        *(edge->is_end ? &edge->window->naive_end_j : &edge->window->naive_begin_j) =
+            naive_at(b, edge->t_ns);
+    }
+    go_to(b, t_ns);
+}
+
+static void tell(struct board *b, struct edges *edges, int64_t now_ns)
+{
+    const struct wt_series *main = b->has_counter ? &b->energy : &b->power;
+    for (; edges->told < edges->passed; edges->told++) {
+        const struct edge *edge = &edges->list[edges->told];
+        if (wt_pacer_is_rare(&b->pacer, now_ns)) /* its thread was woken */
+            wt_pacer_edge(&b->pacer, now_ns);
+        else
+            edges->is_new |= !edge->is_end;
+        if (edge->is_end)
+            wt_pacer_cover(&b->pacer, now_ns, wt_series_cover_ns(main, edge->t_ns));
+    }
+}
+
+/* Returns when the poll is over. */
+static int64_t poll_board(struct board *b, struct edges *edges, int64_t t_ns, bool is_grid)
+{
+    wt_pacer_keep_apart(&b->pacer, t_ns);
+    /* As the sampler does: of a slow counter not with every poll of the grid. */
+    bool is_due = wt_pacer_is_due(&b->pacer, t_ns);
+    bool is_wanted = b->has_counter && (!is_grid || wt_pacer_grid(&b->pacer, t_ns, true) || is_due);
+    int64_t took_ns = !b->is_slow ? 30000 : !is_wanted ? 1000 : draw() < 0.05 ? 16 * MS : 3 * MS;
+    int64_t after_ns = t_ns + took_ns;
+    pass(b, edges, b->is_slow ? t_ns + (int64_t)(draw() * (double)took_ns) : t_ns);
+    uint64_t mw, mj = 0;
+    bool has_power = (is_grid || !b->has_counter) && read_power(b, t_ns, &mw);
+    if (has_power) {
+        wt_series_note_power(&b->energy, wt_w_from_mw(mw));
+        wt_series_add_power(&b->power, t_ns, after_ns, wt_w_from_mw(mw));
+    }
+    if (is_wanted) {
+        b->reads++;
+        wt_model_counter(b->m, b->p, &mj);
+        b->energy.is_slow = wt_pacer_is_slow(&b->pacer);
+        wt_series_add_energy(&b->energy, t_ns, after_ns, mj * 1000);
+    }
+    wt_pacer_saw(&b->pacer, t_ns, after_ns, is_wanted, mj * 1000);
+    if (is_grid && has_power) {
+        double w = wt_w_from_mw(mw);
+        if (b->naive_t_ns)
+            b->naive_j += (w + b->naive_w) / 2 * wt_s_from_ns(t_ns - b->naive_t_ns);
+        b->naive_t_ns = t_ns;
+        b->naive_w = w;
+    }
+    return b->is_slow ? after_ns : t_ns;
+}
+
 static void measure(struct board *b, struct window *windows, size_t count, int64_t end_ns)
 {
-    struct edge *edges = calloc(2 * count, sizeof(*edges));
+    struct edges edges = {.list = calloc(2 * count, sizeof(struct edge)), .count = 2 * count};
     for (size_t i = 0; i < count; i++) {
-        edges[2 * i] = (struct edge){windows[i].begin_ns, &windows[i], false};
-        edges[2 * i + 1] = (struct edge){windows[i].end_ns, &windows[i], true};
+        edges.list[2 * i] = (struct edge){windows[i].begin_ns, &windows[i], false};
+        edges.list[2 * i + 1] = (struct edge){windows[i].end_ns, &windows[i], true};
     }
-    qsort(edges, 2 * count, sizeof(*edges), compare_edges);
-    const struct wt_series *main = b->has_counter ? &b->energy : &b->power;
-    size_t e = 0;
-    int64_t start_ns = b->m->t_ns, grid_ns = start_ns, now_ns = start_ns;
-    bool is_first = true, is_edge = false;
+    qsort(edges.list, edges.count, sizeof(*edges.list), compare_edges);
+    int64_t grid_ns = b->m->t_ns, now_ns = grid_ns;
+    bool is_first = true;
     while (now_ns < end_ns) {
         int64_t next_ns = wt_pacer_next_ns(&b->pacer, now_ns);
         if (next_ns > grid_ns)
             next_ns = grid_ns;
         next_ns += (int64_t)(draw() * 100000); /* a wake-up is late */
-        if (e < 2 * count && edges[e].t_ns <= next_ns) {
-            struct window *w = edges[e].window;
-            now_ns = edges[e].t_ns;
-            go_to(b, now_ns);
-            double j = wt_model_energy_j(b->m);
-            if (edges[e].is_end) {
-                w->end_j = j;
-                w->naive_end_j = naive_at(b, now_ns);
-                wt_pacer_cover(&b->pacer, now_ns, wt_series_cover_ns(main, now_ns));
-            } else {
-                w->begin_j = j;
-                w->naive_begin_j = naive_at(b, now_ns);
-                is_edge = true;
-            }
-            e++;
+        if (next_ns < now_ns)
+            next_ns = now_ns;
+        if (edges.passed < edges.count && edges.list[edges.passed].t_ns <= next_ns) {
+            now_ns = edges.list[edges.passed].t_ns;
+            pass(b, &edges, now_ns);
+            tell(b, &edges, now_ns);
             continue;
         }
         now_ns = next_ns;
         bool is_grid = now_ns >= grid_ns;
-        if (is_edge || is_first)
+        if (edges.is_new || is_first)
             wt_pacer_edge(&b->pacer, now_ns);
-        is_first = is_edge = false;
-        poll_board(b, now_ns, is_grid);
+        is_first = edges.is_new = false;
+        now_ns = poll_board(b, &edges, now_ns, is_grid);
+        if (b->is_slow) {
+            /* Edges that came while the read was out are heard of now. */
+            pass(b, &edges, now_ns);
+            tell(b, &edges, now_ns);
+        }
         if (is_grid)
             grid_ns += 100 * MS;
     }
-    free(edges);
+    free(edges.list);
 }
 
 static void run_config(const struct config *c, enum load load, double low_s, double high_s,
-                       size_t wanted, bool is_calibrated, struct sums *sums)
+                       size_t wanted, bool is_calibrated, bool is_slow_run, struct sums *sums)
 {
     struct wt_profile p = *wt_profile_find(c->profile);
     if (is_calibrated) {
@@ -307,10 +364,12 @@ static void run_config(const struct config *c, enum load load, double low_s, dou
             c->counter == WT_COUNTER_FULL ? traits.energy_period_ns : p.power_window_ns;
 
     struct window windows[DEVICE];
-    for (size_t done = 0; done < wanted; done += DEVICE) {
+    size_t per_board = is_slow_run ? 2 : DEVICE;
+    for (size_t done = 0; done < wanted; done += per_board) {
         struct board b = {.p = &p,
                           .m = malloc(sizeof(*b.m)),
                           .is_plain = c->is_plain,
+                          .is_slow = c->reads != CHEAP,
                           .has_counter = c->counter != WT_COUNTER_NONE};
         int64_t t0_ns = 1000 * S;
         wt_model_init(b.m, &p, t0_ns, dice);
@@ -325,18 +384,26 @@ static void run_config(const struct config *c, enum load load, double low_s, dou
         wt_series_note_limit(&b.energy, p.limit_max_mw * 1e-3);
         wt_series_note_limit(&b.power, p.limit_max_mw * 1e-3);
         wt_pacer_init(&b.pacer, traits.energy_period_ns, b.has_counter);
+        if (c->reads == RARE) {
+            wt_pacer_allow_rare(&b.pacer);
+            b.energy.shape = &b.power;
+        }
 
         double total_s = 8 + 1.5 * high_s + 0.2 * DEVICE;
+        if (is_slow_run)
+            total_s += 10 + high_s;
         int64_t from_ns = b.m->t_ns;
-        for (size_t i = 0; i < DEVICE; i++) {
+        for (size_t i = 0; i < per_board; i++) {
             double length_s = draw_log(low_s, high_s);
             int64_t begin_ns = from_ns + (int64_t)(draw_between(3, total_s - length_s - 2.5) * 1e9);
             windows[i] = (struct window){.begin_ns = begin_ns,
                                          .end_ns = begin_ns + (int64_t)(length_s * 1e9)};
         }
-        measure(&b, windows, DEVICE, from_ns + (int64_t)(total_s * 1e9));
+        measure(&b, windows, per_board, from_ns + (int64_t)(total_s * 1e9));
         const struct wt_series *main = b.has_counter ? &b.energy : &b.power;
-        for (size_t i = 0; i < DEVICE; i++) {
+        sums->reads += b.reads;
+        sums->span_s += total_s;
+        for (size_t i = 0; i < per_board; i++) {
             struct wt_span span;
             double true_j = windows[i].end_j - windows[i].begin_j;
             double naive_j = windows[i].naive_end_j - windows[i].naive_begin_j;
@@ -361,11 +428,16 @@ int main(int argc, char **argv)
 {
     uint64_t wanted = 500, seed = 1;
     if ((argc > 1 && (wt_text_to_u64(argv[1], &wanted) < 0 || !wanted || wanted > 1000000)) ||
-        (argc > 2 && wt_text_to_u64(argv[2], &seed) < 0) || argc > 3) {
-        fprintf(stderr, "usage: windows [WINDOWS [SEED]]\n");
+        (argc > 2 && wt_text_to_u64(argv[2], &seed) < 0) || argc > 4 ||
+        (argc == 4 && strcmp(argv[3], "slow") != 0)) {
+        fprintf(stderr, "usage: windows [WINDOWS [SEED [slow]]]\n");
         return 2;
     }
     dice = seed;
+    bool is_slow = argc == 4;
+    const struct config *list = is_slow ? slow_configs : configs;
+    const struct length *spans = is_slow ? slow_lengths : lengths;
+    size_t config_count = is_slow ? WT_COUNTOF(slow_configs) : WT_COUNTOF(configs);
     size_t room = (wanted + DEVICE) * LOAD_COUNT;
     struct sums sums = {.error = calloc(room, sizeof(double)),
                         .width = calloc(room, sizeof(double)),
@@ -376,18 +448,21 @@ int main(int argc, char **argv)
         printf("%s\n%-38s %-7s %-11s %7s %8s %8s %8s\n",
                is_calibrated ? "calibrated boards" : "\nboards as sold", "sensor", "load", "window",
                "inside", "error", "bound", "naive");
-        for (size_t c = 0; c < WT_COUNTOF(configs); c++)
+        for (size_t c = 0; c < config_count; c++)
             for (size_t k = 0; k < LENGTHS; k++)
                 for (int load = 0; load < LOAD_COUNT; load++) {
-                    sums.count = sums.inside = sums.unknown = 0;
-                    run_config(&configs[c], (enum load)load, lengths[k].low_s, lengths[k].high_s,
-                               wanted, is_calibrated, &sums);
-                    printf("%-38s %-7s %-11s %6.1f%% %7.2f%% %7.2f%% %7.2f%%", configs[c].name,
-                           load_names[load], lengths[k].name,
+                    sums.count = sums.inside = sums.unknown = sums.reads = 0;
+                    sums.span_s = 0;
+                    run_config(&list[c], (enum load)load, spans[k].low_s, spans[k].high_s, wanted,
+                               is_calibrated, is_slow, &sums);
+                    printf("%-38s %-7s %-11s %6.1f%% %7.2f%% %7.2f%% %7.2f%%", list[c].name,
+                           load_names[load], spans[k].name,
                            100.0 * (double)sums.inside / (double)sums.count,
                            100 * median(sums.error, sums.count),
                            100 * median(sums.width, sums.count),
                            100 * median(sums.naive, sums.count));
+                    if (is_slow)
+                        printf("  %5.2f reads a second", (double)sums.reads / sums.span_s);
                     printf(sums.unknown ? "  %zu unknown\n" : "\n", sums.unknown);
                     fflush(stdout);
                 }

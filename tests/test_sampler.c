@@ -145,6 +145,121 @@ static void a_counter_that_takes_milliseconds_is_followed_all_the_same(void **st
     assert_true(polls < 200 * 8);
 }
 
+/* As the sampler's thread, of a counter whose reads take cost_ns, ticking at 37 ms: until end_ns,
+ * with an edge at edge_ns. Returns how often it was read. */
+static unsigned reads_until(struct wt_pacer *p, int64_t *now_ns, int64_t end_ns, int64_t cost_ns,
+                            int64_t edge_ns, int64_t *ret_first_ns, int64_t *ret_last_ns)
+{
+    unsigned reads = 0;
+    int64_t grid_ns = *now_ns;
+    bool is_told = false;
+    while (*now_ns < end_ns) {
+        if (!is_told && *now_ns >= edge_ns) {
+            wt_pacer_edge(p, *now_ns);
+            is_told = true;
+        }
+        wt_pacer_keep_apart(p, *now_ns);
+        bool is_grid = *now_ns >= grid_ns;
+        bool is_wanted = is_grid && wt_pacer_grid(p, *now_ns, true);
+        if (is_wanted || wt_pacer_is_due(p, *now_ns)) {
+            if (*now_ns >= edge_ns && *ret_first_ns < edge_ns)
+                *ret_first_ns = *now_ns;
+            *ret_last_ns = *now_ns;
+            wt_pacer_saw(p, *now_ns, *now_ns + cost_ns, true,
+                         (uint64_t)((*now_ns + cost_ns / 2 - 37 * MS) / (100 * MS)));
+            *now_ns += cost_ns;
+            reads++;
+        }
+        while (grid_ns <= *now_ns)
+            grid_ns += 100 * MS;
+        int64_t next_ns = wt_pacer_next_ns(p, *now_ns);
+        next_ns = next_ns < grid_ns ? next_ns : grid_ns;
+        next_ns = !is_told && edge_ns > *now_ns && edge_ns < next_ns ? edge_ns : next_ns;
+        *now_ns = next_ns > *now_ns ? next_ns : *now_ns + MS / 10;
+    }
+    return reads;
+}
+
+static void a_slow_counter_is_read_rarely_and_its_phase_stays_known(void **state)
+{
+    (void)state;
+    struct wt_pacer p;
+    int64_t now_ns = 10 * S, first_ns = INT64_MAX, last_ns;
+    wt_pacer_init(&p, 100 * MS, true);
+    wt_pacer_allow_rare(&p);
+    wt_pacer_edge(&p, now_ns);
+    reads_until(&p, &now_ns, 14 * S, 3 * MS, INT64_MAX, &first_ns, &last_ns);
+    assert_true(wt_pacer_is_rare(&p, now_ns));
+    unsigned reads = reads_until(&p, &now_ns, 114 * S, 3 * MS, INT64_MAX, &first_ns, &last_ns);
+    /* At 3 ms: no more than 0.2 % of the time, and never out of sight for longer than 17 s. */
+    assert_in_range(reads, 100 / 17 * 2, 66);
+    int64_t off_ns = (p.ref_ns - 37 * MS) % (100 * MS);
+    assert_true(114 * S - p.ref_ns < 17 * S && off_ns < 12 * MS);
+    assert_true((p.ref_lo_ns - 37 * MS) % (100 * MS) >= 88 * MS);
+}
+
+static void a_cheap_counter_is_read_with_every_poll(void **state)
+{
+    (void)state;
+    struct wt_pacer p;
+    int64_t now_ns = 10 * S, first_ns = INT64_MAX, last_ns;
+    wt_pacer_init(&p, 100 * MS, true);
+    wt_pacer_allow_rare(&p);
+    wt_pacer_edge(&p, now_ns);
+    reads_until(&p, &now_ns, 14 * S, MS / 50, INT64_MAX, &first_ns, &last_ns);
+    /* Nor do a few reads that took long by chance make it a slow one. */
+    reads_until(&p, &now_ns, 14 * S + 500 * MS, 16 * MS, INT64_MAX, &first_ns, &last_ns);
+    assert_in_range(
+        reads_until(&p, &now_ns, 24 * S + 500 * MS, MS / 50, INT64_MAX, &first_ns, &last_ns), 99,
+        101);
+    /* And one that was not allowed to is never rare. */
+    struct wt_pacer q;
+    now_ns = 10 * S;
+    wt_pacer_init(&q, 100 * MS, true);
+    reads_until(&q, &now_ns, 14 * S, 3 * MS, INT64_MAX, &first_ns, &last_ns);
+    assert_in_range(reads_until(&q, &now_ns, 24 * S, 3 * MS, INT64_MAX, &first_ns, &last_ns), 99,
+                    101);
+}
+
+static void an_edge_has_a_slow_counter_read_at_once_and_after_its_next_move(void **state)
+{
+    (void)state;
+    struct wt_pacer p;
+    int64_t now_ns = 10 * S, first_ns = INT64_MAX, last_ns;
+    wt_pacer_init(&p, 100 * MS, true);
+    wt_pacer_allow_rare(&p);
+    wt_pacer_edge(&p, now_ns);
+    reads_until(&p, &now_ns, 14 * S, 3 * MS, INT64_MAX, &first_ns, &last_ns);
+    for (int i = 0; i < 20; i++) {
+        /* Anywhere in the counter's period, four seconds apart. */
+        int64_t edge_ns = 15 * S + i * (4 * S + 5 * MS);
+        first_ns = 0;
+        unsigned reads =
+            reads_until(&p, &now_ns, edge_ns + 300 * MS, 3 * MS, edge_ns, &first_ns, &last_ns);
+        int64_t move_ns = (edge_ns - 37 * MS) / (100 * MS) * (100 * MS) + 137 * MS;
+        assert_true(reads < 12);
+        assert_true(first_ns - edge_ns < 25 * MS); /* put off while it would meet a move */
+        assert_true(last_ns >= move_ns && last_ns < move_ns + 125 * MS);
+        assert_true(wt_pacer_is_rare(&p, now_ns));
+    }
+    /* Due it stays, though it be looked at a moment later. */
+    int64_t quiet_ns = 15 * S + 20 * (4 * S + 5 * MS) + 337 * MS + 50 * MS;
+    quiet_ns = quiet_ns / (100 * MS) * (100 * MS) + 87 * MS; /* half way between two moves */
+    wt_pacer_edge(&p, quiet_ns);
+    wt_pacer_keep_apart(&p, quiet_ns + MS / 10);
+    assert_true(wt_pacer_is_due(&p, quiet_ns));
+    /* A window each 100 ms, and every move is wanted: it is read as a cheap one is. */
+    for (int64_t t_ns = now_ns; t_ns < now_ns + S; t_ns += 100 * MS)
+        wt_pacer_edge(&p, t_ns);
+    assert_false(wt_pacer_is_rare(&p, now_ns + S));
+    /* Told of phases it is followed, as ever. */
+    now_ns += 10 * S;
+    wt_pacer_follow(&p, now_ns);
+    assert_false(wt_pacer_is_rare(&p, now_ns));
+    assert_true(reads_until(&p, &now_ns, now_ns + 5 * S, 3 * MS, INT64_MAX, &first_ns, &last_ns) >
+                100);
+}
+
 static void poll_at_half_range(void **state)
 {
     (void)state;
@@ -394,6 +509,9 @@ int main(void)
         cmocka_unit_test(following_catches_every_move_and_not_each_from_the_same_place),
         cmocka_unit_test(a_slow_vendor_call_makes_a_burst_coarser),
         cmocka_unit_test(a_counter_that_takes_milliseconds_is_followed_all_the_same),
+        cmocka_unit_test(a_slow_counter_is_read_rarely_and_its_phase_stays_known),
+        cmocka_unit_test(a_cheap_counter_is_read_with_every_poll),
+        cmocka_unit_test(an_edge_has_a_slow_counter_read_at_once_and_after_its_next_move),
         cmocka_unit_test(poll_at_half_range),
         cmocka_unit_test(unknown_tdp_has_a_period),
         cmocka_unit_test(every_device_is_read_and_stopping_stops),

@@ -599,6 +599,154 @@ static void a_counter_as_whole_as_its_period_adds_up_no_parts(void **state)
     }
 }
 
+/* ---- a counter that is slow to read, and read rarely ---- */
+
+/* Power read every 100 ms, a mean of 100 ms, and the counter when told to. */
+static void read_power_between(struct wt_series *power, int64_t from_ns, int64_t to_ns)
+{
+    for (int64_t t_ns = from_ns; t_ns < to_ns; t_ns += 100 * MS) {
+        int64_t tick_ns = (t_ns - 61 * MS) / (100 * MS) * (100 * MS) + 61 * MS;
+        double w = (true_j(tick_ns) - true_j(tick_ns - 100 * MS)) / 0.1;
+        assert_int_equal(wt_series_add_power(power, t_ns, t_ns, w), 0);
+    }
+}
+
+static void rare_init(struct sensor *s, struct wt_series *power)
+{
+    static const struct wt_sensor_traits traits = {.energy_period_ns = 100 * MS,
+                                                   .energy_window_ns = 100 * MS,
+                                                   .energy_quantum_uj = 1000,
+                                                   .power_period_ns = 100 * MS,
+                                                   .power_window_ns = 100 * MS};
+    struct wt_series_traits t;
+    sensor_init(s, &traits);
+    wt_series_traits_power(&traits, &t);
+    wt_series_init(power, &t, SIZE_MAX);
+    wt_series_note_limit(power, 300);
+    s->series.is_slow = true;
+    s->series.shape = power;
+}
+
+static void what_a_rare_counter_did_not_see_is_spread_as_power_was(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t from_ns, to_ns;
+        double most_j; /* of half the interval */
+        const char *why;
+    } rows[] = {
+        {1120 * MS, 9050 * MS, 20, "from a burst to a burst, the step in between"},
+        {3000 * MS, 9050 * MS, 40, "from within a long span before its step"},
+        {6000 * MS, 9050 * MS, 40, "from within its high part"},
+        {1120 * MS, 7000 * MS, 40, "to within its high part"},
+        {2000 * MS, 4000 * MS, 60, "within it, low"},
+        {9050 * MS, 9900 * MS, 40, "beyond the last read"},
+    };
+    struct sensor s;
+    struct wt_series power;
+    rare_init(&s, &power);
+    poll_between(&s, 1000 * MS, 1300 * MS, 5 * MS);
+    poll_between(&s, 9000 * MS, 9300 * MS, 5 * MS);
+    read_power_between(&power, 500 * MS, 10500 * MS);
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct wt_span span = span_of(&s, rows[i].from_ns, rows[i].to_ns);
+        assert_holds(&span, true_j(rows[i].to_ns) - true_j(rows[i].from_ns));
+        if ((span.high_j - span.low_j) / 2 > rows[i].most_j)
+            fail_msg("%s: %f to %f J", rows[i].why, span.low_j, span.high_j);
+    }
+    wt_series_done(&s.series);
+    wt_series_done(&power);
+}
+
+static void a_rare_counter_without_power_bounds_all_that_it_may_have_been(void **state)
+{
+    (void)state;
+    struct sensor s;
+    struct wt_series power;
+    rare_init(&s, &power);
+    poll_between(&s, 1000 * MS, 1300 * MS, 5 * MS);
+    poll_between(&s, 9000 * MS, 9300 * MS, 5 * MS);
+    /* The step lies in the span, 800 J at the even rate would be 600 or so off. */
+    struct wt_span span = span_of(&s, 6000 * MS, 9050 * MS);
+    assert_holds(&span, true_j(9050 * MS) - true_j(6000 * MS));
+    assert_non_null(span.why);
+    span = span_of(&s, 1120 * MS, 9050 * MS);
+    assert_holds(&span, true_j(9050 * MS) - true_j(1120 * MS));
+    assert_true(span.high_j - span.low_j < 40);
+    wt_series_done(&s.series);
+    wt_series_done(&power);
+}
+
+/* Down to a third after 8 s: not frozen, for nobody looked. But one that polls see stand is. */
+static void a_rare_counter_that_went_slower_did_not_stand_still(void **state)
+{
+    (void)state;
+    for (int is_frozen = 0; is_frozen < 2; is_frozen++) {
+        struct sensor s;
+        struct wt_series power;
+        rare_init(&s, &power);
+        poll_between(&s, 7000 * MS, 7300 * MS, 5 * MS);
+        uint64_t uj = shown_uj(&s, 7295 * MS);
+        read_power_between(&power, 6500 * MS, 16500 * MS);
+        if (is_frozen)
+            for (int64_t t_ns = 10 * S; t_ns < 16 * S; t_ns += 2 * S)
+                wt_series_add_energy(&s.series, t_ns, t_ns + 3 * MS, uj);
+        else
+            poll_between(&s, 16000 * MS, 16300 * MS, 5 * MS);
+        struct wt_span span = span_of(&s, 7150 * MS, 16100 * MS);
+        if (is_frozen) {
+            assert_true(!span.is_known || span.high_j - span.low_j > 500);
+        } else {
+            assert_holds(&span, true_j(16100 * MS) - true_j(7150 * MS));
+            assert_true(span.high_j - span.low_j < 60);
+        }
+        wt_series_done(&s.series);
+        wt_series_done(&power);
+    }
+}
+
+/* It stood still from 4 s on, and nobody looked before 9 s. Or from 8 s on: then it may be either.
+ */
+static void a_rare_counter_that_stood_unseen_is_not_believed(void **state)
+{
+    (void)state;
+    for (int is_late = 0; is_late < 2; is_late++) {
+        struct sensor s;
+        struct wt_series power;
+        rare_init(&s, &power);
+        poll_between(&s, 1000 * MS, 1300 * MS, 5 * MS);
+        read_power_between(&power, 500 * MS, 9500 * MS);
+        uint64_t uj = shown_uj(&s, is_late ? 7400 * MS : 4000 * MS);
+        for (int64_t t_ns = 9000 * MS; t_ns < 9300 * MS; t_ns += 5 * MS)
+            wt_series_add_energy(&s.series, t_ns, t_ns + MS, uj);
+        struct wt_span span = span_of(&s, 1120 * MS, 9000 * MS);
+        if (span.is_known)
+            assert_holds(&span, true_j(9000 * MS) - true_j(1120 * MS));
+        wt_series_done(&s.series);
+        wt_series_done(&power);
+    }
+}
+
+/* A slow read that meets a move shows what was before it or after it. */
+static void a_slow_read_across_a_move_does_not_place_it_wrongly(void **state)
+{
+    (void)state;
+    for (int is_early = 0; is_early < 2; is_early++) {
+        struct sensor s;
+        struct wt_series power;
+        rare_init(&s, &power);
+        poll_between(&s, 1000 * MS, 1300 * MS, 5 * MS);
+        read_power_between(&power, 500 * MS, 4500 * MS);
+        int64_t seen_ns = is_early ? 4035 * MS : 4038 * MS;
+        assert_int_equal(
+            wt_series_add_energy(&s.series, 4034 * MS, 4039 * MS, shown_uj(&s, seen_ns)), 0);
+        struct wt_span span = span_of(&s, 1120 * MS, 4000 * MS);
+        assert_holds(&span, 288);
+        wt_series_done(&s.series);
+        wt_series_done(&power);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -624,6 +772,11 @@ int main(void)
         cmocka_unit_test(a_coarse_counter_that_does_not_move_is_less_than_a_step),
         cmocka_unit_test(a_gap_says_what_the_sensor_said),
         cmocka_unit_test(power_that_never_changes_is_known_by_one_reading),
+        cmocka_unit_test(what_a_rare_counter_did_not_see_is_spread_as_power_was),
+        cmocka_unit_test(a_rare_counter_without_power_bounds_all_that_it_may_have_been),
+        cmocka_unit_test(a_rare_counter_that_went_slower_did_not_stand_still),
+        cmocka_unit_test(a_rare_counter_that_stood_unseen_is_not_believed),
+        cmocka_unit_test(a_slow_read_across_a_move_does_not_place_it_wrongly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -482,9 +482,19 @@ static nvmlReturn_t field(const struct call *c, struct nvml_field *f)
     }
 }
 
+/* Only who asks for the counter meets its faults: on a real H100 a power field is cheap beside it.
+ */
+static unsigned fields_kind(int count, const struct nvml_field *values)
+{
+    for (int i = 0; values && i < count && i < NVML_MAX_FIELDS; i++)
+        if (values[i].field == NVML_FI_TOTAL_ENERGY)
+            return WT_CALL_SENSOR | WT_CALL_ENERGY;
+    return WT_CALL_SENSOR;
+}
+
 NVML_CALL(nvmlDeviceGetFieldValues, nvmlDevice_t device, int count, struct nvml_field *values)
 {
-    ENTER(WT_CALL_SENSOR | WT_CALL_ENERGY, values != NULL && count > 0 && count <= NVML_MAX_FIELDS);
+    ENTER(fields_kind(count, values), values != NULL && count > 0 && count <= NVML_MAX_FIELDS);
     call_look(&c);
     for (int i = 0; i < count; i++) {
         values[i].t_us = (long long)wt_shared_unix_us(c.s, c.view.t_ns);

@@ -45,6 +45,7 @@ struct worker {
     struct slot **slots; /* owned */
     size_t count;
     bool is_asked, is_stopping, is_abandoned, is_ended;
+    bool is_rare;         /* reads a counter rarely */
     struct slot *reading; /* the slot whose read is out */
     int64_t reading_since_ns;
     int64_t cpu_ns;
@@ -57,6 +58,7 @@ struct wt_sampler {
     _Atomic int64_t edge_ns;
     _Atomic int64_t *cover_ns; /* one a device */
     atomic_bool is_following;
+    atomic_int rare_count; /* threads that read a counter rarely: edges wake them */
 
     pthread_mutex_t lock; /* of workers, is_stopping; taken before a worker's */
     pthread_cond_t changed;
@@ -168,6 +170,8 @@ static bool read_slot(struct worker *w, struct slot *slot, unsigned what, bool i
     complain(s, slot, rc, &err);
     wt_pacer_saw(&slot->pacer, reading.t_before_ns, reading.t_after_ns,
                  reading.energy.state != WT_ABSENT, reading.energy.uj);
+    if (wt_pacer_is_slow(&slot->pacer))
+        what |= WT_READ_SLOW;
     s->options.sink(s->options.sink_data, slot->device, what, is_grid, &reading, rc, &err);
     return true;
 }
@@ -195,7 +199,7 @@ static void hear(struct worker *w, int64_t *edge_ns, int64_t now_ns)
     }
 }
 
-static unsigned what_to_read(struct slot *slot, bool is_grid, int64_t now_ns)
+static unsigned what_to_read(struct slot *slot, bool is_grid, bool may_seek, int64_t now_ns)
 {
     unsigned what = 0;
     bool has_power = slot->can & WT_CAN_POWER;
@@ -205,8 +209,11 @@ static unsigned what_to_read(struct slot *slot, bool is_grid, int64_t now_ns)
         return 0;
     /* Between two moves of the counter there is nothing new in it. */
     bool is_early = has_power && !slot->pacer.is_seeking && slot->tick_ns > 0 &&
-                    now_ns - slot->t_energy_ns < slot->tick_ns / 4;
-    if ((slot->can & WT_CAN_ENERGY) && !is_early) {
+                    now_ns < slot->pacer.point_ns && now_ns - slot->t_energy_ns < slot->tick_ns / 4;
+    /* A device that fails is asked all it can be, until it answers. */
+    bool is_wanted = !is_grid || wt_pacer_grid(&slot->pacer, now_ns, may_seek) || slot->failing ||
+                     wt_pacer_is_due(&slot->pacer, now_ns);
+    if ((slot->can & WT_CAN_ENERGY) && !is_early && is_wanted) {
         what |= WT_READ_ENERGY;
         slot->t_energy_ns = now_ns;
     }
@@ -221,6 +228,27 @@ static unsigned what_to_read(struct slot *slot, bool is_grid, int64_t now_ns)
         what |= WT_READ_BRIEF;
     slot->has_read = true;
     return what;
+}
+
+/* No slow counter of this thread is being sought. With w->lock held. */
+static bool may_seek(const struct worker *w)
+{
+    for (size_t i = 0; i < w->count; i++)
+        if (wt_pacer_is_slow(&w->slots[i]->pacer) && w->slots[i]->pacer.is_seeking)
+            return false;
+    return true;
+}
+
+/* Whether edges are to wake this thread. With w->lock held. */
+static void note_rare(struct worker *w, int64_t now_ns)
+{
+    bool is_rare = false;
+    for (size_t i = 0; i < w->count; i++)
+        is_rare |= wt_pacer_is_rare(&w->slots[i]->pacer, now_ns);
+    if (is_rare == w->is_rare)
+        return;
+    w->is_rare = is_rare;
+    atomic_fetch_add_explicit(&w->sampler->rare_count, is_rare ? 1 : -1, memory_order_relaxed);
 }
 
 static void *worker_main(void *data)
@@ -242,13 +270,15 @@ static void *worker_main(void *data)
         /* The supervisor may take slots away while a read is out: look from the start each time. */
         for (size_t i = 0; i < w->count && !w->is_stopping;) {
             struct slot *slot = w->slots[i];
-            bool is_due = is_grid || (slot->pacer.is_seeking && now_ns >= slot->pacer.from_ns);
+            if (slot->pacer.point_ns != INT64_MAX)
+                wt_pacer_keep_apart(&slot->pacer, ctx_now(w));
+            bool is_due = is_grid || wt_pacer_is_due(&slot->pacer, now_ns);
             if (slot->round == round || !is_due) {
                 i++;
                 continue;
             }
             slot->round = round;
-            unsigned what = what_to_read(slot, is_grid, now_ns);
+            unsigned what = what_to_read(slot, is_grid, may_seek(w), now_ns);
             if (what)
                 slot->t_read_ns = now_ns;
             if (what && !read_slot(w, slot, what, is_grid)) {
@@ -261,6 +291,7 @@ static void *worker_main(void *data)
         w->cpu_ns = wt_clock_thread_cpu_ns();
 
         now_ns = ctx_now(w);
+        note_rare(w, now_ns);
         if (is_grid) {
             /* Absolute deadlines; what we slept through is not made up for. */
             grid_ns += period_ns;
@@ -357,6 +388,19 @@ static void *supervisor_main(void *data)
     return NULL;
 }
 
+/* Only of a counter that is known to see all of the time can a long span be taken as a whole; what
+ * goes on in it must be seen by power readings; and one that wraps is read as often as that asks.
+ */
+static bool may_be_rare(const struct wt_device_info *info)
+{
+    const struct wt_sensor_traits *t = &info->traits;
+    int64_t unit_ns = t->power_period_ns;
+    if (t->energy_period_ns < unit_ns)
+        unit_ns = t->energy_period_ns;
+    return (info->can & WT_CAN_ENERGY) && (info->can & WT_CAN_POWER) && !t->energy_range_uj &&
+           t->energy_period_ns > 0 && t->energy_window_ns >= unit_ns - unit_ns / 20;
+}
+
 int wt_sampler_new(struct wt_sampler **ret_sampler, struct wt_ctx *ctx,
                    const struct wt_device_info *const *infos, size_t count,
                    const struct wt_sampler_options *options, struct wt_error *err)
@@ -412,6 +456,8 @@ int wt_sampler_new(struct wt_sampler **ret_sampler, struct wt_ctx *ctx,
             wt_text(slot->source, sizeof(slot->source), "%s", infos[k]->source);
             wt_pacer_init(&slot->pacer, infos[k]->traits.energy_period_ns,
                           infos[k]->can & WT_CAN_ENERGY);
+            if (may_be_rare(infos[k]))
+                wt_pacer_allow_rare(&slot->pacer);
             w->slots[w->count++] = slot;
             is_taken[k] = true;
         }
@@ -504,6 +550,8 @@ void wt_sampler_free(struct wt_sampler *s)
 void wt_sampler_edge(struct wt_sampler *sampler, int64_t t_ns)
 {
     atomic_store_explicit(&sampler->edge_ns, t_ns, memory_order_relaxed);
+    if (atomic_load_explicit(&sampler->rare_count, memory_order_relaxed) > 0)
+        wt_sampler_wake(sampler);
 }
 
 void wt_sampler_cover(struct wt_sampler *sampler, size_t device, int64_t t_ns)

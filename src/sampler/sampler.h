@@ -14,6 +14,9 @@
 
 struct wt_sampler;
 
+/* In a sink's what: the counter is slow to read, and may be read rarely. */
+#define WT_READ_SLOW (1u << 17)
+
 /* A reading of device i is in; or rc < 0 and err says why a part of it is not. Called from the
  * sampling threads, for one device never from two at once. is_grid: one of the regular polls. */
 typedef void (*wt_sampler_sink)(void *data, size_t device, unsigned what, bool is_grid,
@@ -45,7 +48,8 @@ void wt_sampler_free(struct wt_sampler *sampler);
  * than any device draws. */
 int64_t wt_sampler_period_ns(int64_t asked_ns, uint64_t range_uj, uint64_t power_max_mw);
 
-/* A window began or ended at t_ns: a store, no more. Threads: any thread. */
+/* A window began or ended at t_ns: a store, no more; only where a counter is so slow that it is
+ * read rarely, its thread is woken to read it. Threads: any thread. */
 void wt_sampler_edge(struct wt_sampler *sampler, int64_t t_ns);
 /* Somebody waits until this device has been read for times up to t_ns: takes effect with the next
  * wt_sampler_wake. Threads: any thread. */

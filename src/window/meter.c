@@ -1,7 +1,8 @@
 /* meter: windows over sampled devices.
  *
  * Beginning and ending a window writes down a time. Everything else happens in wt_meter_result, on
- * the series that the sampling threads fill meanwhile. Locks: one for the table of windows, one for
+ * the series that the sampling threads fill meanwhile; the sampler may wake a thread for a counter
+ * that is slow to read. Locks: one for the table of windows, one for
  * each device's series; the second is never taken inside the first or the other way round. */
 #include <math.h>
 #include <pthread.h>
@@ -197,6 +198,7 @@ static void take_reading(void *data, size_t i, unsigned what, bool is_grid,
         }
     }
     if (what & WT_READ_ENERGY) {
+        d->energy.is_slow |= (what & WT_READ_SLOW) != 0;
         if (r->energy.state != WT_ABSENT) {
             d->least = least_of(d->least, r->energy.state);
             out_of_memory |=
@@ -298,6 +300,8 @@ int wt_meter_new_over(struct wt_meter **ret_meter, struct wt_ctx *ctx,
         wt_series_init(&d->energy, &traits, limit);
         wt_series_traits_power(&d->info->traits, &traits);
         wt_series_init(&d->power, &traits, limit);
+        if (d->info->can & WT_CAN_POWER)
+            d->energy.shape = &d->power;
         d->energy.power_max_w = d->power.power_max_w = wt_w_from_mw(d->info->power_max_mw);
     }
     const struct wt_sampler_options sampling = {

@@ -166,21 +166,49 @@ static void place(const struct wt_series *s, struct wt_knot *k)
             s->ref_half_ns + drift_ns < half_ns) {
             x_ns = by_phase_ns;
             half_ns = s->ref_half_ns + drift_ns;
+            /* A slow read that met a move shows what was before it or after it. */
+            if (s->is_slow && k->before_ns < x_ns + half_ns &&
+                k->lo_ns < x_ns - s->traits.period_ns) {
+                x_ns -= s->traits.period_ns / 2;
+                half_ns += s->traits.period_ns / 2;
+            }
         }
     }
     k->x_ns = x_ns + s->traits.shift_ns;
     k->half_ns = clip_half(half_ns);
 }
 
+/* Two slow reads bound a move by 10 ms or so; what the bursts before say of it bounds it too. */
+static void narrow(const struct wt_series *s, int64_t *x_ns, int64_t *half_ns)
+{
+    double n = round((double)(*x_ns - s->ref_ns) / s->tick_ns);
+    int64_t by_phase_ns = s->ref_ns + (int64_t)(n * s->tick_ns);
+    int64_t phase_half_ns =
+        s->ref_half_ns + (int64_t)(fabs(n) * s->tick_ns * DRIFT_PPM * 1e-6) + MS / 10;
+    int64_t lo_ns = *x_ns - *half_ns, hi_ns = *x_ns + *half_ns;
+    if (by_phase_ns - phase_half_ns > lo_ns)
+        lo_ns = by_phase_ns - phase_half_ns;
+    if (by_phase_ns + phase_half_ns < hi_ns)
+        hi_ns = by_phase_ns + phase_half_ns;
+    if (hi_ns <= lo_ns)
+        return; /* it is not where it was */
+    *x_ns = lo_ns + (hi_ns - lo_ns) / 2;
+    *half_ns = (hi_ns - lo_ns + 1) / 2;
+}
+
 /* A move caught finely fixes the phase, and with an older one the period. */
 static void learn_phase(struct wt_series *s, int64_t lo_ns, int64_t hi_ns)
 {
-    int64_t fine_ns = s->traits.period_ns / 8 < FINE_NS ? s->traits.period_ns / 8 : FINE_NS;
+    int64_t fine_ns = s->traits.period_ns / 8;
+    if (fine_ns > FINE_NS && !s->is_slow)
+        fine_ns = FINE_NS;
     if (fine_ns < MS || hi_ns - lo_ns > fine_ns)
         return;
     int64_t x_ns = lo_ns + (hi_ns - lo_ns) / 2;
     int64_t half_ns = (hi_ns - lo_ns + 1) / 2;
     bool was_known = s->has_ref;
+    if (was_known && s->is_slow)
+        narrow(s, &x_ns, &half_ns);
     if (was_known) {
         double n = round((double)(x_ns - s->first_ref_ns) / s->tick_ns);
         double off_ns = (double)(x_ns - s->first_ref_ns) - n * s->tick_ns;
@@ -305,10 +333,24 @@ static bool fold(struct wt_series *s, const struct wt_knot *knot, double energy_
     return true;
 }
 
+/* What the power readings say of the long span that ends with this knot. False: it is none, or they
+ * say nothing. A counter that stood still while nobody looked, or was set anew, shows too little.
+ */
+static bool ask_shape(const struct wt_series *s, const struct wt_knot *knot,
+                      struct wt_span *ret_span)
+{
+    const struct wt_knot *last = &s->knots[s->count - 1];
+    if (!s->is_slow || !s->shape || knot->x_ns - last->x_ns <= 5 * period_of(s) / 2)
+        return false;
+    wt_series_span(s->shape, last->x_ns, knot->x_ns, 1.96, ret_span);
+    return ret_span->is_known;
+}
+
 int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_ns, uint64_t uj)
 {
     if (!s->has_value) {
         struct wt_knot first = {.lo_ns = after_ns - period_of(s), .hi_ns = after_ns};
+        first.before_ns = before_ns;
         place(s, &first);
         int rc = append(s, &first);
         if (rc == 0)
@@ -325,7 +367,8 @@ int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_n
         return 0;
     }
 
-    struct wt_knot knot = {.lo_ns = s->t_same_ns, .hi_ns = after_ns, .max_mw = s->max_mw};
+    struct wt_knot knot = {
+        .lo_ns = s->t_same_ns, .hi_ns = after_ns, .max_mw = s->max_mw, .before_ns = before_ns};
     const struct wt_knot *last = &s->knots[s->count - 1];
     bool is_forward =
         uj > s->value_uj && is_plausible(s, wt_j_from_uj(uj - s->value_uj), after_ns - last->hi_ns);
@@ -359,6 +402,9 @@ int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_n
     double energy_j = wt_j_from_uj(uj - s->value_uj);
     int64_t span_ns = after_ns - last->hi_ns;
     bool is_long = span_ns > 5 * period_of(s) && span_ns > WT_NS_PER_S;
+    /* Of one that is read rarely, polls must have seen it stand. */
+    if (s->is_slow && s->t_same_ns - last->hi_ns < WT_NS_PER_S)
+        is_long = false;
     bool was_frozen = is_long && !s->is_broken && span_ns > step_ns(s) &&
                       energy_j < 0.5 * last_power_w(s) * wt_s_from_ns(span_ns);
     bool has_hung = did_hang(s, last, energy_j, span_ns);
@@ -374,6 +420,8 @@ int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_n
     if (knot.x_ns <= last->x_ns)
         knot.x_ns = last->x_ns + 1;
     int rc;
+    struct wt_span by_power;
+    bool has_shape = !s->is_broken && !has_hung && ask_shape(s, &knot, &by_power);
     if (was_frozen) {
         rc = append_gap(s, &knot, "the counter stood still");
     } else if (s->is_broken && may_be_reset(s, uj, span_ns)) {
@@ -383,6 +431,12 @@ int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_n
         knot.slack_low_j = last->slack_low_j;
         knot.slack_high_j = last->slack_high_j;
         knot.unbounded = last->unbounded;
+        /* Where the two contradict each other it may be either: the counter stood still, or the
+         * load kept in step with a power reading that sees a part of the time. */
+        if (has_shape && energy_j * (1 + s->traits.gain) < by_power.low_j)
+            knot.slack_high_j += by_power.high_j - energy_j;
+        if (has_shape && energy_j * (1 - s->traits.gain) > by_power.high_j)
+            knot.slack_low_j += energy_j - by_power.low_j;
         if (s->is_broken) {
             knot.kind = WT_KNOT_UNREAD;
             knot.why = s->why;
@@ -545,6 +599,18 @@ struct variation {
     double blind;    /* ... and not for this share of it */
 };
 
+/* So long that something was read rarely: a move and a half is what polls at the counter's own pace
+ * leave now and then. */
+static bool is_long(const struct wt_series *s, int64_t span_ns)
+{
+    return s->is_slow && s->shape && span_ns > 5 * period_of(s) / 2;
+}
+
+static bool is_long_span(const struct wt_series *s, size_t i)
+{
+    return is_plain(s, i) && is_long(s, s->knots[i].x_ns - s->knots[i - 1].x_ns);
+}
+
 static void see(const struct wt_series *s, struct variation *v)
 {
     v->unit_s = wt_s_from_ns(s->traits.unit_ns);
@@ -627,10 +693,28 @@ static double outer_w(const struct wt_series *s, size_t i, bool is_end)
     return s->value_w;
 }
 
+/* By how much power readings around these times differ. */
+static double range_w(const struct wt_series *power, int64_t from_ns, int64_t to_ns)
+{
+    double least = INFINITY, most = -INFINITY;
+    int64_t reach_ns = 2 * period_of(power);
+    for (size_t i = find(power, from_ns - reach_ns); i < power->count; i++) {
+        if (!is_plain(power, i))
+            continue;
+        least = fmin(least, span_w(power, i));
+        most = fmax(most, span_w(power, i));
+        if (power->knots[i].x_ns > to_ns + reach_ns)
+            break;
+    }
+    return most > least ? most - least : 0;
+}
+
 /* The largest step in power next to span i. */
 static double step_w2(const struct wt_series *s, size_t i)
 {
     double most = 0;
+    if (is_long_span(s, i - 1) || is_long_span(s, i) || is_long_span(s, i + 1))
+        most = range_w(s->shape, s->knots[i - 1].x_ns, s->knots[i].x_ns);
     for (size_t k = i > 1 ? i - 1 : 1; k <= i; k++)
         if (is_plain(s, k) && is_plain(s, k + 1))
             most = fmax(most, fabs(span_w(s, k + 1) - span_w(s, k)));
@@ -643,6 +727,8 @@ static double step_w2(const struct wt_series *s, size_t i)
  * then one step within it, at the only place that fits, explains all three. NaN: it does not. */
 static double split(const struct wt_series *s, size_t i, double f, const struct variation *v)
 {
+    if (is_long_span(s, i - 1) || is_long_span(s, i) || is_long_span(s, i + 1))
+        return NAN; /* what is a neighbour's mean to its next 100 ms? */
     if (!is_plain(s, i - 1) || !is_plain(s, i + 1) || s->traits.smear_ns > 0 ||
         (!s->traits.is_counter && v->blind > 0.1))
         return NAN;
@@ -686,6 +772,51 @@ static void add_missing(const struct wt_series *s, struct point *p)
     p->to_here += isfinite(most_j) ? 0 : 1;
 }
 
+/* Energy by the power readings, and the variance of that. False: it is not known. */
+static bool shape_j(const struct wt_series *s, int64_t from_ns, int64_t to_ns, double *ret_j,
+                    double *ret_var_j2)
+{
+    struct wt_span span;
+    *ret_j = *ret_var_j2 = 0;
+    if (from_ns >= to_ns)
+        return true;
+    wt_series_span(s->shape, from_ns, to_ns, 1.96, &span);
+    if (!span.is_known)
+        return false;
+    *ret_j = span.energy_j;
+    double half_j = fmax(span.high_j - span.energy_j, span.energy_j - span.low_j) / 1.96;
+    *ret_var_j2 = half_j * half_j;
+    return true;
+}
+
+/* Within a long span: its energy is spread as the power readings say. */
+static struct point at_by_shape(const struct wt_series *s, size_t i, int64_t t_ns)
+{
+    const struct wt_knot *a = &s->knots[i - 1], *b = &s->knots[i];
+    double energy_j = b->cum_j - a->cum_j;
+    double f = (double)(t_ns - a->x_ns) / (double)(b->x_ns - a->x_ns);
+    struct point p = {.is_known = true, .from_here = a->unbounded, .to_here = b->unbounded};
+    p.slack_low_j = a->slack_low_j + f * (b->slack_low_j - a->slack_low_j);
+    p.slack_high_j = a->slack_high_j + f * (b->slack_high_j - a->slack_high_j);
+    double first_j, second_j, first_j2, second_j2;
+    if (!shape_j(s, a->x_ns, t_ns, &first_j, &first_j2) ||
+        !shape_j(s, t_ns, b->x_ns, &second_j, &second_j2) || !(first_j + second_j > 0)) {
+        p.cum_j = a->cum_j + f * energy_j;
+        p.less_j = f * energy_j;
+        p.more_j = (1 - f) * energy_j;
+        p.why = "the counter was read rarely, and power could not be read";
+        return p;
+    }
+    /* The shorter part by power, the other is what remains: so both have its error. */
+    double share = energy_j / (first_j + second_j), var_j2 = fmin(first_j2, second_j2);
+    p.cum_j = a->cum_j + share * first_j;
+    double near_s = (f < 0.5 ? a : b)->half_ns * 1e-9;
+    double w = energy_j / wt_s_from_ns(b->x_ns - a->x_ns);
+    double range = range_w(s->shape, t_ns, t_ns);
+    p.var_j2 = share * share * var_j2 + (w + range) * (w + range) * near_s * near_s / 3;
+    return p;
+}
+
 static struct point at(const struct wt_series *s, int64_t t_ns, const struct variation *v)
 {
     struct point p = {.is_known = true};
@@ -707,6 +838,8 @@ static struct point at(const struct wt_series *s, int64_t t_ns, const struct var
             p.why = b->why;
             return p;
         }
+        if (is_long_span(s, i))
+            return at_by_shape(s, i, t_ns);
         double half_s = g * a->half_ns * 1e-9 + f * b->half_ns * 1e-9;
         p.var_j2 = w * w * half_s * half_s / 3;
         if (i + 1 == s->count && stands_still(s))
@@ -739,6 +872,17 @@ static struct point at(const struct wt_series *s, int64_t t_ns, const struct var
         p.less_j = guess_j;
         p.more_j = step_j - guess_j;
         p.is_in_step = true;
+        return p;
+    }
+    double tail_j, tail_j2;
+    if (is_end && is_long(s, span_ns + period_of(s)) && !s->is_broken && !stands_still(s) &&
+        shape_j(s, k->x_ns, t_ns, &tail_j, &tail_j2)) {
+        double end_s = k->half_ns * 1e-9;
+        p.cum_j = k->cum_j + tail_j;
+        p.from_here = p.to_here = k->unbounded;
+        p.slack_low_j = k->slack_low_j;
+        p.slack_high_j = k->slack_high_j;
+        p.var_j2 = tail_j2 + (isnan(w) ? 0 : w * w * end_s * end_s / 3);
         return p;
     }
     if (isnan(w)) {
@@ -851,6 +995,13 @@ void wt_series_span(const struct wt_series *s, int64_t from_ns, int64_t to_ns, d
     struct variation v;
     size_t first = find(s, from_ns), last = find(s, to_ns);
     vary(s, first, last, &v);
+    if (s->is_slow && s->shape && s->shape->count > CONTEXT / 4) {
+        /* Few of its own spans are alike enough to be compared. */
+        struct variation by_power;
+        vary(s->shape, find(s->shape, from_ns), find(s->shape, to_ns), &by_power);
+        v.slow_w2 = by_power.slow_w2;
+        v.fast_w2 = by_power.fast_w2;
+    }
     struct point b = at(s, from_ns, &v), e = at(s, to_ns, &v);
     double span_s = wt_s_from_ns(to_ns - from_ns), energy_j = e.cum_j - b.cum_j;
     ret_span->max_w = max_w(s, from_ns, to_ns);
@@ -861,7 +1012,7 @@ void wt_series_span(const struct wt_series *s, int64_t from_ns, int64_t to_ns, d
     }
     double step_j = b.step_j + e.step_j;
     double var_j2 = b.var_j2 + e.var_j2 + step_j * step_j;
-    if (first == last && first > 0 && first < s->count) {
+    if (first == last && first > 0 && first < s->count && !is_long_span(s, first)) {
         /* Within one span: what it drew on the whole, at whatever moment. */
         double length_s = wt_s_from_ns(s->knots[first].x_ns - s->knots[first - 1].x_ns);
         double f = span_s / length_s;
@@ -977,6 +1128,8 @@ void wt_series_gaps(const struct wt_series *s, int64_t from_ns, int64_t to_ns,
         fn(data, lo, hi, most_j, b->why);
     }
     bool is_dark = s->is_broken && end_ns < to_ns;
+    if (is_long(s, to_ns - end_ns) && !is_dark && !stands_still(s))
+        return; /* not read yet */
     if (to_ns - end_ns > (near_ns > by_step_ns ? near_ns : by_step_ns) || is_dark) {
         int64_t lo = end_ns > from_ns ? end_ns : from_ns;
         fn(data, lo, to_ns, bound_j(s, to_ns - lo),

@@ -6,6 +6,9 @@
  * caught finely, at a known instant. Power samples become knots too: each sample holds from half
  * way to its predecessor to half way to its successor. Between knots energy is interpolated.
  *
+ * A counter that is slow to read is read rarely, and then some spans are seconds long: the power
+ * readings beside it say how their energy is spread.
+ *
  * docs/measurement.md derives the bounds. Nothing here locks or reads a clock. Internal. */
 #ifndef WT_WINDOW_SERIES_H
 #define WT_WINDOW_SERIES_H
@@ -49,6 +52,7 @@ enum wt_knot_kind {
 
 struct wt_knot {
     int64_t lo_ns, hi_ns; /* the move lay between these */
+    int64_t before_ns;    /* when the read that saw it began */
     int64_t x_ns;         /* energy up to here is cum_j */
     int32_t half_ns;      /* x_ns is good to this, either side */
     enum wt_knot_kind kind;
@@ -88,6 +92,11 @@ struct wt_series {
     int64_t ref_ns, ref_half_ns, first_ref_ns;
     double tick_ns;
     uint32_t max_mw;
+
+    /* A counter that is slow to read, and so read rarely: what goes on in its long spans is read
+     * off the power readings beside it. Both set by the owner. */
+    bool is_slow;
+    const struct wt_series *shape; /* borrowed; NULL: none */
 };
 
 void wt_series_init(struct wt_series *s, const struct wt_series_traits *traits, size_t limit);
