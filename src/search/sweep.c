@@ -504,15 +504,17 @@ static void fill_row(struct wt_sweep_row *row, const struct tally *tally,
 /* ---- facts about a row's runs ---- */
 
 /* Held back: the device gave the setting as its reason, or drew up to the limit, in at least one
- * of twenty of its busy readings. */
+ * of twenty of its busy readings. Not asked where nothing of the device was set (parameters). */
 static void find_binding(struct wt_sweep_row *row, const struct wt_sweep *sweep, const char *label)
 {
     const uint64_t reasons = WT_THROTTLE_POWER_CAP | WT_THROTTLE_LOCKED_CLOCK;
     size_t busy = 0, held = 0;
+    bool has_setting = false;
     for (size_t i = 0; i < sweep->run_count; i++) {
         const struct wt_run *run = &sweep->runs[i];
         if (!wt_sweep_is_usable(run) || strcmp(run->label, label) != 0)
             continue;
+        has_setting = has_setting || run->setting_count > 0;
         for (size_t k = 0; k < run->point_count; k++) {
             const struct wt_run_point *p = &run->points[k];
             if ((p->throttle & WT_THROTTLE_IDLE) || isnan(p->limit_w) || isnan(p->power_w))
@@ -521,8 +523,8 @@ static void find_binding(struct wt_sweep_row *row, const struct wt_sweep *sweep,
             held += (p->throttle & reasons) || p->power_w >= 0.97 * p->limit_w;
         }
     }
-    row->is_binding_known = busy > 0;
-    row->is_binding = busy > 0 && held * 20 >= busy;
+    row->is_binding_known = has_setting && busy > 0;
+    row->is_binding = has_setting && busy > 0 && held * 20 >= busy;
 }
 
 /* For the plots' axis: the number in the label, else what was set, else the limit the trace saw. */
@@ -649,7 +651,7 @@ static int warn_of_comparison(struct wt_sweep *sweep, const struct pool *pool)
         if (row->is_reference || !row->is_binding_known || row->is_binding)
             continue;
         size_t used = strlen(list);
-        wt_text(list + used, sizeof(list) - used, "%s%s", idle ? ", " : "", row->label);
+        wt_text(list + used, sizeof(list) - used, "%s%s", idle ? "; " : "", row->label);
         idle++;
     }
     if (idle)

@@ -635,7 +635,8 @@ static void fill_device(const struct wt_meter *m, struct device *d, struct wt_wi
         out->energy = (struct wt_joules){NAN, NAN, NAN, WT_PROV_UNKNOWN};
     double span_s = wt_s_from_ns(r->end_ns - r->begin_ns);
     out->mean_w = main->is_known && span_s > 0 ? main->energy_j / span_s : NAN;
-    out->max_w = has_power ? by_power.max_w : NAN;
+    /* In a short window the highest reading may be one from before the load. */
+    out->max_w = has_power && !(by_power.max_w < 0.95 * out->mean_w) ? by_power.max_w : NAN;
     out->is_check_off = main->is_known && other->is_known &&
                         (main->low_j > other->high_j || other->low_j > main->high_j);
     if (out->is_check_off)

@@ -723,6 +723,8 @@ static double step_w2(const struct wt_series *s, size_t i)
     return most * most;
 }
 
+#define KNOTS_FEW 5 /* before so many are known, so little is known of how power varies */
+
 /* Energy of the first part f of span i, when the span's power lies between those of its neighbours:
  * then one step within it, at the only place that fits, explains all three. NaN: it does not. */
 static double split(const struct wt_series *s, size_t i, double f, const struct variation *v)
@@ -894,6 +896,10 @@ static struct point at(const struct wt_series *s, int64_t t_ns, const struct var
     p.slack_low_j = k->slack_low_j;
     p.slack_high_j = k->slack_high_j;
     double step = fmax(step_w2(s, is_end ? s->count - 1 : 1) + 2 * v->slow_w2, 0.04 * w * w);
+    /* After a move or two nothing says how far the load steps: from nothing to the most it may. A run
+     * shorter than the counter's period began after the last move that was seen. */
+    if (s->count < KNOTS_FEW && s->power_max_w > 0)
+        step = fmax(step, s->power_max_w * s->power_max_w / 4);
     double half_s = k->half_ns * 1e-9;
     int64_t near_ns = reach_ns(s);
     bool is_still = is_end && stands_still(s);
