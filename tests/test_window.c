@@ -249,6 +249,24 @@ static void a_step_in_power_stays_inside_the_bound(void **state)
     wt_series_done(&s.series);
 }
 
+/* A run of 80 ms between two moves of the counter, after a look at an idle card: what it drew has
+ * not been seen, and the last power says nothing of it. */
+static void a_run_shorter_than_the_counters_period_may_have_been_anything(void **state)
+{
+    (void)state;
+    struct sensor s;
+    sensor_init(&s, &whole);
+    const uint64_t idle_uj[] = {1000000, 1000000, 3500000}; /* 25 W */
+    for (int64_t i = 0; i < 3; i++)
+        assert_int_equal(
+            wt_series_add_energy(&s.series, i * 50 * MS, i * 50 * MS + MS / 20, idle_uj[i]), 0);
+    wt_series_note_power(&s.series, 25);
+    struct wt_span span = span_of(&s, 110 * MS, 190 * MS);
+    assert_holds(&span, 25 * 0.08);
+    assert_holds(&span, 250 * 0.08); /* the load began just behind the reading */
+    wt_series_done(&s.series);
+}
+
 static void a_known_phase_narrows_the_bound(void **state)
 {
     (void)state;
@@ -755,6 +773,7 @@ int main(void)
         cmocka_unit_test(a_read_that_took_a_period_makes_no_power_of_its_own),
         cmocka_unit_test(adjacent_windows_sum_to_the_one_around_them),
         cmocka_unit_test(a_step_in_power_stays_inside_the_bound),
+        cmocka_unit_test(a_run_shorter_than_the_counters_period_may_have_been_anything),
         cmocka_unit_test(a_known_phase_narrows_the_bound),
         cmocka_unit_test(gain_and_part_time_sight_widen_the_bound),
         cmocka_unit_test(a_failed_read_is_not_a_wrap),
