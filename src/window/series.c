@@ -896,8 +896,8 @@ static struct point at(const struct wt_series *s, int64_t t_ns, const struct var
     p.slack_low_j = k->slack_low_j;
     p.slack_high_j = k->slack_high_j;
     double step = fmax(step_w2(s, is_end ? s->count - 1 : 1) + 2 * v->slow_w2, 0.04 * w * w);
-    /* After a move or two nothing says how far the load steps: from nothing to the most it may. A run
-     * shorter than the counter's period began after the last move that was seen. */
+    /* After a move or two nothing says how far the load steps: from nothing to the most it may. A
+     * run shorter than the counter's period began after the last move that was seen. */
     if (s->count < KNOTS_FEW && s->power_max_w > 0)
         step = fmax(step, s->power_max_w * s->power_max_w / 4);
     double half_s = k->half_ns * 1e-9;
