@@ -474,6 +474,157 @@ static const char *table(void)
     return write_file("table.tsv", text, used);
 }
 
+static void a_checkpoint_is_replaced_only_by_its_own_run(void **state)
+{
+    (void)state;
+    char folder[128];
+    struct spawned s;
+    in_home(folder, sizeof(folder), "ck");
+    const char *model = small_gpt2();
+    spawn_run(&s, home, TRAIN, model, SMALL, "--steps", "3", "--checkpoint", folder);
+    json_decref(done(&s));
+    spawn_run(&s, home, TRAIN, model, SMALL, "--steps", "9", "--checkpoint", folder);
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "ck holds a checkpoint of 3 steps"));
+    assert_non_null(strstr(s.err, "--resume goes on from it; give another folder"));
+    spawn_done(&s);
+
+    /* It says what is of the checkpoint, and what is of this run. */
+    spawn_run(&s, home, TRAIN, model, "--data", JONAH, "--batch", "2", "--seq", "16",
+              "--vocab-size", "400", "--dropout", "0.1", "--steps", "5", "--checkpoint", folder,
+              "--resume", "--json", PLAIN);
+    assert_non_null(strstr(s.err, "parameters of the checkpoint"));
+    assert_non_null(strstr(s.err, ", resumed at step 3, "));
+    assert_non_null(strstr(s.err, "; resumed at step 3, loss "));
+    json_t *j = done(&s);
+    assert_true(number(j, "loss_resumed") != number(j, "loss_first"));
+    json_decref(j);
+}
+
+static void where_it_cannot_be_written_is_said_before_any_step(void **state)
+{
+    (void)state;
+    char inside[160];
+    struct spawned s;
+    /* A file where a folder should be: refused to root as well. */
+    snprintf(inside, sizeof(inside), "%s/deeper", write_file("taken", "x", 1));
+    static const char *const options[] = {"--save", "--checkpoint"};
+    for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++) {
+        char deep[200];
+        snprintf(deep, sizeof(deep), "%s/d", inside);
+        spawn_run(&s, home, TRAIN, "bert-tiny", "--data", JONAH, "--steps", "1", options[i], deep,
+                  PLAIN);
+        assert_int_equal(spawn_code(&s), 1);
+        assert_non_null(strstr(s.err, "taken"));
+        assert_null(strstr(s.err, "training bert-tiny"));
+        spawn_done(&s);
+    }
+    write_file("other", "x", 1);
+    spawn_run(&s, home, TRAIN, "bert-tiny", "--data", JONAH, "--steps", "1", "--checkpoint", home,
+              PLAIN);
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "is there and is no checkpoint"));
+    assert_null(strstr(s.err, "training bert-tiny"));
+    spawn_done(&s);
+}
+
+static void a_run_that_cannot_be_kept_is_summed_up_all_the_same(void **state)
+{
+    (void)state;
+    char folder[128], blocked[160], command[400];
+    struct spawned s;
+    in_home(folder, sizeof(folder), "kept");
+    /* The folder can be written to, but a folder has the name of the weights. */
+    snprintf(blocked, sizeof(blocked), "%s/model.safetensors/x", folder);
+    snprintf(command, sizeof(command), "mkdir -p '%s'", blocked);
+    assert_int_equal(system(command), 0);
+    spawn_run(&s, home, TRAIN, small_gpt2(), "--data", JONAH, "--batch", "2", "--seq", "16",
+              "--vocab-size", "400", "--steps", "2", "--save", folder, PLAIN);
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "2 steps, 64 tokens in "));
+    assert_non_null(strstr(s.err, "model.safetensors"));
+    spawn_done(&s);
+}
+
+static void a_vocabulary_must_be_the_models(void **state)
+{
+    (void)state;
+    char gpt2[128], bert[128], model[128], path[200];
+    struct spawned s;
+    in_home(gpt2, sizeof(gpt2), "gpt2");
+    in_home(bert, sizeof(bert), "bert");
+    snprintf(model, sizeof(model), "%s", small_gpt2());
+    spawn_run(&s, home, TRAIN, model, SMALL, "--steps", "1", "--save", gpt2);
+    json_decref(done(&s));
+    spawn_run(&s, home, TRAIN, "bert-tiny", SMALL, "--steps", "1", "--save", bert);
+    json_decref(done(&s));
+    const char *const rows[][12] = {
+        {TRAIN, model, "--data", JONAH, "--seq", "16", "--vocab", bert},
+        {INFER, model, "--data", JONAH, "--seq", "16", "--vocab", bert},
+        {GENERATE, gpt2, "--prompt", "And", "--vocab", bert},
+        {TRAIN, "bert-tiny", "--data", JONAH, "--vocab", gpt2},
+        {INFER, bert, "--data", JONAH, "--vocab", gpt2},
+        {"wattune", "bench", "finetune", "bert-tiny", "--data", table(), "--vocab", gpt2},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        spawn_start(&s, home, rows[i]);
+        spawn_wait(&s);
+        if (spawn_code(&s) != 2)
+            print_error("row %zu: %d, %s\n", i, spawn_code(&s), s.err);
+        assert_int_equal(spawn_code(&s), 2);
+        assert_non_null(strstr(s.err, i < 3 ? "byte-level BPE, not WordPiece"
+                                            : "WordPiece, not byte-level BPE"));
+        spawn_done(&s);
+    }
+
+    /* Fewer entries than the weights know: a question, no refusal. */
+    spawn_run(&s, home, INFER, bert, "--data", JONAH, "--vocab", bert, "--steps", "1", PLAIN);
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.err, "is it the vocabulary they were trained with?"));
+    spawn_done(&s);
+
+    /* Weights without a vocabulary get none made up for them. */
+    snprintf(path, sizeof(path), "%s/vocab.txt", bert);
+    assert_int_equal(unlink(path), 0);
+    spawn_run(&s, home, INFER, bert, "--data", JONAH, "--steps", "1", PLAIN);
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "has weights and no vocabulary"));
+    assert_non_null(strstr(s.err, "--vocab"));
+    spawn_done(&s);
+}
+
+static void pinned_threads_are_not_too_many_for_one_cpu(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, TRAIN, small_gpt2(), "--synthetic", "--steps", "1", "--seq", "16", "--pin",
+              PLAIN);
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.err, ", pinned"));
+    assert_null(strstr(s.err, "is more than the"));
+    spawn_done(&s);
+}
+
+static void progress_is_cut_to_the_terminals_width(void **state)
+{
+    (void)state;
+    struct spawned s;
+    const char *model = small_gpt2();
+    char command[600];
+    snprintf(command, sizeof(command),
+             "stty cols 24; exec '%s' bench train '%s' --data '%s' --batch 1 --seq 8 --vocab-size "
+             "400 --steps 60 --peak none",
+             getenv("WATTUNE_COMMAND"), model, JONAH);
+    const char *const argv[] = {"sh", "-c", command, NULL};
+    spawn_start_tty(&s, home, argv);
+    spawn_wait(&s);
+    assert_int_equal(spawn_code(&s), 0);
+    const char *line = strstr(s.out, "\033[Kstep ");
+    assert_non_null(line);
+    assert_true(strcspn(line + 3, "\r\n") <= 23);
+    spawn_done(&s);
+}
+
 static void fine_tuning_learns_classes(void **state)
 {
     (void)state;
@@ -618,6 +769,15 @@ static void no_gpu_is_said_and_nothing_is_shown_for_it(void **state)
     assert_string_equal(s.out, "");
     assert_null(strstr(s.err, "tokens/s"));
     spawn_done(&s);
+
+    /* Inside an emulation there is something else to try. */
+    setenv("CUDA_VISIBLE_DEVICES", "", 1);
+    spawn_run(&s, home, "wattune", "emulate", "t4", "--", getenv("WATTUNE_COMMAND"), "bench",
+              "train", "bert-tiny", "--device", "cuda", "--synthetic", "--steps", "1");
+    unsetenv("CUDA_VISIBLE_DEVICES");
+    assert_int_not_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.err, "--device emu"));
+    spawn_done(&s);
 }
 
 int main(void)
@@ -641,6 +801,16 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_saved_folder_is_a_model_that_is_read_again, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_checkpoint_is_replaced_only_by_its_own_run, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(where_it_cannot_be_written_is_said_before_any_step, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_run_that_cannot_be_kept_is_summed_up_all_the_same, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_vocabulary_must_be_the_models, setup, teardown),
+        cmocka_unit_test_setup_teardown(pinned_threads_are_not_too_many_for_one_cpu, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(progress_is_cut_to_the_terminals_width, setup, teardown),
         cmocka_unit_test_setup_teardown(fine_tuning_learns_classes, setup, teardown),
         cmocka_unit_test_setup_teardown(inference_counts_real_tokens_padded_or_packed, setup,
                                         teardown),

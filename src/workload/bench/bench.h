@@ -38,6 +38,7 @@ struct bench_options {
     uint64_t steps; /* 0: not limited */
     double seconds; /* 0: not limited */
     unsigned batch, seq, threads, gpu;
+    unsigned cpus; /* this process may use; counted before any thread is bound to one */
     bool is_pinned, is_repeatable, has_phases;
     enum wt_dtype dtype;
     enum bench_place place;
@@ -72,7 +73,6 @@ int bench_read_options(int argc, char **argv, struct bench_options *o);
 const char *bench_work_name(enum bench_work work);
 const char *bench_place_name(enum bench_place place);
 const char *bench_dtype_name(enum wt_dtype dtype);
-unsigned bench_cpus_allowed(void);
 
 /* ---- a model by name or folder ---- */
 
@@ -119,8 +119,10 @@ struct bench {
     double seconds;                                           /* of the steps */
     uint64_t steps, tokens;                                   /* done here */
     uint64_t step_from;                                       /* done before a resume */
+    uint64_t kept;                                            /* step of the last checkpoint */
     double flops;                                             /* of the products of all steps */
     double loss_first, loss_last, loss_smooth, loss_held_out; /* NaN: none */
+    double loss_resumed;                                      /* where it was resumed; NaN */
     double accuracy;                                          /* of held-out rows; NaN */
     /* infer and generate */
     struct bench_times times, first_times; /* of batches or tokens; of first tokens */
@@ -161,6 +163,9 @@ double bench_forward_flops(const struct wt_config *config, const struct wt_feed 
                            size_t positions, unsigned classes);
 
 /* weights.c */
+/* Before any work: the folders of --save and --checkpoint can be written to, and no run that is not
+ * resumed would replace a checkpoint. Makes the folder of --save, as saving would. */
+int bench_check_places(const struct bench_options *o, struct wt_error *err);
 int bench_load_weights(struct bench *b, struct wt_error *err);
 int bench_save(struct bench *b, struct wt_error *err);
 int bench_checkpoint(struct bench *b, struct wt_error *err);
@@ -169,6 +174,8 @@ int bench_resume(struct bench *b, struct wt_error *err);
 /* train.c: train and finetune */
 int bench_train(struct bench *b, struct wt_error *err);
 int bench_train_report(struct bench *b);
+/* The last checkpoint and --save, once the steps are done. */
+int bench_keep(struct bench *b, struct wt_error *err);
 /* Each work says its summary, and prints its JSON document: the exit code. */
 /* infer.c */
 int bench_infer(struct bench *b, struct wt_error *err);

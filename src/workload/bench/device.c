@@ -141,15 +141,19 @@ int bench_measure_peak(struct bench *b, struct wt_error *err)
 static int open_backend(struct bench *b, struct wt_error *err)
 {
     const struct bench_options *o = b->o;
+    int rc = 0;
     switch (o->place) {
     case PLACE_CPU:
         return wt_cpu_new(&b->backend, o->dtype, o->threads, o->is_pinned, err);
     case PLACE_CUDA:
-        return wt_cuda_new(&b->backend, o->dtype, o->gpu, err);
+        rc = wt_cuda_new(&b->backend, o->dtype, o->gpu, err);
+        if (rc < 0 && getenv("WATTUNE_EMULATION"))
+            wt_fix(err, "an emulated GPU computes nothing: --device emu has its time and energy");
+        return rc;
     case PLACE_EMU:
         break;
     }
-    int rc = wt_emu_attach(&b->emu, o->gpu, err);
+    rc = wt_emu_attach(&b->emu, o->gpu, err);
     return rc == 0 ? wt_count_new(&b->backend, o->dtype, err) : rc;
 }
 

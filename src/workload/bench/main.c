@@ -205,10 +205,13 @@ int main(int argc, char **argv)
                       .loss_last = NAN,
                       .loss_smooth = NAN,
                       .loss_held_out = NAN,
+                      .loss_resumed = NAN,
                       .accuracy = NAN};
     int rc = of_files(bench_source_find(&b.source, o.model, &err), &err);
     if (rc == 0)
         rc = check_sizes(&b, &err);
+    if (rc == 0)
+        rc = of_files(bench_check_places(&o, &err), &err);
     if (rc == 0)
         rc = wt_door_open(&b.door, &err);
     if (rc == 0)
@@ -217,13 +220,16 @@ int main(int argc, char **argv)
         bench_say_what(&b);
         b.start_ns = wt_ctx_now_ns(NULL);
         rc = work(&b, &err);
+        /* What the run came to is said also where it cannot be kept. */
+        int kept = rc == 0 ? of_files(bench_keep(&b, &err), &err) : 0;
         if (rc == 0)
-            rc = look_at_peak_again(&b, &err);
+            rc = look_at_peak_again(&b, kept < 0 ? NULL : &err);
         tell(&b);
+        if (rc == 0)
+            code = report(&b);
+        rc = kept < 0 ? kept : rc;
     }
-    if (rc == 0)
-        code = report(&b);
-    else
+    if (rc < 0)
         code = bench_fail(&err);
     if (asked_to_end && code == 0)
         code = 128 + asked_to_end;

@@ -210,7 +210,7 @@ const char *bench_dtype_name(enum wt_dtype dtype)
     return dtypes[dtype];
 }
 
-unsigned bench_cpus_allowed(void)
+static unsigned cpus_allowed(void)
 {
     cpu_set_t set;
     int count = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 0;
@@ -482,7 +482,7 @@ int bench_read_options(int argc, char **argv, struct bench_options *o)
                                 .top_p = 1};
     bool is_given[OPT_END - OPT_DATA] = {false};
     o->place = getenv("WATTUNE_EMULATION") ? PLACE_EMU : PLACE_CPU;
-    o->threads = bench_cpus_allowed();
+    o->threads = o->cpus = cpus_allowed();
     int option, code;
     while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
         if (option == OPT_HELP || option == 'h') {

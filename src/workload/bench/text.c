@@ -67,6 +67,25 @@ out:
     return rc;
 }
 
+/* A vocabulary of the other kind cuts text into entries that the model knows as something else. */
+static int check_vocabulary(const struct bench *b, const char *name, struct wt_error *err)
+{
+    const struct wt_config *c = &b->source.config;
+    bool is_gpt2 = c->family == WT_FAMILY_GPT2;
+    if (is_gpt2 != (wt_vocabulary_bpe(b->vocabulary) != NULL))
+        return wt_fail(err, WT_E_USAGE, "%s: %s is a %s, which needs a vocabulary of %s", name,
+                       b->source.name, wt_family_name(c->family),
+                       is_gpt2 ? "byte-level BPE, not WordPiece" : "WordPiece, not byte-level BPE");
+    struct wt_marks marks = wt_vocabulary_marks(b->vocabulary);
+    if (!is_gpt2 && (marks.begin < 0 || marks.end < 0))
+        return wt_fail(err, WT_E_USAGE, "%s: %s needs a vocabulary with [CLS] and [SEP]", name,
+                       b->source.name);
+    if (wt_vocabulary_size(b->vocabulary) > c->vocab)
+        return wt_fail(err, WT_E_FORMAT, "%s: %zu entries, but %s has room for %u", name,
+                       wt_vocabulary_size(b->vocabulary), b->source.name, c->vocab);
+    return 0;
+}
+
 /* From --vocab, the model's folder, or the text itself; none where there is no text. */
 static int open_vocabulary(struct bench *b, const char *text, size_t size, struct wt_error *err)
 {
@@ -88,6 +107,12 @@ static int open_vocabulary(struct bench *b, const char *text, size_t size, struc
         free(vocab);
     } else if (o->vocab || b->source.has_vocabulary) {
         rc = wt_vocabulary_open(&b->vocabulary, name, err);
+    } else if (b->source.hub && o->place != PLACE_EMU) {
+        rc = wt_fail(err, WT_E_USAGE,
+                     "%s has weights and no vocabulary: of one made from the text the weights know "
+                     "nothing",
+                     b->source.folder);
+        wt_fix(err, "give the one they were trained with: --vocab FILE|DIR");
     } else if (text && o->work != WORK_FINETUNE) {
         size_t most =
             o->vocab_size < b->source.config.vocab ? o->vocab_size : b->source.config.vocab;
@@ -104,10 +129,7 @@ static int open_vocabulary(struct bench *b, const char *text, size_t size, struc
         wt_fix(err, "give a model's folder that has one, --vocab DIR, or --data FILE to make one "
                     "from");
     }
-    if (rc == 0 && wt_vocabulary_size(b->vocabulary) > b->source.config.vocab)
-        rc = wt_fail(err, WT_E_FORMAT, "%s: %zu entries, but %s has room for %u", name,
-                     wt_vocabulary_size(b->vocabulary), b->source.name, b->source.config.vocab);
-    return rc;
+    return rc < 0 ? rc : check_vocabulary(b, name, err);
 }
 
 int bench_open_text(struct bench *b, struct wt_error *err)

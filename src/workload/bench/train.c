@@ -224,7 +224,8 @@ int bench_train(struct bench *b, struct wt_error *err)
 {
     const struct bench_options *o = b->o;
     int64_t read_ns = 0;
-    uint64_t evaluated = UINT64_MAX, kept = UINT64_MAX;
+    uint64_t evaluated = UINT64_MAX;
+    b->kept = UINT64_MAX;
     while (bench_goes_on(b)) {
         uint64_t tokens;
         double flops;
@@ -250,7 +251,7 @@ int bench_train(struct bench *b, struct wt_error *err)
         }
         if (rc == 0 && is_due(b, o->checkpoint_every)) {
             rc = bench_checkpoint(b, err);
-            kept = bench_step(b);
+            b->kept = bench_step(b);
         }
         if (rc < 0)
             return rc;
@@ -259,7 +260,14 @@ int bench_train(struct bench *b, struct wt_error *err)
     int rc = bench_sync(b, err);
     if (rc == 0 && evaluated != bench_step(b))
         rc = evaluate(b, err);
-    if (rc == 0 && o->checkpoint && kept != bench_step(b))
+    return rc;
+}
+
+int bench_keep(struct bench *b, struct wt_error *err)
+{
+    const struct bench_options *o = b->o;
+    int rc = 0;
+    if (o->checkpoint && b->kept != bench_step(b))
         rc = bench_checkpoint(b, err);
     if (rc == 0 && o->save)
         rc = bench_save(b, err);
@@ -271,7 +279,10 @@ int bench_train_report(struct bench *b)
     const struct bench_options *o = b->o;
     if (!o->is_quiet) {
         bench_say_summary(b);
-        if (b->steps == 1 && isfinite(b->loss_last))
+        if (b->steps > 0 && isfinite(b->loss_last) && isfinite(b->loss_resumed))
+            fprintf(stderr, "; resumed at step %" PRIu64 ", loss %.4f -> %.4f", b->step_from,
+                    b->loss_resumed, b->loss_last);
+        else if (b->steps == 1 && isfinite(b->loss_last))
             fprintf(stderr, "; loss %.4f", b->loss_last);
         else if (b->steps > 0 && isfinite(b->loss_last))
             fprintf(stderr, "; loss %.4f -> %.4f", b->loss_first, b->loss_last);
@@ -285,10 +296,11 @@ int bench_train_report(struct bench *b)
         return 0;
     json_t *j = bench_json(b);
     json_t *more = json_pack(
-        "{s:o, s:o, s:o, s:o, s:o?, s:i, s:I}", "loss_first", wt_json_number(b->loss_first),
-        "loss_last", wt_json_number(b->loss_last), "loss_held_out",
-        wt_json_number(b->loss_held_out), "accuracy_held_out", wt_json_number(b->accuracy),
-        "evaluations", b->evaluations ? json_incref(b->evaluations) : json_array(), "accumulate",
+        "{s:o, s:o, s:o, s:o, s:o, s:o?, s:i, s:I}", "loss_first", wt_json_number(b->loss_first),
+        "loss_resumed", wt_json_number(b->loss_resumed), "loss_last", wt_json_number(b->loss_last),
+        "loss_held_out", wt_json_number(b->loss_held_out), "accuracy_held_out",
+        wt_json_number(b->accuracy), "evaluations",
+        b->evaluations ? json_incref(b->evaluations) : json_array(), "accumulate",
         (int)o->accumulate, "step_from", (json_int_t)b->step_from);
     if (!j || !more || json_object_update(j, more) < 0) {
         json_decref(j);

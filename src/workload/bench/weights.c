@@ -1,13 +1,111 @@
 /* Weights from a model's folder and into one, and where a run stood, for checkpoints. */
+#include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/base.h"
 #include "workload/bench/bench.h"
 #include "workload/checkpoint.h"
 #include "workload/file.h"
+
+/* ---- where to ---- */
+
+/* Writing a file there is tried, since permissions alone do not say it: of root, of a file system
+ * for reading only, of a full one. */
+static int try_writing(const char *option, const char *folder, const char *given,
+                       struct wt_error *err)
+{
+    char path[4200];
+    wt_text(path, sizeof(path), "%.4000s/.wattune-XXXXXX", folder);
+    int fd = mkstemp(path);
+    if (fd < 0)
+        return wt_fail_errno(err, errno, "%s %s: writing into %s", option, given, folder);
+    close(fd);
+    unlink(path);
+    return 0;
+}
+
+/* How many steps the checkpoint there has; negative: there is none that says it. */
+static json_int_t steps_there(const char *folder, bool *ret_is_there)
+{
+    char path[4200];
+    wt_text(path, sizeof(path), "%.4000s/wattune.json", folder);
+    *ret_is_there = access(path, F_OK) == 0;
+    json_t *state = *ret_is_there ? json_load_file(path, 0, NULL) : NULL;
+    const json_t *step = json_object_get(json_object_get(state, "position"), "step");
+    json_int_t steps = json_is_integer(step) ? json_integer_value(step) : -1;
+    json_decref(state);
+    return steps;
+}
+
+static bool is_empty(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    const struct dirent *entry;
+    bool has_any = false;
+    while (dir && (entry = readdir(dir)))
+        has_any |= strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    if (dir)
+        closedir(dir);
+    return dir && !has_any;
+}
+
+/* A checkpoint is a new folder beside the old one, which then takes its name. */
+static int check_checkpoint(const struct bench_options *o, struct wt_error *err)
+{
+    bool is_there;
+    struct stat st;
+    const char *folder = o->checkpoint;
+    json_int_t steps = steps_there(folder, &is_there);
+    if (is_there && !o->is_resumed) {
+        int rc = steps < 0
+                     ? wt_fail(err, WT_E_USAGE, "%s holds a checkpoint of another run", folder)
+                     : wt_fail(err, WT_E_USAGE,
+                               "%s holds a checkpoint of %" JSON_INTEGER_FORMAT " step%s", folder,
+                               steps, steps == 1 ? "" : "s");
+        wt_fix(err, "--resume goes on from it; give another folder to start anew");
+        return rc;
+    }
+    bool has_folder = lstat(folder, &st) == 0;
+    if (has_folder && !is_there && (!S_ISDIR(st.st_mode) || !is_empty(folder))) {
+        int rc = wt_fail(err, WT_E_USAGE, "--checkpoint %s: is there and is no checkpoint", folder);
+        wt_fix(err, "give another folder");
+        return rc;
+    }
+    if (o->is_resumed && !is_there)
+        return 0; /* loading says so */
+    char parent[4096];
+    if (strlen(folder) >= sizeof(parent) - 64)
+        return wt_fail(err, WT_E_USAGE, "--checkpoint: a path of %zu bytes", strlen(folder));
+    wt_text(parent, sizeof(parent), "%s", folder);
+    for (size_t n = strlen(parent); n > 1 && parent[n - 1] == '/'; n--)
+        parent[n - 1] = '\0';
+    char *slash = strrchr(parent, '/');
+    if (!slash)
+        wt_text(parent, sizeof(parent), ".");
+    else
+        slash[slash == parent] = '\0';
+    int rc = wt_fs_mkdirs(parent, 0777, err);
+    return rc == 0 ? try_writing("--checkpoint", parent, folder, err) : rc;
+}
+
+int bench_check_places(const struct bench_options *o, struct wt_error *err)
+{
+    int rc = o->checkpoint ? check_checkpoint(o, err) : 0;
+    if (rc == 0 && o->save) {
+        rc = wt_fs_mkdirs(o->save, 0777, err);
+        if (rc == 0)
+            rc = try_writing("--save", o->save, o->save, err);
+    }
+    return rc;
+}
+
+/* ---- weights ---- */
 
 static int values_of(const struct bench *b, float **ret_values, struct wt_error *err)
 {
@@ -155,7 +253,7 @@ static int take_position(struct bench *b, const json_t *j, struct wt_error *err)
                        folder, step, b->o->steps);
     b->step_from = (uint64_t)step;
     b->loss_first = number_of(j, "loss_first");
-    b->loss_last = number_of(j, "loss_last");
+    b->loss_last = b->loss_resumed = number_of(j, "loss_last");
     b->loss_smooth = number_of(j, "loss_smooth");
     if (b->corpus)
         wt_corpus_seek(b->corpus, (uint64_t)place);

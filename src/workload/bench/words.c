@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -79,7 +80,8 @@ void bench_say_what(const struct bench *b)
         return;
     fprintf(stderr, "%s: %s %s, %.1f M parameters%s, batch %u", PROGRAM, doing[o->work],
             b->source.name, (double)wt_model_parameters_of(b->model)->total * 1e-6,
-            b->source.hub           ? " of its folder"
+            o->is_resumed           ? " of the checkpoint"
+            : b->source.hub         ? " of its folder"
             : o->place == PLACE_EMU ? ""
                                     : " from seeded random numbers",
             o->batch);
@@ -87,6 +89,8 @@ void bench_say_what(const struct bench *b)
         fprintf(stderr, " x %u", o->seq);
     if (o->accumulate > 1)
         fprintf(stderr, ", %u batches a step", o->accumulate);
+    if (o->is_resumed)
+        fprintf(stderr, ", resumed at step %" PRIu64, b->step_from);
     fprintf(stderr, ", %s", bench_dtype_name(o->dtype));
     switch (o->place) {
     case PLACE_CPU:
@@ -103,15 +107,23 @@ void bench_say_what(const struct bench *b)
                                          : "loss");
         break;
     }
-    unsigned cpus = bench_cpus_allowed();
+    unsigned cpus = o->cpus;
     if (o->place == PLACE_CPU && o->threads > cpus)
         fprintf(stderr,
                 "%s: --threads %u is more than the %u CPU%s this process may use: threads will "
                 "wait for each other\n",
                 PROGRAM, o->threads, cpus, cpus == 1 ? "" : "s");
-    if (b->source.hub && o->place != PLACE_EMU && wt_hub_left_out(b->source.hub)[0])
+    if (b->source.hub && o->place != PLACE_EMU && !o->is_resumed &&
+        wt_hub_left_out(b->source.hub)[0])
         fprintf(stderr, "%s: not in %s, and random: %.300s\n", PROGRAM, b->source.folder,
                 wt_hub_left_out(b->source.hub));
+    if (b->source.hub && o->vocab && b->vocabulary && o->place != PLACE_EMU &&
+        (double)wt_vocabulary_size(b->vocabulary) < 0.9 * b->source.config.vocab)
+        fprintf(stderr,
+                "%s: the weights of %s know %u entries, and %s has %zu: is it the vocabulary they "
+                "were trained with?\n",
+                PROGRAM, b->source.name, b->source.config.vocab, o->vocab,
+                wt_vocabulary_size(b->vocabulary));
     if (!b->vocabulary && (b->corpus || b->items.count))
         fprintf(stderr, "%s: the tokens are random, not text\n", PROGRAM);
     if (!b->vocabulary)
@@ -162,9 +174,16 @@ void bench_show_progress(struct bench *b, int64_t now_ns, bool is_last)
     double wait = fmax(0, fmin(by_steps, by_time));
     if (!is_last && wait > 0)
         wt_text(left, sizeof(left), "  %.0f:%02.0f left", floor(wait / 60), floor(fmod(wait, 60)));
-    fprintf(stderr, "%sstep %" PRIu64 "%s%s  %s so far%s%s", is_terminal ? "\r\033[K" : "",
-            bench_step(b), of, loss,
-            bench_rate_words(rate, sizeof(rate), (double)b->tokens, b->seconds), left,
+    char line[256];
+    wt_text(line, sizeof(line), "step %" PRIu64 "%s%s  %s so far%s", bench_step(b), of, loss,
+            bench_rate_words(rate, sizeof(rate), (double)b->tokens, b->seconds), left);
+    /* A line that is drawn again in its place must not go on in the next one; the last column stays
+     * free for terminals that wrap as soon as it is taken. */
+    struct winsize window;
+    if (is_terminal && !is_last && ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 &&
+        window.ws_col > 1 && window.ws_col <= sizeof(line))
+        line[window.ws_col - 1] = '\0';
+    fprintf(stderr, "%s%s%s", is_terminal ? "\r\033[K" : "", line,
             is_terminal && !is_last ? "" : "\n");
 }
 
