@@ -526,6 +526,13 @@ static void where_it_cannot_be_written_is_said_before_any_step(void **state)
     assert_non_null(strstr(s.err, "is there and is no checkpoint"));
     assert_null(strstr(s.err, "training bert-tiny"));
     spawn_done(&s);
+    snprintf(inside, sizeof(inside), "%s/link", home);
+    assert_int_equal(symlink("nothing", inside), 0);
+    spawn_run(&s, home, TRAIN, "bert-tiny", "--data", JONAH, "--steps", "1", "--checkpoint", inside,
+              PLAIN);
+    assert_int_equal(spawn_code(&s), 2);
+    assert_null(strstr(s.err, "training bert-tiny"));
+    spawn_done(&s);
 }
 
 static void a_run_that_cannot_be_kept_is_summed_up_all_the_same(void **state)

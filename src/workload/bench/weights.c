@@ -17,10 +17,15 @@
 
 /* Writing a file there is tried, since permissions alone do not say it: of root, of a file system
  * for reading only, of a full one. */
-static int try_writing(const char *option, const char *folder, const char *given,
-                       struct wt_error *err)
+static int make_and_try(const char *option, const char *folder, const char *given,
+                        struct wt_error *err)
 {
     char path[4200];
+    int rc = wt_fs_mkdirs(folder, 0777, err);
+    if (rc < 0) {
+        wt_fix(err, "%s %s: give a folder that can be made", option, given);
+        return rc;
+    }
     wt_text(path, sizeof(path), "%.4000s/.wattune-XXXXXX", folder);
     int fd = mkstemp(path);
     if (fd < 0)
@@ -77,32 +82,31 @@ static int check_checkpoint(const struct bench_options *o, struct wt_error *err)
         wt_fix(err, "give another folder");
         return rc;
     }
+    /* Resuming from where nothing is: loading says so. */
     if (o->is_resumed && !is_there)
-        return 0; /* loading says so */
+        return 0;
     char parent[4096];
     if (strlen(folder) >= sizeof(parent) - 64)
         return wt_fail(err, WT_E_USAGE, "--checkpoint: a path of %zu bytes", strlen(folder));
     wt_text(parent, sizeof(parent), "%s", folder);
     for (size_t n = strlen(parent); n > 1 && parent[n - 1] == '/'; n--)
         parent[n - 1] = '\0';
+    /* A folder cannot take the name of a link. */
+    if (lstat(parent, &st) == 0 && S_ISLNK(st.st_mode))
+        return wt_fail(err, WT_E_USAGE, "--checkpoint %s: is a link; give the folder itself",
+                       folder);
     char *slash = strrchr(parent, '/');
     if (!slash)
         wt_text(parent, sizeof(parent), ".");
     else
         slash[slash == parent] = '\0';
-    int rc = wt_fs_mkdirs(parent, 0777, err);
-    return rc == 0 ? try_writing("--checkpoint", parent, folder, err) : rc;
+    return make_and_try("--checkpoint", parent, folder, err);
 }
 
 int bench_check_places(const struct bench_options *o, struct wt_error *err)
 {
     int rc = o->checkpoint ? check_checkpoint(o, err) : 0;
-    if (rc == 0 && o->save) {
-        rc = wt_fs_mkdirs(o->save, 0777, err);
-        if (rc == 0)
-            rc = try_writing("--save", o->save, o->save, err);
-    }
-    return rc;
+    return rc == 0 && o->save ? make_and_try("--save", o->save, o->save, err) : rc;
 }
 
 /* ---- weights ---- */
