@@ -189,6 +189,7 @@ static struct array none(void)
     return (struct array){.at = {NULL, NULL}};
 }
 
+static void start(struct bed *bed, const char *fmt, ...) WT_PRINTF(2, 3);
 static void start(struct bed *bed, const char *fmt, ...)
 {
     va_list args;
