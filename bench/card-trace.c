@@ -97,8 +97,8 @@ static int record(double seconds, const char *path, long step_us, const char *on
     int64_t start = now_ns(), end = start + (int64_t)(seconds * 1e9), next = start;
     uint64_t polls = 0;
     while (!is_ending && now_ns() < end) {
-        unsigned long long mj;
-        unsigned mw;
+        unsigned long long mj = 0;
+        unsigned mw = 0;
         int64_t a = now_ns(), b = a;
         int rc;
         if (!only || strcmp(only, "energy") == 0) {
@@ -121,7 +121,7 @@ static int record(double seconds, const char *path, long step_us, const char *on
         b = now_ns();
         note(out, PLAIN, rc, a, b, mw, 0);
         if (polls++ % 16 == 0) {
-            unsigned long long bits;
+            unsigned long long bits = 0;
             a = now_ns();
             rc = wt_nvml_call(&api, clock, gpu, WT_NVML_CLOCK_SM, &mw);
             b = now_ns();
