@@ -51,7 +51,7 @@ valgrind: all ## run the unit tests under valgrind
 
 clang: build-clang/build.ninja ## build with clang, warnings as errors, and run all tests
 	@ninja -C build-clang
-	@$(TESTS) build-clang --no-suite tree
+	@$(TESTS) build-clang --no-suite tree --no-suite alone
 
 FUZZ_SECONDS ?= 60
 fuzz: ## fuzz each parser for FUZZ_SECONDS (60) under the sanitizers
