@@ -13,6 +13,14 @@
 #include "workload/cpu.h"
 #include "workload/products.h"
 
+/* How work is shared out is the same in every table and type: ThreadSanitizer, under which this
+ * takes ten times as long, looks at all operations of one and at the products of the others. */
+#ifdef __SANITIZE_THREAD__
+#define ALL_OR_FEW "linear"
+#else
+#define ALL_OR_FEW NULL
+#endif
+
 static unsigned failures_of(const struct wt_cpu_options *options, double tolerance,
                             const char *only)
 {
@@ -47,7 +55,7 @@ static void every_kernel_table_keeps_the_contract_in_float(void **state)
                                    .attend = wt_attend_at(set),
                                    .matvec = matvec_named(k->name)};
         print_message("kernels: %s\n", o.kernels->name);
-        assert_int_equal(failures_of(&o, 1e-5, NULL), 0);
+        assert_int_equal(failures_of(&o, 1e-5, set == 0 ? NULL : ALL_OR_FEW), 0);
     }
 }
 
@@ -55,7 +63,7 @@ static void any_number_of_threads_keeps_it_too(void **state)
 {
     (void)state;
     struct wt_cpu_options o = {.dtype = WT_F32, .threads = 5};
-    assert_int_equal(failures_of(&o, 1e-5, NULL), 0);
+    assert_int_equal(failures_of(&o, 1e-5, ALL_OR_FEW), 0);
     o.threads = 1;
     o.is_pinned = true;
     assert_int_equal(failures_of(&o, 1e-5, "linear"), 0);
@@ -66,7 +74,7 @@ static void bf16_keeps_it_within_its_rounding(void **state)
 {
     (void)state;
     struct wt_cpu_options o = {.dtype = WT_BF16, .threads = 2, .is_slow_allowed = true};
-    assert_int_equal(failures_of(&o, 2e-2, NULL), 0);
+    assert_int_equal(failures_of(&o, 2e-2, ALL_OR_FEW), 0);
 }
 
 /* A weight is off by at most 1/254 of its row's largest, an activation likewise. */
