@@ -49,9 +49,9 @@ VALGRIND = valgrind --quiet --error-exitcode=99 --leak-check=full \
 valgrind: all ## run the unit tests under valgrind
 	@$(TESTS) build --suite unit --timeout-multiplier 20 --wrapper '$(VALGRIND)'
 
-clang: build-clang/build.ninja ## build with clang, warnings as errors, and run all tests
+clang: build-clang/build.ninja ## build with clang, warnings as errors, and run the unit tests
 	@ninja -C build-clang
-	@$(TESTS) build-clang --no-suite tree --no-suite alone
+	@$(TESTS) build-clang --suite unit
 
 FUZZ_SECONDS ?= 60
 fuzz: ## fuzz each parser for FUZZ_SECONDS (60) under the sanitizers
