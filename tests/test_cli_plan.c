@@ -211,6 +211,26 @@ static void a_short_job_has_figures_too(void **state)
     spawn_done(&s);
 }
 
+static void what_is_not_known_is_a_question_mark_in_the_line(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char file[96], signal[128];
+    spawn_file(file, sizeof(file), "late.csv",
+               "time,gco2_per_kwh\n2020-01-02T00:00Z,300\n2020-01-02T12:00Z,100\n");
+    snprintf(signal, sizeof(signal), "carbon=%s", file);
+    spawn_run(&s, home, "wattune", "plan", "--signal", signal, "--power", "1kW", "--duration", "2h",
+              "--start", "2020-01-01", "--deadline", "2d");
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    const char *line = strstr(s.out, "g/kWh   ????");
+    assert_non_null(line);
+    size_t columns = 80 - 12;
+    assert_int_equal(strspn(line + 8, "?"), columns / 2); /* the first of the two days */
+    assert_true(line[8 + columns / 2] != '\n');
+    spawn_done(&s);
+}
+
 static void a_document_that_cannot_be_written_is_a_failure_with_a_reason(void **state)
 {
     (void)state;
@@ -326,6 +346,7 @@ int main(void)
         cmocka_unit_test(a_stored_run_gives_power_time_and_where_they_come_from),
         cmocka_unit_test(one_column_of_energy_is_of_one_kind),
         cmocka_unit_test(a_short_job_has_figures_too),
+        cmocka_unit_test(what_is_not_known_is_a_question_mark_in_the_line),
         cmocka_unit_test(a_document_that_cannot_be_written_is_a_failure_with_a_reason),
         cmocka_unit_test(too_many_regions_and_signals_are_told_apart),
         cmocka_unit_test(mistakes_are_told_with_what_to_do),

@@ -875,6 +875,27 @@ static void a_hole_in_a_series_is_said(void **state)
     wt_signal_free(s);
 }
 
+static void a_deadline_in_the_far_future_is_refused_and_not_laid_out(void **state)
+{
+    (void)state;
+    struct wt_signal *s = parse(WT_SIGNAL_PRICE, "hour,price_per_kwh\n0,0.1\n1,0.2\n");
+    struct wt_place place = {.signals = {[WT_SIGNAL_PRICE] = s}};
+    struct wt_job job = {.objective = WT_OBJECTIVE_COST,
+                         .power_w = 500,
+                         .duration_s = WT_HOUR_S,
+                         .start_s = at("2020-01-01"),
+                         .deadline_s = at("9999-12-31")};
+    struct wt_plan plan;
+    struct wt_error err = {0};
+    assert_int_equal(wt_plan_make(&plan, &job, &place, &err), WT_E_RANGE);
+    assert_non_null(strstr(err.text, "change more than 4000000 times"));
+    assert_non_null(strstr(err.fix, "earlier --deadline"));
+    job.deadline_s = at("2320-01-01"); /* of what anybody may mean there is enough */
+    assert_int_equal(wt_plan_make(&plan, &job, &place, &err), 0);
+    wt_plan_done(&plan);
+    wt_signal_free(s);
+}
+
 static void pue_price_and_power_multiply(void **state)
 {
     (void)state;
@@ -1085,6 +1106,7 @@ int main(void)
         cmocka_unit_test(a_forecast_is_told_by_every_plan_that_meets_it_and_once),
         cmocka_unit_test(nothing_is_planned_where_a_signal_is_not_known),
         cmocka_unit_test(a_hole_in_a_series_is_said),
+        cmocka_unit_test(a_deadline_in_the_far_future_is_refused_and_not_laid_out),
         cmocka_unit_test(pue_price_and_power_multiply),
         cmocka_unit_test(negative_prices_are_taken),
         cmocka_unit_test(the_cleanest_place_is_best_and_each_stands_against_itself),

@@ -10,7 +10,7 @@
 #define STEP_S      300 /* of segments: of the clock, so that they begin at round times */
 #define STEP_FINE_S 60
 #define STEPS_MAX   4000000
-#define RATES_MAX   20000000 /* 32 bytes each */
+#define RATES_MAX   4000000 /* 90 bytes each at most; 456 years of hours */
 
 /* The objective of a kWh of the job: constant from at_s[i] to at_s[i + 1]. */
 struct rates {
