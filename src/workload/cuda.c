@@ -20,11 +20,12 @@
 #define LOGITS_BYTES    ((size_t)256 << 20) /* most of them at a time */
 #define STAGE_BYTES     ((size_t)1 << 20) /* of pinned memory; uploads go through STAGES of them */
 #define STAGES          8
-#define PLANS           1024 /* remembered products; a power of 2 */
-#define BACK_WARPS      12   /* of a norm's backward block; as cuda_kernels.cu has it */
-#define CANDIDATES      16   /* tried out for each */
-
-enum { COMMON_PART = 1, NORM_PART, ATTENTION_PART };
+#define PLANS           1024        /* remembered products; a power of 2 */
+#define BACK_WARPS      12          /* of a norm's backward block; as cuda_kernels.cu has it */
+#define CANDIDATES      16          /* tried out for each */
+#define SHARED_PLAIN    (48 * 1024) /* bytes a kernel may have without being set up for it */
+#define NORM_MOST       (SHARED_PLAIN / 8) /* columns: a backward block has two sums of each */
+#define HEAD_MOST       256
 
 #define COMMON_KERNELS(X)                                                                          \
     X(finish_linear_v)                                                                             \
@@ -56,15 +57,18 @@ enum { COMMON_PART = 1, NORM_PART, ATTENTION_PART };
 /* A part compiled for a size. */
 struct part {
     struct part *next;
-    int part;
-    unsigned size, vector;
-    void *module; /* NULL: it could not be made, which has been said */
+    enum wt_cuda_part part;
+    unsigned size, vector;  /* vector: of attention, the warps of a backward block */
+    struct wt_error failed; /* why it cannot be had; code 0: it can */
+    void *module;
     union {
         struct {
             void *rows, *back, *pass;
         } norm;
         struct {
-            void *forward, *delta, *back_keys, *back_all, *back_queries;
+            void *forward, *delta, *back_keys, *back_queries;
+            void *back_all;              /* NULL: with these activations there is none */
+            struct wt_error back_failed; /* as failed, of the backward pass alone */
             unsigned forward_bytes, back_bytes, back_all_bytes, queries_bytes;
             unsigned back_threads, keys; /* of a backward block */
         } attention;
@@ -111,7 +115,7 @@ struct cuda {
     char name[256];
     int architecture, processors, shared_most;
     enum wt_dtype dtype;
-    int mode;
+    enum wt_cuda_mode mode;
     size_t act;   /* bytes */
     size_t chunk; /* activations in 16 bytes */
     void *common;
@@ -127,19 +131,18 @@ struct cuda {
     void *begin, *end; /* events for trying out */
 
     wt_cu_at workspace, partial, norm_partial, norm_scale, bias, logits, spans;
-    size_t bias_room, logits_room, span_room; /* bytes, bytes, spans */
+    size_t bias_room, logits_room, span_room; /* bytes */
     struct wt_span *known_spans;              /* what spans holds */
     size_t known_count;
 
-    char *stage;
+    void *stage;
     void *staged[STAGES];
     unsigned stage_at;
 
     struct shadow shadows[16];
     size_t shadow_count;
 
-    int code; /* the first thing that went wrong since the last sync */
-    char text[480], fix[240];
+    struct wt_error failed; /* the first thing since the last sync; code 0: nothing has */
 };
 
 /* As the kernels have it. */
@@ -158,29 +161,14 @@ static wt_cu_at at(const void *p)
 
 static void keep(struct cuda *c, const struct wt_error *err)
 {
-    if (c->code)
-        return;
-    c->code = err->code;
-    wt_text(c->text, sizeof(c->text), "%s", err->text);
-    wt_text(c->fix, sizeof(c->fix), "%s", err->fix);
+    if (!c->failed.code)
+        c->failed = *err;
 }
 
 static const char *driver_says(const struct cuda *c, int result)
 {
     const char *says = NULL;
     return c->api.error_string(result, &says) == 0 && says ? says : "an unknown error";
-}
-
-/* Whether a call of the driver went well; else it is kept. */
-static bool is_well(struct cuda *c, int result, const char *what)
-{
-    if (result == 0)
-        return true;
-    struct wt_error err = {0};
-    wt_fail(&err, result == WT_CU_OUT_OF_MEMORY ? WT_E_NOMEM : WT_E_IO, "%s: CUDA says %s (%d)",
-            what, driver_says(c, result), result);
-    keep(c, &err);
-    return false;
 }
 
 static int cuda_fail(const struct cuda *c, int result, const char *what, struct wt_error *err)
@@ -191,12 +179,23 @@ static int cuda_fail(const struct cuda *c, int result, const char *what, struct 
     return wt_fail(err, code, "%s: CUDA says %s (%d)", what, driver_says(c, result), result);
 }
 
+/* Whether a call of the driver went well; else it is kept. */
+static bool is_well(struct cuda *c, int result, const char *what)
+{
+    if (result == 0)
+        return true;
+    struct wt_error err = {0};
+    cuda_fail(c, result, what, &err);
+    keep(c, &err);
+    return false;
+}
+
 /* ---- launching ---- */
 
 static void launch3(struct cuda *c, void *kernel, size_t x, size_t y, size_t z, unsigned threads,
                     size_t shared, void **arguments)
 {
-    if (x == 0 || y == 0 || z == 0 || !kernel)
+    if (x == 0 || y == 0 || z == 0)
         return;
     is_well(c,
             c->api.launch(kernel, (unsigned)x, (unsigned)y, (unsigned)z, threads, 1, 1,
@@ -239,99 +238,150 @@ static bool is_chunked(const struct cuda *c, size_t n, const void *const *pointe
 
 /* ---- kernels ---- */
 
-static bool find_kernel(struct cuda *c, void *module, const char *name, void **ret_kernel,
-                        unsigned shared)
+static int find_kernel(struct cuda *c, void *module, const char *name, void **ret_kernel,
+                       unsigned shared, struct wt_error *err)
 {
-    return is_well(c, c->api.module_function(ret_kernel, module, name), name) &&
-           (shared <= 48 * 1024 ||
-            is_well(c, c->api.function_set(*ret_kernel, WT_CU_FUNCTION_SHARED, (int)shared), name));
+    int result = c->api.module_function(ret_kernel, module, name);
+    if (result == 0 && shared > SHARED_PLAIN)
+        result = c->api.function_set(*ret_kernel, WT_CU_FUNCTION_SHARED, (int)shared);
+    return result == 0 ? 0 : cuda_fail(c, result, name, err);
 }
 
-static void *load(struct cuda *c, int part, unsigned size, unsigned vector)
+static int load(struct cuda *c, enum wt_cuda_part part, unsigned size, unsigned vector,
+                void **ret_module, struct wt_error *err)
 {
-    struct wt_error err = {0};
     char *code = NULL;
     size_t bytes = 0;
-    void *module = NULL;
-    if (wt_cuda_compile(&c->api, c->architecture, c->mode, part, size, vector, &code, &bytes,
-                        &err) < 0)
-        keep(c, &err);
-    else if (!is_well(c, c->api.module_load(&module, code), "loading the kernels"))
-        module = NULL;
+    int rc =
+        wt_cuda_compile(&c->api, c->architecture, c->mode, part, size, vector, &code, &bytes, err);
+    if (rc < 0)
+        return rc;
+    int result = c->api.module_load(ret_module, code);
     free(code);
-    return module;
+    return result == 0 ? 0 : cuda_fail(c, result, "loading the kernels", err);
 }
 
-static void load_norm(struct cuda *c, struct part *p)
+static int load_norm(struct cuda *c, struct part *p, struct wt_error *err)
 {
-    if (!find_kernel(c, p->module, "norm_rows", &p->norm.rows, 0) ||
-        !find_kernel(c, p->module, "norm_back", &p->norm.back, 0) ||
-        !find_kernel(c, p->module, "norm_pass", &p->norm.pass, 0))
-        p->norm.rows = p->norm.back = p->norm.pass = NULL;
+    if (p->size > NORM_MOST)
+        return wt_fail(err, WT_E_UNSUPPORTED, "norms of %u columns: %d is the most on CUDA",
+                       p->size, NORM_MOST);
+    int rc = load(c, p->part, p->size, p->vector, &p->module, err);
+    if (rc == 0)
+        rc = find_kernel(c, p->module, "norm_rows", &p->norm.rows, 0, err);
+    if (rc == 0)
+        rc = find_kernel(c, p->module, "norm_back", &p->norm.back, 0, err);
+    if (rc == 0)
+        rc = find_kernel(c, p->module, "norm_pass", &p->norm.pass, 0, err);
+    return rc;
 }
 
-static void load_attention(struct cuda *c, struct part *p)
+static int heads_fit(const struct cuda *c, unsigned head, unsigned bytes, const char *what,
+                     struct wt_error *err)
 {
-    /* the sizes of cuda_kernels.cu's tiles */
-    unsigned wide = (p->size + 15) / 16 * 16, stride = wide * (unsigned)c->act + 16;
-    unsigned warps = (c->mode == 2 ? 8u : 4u) / (wide <= 64 ? 1u : 2u);
-    p->attention.keys = warps * 16;
-    p->attention.back_threads = warps * 32;
-    p->attention.forward_bytes = (64 + 2 * 64) * stride;
-    p->attention.back_bytes = 4 * p->attention.keys * stride + p->attention.keys * 8;
-    p->attention.back_all_bytes = p->attention.back_bytes + p->attention.keys * 80;
+    if (bytes <= (unsigned)c->shared_most)
+        return 0;
+    return wt_fail(err, WT_E_UNSUPPORTED,
+                   "%s with heads of %u takes %u bytes of shared memory: %s has %d", what, head,
+                   bytes, c->name, c->shared_most);
+}
+
+/* Of a tile in shared memory, as cuda_kernels.cu has it. */
+static unsigned stride_of(const struct cuda *c, unsigned head)
+{
+    return (head + 15) / 16 * 16 * (unsigned)c->act + 16;
+}
+
+static unsigned back_bytes(unsigned warps, unsigned stride)
+{
+    return 4 * warps * 16 * stride + warps * 16 * 8;
+}
+
+/* As many warps in a backward block as its registers leave room for; fewer where a device has
+ * little shared memory (64 KB before compute capability 8.0, 99 KB of most since). */
+static unsigned back_warps(const struct cuda *c, size_t head)
+{
+    if (head > HEAD_MOST)
+        return 2; /* refused anyway */
+    unsigned warps = (c->mode == WT_CUDA_BF16 ? 8u : 4u) / (head <= 64 ? 1u : 2u);
+    unsigned stride = stride_of(c, (unsigned)head);
+    while (warps > 2 && back_bytes(warps, stride) > (unsigned)c->shared_most)
+        warps /= 2;
+    return warps;
+}
+
+static int load_attention_back(struct cuda *c, struct part *p, unsigned stride,
+                               struct wt_error *err)
+{
+    unsigned keys = p->attention.keys;
+    p->attention.back_bytes = back_bytes(p->vector, stride);
+    p->attention.back_all_bytes = p->attention.back_bytes + keys * 80;
     p->attention.queries_bytes = (2 * 64 + 2 * 32) * stride;
-    unsigned most = p->attention.forward_bytes;
-    if (p->attention.back_all_bytes > most)
-        most = p->attention.back_all_bytes;
-    if (most > (unsigned)c->shared_most) {
-        struct wt_error err = {0};
-        wt_fail(&err, WT_E_UNSUPPORTED,
-                "attention heads of %u do not fit the %d bytes of shared memory of %s", p->size,
-                c->shared_most, c->name);
-        keep(c, &err);
-        return;
-    }
-    if (!find_kernel(c, p->module, "attend", &p->attention.forward, p->attention.forward_bytes) ||
-        !find_kernel(c, p->module, "attend_delta", &p->attention.delta, 0) ||
-        !find_kernel(c, p->module, "attend_back_keys", &p->attention.back_keys,
-                     p->attention.back_bytes) ||
-        !find_kernel(c, p->module, "attend_back_queries", &p->attention.back_queries,
-                     p->attention.queries_bytes) ||
-        (c->mode == 2 && !find_kernel(c, p->module, "attend_back_all", &p->attention.back_all,
-                                      p->attention.back_all_bytes)))
-        p->attention.forward = p->attention.delta = p->attention.back_keys =
-            p->attention.back_queries = p->attention.back_all = NULL;
+    unsigned most = p->attention.back_bytes > p->attention.queries_bytes
+                        ? p->attention.back_bytes
+                        : p->attention.queries_bytes;
+    int rc = heads_fit(c, p->size, most, "attention's backward pass", err);
+    if (rc == 0)
+        rc = find_kernel(c, p->module, "attend_delta", &p->attention.delta, 0, err);
+    if (rc == 0)
+        rc = find_kernel(c, p->module, "attend_back_keys", &p->attention.back_keys,
+                         p->attention.back_bytes, err);
+    if (rc == 0)
+        rc = find_kernel(c, p->module, "attend_back_queries", &p->attention.back_queries,
+                         p->attention.queries_bytes, err);
+    if (rc == 0 && c->mode == WT_CUDA_BF16 &&
+        p->attention.back_all_bytes <= (unsigned)c->shared_most)
+        rc = find_kernel(c, p->module, "attend_back_all", &p->attention.back_all,
+                         p->attention.back_all_bytes, err);
+    return rc;
 }
 
-/* A part for a size; its kernels are NULL where it could not be made. NULL: no memory. */
-static struct part *part_for(struct cuda *c, int part, size_t size, size_t vector)
+static int load_attention(struct cuda *c, struct part *p, struct wt_error *err)
 {
-    for (struct part *p = c->parts; p; p = p->next)
-        if (p->part == part && p->size == size && p->vector == vector)
-            return p;
-    struct part *p = calloc(1, sizeof(*p));
+    if (p->size > HEAD_MOST)
+        return wt_fail(err, WT_E_UNSUPPORTED, "attention heads of %u: %d is the most", p->size,
+                       HEAD_MOST);
+    unsigned stride = stride_of(c, p->size);
+    p->attention.keys = p->vector * 16;
+    p->attention.back_threads = p->vector * 32;
+    p->attention.forward_bytes = (64 + 2 * 64) * stride;
+    int rc = heads_fit(c, p->size, p->attention.forward_bytes, "attention", err);
+    if (rc == 0)
+        rc = load(c, p->part, p->size, p->vector, &p->module, err);
+    if (rc == 0)
+        rc = find_kernel(c, p->module, "attend", &p->attention.forward, p->attention.forward_bytes,
+                         err);
+    if (rc == 0) /* a model that is not trained does without */
+        load_attention_back(c, p, stride, &p->attention.back_failed);
+    return rc;
+}
+
+/* A part for a size, made when it is first asked for. NULL: it cannot be had, which is kept. */
+static struct part *part_for(struct cuda *c, enum wt_cuda_part part, size_t size, size_t vector)
+{
+    struct part *p = c->parts;
+    while (p && !(p->part == part && p->size == size && p->vector == vector))
+        p = p->next;
     if (!p) {
-        keep(c, &(struct wt_error){.code = WT_E_NOMEM, .text = "no memory for CUDA kernels"});
-        return NULL;
+        p = calloc(1, sizeof(*p));
+        if (!p) {
+            keep(c, &(struct wt_error){.code = WT_E_NOMEM, .text = "no memory for CUDA kernels"});
+            return NULL;
+        }
+        p->part = part;
+        p->size = (unsigned)size;
+        p->vector = (unsigned)vector;
+        p->next = c->parts;
+        c->parts = p;
+        if (part == WT_CUDA_NORM)
+            load_norm(c, p, &p->failed);
+        else
+            load_attention(c, p, &p->failed);
     }
-    p->part = part;
-    p->size = (unsigned)size;
-    p->vector = (unsigned)vector;
-    p->next = c->parts;
-    c->parts = p;
-    if (part == ATTENTION_PART && size > 256) {
-        struct wt_error err = {0};
-        wt_fail(&err, WT_E_UNSUPPORTED, "attention heads of %zu: 256 is the most", size);
-        keep(c, &err);
+    if (!p->failed.code)
         return p;
-    }
-    p->module = load(c, part, p->size, p->vector);
-    if (p->module && part == NORM_PART)
-        load_norm(c, p);
-    else if (p->module)
-        load_attention(c, p);
-    return p;
+    keep(c, &p->failed); /* each time: what is computed without it is worth nothing */
+    return NULL;
 }
 
 /* ---- memory ---- */
@@ -376,7 +426,7 @@ static void forget(struct cuda *c, const void *from, size_t bytes)
 
 static void remember(struct cuda *c, const float *from, const void *to, size_t n)
 {
-    if (c->mode != 2 || n == 0)
+    if (c->mode != WT_CUDA_BF16 || n == 0)
         return;
     for (size_t i = 0; i < c->shadow_count; i++)
         if (c->shadows[i].from == from && c->shadows[i].to == to && c->shadows[i].n == n)
@@ -402,20 +452,21 @@ static void cuda_release(void *self, void *p)
 }
 
 /* Through pinned memory: an upload from other memory would wait for the stream. */
-static void send(struct cuda *c, wt_cu_at to, const void *from, size_t bytes)
+static bool send(struct cuda *c, wt_cu_at to, const void *from, size_t bytes)
 {
     for (size_t done = 0; done < bytes;) {
         size_t now = bytes - done < STAGE_BYTES ? bytes - done : STAGE_BYTES;
         unsigned s = c->stage_at++ % STAGES;
-        char *stage = c->stage + s * STAGE_BYTES;
+        char *stage = (char *)c->stage + s * STAGE_BYTES;
         if (!is_well(c, c->api.event_sync(c->staged[s]), "an upload"))
-            return;
+            return false;
         memcpy(stage, (const char *)from + done, now);
-        if (!is_well(c, c->api.to_device(to + done, stage, now, c->stream), "an upload"))
-            return;
-        is_well(c, c->api.event_record(c->staged[s], c->stream), "an upload");
+        if (!is_well(c, c->api.to_device(to + done, stage, now, c->stream), "an upload") ||
+            !is_well(c, c->api.event_record(c->staged[s], c->stream), "an upload"))
+            return false;
         done += now;
     }
+    return true;
 }
 
 static void cuda_upload(void *self, void *to, const void *from_host, size_t bytes)
@@ -429,15 +480,11 @@ static int cuda_sync(void *self, struct wt_error *err)
 {
     struct cuda *c = self;
     is_well(c, c->api.stream_sync(c->stream), "the device");
-    int code = c->code;
-    if (code == 0)
-        return 0;
-    wt_fail(err, code, "%s", c->text);
-    if (*c->fix)
-        wt_fix(err, "%s", c->fix);
-    c->code = 0;
-    *c->fix = 0;
-    return code;
+    struct wt_error failed = c->failed;
+    c->failed = (struct wt_error){0};
+    if (failed.code && err)
+        *err = failed;
+    return failed.code;
 }
 
 static int cuda_download(void *self, void *to_host, const void *from, size_t bytes,
@@ -561,8 +608,9 @@ static void drop_plans(struct cuda *c)
 static bool describe(struct cuda *c, struct plan *p)
 {
     const struct product *o = &p->of;
-    int type = c->mode == 2 ? WT_LT_BF16 : WT_LT_FLOAT, out = o->is_float ? WT_LT_FLOAT : type;
-    int compute = c->mode == 1 ? WT_LT_COMPUTE_TF32 : WT_LT_COMPUTE_F32;
+    int type = c->mode == WT_CUDA_BF16 ? WT_LT_BF16 : WT_LT_FLOAT;
+    int out = o->is_float ? WT_LT_FLOAT : type;
+    int compute = c->mode == WT_CUDA_TF32 ? WT_LT_COMPUTE_TF32 : WT_LT_COMPUTE_F32;
     int bias_type = o->bias_is_float ? WT_LT_FLOAT : type;
     const struct wt_cuda_api *api = &c->api;
     bool is_fine = api->lt_desc_create(&p->desc, compute, WT_LT_FLOAT) == 0 &&
@@ -713,9 +761,10 @@ static bool multiply(struct cuda *c, struct product *o)
         compute_plainly(c, o);
         return true;
     }
-    if (o->epilogue != WT_LT_PLAIN)
-        c->api.lt_desc_set(p->desc, WT_LT_DESC_BIAS, &o->bias, 8);
-    int status = compute(c, p, o, o->d, p->algorithm);
+    int status =
+        o->epilogue == WT_LT_PLAIN ? 0 : c->api.lt_desc_set(p->desc, WT_LT_DESC_BIAS, &o->bias, 8);
+    if (status == 0)
+        status = compute(c, p, o, o->d, p->algorithm);
     if (status != 0) {
         struct wt_error err = {0};
         wt_fail(&err, WT_E_IO, "a product of %llu x %llu x %llu: cuBLASLt says %d",
@@ -785,7 +834,7 @@ static struct product weight_product(wt_cu_at dz, size_t ld, const void *x,
  * 0: no memory. */
 static wt_cu_at bias_of(struct cuda *c, const float *bias, size_t n, bool is_float)
 {
-    if (c->mode != 2 || is_float)
+    if (c->mode != WT_CUDA_BF16 || is_float)
         return at(bias);
     for (size_t i = 0; i < c->shadow_count; i++) {
         const struct shadow *s = &c->shadows[i];
@@ -803,7 +852,7 @@ static bool multiply_with_bias(struct cuda *c, struct product *o, const float *b
 {
     if (bias) {
         o->bias = bias_of(c, bias, n, o->is_float);
-        o->bias_is_float = c->mode != 2 || o->is_float;
+        o->bias_is_float = c->mode != WT_CUDA_BF16 || o->is_float;
         o->epilogue = WT_LT_ADD_BIAS;
         if (o->bias && multiply(c, o))
             return true;
@@ -971,7 +1020,7 @@ static void cuda_norm(void *self, const struct wt_norm *o)
 {
     struct cuda *c = self;
     bool has_chunks = IS_CHUNKED(c, o->n, o->x, o->residual, o->sum, o->y, o->gain, o->bias);
-    struct part *p = part_for(c, NORM_PART, o->n, has_chunks ? c->chunk : 1);
+    struct part *p = part_for(c, WT_CUDA_NORM, o->n, has_chunks ? c->chunk : 1);
     if (!p)
         return;
     wt_cu_at x = at(o->x), residual = at(o->residual), sum = at(o->sum), y = at(o->y);
@@ -990,7 +1039,7 @@ static void cuda_norm_backward(void *self, const struct wt_norm *o, const struct
     const void *normed = o->sum ? o->sum : o->x;
     bool has_chunks =
         IS_CHUNKED(c, o->n, normed, g->dy, g->dother, g->dsum, g->dx, g->dy ? o->gain : NULL);
-    struct part *p = part_for(c, NORM_PART, o->n, has_chunks ? c->chunk : 1);
+    struct part *p = part_for(c, WT_CUDA_NORM, o->n, has_chunks ? c->chunk : 1);
     if (!p)
         return;
     wt_cu_at dy = at(g->dy), dother = at(g->dother), sum = at(normed), mean = at(o->mean);
@@ -1022,7 +1071,7 @@ static void cuda_norm_backward(void *self, const struct wt_norm *o, const struct
 static void cuda_attention(void *self, const struct wt_attention *a)
 {
     struct cuda *c = self;
-    struct part *p = part_for(c, ATTENTION_PART, a->head, 1);
+    struct part *p = part_for(c, WT_CUDA_ATTENTION, a->head, back_warps(c, a->head));
     if (!p)
         return;
     wt_cu_at qkv = at(a->qkv), context = at(a->context), lse = at(a->lse);
@@ -1042,9 +1091,13 @@ static void cuda_attention_backward(void *self, const struct wt_attention *a,
                                     const struct wt_attention_grad *g)
 {
     struct cuda *c = self;
-    struct part *p = part_for(c, ATTENTION_PART, a->head, 1);
+    struct part *p = part_for(c, WT_CUDA_ATTENTION, a->head, back_warps(c, a->head));
     if (!p)
         return;
+    if (p->attention.back_failed.code) {
+        keep(c, &p->attention.back_failed);
+        return;
+    }
     wt_cu_at qkv = at(a->qkv), context = at(a->context), lse = at(a->lse), dqkv = at(g->dqkv);
     wt_cu_at dcontext = at(g->dcontext), delta = at(g->delta);
     wt_cu_at starts = at(a->at.starts), lengths = at(a->at.lengths);
@@ -1087,14 +1140,15 @@ static void cuda_decode(void *self, const struct wt_decode *o)
     uint32_t capacity = (uint32_t)o->capacity, heads = (uint32_t)o->heads, head = (uint32_t)o->head;
     float scale = (float)(1 / sqrt((double)o->head));
     size_t shared = ((o->longest + 3) / 4 * 4 + o->head + 128) * sizeof(float);
-    if (shared > (size_t)c->shared_most) {
+    size_t all = shared + 16; /* decode_token has four floats more */
+    if (all > (size_t)c->shared_most) {
         struct wt_error err = {0};
         wt_fail(&err, WT_E_UNSUPPORTED, "%zu tokens are too many to decode on %s", o->longest,
                 c->name);
         keep(c, &err);
         return;
     }
-    if (shared > 48 * 1024)
+    if (all > SHARED_PLAIN)
         is_well(c, c->api.function_set(c->k.decode_token, WT_CU_FUNCTION_SHARED, (int)shared),
                 "decoding");
     void *arguments[] = {&qkv,   &keys, &values, &lengths, &capacity,
@@ -1141,10 +1195,11 @@ static void cuda_loss(void *self, const struct wt_loss *l)
             struct product o =
                 forward_product(x, &parts[p], m, c->logits + first * c->act, ld, false);
             bool is_in = n == 0 || multiply_with_bias(c, &o, l->bias ? l->bias + first : NULL, n);
-            bias_from = p == 0 && !is_in                        ? 0
-                        : p == 1 && !is_in && bias_from > first ? first
-                                                                : bias_from;
-            bias_to = is_in ? bias_to : ends[p + 1];
+            if (is_in)
+                continue;
+            if (first < bias_from)
+                bias_from = first;
+            bias_to = ends[p + 1];
         }
 
         wt_cu_at logits = c->logits, bias = bias_from < bias_to ? at(l->bias) : 0;
@@ -1222,7 +1277,7 @@ static bool send_spans(struct cuda *c, const struct wt_adam *a)
                   a->spans[i].is_decayed == c->known_spans[i].is_decayed;
     if (is_same)
         return true;
-    size_t room = c->span_room;
+    c->known_count = 0;
     uint64_t(*sent)[2] = calloc(a->span_count + 1, sizeof(*sent));
     struct wt_span *known = realloc(c->known_spans, bytes + sizeof(*known));
     if (known)
@@ -1230,16 +1285,17 @@ static bool send_spans(struct cuda *c, const struct wt_adam *a)
     bool is_fine = sent && known;
     if (!is_fine)
         keep(c, &(struct wt_error){.code = WT_E_NOMEM, .text = "no memory for the spans"});
-    is_fine = is_fine && has_room(c, &c->spans, &room, a->span_count * sizeof(*sent));
-    c->span_room = room;
+    is_fine = is_fine && has_room(c, &c->spans, &c->span_room, a->span_count * sizeof(*sent));
     if (is_fine) {
         for (size_t i = 0; i < a->span_count; i++) {
             sent[i][0] = a->spans[i].to;
             sent[i][1] = a->spans[i].is_decayed;
         }
+        is_fine = send(c, c->spans, sent, a->span_count * sizeof(*sent));
+    }
+    if (is_fine) {
         memcpy(c->known_spans, a->spans, bytes);
         c->known_count = a->span_count;
-        send(c, c->spans, sent, a->span_count * sizeof(*sent));
     }
     free(sent);
     return is_fine;
@@ -1309,8 +1365,10 @@ static void cuda_free(void *self)
         c->api.event_destroy(c->end);
     if (c->stream)
         c->api.stream_destroy(c->stream);
-    if (c->has_context)
+    if (c->has_context) {
+        c->api.context_set(NULL);
         c->api.context_release(c->device);
+    }
     free(c->known_spans);
     wt_cuda_api_close(&c->api);
     free(c);
@@ -1376,10 +1434,13 @@ static int open_device(struct cuda *c, unsigned device, struct wt_error *err)
     if (result != 0)
         return cuda_fail(c, result, "the CUDA device", err);
     c->architecture = major * 10 + minor;
-    if (c->dtype != WT_F32 && major < 8)
-        return wt_fail(err, WT_E_UNSUPPORTED,
-                       "%s has compute capability %d.%d: %s is computed from 8.0 on; fp32 works",
-                       c->name, major, minor, c->dtype == WT_BF16 ? "bf16" : "tf32");
+    if (c->dtype != WT_F32 && major < 8) {
+        int rc = wt_fail(err, WT_E_UNSUPPORTED,
+                         "%s has compute capability %d.%d: %s is computed from 8.0 on", c->name,
+                         major, minor, wt_dtype_name(c->dtype));
+        wt_fix(err, "take --dtype fp32");
+        return rc;
+    }
     /* Waiting for the device shall not cost a processor's energy. Of no effect where the context
      * is in use already. */
     c->api.context_flags(c->device, WT_CU_BLOCKING_SYNC);
@@ -1396,13 +1457,14 @@ static int make_room(struct cuda *c, struct wt_error *err)
 {
     int result = c->api.stream_create(&c->stream, WT_CU_NON_BLOCKING);
     for (size_t i = 0; result == 0 && i < STAGES; i++)
-        result = c->api.event_create(&c->staged[i], WT_CU_EVENT_NO_TIMING | 1 /* waiting sleeps */);
+        result =
+            c->api.event_create(&c->staged[i], WT_CU_EVENT_NO_TIMING | WT_CU_EVENT_BLOCKING_SYNC);
     if (result == 0)
         result = c->api.event_create(&c->begin, 0);
     if (result == 0)
         result = c->api.event_create(&c->end, 0);
     if (result == 0)
-        result = c->api.host_alloc((void **)&c->stage, STAGES * STAGE_BYTES, 0);
+        result = c->api.host_alloc(&c->stage, STAGES * STAGE_BYTES, 0);
     if (result == 0)
         result = c->api.mem_alloc(&c->workspace, WORKSPACE_BYTES);
     if (result == 0)
@@ -1416,21 +1478,12 @@ static int make_room(struct cuda *c, struct wt_error *err)
 
 static int load_common(struct cuda *c, struct wt_error *err)
 {
-    char *code = NULL;
-    size_t bytes = 0;
-    int rc =
-        wt_cuda_compile(&c->api, c->architecture, c->mode, COMMON_PART, 1, 1, &code, &bytes, err);
-    if (rc < 0)
-        return rc;
-    int result = c->api.module_load(&c->common, code);
-    free(code);
-    if (result != 0)
-        return cuda_fail(c, result, "loading the kernels", err);
+    int rc = load(c, WT_CUDA_COMMON, 1, 1, &c->common, err);
 #define WT_KERNEL_FIND(name)                                                                       \
-    if (result == 0)                                                                               \
-        result = c->api.module_function(&c->k.name, c->common, #name);
+    if (rc == 0)                                                                                   \
+        rc = find_kernel(c, c->common, #name, &c->k.name, 0, err);
     COMMON_KERNELS(WT_KERNEL_FIND)
-    return result == 0 ? 0 : cuda_fail(c, result, "the kernels", err);
+    return rc;
 }
 
 static int open_products(struct cuda *c, struct wt_error *err)
@@ -1457,7 +1510,7 @@ int wt_cuda_new(struct wt_backend *ret_backend, enum wt_dtype dtype, unsigned de
     if (!c)
         return wt_fail(err, WT_E_NOMEM, "no memory for a CUDA device");
     c->dtype = dtype;
-    c->mode = dtype == WT_BF16 ? 2 : dtype == WT_TF32 ? 1 : 0;
+    c->mode = dtype == WT_BF16 ? WT_CUDA_BF16 : dtype == WT_TF32 ? WT_CUDA_TF32 : WT_CUDA_FP32;
     c->act = dtype == WT_BF16 ? 2 : 4;
     c->chunk = 16 / c->act;
     int rc = wt_cuda_api_open(&c->api, err);
@@ -1466,6 +1519,8 @@ int wt_cuda_new(struct wt_backend *ret_backend, enum wt_dtype dtype, unsigned de
         return rc;
     }
     rc = open_device(c, device, err);
+    if (rc == 0)
+        rc = wt_cuda_api_open_tools(&c->api, c->architecture, err);
     if (rc == 0)
         rc = make_room(c, err);
     if (rc == 0)
