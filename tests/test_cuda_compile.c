@@ -147,7 +147,7 @@ static void for_a_volta_no_compiler_is_taken_that_dropped_it(void **state)
         assert_true(is_known_to(&tools, 70));
     } else {
         assert_int_equal(rc, WT_E_NOTFOUND);
-        assert_non_null(strstr(err.text, "of CUDA 12 or older"));
+        assert_non_null(strstr(err.text, "of CUDA 12 or older, the last one for this GPU,"));
         assert_non_null(strstr(err.fix, "cu12"));
     }
     wt_cuda_api_close(&tools);

@@ -51,7 +51,7 @@ static int open_library(struct wt_cuda_api *api, int which, int newest, struct w
     for (size_t f = 0; f < WT_COUNTOF(folders); f++)
         for (size_t i = 0; i < WT_COUNTOF(l->names) && l->names[i]; i++) {
             const char *version = strstr(l->names[i], ".so.");
-            if (newest && which != DRIVER && version && atoi(version + 4) > newest)
+            if (newest && version && atoi(version + 4) > newest)
                 continue;
             char path[160];
             wt_text(path, sizeof(path), "%s%s", folders[f], l->names[i]);
@@ -62,9 +62,9 @@ static int open_library(struct wt_cuda_api *api, int which, int newest, struct w
             if (!*said && why) /* the first says most: the others are other versions */
                 wt_text(said, sizeof(said), "%s", why);
         }
-    if (newest && which != DRIVER)
-        wt_fail(err, WT_E_NOTFOUND, "%s of CUDA %d or older is not here: %s", l->what, newest,
-                said);
+    if (newest)
+        wt_fail(err, WT_E_NOTFOUND, "%s of CUDA %d or older%s is not here: %s", l->what, newest,
+                newest < api->driver / 1000 ? ", the last one for this GPU," : "", said);
     else
         wt_fail(err, WT_E_NOTFOUND, "%s is not here: %s", l->what, said);
     wt_fix(err, "%s", l->fix);

@@ -365,7 +365,7 @@ DEVICE float value_of(int f, float x)
     if (f == F_TANH)
         return tanh_(x);
     if (f == F_RELU)
-        return x > 0 ? x : 0.0f;
+        return x < 0 ? 0.0f : x; /* a NaN stays one */
     return x;
 }
 DEVICE float slope_of(int f, float x)
@@ -384,7 +384,7 @@ DEVICE float slope_of(int f, float x)
         return 1.0f - t * t;
     }
     if (f == F_RELU)
-        return x > 0 ? 1.0f : 0.0f;
+        return x <= 0 ? 0.0f : 1.0f; /* of a NaN: dy's goes through */
     return 1.0f;
 }
 
