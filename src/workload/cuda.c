@@ -95,7 +95,6 @@ struct plan {
     bool is_used, is_possible;
     void *desc, *a, *b, *d;
     uint64_t algorithm[8];
-    size_t workspace;
     float ms;        /* as tried out */
     int is_separate; /* of bias gradients: 0 not known, 1 own sums are faster, -1 the fused ones */
 };
