@@ -260,6 +260,36 @@ static void an_edge_has_a_slow_counter_read_at_once_and_after_its_next_move(void
                 100);
 }
 
+/* What is not known of a counter speaks against leaving it alone. */
+static void only_a_counter_known_to_see_all_of_the_time_may_be_read_rarely(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t window_ns, power_ns;
+        unsigned can;
+        uint64_t range_uj;
+        bool may_be;
+        const char *why;
+    } rows[] = {
+        {100 * MS, 100 * MS, WT_CAN_ENERGY | WT_CAN_POWER, 0, true, "Hopper"},
+        {0, 0, WT_CAN_ENERGY | WT_CAN_POWER, 0, false, "a generation that nobody knows"},
+        {100 * MS, 0, WT_CAN_ENERGY | WT_CAN_POWER, 0, false, "the pace of power is not known"},
+        {0, 100 * MS, WT_CAN_ENERGY | WT_CAN_POWER, 0, false, "its sight is not known"},
+        {25 * MS, 100 * MS, WT_CAN_ENERGY | WT_CAN_POWER, 0, false, "it adds up readings"},
+        {100 * MS, 100 * MS, WT_CAN_ENERGY, 0, false, "no power beside it"},
+        {100 * MS, 100 * MS, WT_CAN_ENERGY | WT_CAN_POWER, 1000, false, "it wraps"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        const struct wt_device_info info = {.can = rows[i].can,
+                                            .traits = {.energy_period_ns = 100 * MS,
+                                                       .energy_window_ns = rows[i].window_ns,
+                                                       .energy_range_uj = rows[i].range_uj,
+                                                       .power_period_ns = rows[i].power_ns}};
+        if (wt_sampler_may_be_rare(&info) != rows[i].may_be)
+            fail_msg("%s", rows[i].why);
+    }
+}
+
 static void poll_at_half_range(void **state)
 {
     (void)state;
@@ -512,6 +542,7 @@ int main(void)
         cmocka_unit_test(a_slow_counter_is_read_rarely_and_its_phase_stays_known),
         cmocka_unit_test(a_cheap_counter_is_read_with_every_poll),
         cmocka_unit_test(an_edge_has_a_slow_counter_read_at_once_and_after_its_next_move),
+        cmocka_unit_test(only_a_counter_known_to_see_all_of_the_time_may_be_read_rarely),
         cmocka_unit_test(poll_at_half_range),
         cmocka_unit_test(unknown_tdp_has_a_period),
         cmocka_unit_test(every_device_is_read_and_stopping_stops),

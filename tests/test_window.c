@@ -604,6 +604,8 @@ static void a_counter_as_whole_as_its_period_adds_up_no_parts(void **state)
         {100000000, 25000000, 100000000, true, "one that adds up part-time readings"},
         {100000000, 10000000, 20000000, true, "of readings every 20 ms"},
         {100000000, 100000000, 20000000, false, "the whole of five readings"},
+        {100000000, 25000000, 0, true, "a part, of power at an unknown pace"},
+        {100000000, 100000000, 0, false, "all, of power at an unknown pace"},
     };
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
         const struct wt_sensor_traits traits = {.energy_period_ns = rows[i].energy_ns,

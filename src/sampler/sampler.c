@@ -388,17 +388,11 @@ static void *supervisor_main(void *data)
     return NULL;
 }
 
-/* Only of a counter that is known to see all of the time can a long span be taken as a whole; what
- * goes on in it must be seen by power readings; and one that wraps is read as often as that asks.
- */
-static bool may_be_rare(const struct wt_device_info *info)
+bool wt_sampler_may_be_rare(const struct wt_device_info *info)
 {
     const struct wt_sensor_traits *t = &info->traits;
-    int64_t unit_ns = t->power_period_ns;
-    if (t->energy_period_ns < unit_ns)
-        unit_ns = t->energy_period_ns;
     return (info->can & WT_CAN_ENERGY) && (info->can & WT_CAN_POWER) && !t->energy_range_uj &&
-           t->energy_period_ns > 0 && t->energy_window_ns >= unit_ns - unit_ns / 20;
+           t->energy_period_ns > 0 && t->power_period_ns > 0 && wt_traits_sees_all(t);
 }
 
 int wt_sampler_new(struct wt_sampler **ret_sampler, struct wt_ctx *ctx,
@@ -456,7 +450,7 @@ int wt_sampler_new(struct wt_sampler **ret_sampler, struct wt_ctx *ctx,
             wt_text(slot->source, sizeof(slot->source), "%s", infos[k]->source);
             wt_pacer_init(&slot->pacer, infos[k]->traits.energy_period_ns,
                           infos[k]->can & WT_CAN_ENERGY);
-            if (may_be_rare(infos[k]))
+            if (wt_sampler_may_be_rare(infos[k]))
                 wt_pacer_allow_rare(&slot->pacer);
             w->slots[w->count++] = slot;
             is_taken[k] = true;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sensor/sensor.h"
 #include "window/series.h"
 
 #define MS             WT_NS_PER_MS
@@ -45,14 +46,6 @@ static void set_band(const struct wt_sensor_traits *sensor, struct wt_series_tra
         t->gain = t->offset_w = 0;
 }
 
-bool wt_series_sees_part(const struct wt_sensor_traits *sensor)
-{
-    int64_t unit_ns = sensor->power_period_ns;
-    if (sensor->energy_period_ns > 0 && sensor->energy_period_ns < unit_ns)
-        unit_ns = sensor->energy_period_ns;
-    return sensor->energy_window_ns < unit_ns - unit_ns / 20;
-}
-
 void wt_series_traits_counter(const struct wt_sensor_traits *sensor, struct wt_series_traits *t)
 {
     *t = (struct wt_series_traits){
@@ -64,7 +57,9 @@ void wt_series_traits_counter(const struct wt_sensor_traits *sensor, struct wt_s
     };
     set_band(sensor, t);
     int64_t seen_ns = sensor->energy_window_ns, unit_ns = sensor->power_period_ns;
-    if (seen_ns > 0 && wt_series_sees_part(sensor)) {
+    if (wt_traits_sees_part(sensor)) {
+        if (unit_ns <= 0)
+            unit_ns = sensor->energy_period_ns;
         /* It adds up part-time readings. The last of them was refreshed some time within a period
          * before the move, and stands for the time around its window. */
         t->unit_ns = unit_ns;

@@ -33,11 +33,6 @@ struct wt_series_traits {
     bool is_constant; /* power that never changes: one reading says all */
 };
 
-/* Does a counter of these traits see only a part of the time? The two periods were measured one by
- * one and may differ by a little where they are the same in truth. Only where the counter's window
- * is known. */
-bool wt_series_sees_part(const struct wt_sensor_traits *sensor);
-
 /* The counter of a device, or its power readings. */
 void wt_series_traits_counter(const struct wt_sensor_traits *sensor,
                               struct wt_series_traits *ret_traits);
