@@ -17,7 +17,8 @@
 #define SLOT_BITS  24
 #define HISTORY_NS (3600 * WT_NS_PER_S)
 #define KEEP_NS    (60 * WT_NS_PER_S) /* knots younger than this are never thinned */
-#define MARGIN_NS  (10 * WT_NS_PER_S) /* nor are those around a wanted edge */
+/* Nor are those around a wanted edge: more than a rare counter's longest span. */
+#define MARGIN_NS (20 * WT_NS_PER_S)
 #define SHORT_NS                                                                                   \
     (200 * WT_NS_PER_MS) /* a window of a model: its load is known by ticks of 10 ms               \
                           */
@@ -618,10 +619,11 @@ static void fill_device(const struct wt_meter *m, struct device *d, struct wt_wi
         is_brief(d, r->begin_ns, r->end_ns) && fill_brief(d, r->begin_ns, r->end_ns, &by_power);
 
     /* The counter, unless it is lost, or has holes where the power has not. */
+    bool has_holes = by_counter.why && !by_counter.is_contested;
     bool is_power =
         has_power && by_power.is_known &&
-        (!by_counter.is_known || (by_counter.why && by_power.high_j - by_power.low_j <
-                                                        by_counter.high_j - by_counter.low_j));
+        (!by_counter.is_known ||
+         (has_holes && by_power.high_j - by_power.low_j < by_counter.high_j - by_counter.low_j));
     if (!has_counter)
         is_power = true;
     const struct wt_span *main = is_power ? &by_power : &by_counter;

@@ -55,6 +55,7 @@ struct wt_knot {
     double slack_low_j, slack_high_j; /* what gaps up to here may have had less, or more */
     unsigned unbounded;               /* gaps up to here of which even the most is not known */
     const char *why;                  /* of a gap; static, or of series.words */
+    bool is_contested;                /* power readings contradict the span before it */
     uint32_t max_mw;                  /* highest power read since the knot before */
 };
 
@@ -84,8 +85,8 @@ struct wt_series {
 
     /* the counter's phase */
     bool has_ref;
-    int64_t ref_ns, ref_half_ns, first_ref_ns;
-    double tick_ns;
+    int64_t ref_ns, ref_half_ns, first_ref_ns, first_half_ns;
+    double tick_ns, tick_ppm; /* and how well that is known */
     uint32_t max_mw;
 
     /* A counter that is slow to read, and so read rarely: what goes on in its long spans is read
@@ -117,7 +118,8 @@ void wt_series_thin(struct wt_series *s, const int64_t *edges_ns, size_t count, 
 
 struct wt_span {
     bool is_known;
-    const char *why; /* not known, or what widened the bound; NULL: nothing */
+    const char *why;   /* not known, or what widened the bound; NULL: nothing */
+    bool is_contested; /* power readings contradict it: no reason to believe those instead */
     double energy_j, low_j, high_j;
     double max_w; /* NaN: no power was read */
 };
