@@ -174,8 +174,6 @@ static void take_reading(void *data, size_t i, unsigned what, bool is_grid,
     int out_of_memory = 0;
 
     pthread_mutex_lock(&d->lock);
-    if (t_ns == 0) /* the read failed before it got to the vendor */
-        t_ns = wt_ctx_now_ns(m->ctx);
     d->t_tried_ns = t_ns;
     if (what & WT_READ_STATUS) {
         if (r->status.has)
