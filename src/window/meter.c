@@ -600,6 +600,12 @@ static bool fill_brief(const struct device *d, int64_t begin_ns, int64_t end_ns,
     return true;
 }
 
+/* After so long a reading has been of the window alone, and has been read. */
+static int64_t settle_ns(const struct wt_series_traits *power)
+{
+    return 2 * (power->period_ns + power->seen_ns) + power->smear_ns;
+}
+
 /* One device of one window. With d->lock held. */
 static void fill_device(const struct wt_meter *m, struct device *d, struct wt_window_device *out,
                         const struct wt_window_result *r, struct gap_list *gaps)
@@ -616,14 +622,7 @@ static void fill_device(const struct wt_meter *m, struct device *d, struct wt_wi
     bool is_by_brief =
         is_brief(d, r->begin_ns, r->end_ns) && fill_brief(d, r->begin_ns, r->end_ns, &by_power);
 
-    /* The counter, unless it is lost, or has holes where the power has not. */
-    bool has_holes = by_counter.why && !by_counter.is_contested;
-    bool is_power =
-        has_power && by_power.is_known &&
-        (!by_counter.is_known ||
-         (has_holes && by_power.high_j - by_power.low_j < by_counter.high_j - by_counter.low_j));
-    if (!has_counter)
-        is_power = true;
+    bool is_power = !has_counter || wt_span_is_by_power(&by_counter, &by_power);
     const struct wt_span *main = is_power ? &by_power : &by_counter;
     const struct wt_span *other = is_power ? &by_counter : &by_power;
     out->method = !main->is_known ? WT_PROV_UNKNOWN : is_power ? WT_PROV_SAMPLED : WT_PROV_COUNTER;
@@ -636,7 +635,9 @@ static void fill_device(const struct wt_meter *m, struct device *d, struct wt_wi
     double span_s = wt_s_from_ns(r->end_ns - r->begin_ns);
     out->mean_w = main->is_known && span_s > 0 ? main->energy_j / span_s : NAN;
     /* In a short window the highest reading may be one from before the load. */
-    out->max_w = has_power && !(by_power.max_w < 0.95 * out->mean_w) ? by_power.max_w : NAN;
+    bool is_stale = r->end_ns - r->begin_ns < settle_ns(&d->power.traits) &&
+                    by_power.max_w < 0.95 * out->mean_w;
+    out->max_w = has_power && !is_stale ? by_power.max_w : NAN;
     out->is_check_off = main->is_known && other->is_known &&
                         (main->low_j > other->high_j || other->low_j > main->high_j);
     if (out->is_check_off)

@@ -1148,6 +1148,14 @@ void wt_series_span(const struct wt_series *s, int64_t from_ns, int64_t to_ns, d
         ret_span->low_j = ret_span->energy_j;
 }
 
+bool wt_span_is_by_power(const struct wt_span *by_counter, const struct wt_span *by_power)
+{
+    if (!by_power->is_known || !by_counter->is_known)
+        return by_power->is_known;
+    bool has_holes = by_counter->why && !by_counter->is_contested;
+    return has_holes && by_power->high_j - by_power->low_j < by_counter->high_j - by_counter->low_j;
+}
+
 double wt_series_power_w(const struct wt_series *s)
 {
     return s->is_broken ? NAN : last_power_w(s);

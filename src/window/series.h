@@ -126,6 +126,9 @@ struct wt_span {
 /* Energy from one time to another; z: 1.96 for 95 %. */
 void wt_series_span(const struct wt_series *s, int64_t from_ns, int64_t to_ns, double z,
                     struct wt_span *ret_span);
+/* Is a window's energy the integrated power, of these two? The counter's it is, unless that is
+ * lost, or has holes where the power has not. */
+bool wt_span_is_by_power(const struct wt_span *by_counter, const struct wt_span *by_power);
 /* The latest power the series knows, NaN while it knows none. */
 double wt_series_power_w(const struct wt_series *s);
 /* Up to when energies can be read off without a guess. INT64_MIN: nothing yet. */
