@@ -873,6 +873,29 @@ static void thinning_keeps_the_long_span_that_holds_an_edge(void **state)
     wt_series_done(&power);
 }
 
+/* Power was not read around a burst: how far the load steps there is not known, and not nothing. */
+static void without_power_nearby_a_step_may_be_any(void **state)
+{
+    (void)state;
+    double half_j[2];
+    for (int is_read = 0; is_read < 2; is_read++) {
+        struct sensor s;
+        struct wt_series power;
+        rare_init(&s, &power);
+        s.series.power_max_w = 700;
+        poll_between(&s, 1000 * MS, 1300 * MS, 5 * MS);
+        read_power_between(&power, 500 * MS, is_read ? 9500 * MS : 6500 * MS);
+        poll_between(&s, 9000 * MS, 9300 * MS, 5 * MS);
+        struct wt_span span = span_of(&s, 9000 * MS, 9100 * MS);
+        assert_true(span.is_known);
+        half_j[is_read] = (span.high_j - span.low_j) / 2;
+        wt_series_done(&s.series);
+        wt_series_done(&power);
+    }
+    if (!(half_j[0] > 2 * half_j[1]))
+        fail_msg("%f J, and %f with power", half_j[0], half_j[1]);
+}
+
 /* A slow read that meets a move shows what was before it or after it. */
 static void a_slow_read_across_a_move_does_not_place_it_wrongly(void **state)
 {
@@ -927,6 +950,7 @@ int main(void)
         cmocka_unit_test(a_period_learned_from_slow_reads_places_no_move_wrongly),
         cmocka_unit_test(a_slow_first_read_may_show_its_beginning),
         cmocka_unit_test(thinning_keeps_the_long_span_that_holds_an_edge),
+        cmocka_unit_test(without_power_nearby_a_step_may_be_any),
         cmocka_unit_test(a_slow_read_across_a_move_does_not_place_it_wrongly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
