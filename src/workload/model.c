@@ -14,7 +14,6 @@
 #define JUDGED_ROWS 256u       /* int8: logits of so many rows are there at a time */
 #define INIT_PIECE  (1u << 20) /* values on the host at a time */
 #define ROWS_MOST   (1u << 24)
-#define BATCH_MOST  65536u
 
 /* ---- the plan ---- */
 
@@ -223,20 +222,15 @@ static int check_sizes(const struct wt_config *c, const struct wt_model_options 
     const char *name = wt_family_name(c->family);
     bool is_gpt2 = c->family == WT_FAMILY_GPT2;
     unsigned least = o->task == WT_TASK_MLM ? 3 : o->task == WT_TASK_CLM ? 2 : 1;
-    if (!c->layers || !c->hidden || !c->heads || !c->ffn || !c->vocab || !c->positions)
-        return wt_fail(err, WT_E_USAGE, "a %s with a size of 0", name);
-    if (c->hidden % c->heads != 0)
-        return wt_fail(err, WT_E_USAGE, "a %s: %u heads do not divide a width of %u", name,
-                       c->heads, c->hidden);
-    if (c->layers > 1024 || c->hidden > 65536 || c->ffn > 1048576 || c->vocab > 4194304 ||
-        c->positions > 1048576)
-        return wt_fail(err, WT_E_USAGE, "a %s larger than any this is made for", name);
+    struct wt_error why = {0};
+    if (wt_config_check(c, name, &why) < 0)
+        return wt_fail(err, WT_E_USAGE, "%s", why.text);
     if ((is_gpt2 && (o->task == WT_TASK_MLM || o->task == WT_TASK_ENCODE)) ||
         (!is_gpt2 && (o->task == WT_TASK_CLM || o->task == WT_TASK_GENERATE)))
         return wt_fail(err, WT_E_USAGE, "a %s is not made for %s", name, task_names[o->task]);
-    if (o->batch < 1 || o->batch > BATCH_MOST)
+    if (o->batch < 1 || o->batch > WT_BATCH_MOST)
         return wt_fail(err, WT_E_USAGE, "a batch of %u sequences: 1 to %u are possible", o->batch,
-                       BATCH_MOST);
+                       WT_BATCH_MOST);
     if (o->seq < least || o->seq > c->positions)
         return wt_fail(err, WT_E_USAGE, "a sequence of %u tokens: this %s takes %u to %u", o->seq,
                        name, least, c->positions);

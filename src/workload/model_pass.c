@@ -675,6 +675,8 @@ int wt_model_likelihood(struct wt_model *m, const struct wt_input *input, double
                                .scale = 1};
         OP(m, loss, &loss);
     }
+    if (!ret_nats)
+        return 0;
     rc = OP(m, download, m->host_losses, m->losses, m->chosen_count * sizeof(float), err);
     double nats = 0;
     for (size_t i = 0; rc == 0 && i < m->chosen_count; i++)
@@ -682,6 +684,13 @@ int wt_model_likelihood(struct wt_model *m, const struct wt_input *input, double
     if (rc == 0)
         *ret_nats = nats;
     return rc;
+}
+
+int wt_model_class_logits(struct wt_model *m, float *ret_logits, struct wt_error *err)
+{
+    assert(m->options.task == WT_TASK_CLASSIFY && m->chosen_count > 0);
+    return OP(m, download, ret_logits, m->logits,
+              m->chosen_count * m->options.classes * sizeof(float), err);
 }
 
 int wt_model_classify(struct wt_model *m, const struct wt_input *input, float *ret_logits,
@@ -692,8 +701,7 @@ int wt_model_classify(struct wt_model *m, const struct wt_input *input, float *r
     put_input(m, input);
     forward_layers(m, false);
     forward_classes(m);
-    return OP(m, download, ret_logits, m->logits,
-              m->chosen_count * m->options.classes * sizeof(float), err);
+    return wt_model_class_logits(m, ret_logits, err);
 }
 
 int wt_model_prefill(struct wt_model *m, const struct wt_input *prompts, float *ret_logits,
