@@ -21,9 +21,6 @@ int bench_open_prompt(struct bench *b, struct wt_error *err)
     size_t size = 0;
     const char *name = o->prompt_file ? o->prompt_file : "--prompt";
     int rc = 0;
-    if (b->source.config.family != WT_FAMILY_GPT2)
-        return wt_fail(err, WT_E_USAGE, "generate: %s is a %s, which does not write; gpt2 does",
-                       b->source.name, wt_family_name(b->source.config.family));
     if (!o->prompt && !o->prompt_file) {
         struct wt_random random = {o->seed ^ 0x70726f6d7074, 0};
         b->prompt_count = o->seq;
