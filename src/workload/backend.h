@@ -1,9 +1,9 @@
 /* What a device computes for the models: the operations of training, of an encoder's pass and of
  * generation, as one table of functions.
  *
- * model.c is written once against this table. cpu.c and cuda.c compute with it; count.c only counts
- * FLOPs and bytes, for the emulated device and for predictions, so that counts and code cannot
- * drift apart; the tests have one in double precision that the others are held against.
+ * model_pass.c is written once against this table. cpu.c and cuda.c compute with it; count.c only
+ * counts FLOPs and bytes, for the emulated device and for predictions, so that counts and code
+ * cannot drift apart; the tests have one in double precision that the others are held against.
  *
  * Sizes: T rows (tokens) of a batch of B sequences, width H = A heads of D, feed-forward F,
  * vocabulary V. A matrix [m, n] lies row by row without gaps. "act" is an array of activations:
