@@ -539,12 +539,8 @@ static int report(struct prober *p)
             code = CLI_FAILURE;
         p->results[count++] = p->results[i];
     }
-    if (p->is_json) {
-        char *text = wt_probe_to_json(p->results, count);
-        if (!text || puts(text) == EOF)
-            p->is_failed = true;
-        free(text);
-    }
+    if (p->is_json && cli_print_json("probe", wt_probe_to_json(p->results, count)) != CLI_OK)
+        p->is_failed = true;
     return p->is_failed || fflush(stdout) == EOF ? CLI_FAILURE : code;
 }
 
