@@ -20,10 +20,10 @@ enum wt_trace_form {
 };
 
 struct wt_trace_job {
-    int64_t submit_s; /* since 1970 where the trace is dated, else since its beginning */
-    int32_t run_s;    /* 1 or more */
-    int32_t asked_s;  /* time limit: run_s or more */
-    int32_t wait_s;   /* as recorded; -1: not told */
+    int64_t submit_s;          /* since 1970 where the trace is dated, else since its beginning */
+    int32_t run_s;             /* 1 or more */
+    int32_t asked_s;           /* time limit: run_s or more */
+    int32_t wait_s;            /* as recorded; -1: not told */
     int32_t processors, nodes; /* 0: not told; one of them is */
     int32_t gpus;              /* -1: not told */
     uint32_t partition, queue, user; /* index of a name; of sacct the queue is the QOS */
@@ -36,22 +36,22 @@ struct wt_trace_names {
 
 /* What of a file is not replayed, or not as it stands. */
 struct wt_trace_counts {
-    size_t lines, steps;      /* steps of jobs (sacct) and partial executions (SWF): in their job */
-    size_t never_ran;         /* canceled or failed before they began, or still waiting */
-    size_t running;           /* did not end yet */
-    size_t unknown_run;       /* left out: the time they took is not told */
-    size_t unknown_size;      /* left out: how many nodes or processors is not told */
-    size_t unknown_submit;    /* left out */
-    size_t unknown_asked;     /* kept: what they took is taken for their limit */
-    size_t over_asked;        /* kept: ran beyond their limit, which is raised to that */
-    size_t short_run;         /* kept: under a second, taken for one */
-    size_t depending;         /* kept: wait for another job, which is not carried out */
+    size_t lines, steps;   /* steps of jobs (sacct) and partial executions (SWF): in their job */
+    size_t never_ran;      /* canceled or failed before they began, or still waiting */
+    size_t running;        /* did not end yet */
+    size_t unknown_run;    /* left out: the time they took is not told */
+    size_t unknown_size;   /* left out: how many nodes or processors is not told */
+    size_t unknown_submit; /* left out */
+    size_t unknown_asked;  /* kept: what they took is taken for their limit */
+    size_t over_asked;     /* kept: ran beyond their limit, which is raised to that */
+    size_t short_run;      /* kept: under a second, taken for one */
+    size_t depending;      /* kept: wait for another job, which is not carried out */
 };
 
 struct wt_trace {
     enum wt_trace_form form;
     char name[256];
-    bool is_dated;           /* submit_s is since 1970 */
+    bool is_dated;             /* submit_s is since 1970 */
     struct wt_trace_job *jobs; /* owned, by time of submission */
     size_t count;
     struct wt_trace_names partitions, queues, users;
@@ -80,13 +80,13 @@ WT_API int wt_fleet_curve_read(struct wt_fleet_curve **ret_curve, const char *pa
 WT_API void wt_fleet_curve_free(struct wt_fleet_curve *curve);
 
 struct wt_fleet_cluster {
-    int64_t nodes;          /* 0: by the trace's header */
+    int64_t nodes;           /* 0: by the trace's header */
     int64_t node_processors; /* of an SWF trace; 0: by its header, else 1 */
-    bool is_shared;         /* jobs share nodes, by processor or GPU; else a job has whole nodes */
-    unsigned node_gpus;     /* cards a node; 0: none, or not told */
-    double idle_w;          /* of a node without a job; NaN: not known */
-    double busy_w;          /* of a node with a job and no cap; NaN: from host_w and the curve */
-    double host_w;          /* of a node with a job, all but its cards; NaN: from busy_w */
+    bool is_shared;          /* jobs share nodes, by processor or GPU; else a job has whole nodes */
+    unsigned node_gpus;      /* cards a node; 0: none, or not told */
+    double idle_w;           /* of a node without a job; NaN: not known */
+    double busy_w;           /* of a node with a job and no cap; NaN: from host_w and the curve */
+    double host_w;           /* of a node with a job, all but its cards; NaN: from busy_w */
     const struct wt_fleet_curve *curve; /* borrowed; NULL: none */
 };
 
@@ -107,7 +107,8 @@ struct wt_fleet_policy {
     struct wt_fleet_rule caps[WT_FLEET_RULES], shifts[WT_FLEET_RULES];
     size_t cap_count, shift_count;
     enum wt_objective objective; /* of shifts: ENERGY (of the facility), CARBON or COST */
-    double rebound; /* share of the energy that capped jobs save which more such jobs take: 0 to 1 */
+    double
+        rebound; /* share of the energy that capped jobs save which more such jobs take: 0 to 1 */
 };
 
 /* ---- the result ---- */
@@ -118,7 +119,7 @@ struct wt_fleet_spread {
 
 /* One replay. */
 struct wt_fleet_case {
-    bool has_caps, has_shifts; /* neither: the baseline */
+    bool has_caps, has_shifts;           /* neither: the baseline */
     size_t jobs, capped, shifted, added; /* added: by the rebound */
     size_t over_limit;                   /* capped jobs that run beyond the time asked for */
     size_t unplanned;  /* might be shifted, but no signal is known there: started at once */
@@ -131,9 +132,9 @@ struct wt_fleet_case {
     struct wt_fleet_spread wait_s;   /* from submission to start */
     struct wt_fleet_spread slowdown; /* bounded: of wait and run over the uncapped run, 10 s at
                                         least; never under 1 */
-    double chosen_s; /* of the mean wait, what the shifts chose */
-    int64_t start_s, end_s; /* first submission, last end */
-    double utilisation;     /* of the nodes' time from start_s to end_s */
+    double chosen_s;                 /* of the mean wait, what the shifts chose */
+    int64_t start_s, end_s;          /* first submission, last end */
+    double utilisation;              /* of the nodes' time from start_s to end_s */
     double node_hours;
     size_t queue_max;
 };
@@ -144,21 +145,21 @@ struct wt_fleet_group {
     double wait_s[2], turnaround_s[2]; /* mean, baseline and policy */
 };
 
-struct wt_fleet_cap { /* what the curve says of a cap */
+struct wt_fleet_cap {                            /* what the curve says of a cap */
     struct wt_estimate time_ratio, energy_ratio; /* of the card, against reference_w */
     double card_w, node_w;                       /* node_w: NaN where it is not known */
 };
 
 struct wt_fleet_result {
-    const struct wt_trace *trace; /* borrowed */
+    const struct wt_trace *trace;    /* borrowed */
     struct wt_fleet_cluster cluster; /* as it was settled */
     struct wt_fleet_policy policy;
     struct wt_place place;
     double reference_w, card_w; /* of the curve: its highest limit and the power there; NaN */
     struct wt_fleet_cap caps[WT_FLEET_RULES];
-    size_t jobs, too_large;  /* replayed; left out because they need more than there is */
-    size_t unbound;          /* in a capped class, without a GPU: not slowed */
-    double recorded_wait_s[2]; /* median and mean of the trace's own waits; NaN */
+    size_t jobs, too_large;        /* replayed; left out because they need more than there is */
+    size_t unbound;                /* in a capped class, without a GPU: not slowed */
+    double recorded_wait_s[2];     /* median and mean of the trace's own waits; NaN */
     struct wt_fleet_case cases[4]; /* the baseline, caps or shifts alone where both are asked for,
                                       last the policy */
     size_t case_count;

@@ -17,17 +17,17 @@
 
 /* ---- what waits ---- */
 
-struct minima { /* of the jobs of some ranks, in order of arrival */
-    int32_t *min; /* 2 * leaves; min[1] is the root; INT32_MAX: none waits */
-    uint32_t *jobs; /* of the leaves */
+struct minima {             /* of the jobs of some ranks, in order of arrival */
+    int32_t *min;           /* 2 * leaves; min[1] is the root; INT32_MAX: none waits */
+    uint32_t *jobs;         /* of the leaves */
     uint32_t leaves, count; /* leaves: a power of two */
 };
 
 struct waiting {
     int32_t *widths; /* different ones, rising: rank r has widths[r - 1] */
     uint32_t ranks;
-    uint32_t *rank_of;   /* of each job */
-    size_t *places_at;   /* of each job: its leaves in the trees of its rank, in places */
+    uint32_t *rank_of; /* of each job */
+    size_t *places_at; /* of each job: its leaves in the trees of its rank, in places */
     uint32_t *places;
     struct minima *trees; /* of the Fenwick nodes 1 to ranks */
     int32_t *pool_min;
@@ -174,14 +174,14 @@ struct runner {
 };
 
 struct running {
-    struct runner *all; /* [0]: none, of sum 0 */
+    struct runner *all;                /* [0]: none, of sum 0 */
     uint32_t root, count, room, spare; /* spare: a list by left */
     uint32_t dice;
     /* by the end that comes: a binary heap */
     struct ending {
         int64_t end_s;
         uint32_t job, runner;
-    } *heap;
+    } * heap;
     size_t heap_count, heap_room;
 };
 
@@ -436,8 +436,8 @@ int wt_easy_run(const struct wt_easy_job *jobs, size_t count, int64_t width, int
         return wt_fail(err, WT_E_RANGE, "a replay of %zu jobs", count);
     for (size_t i = 0; i < count; i++) {
         if (jobs[i].width > width)
-            return wt_fail(err, WT_E_RANGE, "a job of %d units on a machine of %lld",
-                           jobs[i].width, (long long)width);
+            return wt_fail(err, WT_E_RANGE, "a job of %d units on a machine of %lld", jobs[i].width,
+                           (long long)width);
         starts_s[i] = INT64_MIN;
     }
     int rc = waiting_init(&m.waiting, jobs, count);

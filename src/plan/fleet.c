@@ -24,8 +24,9 @@ static int settle_nodes(struct wt_fleet_work *w, struct wt_error *err)
             nodes && t->processors > nodes ? (t->processors + nodes - 1) / nodes : 1;
     }
     if (!c->nodes)
-        c->nodes = t->nodes ? t->nodes
-                            : (t->processors + c->node_processors - 1) / (is_swf ? c->node_processors : 1);
+        c->nodes =
+            t->nodes ? t->nodes
+                     : (t->processors + c->node_processors - 1) / (is_swf ? c->node_processors : 1);
     if (c->nodes <= 0) {
         wt_fail(err, WT_E_USAGE, "%s does not tell how many nodes the cluster has", t->name);
         wt_fix(err, "--nodes N");
@@ -33,7 +34,8 @@ static int settle_nodes(struct wt_fleet_work *w, struct wt_error *err)
     }
     int64_t units = !c->is_shared ? 1 : is_swf ? c->node_processors : (int64_t)c->node_gpus;
     if (!units) {
-        wt_fail(err, WT_E_USAGE, "jobs share nodes by their GPUs, and how many a node has is not told");
+        wt_fail(err, WT_E_USAGE,
+                "jobs share nodes by their GPUs, and how many a node has is not told");
         wt_fix(err, "--node-gpus N");
         return WT_E_USAGE;
     }
@@ -56,13 +58,15 @@ static int settle_power(struct wt_fleet_work *w, struct wt_error *err)
     if (isnan(c->busy_w))
         c->busy_w = c->host_w + cards_w;
     else if (c->busy_w < cards_w) {
-        wt_fail(err, WT_E_USAGE, "a busy node of %g W is less than its %u cards draw by the curve, %g W",
-                c->busy_w, c->node_gpus, cards_w);
+        wt_fail(err, WT_E_USAGE,
+                "a busy node of %g W is less than its %u cards draw by the curve, %g W", c->busy_w,
+                c->node_gpus, cards_w);
         return WT_E_USAGE;
     }
     if (c->idle_w > c->busy_w)
-        return wt_fail(err, WT_E_USAGE, "a node without a job (%g W) draws more than with one (%g W)",
-                       c->idle_w, c->busy_w);
+        return wt_fail(err, WT_E_USAGE,
+                       "a node without a job (%g W) draws more than with one (%g W)", c->idle_w,
+                       c->busy_w);
     if (r->policy.cap_count && (!c->curve || !c->node_gpus)) {
         wt_fail(err, WT_E_USAGE, "what a cap does is told by a curve of the card, and %s",
                 c->curve ? "how many cards a node has" : "none is given");
@@ -115,10 +119,9 @@ static int find_name(const struct wt_trace *t, const struct wt_fleet_rule *rule,
 
 static bool holds(const struct wt_fleet_rule *rule, uint32_t name, const struct wt_trace_job *job)
 {
-    return rule->of == WT_FLEET_ALL ||
-           name == (rule->of == WT_FLEET_QUEUE  ? job->queue
-                    : rule->of == WT_FLEET_USER ? job->user
-                                                : job->partition);
+    return rule->of == WT_FLEET_ALL || name == (rule->of == WT_FLEET_QUEUE  ? job->queue
+                                                : rule->of == WT_FLEET_USER ? job->user
+                                                                            : job->partition);
 }
 
 /* Units that a job takes; 0: not told. */
@@ -209,8 +212,9 @@ static int add_copies(struct wt_fleet_work *w, struct wt_error *err)
     for (size_t i = 0; i < p->cap_count; i++) {
         const struct wt_fleet_cap *cap = &w->r->caps[i];
         /* Of the node where its power is known, else of the cards. */
-        double left = isnan(cap->node_w) ? cap->energy_ratio.value
-                                         : cap->time_ratio.value * cap->node_w / w->r->cluster.busy_w;
+        double left = isnan(cap->node_w)
+                          ? cap->energy_ratio.value
+                          : cap->time_ratio.value * cap->node_w / w->r->cluster.busy_w;
         each[i] = left < 1 ? p->rebound * (1 - left) / left : 0;
     }
     for (size_t i = 0; i < w->count; i++) {
@@ -250,8 +254,8 @@ static int64_t release_of(const struct wt_fleet_work *w, struct wt_fleet_case *c
 
 /* ---- one case ---- */
 
-static int run_case(struct wt_fleet_work *w, struct wt_fleet_case *c,
-                    struct wt_fleet_schedule *s, struct wt_error *err)
+static int run_case(struct wt_fleet_work *w, struct wt_fleet_case *c, struct wt_fleet_schedule *s,
+                    struct wt_error *err)
 {
     enum wt_objective objective = w->r->policy.objective;
     enum wt_rate rate = objective == WT_OBJECTIVE_CARBON ? WT_RATE_CARBON
@@ -296,7 +300,8 @@ static int make_rates(struct wt_fleet_work *w, int64_t end_s, struct wt_error *e
             continue;
         int rc = wt_signal_forecast(w->r->place.signals[k], end_s, &f, NULL);
         if (rc < 0 && rc != WT_E_RANGE) /* too far: it is not known there, and said */
-            return wt_fail(err, rc, "a forecast of %s", wt_signal_kind_name((enum wt_signal_kind)k));
+            return wt_fail(err, rc, "a forecast of %s",
+                           wt_signal_kind_name((enum wt_signal_kind)k));
     }
     wt_rates_done(&w->rates);
     return wt_rates_make(&w->rates, &w->r->place, w->trace->jobs[w->members[0].job].submit_s, end_s,

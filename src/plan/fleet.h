@@ -30,8 +30,8 @@ double wt_rates_between(const struct wt_rates *rates, enum wt_rate which, int64_
                         int64_t to_s);
 /* The start from from_s to from_s + span_s at which run_s seconds cost least, exactly and of equals
  * the earliest; false: it is known at none. */
-bool wt_rates_best(const struct wt_rates *rates, enum wt_rate which, int64_t from_s,
-                   int64_t span_s, int64_t run_s, int64_t *ret_start_s);
+bool wt_rates_best(const struct wt_rates *rates, enum wt_rate which, int64_t from_s, int64_t span_s,
+                   int64_t run_s, int64_t *ret_start_s);
 
 /* ---- fleet_curve.c ---- */
 
@@ -46,12 +46,12 @@ void wt_fleet_curve_reference(const struct wt_fleet_curve *curve, double *ret_li
 
 /* A job as the cluster has it. */
 struct wt_fleet_member {
-    uint32_t job;       /* of the trace */
-    int32_t width;      /* nodes, or where they are shared processors or GPUs */
-    int8_t cap, shift;  /* the rule that holds; -1: none */
+    uint32_t job;      /* of the trace */
+    int32_t width;     /* nodes, or where they are shared processors or GPUs */
+    int8_t cap, shift; /* the rule that holds; -1: none */
 };
 
-struct wt_fleet_schedule { /* of one case */
+struct wt_fleet_schedule {        /* of one case */
     struct wt_trace_order *order; /* owned: by release, the number of a member; from `count` of the
                                      members on copies that the rebound added */
     int64_t *starts_s;            /* owned, in that order */

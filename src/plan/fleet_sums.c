@@ -47,10 +47,10 @@ static double costs(const struct wt_fleet_work *w, const struct wt_fleet_schedul
         return NAN;
     double j = s->cost_j[rate];
     if (!isnan(w->unit_idle_w))
-        j += w->unit_idle_w *
-             ((double)w->units * wt_rates_between(&w->rates, rate, w->rates.at_s[0],
-                                                  w->rates.at_s[w->rates.count]) -
-              s->busy_sum[rate]);
+        j +=
+            w->unit_idle_w * ((double)w->units * wt_rates_between(&w->rates, rate, w->rates.at_s[0],
+                                                                  w->rates.at_s[w->rates.count]) -
+                              s->busy_sum[rate]);
     return j / 3.6e6;
 }
 
@@ -145,8 +145,8 @@ static int by_added(const void *a, const void *b)
     const struct wt_fleet_group *x = a, *y = b;
     double p = x->turnaround_s[1] - x->turnaround_s[0], q = y->turnaround_s[1] - y->turnaround_s[0];
     int few = (x->jobs < GROUP_JOBS) - (y->jobs < GROUP_JOBS);
-    return few        ? few
-           : p != q   ? (p < q) - (p > q)
+    return few                  ? few
+           : p != q             ? (p < q) - (p > q)
            : x->name == y->name ? 0
                                 : strcmp(x->name, y->name);
 }

@@ -7,9 +7,9 @@
 #include "plan/signal.h"
 #include "plan/trace.h"
 
-#define LINE_MAX_  (1 << 20)
-#define JOBS_MAX   500000000
-#define NAMES_MAX  10000000
+#define LINE_MAX_ (1 << 20)
+#define JOBS_MAX  500000000
+#define NAMES_MAX 10000000
 
 int wt_trace_bad(const struct wt_trace_reader *r, struct wt_error *err, const char *fmt, ...)
 {

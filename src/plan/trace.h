@@ -15,11 +15,11 @@ struct wt_trace_index {
 /* A file being read. */
 struct wt_trace_reader {
     struct wt_trace *trace;
-    size_t room; /* for jobs */
+    size_t room;   /* for jobs */
     size_t number; /* of the line */
     struct wt_trace_index partitions, queues, users;
-    void *columns;            /* of sacct.c, owned */
-    int64_t epoch_s;          /* of SWF: UnixStartTime; INT64_MIN: not told */
+    void *columns;                 /* of sacct.c, owned */
+    int64_t epoch_s;               /* of SWF: UnixStartTime; INT64_MIN: not told */
     struct wt_trace_label *labels; /* of SWF: names of numbers, owned */
     size_t label_count;
 };

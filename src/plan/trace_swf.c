@@ -175,11 +175,11 @@ static int read_fields(struct wt_trace_reader *r, char *line, double fields[FIEL
         enum field field;
         double max;
         bool is_whole;
-    } rows[] = {{SUBMIT, TIME_MAX, false},        {WAIT, TIME_MAX, false},
-                {RUN, SPAN_MAX, false},           {ASKED, SPAN_MAX, false},
-                {PROCESSORS, SPAN_MAX, true},     {ASKED_PROCESSORS, SPAN_MAX, true},
-                {STATUS, SPAN_MAX, true},         {USER, SPAN_MAX, true},
-                {QUEUE, SPAN_MAX, true},          {PARTITION, SPAN_MAX, true}};
+    } rows[] = {{SUBMIT, TIME_MAX, false},    {WAIT, TIME_MAX, false},
+                {RUN, SPAN_MAX, false},       {ASKED, SPAN_MAX, false},
+                {PROCESSORS, SPAN_MAX, true}, {ASKED_PROCESSORS, SPAN_MAX, true},
+                {STATUS, SPAN_MAX, true},     {USER, SPAN_MAX, true},
+                {QUEUE, SPAN_MAX, true},      {PARTITION, SPAN_MAX, true}};
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
         double value = fields[rows[i].field];
         if (!(value >= -1 && value <= rows[i].max) || (value < 0 && value > -1) ||
@@ -221,12 +221,12 @@ int wt_trace_swf_line(struct wt_trace_reader *r, char *line, struct wt_error *er
     counts->lines++;
     int status = (int)f[STATUS];
     double processors = f[PROCESSORS] > 0 ? f[PROCESSORS] : f[ASKED_PROCESSORS];
-    size_t *left_out = status >= 2 && status <= 4        ? &counts->steps
-                       : status == 5 && !(f[RUN] > 0)    ? &counts->never_ran
-                       : f[RUN] < 0                      ? &counts->unknown_run
-                       : f[SUBMIT] < 0                   ? &counts->unknown_submit
-                       : !(processors > 0)               ? &counts->unknown_size
-                                                         : NULL;
+    size_t *left_out = status >= 2 && status <= 4     ? &counts->steps
+                       : status == 5 && !(f[RUN] > 0) ? &counts->never_ran
+                       : f[RUN] < 0                   ? &counts->unknown_run
+                       : f[SUBMIT] < 0                ? &counts->unknown_submit
+                       : !(processors > 0)            ? &counts->unknown_size
+                                                      : NULL;
     if (left_out) {
         ++*left_out;
         return 0;
