@@ -26,24 +26,34 @@ static int note_trace(struct wt_fleet_result *r, struct wt_error *err)
     const struct wt_trace_counts *c = &r->trace->counts;
     const struct {
         size_t count;
-        const char *what;
+        const char *one, *more;
     } rows[] = {
-        {c->never_ran, "never ran, and are left out"},
-        {c->running, "had not ended, and are left out"},
-        {c->unknown_run, "do not tell how long they ran, and are left out"},
-        {c->unknown_size, "do not tell their size, and are left out"},
-        {c->unknown_submit, "do not tell when they were submitted, and are left out"},
-        {r->too_large, "need more than there is, and are left out"},
-        {c->unknown_asked, "do not tell the time they asked for: what they took stands for it"},
-        {c->over_asked, "ran beyond the time they asked for, which is raised to that"},
-        {c->short_run, "took under a second, and count as one"},
-        {c->depending, "wait for another job by the file: here they do not"},
-        {r->unbound, "fall under a cap and have no GPU: they are not slowed"},
+        {c->never_ran, "never ran, and is left out", "never ran, and are left out"},
+        {c->running, "had not ended, and is left out", "had not ended, and are left out"},
+        {c->unknown_run, "does not tell how long it ran, and is left out",
+         "do not tell how long they ran, and are left out"},
+        {c->unknown_size, "does not tell its size, and is left out",
+         "do not tell their size, and are left out"},
+        {c->unknown_submit, "does not tell when it was submitted, and is left out",
+         "do not tell when they were submitted, and are left out"},
+        {r->too_large, "needs more than there is, and is left out",
+         "need more than there is, and are left out"},
+        {c->unknown_asked, "does not tell the time it asked for: what it took stands for it",
+         "do not tell the time they asked for: what they took stands for it"},
+        {c->over_asked, "ran beyond the time it asked for, which is raised to that",
+         "ran beyond the time they asked for, which is raised to that"},
+        {c->short_run, "took under a second, and counts as one",
+         "took under a second, and count as one"},
+        {c->depending, "waits for another by the file: here it does not",
+         "wait for others by the file: here they do not"},
+        {r->unbound, "falls under a cap and has no GPU: it is not slowed",
+         "fall under a cap and have no GPU: they are not slowed"},
     };
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < WT_COUNTOF(rows); i++)
         if (rows[i].count)
-            rc = wt_fleet_note(r, err, "%zu jobs %s", rows[i].count, rows[i].what);
+            rc = wt_fleet_note(r, err, "%zu job%s %s", rows[i].count, rows[i].count > 1 ? "s" : "",
+                               rows[i].count > 1 ? rows[i].more : rows[i].one);
     if (rc == 0 && r->trace->form == WT_TRACE_SACCT)
         rc = wt_fleet_note(r, err, "the times that sacct prints are taken for UTC");
     return rc;
