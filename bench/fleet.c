@@ -5,9 +5,9 @@
  *
  * Traces are synthetic, on 10,000 nodes, of 10,000 to a million jobs, by this recipe (all draws by
  * splitmix64 from seed 8):
- * - width: 2 to the power of a draw from 0 to 10 that leans to the low end (11 u^2); one in four is
+ * - width: 2 to the power of a draw from 0 to 10 that leans to the low end (11 u^3); one in four is
  *   moved to any number up to a quarter more or less.
- * - run: log-normal, median 20 min, sigma 2, from 10 s to 3 days, 1.3 times as long for each
+ * - run: log-normal, median 5 min, sigma 1.8, from 10 s to 2 days, 1.1 times as long for each
  *   doubling of the width up to 8 times.
  * - asked: the next of 15 and 30 min, 1, 2, 4, 8, 12, 24, 48, 72 h above run times a factor from 1
  *   to 4 even; one in ten asks for the longest.
@@ -70,7 +70,7 @@ static void make_recipe(struct recipe *r)
 static int draw_width(void)
 {
     double u = draw();
-    int width = 1 << (int)(11 * u * u);
+    int width = 1 << (int)(11 * u * u * u);
     if (draw() < 0.25)
         width = (int)round(width * (0.75 + 0.5 * draw()));
     return width < 1 ? 1 : width;
@@ -80,7 +80,7 @@ static int draw_run(int width)
 {
     double doublings = fmin(log2(width), 8);
     double normal = sqrt(-2 * log(draw())) * cos(2 * M_PI * draw());
-    return (int)fmin(fmax(1200 * exp(2 * normal) * pow(1.3, doublings), 10), 259200);
+    return (int)fmin(fmax(300 * exp(1.8 * normal) * pow(1.1, doublings), 10), 172800);
 }
 
 static int draw_asked(int run_s)

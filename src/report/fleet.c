@@ -188,7 +188,7 @@ static void print_sentence(const struct wt_term *term, const struct wt_fleet_res
             100 * (double)r->quickened / (double)r->jobs);
     fputc('\n', term->out);
     wt_term_wrap(term, saved > 0 ? WT_GREEN : WT_BOLD, "  ", text);
-    if (last->added) {
+    if (r->policy.rebound > 0) {
         wt_text(text, sizeof(text), "In it are %zu more jobs, by a rebound of %.0f %%.",
                 last->added, 100 * r->policy.rebound);
         wt_term_wrap(term, WT_PLAIN, "  ", text);
