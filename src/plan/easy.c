@@ -357,10 +357,26 @@ static int start(struct machine *m, size_t job, int64_t now_s)
                                  .width = j->width};
     put_runner(r->all, &r->root, at);
     heap_push(r, (struct ending){now_s + j->run_s, (uint32_t)job, at});
-    waiting_set(&m->waiting, job, INT32_MAX);
     m->starts_s[job] = now_s;
     m->free -= j->width;
+    return 0;
+}
+
+static int start_waiting(struct machine *m, size_t job, int64_t now_s)
+{
+    waiting_set(&m->waiting, job, INT32_MAX);
     m->queued--;
+    return start(m, job, now_s);
+}
+
+/* A job comes: it starts at once where nobody waits and there is room, as most do on a machine that
+ * is not full, or it waits. */
+static int arrive(struct machine *m, size_t job, int64_t now_s)
+{
+    if (!m->queued && m->jobs[job].width <= m->free)
+        return start(m, job, now_s);
+    waiting_set(&m->waiting, job, m->jobs[job].asked_s);
+    m->queued++;
     return 0;
 }
 
@@ -384,7 +400,7 @@ static int pass(struct machine *m, int64_t now_s)
             return 0;
         if (m->jobs[m->head].width > m->free)
             break;
-        if (start(m, m->head, now_s) < 0)
+        if (start_waiting(m, m->head, now_s) < 0)
             return WT_E_NOMEM;
     }
     if (!m->free || m->queued < 2)
@@ -401,7 +417,7 @@ static int pass(struct machine *m, int64_t now_s)
             return 0;
         if (now_s + m->jobs[job].asked_s > reserved_s)
             spare -= m->jobs[job].width;
-        if (start(m, job, now_s) < 0)
+        if (start_waiting(m, job, now_s) < 0)
             return WT_E_NOMEM;
     }
 }
@@ -416,11 +432,13 @@ static int run(struct machine *m)
             now_s = m->running.heap[0].end_s;
         while (m->running.heap_count && m->running.heap[0].end_s == now_s)
             end_first(m);
-        for (; m->released < m->count && m->jobs[m->released].release_s == now_s; m->released++) {
-            waiting_set(&m->waiting, m->released, m->jobs[m->released].asked_s);
-            m->queued++;
-        }
-        if (pass(m, now_s) < 0)
+        /* Those that wait go first: whoever comes now stands behind them. */
+        if (m->queued && pass(m, now_s) < 0)
+            return WT_E_NOMEM;
+        for (; m->released < m->count && m->jobs[m->released].release_s == now_s; m->released++)
+            if (arrive(m, m->released, now_s) < 0)
+                return WT_E_NOMEM;
+        if (m->queued && pass(m, now_s) < 0)
             return WT_E_NOMEM;
         if (m->queued > m->queue_max)
             m->queue_max = m->queued;

@@ -80,13 +80,34 @@ static void sum_energy(struct wt_fleet_work *w, struct wt_fleet_case *c,
 
 /* ---- waiting ---- */
 
-static int by_size(const void *a, const void *b)
+/* The value of a rank, with no more order than that needs: what is before it is not above it, what
+ * is behind it not below. */
+static double value_at(double *v, size_t count, size_t rank)
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    size_t low = 0, high = count - 1;
+    while (low < high) {
+        double pivot = v[low + (high - low) / 2];
+        size_t i = low, k = high;
+        for (;; i++, k--) {
+            while (v[i] < pivot)
+                i++;
+            while (v[k] > pivot)
+                k--;
+            if (i >= k)
+                break;
+            double swap = v[i];
+            v[i] = v[k];
+            v[k] = swap;
+        }
+        if (rank <= k)
+            high = k;
+        else
+            low = k + 1;
+    }
+    return v[rank];
 }
 
-/* Sorts the values. Of ranks: the 95 % is the least value that 95 % do not exceed. */
+/* Reorders the values. Of ranks: the 95 % is the least value that 95 % do not exceed. */
 static struct wt_fleet_spread spread_of(double *values, size_t count)
 {
     struct wt_fleet_spread s = {NAN, NAN, NAN};
@@ -95,10 +116,10 @@ static struct wt_fleet_spread spread_of(double *values, size_t count)
         return s;
     for (size_t i = 0; i < count; i++)
         sum += values[i];
-    qsort(values, count, sizeof(*values), by_size);
     s.mean = sum / (double)count;
-    s.median = (values[(count - 1) / 2] + values[count / 2]) / 2;
-    s.p95 = values[(95 * count + 99) / 100 - 1];
+    s.median = value_at(values, count, (count - 1) / 2);
+    s.median = (s.median + value_at(values, count, count / 2)) / 2;
+    s.p95 = value_at(values, count, (95 * count + 99) / 100 - 1);
     return s;
 }
 
