@@ -163,10 +163,12 @@ struct wt_fleet_result {
     struct wt_fleet_case cases[4]; /* the baseline, caps or shifts alone where both are asked for,
                                       last the policy */
     size_t case_count;
-    size_t slowed, quickened; /* jobs whose time from submission to end differs by more than a
-                                 tenth, and a minute */
-    struct wt_fleet_group *partitions, *users; /* owned; by mean time added, most first */
-    size_t partition_count, user_count;
+    size_t slowed, quickened;    /* jobs whose time from submission to end differs by more than a
+                                    tenth, and a minute */
+    enum wt_fleet_of classes_of; /* PARTITION, or QUEUE where all are of one partition */
+    struct wt_fleet_group *classes, *users; /* owned; by mean time added, most first, those of
+                                               fewer than ten jobs behind the others */
+    size_t class_count, user_count;
     struct wt_plan_note *notes; /* owned */
     size_t note_count;
 };

@@ -404,7 +404,7 @@ int wt_fleet_replay(struct wt_fleet_result *ret_result, const struct wt_trace *t
 
 void wt_fleet_result_done(struct wt_fleet_result *result)
 {
-    free(result->partitions);
+    free(result->classes);
     free(result->users);
     free(result->notes);
     memset(result, 0, sizeof(*result));

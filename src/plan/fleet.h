@@ -21,7 +21,8 @@ struct wt_rates {
     double *sum[WT_RATES];  /* of rate times seconds before; what is not known is 0 */
     int64_t *unknown_s[WT_RATES];
 };
-/* Of the signals of a place from start_s to end_s. Errors: WT_E_NOMEM. */
+/* Of the signals of a place from start_s to end_s. Errors: WT_E_NOMEM, WT_E_RANGE (too many
+ * changes). */
 int wt_rates_make(struct wt_rates *ret_rates, const struct wt_place *place, int64_t start_s,
                   int64_t end_s, struct wt_error *err);
 void wt_rates_done(struct wt_rates *rates);

@@ -227,7 +227,8 @@ char *wt_fleet_to_json(const struct wt_fleet_result *r)
     put(&f, "cases", cases);
     put_count(&f, "slowed", (json_int_t)r->slowed);
     put_count(&f, "quickened", (json_int_t)r->quickened);
-    put(&f, "partitions", groups_json(r->partitions, r->partition_count));
+    put(&f, "classes_of", json_string(r->classes_of == WT_FLEET_QUEUE ? "queue" : "partition"));
+    put(&f, "classes", groups_json(r->classes, r->class_count));
     put(&f, "users", groups_json(r->users, r->user_count < USERS_MAX ? r->user_count : USERS_MAX));
     put_count(&f, "user_count", (json_int_t)r->user_count);
     for (size_t i = 0; i < r->note_count; i++)

@@ -7,6 +7,8 @@
 #include "plan/fleet.h"
 #include "plan/signal.h"
 
+#define SPANS_MAX 4000000 /* 450 years of hours; a year of eight seconds */
+
 void wt_rates_done(struct wt_rates *r)
 {
     free(r->at_s);
@@ -70,6 +72,13 @@ int wt_rates_make(struct wt_rates *ret_rates, const struct wt_place *place, int6
             return wt_fail(err, WT_E_NOMEM, "no memory for the signals of a replay");
         }
         size_t i = r.count;
+        if (i == SPANS_MAX) {
+            wt_rates_done(&r);
+            wt_fail(err, WT_E_RANGE,
+                    "over the time of the trace the signals change more than %d times", SPANS_MAX);
+            wt_fix(err, "series of hours, or a shorter trace");
+            return WT_E_RANGE;
+        }
         r.at_s[i] = t_s;
         for (int k = 0; !i && k < WT_RATES; k++) {
             r.sum[k][0] = 0;

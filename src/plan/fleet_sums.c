@@ -225,9 +225,11 @@ static int find_slowed(struct wt_fleet_work *w, struct wt_error *err)
 {
     struct wt_fleet_result *r = w->r;
     size_t last = r->case_count - 1;
+    bool is_queue = w->trace->partitions.count < 2 && w->trace->queues.count > 1;
+    const struct wt_trace_names *names = is_queue ? &w->trace->queues : &w->trace->partitions;
     const struct wt_fleet_case *cases[2] = {&r->cases[0], &r->cases[last]};
     int64_t *starts_s[2] = {malloc(w->count * sizeof(int64_t)), malloc(w->count * sizeof(int64_t))};
-    int rc = starts_s[0] && starts_s[1] ? make_groups(&w->trace->partitions, &r->partitions, err)
+    int rc = starts_s[0] && starts_s[1] ? make_groups(names, &r->classes, err)
                                         : wt_fail(err, WT_E_NOMEM, "no memory for a replay");
     if (rc == 0)
         rc = make_groups(&w->trace->users, &r->users, err);
@@ -246,11 +248,12 @@ static int find_slowed(struct wt_fleet_work *w, struct wt_error *err)
         bool is_slowed = more_s > SLOWED_S && more_s > SLOWED_SHARE * took_s[0];
         r->slowed += is_slowed;
         r->quickened += -more_s > SLOWED_S && -more_s > SLOWED_SHARE * took_s[0];
-        add_to(&r->partitions[job->partition], waits_s, took_s, is_slowed);
+        add_to(&r->classes[is_queue ? job->queue : job->partition], waits_s, took_s, is_slowed);
         add_to(&r->users[job->user], waits_s, took_s, is_slowed);
     }
     if (rc == 0) {
-        r->partition_count = close_groups(r->partitions, w->trace->partitions.count);
+        r->classes_of = is_queue ? WT_FLEET_QUEUE : WT_FLEET_PARTITION;
+        r->class_count = close_groups(r->classes, names->count);
         r->user_count = close_groups(r->users, w->trace->users.count);
     }
     free(starts_s[0]);

@@ -145,17 +145,18 @@ static void print_groups(const struct wt_term *term, const struct wt_fleet_resul
                                                {"to its end", true, NULL},
                                                {"slowed", true, NULL}};
     static const struct wt_table_step steps[] = {{2, WT_HIDDEN}, {3, WT_HIDDEN}, {1, WT_HIDDEN}};
-    size_t partitions = r->partition_count < GROUPS_SHOWN ? r->partition_count : GROUPS_SHOWN;
+    const char *kind = r->classes_of == WT_FLEET_QUEUE ? "queue" : "partition";
+    size_t classes = r->class_count < GROUPS_SHOWN ? r->class_count : GROUPS_SHOWN;
     size_t users = r->user_count < GROUPS_SHOWN ? r->user_count : GROUPS_SHOWN;
     struct wt_table table;
     fputc('\n', term->out);
-    if (wt_table_init(&table, term, columns, WT_COUNTOF(columns), partitions + users)) {
+    if (wt_table_init(&table, term, columns, WT_COUNTOF(columns), classes + users)) {
         table.steps = steps;
         table.step_count = WT_COUNTOF(steps);
-        for (size_t i = 0; i < partitions; i++)
-            put_group(&table, i, &r->partitions[i], "partition");
+        for (size_t i = 0; i < classes; i++)
+            put_group(&table, i, &r->classes[i], kind);
         for (size_t i = 0; i < users; i++)
-            put_group(&table, partitions + i, &r->users[i], "user");
+            put_group(&table, classes + i, &r->users[i], "user");
         wt_table_print(&table);
     }
     wt_table_done(&table);
@@ -169,7 +170,7 @@ static void print_sentence(const struct wt_term *term, const struct wt_fleet_res
     static const char *const things[] = {[WT_OBJECTIVE_ENERGY] = "energy",
                                          [WT_OBJECTIVE_COST] = "cost",
                                          [WT_OBJECTIVE_CARBON] = "CO2e"};
-    char text[500], waits[2][32];
+    char text[500], waits[2][32], chosen[64] = "", own[32];
     double saved = 1 - value_of(last, what) / value_of(base, what);
     if (isnan(saved))
         wt_text(text, sizeof(text), "What the policy saves is not known: ");
@@ -178,11 +179,14 @@ static void print_sentence(const struct wt_term *term, const struct wt_fleet_res
                 saved < 0 ? "more" : "less",
                 what == WT_OBJECTIVE_ENERGY && r->place.signals[WT_SIGNAL_PUE] ? "facility energy"
                                                                                : things[what]);
+    if (last->has_shifts)
+        wt_text(chosen, sizeof(chosen), " (%s of it the shift's choice)",
+                wait_text(own, sizeof(own), last->chosen_s));
     size_t n = strlen(text);
     wt_text(text + n, sizeof(text) - n,
-            "jobs wait %s instead of %s on average; %.1f %% of them end more than a tenth later, "
+            "jobs wait %s%s instead of %s on average; %.1f %% of them end more than a tenth later, "
             "%.1f %% more than a tenth earlier.",
-            wait_text(waits[0], sizeof(waits[0]), last->wait_s.mean),
+            wait_text(waits[0], sizeof(waits[0]), last->wait_s.mean), chosen,
             wait_text(waits[1], sizeof(waits[1]), base->wait_s.mean),
             100 * (double)r->slowed / (double)r->jobs,
             100 * (double)r->quickened / (double)r->jobs);
