@@ -46,7 +46,7 @@ static double draw(void)
     return ((double)((z ^ (z >> 31)) >> 11) + 0.5) / 9007199254740992.0;
 }
 
-static void die(const char *what)
+static _Noreturn void die(const char *what)
 {
     fprintf(stderr, "fleet: %s\n", what);
     exit(EXIT_FAILURE);

@@ -285,9 +285,9 @@ static void schedule_plainly(const struct wt_easy_job *jobs, size_t count, int64
             if (!has_head && jobs[i].width > free) {
                 has_head = true; /* the earliest end by which enough is free */
                 for (size_t k = 0; k < count; k++) {
-                    int64_t then_s = starts_s[k] + jobs[k].asked_s, sum = free;
                     if (starts_s[k] == INT64_MAX || starts_s[k] + jobs[k].run_s <= now_s)
                         continue;
+                    int64_t then_s = starts_s[k] + jobs[k].asked_s, sum = free;
                     for (size_t m = 0; m < count; m++)
                         if (starts_s[m] != INT64_MAX && starts_s[m] + jobs[m].run_s > now_s &&
                             starts_s[m] + jobs[m].asked_s <= then_s)
