@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "wattune/fleet.h"
 #include "wattune/plan.h"
 #include "wattune/search.h"
 #include "wattune/sweep.h"
@@ -27,6 +28,8 @@ WT_API void wt_report_search(const struct wt_term *term, const struct wt_search_
                              const struct wt_search_story *story);
 /* Each place against starting now, a line of time, what the plan rests on. */
 WT_API void wt_report_plan(const struct wt_term *term, const struct wt_plan_result *result);
+/* A replay: cases against the baseline, who is slowed, what it rests on. */
+WT_API void wt_report_fleet(const struct wt_term *term, const struct wt_fleet_result *result);
 WT_API void wt_report_runs(const struct wt_term *term, const struct wt_run *runs, size_t count);
 
 /* Writes the whole file or nothing (temporary name, rename). Either sweep or runs[0..count) with a
