@@ -14,6 +14,7 @@
 #include "base/base.h"
 #include "workload/backend.h"
 #include "workload/cuda_api.h"
+#include "workload/random.h"
 
 #define WORKSPACE_BYTES ((size_t)64 << 20)  /* of cuBLASLt */
 #define PARTIAL_FLOATS  ((size_t)4 << 20)   /* sums of slabs of rows, before they are folded */
@@ -218,9 +219,7 @@ static struct drop drop_of(const struct wt_dropout *d)
 {
     if (!d || d->p <= 0)
         return (struct drop){.scale = 1};
-    double below = ceil((double)d->p * 0x1p32);
-    return (struct drop){d->key, below >= 0x1p32 ? UINT32_MAX : (uint32_t)below,
-                         (float)(1 / (1 - (double)d->p))};
+    return (struct drop){d->key, wt_dropout_below(d->p), (float)(1 / (1 - (double)d->p))};
 }
 
 /* Whether rows of n values can be moved in chunks: all pointers (NULL is none) and n fit. */

@@ -117,20 +117,29 @@ out:
     return rc;
 }
 
-/* Whether another hardware thread of the same core comes first: "0,64" of 64. */
-static bool is_second_of_its_core(unsigned cpu)
+/* Whether another hardware thread of the same core, one that may be used, comes first: "0,64" or
+ * "0-1" of 64 or 1. */
+static bool is_second_of_its_core(unsigned cpu, const cpu_set_t *allowed)
 {
     char path[96];
-    unsigned first = cpu;
     snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/topology/thread_siblings_list",
              cpu);
     FILE *f = fopen(path, "re");
-    if (f) {
-        if (fscanf(f, "%u", &first) != 1)
-            first = cpu;
-        fclose(f);
+    bool is_second = false;
+    unsigned from, to;
+    while (f && fscanf(f, "%u", &from) == 1) {
+        int mark = fgetc(f);
+        to = from;
+        if (mark == '-' && fscanf(f, "%u", &to) == 1)
+            mark = fgetc(f);
+        for (unsigned other = from; other <= to && other < cpu; other++)
+            is_second |= CPU_ISSET(other, allowed);
+        if (mark != ',')
+            break;
     }
-    return first != cpu;
+    if (f)
+        fclose(f);
+    return is_second;
 }
 
 static int allowed_cpus(cpu_set_t *ret_allowed, unsigned threads, struct wt_error *err)
@@ -158,7 +167,7 @@ int wt_pool_pin(struct wt_pool *pool, struct wt_error *err)
     unsigned bound = 0;
     for (int round = 0; round < 2; round++) /* every core before a second thread of any */
         for (unsigned cpu = 0; cpu < CPU_SETSIZE && bound < pool->threads; cpu++) {
-            if (!CPU_ISSET(cpu, &allowed) || is_second_of_its_core(cpu) != (round == 1))
+            if (!CPU_ISSET(cpu, &allowed) || is_second_of_its_core(cpu, &allowed) != (round == 1))
                 continue;
             cpu_set_t one;
             CPU_ZERO(&one);
