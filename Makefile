@@ -75,7 +75,7 @@ deb: ## build a Debian package of the tree, in build-deb/
 	@scripts/deb
 
 clean: ## remove everything that was built
-	@rm -rf build build-asan build-tsan build-clang build-gcc build-fuzz build-afl build-deb
+	@rm -rf build build-asan build-tsan build-clang build-fuzz build-afl build-deb
 
 # A compiler or a package that is missing is named by Meson; scripts/bootstrap then says which
 # Debian package holds it.

@@ -1,4 +1,10 @@
 /* spawn: running the built command and catching all that it says. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
 #include "spawn.h"
 
 #include <fcntl.h>
@@ -154,4 +160,43 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 void spawn_home_done(const char *home)
 {
     nftw(home, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+char spawn_folder[64];
+
+int spawn_setup(void **state)
+{
+    (void)state;
+    spawn_home(spawn_folder, sizeof(spawn_folder));
+    return 0;
+}
+
+int spawn_teardown(void **state)
+{
+    (void)state;
+    spawn_home_done(spawn_folder);
+    return 0;
+}
+
+const char *spawn_path(char *buf, size_t size, const char *name)
+{
+    snprintf(buf, size, "%s/%s", spawn_folder, name);
+    return buf;
+}
+
+void spawn_file(char *path, size_t size, const char *name, const char *text)
+{
+    FILE *out = fopen(spawn_path(path, size, name), "w");
+    assert_non_null(out);
+    fputs(text, out);
+    fclose(out);
+}
+
+json_t *spawn_json(const struct spawned *s)
+{
+    json_error_t why;
+    json_t *doc = json_loads(s->out, 0, &why);
+    if (!doc)
+        fail_msg("%s in: %s\n%s", why.text, s->out, s->err);
+    return doc;
 }

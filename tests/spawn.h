@@ -2,6 +2,7 @@
 #ifndef WT_TESTS_SPAWN_H
 #define WT_TESTS_SPAWN_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -27,6 +28,18 @@ int spawn_code(const struct spawned *s);
 /* A fresh folder, and its removal. */
 void spawn_home(char *buf, size_t size);
 void spawn_home_done(const char *home);
+
+/* One for the tests of a file: cmocka's setup and teardown, of a group or of each test. */
+extern char spawn_folder[64];
+int spawn_setup(void **state);
+int spawn_teardown(void **state);
+#define SPAWN_TEST(name) cmocka_unit_test_setup_teardown(name, spawn_setup, spawn_teardown)
+/* The path of name in it, and a file there with its path. */
+const char *spawn_path(char *buf, size_t size, const char *name);
+void spawn_file(char *path, size_t size, const char *name, const char *text);
+
+/* All of stdout as one JSON document, owned; anything else fails the test. */
+json_t *spawn_json(const struct spawned *s);
 
 /* start + wait; the arguments end with NULL. */
 #define spawn_run(s, home, ...)                                                                    \

@@ -22,21 +22,7 @@
 /* No time is spent on the peak. */
 #define PLAIN "--peak", "none"
 
-static char home[64];
-
-static int setup(void **state)
-{
-    (void)state;
-    spawn_home(home, sizeof(home));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    spawn_home_done(home);
-    return 0;
-}
+static const char *const home = spawn_folder;
 
 static void help_goes_to_stdout(void **state)
 {
@@ -367,12 +353,6 @@ static double number(const json_t *j, const char *key)
     return json_number_value(value);
 }
 
-static const char *in_home(char *buf, size_t size, const char *name)
-{
-    snprintf(buf, size, "%s/%s", home, name);
-    return buf;
-}
-
 /* A small GPT-2 as a config.json. */
 static const char *small_gpt2(void)
 {
@@ -391,7 +371,7 @@ static void twenty_steps_are_ten_and_ten_after_a_resume(void **state)
     (void)state;
     char model[128], folder[128];
     snprintf(model, sizeof(model), "%s", small_gpt2());
-    in_home(folder, sizeof(folder), "stand");
+    spawn_path(folder, sizeof(folder), "stand");
     const char *const models[] = {"bert-tiny", model};
     for (size_t i = 0; i < sizeof(models) / sizeof(*models); i++) {
         struct spawned s;
@@ -434,7 +414,7 @@ static void a_saved_folder_is_a_model_that_is_read_again(void **state)
     char model[128], folder[128], path[160];
     struct spawned s;
     snprintf(model, sizeof(model), "%s", small_gpt2());
-    in_home(folder, sizeof(folder), "saved");
+    spawn_path(folder, sizeof(folder), "saved");
     spawn_run(&s, home, TRAIN, model, SMALL, "--steps", "30", "--lr", "0.003", "--save", folder);
     json_t *j = done(&s);
     double held_out = number(j, "loss_held_out");
@@ -479,7 +459,7 @@ static void a_checkpoint_is_replaced_only_by_its_own_run(void **state)
     (void)state;
     char folder[128];
     struct spawned s;
-    in_home(folder, sizeof(folder), "ck");
+    spawn_path(folder, sizeof(folder), "ck");
     const char *model = small_gpt2();
     spawn_run(&s, home, TRAIN, model, SMALL, "--steps", "3", "--checkpoint", folder);
     json_decref(done(&s));
@@ -540,7 +520,7 @@ static void a_run_that_cannot_be_kept_is_summed_up_all_the_same(void **state)
     (void)state;
     char folder[128], blocked[160], command[400];
     struct spawned s;
-    in_home(folder, sizeof(folder), "kept");
+    spawn_path(folder, sizeof(folder), "kept");
     /* The folder can be written to, but a folder has the name of the weights. */
     snprintf(blocked, sizeof(blocked), "%s/model.safetensors/x", folder);
     snprintf(command, sizeof(command), "mkdir -p '%s'", blocked);
@@ -558,8 +538,8 @@ static void a_vocabulary_must_be_the_models(void **state)
     (void)state;
     char gpt2[128], bert[128], model[128], path[200];
     struct spawned s;
-    in_home(gpt2, sizeof(gpt2), "gpt2");
-    in_home(bert, sizeof(bert), "bert");
+    spawn_path(gpt2, sizeof(gpt2), "gpt2");
+    spawn_path(bert, sizeof(bert), "bert");
     snprintf(model, sizeof(model), "%s", small_gpt2());
     spawn_run(&s, home, TRAIN, model, SMALL, "--steps", "1", "--save", gpt2);
     json_decref(done(&s));
@@ -637,7 +617,7 @@ static void fine_tuning_learns_classes(void **state)
     (void)state;
     struct spawned s;
     char folder[128], path[160];
-    in_home(folder, sizeof(folder), "classes");
+    spawn_path(folder, sizeof(folder), "classes");
     spawn_run(&s, home, "wattune", "bench", "finetune", "bert-tiny", "--data", table(), "--seq",
               "16", "--steps", "60", "--lr", "0.002", "--clip", "1", "--decay", "0", "--vocab-size",
               "90", "--accumulate", "2", "--batch", "4", "--evaluate-every", "30", "--save", folder,
@@ -790,44 +770,32 @@ static void no_gpu_is_said_and_nothing_is_shown_for_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(help_goes_to_stdout, setup, teardown),
-        cmocka_unit_test_setup_teardown(wrong_usage_says_what_is_allowed, setup, teardown),
-        cmocka_unit_test_setup_teardown(wrong_text_is_named_with_its_place, setup, teardown),
-        cmocka_unit_test_setup_teardown(json_has_what_was_done, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_seed_gives_the_same_losses, setup, teardown),
-        cmocka_unit_test_setup_teardown(seconds_end_a_run, setup, teardown),
-        cmocka_unit_test_setup_teardown(words_say_each_thing_once_and_in_plain_numbers, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_signal_ends_with_the_summary_and_its_exit_code, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(divergence_stops_with_advice, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_emulated_device_needs_an_emulation, setup, teardown),
-        cmocka_unit_test_setup_teardown(on_the_emulated_device_steps_take_time_and_no_loss_is_shown,
-                                        setup, teardown),
-        cmocka_unit_test_setup_teardown(twenty_steps_are_ten_and_ten_after_a_resume, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_saved_folder_is_a_model_that_is_read_again, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_checkpoint_is_replaced_only_by_its_own_run, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(where_it_cannot_be_written_is_said_before_any_step, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_run_that_cannot_be_kept_is_summed_up_all_the_same, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_vocabulary_must_be_the_models, setup, teardown),
-        cmocka_unit_test_setup_teardown(pinned_threads_are_not_too_many_for_one_cpu, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(progress_is_cut_to_the_terminals_width, setup, teardown),
-        cmocka_unit_test_setup_teardown(fine_tuning_learns_classes, setup, teardown),
-        cmocka_unit_test_setup_teardown(inference_counts_real_tokens_padded_or_packed, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(generation_has_prefill_and_decode_apart, setup, teardown),
-        cmocka_unit_test_setup_teardown(random_tokens_are_said_to_be_random, setup, teardown),
-        cmocka_unit_test_setup_teardown(every_work_runs_on_the_emulated_device, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_sweep_takes_batch_and_type_as_parameters, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(no_gpu_is_said_and_nothing_is_shown_for_it, setup,
-                                        teardown),
+        SPAWN_TEST(help_goes_to_stdout),
+        SPAWN_TEST(wrong_usage_says_what_is_allowed),
+        SPAWN_TEST(wrong_text_is_named_with_its_place),
+        SPAWN_TEST(json_has_what_was_done),
+        SPAWN_TEST(a_seed_gives_the_same_losses),
+        SPAWN_TEST(seconds_end_a_run),
+        SPAWN_TEST(words_say_each_thing_once_and_in_plain_numbers),
+        SPAWN_TEST(a_signal_ends_with_the_summary_and_its_exit_code),
+        SPAWN_TEST(divergence_stops_with_advice),
+        SPAWN_TEST(the_emulated_device_needs_an_emulation),
+        SPAWN_TEST(on_the_emulated_device_steps_take_time_and_no_loss_is_shown),
+        SPAWN_TEST(twenty_steps_are_ten_and_ten_after_a_resume),
+        SPAWN_TEST(a_saved_folder_is_a_model_that_is_read_again),
+        SPAWN_TEST(a_checkpoint_is_replaced_only_by_its_own_run),
+        SPAWN_TEST(where_it_cannot_be_written_is_said_before_any_step),
+        SPAWN_TEST(a_run_that_cannot_be_kept_is_summed_up_all_the_same),
+        SPAWN_TEST(a_vocabulary_must_be_the_models),
+        SPAWN_TEST(pinned_threads_are_not_too_many_for_one_cpu),
+        SPAWN_TEST(progress_is_cut_to_the_terminals_width),
+        SPAWN_TEST(fine_tuning_learns_classes),
+        SPAWN_TEST(inference_counts_real_tokens_padded_or_packed),
+        SPAWN_TEST(generation_has_prefill_and_decode_apart),
+        SPAWN_TEST(random_tokens_are_said_to_be_random),
+        SPAWN_TEST(every_work_runs_on_the_emulated_device),
+        SPAWN_TEST(a_sweep_takes_batch_and_type_as_parameters),
+        SPAWN_TEST(no_gpu_is_said_and_nothing_is_shown_for_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

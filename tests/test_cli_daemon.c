@@ -22,14 +22,14 @@
 #define ALICE_TEXT "51234"
 #define BOB_TEXT   "51235"
 
-static char home[256], self[4096], command[4096];
+static const char *const home = spawn_folder;
+static char self[4096], command[4096];
 
 static int setup(void **state)
 {
-    (void)state;
     char path[700];
     static const char *const files[] = {"devices", "loads"};
-    spawn_home(home, sizeof(home));
+    spawn_setup(state);
     chmod(home, 0777);
     rig_open(&rig, "v100-pcie-32gb:2");
     rig_policy(&rig, "allow uid " ALICE_TEXT " on all set power from 100 W to 220 W\n");
@@ -46,25 +46,9 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     rig_close(&rig);
-    spawn_home_done(home);
     unsetenv("WATTUNE_SOCKET");
-    return 0;
-}
-
-static int setup_home(void **state)
-{
-    (void)state;
-    spawn_home(home, sizeof(home));
-    return 0;
-}
-
-static int teardown_home(void **state)
-{
-    (void)state;
-    spawn_home_done(home);
-    return 0;
+    return spawn_teardown(state);
 }
 
 static const char *wattuned(void)
@@ -403,20 +387,19 @@ int main(int argc, char **argv)
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     self[n > 0 ? n : 0] = '\0';
     wt_text(command, sizeof(command), "%s", getenv("WATTUNE_COMMAND"));
-#define ALONE(fn) cmocka_unit_test_setup_teardown(fn, setup_home, teardown_home)
-#define RUNS(fn)  cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define RUNS(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
-        ALONE(it_says_what_it_is),
-        ALONE(a_policy_can_be_tried),
+        SPAWN_TEST(it_says_what_it_is),
+        SPAWN_TEST(a_policy_can_be_tried),
         RUNS(status_says_what_is_held_for_whom),
-        ALONE(it_can_bring_its_own_emulated_gpus),
-        ALONE(its_journal_lies_where_it_is_told),
+        SPAWN_TEST(it_can_bring_its_own_emulated_gpus),
+        SPAWN_TEST(its_journal_lies_where_it_is_told),
         RUNS(an_ordinary_user_sets_what_the_policy_lets_him),
         RUNS(a_run_goes_through_it_too),
         RUNS(a_sweep_and_a_search_keep_within_the_policy),
         RUNS(a_user_killed_with_all_he_runs_is_put_back),
         RUNS(doctor_says_what_it_lets_one_set),
-        ALONE(a_processors_governor_goes_through_it_too),
+        SPAWN_TEST(a_processors_governor_goes_through_it_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

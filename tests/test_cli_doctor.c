@@ -10,20 +10,13 @@
 #include "spawn.h"
 #include "trees.h"
 
-static char home[64], tree[80]; /* tree: another machine, at home */
+static const char *const home = spawn_folder;
+static char tree[80]; /* tree: another machine, at home */
 
 static int setup(void **state)
 {
-    (void)state;
-    spawn_home(home, sizeof(home));
+    spawn_setup(state);
     wt_text(tree, sizeof(tree), "%s/tree", home);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    spawn_home_done(home);
     return 0;
 }
 
@@ -58,15 +51,6 @@ static const char *text(const json_t *f, const char *key)
 {
     const char *value = f ? json_string_value(json_object_get(f, key)) : NULL;
     return value ? value : "(none)";
-}
-
-static json_t *document(const struct spawned *s)
-{
-    json_error_t err;
-    json_t *root = json_loads(s->out, 0, &err);
-    if (!root)
-        fail_msg("%s in %s", err.text, s->out);
-    return root;
 }
 
 static void an_emulated_gpu_is_looked_at_and_called_so(void **state)
@@ -115,7 +99,7 @@ static void hidden_gpus_are_said_to_be_there(void **state)
         spawn_run(&s, home, "wattune", "doctor", "--json", "--emulate", "v100-pcie-32gb:2");
         unsetenv("CUDA_VISIBLE_DEVICES");
         assert_int_equal(spawn_code(&s), rows[i].want ? 4 : 0);
-        json_t *root = document(&s);
+        json_t *root = spawn_json(&s);
         const json_t *f = finding(root, "", "GPUs");
         assert_int_equal(f != NULL, rows[i].want != NULL);
         if (rows[i].want) {
@@ -135,7 +119,7 @@ static void json_says_the_same_and_nothing_else(void **state)
     spawn_run(&s, home, "wattune", "doctor", "--json", "--emulate", "v100-pcie-32gb:2", "--gpu",
               "1");
     assert_int_equal(spawn_code(&s), 0);
-    json_t *root = document(&s);
+    json_t *root = spawn_json(&s);
     assert_true(json_is_true(json_object_get(root, "is_emulated")));
     assert_int_equal(json_integer_value(json_object_get(root, "measurable")), 1);
     const json_t *gpu = json_array_get(json_object_get(root, "devices"), 0);
@@ -164,7 +148,7 @@ static void a_broken_sensor_is_told_apart_from_a_missing_one(void **state)
         struct spawned s;
         spawn_run(&s, home, "wattune", "doctor", "--json", "--emulate", rows[i].profile, "--fault",
                   rows[i].fault);
-        json_t *root = document(&s);
+        json_t *root = spawn_json(&s);
         const json_t *f = finding(root, NULL, rows[i].what);
         if (strcmp(text(f, "kind"), rows[i].kind) != 0)
             fail_msg("%s: %s", rows[i].fault, s.out);
@@ -183,7 +167,7 @@ static void another_root_is_another_machine(void **state)
     tree_put(tree, "/sys/class/powercap/intel-rapl:0/max_energy_range_uj", "262143328850\n");
     spawn_run(&s, home, "wattune", "doctor", "--json", "--sysroot", tree);
     assert_int_equal(spawn_code(&s), 0);
-    json_t *root = document(&s);
+    json_t *root = spawn_json(&s);
     assert_int_equal(json_integer_value(json_object_get(root, "measurable")), 1);
     assert_non_null(
         strstr(text(finding(root, "cpu-package-0", "energy counter"), "value"), "123.0 J so far"));
@@ -212,7 +196,7 @@ static void a_card_is_missing_only_on_a_bus_that_was_seen(void **state)
         if (rows[i].model)
             tree_put(tree, "/proc/device-tree/model", rows[i].model);
         spawn_run(&s, home, "wattune", "doctor", "--json", "--sysroot", tree);
-        json_t *root = document(&s);
+        json_t *root = spawn_json(&s);
         const json_t *f = said_by(root, "nvml");
         if (!f != !rows[i].want || (f && !strstr(text(f, "value"), rows[i].want)))
             fail_msg("%s: %s", rows[i].why, s.out);
@@ -234,7 +218,7 @@ static void the_way_a_device_is_read_and_what_it_belongs_to_is_said(void **state
     tree_put(tree, "/sys/class/drm/card0/device/hwmon/hwmon1/in1_label", "vddnb\n");
     spawn_run(&s, home, "wattune", "doctor", "--json", "--sysroot", tree);
     assert_int_equal(spawn_code(&s), 0);
-    json_t *root = document(&s);
+    json_t *root = spawn_json(&s);
     const char *gpu = "GPU-0000:04:00.0";
     assert_non_null(
         strstr(text(finding(root, "cpu-package-0", "device"), "value"), "read by way of powercap"));
@@ -272,7 +256,7 @@ static void a_store_that_cannot_be_written_is_named(void **state)
     wt_text(path, sizeof(path), "XDG_DATA_HOME=%s/a-file/below", tree);
     spawn_run(&s, home, "env", path, getenv("WATTUNE_COMMAND"), "doctor", "--json", "--sysroot",
               tree);
-    json_t *root = document(&s);
+    json_t *root = spawn_json(&s);
     const json_t *f = finding(root, NULL, "stored runs");
     assert_string_not_equal(text(f, "kind"), "ok");
     assert_non_null(strstr(text(f, "fix"), "XDG_DATA_HOME"));
@@ -344,27 +328,24 @@ static void a_command_is_a_sensor_like_any_other(void **state)
     spawn_done(&s);
 }
 
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, spawn_teardown)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(an_emulated_gpu_is_looked_at_and_called_so, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(lines_break_between_words, setup, teardown),
-        cmocka_unit_test_setup_teardown(hidden_gpus_are_said_to_be_there, setup, teardown),
-        cmocka_unit_test_setup_teardown(json_says_the_same_and_nothing_else, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_broken_sensor_is_told_apart_from_a_missing_one, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(another_root_is_another_machine, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_card_is_missing_only_on_a_bus_that_was_seen, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(the_way_a_device_is_read_and_what_it_belongs_to_is_said,
-                                        setup, teardown),
-        cmocka_unit_test_setup_teardown(a_machine_without_sensors_is_4_and_says_what_next, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_store_that_cannot_be_written_is_named, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_wrong_command_line_is_2, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_command_is_a_sensor_like_any_other, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_command_that_does_not_work_is_a_line, setup, teardown),
+        TEST(an_emulated_gpu_is_looked_at_and_called_so),
+        TEST(lines_break_between_words),
+        TEST(hidden_gpus_are_said_to_be_there),
+        TEST(json_says_the_same_and_nothing_else),
+        TEST(a_broken_sensor_is_told_apart_from_a_missing_one),
+        TEST(another_root_is_another_machine),
+        TEST(a_card_is_missing_only_on_a_bus_that_was_seen),
+        TEST(the_way_a_device_is_read_and_what_it_belongs_to_is_said),
+        TEST(a_machine_without_sensors_is_4_and_says_what_next),
+        TEST(a_store_that_cannot_be_written_is_named),
+        TEST(a_wrong_command_line_is_2),
+        TEST(a_command_is_a_sensor_like_any_other),
+        TEST(a_command_that_does_not_work_is_a_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,21 +14,7 @@
 
 #include "spawn.h"
 
-static char home[64];
-
-static int setup(void **state)
-{
-    (void)state;
-    spawn_home(home, sizeof(home));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    spawn_home_done(home);
-    return 0;
-}
+static const char *const home = spawn_folder;
 
 static void the_list_names_each_profile_and_its_power(void **state)
 {
@@ -275,5 +261,5 @@ int main(void)
         cmocka_unit_test(wrong_usage_is_said_and_the_command_not_run),
         cmocka_unit_test(faults_and_rights_reach_any_client),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, spawn_setup, spawn_teardown);
 }

@@ -8,12 +8,12 @@
 #include "spawn.h"
 #include "trees.h"
 
-static char home[64], tree[96], archive[96];
+static const char *const home = spawn_folder;
+static char tree[96], archive[96];
 
 static int setup(void **state)
 {
-    (void)state;
-    spawn_home(home, sizeof(home));
+    spawn_setup(state);
     wt_text(tree, sizeof(tree), "%s/tree", home);
     wt_text(archive, sizeof(archive), "%s/out.tar.gz", home);
     tree_put(tree, "/proc/cpuinfo", "vendor_id\t: GenuineIntel\nmodel name\t: Some CPU\n\n");
@@ -21,13 +21,6 @@ static int setup(void **state)
     tree_put(tree, "/sys/class/powercap/intel-rapl:0/name", "package-0\n");
     tree_put(tree, "/sys/class/powercap/intel-rapl:0/energy_uj", "123456789\n");
     tree_put(tree, "/sys/class/powercap/intel-rapl:0/max_energy_range_uj", "262143328850\n");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    spawn_home_done(home);
     return 0;
 }
 
@@ -100,13 +93,15 @@ static void wrong_usage_is_2_and_help_is_on_stdout(void **state)
     }
 }
 
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, spawn_teardown)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(an_archive_plays_back_as_a_recording, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_is_there_is_left_alone, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_place_that_cannot_be_written_is_named, setup, teardown),
-        cmocka_unit_test_setup_teardown(wrong_usage_is_2_and_help_is_on_stdout, setup, teardown),
+        TEST(an_archive_plays_back_as_a_recording),
+        TEST(what_is_there_is_left_alone),
+        TEST(a_place_that_cannot_be_written_is_named),
+        TEST(wrong_usage_is_2_and_help_is_on_stdout),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,39 +15,7 @@
 
 #define DE "carbon=" WT_BENCH_CARBON "/de-2020-hourly.csv"
 
-static char home[64];
-
-static int setup(void **state)
-{
-    (void)state;
-    spawn_home(home, sizeof(home));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    spawn_home_done(home);
-    return 0;
-}
-
-static void write_file(char *path, size_t size, const char *name, const char *text)
-{
-    snprintf(path, size, "%s/%s", home, name);
-    FILE *out = fopen(path, "w");
-    assert_non_null(out);
-    fputs(text, out);
-    fclose(out);
-}
-
-static json_t *json_of(const struct spawned *s)
-{
-    json_error_t why;
-    json_t *doc = json_loads(s->out, 0, &why);
-    if (!doc)
-        fail_msg("%s in: %s\n%s", why.text, s->out, s->err);
-    return doc;
-}
+static const char *const home = spawn_folder;
 
 static double number(const json_t *doc, const char *key)
 {
@@ -81,18 +49,18 @@ static void the_document_has_segments_sums_and_the_baseline(void **state)
     (void)state;
     char path[96], carbon[160], pue[160];
     struct spawned s;
-    write_file(path, sizeof(path), "grid.csv",
+    spawn_file(path, sizeof(path), "grid.csv",
                "time,gco2_per_kwh\n2020-05-05T00:00:00Z,400\n2020-05-05T02:00:00Z,100\n"
                "2020-05-05T03:00:00Z,300\n2020-05-05T05:00:00Z,200\n2020-05-05T06:00:00Z,500\n");
     snprintf(carbon, sizeof(carbon), "carbon=%s", path);
-    write_file(path, sizeof(path), "pue.csv", "month,pue\n5,1.5\n");
+    spawn_file(path, sizeof(path), "pue.csv", "month,pue\n5,1.5\n");
     snprintf(pue, sizeof(pue), "pue=%s", path);
     spawn_run(&s, home, "wattune", "plan", "--json", "--signal", carbon, "--signal", pue,
               "--signal", "price=0.4", "--power", "2kW", "--duration", "2h", "--start",
               "2020-05-05T00:00Z", "--deadline", "7h", "--interruptible");
     if (spawn_code(&s) != 0)
         fail_msg("%s", s.err);
-    json_t *doc = json_of(&s), *segments = json_object_get(doc, "segments");
+    json_t *doc = spawn_json(&s), *segments = json_object_get(doc, "segments");
     json_t *base = json_object_get(doc, "baseline");
     assert_int_equal(json_array_size(segments), 2);
     json_t *first = json_array_get(segments, 0), *last = json_array_get(segments, 1);
@@ -119,7 +87,7 @@ static void the_document_has_segments_sums_and_the_baseline(void **state)
               "2020-05-05T07:00:00Z", "--interruptible", "--checkpoint-cost", "30min",
               "--min-segment", "90min");
     assert_int_equal(spawn_code(&s), 0);
-    doc = json_of(&s);
+    doc = spawn_json(&s);
     assert_int_equal(json_array_size(json_object_get(doc, "segments")), 1);
     assert_true(json_is_null(json_object_get(doc, "facility_kwh"))); /* no PUE: not known */
     assert_true(json_is_null(json_object_get(doc, "cost")));
@@ -159,7 +127,7 @@ static void what_lies_beyond_the_series_is_called_a_forecast(void **state)
     spawn_done(&s);
     spawn_run(&s, home, "wattune", "plan", "--json", "--signal", DE, "--power", "1kW", "--duration",
               "8h", "--start", "2020-12-31T20:00Z", "--deadline", "2021-01-03");
-    json_t *doc = json_of(&s), *f = json_array_get(json_object_get(doc, "forecasts"), 0);
+    json_t *doc = spawn_json(&s), *f = json_array_get(json_object_get(doc, "forecasts"), 0);
     assert_true(number(f, "mean_abs_error") > 0 && number(f, "trials") == 26);
     assert_true(number(doc, "forecast_share") > 0);
     json_decref(doc);
@@ -188,7 +156,7 @@ static void a_stored_run_gives_power_time_and_where_they_come_from(void **state)
     spawn_done(&s);
     spawn_run(&s, home, "wattune", "plan", "--json", "--run", "last", "--duration", "5h",
               "--signal", DE, "--start", "2020-06-01", "--deadline", "1d");
-    json_t *doc = json_of(&s), *job = json_object_get(doc, "job");
+    json_t *doc = spawn_json(&s), *job = json_object_get(doc, "job");
     assert_string_equal(json_string_value(json_object_get(job, "provenance")), "emulated");
     assert_string_equal(json_string_value(json_object_get(job, "emulation")), "v100-pcie-32gb");
     assert_true(json_is_string(json_object_get(job, "run")));
@@ -243,7 +211,7 @@ static void mistakes_are_told_with_what_to_do(void **state)
          "is not after the start"},
     };
     char bad[96], signal[128];
-    write_file(bad, sizeof(bad), "bad.csv", "time,gco2_per_kwh\n2020-01-01,3\n2020-01-02,x\n");
+    spawn_file(bad, sizeof(bad), "bad.csv", "time,gco2_per_kwh\n2020-01-01,3\n2020-01-02,x\n");
     snprintf(signal, sizeof(signal), "carbon=%s", bad);
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         struct spawned s;
@@ -277,5 +245,5 @@ int main(void)
         cmocka_unit_test(a_stored_run_gives_power_time_and_where_they_come_from),
         cmocka_unit_test(mistakes_are_told_with_what_to_do),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, spawn_setup, spawn_teardown);
 }

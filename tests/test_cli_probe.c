@@ -15,30 +15,7 @@
 #include "trees.h"
 #include "wattune/probe.h"
 
-static char home[64];
-
-static int setup(void **state)
-{
-    (void)state;
-    spawn_home(home, sizeof(home));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    spawn_home_done(home);
-    return 0;
-}
-
-static json_t *document(const struct spawned *s)
-{
-    json_error_t err;
-    json_t *root = json_loads(s->out, 0, &err);
-    if (!root)
-        fail_msg("%s in \"%s\", %s", err.text, s->out, s->err);
-    return root;
-}
+static const char *const home = spawn_folder;
 
 static double number(const json_t *root, const char *sensor, const char *what)
 {
@@ -55,7 +32,7 @@ static void an_emulated_gpu_is_probed_under_a_load_of_its_own(void **state)
     spawn_run(&s, home, "wattune", "probe", "--json", "--seconds", "4", "--gpu", "0", "--emulate",
               "v100-pcie-32gb:2", "--trace", home);
     assert_int_equal(spawn_code(&s), 0);
-    json_t *root = document(&s);
+    json_t *root = spawn_json(&s);
     assert_true(json_is_true(json_object_get(root, "is_emulated")));
     assert_int_equal(json_array_size(json_object_get(root, "devices")), 1);
     double period_s = number(root, "counter", "period_s");
@@ -176,12 +153,11 @@ static void what_is_modeled_or_recorded_is_not_probed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(an_emulated_gpu_is_probed_under_a_load_of_its_own, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(doctor_says_that_it_was_probed, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_faulty_counter_ends_with_1, setup, teardown),
-        cmocka_unit_test_setup_teardown(mistakes_and_missing_sensors_are_told, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_is_modeled_or_recorded_is_not_probed, setup, teardown),
+        SPAWN_TEST(an_emulated_gpu_is_probed_under_a_load_of_its_own),
+        SPAWN_TEST(doctor_says_that_it_was_probed),
+        SPAWN_TEST(a_faulty_counter_ends_with_1),
+        SPAWN_TEST(mistakes_and_missing_sensors_are_told),
+        SPAWN_TEST(what_is_modeled_or_recorded_is_not_probed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

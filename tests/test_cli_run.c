@@ -19,21 +19,7 @@
 
 #include "spawn.h"
 
-static char home[64];
-
-static int setup(void **state)
-{
-    (void)state;
-    spawn_home(home, sizeof(home));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    spawn_home_done(home);
-    return 0;
-}
+static const char *const home = spawn_folder;
 
 static void the_exit_code_passes(void **state)
 {
@@ -876,5 +862,5 @@ int main(void)
         cmocka_unit_test(a_busy_sensor_is_not_charged_to_the_command),
         cmocka_unit_test(control_c_ends_the_wait_for_a_sensor_that_hangs),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, spawn_setup, spawn_teardown);
 }

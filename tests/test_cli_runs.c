@@ -12,12 +12,11 @@
 #include "runs.h"
 #include "spawn.h"
 
-static char home[64];
+static const char *const home = spawn_folder;
 
 /* A sweep of three settings, then a run of its own with a tag. */
 static int setup(void **state)
 {
-    (void)state;
     static const struct runs_spec v100[] = {
         {.cap_w = 100, .wall_s = 52.6, .power_w = 99, .bound = 0.012},
         {.cap_w = 150, .wall_s = 43.4, .power_w = 149, .bound = 0.012},
@@ -25,7 +24,7 @@ static int setup(void **state)
     };
     char dir[80];
     struct wt_store *store = NULL;
-    spawn_home(home, sizeof(home));
+    spawn_setup(state);
     wt_text(dir, sizeof(dir), "%s/wattune", home);
     if (wt_store_open(&store, dir, NULL) < 0)
         return -1;
@@ -45,21 +44,6 @@ static int setup(void **state)
     }
     wt_store_close(store);
     return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    spawn_home_done(home);
-    return 0;
-}
-
-static json_t *document(const struct spawned *s)
-{
-    json_t *doc = json_loads(s->out, 0, NULL);
-    if (!doc)
-        fail_msg("no JSON: %s", s->out);
-    return doc;
 }
 
 static size_t lines(const char *text)
@@ -99,7 +83,7 @@ static void json_lists_what_the_options_choose(void **state)
         struct spawned s;
         spawn_run(&s, home, "wattune", "runs", "--json", rows[i].option, rows[i].value);
         assert_int_equal(spawn_code(&s), 0);
-        json_t *doc = document(&s);
+        json_t *doc = spawn_json(&s);
         assert_int_equal(json_array_size(json_object_get(doc, "runs")), rows[i].want);
         json_decref(doc);
         spawn_done(&s);
@@ -116,7 +100,7 @@ static void one_run_is_shown_in_detail(void **state)
     assert_non_null(strstr(s.out, "own cost"));
     spawn_done(&s);
     spawn_run(&s, home, "wattune", "runs", "--json", "last");
-    json_t *doc = document(&s);
+    json_t *doc = spawn_json(&s);
     assert_int_equal(json_array_size(json_object_get(doc, "trace")), 1);
     json_decref(doc);
     spawn_done(&s);
@@ -187,7 +171,7 @@ static void a_report_as_json_writes_no_file(void **state)
     struct stat st;
     spawn_run(&s, home, "wattune", "report", "--json", "20260921-133200-000beef");
     assert_int_equal(spawn_code(&s), 0);
-    json_t *doc = document(&s);
+    json_t *doc = spawn_json(&s);
     assert_int_equal(json_array_size(json_object_get(doc, "rows")), 3);
     assert_int_equal(json_array_size(json_object_get(doc, "runs")), 6);
     assert_string_equal(json_string_value(json_object_get(doc, "reference")), "250 W");
@@ -221,7 +205,7 @@ static void help_goes_to_stdout(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, spawn_teardown)
 
 int main(void)
 {

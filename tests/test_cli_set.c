@@ -16,12 +16,11 @@
 
 #define EMULATE "--emulate", "v100-pcie-32gb:2"
 
-static char home[256];
+static const char *const home = spawn_folder;
 
 static int setup(void **state)
 {
-    (void)state;
-    spawn_home(home, sizeof(home));
+    spawn_setup(state);
     /* Commands inside commands find the built one, too. */
     const char *command = getenv("WATTUNE_COMMAND"), *path = getenv("PATH");
     char text[8192];
@@ -30,13 +29,6 @@ static int setup(void **state)
                  path ? path : "/usr/bin:/bin");
         setenv("PATH", text, 1);
     }
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    spawn_home_done(home);
     return 0;
 }
 
@@ -393,7 +385,7 @@ static void help_is_on_stdout(void **state)
 
 int main(void)
 {
-#define CLI_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CLI_TEST(name) cmocka_unit_test_setup_teardown(name, setup, spawn_teardown)
     const struct CMUnitTest tests[] = {
         CLI_TEST(a_setting_is_held_while_the_command_runs),
         CLI_TEST(only_the_gpus_asked_for_are_set),

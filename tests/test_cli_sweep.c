@@ -14,27 +14,7 @@
 
 #include "spawn.h"
 
-static char home[64];
-
-static int setup(void **state)
-{
-    (void)state;
-    spawn_home(home, sizeof(home));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    spawn_home_done(home);
-    return 0;
-}
-
-static const char *in_home(char *buf, size_t size, const char *name)
-{
-    snprintf(buf, size, "%s/%s", home, name);
-    return buf;
-}
+static const char *const home = spawn_folder;
 
 static bool is_file(const char *path)
 {
@@ -62,8 +42,8 @@ static void the_table_report_csv_and_json_tell_the_same(void **state)
     struct spawned s;
     spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb", "--set", "power=150,250",
               "--repeats", "2", "--seed", "7", "--tag", "sw", "--host-watts", "120", "--report",
-              in_home(report, sizeof(report), "r.html"), "--csv",
-              in_home(csv, sizeof(csv), "r.csv"), "--json", "--", "wattune-is-not-this", NULL);
+              spawn_path(report, sizeof(report), "r.html"), "--csv",
+              spawn_path(csv, sizeof(csv), "r.csv"), "--json", "--", "wattune-is-not-this", NULL);
     assert_int_equal(spawn_code(&s), 127); /* a command that is not there ends it at once */
     spawn_done(&s);
 
@@ -301,7 +281,7 @@ static void no_device_is_said_with_the_way_out(void **state)
     (void)state;
     char root[96];
     struct spawned s;
-    mkdir(in_home(root, sizeof(root), "empty-root"), 0755);
+    mkdir(spawn_path(root, sizeof(root), "empty-root"), 0755);
     setenv("WATTUNE_NVML", "/no/such/library.so", 1);
     spawn_run(&s, home, "wattune", "sweep", "--sysroot", root, "--", "true");
     unsetenv("WATTUNE_NVML");
@@ -382,5 +362,5 @@ int main(void)
         cmocka_unit_test(control_c_ends_it_with_every_setting_put_back),
         cmocka_unit_test(without_a_knob_the_machine_is_measured_as_it_is),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, spawn_setup, spawn_teardown);
 }

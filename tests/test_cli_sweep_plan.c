@@ -18,21 +18,7 @@
 
 #define V100 "--emulate=v100-pcie-32gb"
 
-static char home[64];
-
-static int setup(void **state)
-{
-    (void)state;
-    spawn_home(home, sizeof(home));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    spawn_home_done(home);
-    return 0;
-}
+static const char *const home = spawn_folder;
 
 static size_t lines_of(const char *name)
 {
@@ -45,14 +31,6 @@ static size_t lines_of(const char *name)
     if (f)
         fclose(f);
     return lines;
-}
-
-static json_t *doc_of(const char *text)
-{
-    json_t *doc = json_loads(text, 0, NULL);
-    if (!doc)
-        fail_msg("no document: %s", text);
-    return doc;
 }
 
 static const char *text_at(const json_t *object, const char *key)
@@ -114,7 +92,7 @@ static void the_order_is_the_one_that_is_run_and_its_time_that_of_stored_runs(vo
     spawn_run(&s, home, "wattune", "sweep", V100, "--param", "n=0.2,0.3", "--seed", "5",
               "--repeats", "2", "--report", "-", "--dry-run", "--json", "--", "sleep", "{n}");
     assert_int_equal(spawn_code(&s), 0);
-    json_t *doc = doc_of(s.out), *one;
+    json_t *doc = spawn_json(&s), *one;
     size_t i;
     json_array_foreach(json_object_get(doc, "order"), i, one)
         strncat(order[1], text_at(one, "label"), 5);
@@ -143,7 +121,7 @@ static void check_whole(const struct spawned *s, const char *name)
     if (spawn_code(s) != 0)
         fail_msg("%s", s->err);
     assert_int_equal(lines_of(name), 7);
-    json_t *doc = doc_of(s->out), *row;
+    json_t *doc = spawn_json(s), *row;
     size_t i;
     json_array_foreach(json_object_get(doc, "rows"), i, row)
         assert_int_equal(json_integer_value(json_object_get(row, "repeats")), 3);
@@ -335,7 +313,7 @@ static void parameters_are_filled_in_and_recorded(void **state)
               "--report", "-", "--json", "--", "sh", "-c", script);
     if (spawn_code(&s) != 0)
         fail_msg("%s", s.err);
-    json_t *doc = doc_of(s.out);
+    json_t *doc = spawn_json(&s);
     json_t *rows = json_object_get(doc, "rows");
     assert_int_equal(json_array_size(rows), 6);
     assert_string_equal(text_at(json_array_get(rows, 1), "label"),
@@ -361,7 +339,7 @@ static void parameters_are_filled_in_and_recorded(void **state)
     assert_string_equal(head, "power_w,batch,dtype,time_s,energy_j\n");
 
     spawn_run(&s, home, "wattune", "runs", "--tag", "filled", "--json");
-    doc = doc_of(s.out);
+    doc = spawn_json(&s);
     json_t *run = json_array_get(json_object_get(doc, "runs"), 0);
     json_t *params = json_object_get(run, "params");
     assert_int_equal(json_object_size(params), 2);
@@ -427,7 +405,7 @@ static void the_goal_is_in_the_document_and_the_table(void **state)
     if (spawn_code(&s) != 0)
         fail_msg("%s", s.err);
     assert_non_null(strstr(s.err, "rel. cost"));
-    json_t *doc = doc_of(s.out), *goal = json_object_get(doc, "goal");
+    json_t *doc = spawn_json(&s), *goal = json_object_get(doc, "goal");
     assert_string_equal(text_at(goal, "objective"), "cost");
     assert_true(json_number_value(json_object_get(goal, "price_kwh")) == 0.3);
     assert_true(json_number_value(json_object_get(goal, "max_slowdown")) == 0.05);
@@ -440,7 +418,7 @@ static void the_goal_is_in_the_document_and_the_table(void **state)
     spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb:2", "--set", "power=250",
               "--repeats", "1", "--no-store", "--report", "-", "--json", "--objective", "eta",
               "--eta", "0.3", "--", "sleep", "0.2");
-    doc = doc_of(s.out);
+    doc = spawn_json(&s);
     goal = json_object_get(doc, "goal");
     assert_true(json_number_value(json_object_get(goal, "eta")) == 0.3);
     assert_true(json_number_value(json_object_get(goal, "eta_power_w")) == 500); /* of both */
@@ -536,5 +514,5 @@ int main(void)
         cmocka_unit_test(the_goal_is_in_the_document_and_the_table),
         cmocka_unit_test(mistakes_are_usage),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, spawn_setup, spawn_teardown);
 }

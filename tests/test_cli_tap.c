@@ -14,21 +14,7 @@
 
 #include "spawn.h"
 
-static char home[64];
-
-static int setup(void **state)
-{
-    (void)state;
-    spawn_home(home, sizeof(home));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    spawn_home_done(home);
-    return 0;
-}
+static const char *const home = spawn_folder;
 
 static json_t *run_and_load(const char *option, const char *pattern, const char *script)
 {
@@ -281,5 +267,5 @@ int main(void)
         cmocka_unit_test(the_size_follows_the_terminal),
         cmocka_unit_test(a_sweep_counts_work_by_steps),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, spawn_setup, spawn_teardown);
 }

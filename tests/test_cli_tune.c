@@ -14,31 +14,7 @@
 
 #include "spawn.h"
 
-static char home[64];
-
-static int setup(void **state)
-{
-    (void)state;
-    spawn_home(home, sizeof(home));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    spawn_home_done(home);
-    return 0;
-}
-
-static const char *write_file(char *path, size_t size, const char *name, const char *text)
-{
-    snprintf(path, size, "%s/%s", home, name);
-    FILE *out = fopen(path, "w");
-    assert_non_null(out);
-    fputs(text, out);
-    fclose(out);
-    return path;
-}
+static const char *const home = spawn_folder;
 
 static const char v100[] = "# BERT on a V100\n"
                            "power_w,time_s,energy_j\n"
@@ -50,15 +26,6 @@ static double number(const json_t *doc, const char *object, const char *key)
     return json_number_value(json_object_get(json_object_get(doc, object), key));
 }
 
-static json_t *json_of(const struct spawned *s)
-{
-    json_error_t why;
-    json_t *doc = json_loads(s->out, 0, &why);
-    if (!doc)
-        fail_msg("%s in: %s\n%s", why.text, s->out, s->err);
-    return doc;
-}
-
 /* ---- on recorded points ---- */
 
 static void a_replay_shows_table_choice_and_break_even(void **state)
@@ -66,7 +33,7 @@ static void a_replay_shows_table_choice_and_break_even(void **state)
     (void)state;
     char path[96];
     struct spawned s;
-    write_file(path, sizeof(path), "v100.csv", v100);
+    spawn_file(path, sizeof(path), "v100.csv", v100);
     spawn_run(&s, home, "wattune", "tune", "--replay", path);
     assert_int_equal(spawn_code(&s), 0);
     assert_non_null(strstr(s.out, "REPLAYED"));
@@ -80,10 +47,10 @@ static void a_replays_document_counts_what_it_read(void **state)
     (void)state;
     char path[96];
     struct spawned s;
-    write_file(path, sizeof(path), "v100.csv", v100);
+    spawn_file(path, sizeof(path), "v100.csv", v100);
     spawn_run(&s, home, "wattune", "tune", "--json", "--replay", path, "--probes", "3");
     assert_int_equal(spawn_code(&s), 0);
-    json_t *doc = json_of(&s);
+    json_t *doc = spawn_json(&s);
     json_t *probes = json_object_get(doc, "probes");
     assert_true(json_array_size(probes) <= 3);
     assert_true(json_number_value(json_object_get(json_array_get(probes, 0), "power_w")) == 250);
@@ -112,7 +79,7 @@ static void goals_change_the_choice(void **state)
         {{"--noise", "0.1"}, 150, 150},
     };
     char path[96];
-    write_file(path, sizeof(path), "v100.csv", v100);
+    spawn_file(path, sizeof(path), "v100.csv", v100);
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         struct spawned s;
         const char *const *a = rows[i].args;
@@ -120,7 +87,7 @@ static void goals_change_the_choice(void **state)
                   a[4], a[5]);
         if (spawn_code(&s) != 0)
             fail_msg("%s: %s", a[0], s.err);
-        json_t *doc = json_of(&s);
+        json_t *doc = spawn_json(&s);
         double w = number(doc, "choice", "power_w");
         if (w < rows[i].low_w || w > rows[i].high_w)
             fail_msg("%s %s: %g W", a[0], a[1], w);
@@ -134,13 +101,13 @@ static void a_clock_is_searched_like_a_limit(void **state)
     (void)state;
     char path[96];
     struct spawned s;
-    write_file(path, sizeof(path), "clock.csv",
+    spawn_file(path, sizeof(path), "clock.csv",
                "clock_mhz,time_s,energy_j\n"
                "1410,100,30000\n1290,104.4,26970\n1170,113.2,23400\n1080,121.7,21760\n"
                "1020,128.2,22020\n930,139.8,22260\n855,152,22450\n");
     spawn_run(&s, home, "wattune", "tune", "--json", "--replay", path);
     assert_int_equal(spawn_code(&s), 0);
-    json_t *doc = json_of(&s);
+    json_t *doc = spawn_json(&s);
     double mhz = number(doc, "choice", "clock_mhz");
     assert_true(mhz >= 930 && mhz <= 1170);
     json_decref(doc);
@@ -178,8 +145,8 @@ static void mistakes_are_told_with_what_to_do(void **state)
         {{NULL}, 2, "no command to run"},
     };
     char good[96], bad[96];
-    write_file(good, sizeof(good), "good.csv", v100);
-    write_file(bad, sizeof(bad), "bad.csv", "power_w,time_s,energy_j\n100,x,3\n");
+    spawn_file(good, sizeof(good), "good.csv", v100);
+    spawn_file(bad, sizeof(bad), "bad.csv", "power_w,time_s,energy_j\n100,x,3\n");
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         struct spawned s;
         const char *a[7] = {0};
@@ -259,7 +226,7 @@ static void it_finds_a_setting_while_the_job_runs_and_remembers_it(void **state)
     assert_int_equal(spawn_code(&s), 0);
     assert_non_null(strstr(s.err, "trying power=250"));
     assert_non_null(strstr(s.err, "holding power="));
-    json_t *doc = json_of(&s);
+    json_t *doc = spawn_json(&s);
     double watts = number(doc, "choice", "power_w");
     assert_true(watts == 100 || watts == 150); /* a tie on this profile */
     assert_true(number(doc, "choice", "energy_ratio") < 0.95);
@@ -306,7 +273,7 @@ static void printed_steps_are_work_enough(void **state)
               "--json", "--no-store", "--", "sh", "-c",
               "for i in $(seq 1 120); do echo step $i; sleep 0.05; done");
     assert_int_equal(spawn_code(&s), 0);
-    json_t *doc = json_of(&s);
+    json_t *doc = spawn_json(&s);
     assert_non_null(strstr(json_string_value(json_object_get(doc, "work_unit")), "steps"));
     assert_true(json_array_size(json_object_get(doc, "probes")) >= 4); /* two settings or more */
     json_decref(doc);
@@ -382,5 +349,5 @@ int main(void)
         cmocka_unit_test(two_gpus_may_have_a_setting_each),
         cmocka_unit_test(a_killed_tune_leaves_the_old_setting),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, spawn_setup, spawn_teardown);
 }

@@ -253,21 +253,14 @@ static int client(const char *mode)
 
 /* ---- tests ---- */
 
-static char home[64], self[512];
+static const char *const home = spawn_folder;
+static char self[512];
 
 static int setup(void **state)
 {
-    (void)state;
-    spawn_home(home, sizeof(home));
+    spawn_setup(state);
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     return n > 0 ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    spawn_home_done(home);
-    return 0;
 }
 
 static json_int_t phase_count(json_t *doc, const char *name)
@@ -396,5 +389,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(without_a_door_it_declines),
         cmocka_unit_test(another_tools_injection_is_replaced_and_named),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, spawn_teardown);
 }

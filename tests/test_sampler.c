@@ -180,15 +180,22 @@ static unsigned reads_until(struct wt_pacer *p, int64_t *now_ns, int64_t end_ns,
     return reads;
 }
 
+/* The first four seconds, from 10 s on, of one that may be read rarely. Returns the time. */
+static int64_t until_14_s(struct wt_pacer *p, int64_t cost_ns)
+{
+    int64_t now_ns = 10 * S, first_ns = INT64_MAX, last_ns;
+    wt_pacer_init(p, 100 * MS, true);
+    wt_pacer_allow_rare(p);
+    wt_pacer_edge(p, now_ns);
+    reads_until(p, &now_ns, 14 * S, cost_ns, INT64_MAX, &first_ns, &last_ns);
+    return now_ns;
+}
+
 static void a_slow_counter_is_read_rarely_and_its_phase_stays_known(void **state)
 {
     (void)state;
     struct wt_pacer p;
-    int64_t now_ns = 10 * S, first_ns = INT64_MAX, last_ns;
-    wt_pacer_init(&p, 100 * MS, true);
-    wt_pacer_allow_rare(&p);
-    wt_pacer_edge(&p, now_ns);
-    reads_until(&p, &now_ns, 14 * S, 3 * MS, INT64_MAX, &first_ns, &last_ns);
+    int64_t now_ns = until_14_s(&p, 3 * MS), first_ns = INT64_MAX, last_ns;
     assert_true(wt_pacer_is_rare(&p, now_ns));
     unsigned reads = reads_until(&p, &now_ns, 114 * S, 3 * MS, INT64_MAX, &first_ns, &last_ns);
     /* At 3 ms: no more than 0.2 % of the time, and never out of sight for longer than 17 s. */
@@ -202,11 +209,7 @@ static void a_cheap_counter_is_read_with_every_poll(void **state)
 {
     (void)state;
     struct wt_pacer p;
-    int64_t now_ns = 10 * S, first_ns = INT64_MAX, last_ns;
-    wt_pacer_init(&p, 100 * MS, true);
-    wt_pacer_allow_rare(&p);
-    wt_pacer_edge(&p, now_ns);
-    reads_until(&p, &now_ns, 14 * S, MS / 50, INT64_MAX, &first_ns, &last_ns);
+    int64_t now_ns = until_14_s(&p, MS / 50), first_ns = INT64_MAX, last_ns;
     /* Nor do a few reads that took long by chance make it a slow one. */
     reads_until(&p, &now_ns, 14 * S + 500 * MS, 16 * MS, INT64_MAX, &first_ns, &last_ns);
     assert_in_range(
@@ -225,11 +228,7 @@ static void an_edge_has_a_slow_counter_read_at_once_and_after_its_next_move(void
 {
     (void)state;
     struct wt_pacer p;
-    int64_t now_ns = 10 * S, first_ns = INT64_MAX, last_ns;
-    wt_pacer_init(&p, 100 * MS, true);
-    wt_pacer_allow_rare(&p);
-    wt_pacer_edge(&p, now_ns);
-    reads_until(&p, &now_ns, 14 * S, 3 * MS, INT64_MAX, &first_ns, &last_ns);
+    int64_t now_ns = until_14_s(&p, 3 * MS), first_ns = INT64_MAX, last_ns;
     for (int i = 0; i < 20; i++) {
         /* Anywhere in the counter's period, four seconds apart. */
         int64_t edge_ns = 15 * S + i * (4 * S + 5 * MS);

@@ -23,6 +23,7 @@ static const char *const prefixes[] = {"bert.", "distilbert.", "transformer."};
 
 struct bed {
     char folder[256];
+    struct wt_backend backend;
 };
 
 static int bed_open(void **state)
@@ -32,6 +33,7 @@ static int bed_open(void **state)
     snprintf(bed->folder, sizeof(bed->folder), "%s/wattune-hub-XXXXXX",
              getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
     assert_non_null(mkdtemp(bed->folder));
+    assert_int_equal(wt_reference_new(&bed->backend, NULL), 0);
     *state = bed;
     return 0;
 }
@@ -39,6 +41,7 @@ static int bed_open(void **state)
 static int bed_close(void **state)
 {
     struct bed *bed = *state;
+    wt_backend_free(&bed->backend);
     wt_fs_remove_tree(bed->folder, NULL);
     free(bed);
     return 0;
@@ -459,13 +462,12 @@ static void bf16_files_are_rounded_and_read(void **state)
 static const struct wt_config small = {WT_FAMILY_GPT2, 1,    16,  2,   24,  29, 12, 0,
                                        WT_GELU_NEW,    1e-5, 0.2, 0.2, 0.2, 0,  0.2};
 
-static struct wt_model *model_of(struct wt_backend *backend, const struct wt_config *config,
-                                 enum wt_task task)
+static struct wt_model *model_of(struct bed *bed, const struct wt_config *config, enum wt_task task)
 {
     struct wt_model_options options = {
         .task = task, .batch = 2, .seq = 8, .classes = 3, .seed = 4, .has_dropout = true};
     struct wt_model *model = NULL;
-    assert_int_equal(wt_model_new(&model, config, &options, backend, NULL), 0);
+    assert_int_equal(wt_model_new(&model, config, &options, &bed->backend, NULL), 0);
     return model;
 }
 
@@ -487,9 +489,7 @@ static double train(struct wt_model *model, int32_t salt)
 static void training_goes_on_as_if_it_had_not_stopped(void **state)
 {
     struct bed *bed = *state;
-    struct wt_backend backend = {0};
-    assert_int_equal(wt_reference_new(&backend, NULL), 0);
-    struct wt_model *model = model_of(&backend, &small, WT_TASK_CLM);
+    struct wt_model *model = model_of(bed, &small, WT_TASK_CLM);
     const char *folder = path(bed, "checkpoint");
     train(model, 0);
     assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 1}", NULL), 0);
@@ -498,7 +498,7 @@ static void training_goes_on_as_if_it_had_not_stopped(void **state)
     double want = train(model, 2), then = train(model, 3);
     wt_model_free(model);
 
-    model = model_of(&backend, &small, WT_TASK_CLM);
+    model = model_of(bed, &small, WT_TASK_CLM);
     char *position = NULL;
     struct wt_error err = {0};
     if (wt_checkpoint_load(folder, model, &position, &err) < 0)
@@ -509,7 +509,6 @@ static void training_goes_on_as_if_it_had_not_stopped(void **state)
     assert_true(train(model, 2) == want);
     assert_true(train(model, 3) == then);
     wt_model_free(model);
-    wt_backend_free(&backend);
 
     /* Nothing else is left in the folder around it. */
     char **names;
@@ -523,9 +522,7 @@ static void training_goes_on_as_if_it_had_not_stopped(void **state)
 static void a_checkpoint_of_another_model_is_refused_and_changes_nothing(void **state)
 {
     struct bed *bed = *state;
-    struct wt_backend backend = {0};
-    assert_int_equal(wt_reference_new(&backend, NULL), 0);
-    struct wt_model *model = model_of(&backend, &small, WT_TASK_CLM);
+    struct wt_model *model = model_of(bed, &small, WT_TASK_CLM);
     const char *folder = path(bed, "checkpoint");
     train(model, 0);
     assert_int_equal(wt_checkpoint_save(folder, model, "{}", NULL), 0);
@@ -543,7 +540,7 @@ static void a_checkpoint_of_another_model_is_refused_and_changes_nothing(void **
                 {&bert, WT_TASK_MLM, "is of a gpt2"},
                 {&small, WT_TASK_CLASSIFY, "score.weight"}};
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
-        model = model_of(&backend, rows[i].config, rows[i].task);
+        model = model_of(bed, rows[i].config, rows[i].task);
         size_t total = wt_model_parameters_of(model)->total;
         float *before = calloc(total, sizeof(*before)), *after = calloc(total, sizeof(*after));
         assert_true(before && after);
@@ -561,15 +558,12 @@ static void a_checkpoint_of_another_model_is_refused_and_changes_nothing(void **
         free(after);
         wt_model_free(model);
     }
-    wt_backend_free(&backend);
 }
 
 static void a_damaged_checkpoint_is_refused(void **state)
 {
     struct bed *bed = *state;
-    struct wt_backend backend = {0};
-    assert_int_equal(wt_reference_new(&backend, NULL), 0);
-    struct wt_model *model = model_of(&backend, &small, WT_TASK_CLM);
+    struct wt_model *model = model_of(bed, &small, WT_TASK_CLM);
     const char *folder = path(bed, "checkpoint");
     static const char *const files[] = {"config.json", "model.safetensors", "optimizer.safetensors",
                                         "wattune.json"};
@@ -594,15 +588,12 @@ static void a_damaged_checkpoint_is_refused(void **state)
                 wt_fs_remove_tree(folder, NULL);
         }
     wt_model_free(model);
-    wt_backend_free(&backend);
 }
 
 static void what_is_no_checkpoint_is_not_written_over(void **state)
 {
     struct bed *bed = *state;
-    struct wt_backend backend = {0};
-    assert_int_equal(wt_reference_new(&backend, NULL), 0);
-    struct wt_model *model = model_of(&backend, &small, WT_TASK_CLM);
+    struct wt_model *model = model_of(bed, &small, WT_TASK_CLM);
     const char *folder = path(bed, "mine");
     assert_int_equal(wt_fs_mkdirs(folder, 0777, NULL), 0);
     assert_int_equal(wt_checkpoint_save(folder, model, "{}", NULL), 0); /* empty: taken */
@@ -617,7 +608,6 @@ static void what_is_no_checkpoint_is_not_written_over(void **state)
     assert_int_equal(wt_checkpoint_save(path(bed, "new"), model, "[1]", &err), WT_E_USAGE);
     assert_true(access(path(bed, "new"), F_OK) < 0);
     wt_model_free(model);
-    wt_backend_free(&backend);
 }
 
 #define IN_A_BED(test) cmocka_unit_test_setup_teardown(test, bed_open, bed_close)
