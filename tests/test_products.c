@@ -4,7 +4,10 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <dirent.h>
+#include <dlfcn.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -254,12 +257,69 @@ static void a_small_product_is_the_same_before_and_after_a_large_one_was_timed(v
     wt_pool_free(pool);
 }
 
+/* ---- threads ---- */
+
+static unsigned threads_of_this_process(void)
+{
+    unsigned count = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    assert_non_null(tasks);
+    for (const struct dirent *d; (d = readdir(tasks));)
+        count += d->d_name[0] != '.';
+    closedir(tasks);
+    return count;
+}
+
+/* As the first thread of a program: OpenMP would start three more. */
+static void *first_product(void *ret_started)
+{
+    void (*set)(int) = NULL;
+    void *symbol = dlsym(RTLD_DEFAULT, "omp_set_num_threads");
+    memcpy(&set, &symbol, sizeof(set)); /* ISO C knows no conversion of the two */
+    if (!set)
+        return NULL;
+    set(4);
+    struct wt_error err = {0};
+    struct wt_pool *pool = NULL;
+    struct wt_products *p = NULL;
+    assert_int_equal(wt_pool_new(&pool, 1, &err), 0);
+    assert_int_equal(wt_products_new(&p, pool, 1, &err), 0);
+    unsigned already = threads_of_this_process();
+    const struct wt_product product = {
+        .form = WT_FORM_FORWARD, .m = M, .n = N, .k = K, .a = a, .b = b, .c = c};
+    assert_int_equal(wt_products_run(p, &product, &err), 0);
+    *(int *)ret_started = (int)threads_of_this_process() - (int)already;
+    wt_products_free(p);
+    wt_pool_free(pool);
+    return NULL;
+}
+
+static void no_library_starts_threads_of_its_own(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"openblas", "onednn", "onednn-matmul"};
+    for (size_t i = 0; i < WT_COUNTOF(names); i++) {
+        setenv("WATTUNE_PRODUCTS", names[i], 1);
+        int started = -1;
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, first_product, &started), 0);
+        pthread_join(thread, NULL);
+        unsetenv("WATTUNE_PRODUCTS");
+        if (started < 0) {
+            print_message("skipped: neither library is built on OpenMP\n");
+            skip();
+        }
+        assert_int_equal(started, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whichever_is_tried_the_product_is_the_same),
         cmocka_unit_test(each_library_can_be_had_alone),
         cmocka_unit_test(ever_new_shapes_do_not_fill_the_memory),
+        cmocka_unit_test(no_library_starts_threads_of_its_own),
         cmocka_unit_test(a_library_of_another_name_is_refused),
         cmocka_unit_test(a_small_product_is_the_same_before_and_after_a_large_one_was_timed),
     };
