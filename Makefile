@@ -35,11 +35,11 @@ test: ## install what is missing, build, run all tests
 bench: all ## run the benchmarks
 	@meson test -C build --benchmark --verbose
 
-asan: build-asan/build.ninja ## run all tests under AddressSanitizer and UBSan
+asan: build-asan/build.ninja ## run the tests under AddressSanitizer and UBSan (not those of the tree)
 	@ninja -C build-asan
 	@$(TESTS) build-asan --no-suite tree --timeout-multiplier 4
 
-tsan: build-tsan/build.ninja ## run all tests under ThreadSanitizer
+tsan: build-tsan/build.ninja ## run them under ThreadSanitizer (not those that run alone either)
 	@ninja -C build-tsan
 	@$(TESTS) build-tsan --no-suite tree --no-suite alone --timeout-multiplier 8
 

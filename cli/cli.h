@@ -38,6 +38,9 @@ enum { CLI_OK = 0, CLI_FAILURE = 1, CLI_USAGE = 2, CLI_DENIED = 3, CLI_NO_SENSOR
 int cli_fail(const char *command, const struct wt_error *err);
 /* The same for a mistake on the command line; points to --help. Returns CLI_USAGE. */
 int cli_usage(const char *command, const char *fmt, ...) WT_PRINTF(2, 3);
+/* A --json document to stdout, at once; says why where it cannot. NULL is no memory. Frees text and
+ * returns the exit code. */
+int cli_print_json(const char *command, char *text);
 /* A remark on stderr: "wattune: ...". */
 void cli_note(const char *fmt, ...) WT_PRINTF(1, 2);
 /* For wt_ctx_options.log: warnings and errors to stderr, debug when $WT_DEBUG asks. */
@@ -99,9 +102,12 @@ int cli_knob(const struct cli_bed *bed, size_t i, enum wt_knob knob, struct wt_k
              struct wt_error *why, struct wt_error *err);
 /* Tells that no device has it, with that reason. Returns WT_E_UNSUPPORTED. */
 int cli_no_knob(enum wt_knob knob, const struct wt_error *why, struct wt_error *err);
-/* "90", "90s", "5m", "1.5h" to ns. */
+/* "90", "90s", "100ms", "5m" or "5min", "1.5h", "2d", "1w" to ns. */
 int cli_duration_parse(const char *text, int64_t *ret_ns, struct wt_error *err);
 
+/* The decimal number that the first len characters are, all of them digits or a point. False: they
+ * are none. */
+bool cli_number_parse(const char *text, size_t len, double *ret_value);
 /* UNIT=N of --work. */
 int cli_work_parse(const char *text, char *unit, size_t size, uint64_t *ret_count,
                    struct wt_error *err);

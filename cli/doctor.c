@@ -86,14 +86,6 @@ static int parse(int argc, char **argv, struct doctor *d)
     return -1;
 }
 
-static int print_json(const struct doctor *d)
-{
-    char *text = wt_survey_to_json(d->bed.devices, d->findings, d->count);
-    int failed = !text || puts(text) == EOF || fflush(stdout) == EOF;
-    free(text);
-    return failed;
-}
-
 /* ---- terminal ---- */
 
 struct look {
@@ -458,7 +450,8 @@ int cmd_doctor(int argc, char **argv)
         d.width = term.width;
         if (!d.is_json)
             print_text(&d);
-        else if (print_json(&d))
+        else if (cli_print_json("doctor", wt_survey_to_json(d.bed.devices, d.findings, d.count)) !=
+                 CLI_OK)
             code = CLI_FAILURE;
     }
     free(d.findings);

@@ -82,8 +82,10 @@ static int add_signal(struct plan_options *o, const char *text)
     if (at && (!*region || strlen(region) >= sizeof(o->places[0].region)))
         return cli_usage("plan", "--signal %s: a region is a word of up to %zu characters", text,
                          sizeof(o->places[0].region) - 1);
-    if (i == PLACES_MAX || o->signal_count == SIGNALS_MAX)
-        return cli_usage("plan", "--signal %s: more than %d", text, PLACES_MAX);
+    if (i == PLACES_MAX)
+        return cli_usage("plan", "--signal %s: more than %d regions", text, PLACES_MAX);
+    if (o->signal_count == SIGNALS_MAX)
+        return cli_usage("plan", "--signal %s: more than %d signals", text, SIGNALS_MAX);
     if (i == o->place_count) {
         snprintf(o->places[i].region, sizeof(o->places[i].region), "%s", region);
         o->place_count++;
@@ -106,12 +108,11 @@ static int add_signal(struct plan_options *o, const char *text)
 
 static bool parse_power(const char *text, double *ret_w)
 {
-    char *end;
-    if (!*text || !strchr(".0123456789", *text))
+    size_t digits = strspn(text, ".0123456789");
+    const char *end = text + digits + strspn(text + digits, " ");
+    double value;
+    if (!cli_number_parse(text, digits, &value))
         return false;
-    double value = strtod(text, &end);
-    while (*end == ' ')
-        end++;
     if (strcmp(end, "kW") == 0)
         value *= 1e3;
     else if (strcmp(end, "MW") == 0)
@@ -288,10 +289,10 @@ static int take_run(struct plan_options *o)
             o->power.low_w = run.total.low_j / run.wall_s + run.host_w;
             o->power.high_w = run.total.high_j / run.wall_s + run.host_w;
             o->power.provenance = run.total.provenance;
-            snprintf(o->power.emulation, sizeof(o->power.emulation), "%s",
-                     run.is_emulated ? run.emulation : "");
         }
     }
+    if (run.is_emulated && (!o->job.duration_s || o->power.provenance != WT_PROV_UNKNOWN))
+        snprintf(o->power.emulation, sizeof(o->power.emulation), "%s", run.emulation);
     snprintf(o->power.run_id, sizeof(o->power.run_id), "%s", run.id);
     if (!o->job.duration_s)
         o->job.duration_s = (int64_t)ceil(run.wall_s);
@@ -318,9 +319,7 @@ static int plan(struct plan_options *o)
         return cli_fail("plan", &err);
     int code = CLI_OK;
     if (o->is_json) {
-        char *text = wt_plan_to_json(&result);
-        code = text && printf("%s\n", text) >= 0 && fflush(stdout) == 0 ? CLI_OK : CLI_FAILURE;
-        free(text);
+        code = cli_print_json("plan", wt_plan_to_json(&result));
     } else {
         struct wt_term term;
         wt_term_init(&term, stdout);

@@ -35,11 +35,10 @@ static int deliver(const struct report_options *o, char *text, const struct wt_s
 {
     struct wt_error err = {0};
     int code = CLI_OK;
-    if (o->is_json && (!text || printf("%s\n", text) < 0 || fflush(stdout) != 0)) {
-        cli_note("cannot write the document to stdout");
-        code = CLI_FAILURE;
-    }
-    free(text);
+    if (o->is_json)
+        code = cli_print_json("report", text);
+    else
+        free(text);
     if (o->is_json && !o->output)
         return code;
     const char *path = o->output ? o->output : DEFAULT_FILE;

@@ -28,10 +28,7 @@ static int show_one(struct wt_store *store, const char *id, bool is_json)
         return cli_fail("runs", &err);
     int code = CLI_OK;
     if (is_json) {
-        char *text = wt_run_to_json_full(&run);
-        if (!text || printf("%s\n", text) < 0)
-            code = CLI_FAILURE;
-        free(text);
+        code = cli_print_json("runs", wt_run_to_json_full(&run));
     } else {
         struct wt_term term;
         wt_term_init(&term, stdout);

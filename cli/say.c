@@ -1,6 +1,9 @@
 /* say: how the command speaks - errors with what to do, remarks, all on stderr. */
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "cli.h"
 
@@ -21,6 +24,21 @@ int cli_usage(const char *command, const char *fmt, ...)
     va_end(args);
     fprintf(stderr, "\n  `wattune %s --help` lists the options\n", command);
     return CLI_USAGE;
+}
+
+int cli_print_json(const char *command, char *text)
+{
+    int code = CLI_FAILURE;
+    errno = 0;
+    if (!text)
+        fprintf(stderr, "wattune %s: no memory for the JSON document\n", command);
+    else if (puts(text) == EOF || fflush(stdout) == EOF)
+        fprintf(stderr, "wattune %s: the JSON document could not be written: %s\n", command,
+                strerror(errno));
+    else
+        code = CLI_OK;
+    free(text);
+    return code;
 }
 
 void cli_note(const char *fmt, ...)

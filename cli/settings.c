@@ -51,7 +51,7 @@ static const char *sample(enum wt_knob knob, bool is_range)
 
 /* A decimal number that ends where the word ends; the point is a point in every locale, because the
  * program never sets LC_NUMERIC. */
-static bool read_number(const char *text, size_t len, double *ret)
+bool cli_number_parse(const char *text, size_t len, double *ret_value)
 {
     char word[32];
     if (!len || len >= sizeof(word))
@@ -61,8 +61,11 @@ static bool read_number(const char *text, size_t len, double *ret)
     if (strspn(word, "0123456789.") != len)
         return false;
     char *end;
-    *ret = strtod(word, &end);
-    return !*end && isfinite(*ret);
+    double value = strtod(word, &end);
+    if (*end || !isfinite(value))
+        return false;
+    *ret_value = value;
+    return true;
 }
 
 /* "100:250:25", "1200:2400:200". NULL, or what is wrong with it. */
@@ -72,7 +75,7 @@ static const char *parse_range(const char *text, struct cli_setting *s)
     size_t n = 0;
     for (const char *p = text; n < 3; n++) {
         size_t len = strcspn(p, ":");
-        if (!read_number(p, len, &part[n]))
+        if (!cli_number_parse(p, len, &part[n]))
             break;
         p += len;
         if (*p == ':')
@@ -131,7 +134,7 @@ static int complain_of_value(struct wt_error *err, const char *text, enum wt_kno
     snprintf(fix, sizeof(fix), "%s=%s", name, sample(knob, false));
     double value;
     for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
-        if (strcasecmp(suffix, units[i].suffix) == 0 && read_number(word, digits, &value)) {
+        if (strcasecmp(suffix, units[i].suffix) == 0 && cli_number_parse(word, digits, &value)) {
             wt_knob_value_typed(number, sizeof(number), knob,
                                 wt_knob_from_user(value * units[i].factor));
             snprintf(fix, sizeof(fix), "%s=%s", name, number);
@@ -231,7 +234,7 @@ int cli_duration_parse(const char *text, int64_t *ret_ns, struct wt_error *err)
 {
     size_t len = strspn(text, "0123456789.");
     double value, unit = 1.0;
-    bool ok = read_number(text, len, &value);
+    bool ok = cli_number_parse(text, len, &value);
     if (strcmp(text + len, "m") == 0 || strcmp(text + len, "min") == 0)
         unit = 60;
     else if (strcmp(text + len, "h") == 0)
@@ -259,7 +262,7 @@ int cli_work_parse(const char *text, char *unit, size_t size, uint64_t *ret_coun
     const char *eq = strchr(text, '=');
     double value;
     if (!eq || eq == text || (size_t)(eq - text) >= size ||
-        !read_number(eq + 1, strlen(eq + 1), &value) || value < 1 || value > 1e15 ||
+        !cli_number_parse(eq + 1, strlen(eq + 1), &value) || value < 1 || value > 1e15 ||
         value != floor(value)) {
         snprintf(err->text, sizeof(err->text), "--work %.60s: is not UNIT=N with a whole N", text);
         snprintf(err->fix, sizeof(err->fix), "--work tokens=4096");

@@ -112,12 +112,8 @@ static int show(const struct job *job, size_t reference)
     }
     if (o->csv && cli_sweep_write_csv(o->csv, &sweep) < 0)
         code = CLI_FAILURE;
-    if (o->is_json) {
-        char *text = wt_sweep_to_json(&sweep);
-        if (!text || printf("%s\n", text) < 0 || fflush(stdout) != 0)
-            code = CLI_FAILURE;
-        free(text);
-    }
+    if (o->is_json && cli_print_json("sweep", wt_sweep_to_json(&sweep)) != CLI_OK)
+        code = CLI_FAILURE;
     wt_sweep_done(&sweep);
     return code;
 }

@@ -164,9 +164,7 @@ int cli_sweep_dry(const struct sweep_options *o, const struct wt_sweep_plan *pla
     if (o->is_json) {
         char *text = wt_sweep_dry_to_json(plan, planned, point_count, steps, step_count, &f,
                                           o->bed.emulation_name);
-        if (!text || printf("%s\n", text) < 0)
-            code = CLI_FAILURE;
-        free(text);
+        code = cli_print_json("sweep", text);
     } else {
         struct sum least = sum_of(planned, steps, step_count, o->repeats);
         struct sum most = sum_of(planned, steps, step_count, o->repeats_max);

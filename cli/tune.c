@@ -218,10 +218,7 @@ int cli_tune_show(const struct tune_options *o, const struct wt_search_result *r
     wt_report_search(&term, result, story);
     if (!o->is_json)
         return CLI_OK;
-    char *text = wt_search_to_json(result, story);
-    int code = text && printf("%s\n", text) >= 0 && fflush(stdout) == 0 ? CLI_OK : CLI_FAILURE;
-    free(text);
-    return code;
+    return cli_print_json("tune", wt_search_to_json(result, story));
 }
 
 static int replay(struct tune_options *o)

@@ -154,6 +154,18 @@ static void a_stored_run_gives_power_time_and_where_they_come_from(void **state)
     assert_non_null(strstr(s.out, "EMULATED"));
     assert_non_null(strstr(s.out, "the power is that of run"));
     spawn_done(&s);
+    /* So is its time; where both are given nothing of the run is used. */
+    spawn_run(&s, home, "wattune", "plan", "--run", "last", "--power", "100 W", "--signal", DE,
+              "--start", "2020-06-01", "--deadline", "1d");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "EMULATED"));
+    assert_non_null(strstr(s.out, "its time was not measured"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "plan", "--run", "last", "--power", "100W", "--duration", "1h",
+              "--signal", DE, "--start", "2020-06-01", "--deadline", "1d");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_null(strstr(s.out, "EMULATED"));
+    spawn_done(&s);
     spawn_run(&s, home, "wattune", "plan", "--json", "--run", "last", "--duration", "5h",
               "--signal", DE, "--start", "2020-06-01", "--deadline", "1d");
     json_t *doc = spawn_json(&s), *job = json_object_get(doc, "job");
@@ -167,6 +179,92 @@ static void a_stored_run_gives_power_time_and_where_they_come_from(void **state)
     spawn_run(&s, home, "wattune", "plan", "--run", "19990101", "--signal", DE, "--deadline", "1d");
     assert_int_equal(spawn_code(&s), 4);
     spawn_done(&s);
+}
+
+static void one_column_of_energy_is_of_one_kind(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "plan", "--signal", "carbon@A=300", "--signal", "pue@A=1.5",
+              "--signal", "carbon@B=400", "--power", "10kW", "--duration", "10h", "--start",
+              "2020-06-01", "--deadline", "2d");
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    assert_non_null(strstr(s.out, "energy")); /* the job's, which is known of both */
+    assert_non_null(strstr(s.out, "100 kWh"));
+    assert_null(strstr(s.out, "facility  "));
+    assert_null(strstr(s.out, "150 kWh"));
+    spawn_done(&s);
+}
+
+static void a_short_job_has_figures_too(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "plan", "--signal", "carbon=300", "--signal", "price=0.3",
+              "--power", "2W", "--duration", "2min", "--start", "2020-06-01", "--deadline", "1h");
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    assert_non_null(strstr(s.out, "0.067 Wh"));
+    assert_non_null(strstr(s.out, "20.0 mg"));
+    assert_non_null(strstr(s.out, "2e-05")); /* of the currency */
+    spawn_done(&s);
+}
+
+static void what_is_not_known_is_a_question_mark_in_the_line(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char file[96], signal[128];
+    spawn_file(file, sizeof(file), "late.csv",
+               "time,gco2_per_kwh\n2020-01-02T00:00Z,300\n2020-01-02T12:00Z,100\n");
+    snprintf(signal, sizeof(signal), "carbon=%s", file);
+    spawn_run(&s, home, "wattune", "plan", "--signal", signal, "--power", "1kW", "--duration", "2h",
+              "--start", "2020-01-01", "--deadline", "2d");
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    const char *line = strstr(s.out, "g/kWh   ????");
+    assert_non_null(line);
+    size_t columns = 80 - 12;
+    assert_int_equal(strspn(line + 8, "?"), columns / 2); /* the first of the two days */
+    assert_true(line[8 + columns / 2] != '\n');
+    spawn_done(&s);
+}
+
+static void a_document_that_cannot_be_written_is_a_failure_with_a_reason(void **state)
+{
+    (void)state;
+    struct spawned s;
+    if (access("/dev/full", W_OK) != 0)
+        skip();
+    spawn_run(&s, home, "sh", "-c",
+              "exec \"$WATTUNE_COMMAND\" plan --json --signal carbon=300 --power 1W --duration 1h "
+              "--start 2020-06-01 --deadline 1d >/dev/full");
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "could not be written: No space left"));
+    spawn_done(&s);
+}
+
+static void too_many_regions_and_signals_are_told_apart(void **state)
+{
+    (void)state;
+    static const char *const kinds[] = {"carbon", "pue", "price"};
+    for (int each = 1; each <= 3; each += 2) { /* signals of a region */
+        char texts[140][32];
+        const char *argv[2 + 2 * 140 + 1] = {"wattune", "plan"};
+        for (int i = 0; i < 140; i++) {
+            snprintf(texts[i], sizeof(texts[i]), "%s@R%d=3", kinds[i % each], i / each);
+            argv[2 + 2 * i] = "--signal";
+            argv[3 + 2 * i] = texts[i];
+        }
+        struct spawned s;
+        spawn_start(&s, home, argv);
+        spawn_wait(&s);
+        assert_int_equal(spawn_code(&s), 2);
+        assert_non_null(
+            strstr(s.err, each == 1 ? "more than 64 regions" : "more than 128 signals"));
+        spawn_done(&s);
+    }
 }
 
 static void mistakes_are_told_with_what_to_do(void **state)
@@ -188,6 +286,9 @@ static void mistakes_are_told_with_what_to_do(void **state)
         {{"--signal", "carbon=BAD"}, 1, "bad.csv:3: gco2_per_kwh is \"x\""},
         {{"--signal", "carbon=3", "--power", "much"}, 2, "--power much"},
         {{"--signal", "carbon=3", "--power", "-3W"}, 2, "--power -3W"},
+        {{"--signal", "carbon=3", "--power", "0x10W"}, 2, "--power 0x10W"},
+        {{"--signal", "carbon=3", "--power", "infW"}, 2, "--power infW"},
+        {{"--signal", "carbon=3", "--power", "1.2.3kW"}, 2, "--power 1.2.3kW"},
         {{"--signal", "carbon=3", "--duration", "long"}, 2, "--duration long"},
         {{"--signal", "carbon=3", "--duration", "0h"}, 2, "a second at least"},
         {{"--signal", "carbon=3", "--start", "soon"}, 2, "--start soon"},
@@ -243,6 +344,11 @@ int main(void)
         cmocka_unit_test(regions_stand_side_by_side),
         cmocka_unit_test(what_lies_beyond_the_series_is_called_a_forecast),
         cmocka_unit_test(a_stored_run_gives_power_time_and_where_they_come_from),
+        cmocka_unit_test(one_column_of_energy_is_of_one_kind),
+        cmocka_unit_test(a_short_job_has_figures_too),
+        cmocka_unit_test(what_is_not_known_is_a_question_mark_in_the_line),
+        cmocka_unit_test(a_document_that_cannot_be_written_is_a_failure_with_a_reason),
+        cmocka_unit_test(too_many_regions_and_signals_are_told_apart),
         cmocka_unit_test(mistakes_are_told_with_what_to_do),
     };
     return cmocka_run_group_tests(tests, spawn_setup, spawn_teardown);

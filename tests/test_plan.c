@@ -599,7 +599,217 @@ static void odd_durations_are_done_and_paid_to_the_second(void **state)
     wt_signal_free(s);
 }
 
+/* A series of hours, or of other spans, from 2020 on. */
+static struct wt_signal *series(enum wt_signal_kind kind, const double *values, size_t count,
+                                const int64_t *spans_s)
+{
+    struct wt_signal *s;
+    struct wt_error err = {0};
+    int64_t t_s = at("2020-01-01");
+    char text[120];
+    snprintf(text, sizeof(text), "time,%s\n2020-01-01,1\n2020-01-02,1\n",
+             wt_signal_kind_column(kind));
+    s = parse(kind, text);
+    s->count = 0;
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(wt_signal_append(s, t_s, values[i], &err), 0);
+        t_s += spans_s ? spans_s[i] : WT_HOUR_S;
+    }
+    s->end_s = t_s;
+    return s;
+}
+
+static void pieces_at_negative_prices_never_cost_more_than_one(void **state)
+{
+    (void)state;
+    int pieces = 0, odd = 0;
+    for (int i = 0; i < 3000; i++) {
+        static const double prices[] = {-9, -5, -1, 1, 4};
+        double values[20];
+        int64_t spans_s[20];
+        for (size_t k = 0; k < WT_COUNTOF(values); k++) {
+            values[k] = prices[draw_between(0, 4)];
+            spans_s[k] = 60 * draw_between(1, 3);
+        }
+        struct wt_signal *s = series(WT_SIGNAL_PRICE, values, WT_COUNTOF(values), spans_s);
+        struct wt_place place = {.signals = {[WT_SIGNAL_PRICE] = s}};
+        struct wt_job job = {.objective = WT_OBJECTIVE_COST, .power_w = 1000};
+        job.start_s = at("2020-01-01");
+        job.deadline_s = s->end_s;
+        job.duration_s = i ? draw_between(30, 900) : 243;
+        struct wt_plan whole, plan;
+        struct wt_error err = {0};
+        assert_int_equal(wt_plan_make(&whole, &job, &place, &err), 0);
+        job.is_interruptible = true;
+        job.checkpoint_s = i ? draw_between(1, 70) : 8;
+        job.segment_min_s = draw() % 2 ? draw_between(0, 150) : 0;
+        assert_int_equal(wt_plan_make(&plan, &job, &place, &err), 0);
+        if (plan.sum.cost > whole.sum.cost + 1e-9)
+            fail_msg("case %d: %zu pieces cost %.10g, one %.10g (%lld s, checkpoint %lld s)", i,
+                     plan.count, plan.sum.cost, whole.sum.cost, (long long)job.duration_s,
+                     (long long)job.checkpoint_s);
+        pieces += plan.count > 1;
+        odd += plan.count > 1 && job.duration_s % 60;
+        wt_plan_done(&whole);
+        wt_plan_done(&plan);
+        wt_signal_free(s);
+    }
+    assert_true(pieces > 300 && odd > 300); /* or nothing was asked of them */
+}
+
+/* The fewest pieces of hours that cost the least, of all choices of `work` hours. */
+static int fewest_pieces(const double *rate, size_t n, int work)
+{
+    double best = INFINITY;
+    int fewest = 0;
+    for (unsigned set = 1; set < (1u << n); set++) {
+        double sum = 0;
+        int hours = 0, pieces = 0;
+        for (size_t i = 0; i < n; i++)
+            if ((set >> i) & 1u) {
+                sum += rate[i];
+                hours++;
+                pieces += !i || !((set >> (i - 1)) & 1u);
+            }
+        if (hours == work && (sum < best || (!(sum > best) && pieces < fewest))) {
+            best = sum;
+            fewest = pieces;
+        }
+    }
+    return fewest;
+}
+
+static void of_equal_plans_the_one_with_the_fewest_pieces_is_taken(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3000; i++) {
+        double rate[10] = {100, 200, 50, 100, 300};
+        size_t n = i ? (size_t)draw_between(1, 10) : 5;
+        int work = i ? (int)draw_between(1, (int64_t)n) : 2;
+        for (size_t k = 0; i && k < n; k++)
+            rate[k] = 100 * (double)draw_between(1, 3);
+        struct wt_signal *s = n > 1
+                                  ? series(WT_SIGNAL_CARBON, rate, n, NULL)
+                                  : series(WT_SIGNAL_CARBON, (double[]){rate[0], rate[0]}, 2, NULL);
+        struct wt_place place = {.signals = {[WT_SIGNAL_CARBON] = s}};
+        struct wt_job job = {.objective = WT_OBJECTIVE_CARBON,
+                             .power_w = 1000,
+                             .duration_s = work * WT_HOUR_S,
+                             .start_s = at("2020-01-01"),
+                             .deadline_s = at("2020-01-01") + (int64_t)n * WT_HOUR_S,
+                             .is_interruptible = true};
+        struct wt_plan plan;
+        struct wt_error err = {0};
+        assert_int_equal(wt_plan_make(&plan, &job, &place, &err), 0);
+        double sorted[10];
+        memcpy(sorted, rate, sizeof(sorted));
+        double want = try_free(sorted, n, (size_t)work);
+        if ((int)plan.count != fewest_pieces(rate, n, work) ||
+            fabs(plan.sum.carbon_g - want) > 1e-9 * want)
+            fail_msg("case %d: %zu pieces, not %d; %g, not %g", i, plan.count,
+                     fewest_pieces(rate, n, work), plan.sum.carbon_g, want);
+        assert_int_equal(plan.sum.run_s, job.duration_s);
+        for (size_t k = 1; k < plan.count; k++)
+            assert_true(plan.segments[k].start_s > plan.segments[k - 1].end_s);
+        wt_plan_done(&plan);
+        wt_signal_free(s);
+    }
+}
+
 /* ---- what plans rest on ---- */
+
+/* How many notes say it. */
+static size_t noted(const struct wt_plan_result *r, const char *text)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < r->note_count; i++)
+        count += strstr(r->notes[i].text, text) != NULL;
+    return count;
+}
+
+static void stops_that_are_paid_for_are_said(void **state)
+{
+    (void)state;
+    struct wt_signal *s = series(WT_SIGNAL_PRICE, (double[]){-0.1, -0.1, -0.1, -0.1}, 4, NULL);
+    struct wt_place place = {.signals = {[WT_SIGNAL_PRICE] = s}};
+    struct wt_job job = {.objective = WT_OBJECTIVE_COST,
+                         .power_w = 1000,
+                         .duration_s = WT_HOUR_S,
+                         .start_s = at("2020-01-01"),
+                         .deadline_s = at("2020-01-01T04:00"),
+                         .is_interruptible = true,
+                         .checkpoint_s = 300};
+    struct wt_plan_result r;
+    struct wt_error err = {0};
+    assert_int_equal(wt_plan_places(&r, &job, NULL, &place, 1, &err), 0);
+    assert_true(r.plans[0].count > 1);
+    assert_int_equal(noted(&r, "earn by drawing longer at a negative price"), 1);
+    wt_plan_result_done(&r);
+    for (size_t i = 0; i < s->count; i++)
+        s->values[i] = i % 2 ? 0.5 : 0.1;
+    assert_int_equal(wt_plan_places(&r, &job, NULL, &place, 1, &err), 0);
+    assert_int_equal(noted(&r, "negative price"), 0);
+    wt_plan_result_done(&r);
+    wt_signal_free(s);
+}
+
+static void a_forecast_of_nothing_has_no_error_in_percent(void **state)
+{
+    (void)state;
+    double zeros[24 * 35] = {0};
+    struct wt_signal *s = series(WT_SIGNAL_PRICE, zeros, WT_COUNTOF(zeros), NULL);
+    struct wt_place place = {.signals = {[WT_SIGNAL_PRICE] = s}};
+    struct wt_job job = {.objective = WT_OBJECTIVE_COST,
+                         .power_w = 1000,
+                         .duration_s = WT_HOUR_S,
+                         .start_s = s->end_s,
+                         .deadline_s = s->end_s + WT_DAY_S};
+    struct wt_plan_result r;
+    struct wt_error err = {0};
+    assert_int_equal(wt_plan_places(&r, &job, NULL, &place, 1, &err), 0);
+    assert_int_equal(noted(&r, "it was off by 0 on average"), 1);
+    assert_int_equal(noted(&r, "nan"), 0);
+    wt_plan_result_done(&r);
+    wt_signal_free(s);
+}
+
+static void a_forecast_is_told_by_every_plan_that_meets_it_and_once(void **state)
+{
+    (void)state;
+    struct wt_signal *shared = weekly(70), *own = weekly(69);
+    struct wt_place places[] = {{.region = "DE", .signals = {shared}},
+                                {.region = "FR", .signals = {shared}},
+                                {.region = "IT", .signals = {own}}};
+    struct wt_job job = {.objective = WT_OBJECTIVE_CARBON,
+                         .power_w = 1000,
+                         .duration_s = WT_HOUR_S,
+                         .start_s = own->end_s,
+                         .deadline_s = own->end_s + 3 * WT_DAY_S};
+    struct wt_plan_result r;
+    struct wt_error err = {0};
+    for (int i = 0; i < 2; i++) { /* the second time they reach so far already */
+        assert_int_equal(wt_plan_places(&r, &job, NULL, places, 3, &err), 0);
+        assert_int_equal(r.forecast_count, 3);
+        assert_string_equal(r.forecasts[1].region, "FR");
+        assert_true(r.forecasts[1].forecast.trials > 0);
+        assert_int_equal(noted(&r, "is a forecast from"), 2);
+        assert_int_equal(noted(&r, "carbon of DE and others is a forecast"), 1);
+        assert_int_equal(noted(&r, "carbon of IT is a forecast"), 1);
+        wt_plan_result_done(&r);
+    }
+    assert_int_equal(wt_plan_places(&r, &job, NULL, places, 2, &err), 0);
+    assert_int_equal(noted(&r, "carbon is a forecast"), 1); /* of both: it is that of none */
+    wt_plan_result_done(&r);
+    /* What is over before the forecast begins does not rest on it. */
+    job.start_s -= 5 * WT_DAY_S;
+    job.deadline_s = own->forecast_s;
+    assert_int_equal(wt_plan_places(&r, &job, NULL, places, 3, &err), 0);
+    assert_int_equal(r.forecast_count, 0);
+    assert_int_equal(noted(&r, "forecast"), 0);
+    wt_plan_result_done(&r);
+    wt_signal_free(shared);
+    wt_signal_free(own);
+}
 
 static void nothing_is_planned_where_a_signal_is_not_known(void **state)
 {
@@ -662,6 +872,27 @@ static void a_hole_in_a_series_is_said(void **state)
         wt_plan_result_done(&r);
         job.deadline_s = at("2020-01-01T14:00");
     }
+    wt_signal_free(s);
+}
+
+static void a_deadline_in_the_far_future_is_refused_and_not_laid_out(void **state)
+{
+    (void)state;
+    struct wt_signal *s = parse(WT_SIGNAL_PRICE, "hour,price_per_kwh\n0,0.1\n1,0.2\n");
+    struct wt_place place = {.signals = {[WT_SIGNAL_PRICE] = s}};
+    struct wt_job job = {.objective = WT_OBJECTIVE_COST,
+                         .power_w = 500,
+                         .duration_s = WT_HOUR_S,
+                         .start_s = at("2020-01-01"),
+                         .deadline_s = at("9999-12-31")};
+    struct wt_plan plan;
+    struct wt_error err = {0};
+    assert_int_equal(wt_plan_make(&plan, &job, &place, &err), WT_E_RANGE);
+    assert_non_null(strstr(err.text, "change more than 4000000 times"));
+    assert_non_null(strstr(err.fix, "earlier --deadline"));
+    job.deadline_s = at("2320-01-01"); /* of what anybody may mean there is enough */
+    assert_int_equal(wt_plan_make(&plan, &job, &place, &err), 0);
+    wt_plan_done(&plan);
     wt_signal_free(s);
 }
 
@@ -868,8 +1099,14 @@ int main(void)
         cmocka_unit_test(plans_on_the_french_year_are_those_of_brute_force),
         cmocka_unit_test(a_whole_job_is_best_to_the_second),
         cmocka_unit_test(odd_durations_are_done_and_paid_to_the_second),
+        cmocka_unit_test(pieces_at_negative_prices_never_cost_more_than_one),
+        cmocka_unit_test(of_equal_plans_the_one_with_the_fewest_pieces_is_taken),
+        cmocka_unit_test(stops_that_are_paid_for_are_said),
+        cmocka_unit_test(a_forecast_of_nothing_has_no_error_in_percent),
+        cmocka_unit_test(a_forecast_is_told_by_every_plan_that_meets_it_and_once),
         cmocka_unit_test(nothing_is_planned_where_a_signal_is_not_known),
         cmocka_unit_test(a_hole_in_a_series_is_said),
+        cmocka_unit_test(a_deadline_in_the_far_future_is_refused_and_not_laid_out),
         cmocka_unit_test(pue_price_and_power_multiply),
         cmocka_unit_test(negative_prices_are_taken),
         cmocka_unit_test(the_cleanest_place_is_best_and_each_stands_against_itself),

@@ -79,8 +79,8 @@ struct wt_signal_forecast {
 /* Makes a series reach until_s: beyond its end the mean of the same hour of the week in its last
  * four weeks, and what the last hours were above it, fading. The error is that of the same forecast
  * made at earlier moments of the series, as far ahead. Nothing (ret zeroed) where it reaches so
- * far, or is no series. Errors: WT_E_RANGE: farther ahead than half of the history; WT_E_NOMEM.
- * Threads: owner thread. */
+ * far, or is no series. Errors: WT_E_RANGE: farther ahead than half of the history, or that is
+ * under a day; WT_E_NOMEM. Threads: owner thread. */
 WT_API int wt_signal_forecast(struct wt_signal *signal, int64_t until_s,
                               struct wt_signal_forecast *ret_forecast, struct wt_error *err);
 /* A copy of a series that ends at end_s, as it was known then. Errors: WT_E_RANGE, WT_E_NOMEM. */
@@ -133,10 +133,11 @@ struct wt_plan {
  * - not interruptible: over every second of start;
  * - interruptible without checkpoint_s and segment_min_s: over every choice of seconds;
  * - else over segments of whole steps of 5 minutes of the clock (1 minute where a duration is no
- *   multiple of 5), each longer than a checkpoint.
- * Of equals the earliest, or the one with fewest interruptions. Errors: WT_E_USAGE, WT_E_RANGE
- * (does not fit before the deadline; a signal is not known anywhere long enough; too many steps),
- * WT_E_NOMEM. Threads: any thread. */
+ *   multiple of 5), each longer than a checkpoint; one piece, to the second, where that is no
+ * dearer. Of equals in one piece the earliest, of those that are free to stop one with the fewest
+ * interruptions. Errors: WT_E_USAGE, WT_E_RANGE (does not fit before the deadline; a signal is not
+ * known anywhere long enough; too many steps, or changes of the signals), WT_E_NOMEM.
+ * Threads: any thread. */
 WT_API int wt_plan_make(struct wt_plan *ret_plan, const struct wt_job *job,
                         const struct wt_place *place, struct wt_error *err);
 WT_API void wt_plan_done(struct wt_plan *plan);
@@ -151,7 +152,8 @@ WT_API double wt_plan_objective(const struct wt_plan_sum *sum, enum wt_objective
 struct wt_plan_power {             /* where the power comes from */
     double low_w, high_w;          /* NaN: as given */
     enum wt_provenance provenance; /* WT_PROV_UNKNOWN: as given */
-    char run_id[40], emulation[64];
+    char run_id[40];
+    char emulation[64]; /* of the run whose power, or at least time, it is; "": none */
 };
 
 struct wt_plan_note {
@@ -175,7 +177,9 @@ struct wt_plan_result {
     size_t note_count;
 };
 /* Plans at each place and takes the least. Signals that end before the deadline are made longer by
- * wt_signal_forecast. power may be NULL. Errors: as wt_plan_make, wt_signal_forecast. */
+ * wt_signal_forecast, and stay so; forecasts[] has those that the time before the deadline meets,
+ * also where an earlier plan made them, for each place that has the signal. power may be NULL.
+ * Errors: as wt_plan_make, wt_signal_forecast. */
 WT_API int wt_plan_places(struct wt_plan_result *ret_result, const struct wt_job *job,
                           const struct wt_plan_power *power, const struct wt_place *places,
                           size_t count, struct wt_error *err);

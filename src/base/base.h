@@ -186,6 +186,9 @@ typedef struct json_t json_t; /* jansson */
  * null, as is a number that is not finite. */
 json_t *wt_json_number(double value);
 int wt_json_set_joules(json_t *object, const struct wt_joules *joules);
+/* Sets a field and takes the value, whatever comes of it. Either may be NULL: no memory for it.
+ * Errors: WT_E_NOMEM. */
+int wt_json_put(json_t *object, const char *key, json_t *value);
 /* Serialises, frees the value; owned by the caller. NULL only without memory. */
 char *wt_json_dump(json_t *value);
 

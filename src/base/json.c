@@ -9,6 +9,14 @@ json_t *wt_json_number(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
+int wt_json_put(json_t *object, const char *key, json_t *value)
+{
+    if (object)
+        return json_object_set_new(object, key, value) < 0 ? WT_E_NOMEM : 0;
+    json_decref(value);
+    return WT_E_NOMEM;
+}
+
 int wt_json_set_joules(json_t *object, const struct wt_joules *joules)
 {
     bool known = joules->provenance != WT_PROV_UNKNOWN;

@@ -139,7 +139,7 @@ int wt_signal_forecast(struct wt_signal *s, int64_t until_s,
         memset(ret_forecast, 0, sizeof(*ret_forecast));
         return 0;
     }
-    int64_t end_s = s->forecast_s < s->end_s ? s->forecast_s : s->end_s;
+    int64_t end_s = wt_signal_info(s).end_s;
     int64_t history_s = end_s - s->at_s[0], ahead_s = until_s - end_s;
     if (ahead_s > history_s / 2 || history_s < WT_DAY_S) {
         wt_fail(err, WT_E_RANGE, "%s ends at %s, too far from %s for a forecast from itself",
@@ -182,6 +182,7 @@ int wt_signal_forecast(struct wt_signal *s, int64_t until_s,
     while (count && s->at_s[count - 1] >= end_s)
         count--;
     s->count = count;
+    s->forecast = f;
     for (int64_t t_s = end_s; t_s < until_s; t_s = (wt_floor_div(t_s, WT_HOUR_S) + 1) * WT_HOUR_S) {
         rc = wt_signal_append(s, t_s, forecast_at(&model, s->kind, t_s), err);
         if (rc < 0)
@@ -206,7 +207,12 @@ int wt_signal_cut(struct wt_signal **ret_signal, const struct wt_signal *s, int6
         cut->values = NULL;
         cut->count = cut->room = 0;
         cut->end_s = end_s;
-        cut->forecast_s = s->forecast_s < end_s ? s->forecast_s : INT64_MAX;
+        if (s->forecast_s < end_s) {
+            cut->forecast.to_s = end_s;
+        } else {
+            cut->forecast_s = INT64_MAX;
+            memset(&cut->forecast, 0, sizeof(cut->forecast));
+        }
     }
     for (size_t i = 0; rc == 0 && i < s->count && s->at_s[i] < end_s; i++)
         rc = wt_signal_append(cut, s->at_s[i], s->values[i], err);

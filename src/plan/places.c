@@ -21,9 +21,33 @@ static int note(struct wt_plan_result *r, struct wt_error *err, const char *fmt,
     return 0;
 }
 
-static const char *of_region(const struct wt_place *place, char *buf, size_t size)
+/* " of DE"; of a signal that other places share too " of DE and others", and of one that holds
+ * everywhere "". */
+static const char *of_places(const struct wt_plan_result *r, size_t place, int kind, char *buf,
+                             size_t size)
 {
-    return wt_text(buf, size, "%s%s", *place->region ? " of " : "", place->region);
+    size_t sharing = 0;
+    for (size_t i = 0; i < r->count; i++)
+        sharing += r->places[i].signals[kind] == r->places[place].signals[kind];
+    const char *region = r->places[place].region;
+    if (!*region || (sharing == r->count && sharing > 1))
+        return wt_text(buf, size, "%s", "");
+    return wt_text(buf, size, " of %s%s", region, sharing > 1 ? " and others" : "");
+}
+
+/* Whether a place before this one has the very signal. */
+static bool is_told_before(const struct wt_plan_result *r, size_t place, int kind)
+{
+    bool is_told = false;
+    for (size_t i = 0; i < place; i++)
+        is_told |= r->places[i].signals[kind] == r->places[place].signals[kind];
+    return is_told;
+}
+
+/* A forecast that the job's time before the deadline may meet, made now or by an earlier plan. */
+static bool meets_forecast(const struct wt_signal *s, const struct wt_job *job)
+{
+    return s && s->forecast.from_s < s->forecast.to_s && s->forecast.from_s < job->deadline_s;
 }
 
 /* Makes a place's signals reach the deadline, and remembers how. */
@@ -36,7 +60,7 @@ static int forecast(struct wt_plan_result *r, const struct wt_place *place, stru
         int rc = wt_signal_forecast(place->signals[k], r->job.deadline_s, &f, err);
         if (rc < 0)
             return rc;
-        if (f.to_s == f.from_s)
+        if (!meets_forecast(place->signals[k], &r->job))
             continue;
         struct wt_plan_forecast *all =
             reallocarray(r->forecasts, r->forecast_count + 1, sizeof(*all));
@@ -44,39 +68,45 @@ static int forecast(struct wt_plan_result *r, const struct wt_place *place, stru
             return wt_fail(err, WT_E_NOMEM, "no memory for a plan");
         r->forecasts = all;
         struct wt_plan_forecast *to = &all[r->forecast_count++];
-        *to = (struct wt_plan_forecast){.kind = (enum wt_signal_kind)k, .forecast = f};
+        *to = (struct wt_plan_forecast){.kind = (enum wt_signal_kind)k,
+                                        .forecast = place->signals[k]->forecast};
         memcpy(to->region, place->region, sizeof(to->region));
     }
     return 0;
 }
 
+static int note_forecast(struct wt_plan_result *r, size_t place, int kind, struct wt_error *err)
+{
+    const struct wt_signal_forecast *f = &r->places[place].signals[kind]->forecast;
+    char from[32], error[120], over[112], where[64], share[24] = "";
+    if (f->weeks)
+        wt_text(over, sizeof(over),
+                "week in the %u weeks before and what is left of the last hours' distance from it",
+                f->weeks);
+    else
+        wt_text(over, sizeof(over), "day in the days before");
+    if (!isnan(f->relative)) /* of a series of zeros there is none */
+        wt_text(share, sizeof(share), " (%.0f %%)", 100 * f->relative);
+    if (f->trials)
+        wt_text(error, sizeof(error),
+                "made so from %zu earlier moments it was off by %.3g%s on average", f->trials,
+                f->mean_abs, share);
+    else
+        wt_text(error, sizeof(error), "how wrong that is cannot be told from so short a series");
+    return note(r, err, "%s%s is a forecast from %s on, the mean of the same hour of the %s: %s",
+                wt_signal_kind_name((enum wt_signal_kind)kind),
+                of_places(r, place, kind, where, sizeof(where)),
+                wt_moment_text(from, sizeof(from), f->from_s), over, error);
+}
+
 static int note_forecasts(struct wt_plan_result *r, struct wt_error *err)
 {
-    for (size_t i = 0; i < r->forecast_count; i++) {
-        const struct wt_plan_forecast *f = &r->forecasts[i];
-        char from[32], error[120], over[112];
-        if (f->forecast.weeks)
-            wt_text(
-                over, sizeof(over),
-                "week in the %u weeks before and what is left of the last hours' distance from it",
-                f->forecast.weeks);
-        else
-            wt_text(over, sizeof(over), "day in the days before");
-        if (f->forecast.trials)
-            wt_text(error, sizeof(error),
-                    "made so from %zu earlier moments it was off by %.3g (%.0f %%) on average",
-                    f->forecast.trials, f->forecast.mean_abs, 100 * f->forecast.relative);
-        else
-            wt_text(error, sizeof(error),
-                    "how wrong that is cannot be told from so short a series");
-        int rc =
-            note(r, err, "%s%s%s is a forecast from %s on, the mean of the same hour of the %s: %s",
-                 wt_signal_kind_name(f->kind), *f->region ? " of " : "", f->region,
-                 wt_moment_text(from, sizeof(from), f->forecast.from_s), over, error);
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
+    int rc = 0;
+    for (size_t i = 0; i < r->count; i++)
+        for (int k = 0; rc == 0 && k < WT_SIGNAL_KINDS; k++)
+            if (meets_forecast(r->places[i].signals[k], &r->job) && !is_told_before(r, i, k))
+                rc = note_forecast(r, i, k, err);
+    return rc;
 }
 
 /* Seconds of the window in which a signal is not known. */
@@ -100,7 +130,7 @@ static int64_t unknown_of(const struct wt_signal *s, const struct wt_job *job)
 static bool find_hole(const struct wt_signal *s, const struct wt_job *job,
                       struct wt_segment *ret_hole)
 {
-    int64_t end_s = s->forecast_s < s->end_s ? s->forecast_s : s->end_s, longest_s = 0;
+    int64_t end_s = wt_signal_info(s).end_s, longest_s = 0;
     size_t spans = 0;
     if (s->form != WT_SIGNAL_SERIES)
         return false;
@@ -117,15 +147,12 @@ static int note_place(struct wt_plan_result *r, size_t at, struct wt_error *err)
 {
     const struct wt_place *place = &r->places[at];
     const struct wt_plan *plan = &r->plans[at];
-    char where[48], span[48], window[48];
+    char where[64], span[48], window[48];
     int rc = 0;
-    of_region(place, where, sizeof(where));
     for (int k = 0; rc == 0 && k < WT_SIGNAL_KINDS; k++) {
-        bool is_said = false;
-        for (size_t i = 0; i < at; i++)
-            is_said |= r->places[i].signals[k] == place->signals[k];
-        if (!place->signals[k] || is_said)
+        if (!place->signals[k] || is_told_before(r, at, k))
             continue;
+        of_places(r, at, k, where, sizeof(where));
         if (place->signals[k]->is_builtin)
             rc = note(r, err, "%s=%s is of another centre, monthly means of 2020 (data/README.md)",
                       wt_signal_kind_name((enum wt_signal_kind)k), place->signals[k]->name);
@@ -149,9 +176,22 @@ static int note_place(struct wt_plan_result *r, size_t at, struct wt_error *err)
                       place->signals[k]->name);
     }
     if (rc == 0 && isnan(wt_plan_objective(&plan->baseline, r->job.objective)))
-        rc = note(r, err, "what starting now takes%s is not known: its signals are not, so long",
-                  where);
+        rc = note(r, err, "what starting now takes%s%s is not known: its signals are not, so long",
+                  *place->region ? " in " : "", place->region);
     return rc;
+}
+
+/* How many interruptions of a plan take their time where that is paid for. */
+static size_t earning_stops(const struct wt_plan_result *r, size_t place)
+{
+    const struct wt_plan *plan = &r->plans[place];
+    size_t stops = 0;
+    for (size_t i = 1; i < plan->count; i++) {
+        struct wt_segment again = {plan->segments[i].start_s,
+                                   plan->segments[i].start_s + r->job.checkpoint_s};
+        stops += wt_plan_value(&again, 1, r->job.power_w, &r->places[place]).cost < 0;
+    }
+    return stops;
 }
 
 static int add_notes(struct wt_plan_result *r, struct wt_error *err)
@@ -182,6 +222,13 @@ static int add_notes(struct wt_plan_result *r, struct wt_error *err)
         rc = note(r, err, "%zu interruptions take %s more, counted in", best->count - 1,
                   wt_span_text(span, sizeof(span), best->sum.run_s - r->job.duration_s));
     }
+    size_t earning = r->job.objective == WT_OBJECTIVE_COST ? earning_stops(r, r->best) : 0;
+    if (rc == 0 && earning)
+        rc =
+            note(r, err,
+                 "%zu of the interruptions earn by drawing longer at a negative price: that energy "
+                 "does no work",
+                 earning);
     return rc;
 }
 

@@ -10,6 +10,7 @@
 #define STEP_S      300 /* of segments: of the clock, so that they begin at round times */
 #define STEP_FINE_S 60
 #define STEPS_MAX   4000000
+#define RATES_MAX   4000000 /* 90 bytes each at most; 456 years of hours */
 
 /* The objective of a kWh of the job: constant from at_s[i] to at_s[i + 1]. */
 struct rates {
@@ -28,9 +29,8 @@ static void rates_done(struct rates *r)
     free(r->unknown);
 }
 
-/* The product of the signals an objective needs. */
-static double rate_at(const struct wt_place *place, enum wt_objective objective, size_t rows[],
-                      int64_t t_s, int64_t *ret_until_s)
+double wt_place_rate(const struct wt_place *place, enum wt_objective objective,
+                     size_t io_rows[WT_SIGNAL_KINDS], int64_t t_s, int64_t *ret_until_s)
 {
     double rate = 1;
     *ret_until_s = INT64_MAX;
@@ -42,7 +42,7 @@ static double rate_at(const struct wt_place *place, enum wt_objective objective,
         int64_t until_s;
         if (!is_needed || !place->signals[k])
             continue;
-        wt_signal_next(place->signals[k], &rows[k], t_s, &value, &until_s);
+        wt_signal_next(place->signals[k], &io_rows[k], t_s, &value, &until_s);
         rate *= value;
         if (until_s < *ret_until_s)
             *ret_until_s = until_s;
@@ -76,8 +76,14 @@ static int make_rates(struct rates *r, const struct wt_job *job, const struct wt
         r->at_s[r->count] = t_s;
         if (t_s >= job->deadline_s)
             return 0;
+        if (r->count == RATES_MAX) {
+            wt_fail(err, WT_E_RANGE, "the signals change more than %d times before the deadline",
+                    RATES_MAX);
+            wt_fix(err, "an earlier --deadline");
+            return WT_E_RANGE;
+        }
         int64_t until_s;
-        double rate = rate_at(place, job->objective, rows, t_s, &until_s);
+        double rate = wt_place_rate(place, job->objective, rows, t_s, &until_s);
         if (until_s > job->deadline_s)
             until_s = job->deadline_s;
         size_t i = r->count++;
@@ -144,6 +150,23 @@ static int find_whole(const struct rates *r, const struct wt_job *job, struct fo
     return 0;
 }
 
+/* Rate times seconds of segments, which lie in the window and in order. Added up piece by piece:
+ * the difference of two sums has lost digits. */
+static double cost_of(const struct rates *r, const struct wt_segment *s, size_t count)
+{
+    double cost = 0;
+    size_t row = 0;
+    for (size_t i = 0; i < count; i++)
+        for (int64_t t_s = s[i].start_s; t_s < s[i].end_s;) {
+            while (r->at_s[row + 1] <= t_s)
+                row++;
+            int64_t until_s = r->at_s[row + 1] < s[i].end_s ? r->at_s[row + 1] : s[i].end_s;
+            cost += r->rate[row] * (double)(until_s - t_s);
+            t_s = until_s;
+        }
+    return cost;
+}
+
 struct piece {
     double rate;
     int64_t span_s;
@@ -184,60 +207,118 @@ static double dearest_of(struct piece *p, size_t count, int64_t need_s)
     return p[low].rate;
 }
 
-/* The cheapest seconds. Of those at the dearest rate needed the earliest, and where one of their
- * spans is not needed whole, the part beside what is taken anyway. */
+/* A time at the dearest rate that is needed, of which not all is: as long as it lasts. */
+struct spare {
+    struct wt_segment span;
+    bool has_earlier, has_later; /* cheaper seconds right before it, right after it */
+};
+
+static int64_t span_of(const struct wt_segment *s)
+{
+    return s->end_s - s->start_s;
+}
+
+/* In which order spares are taken for the fewest pieces: those that join two, of them the shortest
+ * first; those beside one; those apart, each a piece more, the longest first. Of equals the
+ * earliest. */
+static int by_joints(const void *a, const void *b)
+{
+    const struct spare *x = a, *y = b;
+    int joints[] = {x->has_earlier + x->has_later, y->has_earlier + y->has_later};
+    int64_t more_s = span_of(&x->span) - span_of(&y->span);
+    if (joints[0] != joints[1])
+        return joints[1] - joints[0];
+    if (joints[0] != 1 && more_s)
+        return (more_s < 0) == (joints[0] == 2) ? -1 : 1;
+    return x->span.start_s < y->span.start_s ? -1 : 1;
+}
+
+static int by_start(const void *a, const void *b)
+{
+    const struct wt_segment *x = a, *y = b;
+    return x->start_s < y->start_s ? -1 : x->start_s > y->start_s;
+}
+
+/* Takes so many seconds of the spares: adds segments to s, in any order. */
+static size_t take_spares(struct spare *spares, size_t count, int64_t left_s, struct wt_segment *s)
+{
+    size_t taken = 0;
+    qsort(spares, count, sizeof(*spares), by_joints);
+    for (size_t i = 0; i < count && left_s > 0; i++) {
+        struct spare at = spares[i];
+        bool is_apart = !at.has_earlier && !at.has_later;
+        /* One apart that holds all that is left is the last one: then the earliest such. */
+        for (size_t k = i + 1; is_apart && k < count && span_of(&spares[k].span) >= left_s; k++)
+            if (spares[k].span.start_s < at.span.start_s)
+                at = spares[k];
+        if (span_of(&at.span) > left_s && at.has_later && !at.has_earlier)
+            at.span.start_s = at.span.end_s - left_s;
+        else if (span_of(&at.span) > left_s)
+            at.span.end_s = at.span.start_s + left_s;
+        left_s -= span_of(&at.span);
+        s[taken++] = at.span;
+    }
+    return taken;
+}
+
+/* Those that touch made one. */
+static size_t join(struct wt_segment *s, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (kept && s[kept - 1].end_s == s[i].start_s)
+            s[kept - 1].end_s = s[i].end_s;
+        else
+            s[kept++] = s[i];
+    return kept;
+}
+
+/* The cheapest seconds: all that are below the dearest rate needed, and at that rate those that
+ * make the fewest pieces. */
 static int find_free(const struct rates *r, const struct wt_job *job, struct found *ret_found,
                      struct wt_error *err)
 {
     struct piece *pieces = calloc(r->count, sizeof(*pieces));
-    struct wt_segment *s = calloc(r->count + 1, sizeof(*s));
-    size_t known = 0, count = 0;
+    struct spare *spares = calloc(r->count, sizeof(*spares));
+    struct wt_segment *s = calloc(r->count, sizeof(*s));
+    size_t known = 0, count = 0, spare_count = 0;
     int64_t known_s = 0, left_s = job->duration_s;
+    int rc = pieces && spares && s ? 0 : wt_fail(err, WT_E_NOMEM, "no memory for a plan");
     *ret_found = (struct found){.cost = INFINITY};
-    if (!pieces || !s) {
-        free(pieces);
-        free(s);
-        return wt_fail(err, WT_E_NOMEM, "no memory for a plan");
-    }
-    for (size_t i = 0; i < r->count; i++)
+    for (size_t i = 0; rc == 0 && i < r->count; i++)
         if (!isnan(r->rate[i])) {
             pieces[known++] = (struct piece){r->rate[i], r->at_s[i + 1] - r->at_s[i]};
             known_s += pieces[known - 1].span_s;
         }
-    if (known_s < job->duration_s) {
-        free(pieces);
-        free(s);
-        return 0;
-    }
-    double dearest = dearest_of(pieces, known, job->duration_s), cost = 0;
-    free(pieces);
-    for (size_t i = 0; i < r->count; i++)
-        if (r->rate[i] < dearest)
-            left_s -= r->at_s[i + 1] - r->at_s[i];
+    if (rc < 0 || known_s < job->duration_s)
+        goto out;
+    double dearest = dearest_of(pieces, known, job->duration_s);
     for (size_t i = 0; i < r->count; i++) {
-        struct wt_segment part = {r->at_s[i], r->at_s[i + 1]};
+        struct wt_segment span = {r->at_s[i], r->at_s[i + 1]};
         if (!(r->rate[i] <= dearest))
             continue;
-        if (!(r->rate[i] < dearest)) {
-            if (left_s <= 0)
-                continue;
-            int64_t span_s = part.end_s - part.start_s;
-            bool has_later = i + 1 < r->count && r->rate[i + 1] < dearest;
-            bool has_earlier = count && s[count - 1].end_s == part.start_s;
-            if (span_s > left_s && has_later && !has_earlier)
-                part.start_s = part.end_s - left_s;
-            else if (span_s > left_s)
-                part.end_s = part.start_s + left_s;
-            left_s -= part.end_s - part.start_s;
+        if (r->rate[i] < dearest) {
+            left_s -= span_of(&span);
+            s[count++] = span;
+            continue;
         }
-        cost += r->rate[i] * (double)(part.end_s - part.start_s);
-        if (count && s[count - 1].end_s == part.start_s)
-            s[count - 1].end_s = part.end_s;
-        else
-            s[count++] = part;
+        if (!spare_count || spares[spare_count - 1].span.end_s != span.start_s)
+            spares[spare_count++] =
+                (struct spare){.span = span, .has_earlier = i && r->rate[i - 1] < dearest};
+        spares[spare_count - 1].span.end_s = span.end_s;
+        spares[spare_count - 1].has_later = i + 1 < r->count && r->rate[i + 1] < dearest;
     }
-    *ret_found = (struct found){cost, s, count};
-    return 0;
+    count = join(s, count);
+    count += take_spares(spares, spare_count, left_s, &s[count]);
+    qsort(s, count, sizeof(*s), by_start);
+    count = join(s, count);
+    *ret_found = (struct found){cost_of(r, s, count), s, count};
+    s = NULL;
+out:
+    free(pieces);
+    free(spares);
+    free(s);
+    return rc;
 }
 
 static int64_t round_up(int64_t value, int64_t step)
@@ -310,6 +391,12 @@ static int find_segments(const struct rates *r, const struct wt_job *job, struct
         int64_t cut_s = spare_s < over_s ? spare_s : over_s;
         segments[i].end_s -= cut_s > 0 ? cut_s : 0;
         over_s -= cut_s > 0 ? cut_s : 0;
+    }
+    /* At a negative price what was cut had been earned: one piece may be cheaper after all. */
+    best = cost_of(r, segments, count);
+    if (io_found->count && !is_less(best, cost_of(r, io_found->segments, io_found->count))) {
+        free(segments);
+        return 0;
     }
     free(io_found->segments);
     *io_found = (struct found){best, segments, count};

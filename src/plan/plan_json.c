@@ -5,11 +5,6 @@
 #include "plan/signal.h"
 #include "record/record.h"
 
-static int put(json_t *o, const char *key, json_t *value)
-{
-    return o ? json_object_set_new(o, key, value) : (json_decref(value), -1);
-}
-
 static json_t *time_json(int64_t t_s)
 {
     char buf[32];
@@ -23,12 +18,12 @@ static json_t *text_or_null(const char *text)
 
 static int put_sum(json_t *o, const struct wt_plan_sum *sum)
 {
-    return put(o, "run_s", json_integer(sum->run_s)) < 0 ||
-                   put(o, "energy_kwh", wt_json_number(sum->energy_kwh)) < 0 ||
-                   put(o, "facility_kwh", wt_json_number(sum->facility_kwh)) < 0 ||
-                   put(o, "carbon_g", wt_json_number(sum->carbon_g)) < 0 ||
-                   put(o, "cost", wt_json_number(sum->cost)) < 0 ||
-                   put(o, "forecast_share", wt_json_number(sum->forecast_share)) < 0
+    return wt_json_put(o, "run_s", json_integer(sum->run_s)) < 0 ||
+                   wt_json_put(o, "energy_kwh", wt_json_number(sum->energy_kwh)) < 0 ||
+                   wt_json_put(o, "facility_kwh", wt_json_number(sum->facility_kwh)) < 0 ||
+                   wt_json_put(o, "carbon_g", wt_json_number(sum->carbon_g)) < 0 ||
+                   wt_json_put(o, "cost", wt_json_number(sum->cost)) < 0 ||
+                   wt_json_put(o, "forecast_share", wt_json_number(sum->forecast_share)) < 0
                ? -1
                : 0;
 }
@@ -38,8 +33,8 @@ static json_t *segments_json(const struct wt_segment *segments, size_t count)
     json_t *all = json_array();
     for (size_t i = 0; all && i < count; i++) {
         json_t *o = json_object();
-        if (put(o, "start", time_json(segments[i].start_s)) < 0 ||
-            put(o, "end", time_json(segments[i].end_s)) < 0) {
+        if (wt_json_put(o, "start", time_json(segments[i].start_s)) < 0 ||
+            wt_json_put(o, "end", time_json(segments[i].end_s)) < 0) {
             json_decref(o);
             json_decref(all);
             return NULL;
@@ -54,8 +49,8 @@ static json_t *baseline_json(const struct wt_plan_result *r, size_t place)
     const struct wt_plan_sum *sum = &r->plans[place].baseline;
     struct wt_segment now = {sum->start_s, sum->end_s};
     json_t *o = json_object();
-    if (put(o, "region", text_or_null(r->places[place].region)) < 0 ||
-        put(o, "segments", segments_json(&now, 1)) < 0 || put_sum(o, sum) < 0) {
+    if (wt_json_put(o, "region", text_or_null(r->places[place].region)) < 0 ||
+        wt_json_put(o, "segments", segments_json(&now, 1)) < 0 || put_sum(o, sum) < 0) {
         json_decref(o);
         return NULL;
     }
@@ -76,12 +71,12 @@ static int put_place(json_t *o, const struct wt_plan_result *r, size_t at, size_
                      double saving)
 {
     const struct wt_plan *plan = &r->plans[at];
-    return put(o, "region", text_or_null(r->places[at].region)) < 0 ||
-                   put(o, "segments", segments_json(plan->segments, plan->count)) < 0 ||
+    return wt_json_put(o, "region", text_or_null(r->places[at].region)) < 0 ||
+                   wt_json_put(o, "segments", segments_json(plan->segments, plan->count)) < 0 ||
                    put_sum(o, &plan->sum) < 0 ||
-                   put(o, "baseline", baseline_json(r, baseline)) < 0 ||
-                   put(o, "saving", saving_json(&r->plans[baseline].baseline, &plan->sum, saving)) <
-                       0
+                   wt_json_put(o, "baseline", baseline_json(r, baseline)) < 0 ||
+                   wt_json_put(o, "saving",
+                               saving_json(&r->plans[baseline].baseline, &plan->sum, saving)) < 0
                ? -1
                : 0;
 }
@@ -114,12 +109,12 @@ static json_t *signals_json(const struct wt_plan_result *r)
             struct wt_signal_info info = wt_signal_info(r->places[i].signals[k]);
             bool is_series = info.form == WT_SIGNAL_SERIES;
             json_t *o = json_object();
-            if (put(o, "region", text_or_null(r->places[i].region)) < 0 ||
-                put(o, "signal", json_string(wt_signal_kind_name(info.kind))) < 0 ||
-                put(o, "source", wt_json_text(info.name)) < 0 ||
-                put(o, "form", json_string(forms[info.form])) < 0 ||
-                put(o, "start", is_series ? time_json(info.begin_s) : json_null()) < 0 ||
-                put(o, "end", is_series ? time_json(info.end_s) : json_null()) < 0) {
+            if (wt_json_put(o, "region", text_or_null(r->places[i].region)) < 0 ||
+                wt_json_put(o, "signal", json_string(wt_signal_kind_name(info.kind))) < 0 ||
+                wt_json_put(o, "source", wt_json_text(info.name)) < 0 ||
+                wt_json_put(o, "form", json_string(forms[info.form])) < 0 ||
+                wt_json_put(o, "start", is_series ? time_json(info.begin_s) : json_null()) < 0 ||
+                wt_json_put(o, "end", is_series ? time_json(info.end_s) : json_null()) < 0) {
                 json_decref(o);
                 json_decref(all);
                 return NULL;
@@ -135,16 +130,17 @@ static json_t *forecasts_json(const struct wt_plan_result *r)
     for (size_t i = 0; all && i < r->forecast_count; i++) {
         const struct wt_signal_forecast *f = &r->forecasts[i].forecast;
         json_t *o = json_object();
-        if (put(o, "region", text_or_null(r->forecasts[i].region)) < 0 ||
-            put(o, "signal", json_string(wt_signal_kind_name(r->forecasts[i].kind))) < 0 ||
-            put(o, "start", time_json(f->from_s)) < 0 || put(o, "end", time_json(f->to_s)) < 0 ||
-            put(o, "method", json_string(f->weeks ? "hour of week" : "hour of day")) < 0 ||
-            put(o, "weeks", f->weeks ? json_integer(f->weeks) : json_null()) < 0 ||
-            put(o, "memory", wt_json_number(f->memory)) < 0 ||
-            put(o, "trials", json_integer((json_int_t)f->trials)) < 0 ||
-            put(o, "mean_abs_error", wt_json_number(f->mean_abs)) < 0 ||
-            put(o, "relative_error", wt_json_number(f->relative)) < 0 ||
-            put(o, "bias", wt_json_number(f->bias)) < 0) {
+        if (wt_json_put(o, "region", text_or_null(r->forecasts[i].region)) < 0 ||
+            wt_json_put(o, "signal", json_string(wt_signal_kind_name(r->forecasts[i].kind))) < 0 ||
+            wt_json_put(o, "start", time_json(f->from_s)) < 0 ||
+            wt_json_put(o, "end", time_json(f->to_s)) < 0 ||
+            wt_json_put(o, "method", json_string(f->weeks ? "hour of week" : "hour of day")) < 0 ||
+            wt_json_put(o, "weeks", f->weeks ? json_integer(f->weeks) : json_null()) < 0 ||
+            wt_json_put(o, "memory", wt_json_number(f->memory)) < 0 ||
+            wt_json_put(o, "trials", json_integer((json_int_t)f->trials)) < 0 ||
+            wt_json_put(o, "mean_abs_error", wt_json_number(f->mean_abs)) < 0 ||
+            wt_json_put(o, "relative_error", wt_json_number(f->relative)) < 0 ||
+            wt_json_put(o, "bias", wt_json_number(f->bias)) < 0) {
             json_decref(o);
             json_decref(all);
             return NULL;
@@ -167,19 +163,20 @@ static json_t *job_json(const struct wt_plan_result *r)
     const struct wt_job *job = &r->job;
     bool is_given = r->power.provenance == WT_PROV_UNKNOWN;
     json_t *o = json_object();
-    if (put(o, "power_w", wt_json_number(job->power_w)) < 0 ||
-        put(o, "power_low_w", wt_json_number(r->power.low_w)) < 0 ||
-        put(o, "power_high_w", wt_json_number(r->power.high_w)) < 0 ||
-        put(o, "provenance",
-            json_string(is_given ? "given" : wt_provenance_name(r->power.provenance))) < 0 ||
-        put(o, "run", text_or_null(r->power.run_id)) < 0 ||
-        put(o, "emulation", text_or_null(r->power.emulation)) < 0 ||
-        put(o, "duration_s", json_integer(job->duration_s)) < 0 ||
-        put(o, "start", time_json(job->start_s)) < 0 ||
-        put(o, "deadline", time_json(job->deadline_s)) < 0 ||
-        put(o, "is_interruptible", json_boolean(job->is_interruptible)) < 0 ||
-        put(o, "checkpoint_s", json_integer(job->checkpoint_s)) < 0 ||
-        put(o, "segment_min_s", json_integer(job->segment_min_s)) < 0) {
+    if (wt_json_put(o, "power_w", wt_json_number(job->power_w)) < 0 ||
+        wt_json_put(o, "power_low_w", wt_json_number(r->power.low_w)) < 0 ||
+        wt_json_put(o, "power_high_w", wt_json_number(r->power.high_w)) < 0 ||
+        wt_json_put(o, "provenance",
+                    json_string(is_given ? "given" : wt_provenance_name(r->power.provenance))) <
+            0 ||
+        wt_json_put(o, "run", text_or_null(r->power.run_id)) < 0 ||
+        wt_json_put(o, "emulation", text_or_null(r->power.emulation)) < 0 ||
+        wt_json_put(o, "duration_s", json_integer(job->duration_s)) < 0 ||
+        wt_json_put(o, "start", time_json(job->start_s)) < 0 ||
+        wt_json_put(o, "deadline", time_json(job->deadline_s)) < 0 ||
+        wt_json_put(o, "is_interruptible", json_boolean(job->is_interruptible)) < 0 ||
+        wt_json_put(o, "checkpoint_s", json_integer(job->checkpoint_s)) < 0 ||
+        wt_json_put(o, "segment_min_s", json_integer(job->segment_min_s)) < 0) {
         json_decref(o);
         return NULL;
     }
@@ -189,11 +186,13 @@ static json_t *job_json(const struct wt_plan_result *r)
 char *wt_plan_to_json(const struct wt_plan_result *r)
 {
     json_t *o = json_object();
-    if (put(o, "wattune", json_string(WATTUNE_VERSION)) < 0 ||
-        put(o, "objective", json_string(wt_objective_name(r->job.objective))) < 0 ||
-        put(o, "job", job_json(r)) < 0 || put_place(o, r, r->best, 0, r->saving) < 0 ||
-        put(o, "regions", regions_json(r)) < 0 || put(o, "signals", signals_json(r)) < 0 ||
-        put(o, "forecasts", forecasts_json(r)) < 0 || put(o, "notes", notes_json(r)) < 0) {
+    if (wt_json_put(o, "wattune", json_string(WATTUNE_VERSION)) < 0 ||
+        wt_json_put(o, "objective", json_string(wt_objective_name(r->job.objective))) < 0 ||
+        wt_json_put(o, "job", job_json(r)) < 0 || put_place(o, r, r->best, 0, r->saving) < 0 ||
+        wt_json_put(o, "regions", regions_json(r)) < 0 ||
+        wt_json_put(o, "signals", signals_json(r)) < 0 ||
+        wt_json_put(o, "forecasts", forecasts_json(r)) < 0 ||
+        wt_json_put(o, "notes", notes_json(r)) < 0) {
         json_decref(o);
         return NULL;
     }

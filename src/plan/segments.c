@@ -82,6 +82,15 @@ static struct sight pass(const struct finder *f, double price, struct sight *rin
     return off;
 }
 
+static void reverse(struct wt_segment *s, size_t count)
+{
+    for (size_t i = 0; i < count / 2; i++) {
+        struct wt_segment swap = s[i];
+        s[i] = s[count - 1 - i];
+        s[count - 1 - i] = swap;
+    }
+}
+
 /* The pieces of the plan that a pass found, in order: of n steps at most n / (length + 1) + 1. */
 static size_t follow(const struct finder *f, const unsigned char *decisions,
                      struct wt_segment *segments)
@@ -100,11 +109,7 @@ static size_t follow(const struct finder *f, const unsigned char *decisions,
             break;
         t--;
     }
-    for (size_t i = 0; i < count / 2; i++) {
-        struct wt_segment swap = segments[i];
-        segments[i] = segments[count - 1 - i];
-        segments[count - 1 - i] = swap;
-    }
+    reverse(segments, count);
     return count;
 }
 
@@ -460,11 +465,7 @@ static int take_table(struct finder *f, const struct row *rows, const unsigned c
             break;
         t--;
     }
-    for (size_t i = 0; i < count / 2; i++) {
-        struct wt_segment swap = s[i];
-        s[i] = s[count - 1 - i];
-        s[count - 1 - i] = swap;
-    }
+    reverse(s, count);
     free(f->segments);
     f->segments = s;
     f->count = count;

@@ -22,6 +22,7 @@ struct wt_signal {
     double *values; /* NaN: not known */
     size_t count, room;
     int64_t end_s, forecast_s;
+    struct wt_signal_forecast forecast; /* how; of zeros while none is */
 };
 
 /* wt_signal_read of an open file; name is for messages. */
@@ -31,6 +32,11 @@ int wt_signal_append(struct wt_signal *signal, int64_t t_s, double value, struct
 /* wt_signal_at that remembers the row, for moments that rise. */
 enum wt_signal_state wt_signal_next(const struct wt_signal *signal, size_t *io_row, int64_t t_s,
                                     double *ret_value, int64_t *ret_until_s);
+
+/* What a kWh of the job costs at a moment by an objective: the product of the signals it needs,
+ * NaN: not known. *ret_until_s: until when. io_rows: as of wt_signal_next. */
+double wt_place_rate(const struct wt_place *place, enum wt_objective objective,
+                     size_t io_rows[WT_SIGNAL_KINDS], int64_t t_s, int64_t *ret_until_s);
 
 /* "5 min 00 s", and "184 d" of what is longer than two days. Returns buf. */
 const char *wt_span_text(char *buf, size_t size, int64_t span_s);

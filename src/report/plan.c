@@ -20,34 +20,45 @@ static const char *moment(char *buf, size_t size, int64_t t_s)
     return wt_text(buf, size, "%s %s %s", days[(day % 7 + 7) % 7], text, text + 11);
 }
 
-static const char *scaled(char *buf, size_t size, double value, const char *unit, const char *big)
+/* units: of a thousandth, of one, of a thousand. A short job's figures are small, and not 0.000. */
+static const char *scaled(char *buf, size_t size, double value, const char *const units[3])
 {
+    int unit = fabs(value) >= 1000 ? 2 : fabs(value) >= 0.1 || !(fabs(value) > 0) ? 1 : 0;
     if (isnan(value))
         return wt_text(buf, size, "unknown");
-    bool is_big = fabs(value) >= 1000;
-    value = is_big ? value / 1000 : value;
+    value *= unit == 2 ? 1e-3 : unit == 0 ? 1e3 : 1;
+    if (unit == 0 && fabs(value) < 0.01)
+        return wt_text(buf, size, "%.2g %s", value, units[unit]);
     int digits = fabs(value) >= 99.95    ? 0
                  : fabs(value) >= 9.995  ? 1
                  : fabs(value) >= 0.9995 ? 2
                                          : 3;
-    return wt_text(buf, size, "%.*f %s", digits, value, is_big ? big : unit);
+    return wt_text(buf, size, "%.*f %s", digits, value, units[unit]);
+}
+
+static const char *const grams[] = {"mg", "g", "kg"}, *const kilowatthours[] = {"Wh", "kWh", "MWh"};
+
+static const char *money(char *buf, size_t size, double value)
+{
+    if (isnan(value))
+        return wt_text(buf, size, "unknown");
+    return wt_text(buf, size, fabs(value) > 0 && fabs(value) < 0.1 ? "%.2g" : "%.2f", value);
 }
 
 static const char *amount(char *buf, size_t size, const struct wt_plan_sum *sum,
                           enum wt_objective objective)
 {
     if (objective == WT_OBJECTIVE_CARBON)
-        return scaled(buf, size, sum->carbon_g, "g", "kg");
+        return scaled(buf, size, sum->carbon_g, grams);
     if (objective == WT_OBJECTIVE_COST)
-        return isnan(sum->cost) ? wt_text(buf, size, "unknown")
-                                : wt_text(buf, size, "%.2f", sum->cost);
-    return scaled(buf, size, sum->facility_kwh, "kWh", "MWh");
+        return money(buf, size, sum->cost);
+    return scaled(buf, size, sum->facility_kwh, kilowatthours);
 }
 
 enum { REGION, WHAT, START, END, PIECES, ENERGY, CARBON, COST, SAVED };
 
 static void put_row(struct wt_table *table, size_t row, const struct wt_plan_result *r,
-                    size_t place, bool is_now)
+                    size_t place, bool is_now, bool has_pue)
 {
     const struct wt_plan *plan = &r->plans[place];
     const struct wt_plan_sum *sum = is_now ? &plan->baseline : &plan->sum;
@@ -63,15 +74,13 @@ static void put_row(struct wt_table *table, size_t row, const struct wt_plan_res
     wt_text(start->brief, sizeof(start->brief), "%.42s", start->full + 4);
     wt_text(end->brief, sizeof(end->brief), "%.42s", end->full + 4);
     wt_table_set(table, row, PIECES, "%zu", is_now ? (size_t)1 : plan->count);
-    wt_table_set(table, row, ENERGY, "%s",
-                 scaled(text, sizeof(text),
-                        isnan(sum->facility_kwh) ? sum->energy_kwh : sum->facility_kwh, "kWh",
-                        "MWh"));
+    wt_table_set(
+        table, row, ENERGY, "%s",
+        scaled(text, sizeof(text), has_pue ? sum->facility_kwh : sum->energy_kwh, kilowatthours));
     if (r->places[place].signals[WT_SIGNAL_CARBON])
-        wt_table_set(table, row, CARBON, "%s",
-                     scaled(text, sizeof(text), sum->carbon_g, "g", "kg"));
+        wt_table_set(table, row, CARBON, "%s", scaled(text, sizeof(text), sum->carbon_g, grams));
     if (r->places[place].signals[WT_SIGNAL_PRICE])
-        wt_table_set(table, row, COST, isnan(sum->cost) ? "unknown" : "%.2f", sum->cost);
+        wt_table_set(table, row, COST, "%s", money(text, sizeof(text), sum->cost));
     if (!is_now)
         wt_table_set(table, row, SAVED, isnan(plan->saving) ? "unknown" : "%.1f %%",
                      100 * plan->saving);
@@ -80,7 +89,7 @@ static void put_row(struct wt_table *table, size_t row, const struct wt_plan_res
 
 static void print_table(const struct wt_term *term, const struct wt_plan_result *r)
 {
-    bool has_pue = true;
+    bool has_pue = true; /* everywhere: else a job's own energy, which all places have */
     for (size_t i = 0; i < r->count; i++)
         has_pue &= r->places[i].signals[WT_SIGNAL_PUE] != NULL;
     const struct wt_column columns[] = {
@@ -103,8 +112,8 @@ static void print_table(const struct wt_term *term, const struct wt_plan_result 
         table.steps = steps;
         table.step_count = WT_COUNTOF(steps);
         for (size_t i = 0; i < r->count; i++) {
-            put_row(&table, 2 * i, r, i, false);
-            put_row(&table, 2 * i + 1, r, i, true);
+            put_row(&table, 2 * i, r, i, false, has_pue);
+            put_row(&table, 2 * i + 1, r, i, true, has_pue);
         }
         wt_table_print(&table);
     }
@@ -114,20 +123,6 @@ static void print_table(const struct wt_term *term, const struct wt_plan_result 
 /* ---- the line of time ---- */
 
 enum { LINE_MAX_COLUMNS = 120 };
-
-/* What a kWh of the job costs at a moment; NaN: not known. */
-static double rate_at(const struct wt_place *place, enum wt_objective objective, int64_t t_s)
-{
-    double rate = 1, value;
-    for (int k = 0; k < WT_SIGNAL_KINDS; k++)
-        if (place->signals[k] &&
-            (k == WT_SIGNAL_PUE || (k == WT_SIGNAL_CARBON && objective == WT_OBJECTIVE_CARBON) ||
-             (k == WT_SIGNAL_PRICE && objective == WT_OBJECTIVE_COST))) {
-            wt_signal_at(place->signals[k], t_s, &value, NULL);
-            rate *= value;
-        }
-    return rate;
-}
 
 /* Seconds of a plan between two moments. */
 static int64_t run_between(const struct wt_plan *plan, int64_t from_s, int64_t to_s)
@@ -152,11 +147,12 @@ static void print_line(const struct wt_term *term, const struct wt_plan_result *
                      : width > 32                  ? width - 12
                                                    : 20;
     int64_t span_s = r->job.deadline_s - r->job.start_s;
+    size_t rows[WT_SIGNAL_KINDS] = {0};
     double rates[LINE_MAX_COLUMNS], low = INFINITY, high = -INFINITY;
     for (size_t i = 0; i < columns; i++) {
-        int64_t at_s =
-            r->job.start_s + (int64_t)((double)span_s * ((double)i + 0.5) / (double)columns);
-        rates[i] = rate_at(&r->places[r->best], r->job.objective, at_s);
+        int64_t until_s,
+            at_s = r->job.start_s + (int64_t)((double)span_s * ((double)i + 0.5) / (double)columns);
+        rates[i] = wt_place_rate(&r->places[r->best], r->job.objective, rows, at_s, &until_s);
         low = fmin(low, rates[i]);
         high = fmax(high, rates[i]);
     }
@@ -165,10 +161,12 @@ static void print_line(const struct wt_term *term, const struct wt_plan_result *
                                                                : "PUE";
     fprintf(term->out, "\n  %-8s", what);
     for (size_t i = 0; i < columns; i++) {
-        int level = high > low ? (int)(7.999 * (rates[i] - low) / (high - low)) : 0;
-        if (isnan(rates[i]))
+        if (isnan(rates[i])) {
             fputc('?', term->out);
-        else if (term->is_utf8)
+            continue;
+        }
+        int level = high > low ? (int)(7.999 * (rates[i] - low) / (high - low)) : 0;
+        if (term->is_utf8)
             fputs(bars[level], term->out);
         else
             fputc('1' + level, term->out);
@@ -255,7 +253,9 @@ void wt_report_plan(const struct wt_term *term, const struct wt_plan_result *r)
     wt_plain_enter(&plain);
     if (*r->power.emulation)
         wt_term_banner(term, "EMULATED", r->power.emulation,
-                       "its power was not measured on a device");
+                       r->power.provenance == WT_PROV_UNKNOWN
+                           ? "its time was not measured on a device"
+                           : "its power was not measured on a device");
     else if (r->power.provenance == WT_PROV_REPLAYED)
         wt_term_banner(term, "REPLAYED", r->power.run_id, "its power was not measured here");
     print_table(term, r);

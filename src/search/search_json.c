@@ -54,24 +54,20 @@ static json_t *estimate_json(const struct wt_estimate *e)
                      wt_json_number(e->low), "high", wt_json_number(e->high));
 }
 
-static int put(json_t *o, const char *key, json_t *value)
-{
-    return o ? json_object_set_new(o, key, value) : -1;
-}
-
 static json_t *point_json(const struct wt_search_result *r, const struct wt_search_point *p)
 {
     const struct wt_search_point *ref = &r->points[r->reference];
     json_t *o = setting_json(r, p->values);
-    if (put(o, "time_s", estimate_json(&p->time_s)) < 0 ||
-        put(o, "energy_j", estimate_json(&p->energy_j)) < 0 ||
-        put(o, "value", estimate_json(&p->value)) < 0 ||
-        put(o, "time_ratio", wt_json_number(p->time_s.value / ref->time_s.value)) < 0 ||
-        put(o, "energy_ratio", wt_json_number(p->energy_j.value / ref->energy_j.value)) < 0 ||
-        put(o, "breakeven_host_w", wt_json_number(p->breakeven_w)) < 0 ||
-        put(o, "readings", json_integer((json_int_t)p->readings)) < 0 ||
-        put(o, "is_admissible", json_boolean(p->is_admissible)) < 0 ||
-        put(o, "is_tied", json_boolean(p->is_tied)) < 0) {
+    if (wt_json_put(o, "time_s", estimate_json(&p->time_s)) < 0 ||
+        wt_json_put(o, "energy_j", estimate_json(&p->energy_j)) < 0 ||
+        wt_json_put(o, "value", estimate_json(&p->value)) < 0 ||
+        wt_json_put(o, "time_ratio", wt_json_number(p->time_s.value / ref->time_s.value)) < 0 ||
+        wt_json_put(o, "energy_ratio", wt_json_number(p->energy_j.value / ref->energy_j.value)) <
+            0 ||
+        wt_json_put(o, "breakeven_host_w", wt_json_number(p->breakeven_w)) < 0 ||
+        wt_json_put(o, "readings", json_integer((json_int_t)p->readings)) < 0 ||
+        wt_json_put(o, "is_admissible", json_boolean(p->is_admissible)) < 0 ||
+        wt_json_put(o, "is_tied", json_boolean(p->is_tied)) < 0) {
         json_decref(o);
         return NULL;
     }
@@ -87,8 +83,8 @@ static json_t *probes_json(const struct wt_search_result *r)
         while (p->candidate != r->order[i])
             p++;
         json_t *o = setting_json(r, p->values);
-        if (put(o, "time_s", wt_json_number(r->order_time_s[i])) < 0 ||
-            put(o, "energy_j", wt_json_number(r->order_energy_j[i])) < 0 ||
+        if (wt_json_put(o, "time_s", wt_json_number(r->order_time_s[i])) < 0 ||
+            wt_json_put(o, "energy_j", wt_json_number(r->order_energy_j[i])) < 0 ||
             json_array_append(list, o) < 0) {
             json_decref(list);
             list = NULL;
@@ -114,16 +110,16 @@ static json_t *choice_json(const struct wt_search_result *r)
 {
     const struct wt_search_point *c = &r->points[r->choice];
     json_t *o = setting_json(r, c->values);
-    if (put(o, "time_ratio", wt_json_number(r->time_ratio.value)) < 0 ||
-        put(o, "time_ratio_low", wt_json_number(r->time_ratio.low)) < 0 ||
-        put(o, "time_ratio_high", wt_json_number(r->time_ratio.high)) < 0 ||
-        put(o, "energy_ratio", wt_json_number(r->energy_ratio.value)) < 0 ||
-        put(o, "energy_ratio_low", wt_json_number(r->energy_ratio.low)) < 0 ||
-        put(o, "energy_ratio_high", wt_json_number(r->energy_ratio.high)) < 0 ||
-        put(o, "value_ratio", wt_json_number(r->value_ratio.value)) < 0 ||
-        put(o, "is_saving_real", json_boolean(r->is_saving_real)) < 0 ||
-        put(o, "is_tied", json_boolean(r->choice != r->best)) < 0 ||
-        put(o, "breakeven_host_w", wt_json_number(c->breakeven_w)) < 0) {
+    if (wt_json_put(o, "time_ratio", wt_json_number(r->time_ratio.value)) < 0 ||
+        wt_json_put(o, "time_ratio_low", wt_json_number(r->time_ratio.low)) < 0 ||
+        wt_json_put(o, "time_ratio_high", wt_json_number(r->time_ratio.high)) < 0 ||
+        wt_json_put(o, "energy_ratio", wt_json_number(r->energy_ratio.value)) < 0 ||
+        wt_json_put(o, "energy_ratio_low", wt_json_number(r->energy_ratio.low)) < 0 ||
+        wt_json_put(o, "energy_ratio_high", wt_json_number(r->energy_ratio.high)) < 0 ||
+        wt_json_put(o, "value_ratio", wt_json_number(r->value_ratio.value)) < 0 ||
+        wt_json_put(o, "is_saving_real", json_boolean(r->is_saving_real)) < 0 ||
+        wt_json_put(o, "is_tied", json_boolean(r->choice != r->best)) < 0 ||
+        wt_json_put(o, "breakeven_host_w", wt_json_number(c->breakeven_w)) < 0) {
         json_decref(o);
         return NULL;
     }
@@ -178,7 +174,7 @@ char *wt_search_to_json(const struct wt_search_result *result, const struct wt_s
         points_json(r, r->curve, r->curve_count), "noise", wt_json_number(r->noise),
         "is_noise_known", r->is_noise_known, "warnings",
         words_json(r->warnings, r->warning_count, story->remarks, story->remark_count));
-    if (doc && put(doc, "advice", wt_json_text(advice)) < 0) {
+    if (doc && wt_json_put(doc, "advice", wt_json_text(advice)) < 0) {
         json_decref(doc);
         doc = NULL;
     }

@@ -233,6 +233,14 @@ struct wt_backend {
     enum wt_dtype dtype;
 };
 
+/* As --dtype takes it. */
+static inline const char *wt_dtype_name(enum wt_dtype dtype)
+{
+    static const char *const names[] = {
+        [WT_F32] = "fp32", [WT_BF16] = "bf16", [WT_INT8] = "int8", [WT_TF32] = "tf32"};
+    return names[dtype];
+}
+
 static inline size_t wt_backend_act_bytes(const struct wt_backend *b)
 {
     return b->dtype == WT_BF16 ? 2 : 4;
@@ -248,9 +256,11 @@ double wt_cpu_product_flops(const struct wt_backend *cpu);
 
 /* device: the number as the driver counts (after CUDA_VISIBLE_DEVICES). Opens libcuda, NVRTC and
  * cuBLASLt at run time. Errors: WT_E_NOTFOUND (no driver, library or device: says which),
- * WT_E_UNSUPPORTED (WT_INT8; bf16 and tf32 before compute capability 8.0; a driver or library that
- * is too old), WT_E_NOMEM, WT_E_IO (the driver or a library refuses), WT_E_INTERNAL (NVRTC does not
- * compile the kernels). */
+ * WT_E_UNSUPPORTED (WT_INT8; bf16 and tf32 before compute capability 8.0; a driver before CUDA 11,
+ * a library that is too old), WT_E_NOMEM, WT_E_IO (the driver or a library refuses), WT_E_INTERNAL
+ * (NVRTC does not compile the kernels). Heads and widths that do not fit the device are said by the
+ * sync after their use: WT_E_UNSUPPORTED; the backward pass of attention takes more room than the
+ * forward one. */
 int wt_cuda_new(struct wt_backend *ret_backend, enum wt_dtype dtype, unsigned device,
                 struct wt_error *err);
 /* "NVIDIA H100 80GB HBM3"; borrowed until the backend is freed. */

@@ -72,7 +72,6 @@ struct bench_options {
 int bench_read_options(int argc, char **argv, struct bench_options *o);
 const char *bench_work_name(enum bench_work work);
 const char *bench_place_name(enum bench_place place);
-const char *bench_dtype_name(enum wt_dtype dtype);
 
 /* ---- a model by name or folder ---- */
 

@@ -192,7 +192,6 @@ static const struct {
 
 static const char *const works[] = {"train", "finetune", "infer", "generate"};
 static const char *const places[] = {"cpu", "emu", "cuda"};
-static const char *const dtypes[] = {"fp32", "bf16", "int8", "tf32"}; /* as in enum wt_dtype */
 static const char *const schedules[] = {"linear", "cosine", "constant"};
 
 const char *bench_work_name(enum bench_work work)
@@ -203,11 +202,6 @@ const char *bench_work_name(enum bench_work work)
 const char *bench_place_name(enum bench_place place)
 {
     return places[place];
-}
-
-const char *bench_dtype_name(enum wt_dtype dtype)
-{
-    return dtypes[dtype];
 }
 
 static unsigned cpus_allowed(void)
@@ -345,10 +339,12 @@ static int take(struct bench_options *o, int option)
         o->place = (enum bench_place)word;
         return 0;
     case OPT_DTYPE:
-        if (!take_word(optarg, dtypes, WT_COUNTOF(dtypes), &word))
-            return wrong(option, "takes fp32, bf16, tf32 or int8");
-        o->dtype = (enum wt_dtype)word;
-        return 0;
+        for (word = WT_F32; word <= WT_TF32; word++)
+            if (strcmp(optarg, wt_dtype_name((enum wt_dtype)word)) == 0) {
+                o->dtype = (enum wt_dtype)word;
+                return 0;
+            }
+        return wrong(option, "takes fp32, bf16, tf32 or int8");
     case OPT_PIN:
         o->is_pinned = true;
         return 0;
