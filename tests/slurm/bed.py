@@ -7,7 +7,7 @@ listens and its facts lie. A TaskProlog gives each task the emulation of the nod
 /dev/nvidiaN would be there by itself on a real one.
 """
 
-import ctypes
+import fnmatch
 import glob
 import json
 import os
@@ -22,8 +22,9 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NOBODY = 65534
-PATIENCE_S = 40  # until something counts as not done: never how fast it must be
+PATIENCE_S = int(os.environ.get("WATTUNE_SLURM_PATIENCE", "40"))  # until something counts as not done: never how fast it must be
 CHARACTER_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "console")
+PYTHON = "/usr/bin/python3"  # Debian's: any user may run it
 VARIABLES = ("WATTUNE_EMULATION", "WATTUNE_EMULATION_SPEC", "WATTUNE_NVML", "LD_LIBRARY_PATH")
 
 
@@ -35,6 +36,8 @@ def why_not():
         if not shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin"):
             return f"there is no {program} here: apt-get install slurmctld slurmd slurm-client munge " \
                    "slurm-wlm-basic-plugins"
+    if not os.path.exists(PYTHON):
+        return f"there is no {PYTHON}"
     for name in ("WATTUNE_COMMAND", "WATTUNED_COMMAND", "WATTUNE_SPANK"):
         if not os.path.exists(os.environ.get(name, "")):
             return f"${name} names no file: run by `meson test`, or set it"
@@ -146,8 +149,8 @@ class Node:
             return None
         return done.stdout if done.returncode == 0 else None
 
-    def start_slurmd(self):
-        self.slurmd = subprocess.Popen(["slurmd", "-D", "-N", self.name], env=self.bed.environment(),
+    def start_slurmd(self, *options):
+        self.slurmd = subprocess.Popen(["slurmd", "-D", "-N", self.name, *options], env=self.bed.environment(),
                                        stdin=subprocess.DEVNULL, start_new_session=True,
                                        stdout=self.bed.log(f"slurmd-{self.name}"),
                                        stderr=subprocess.STDOUT)
@@ -158,19 +161,20 @@ class Node:
         self.slurmd = None
 
     def stepds(self, job):
-        """Pids of the job's slurmstepd's on this node."""
+        """Pids of the job's slurmstepd's on this node: each holds the node's log open."""
         found = []
         for path in glob.glob("/proc/[0-9]*/cmdline"):
             try:
                 with open(path, "rb") as f:
-                    words = f.read().decode("utf-8", "replace")
+                    title = f.read().decode("utf-8", "replace")
+                if not fnmatch.fnmatch(title, f"slurmstepd: [[]{job}.*"):
+                    continue
+                log = os.path.join(self.bed.dir, "log", f"slurmd-{self.name}.log")
                 pid = int(path.split("/")[2])
-                with open(f"/proc/{pid}/environ", "rb") as f:
-                    is_here = f"SLURMD_NODENAME={self.name}".encode() in f.read().split(b"\0")
+                if log in (os.path.realpath(fd) for fd in glob.glob(f"/proc/{pid}/fd/*")) and is_alive(pid):
+                    found.append(pid)
             except (OSError, ValueError):
                 continue
-            if words.startswith(f"slurmstepd: [{job}.") and is_here and is_alive(pid):
-                found.append(pid)
         return found
 
     def limits(self):
@@ -178,10 +182,14 @@ class Node:
         return [gpu["limit_w"] for gpu in self.look()]
 
     def look(self):
-        done = subprocess.run([sys.executable, "-S", os.path.join(HERE, "nvml.py")], text=True,
-                              env={**self.bed.environment(), **self.env}, capture_output=True,
-                              timeout=PATIENCE_S, check=True)
+        done = subprocess.run([PYTHON, "-S", self.bed.client], text=True, timeout=PATIENCE_S, check=True,
+                              env={**self.bed.environment(), **self.env}, capture_output=True)
         return json.loads(done.stdout)
+
+    def set_limits(self, watts):
+        """As a site's boot script does."""
+        subprocess.run([PYTHON, "-S", self.bed.client, "--set", str(watts)], check=True,
+                       env={**self.bed.environment(), **self.env})
 
     def fact(self, name):
         """A file of facts as a dictionary, `note` a list; None: not there."""
@@ -212,6 +220,7 @@ class Bed:
             os.makedirs(os.path.join(self.dir, name))
         os.chmod(os.path.join(self.dir, "munge"), 0o711)
         os.chmod(os.path.join(self.dir, "out"), 0o1777)
+        self.client = shutil.copy(os.path.join(HERE, "nvml.py"), self.dir)
         self.munged = self.ctld = None
         self.logs = []
         self.port = free_ports(len(nodes) + 1)
@@ -335,14 +344,8 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=
         if self.ctld:
             self.run("scancel", "--user=root,nobody", check=False)
         for node in self.nodes:
-            for path in glob.glob("/proc/[0-9]*/environ"):  # orphans of killed slurmstepd's
-                try:
-                    with open(path, "rb") as f:
-                        is_ours = f"SLURM_CONF={self.dir}/".encode() in f.read()
-                    if is_ours and b"slurmstepd" in open(path[:-7] + "cmdline", "rb").read():
-                        os.kill(int(path.split("/")[2]), signal.SIGKILL)
-                except (OSError, ValueError):
-                    pass
+            for pid in node.stepds("[0-9]*"):
+                os.kill(pid, signal.SIGKILL)
             if node.slurmd:
                 node.kill_slurmd()
         for process in (self.ctld, self.munged):
@@ -376,7 +379,7 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=
         who = {} if user is None else {"user": user, "group": user, "extra_groups": []}
         done = subprocess.run(words, env={**self.environment(), **(env or {})}, text=True,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, check=False, timeout=timeout,
+                              stderr=subprocess.PIPE, check=False, timeout=timeout, errors="replace",
                               cwd=os.path.join(self.dir, "out"), **who, **more)
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(words)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
@@ -459,7 +462,7 @@ class Watcher:
     def __init__(self, node):
         self.path = os.path.join(node.dir, "watched")
         self.process = subprocess.Popen(
-            [sys.executable, "-S", os.path.join(HERE, "nvml.py"), "--watch", self.path],
+            [PYTHON, "-S", node.bed.client, "--watch", self.path],
             env={**node.bed.environment(), **node.env}, stdin=subprocess.DEVNULL)
         await_(f"{node.name}: its watcher", lambda: os.path.exists(self.path) and os.path.getsize(self.path))
 

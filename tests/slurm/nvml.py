@@ -3,6 +3,7 @@
 loader finds.
 
 usage: nvml.py                 the GPUs as JSON
+       nvml.py --set WATTS     as root: the limit of each
        nvml.py --watch FILE    a line "TIME GPU WATTS" in FILE for each limit and each change of it
 """
 import ctypes
@@ -67,6 +68,10 @@ def main():
     nvml = ctypes.CDLL("libnvidia-ml.so.1")
     if sys.argv[1:2] == ["--watch"]:
         watch(nvml, sys.argv[2])
+    if sys.argv[1:2] == ["--set"]:
+        for handle in devices(nvml):
+            check(nvml.nvmlDeviceSetPowerManagementLimit(handle, int(sys.argv[2]) * 1000))
+        return
     print(json.dumps([{"uuid": text(nvml.nvmlDeviceGetUUID, h), "name": text(nvml.nvmlDeviceGetName, h),
                        "limit_w": limit_w(nvml, h), "clock_mhz": clock_mhz(nvml, h)}
                       for h in devices(nvml)]))
