@@ -172,6 +172,27 @@ int wt_slurm_facts_end(const char *dir, const char *name, int64_t end_ns, struct
     return rc;
 }
 
+size_t wt_slurm_facts_running(const char *dir, uint32_t *ret_jobs, size_t room)
+{
+    size_t count = 0;
+    int folder = open_folder(dir, false, NULL);
+    DIR *all = folder >= 0 ? fdopendir(folder) : NULL;
+    if (!all && folder >= 0)
+        close(folder);
+    for (struct dirent *e; all && count < room && (e = readdir(all));) {
+        struct wt_slurm_facts f;
+        char end[32];
+        uint64_t job;
+        if (wt_text_to_u64(e->d_name, &job) == 0 && job && job <= UINT32_MAX &&
+            read_at(dirfd(all), e->d_name, &f) == 0 && f.len &&
+            !wt_slurm_facts_get(&f, "end_ns", 0, end, sizeof(end)))
+            ret_jobs[count++] = (uint32_t)job;
+    }
+    if (all)
+        closedir(all);
+    return count;
+}
+
 bool wt_slurm_facts_first(const char *dir, uint32_t job)
 {
     char name[32];

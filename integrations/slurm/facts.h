@@ -29,6 +29,8 @@ int wt_slurm_facts_read(const char *dir, const char *name, struct wt_slurm_facts
                         struct wt_error *err);
 /* Adds end_ns, once. Errors: of both. */
 int wt_slurm_facts_end(const char *dir, const char *name, int64_t end_ns, struct wt_error *err);
+/* Jobs whose facts have no end, in no order; how many. */
+size_t wt_slurm_facts_running(const char *dir, uint32_t *ret_jobs, size_t room);
 /* True for the first who asks, of all processes. */
 bool wt_slurm_facts_first(const char *dir, uint32_t job);
 /* Takes away what only this plugin reads of a job, and facts that nobody has fetched: ended more

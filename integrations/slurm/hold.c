@@ -1,7 +1,11 @@
 /* hold: see hold.h. */
 #include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "hold.h"
@@ -432,7 +436,7 @@ void wt_slurm_hold_begin(struct wt_slurm_hold *h)
     free(s);
 }
 
-void wt_slurm_hold_end(struct wt_slurm_hold *h)
+static void end_job(struct wt_slurm_hold *h, bool has_gpus)
 {
     struct wt_error err;
     struct wt_slurm_talk t = {.fd = -1};
@@ -442,7 +446,7 @@ void wt_slurm_hold_end(struct wt_slurm_hold *h)
     int rc = wt_slurm_facts_end(h->dir, name, h->now_ns, &err);
     if (rc < 0 && rc != WT_E_NOTFOUND)
         h->log(err.text);
-    if (h->job.gpus && *h->job.gpus) {
+    if (has_gpus) {
         struct wt_wire_message m = {.type = WT_WIRE_JOB_END, .u.job_end = {h->job.job}};
         rc = wt_slurm_dial(&t, h->config.socket, h->config.timeout_ns, &err);
         if (rc == 0)
@@ -452,4 +456,91 @@ void wt_slurm_hold_end(struct wt_slurm_hold *h)
         wt_slurm_hang_up(&t);
     }
     wt_slurm_facts_prune(h->dir, h->job.job);
+}
+
+void wt_slurm_hold_end(struct wt_slurm_hold *h)
+{
+    end_job(h, h->job.gpus && *h->job.gpus);
+}
+
+/* ---- after a start of slurmd ---- */
+
+#define RECONCILE_JOBS 256
+#define SQUEUE_S       30
+
+enum controllers_word { UNKNOWN, RUNS, ENDS, OVER };
+
+/* squeue is asked, a program of its own: nothing of Slurm's is linked. One job a time is a light
+ * question to the controller. */
+static enum controllers_word ask_squeue(uint32_t job)
+{
+    int ends[2], status = -1;
+    char text[1024], number[16];
+    wt_text(number, sizeof(number), "%u", job);
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return UNKNOWN;
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(SQUEUE_S); /* survives exec */
+        dup2(ends[1], STDOUT_FILENO);
+        dup2(ends[1], STDERR_FILENO);
+        execlp("squeue", "squeue", "--noheader", "--all", "--states=all", "--format=%T", "--jobs",
+               number, (char *)NULL);
+        _exit(127);
+    }
+    close(ends[1]);
+    size_t len = 0;
+    while (pid > 0 && len + 1 < sizeof(text)) {
+        ssize_t n = read(ends[0], text + len, sizeof(text) - 1 - len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        len += (size_t)n;
+    }
+    text[len] = '\0';
+    close(ends[0]);
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (strstr(text, "Invalid job id"))
+        return OVER; /* forgotten some minutes after its end */
+    if (pid <= 0 || status != 0 || len == 0)
+        return UNKNOWN;
+    static const char *const running[] = {"RUNNING",   "SUSPENDED", "CONFIGURING", "STOPPED",
+                                          "SIGNALING", "RESIZING",  "STAGE_OUT"};
+    static const char *const over[] = {"COMPLETED",     "CANCELLED", "FAILED",    "TIMEOUT",
+                                       "NODE_FAIL",     "PREEMPTED", "BOOT_FAIL", "DEADLINE",
+                                       "OUT_OF_MEMORY", "PENDING",   "REQUEUED",  "REVOKED"};
+    for (size_t i = 0; i < WT_COUNTOF(running); i++)
+        if (strstr(text, running[i]))
+            return RUNS;
+    if (strstr(text, "COMPLETING"))
+        return ENDS;
+    for (size_t i = 0; i < WT_COUNTOF(over); i++)
+        if (strstr(text, over[i]))
+            return OVER;
+    return UNKNOWN;
+}
+
+void wt_slurm_hold_reconcile(struct wt_slurm_hold *h)
+{
+    static const unsigned waits_s[] = {1, 2, 4, 8, 15, 30, 30, 30, 60, 60, 120, 300, 600};
+    uint32_t jobs[RECONCILE_JOBS];
+    size_t count = wt_slurm_facts_running(h->dir, jobs, RECONCILE_JOBS);
+    for (size_t i = 0; count && i < WT_COUNTOF(waits_s); i++) {
+        size_t left = 0;
+        sleep(waits_s[i]);
+        for (size_t k = 0; k < count; k++) {
+            enum controllers_word word = ask_squeue(jobs[k]);
+            struct timespec now;
+            clock_gettime(CLOCK_REALTIME, &now);
+            h->now_ns = (int64_t)now.tv_sec * WT_NS_PER_S + now.tv_nsec;
+            h->job.job = jobs[k];
+            if (word == OVER)
+                end_job(h, true);
+            else if (word != RUNS) /* one that runs has its epilog to come */
+                jobs[left++] = jobs[k];
+        }
+        count = left;
+    }
 }

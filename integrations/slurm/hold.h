@@ -28,6 +28,10 @@ struct wt_slurm_hold {
  * the user. */
 void wt_slurm_hold_begin(struct wt_slurm_hold *h);
 void wt_slurm_hold_end(struct wt_slurm_hold *h);
+/* After a start of slurmd: ends the jobs of which the controller says that they are over. One that
+ * was being ended just as slurmd was killed has no epilog, ever (docs/slurm.md). Returns at once
+ * where there is none; else takes a minute and more, and asks squeue a few times. */
+void wt_slurm_hold_reconcile(struct wt_slurm_hold *h);
 /* The lines that all facts of a job begin with. */
 void wt_slurm_hold_head(struct wt_slurm_facts *facts, const struct wt_slurm_job *job);
 /* "150" or "auto"; "": nothing was said. */

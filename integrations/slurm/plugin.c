@@ -103,11 +103,15 @@ static struct spank_option options[] = {
      OPT_GPUPOWER, on_option},
 };
 
+static void reconcile(int ac, char **av);
+
 int slurm_spank_init(spank_t sp, int ac, char **av)
 {
     (void)ac;
     (void)av;
     enum spank_context context = spank_context();
+    if (context == S_CTX_SLURMD)
+        reconcile(ac, av);
     if (context != S_CTX_LOCAL && context != S_CTX_ALLOCATOR && context != S_CTX_REMOTE)
         return ESPANK_SUCCESS;
     for (size_t i = 0; i < WT_COUNTOF(options); i++)
@@ -198,6 +202,63 @@ static bool number_of(const char *text, uint32_t *ret)
         return false;
     *ret = (uint32_t)value;
     return true;
+}
+
+static void log_nothing(const char *text)
+{
+    (void)text;
+}
+
+/* slurmd's node: as it was told (-N), or the machine's name, without a domain. */
+static const char *own_node(char *buf, size_t size)
+{
+    char text[4096];
+    int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    for (ssize_t at = 0; at < n; at += (ssize_t)strlen(text + at) + 1)
+        if (strncmp(text + at, "-N", 2) == 0) {
+            const char *name = text[at + 2] ? text + at + 2 : text + at + 3;
+            if (name < text + n && *name)
+                return wt_text(buf, size, "%s", name);
+        }
+    if (gethostname(buf, size) < 0)
+        return NULL;
+    buf[size - 1] = '\0';
+    buf[strcspn(buf, ".")] = '\0';
+    return buf;
+}
+
+/* slurmd starts, and has no threads yet. What is to be looked after is done by a process that is
+ * nobody's child and holds nothing of slurmd's, its log among it. */
+static void reconcile(int ac, char **av)
+{
+    struct wt_slurm_hold h = {.log = log_nothing};
+    char name[256];
+    uint32_t one;
+    h.job.node = own_node(name, sizeof(name));
+    wt_slurm_parse_config(ac, av, h.job.node, &h.config, NULL);
+    wt_text(h.dir, sizeof(h.dir), "%s/slurm", h.config.run);
+    if (wt_slurm_facts_running(h.dir, &one, 1) == 0)
+        return;
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (setsid() < 0 || fork() != 0)
+            _exit(0);
+        sigset_t none;
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        for (int signum = 1; signum < NSIG; signum++)
+            signal(signum, SIG_DFL);
+        for (int fd = 3; fd < 64; fd++) /* the log; more is not open yet */
+            close(fd);
+        wt_slurm_hold_reconcile(&h);
+        _exit(0);
+    }
+    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+    }
 }
 
 /* From the environment that slurmd gives a prolog; false: no job can be told. */

@@ -210,10 +210,15 @@ static bool has_stepd(const struct wt_ctx *ctx, uint32_t job)
     return found;
 }
 
+bool wt_job_has_trace(const struct wt_ctx *ctx, uint32_t job)
+{
+    return has_cgroup(ctx, job) || has_stepd(ctx, job);
+}
+
 bool wt_job_is_alive(const struct wt_ctx *ctx, uint32_t job)
 {
     enum wt_job_told told = wt_job_told(ctx, job);
     if (told != WT_JOB_UNTOLD)
         return told == WT_JOB_RUNS;
-    return has_cgroup(ctx, job) || has_stepd(ctx, job);
+    return wt_job_has_trace(ctx, job);
 }

@@ -168,7 +168,9 @@ uint32_t wt_job_of(const struct wt_ctx *ctx, uint32_t pid);
  * its word there. Of an emulation they lie in its folder. */
 enum wt_job_told { WT_JOB_UNTOLD, WT_JOB_RUNS, WT_JOB_ENDED };
 enum wt_job_told wt_job_told(const struct wt_ctx *ctx, uint32_t job);
-/* As told; untold, whether there is a cgroup of that job, or a slurmstepd that works for it. */
+/* Whether there is a cgroup of that job, or a slurmstepd that works for it. */
+bool wt_job_has_trace(const struct wt_ctx *ctx, uint32_t job);
+/* As told; untold, by its traces. */
 bool wt_job_is_alive(const struct wt_ctx *ctx, uint32_t job);
 
 #endif

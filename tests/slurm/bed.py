@@ -46,6 +46,13 @@ def why_not():
     return None
 
 
+def end_on_sigterm():
+    """A test that is out of time ends what it started."""
+    def leave(*_):
+        raise SystemExit(1)
+    signal.signal(signal.SIGTERM, leave)
+
+
 def await_(what, condition, patience_s=PATIENCE_S):
     until = time.monotonic() + patience_s
     while True:
@@ -158,6 +165,16 @@ class Node:
     def kill_slurmd(self):
         self.slurmd.kill()
         self.slurmd.wait()
+        self.slurmd = None
+
+    def stop_slurmd(self):
+        """As a service manager does: it finishes what it is at."""
+        self.slurmd.terminate()
+        try:
+            self.slurmd.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.slurmd.kill()
+            self.slurmd.wait()
         self.slurmd = None
 
     def stepds(self, job):

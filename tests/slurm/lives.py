@@ -1,5 +1,5 @@
 """Random lives of jobs, many at once, with a seed: jobs that end, fail, are cancelled, lose their
-slurmstepd, run on two nodes, ask for nothing; while slurmd and wattuned are killed and started again.
+slurmstepd, run on two nodes, ask for nothing; while slurmd is restarted and wattuned killed and upgraded.
 Meanwhile a watcher of each node samples every GPU. Held against Slurm's own word on who had which GPU:
 
 - a limit that is not the node's own is there only on a GPU of the one job that asked for it, while it
@@ -109,13 +109,15 @@ def live(life, bed):
 
 
 def disturb(bed, nodes, seed, is_over, counts):
-    """Kills a slurmd or a wattuned now and then, and starts it again."""
+    """Ends a slurmd or a wattuned now and then, and starts it again."""
     rng = random.Random(f"{seed}:disturb")
     while not is_over.wait(rng.uniform(0.7, 2)):
         node, what = rng.choice(nodes), rng.choice(("slurmd", "wattuned", "upgrade"))
         counts[what] += 1
         if what == "slurmd":
-            node.kill_slurmd()
+            # Killed while it ends a job, Slurm takes a minute to see, and that job has no epilog: a test
+            # of its own.
+            node.stop_slurmd()
             time.sleep(rng.uniform(0, 0.3))
             node.start_slurmd()
         else:
@@ -239,7 +241,7 @@ def run(bed, nodes, count, seed, *, around=None, checks=()):
         f"{count} lives with seed {seed} in {time.monotonic() - began:.1f} s: "
         + ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items())),
         f"{counts['seen']} saw their limit, {counts['told']} were told why not; {changes} changes of limits "
-        f"watched; slurmd killed {counts['slurmd']} times, wattuned {counts['wattuned']}, "
+        f"watched; slurmd restarted {counts['slurmd']} times, wattuned killed {counts['wattuned']}, "
         f"upgraded {counts['upgrade']}",
         f"left behind or foreign: {len(report.problems)}"]
     return report

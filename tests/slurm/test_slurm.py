@@ -374,6 +374,33 @@ class Deaths(Node):
         BED.run("scancel", str(stays))
         BED.await_limits(n1=[250] * 4)
 
+    def test_an_epilog_that_never_comes(self):
+        """slurmd was killed just as it ended a job. Here: the epilog runs without the plugin."""
+        plugstack = f"{BED.dir}/etc/plugstack.conf"
+        before = BED.read(plugstack)
+        first = running("sleep 100", "-w", "n1", "--gres=gpu:1", "--power-cap=150")
+        second = running("sleep 100", "-w", "n1", "--gres=gpu:1", "--power-cap=160")
+        stays = running("sleep 100", "-w", "n1", "--gres=gpu:1", "--power-cap=170",
+                        limits={"n1": [150, 160, 170, 250]})
+        try:
+            BED.write(plugstack, "# nothing\n")
+            BED.run("scancel", str(first), str(second))
+            slurm.await_("both jobs over", lambda: len(BED.run(
+                "squeue", "-h", "-w", "n1", check=False).stdout.splitlines()) == 1)
+        finally:
+            BED.write(plugstack, before)
+        self.assertEqual(self.n1.limits(), [150, 160, 170, 250])  # nobody was told
+        # The next who gets the card is not under the limit of the one before.
+        done = srun("-w", "n1", "--gres=gpu:1", "sh", "-c", LOOK)
+        self.assertEqual([gpu["limit_w"] for gpu in slurm.json.loads(done.stdout)], [250, 160, 170, 250])
+        self.n1.stop_slurmd()
+        self.n1.start_slurmd()  # asks the controller
+        BED.await_limits(n1=[250, 250, 170, 250])
+        self.assertIn("end_ns", self.n1.fact(first))
+        self.assertIn("end_ns", self.n1.fact(second))
+        self.assertNotIn("end_ns", self.n1.fact(stays))
+        BED.run("scancel", str(stays))
+
     def test_power_loss(self):
         job = running("sleep 100", "-w", "n1", "--gres=gpu:1", "--power-cap=150", "--no-requeue",
                       limits={"n1": [150, 250, 250, 250]})
@@ -390,7 +417,8 @@ class Deaths(Node):
         self.n1.start_daemon()
         BED.await_limits(n1=[250] * 4)
         self.n1.start_slurmd("-b")
-        self.assertIn(BED.await_end(job), ("NODE_FAIL", "CANCELLED", "FAILED", "COMPLETED"))
+        BED.run("scancel", str(job))  # Slurm itself sees it after SlurmdTimeout, minutes later
+        BED.await_end(job)
 
 
 class Faults(Node):
@@ -433,16 +461,16 @@ class Faults(Node):
                 self.assertLess(time.monotonic() - began, 20)
 
     def test_the_prologs_work_killed(self):
-        self.n1.daemon.send_signal(signal.SIGSTOP)  # so that there is time to
-        try:
-            job = BED.sbatch("echo ran", "-w", "n1", "--gres=gpu:1", "--power-cap=150")
-            hard = BED.sbatch("echo ran", "-w", "n1", "--gres=gpu:1", "--power-cap=150", "--power-cap-required")
-            for pid in slurm.await_("both prologs at work", lambda: len(workers()) == 2 and workers()):
-                os.kill(pid, signal.SIGKILL)
-        finally:
-            self.n1.daemon.send_signal(signal.SIGCONT)
-        self.assertEqual(ended(job), "ran\n")
-        self.assertIn("its prolog did not come to an end", ended(hard, "FAILED"))
+        for words, state, said in (([], "COMPLETED", "ran\n"),
+                                   (["--power-cap-required"], "FAILED", "wattune: n1: not run: ")):
+            self.n1.daemon.send_signal(signal.SIGSTOP)  # so that there is time to
+            try:
+                job = BED.sbatch("echo ran", "-w", "n1", "--gres=gpu:1", "--power-cap=150", *words)
+                for pid in slurm.await_("its prolog at work", workers):
+                    os.kill(pid, signal.SIGKILL)
+            finally:
+                self.n1.daemon.send_signal(signal.SIGCONT)
+            self.assertIn(said, ended(job, state))
         self.assertIn("the prolog's work did not come to an end", BED.read("log/slurmd-n1.log"))
 
     def test_slurms_own_prolog_killed_drains_the_node_and_leaves_no_cap(self):
@@ -465,6 +493,7 @@ class Faults(Node):
         try:
             BED.write(plugstack, "optional /nowhere/wattune.so\n")
             self.assertEqual(srun("-w", "n1", "--gres=gpu:1", "echo", "ran").stdout, "ran\n")
+            slurm.await_("n1 idle", lambda: BED.states()["n1"] == "idle")
             self.n1.kill_slurmd()
             self.n1.start_slurmd()
             self.assertEqual(srun("-w", "n1", "--gres=gpu:1", "echo", "ran").stdout, "ran\n")
@@ -584,4 +613,5 @@ if __name__ == "__main__":
     reason = slurm.why_not()
     if reason:
         cases.skip(reason)
+    slurm.end_on_sigterm()
     sys.exit(cases.main())
