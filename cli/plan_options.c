@@ -71,6 +71,13 @@ static size_t place_of(const struct cli_plan *o, const char *region)
     return i;
 }
 
+/* A file or a library that is not there is no missing sensor. */
+static int file_failed(const struct cli_plan *o, const struct wt_error *err)
+{
+    int code = cli_fail(o->command, err);
+    return err->code == WT_E_NOTFOUND || err->code == WT_E_UNSUPPORTED ? CLI_FAILURE : code;
+}
+
 static int take_signal(struct cli_plan *o, size_t place, enum wt_signal_kind kind, const char *what)
 {
     struct wt_error err = {0};
@@ -80,10 +87,8 @@ static int take_signal(struct cli_plan *o, size_t place, enum wt_signal_kind kin
              : strcmp(what, "paper") == 0 ? wt_signal_builtin(&signal, kind, "paper", &err)
              : wt_signal_is_feed(what)    ? wt_signal_fetch(&signal, kind, what, &o->feed, &err)
                                           : wt_signal_read(&signal, kind, what, &err);
-    if (rc < 0) { /* a file or a library that is not there is no missing sensor */
-        int code = cli_fail(o->command, &err);
-        return rc == WT_E_NOTFOUND || rc == WT_E_UNSUPPORTED ? CLI_FAILURE : code;
-    }
+    if (rc < 0)
+        return file_failed(o, &err);
     o->signals[o->signal_count++] = signal;
     o->places[place].signals[kind] = signal;
     return -1;
@@ -141,7 +146,7 @@ static int read_feeds(struct cli_plan *o)
         else if (wt_signal_save(o->places[at].signals[kind], path, &err) < 0)
             code = err.code == WT_E_UNSUPPORTED
                        ? cli_usage(o->command, "--save-signal %s: %s", o->saves[i], err.text)
-                       : cli_fail(o->command, &err);
+                       : file_failed(o, &err);
     }
     return code;
 }
