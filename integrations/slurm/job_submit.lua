@@ -304,7 +304,7 @@ local function modify(job_desc, job_rec, part_list, uid)
         if new ~= nil then return new end
         return job_rec[name]
     end
-    local needs, words = needs_of(t, get, part_list)
+    local needs = needs_of(t, get, part_list)
     if get("num_tasks") == nil and get("tres_per_task") then -- Slurm does not say how many tasks it has
         for name, watts in pairs(needs) do needs[name] = math.max(watts, held(job_rec.licenses, name)) end
     end
@@ -312,8 +312,7 @@ local function modify(job_desc, job_rec, part_list, uid)
     if asked == nil then asked = job_rec.licenses end
     local licences = licences_with(t, asked, needs)
     if licences ~= (job_rec.licenses or "") or job_desc.licenses ~= nil then
-        job_desc.licenses = licences
-        tell(t, needs, words)
+        job_desc.licenses = licences -- log_user is not heard here (22.05)
     end
 end
 
