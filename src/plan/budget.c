@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "plan/signal.h"
+#include "wattune/budget.h"
 
 #define STEPS_MAX 1000
 #define GRAIN     20 /* of --follow: twentieths, 5 % */
