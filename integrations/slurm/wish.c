@@ -78,8 +78,9 @@ int wt_slurm_parse_clock(const char *text, struct wt_slurm_wish *w, struct wt_er
 /* ---- plugstack.conf ---- */
 
 /* "%n" becomes the node's name, which is no path. */
-static int expand(const char *text, const char *node, char *buf, size_t size)
+static int expand(const char *text, const char *node, char *ret, size_t size)
 {
+    char buf[512];
     size_t at = 0;
     bool is_plain = node && *node && *node != '.' && !strchr(node, '/');
     for (const char *p = text; *p; p++) {
@@ -92,12 +93,13 @@ static int expand(const char *text, const char *node, char *buf, size_t size)
             len = strlen(node);
             p++;
         }
-        if (at + len >= size)
+        if (at + len >= size || at + len >= sizeof(buf))
             return WT_E_RANGE;
         memcpy(buf + at, part, len);
         at += len;
     }
     buf[at] = '\0';
+    wt_text(ret, size, "%s", buf); /* written on success */
     return 0;
 }
 
