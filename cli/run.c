@@ -308,9 +308,9 @@ int cmd_run(int argc, char **argv)
     }
     code = run.exit_code;
     if (m.others)
-        cli_note("%u other ranks of this node were still running: what it drew after this one is "
+        cli_note("%u other rank%s of this node still ran: what it drew after this one's end is "
                  "not counted",
-                 m.others);
+                 m.others, m.others > 1 ? "s" : "");
     if (!o.is_quiet) {
         struct wt_term term;
         wt_term_init(&term, stderr);

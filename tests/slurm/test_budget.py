@@ -111,6 +111,7 @@ class Budget(unittest.TestCase):
         self.assertIn("1620 W of the power budget", said)
 
     def test_a_broken_table_or_none_still_takes_jobs(self):
+        submit("-H", "--gres=gpu:1")
         table("gpu x much\n")
         job, _ = submit("-H", "--gres=gpu:1")
         self.assertEqual(watts(job), "watt:210")  # as it was before
