@@ -115,5 +115,5 @@ if __name__ == "__main__":
     reason = slurm.why_not()
     if reason:
         cases.skip(reason)
-    slurm.end_on_sigterm()
+    slurm.end_on_sigterm(lambda: BED and BED.stop())
     sys.exit(cases.main())
