@@ -24,7 +24,9 @@ int cmd_report(int argc, char **argv);
 int cmd_restore(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_runs(int argc, char **argv);
+int cmd_segment(int argc, char **argv);
 int cmd_set(int argc, char **argv);
+int cmd_submit(int argc, char **argv);
 int cmd_sweep(int argc, char **argv);
 int cmd_tune(int argc, char **argv);
 
