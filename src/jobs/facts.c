@@ -62,12 +62,12 @@ static const struct field {
     bool is_required;
     size_t at, size;
 } fields[] = {
-    FIELD(job, U32, true),        FIELD(step, STEP, false),     FIELD(uid, U32, false),
-    FIELD(user, TEXT, false),     FIELD(account, TEXT, false),  FIELD(partition, TEXT, false),
-    FIELD(name, TEXT, false),     FIELD(cluster, TEXT, false),  FIELD(node, TEXT, false),
-    FIELD(model, TEXT, false),    FIELD(gpus, GPUS, false),     FIELD(nodes, U32, false),
-    FIELD(cap_mw, U64, false),    FIELD(cap_set_mw, U64, false), FIELD(begin_ns, TIME, true),
-    FIELD(end_ns, TIME, false),   FIELD(pid, U32, false),       FIELD(pid_start, U64, false),
+    FIELD(job, U32, true),      FIELD(step, STEP, false),      FIELD(uid, U32, false),
+    FIELD(user, TEXT, false),   FIELD(account, TEXT, false),   FIELD(partition, TEXT, false),
+    FIELD(name, TEXT, false),   FIELD(cluster, TEXT, false),   FIELD(node, TEXT, false),
+    FIELD(model, TEXT, false),  FIELD(gpus, GPUS, false),      FIELD(nodes, U32, false),
+    FIELD(cap_mw, U64, false),  FIELD(cap_set_mw, U64, false), FIELD(begin_ns, TIME, true),
+    FIELD(end_ns, TIME, false), FIELD(pid, U32, false),        FIELD(pid_start, U64, false),
 };
 
 /* A whole decimal number of these characters. */

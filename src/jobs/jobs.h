@@ -105,8 +105,8 @@ void wt_job_column_set_text(const struct wt_job_column *column, struct wt_job_ro
                             const char *text);
 /* "cluster, job, ..." into buf, each with this before it ("EXCLUDED."). Returns buf. */
 char *wt_job_column_list(char *buf, size_t size, const char *before, size_t from);
-/* The WHERE of a list, with placeholders that mark (with the number of each) makes: "?1", "$1"; what
- * they stand for is in values, NULL: a number in numbers. At most WT_JOB_WHERE_MAX. */
+/* The WHERE of a list, with placeholders that mark (with the number of each) makes: "?1", "$1";
+ * what they stand for is in values, NULL: a number in numbers. At most WT_JOB_WHERE_MAX. */
 #define WT_JOB_WHERE_MAX 10
 struct wt_job_where {
     char sql[1024];

@@ -25,9 +25,9 @@ const char *wt_job_state_name(enum wt_job_state state)
 }
 
 static const char *const by_names[] = {
-    [WT_JOB_BY_JOB] = "job",     [WT_JOB_BY_USER] = "user",
+    [WT_JOB_BY_JOB] = "job",         [WT_JOB_BY_USER] = "user",
     [WT_JOB_BY_ACCOUNT] = "account", [WT_JOB_BY_PARTITION] = "partition",
-    [WT_JOB_BY_MODEL] = "model", [WT_JOB_BY_NODE] = "node",
+    [WT_JOB_BY_MODEL] = "model",     [WT_JOB_BY_NODE] = "node",
     [WT_JOB_BY_NONE] = "none",
 };
 
@@ -181,8 +181,9 @@ void wt_job_where_make(struct wt_job_where *where, const struct wt_job_filter *f
     if (f->until_ns)
         add_where(where, mark, "\"begin_ns\" < ", NULL, f->until_ns);
     if (f->since_ns) /* what runs was there up to its last note at least */
-        add_where(where, mark, "(CASE WHEN \"end_ns\" > 0 THEN \"end_ns\" ELSE \"updated_ns\" END) >= ",
-                  NULL, f->since_ns);
+        add_where(where, mark,
+                  "(CASE WHEN \"end_ns\" > 0 THEN \"end_ns\" ELSE \"updated_ns\" END) >= ", NULL,
+                  f->since_ns);
     if (!f->has_idle)
         add_plain(where, "\"job\" > 0");
     if (!f->has_steps)
