@@ -25,8 +25,8 @@ struct wt_accounts_meter {
     int (*peek)(void *data, uint64_t window, struct wt_window_result *ret, struct wt_error *err);
     void *data;
     int64_t (*unix_ns)(void *data);
-    const char *boot; /* names this start of the machine */
-    int64_t boot_ns;  /* when it was, CLOCK_REALTIME */
+    char boot[64];   /* names this start of the machine */
+    int64_t boot_ns; /* when it was, CLOCK_REALTIME */
 };
 
 /* One device of a job, a step or nobody. */
@@ -51,7 +51,7 @@ struct step {
     char name[24];
     int64_t begin_ns, end_ns;
     struct wt_step_cpu cpu;
-    bool has_cpu_time, is_new, is_ended, is_closed, is_final;
+    bool has_cpu_time, is_new, is_ended, is_closed, is_final, is_unwritten;
     unsigned missed; /* ticks for which slurmstepd was not there */
     uint64_t cpu_ns, delta_ns;
     struct place *places; /* owned; one a device */
@@ -69,7 +69,7 @@ struct job {
     int64_t from_ns;           /* monotonic: measured from here */
     int64_t end_ns;            /* CLOCK_REALTIME; 0: it runs */
     /* is_closed: its end has been split; is_final: the store has its last rows already */
-    bool is_new, is_ended, is_closed, is_final;
+    bool is_new, is_ended, is_closed, is_final, is_unwritten;
     uint64_t delta_ns;    /* CPU time of its steps since the last tick */
     struct step *steps;   /* owned */
     struct place *places; /* owned; one a device */
@@ -119,7 +119,7 @@ struct wt_accounts {
     struct job *jobs, nobody;
     void *store;
     struct wt_job_sender *sender;
-    bool has_facts, is_taken_up;
+    bool has_facts, has_begun;
     uint64_t ended;
     struct wt_error first; /* of this tick */
     char problem[200];

@@ -208,8 +208,14 @@ static int take_job(struct wt_accounts *a, const struct wt_job_facts *f, const s
         job->next = a->jobs;
         a->jobs = job;
     }
-    if (!job->is_ended)
-        job->facts = *f;
+    if (!job->is_ended) {
+        unsigned gpus[WT_JOB_FACTS_GPUS];
+        size_t gpu_count = job->is_new ? f->gpu_count : job->facts.gpu_count;
+        memcpy(gpus, job->is_new ? f->gpus : job->facts.gpus, sizeof(gpus));
+        job->facts = *f; /* but for the GPUs: whose they are is accounted from the begin on */
+        memcpy(job->facts.gpus, gpus, sizeof(gpus));
+        job->facts.gpu_count = gpu_count;
+    }
     job->ino = st->st_ino;
     job->mtime_ns = mtime_of(st);
     job->is_seen = true;

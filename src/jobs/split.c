@@ -476,6 +476,8 @@ static int take_base(struct wt_accounts *a, int64_t now_ns, struct wt_error *err
         struct device *d = &a->devices[i];
         const struct wt_window_device *w = device_in(&r, i);
         d->fresh_uj = 0;
+        if (!d->is_split)
+            continue;
         if (!is_known(w)) {
             d->provenance = WT_PROV_UNKNOWN;
             d->is_lost = true;
