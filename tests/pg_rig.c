@@ -169,7 +169,7 @@ void pg_rig_kill(struct pg_rig *rig)
 
 bool pg_rig_open(struct pg_rig *rig, bool is_safe)
 {
-    char data[96], words[96], host[96];
+    char data[96], words[96], host[128];
     memset(rig, 0, sizeof(*rig));
     rig->is_safe = is_safe;
     if (!find_bin(rig))

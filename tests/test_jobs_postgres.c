@@ -140,8 +140,9 @@ static void names_that_a_database_cannot_hold_go_in_as_far_as_they_can(void **st
     struct wt_job_row in = a_row(1, 10, 77), *rows;
     size_t count;
     struct wt_error err;
-    if (wt_job_store_write(store, &in, 1, &err) < 0)
-        fail_msg("%s", err.text);
+    int rc = wt_job_store_write(store, &in, 1, &err);
+    if (rc < 0)
+        fail_msg("%d: %s", rc, err.text);
     assert_int_equal(wt_job_store_list(store, NULL, &rows, &count, &err), 0);
     assert_int_equal(count, 1);
     assert_string_equal(rows[0].name, "?????? \\u0041");

@@ -253,9 +253,10 @@ static int query(struct wt_pg *pg, const char *sql, int count, const char *const
     PGresult *good = NULL, *result;
     for (;;) {
         while (p_PQisBusy(pg->conn)) {
-            if ((rc = wait_for(pg, POLLIN, until_ns)) < 0) {
+            int waited = wait_for(pg, POLLIN, until_ns); /* rc keeps what went wrong before */
+            if (waited < 0) {
                 p_PQclear(good);
-                return fail(pg, err, rc, what, told(rc, p_PQerrorMessage(pg->conn)));
+                return fail(pg, err, waited, what, told(waited, p_PQerrorMessage(pg->conn)));
             }
             if (!p_PQconsumeInput(pg->conn)) {
                 p_PQclear(good);
