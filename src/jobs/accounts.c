@@ -637,7 +637,7 @@ static int open_stores(struct wt_accounts *a, const struct wt_accounts_options *
     const char *file = or_else(o->store, WT_JOB_STORE_FILE);
     if (wt_job_is_postgres(file)) {
         wt_fail(err, WT_E_USAGE, "a node's own store is a file: a PostgreSQL is the central one");
-        wt_fix(err, "--central postgresql://..., beside --store FILE");
+        wt_fix(err, "--push postgresql://..., beside --store FILE");
         return WT_E_USAGE;
     }
     int rc = wt_job_sqlite.open(&a->store, file, true, err);

@@ -346,7 +346,7 @@ static int check_tables(struct wt_pg *pg, bool is_to_write, struct wt_error *err
     p_PQclear(r);
     if (!is_there && !is_to_write) {
         wt_fail(err, WT_E_NOTFOUND, "%.120s: no jobs are stored there", pg->name);
-        wt_fix(err, "the first node that sends makes the tables: wattune serve --central ...");
+        wt_fix(err, "the first node that sends makes the tables: wattune serve --push ...");
         return WT_E_NOTFOUND;
     }
     if (!is_there && (rc = make_tables(pg, err)) < 0)
