@@ -52,6 +52,7 @@ static int parse_time(const char *text, int64_t *ret_ns)
 {
     static const char *const forms[] = {"%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"};
     int64_t span_ns;
+    struct wt_error err;
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
         struct tm tm = {.tm_mday = 1};
 #pragma GCC diagnostic push
@@ -63,7 +64,7 @@ static int parse_time(const char *text, int64_t *ret_ns)
         *ret_ns = (int64_t)timegm(&tm) * 1000000000;
         return *ret_ns > 0 ? 0 : WT_E_FORMAT;
     }
-    if (cli_duration_parse(text, &span_ns, NULL) < 0)
+    if (cli_duration_parse(text, &span_ns, &err) < 0)
         return WT_E_FORMAT;
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
