@@ -105,7 +105,8 @@ static void passwords_are_never_said(void **state)
         {"postgresql://ada:s3cr%%3At%%2Fword@127.0.0.1:%u/jobs", 0},
         {"postgresql://ada:s3cr-wrong@127.0.0.1:%u/jobs", WT_E_DENIED},
         {"postgresql://ada:s3cr-wrong@127.0.0.1:1/jobs?x=%u", WT_E_USAGE},
-        {"postgresql://ada:s3cr-wrong@127.0.0.1:%u00/jobs", WT_E_IO},
+        {"postgresql://ada:s3cr-wrong@127.0.0.1:%u00/jobs", WT_E_USAGE},
+        {"postgresql://ada:s3cr-wrong@127.0.0.1:1/jobs?connect_timeout=%u", WT_E_IO},
         {"postgresql://ada:s3cr-%%zz@127.0.0.1:%u/jobs", WT_E_USAGE},
         {"postgresql://127.0.0.1:%u/jobs?user=ada&password=s3cr-wrong", WT_E_DENIED},
     };
