@@ -437,7 +437,7 @@ static struct wt_job_row stored(struct bed *bed, unsigned job, const char *step,
 {
     struct wt_job_store *store;
     struct wt_job_row *rows, found = {0};
-    size_t count;
+    size_t count = 0;
     struct wt_error err;
     const struct wt_job_filter filter = {.has_steps = true, .has_idle = true};
     if (wt_job_store_open(&store, bed->store, false, &err) < 0 ||

@@ -132,7 +132,7 @@ static int fail(const struct wt_pg *pg, struct wt_error *err, int code, const ch
     else if (code == WT_E_USAGE)
         wt_fix(err, "postgresql://USER@HOST:PORT/DATABASE");
     else if (code == WT_E_NOTFOUND)
-        wt_fix(err, "make the database first: createdb NAME");
+        wt_fix(err, "make what is missing there first: createdb NAME, createuser NAME");
     else if (code == WT_E_IO || code == WT_E_TIMEOUT)
         wt_fix(err, "see that the server runs and can be reached: psql '%.120s'", pg->name);
     return code;
