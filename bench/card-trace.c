@@ -32,13 +32,6 @@ static void on_signal(int number)
     is_ending = 1;
 }
 
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * WT_NS_PER_S + t.tv_nsec;
-}
-
 enum { ENERGY, INSTANT, AVERAGE, PLAIN, SM, REASONS, STREAMS };
 static const char *const names[STREAMS] = {"energy", "instant", "average",
                                            "plain",  "sm",      "reasons"};
@@ -94,41 +87,41 @@ static int record(double seconds, const char *path, long step_us, const char *on
         perror(path);
         return 1;
     }
-    int64_t start = now_ns(), end = start + (int64_t)(seconds * 1e9), next = start;
+    int64_t start = wt_clock_now_ns(), end = start + (int64_t)(seconds * 1e9), next = start;
     uint64_t polls = 0;
-    while (!is_ending && now_ns() < end) {
+    while (!is_ending && wt_clock_now_ns() < end) {
         unsigned long long mj = 0;
         unsigned mw = 0;
-        int64_t a = now_ns(), b = a;
+        int64_t a = wt_clock_now_ns(), b = a;
         int rc;
         if (!only || strcmp(only, "energy") == 0) {
             rc = wt_nvml_call(&api, energy, gpu, &mj);
-            b = now_ns();
+            b = wt_clock_now_ns();
             note(out, ENERGY, rc, a, b, mj, 0);
         }
         if (only && strcmp(only, "energy") == 0)
             goto rest;
         struct wt_nvml_field fields[2] = {{.field = WT_NVML_FIELD_POWER_INSTANT, .rc = 3},
                                           {.field = WT_NVML_FIELD_POWER_AVERAGE, .rc = 3}};
-        a = now_ns();
+        a = wt_clock_now_ns();
         rc = wt_nvml_call(&api, fields, gpu, 2, fields);
-        b = now_ns();
+        b = wt_clock_now_ns();
         for (int i = 0; i < 2; i++)
             note(out, INSTANT + i, rc ? rc : fields[i].rc, a, b, number_of(&fields[i]),
                  fields[i].t_us);
-        a = now_ns();
+        a = wt_clock_now_ns();
         rc = wt_nvml_call(&api, power, gpu, &mw);
-        b = now_ns();
+        b = wt_clock_now_ns();
         note(out, PLAIN, rc, a, b, mw, 0);
         if (polls++ % 16 == 0) {
             unsigned long long bits = 0;
-            a = now_ns();
+            a = wt_clock_now_ns();
             rc = wt_nvml_call(&api, clock, gpu, WT_NVML_CLOCK_SM, &mw);
-            b = now_ns();
+            b = wt_clock_now_ns();
             note(out, SM, rc, a, b, mw, 0);
-            a = now_ns();
+            a = wt_clock_now_ns();
             rc = wt_nvml_call(&api, reasons, gpu, &bits);
-            b = now_ns();
+            b = wt_clock_now_ns();
             note(out, REASONS, rc, a, b, bits, 0);
         }
     rest:
@@ -214,10 +207,10 @@ static int cost(int calls)
         for (int k = -3; k < n; k++) {
             if (k == 0)
                 cpu_ns = wt_clock_thread_cpu_ns();
-            int64_t begin = now_ns();
+            int64_t begin = wt_clock_now_ns();
             rc = call(i);
             if (k >= 0)
-                took[k] = now_ns() - begin;
+                took[k] = wt_clock_now_ns() - begin;
         }
         cpu_ns = wt_clock_thread_cpu_ns() - cpu_ns;
         qsort(took, (size_t)n, sizeof(*took), compare_i64);
@@ -234,7 +227,7 @@ int main(int argc, char **argv)
 {
     struct wt_error err = {0};
     const char *library = getenv("WATTUNE_NVML");
-    int64_t begin = now_ns();
+    int64_t begin = wt_clock_now_ns();
     int rc;
     if (argc < 2 || (argc < 3 && strcmp(argv[1], "--cost") != 0)) {
         fputs("usage: card-trace SECONDS FILE [STEP_US [STREAM]] | card-trace --cost [CALLS]\n",
@@ -252,7 +245,7 @@ int main(int argc, char **argv)
         return 4;
     }
     if (strcmp(argv[1], "--cost") == 0) {
-        printf("%-20s %8.1f us\n", "init", (double)(now_ns() - begin) * 1e-3);
+        printf("%-20s %8.1f us\n", "init", (double)(wt_clock_now_ns() - begin) * 1e-3);
         return cost(argc > 2 ? atoi(argv[2]) : 300);
     }
     rc = record(atof(argv[1]), argv[2], argc > 3 ? atol(argv[3]) : 1000, argc > 4 ? argv[4] : NULL);

@@ -1,10 +1,13 @@
 /* cuda: the CUDA backend on a GPU at hand - is it right, and how fast.
  *
- *     build/bench/cuda check [fp32|tf32|bf16 [CASE]]   every operation against plain loops
- *     build/bench/cuda ops DTYPE BATCH [SEQ]           the time of each operation of a BERT-base
- * step build/bench/cuda train DTYPE BATCH SECONDS [MODEL [SEQ]] whole training steps, tokens/s
- *     build/bench/cuda grads MODEL BATCH SEQ           a step's gradients in each dtype against
- * those of fp32
+ *     build/bench/cuda check [fp32|tf32|bf16 [CASE]]
+ *         every operation against plain loops
+ *     build/bench/cuda ops DTYPE BATCH [SEQ]
+ *         the time of each operation of a BERT-base step
+ *     build/bench/cuda train DTYPE BATCH SECONDS [MODEL [SEQ]]
+ *         whole training steps: tokens/s and, on a machine with one GPU, its joules
+ *     build/bench/cuda grads MODEL BATCH SEQ
+ *         a step's gradients in each dtype against those of fp32
  *
  * bench/peer-cuda trains the same with PyTorch. Tokens are random, masked positions 15 %. */
 #include <dlfcn.h>
@@ -26,13 +29,10 @@ static void must(int rc, const struct wt_error *err)
     exit(rc == WT_E_NOTFOUND ? 77 : 1);
 }
 
-static const char *const dtype_names[] = {
-    [WT_F32] = "fp32", [WT_BF16] = "bf16", [WT_INT8] = "int8", [WT_TF32] = "tf32"};
-
 static enum wt_dtype dtype_of(const char *name)
 {
-    for (size_t i = 0; i < WT_COUNTOF(dtype_names); i++)
-        if (strcmp(name, dtype_names[i]) == 0)
+    for (int i = WT_F32; i <= WT_TF32; i++)
+        if (strcmp(name, wt_dtype_name((enum wt_dtype)i)) == 0)
             return (enum wt_dtype)i;
     fprintf(stderr, "cuda: no dtype is called '%s'\n", name);
     exit(2);
@@ -44,7 +44,7 @@ static struct wt_backend open_cuda(enum wt_dtype dtype)
     struct wt_error err = {0};
     int64_t begin_ns = wt_clock_now_ns();
     must(wt_cuda_new(&b, dtype, 0, &err), &err);
-    fprintf(stderr, "%s, %s: made in %.2f s\n", wt_cuda_device_name(&b), dtype_names[dtype],
+    fprintf(stderr, "%s, %s: made in %.2f s\n", wt_cuda_device_name(&b), wt_dtype_name(dtype),
             wt_s_from_ns(wt_clock_now_ns() - begin_ns));
     return b;
 }
@@ -58,7 +58,7 @@ static unsigned check(enum wt_dtype dtype, const char *only)
      * own rounding moves the weights. */
     double tolerance = dtype == WT_F32 ? 5e-5 : dtype == WT_TF32 ? 1e-2 : 2e-2;
     unsigned failures = wt_backend_contract(&b, tolerance, only);
-    printf("%s: %u failures over %g\n", dtype_names[dtype], failures, tolerance);
+    printf("%s: %u failures over %g\n", wt_dtype_name(dtype), failures, tolerance);
     wt_backend_free(&b);
     return failures;
 }
@@ -144,7 +144,7 @@ static void profile(const char *call)
         function();
 }
 
-/* The meter of this machine's GPUs. NULL: there is nothing to measure with. */
+/* The meter of this machine's GPU. meter NULL: there is nothing to measure with, which is said. */
 struct energy {
     struct wt_ctx *ctx;
     struct wt_devices *devices;
@@ -152,35 +152,78 @@ struct energy {
     uint64_t window;
 };
 
+static void end_meter(struct energy *e)
+{
+    wt_meter_free(e->meter);
+    wt_devices_free(e->devices);
+    wt_ctx_free(e->ctx);
+    *e = (struct energy){0};
+}
+
+static size_t count_gpus(const struct wt_devices *devices)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < wt_devices_count(devices); i++) {
+        const struct wt_device_info *info = wt_devices_info(devices, i);
+        count += info->kind == WT_DEVICE_GPU && !info->is_part;
+    }
+    return count;
+}
+
 static void begin_energy(struct energy *e)
 {
     const struct wt_devices_options gpus = {.is_gpu_only = true};
     struct wt_error err = {0};
     *e = (struct energy){0};
-    if (wt_ctx_new(&e->ctx, NULL, &err) < 0 ||
-        wt_devices_open(&e->devices, e->ctx, &gpus, &err) < 0 ||
-        wt_meter_new(&e->meter, e->ctx, e->devices, NULL, &err) < 0)
-        fprintf(stderr, "cuda: no energy: %s\n", err.text);
+    int rc = wt_ctx_new(&e->ctx, NULL, &err);
+    if (rc == 0)
+        rc = wt_devices_open(&e->devices, e->ctx, &gpus, &err);
+    if (rc == 0 && count_gpus(e->devices) != 1) /* which of them trains is not known here */
+        rc = wt_fail(&err, WT_E_STATE,
+                     "%zu GPUs, where one is to be measured: name it in "
+                     "CUDA_VISIBLE_DEVICES",
+                     count_gpus(e->devices));
+    if (rc == 0)
+        rc = wt_meter_new(&e->meter, e->ctx, e->devices, NULL, &err);
+    if (rc == 0 && (rc = wt_meter_begin(e->meter, "train", &e->window)) < 0)
+        wt_fail(&err, rc, "%s", wt_strerror(rc));
+    if (rc == 0)
+        return;
+    printf("no energy: %s\n", err.text);
+    end_meter(e);
+}
+
+static void say_energy(struct energy *e, size_t tokens)
+{
+    struct wt_window_result result;
+    struct wt_error err = {0};
+    int rc = wt_meter_end(e->meter, e->window);
+    if (rc < 0)
+        wt_fail(&err, rc, "%s", wt_strerror(rc));
     else
-        wt_meter_begin(e->meter, "train", &e->window);
+        rc = wt_meter_result(e->meter, e->window, WT_NS_PER_S, &result, &err);
+    if (rc < 0) {
+        printf("no energy: %s\n", err.text);
+        return;
+    }
+    const struct wt_joules *j = &result.total;
+    double n = (double)tokens, span_s = wt_s_from_ns(result.end_ns - result.begin_ns);
+    if (j->provenance == WT_PROV_UNKNOWN)
+        printf("no energy: it is unknown%s%s\n", result.device_count ? ": " : "",
+               result.device_count ? result.devices[0].note : "");
+    else
+        printf("energy: %.1f J (%s) in %.2f s, mean %.0f W, %.4f mJ a token [%.4f, %.4f]\n",
+               j->energy_j, wt_provenance_name(j->provenance), span_s, j->energy_j / span_s,
+               1e3 * j->energy_j / n, 1e3 * j->low_j / n, 1e3 * j->high_j / n);
+    wt_window_result_done(&result);
 }
 
 static void end_energy(struct energy *e, size_t tokens)
 {
-    struct wt_window_result result;
-    struct wt_error err = {0};
-    if (e->meter && wt_meter_end(e->meter, e->window) == 0 &&
-        wt_meter_result(e->meter, e->window, WT_NS_PER_S, &result, &err) == 0) {
-        double n = (double)tokens, span_s = wt_s_from_ns(result.end_ns - result.begin_ns);
-        printf("energy: %.1f J in %.2f s, mean %.0f W, %.4f mJ a token [%.4f, %.4f]\n",
-               result.total.energy_j, span_s, result.total.energy_j / span_s,
-               1e3 * result.total.energy_j / n, 1e3 * result.total.low_j / n,
-               1e3 * result.total.high_j / n);
-        wt_window_result_done(&result);
-    }
-    wt_meter_free(e->meter);
-    wt_devices_free(e->devices);
-    wt_ctx_free(e->ctx);
+    if (!e->meter)
+        return;
+    say_energy(e, tokens);
+    end_meter(e);
 }
 
 static void train(enum wt_dtype dtype, unsigned batch, double seconds, const char *name,
@@ -237,7 +280,7 @@ static void train(enum wt_dtype dtype, unsigned batch, double seconds, const cha
     double median = took[rounds / 2];
     printf("wattune %-10s %s batch %3u x %u: %8.0f tokens/s, %.3f ms a step (%.3f to %.3f, issuing "
            "%.3f), loss %.4f then %.4f, norm %.3f, %zu steps, warm after %.1f s, %.0f MB\n",
-           name, dtype_names[dtype], batch, seq, batch * seq / median, 1e3 * median,
+           name, wt_dtype_name(dtype), batch, seq, batch * seq / median, 1e3 * median,
            1e3 * took[rounds / 10], 1e3 * took[rounds * 9 / 10],
            1e3 * wt_s_from_ns(issued_ns) / (double)(rounds * STEPS), first, loss, norm,
            rounds * STEPS, warm_s, (double)wt_model_memory(m) / 1e6);
@@ -290,7 +333,7 @@ static unsigned grads(const char *name, unsigned batch, unsigned seq)
         bool is_fine = error < most[k];
         failures += !is_fine;
         printf("%-6s %s: loss %.6f, gradient off by %.2e\n", is_fine ? "ok" : "not ok",
-               dtype_names[others[k]], other_loss, error);
+               wt_dtype_name(others[k]), other_loss, error);
         free(got);
     }
     free(want);
@@ -584,7 +627,7 @@ static void time_ops(enum wt_dtype dtype, unsigned batch, unsigned seq)
         printf("%-20s %8.4f ms x %2d = %7.3f\n", op_list[op].name, ms, op_list[op].times,
                ms * op_list[op].times);
     }
-    printf("%s batch %u x %u: %.3f ms together, %.0f tokens/s\n", dtype_names[dtype], batch, seq,
+    printf("%s batch %u x %u: %.3f ms together, %.0f tokens/s\n", wt_dtype_name(dtype), batch, seq,
            sum, 1e3 * (double)bed.rows / sum);
     fflush(stdout);
     free(ints);

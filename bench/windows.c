@@ -4,9 +4,10 @@
  *
  * The emulator's device model runs on virtual time under random square, ramp and bursty loads; the
  * meter's own series and pacer poll its sensor as the sampler does, every 100 ms and finely where
- * the pacer says so. For each generation, load and length of window it prints the share of windows
- * whose true energy lies inside the 95 % interval, the median absolute error, the median half-width
- * of the interval, and beside it the error of the naive way: power polled at 10 Hz, trapezoids.
+ * the pacer says so, and a window is read off the counter or power as the meter chooses. For each
+ * generation, load and length of window it prints the share of windows whose true energy lies
+ * inside the 95 % interval, the median absolute error, the median half-width of the interval, and
+ * beside it the error of the naive way: power polled at 10 Hz, trapezoids.
  *
  * "calibrated" boards have gain 1 and offset 0 and their traits say so: what is left is what
  * the sensor's timing does, and the traits say what the counter adds up. "as sold" boards draw gain
@@ -262,7 +263,7 @@ static void tell(struct board *b, struct edges *edges, int64_t now_ns)
         if (wt_pacer_is_rare(&b->pacer, now_ns)) /* its thread was woken */
             wt_pacer_edge(&b->pacer, now_ns);
         else
-            edges->is_new |= !edge->is_end;
+            edges->is_new = true;
         if (edge->is_end)
             wt_pacer_cover(&b->pacer, now_ns, wt_series_cover_ns(main, edge->t_ns));
     }
@@ -287,7 +288,7 @@ static int64_t poll_board(struct board *b, struct edges *edges, int64_t t_ns, bo
     if (is_wanted) {
         b->reads++;
         wt_model_counter(b->m, b->p, &mj);
-        b->energy.is_slow = wt_pacer_is_slow(&b->pacer);
+        b->energy.is_slow |= wt_pacer_is_slow(&b->pacer);
         wt_series_add_energy(&b->energy, t_ns, after_ns, mj * 1000);
     }
     wt_pacer_saw(&b->pacer, t_ns, after_ns, is_wanted, mj * 1000);
@@ -400,14 +401,19 @@ static void run_config(const struct config *c, enum load load, double low_s, dou
                                          .end_ns = begin_ns + (int64_t)(length_s * 1e9)};
         }
         measure(&b, windows, per_board, from_ns + (int64_t)(total_s * 1e9));
-        const struct wt_series *main = b.has_counter ? &b.energy : &b.power;
         sums->reads += b.reads;
         sums->span_s += total_s;
         for (size_t i = 0; i < per_board; i++) {
             struct wt_span span;
             double true_j = windows[i].end_j - windows[i].begin_j;
             double naive_j = windows[i].naive_end_j - windows[i].naive_begin_j;
-            wt_series_span(main, windows[i].begin_ns, windows[i].end_ns, 1.959964, &span);
+            wt_series_span(&b.power, windows[i].begin_ns, windows[i].end_ns, 1.959964, &span);
+            if (b.has_counter) {
+                struct wt_span by_power = span;
+                wt_series_span(&b.energy, windows[i].begin_ns, windows[i].end_ns, 1.959964, &span);
+                if (wt_span_is_by_power(&span, &by_power))
+                    span = by_power;
+            }
             if (!span.is_known) {
                 sums->unknown++;
                 continue;

@@ -182,10 +182,10 @@ static void take_mark(void *data, const struct wt_mark *mark)
             snprintf(run->work.unit, sizeof(run->work.unit), "%s", mark->name);
             run->work.is_known = true;
         }
-        if (strcmp(run->work.unit, mark->name) == 0)
+        if (strcmp(run->work.unit, mark->name) == 0) {
             run->work.count += mark->count;
-        if (strcmp(run->work.unit, mark->name) == 0)
             count_phase_work(t, mark);
+        }
         break;
     case WT_MARK_STEP:
         count_steps(t, mark);

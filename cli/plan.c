@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "cli.h"
+#include "plan.h"
 
 #define PLACES_MAX  64
 #define SIGNALS_MAX 128
@@ -26,7 +26,8 @@ struct plan_options {
 static void print_help(void)
 {
     fputs(
-        "usage: wattune plan --signal KIND=FILE... --power W --duration TIME --deadline TIME\n\n"
+        "usage: wattune plan --signal KIND=FILE... --power W --duration TIME --deadline TIME\n"
+        "       wattune plan --jobs TRACE [--cap WATTS] [--shift TIME] ...\n\n"
         "When one job is best run: the start, or the pieces, with the least facility energy, "
         "carbon\n"
         "or cost, against starting now; and where, with signals of several regions.\n\n"
@@ -46,9 +47,10 @@ static void print_help(void)
         "  --objective WHAT   energy (of the facility), carbon or cost. Default: carbon where\n"
         "                     there is a signal of it, else cost, else energy\n"
         "  --json             one JSON document on stdout\n"
-        "  --help             this text\n\n"
-        "Exit code: 0, 1 failure, 2 usage, 3 not permitted, 4 no such run.\n",
+        "  --help             this text\n",
         stdout);
+    plan_jobs_help();
+    fputs("\nExit code: 0, 1 failure, 2 usage, 3 not permitted, 4 no such run.\n", stdout);
 }
 
 static bool is_plain(const char *text, double *ret_value)
@@ -60,10 +62,23 @@ static bool is_plain(const char *text, double *ret_value)
     return !*end && isfinite(*ret_value);
 }
 
+int plan_signal_open(enum wt_signal_kind kind, const char *what, struct wt_signal **ret_signal)
+{
+    double value;
+    struct wt_error err = {0};
+    int rc = is_plain(what, &value)       ? wt_signal_constant(ret_signal, kind, value, &err)
+             : strcmp(what, "paper") == 0 ? wt_signal_builtin(ret_signal, kind, "paper", &err)
+                                          : wt_signal_read(ret_signal, kind, what, &err);
+    if (rc < 0) { /* a file that is not there is no missing sensor */
+        int code = cli_fail("plan", &err);
+        return rc == WT_E_NOTFOUND ? CLI_FAILURE : code;
+    }
+    return -1;
+}
+
 /* KIND[@REGION]=WHAT. Returns an exit code, or -1. */
 static int add_signal(struct plan_options *o, const char *text)
 {
-    struct wt_error err = {0};
     enum wt_signal_kind kind;
     char name[64];
     const char *eq = strchr(text, '='), *at;
@@ -92,21 +107,16 @@ static int add_signal(struct plan_options *o, const char *text)
     }
     if (o->places[i].signals[kind])
         return cli_usage("plan", "--signal %s: this signal is given twice", text);
-    double value;
     struct wt_signal *signal;
-    int rc = is_plain(eq + 1, &value)       ? wt_signal_constant(&signal, kind, value, &err)
-             : strcmp(eq + 1, "paper") == 0 ? wt_signal_builtin(&signal, kind, "paper", &err)
-                                            : wt_signal_read(&signal, kind, eq + 1, &err);
-    if (rc < 0) { /* a file that is not there is no missing sensor */
-        int code = cli_fail("plan", &err);
-        return rc == WT_E_NOTFOUND ? CLI_FAILURE : code;
-    }
+    int code = plan_signal_open(kind, eq + 1, &signal);
+    if (code >= 0)
+        return code;
     o->signals[o->signal_count++] = signal;
     o->places[i].signals[kind] = signal;
     return -1;
 }
 
-static bool parse_power(const char *text, double *ret_w)
+bool plan_power_parse(const char *text, double *ret_w)
 {
     size_t digits = strspn(text, ".0123456789");
     const char *end = text + digits + strspn(text + digits, " ");
@@ -124,7 +134,7 @@ static bool parse_power(const char *text, double *ret_w)
 }
 
 /* A duration in whole seconds. */
-static int parse_seconds(const char *option, const char *text, bool may_be_none, int64_t *ret_s)
+int plan_seconds_parse(const char *option, const char *text, bool may_be_none, int64_t *ret_s)
 {
     struct wt_error err = {0};
     int64_t ns;
@@ -134,6 +144,22 @@ static int parse_seconds(const char *option, const char *text, bool may_be_none,
     if (!*ret_s && !may_be_none)
         return cli_usage("plan", "%s %s: a second at least", option, text);
     return -1;
+}
+
+int plan_objective_parse(const char *text, enum wt_objective *ret_objective)
+{
+    if (wt_objective_from_name(text, ret_objective) < 0 ||
+        (*ret_objective != WT_OBJECTIVE_ENERGY && *ret_objective != WT_OBJECTIVE_CARBON &&
+         *ret_objective != WT_OBJECTIVE_COST))
+        return cli_usage("plan", "--objective %s: is not energy, carbon or cost", text);
+    return -1;
+}
+
+enum wt_objective plan_objective_of(const struct wt_place *place)
+{
+    return place->signals[WT_SIGNAL_CARBON]  ? WT_OBJECTIVE_CARBON
+           : place->signals[WT_SIGNAL_PRICE] ? WT_OBJECTIVE_COST
+                                             : WT_OBJECTIVE_ENERGY;
 }
 
 static int parse(int argc, char **argv, struct plan_options *o)
@@ -175,11 +201,11 @@ static int parse(int argc, char **argv, struct plan_options *o)
             code = add_signal(o, optarg);
             break;
         case POWER:
-            if (!parse_power(optarg, &o->job.power_w))
+            if (!plan_power_parse(optarg, &o->job.power_w))
                 code = cli_usage("plan", "--power %s: is no power, such as 800W or 1.2kW", optarg);
             break;
         case DURATION:
-            code = parse_seconds("--duration", optarg, false, &o->job.duration_s);
+            code = plan_seconds_parse("--duration", optarg, false, &o->job.duration_s);
             break;
         case RUN:
             o->run = optarg;
@@ -200,18 +226,15 @@ static int parse(int argc, char **argv, struct plan_options *o)
             break;
         case CHECKPOINT:
             o->has_checkpoint = true;
-            code = parse_seconds("--checkpoint-cost", optarg, true, &o->job.checkpoint_s);
+            code = plan_seconds_parse("--checkpoint-cost", optarg, true, &o->job.checkpoint_s);
             break;
         case SEGMENT:
             o->has_segment_min = true;
-            code = parse_seconds("--min-segment", optarg, true, &o->job.segment_min_s);
+            code = plan_seconds_parse("--min-segment", optarg, true, &o->job.segment_min_s);
             break;
         case OBJECTIVE:
             o->has_objective = true;
-            if (wt_objective_from_name(optarg, &o->job.objective) < 0 ||
-                (o->job.objective != WT_OBJECTIVE_ENERGY &&
-                 o->job.objective != WT_OBJECTIVE_CARBON && o->job.objective != WT_OBJECTIVE_COST))
-                code = cli_usage("plan", "--objective %s: is not energy, carbon or cost", optarg);
+            code = plan_objective_parse(optarg, &o->job.objective);
             break;
         case JSON:
             o->is_json = true;
@@ -241,7 +264,7 @@ static int parse(int argc, char **argv, struct plan_options *o)
         o->job.start_s = (int64_t)time(NULL);
     if (wt_moment_parse(o->deadline, &o->job.deadline_s) < 0) {
         int64_t span_s;
-        code = parse_seconds("--deadline", o->deadline, false, &span_s);
+        code = plan_seconds_parse("--deadline", o->deadline, false, &span_s);
         if (code >= 0)
             return code;
         o->job.deadline_s = o->job.start_s + span_s;
@@ -307,14 +330,8 @@ static int plan(struct plan_options *o)
 {
     struct wt_plan_result result;
     struct wt_error err = {0};
-    if (!o->has_objective) {
-        bool has[WT_SIGNAL_KINDS];
-        for (int k = 0; k < WT_SIGNAL_KINDS; k++)
-            has[k] = o->places[0].signals[k] != NULL;
-        o->job.objective = has[WT_SIGNAL_CARBON]  ? WT_OBJECTIVE_CARBON
-                           : has[WT_SIGNAL_PRICE] ? WT_OBJECTIVE_COST
-                                                  : WT_OBJECTIVE_ENERGY;
-    }
+    if (!o->has_objective)
+        o->job.objective = plan_objective_of(&o->places[0]);
     if (wt_plan_places(&result, &o->job, &o->power, o->places, o->place_count, &err) < 0)
         return cli_fail("plan", &err);
     int code = CLI_OK;
@@ -331,6 +348,9 @@ static int plan(struct plan_options *o)
 
 int cmd_plan(int argc, char **argv)
 {
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--jobs") == 0 || strncmp(argv[i], "--jobs=", 7) == 0)
+            return cmd_plan_jobs(argc, argv);
     struct plan_options o = {.power = {.low_w = NAN, .high_w = NAN}};
     int code = parse(argc, argv, &o);
     if (code < 0)

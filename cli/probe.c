@@ -283,12 +283,17 @@ static void *run_job(void *data)
         char path[4200];
         snprintf(path, sizeof(path), "%.4000s/device-%zu.trace", p->trace ? p->trace : "",
                  j->devices[i]);
+        struct wt_error trace_err = {0};
         if (wt_probe_finish(probes[i], j->words, j->load != NULL, p->trace ? path : NULL,
-                            &p->results[j->devices[i]], &err) < 0) {
+                            &p->results[j->devices[i]], &trace_err, &err) < 0) {
             cli_fail("probe", &err);
             p->is_failed = true;
         } else {
             p->has_result[j->devices[i]] = true;
+        }
+        if (trace_err.code < 0) { /* what was found is shown all the same */
+            cli_fail("probe", &trace_err);
+            p->is_failed = true;
         }
     }
     atomic_fetch_sub(&p->running, 1);

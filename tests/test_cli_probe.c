@@ -66,7 +66,7 @@ static void doctor_says_that_it_was_probed(void **state)
     char script[1200];
     wt_text(script, sizeof(script),
             "'%s' probe --seconds 3 >/dev/null 2>&1; '%s' doctor 2>&1; '%s' probe --no-store "
-            "--no-load --seconds 3 2>&1",
+            "--no-load --seconds 3 --trace /no/such/folder 2>&1 || echo failed",
             wattune, wattune, wattune);
     spawn_run(&s, home, "wattune", "emulate", "t4", "--", "sh", "-c", script);
     assert_int_equal(spawn_code(&s), 0);
@@ -74,6 +74,9 @@ static void doctor_says_that_it_was_probed(void **state)
     assert_non_null(strstr(s.out, "none (--no-load)"));
     assert_non_null(strstr(s.out, "could not be told: no load ran"));
     assert_null(strstr(s.out, "kept in"));
+    /* A recording that cannot be written is a failure, and what was found is shown. */
+    assert_non_null(strstr(s.out, "/no/such/folder"));
+    assert_non_null(strstr(s.out, "failed"));
     spawn_done(&s);
 }
 

@@ -398,12 +398,40 @@ static void a_recording_is_the_same_after_a_file(void **state)
         {"wattune-trace 1\nvolts 0 1 2 3 4 5\n", "no such stream"},
         {"wattune-trace 1\nenergy 0 5 4 5 6 7\n", "a call that ends before it begins"},
         {"wattune-trace 1\nlimit lots\n", "no number"},
+        {"wattune-trace 1\npower 0 5 6 7 8 1\npower 0 1 2 3 4 2\n", "a run before the last one"},
+        {"wattune-trace 1\npower 0 5 9 6 7 1\n", "the last look over before the first"},
+        {"wattune-trace 1\npower 0 -5 6 7 8 1\n", "a time before the beginning"},
+        {"wattune-trace 1\npower 0 5 6 7 9223372036854775807 1\n", "in three hundred years"},
+        {"wattune-trace 1\nedge 1 -9223372036854775807 4\n", "three hundred years ago"},
+        {"wattune-trace 1\nedge 1 7 8\nedge 0 3 4\n", "an edge before the last one"},
     };
     for (size_t i = 0; i < WT_COUNTOF(bad); i++) {
         tree_put("", path, bad[i].text);
         if (wt_probe_trace_read(path, &back, &info_back, &err) != WT_E_FORMAT)
             fail_msg("%s was taken", bad[i].why);
     }
+}
+
+/* Of one value, after a gap or not. */
+static void a_run_of_the_same_value_again_takes_none_away(void **state)
+{
+    (void)state;
+    struct wt_probe_trace trace;
+    struct wt_device_info info;
+    char path[128];
+    tree_put(folder, "/again.trace",
+             "wattune-trace 1\npower 0 0 1 10 11 7\npower 0 20 21 30 31 7\n"
+             "power 1 400 401 500 501 7\npower 0 510 511 510 511 8\n");
+    wt_text(path, sizeof(path), "%s/again.trace", folder);
+    assert_int_equal(wt_probe_trace_read(path, &trace, &info, NULL), 0);
+    const struct wt_probe_series *s = &trace.series[WT_PROBE_POWER];
+    assert_int_equal(s->count, 3);
+    assert_int_equal(s->runs[0].first_before_ns, 0);
+    assert_int_equal(s->runs[0].last_after_ns, 31);
+    assert_int_equal(s->runs[1].first_before_ns, 400);
+    assert_true(s->runs[1].is_after_gap);
+    assert_int_equal(s->reads, 7);
+    wt_probe_trace_done(&trace);
 }
 
 /* ---- what is kept ---- */
@@ -567,6 +595,8 @@ int main(void)
         cmocka_unit_test(a_step_that_is_no_whole_microjoule_is_told),
         cmocka_unit_test(real_cards_are_told_as_they_were_recorded),
         cmocka_unit_test_setup_teardown(a_recording_is_the_same_after_a_file, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_run_of_the_same_value_again_takes_none_away, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(what_was_found_is_used_and_the_rest_left_alone, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(another_machine_of_the_same_home_has_processors_of_its_own,

@@ -308,6 +308,26 @@ static void one_of_a_thing_is_said_as_one(void **state)
     wt_run_done(&runs[1]);
 }
 
+static void a_phases_energy_of_work_has_its_interval(void **state)
+{
+    (void)state;
+    struct wt_run run = runs_make(&v100[1]);
+    run.phases[0].energy = (struct wt_joules){2000, 1900, 2200, WT_PROV_COUNTER};
+    run.phases[0].mean_w = 150;
+    run.phases[0].work = 1000;
+    char *text = printed(120, true, false, &run, NULL, 0);
+    must_have(text, "2.00 J [1.90, 2.20] per token");
+    free(text);
+    run.phases[0].work = 1000000;
+    struct wt_error err = {0};
+    assert_int_equal(wt_report_html(page, NULL, &run, 1, &err), 0);
+    text = slurp(page);
+    must_have(text, "2.00 J");
+    must_have(text, "[1.90, 2.20]");
+    free(text);
+    wt_run_done(&run);
+}
+
 static void a_sweeps_energies_have_their_provenance(void **state)
 {
     (void)state;
@@ -1052,6 +1072,7 @@ int main(void)
         TEST(a_narrow_window_keeps_verdict_and_setting),
         TEST(equal_gpus_have_the_number_that_cuda_gives_them),
         TEST(one_of_a_thing_is_said_as_one),
+        TEST(a_phases_energy_of_work_has_its_interval),
         TEST(a_sweeps_energies_have_their_provenance),
         TEST(ascii_terminals_get_ascii),
         TEST(names_cannot_steer_the_terminal),

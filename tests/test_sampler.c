@@ -259,6 +259,78 @@ static void an_edge_has_a_slow_counter_read_at_once_and_after_its_next_move(void
                 100);
 }
 
+/* Slow reads of its neighbours delay it each time until it would meet a move again. */
+static void a_single_read_is_not_put_off_for_ever(void **state)
+{
+    (void)state;
+    struct wt_pacer p;
+    int64_t now_ns = until_14_s(&p, 3 * MS);
+    assert_true(wt_pacer_is_rare(&p, now_ns));
+    int64_t edge_ns = now_ns / (100 * MS) * (100 * MS) + 137 * MS, t_ns = edge_ns;
+    wt_pacer_edge(&p, edge_ns);
+    unsigned times = 0;
+    for (wt_pacer_keep_apart(&p, t_ns); !wt_pacer_is_due(&p, t_ns) && times < 10; times++) {
+        t_ns += 100 * MS;
+        wt_pacer_keep_apart(&p, t_ns);
+    }
+    assert_in_range(times, 1, 3); /* the edge itself may have chosen a later moment */
+    /* Of the next edge anew. */
+    wt_pacer_saw(&p, t_ns, t_ns + 3 * MS, true, 1);
+    wt_pacer_edge(&p, t_ns + 100 * MS);
+    wt_pacer_keep_apart(&p, t_ns + 100 * MS);
+    assert_false(wt_pacer_is_due(&p, t_ns + 100 * MS));
+}
+
+static void a_single_read_that_is_due_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct wt_pacer p;
+    int64_t now_ns = until_14_s(&p, 3 * MS);
+    int64_t edge_ns = now_ns / (100 * MS) * (100 * MS) + 187 * MS, late_ns = edge_ns + MS;
+    wt_pacer_edge(&p, edge_ns);
+    assert_true(wt_pacer_next_ns(&p, late_ns) <= late_ns);
+    /* One that failed is not tried again at once, but soon. */
+    wt_pacer_saw(&p, late_ns, late_ns + MS, false, 0);
+    assert_false(wt_pacer_is_due(&p, late_ns + MS));
+    int64_t next_ns = wt_pacer_next_ns(&p, late_ns + MS);
+    assert_in_range(next_ns - late_ns, 2 * MS, 20 * MS);
+    assert_true(wt_pacer_is_due(&p, next_ns));
+}
+
+/* What is not known of a counter speaks against leaving it alone. */
+static void only_a_counter_known_to_see_all_of_the_time_may_be_read_rarely(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t window_ns, power_ns;
+        unsigned can;
+        uint64_t range_uj;
+        int64_t poll_ns;
+        bool may_be;
+        const char *why;
+    } rows[] = {
+        {100 * MS, 100 * MS, WT_CAN_ENERGY | WT_CAN_POWER, 0, 0, true, "Hopper"},
+        {0, 0, WT_CAN_ENERGY | WT_CAN_POWER, 0, 0, false, "a generation that nobody knows"},
+        {100 * MS, 0, WT_CAN_ENERGY | WT_CAN_POWER, 0, 0, false, "the pace of power is not known"},
+        {0, 100 * MS, WT_CAN_ENERGY | WT_CAN_POWER, 0, 0, false, "its sight is not known"},
+        {25 * MS, 100 * MS, WT_CAN_ENERGY | WT_CAN_POWER, 0, 0, false, "it adds up readings"},
+        {100 * MS, 100 * MS, WT_CAN_ENERGY, 0, 0, false, "no power beside it"},
+        {100 * MS, 100 * MS, WT_CAN_ENERGY | WT_CAN_POWER, 1000, 0, false, "it wraps"},
+        {100 * MS, 100 * MS, WT_CAN_ENERGY | WT_CAN_POWER, 0, S, false,
+         "it is asked once a second"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        const struct wt_device_info info = {.can = rows[i].can,
+                                            .poll_ns = rows[i].poll_ns,
+                                            .traits = {.energy_period_ns = 100 * MS,
+                                                       .energy_window_ns = rows[i].window_ns,
+                                                       .energy_range_uj = rows[i].range_uj,
+                                                       .power_period_ns = rows[i].power_ns}};
+        if (wt_sampler_may_be_rare(&info) != rows[i].may_be)
+            fail_msg("%s", rows[i].why);
+    }
+}
+
 static void poll_at_half_range(void **state)
 {
     (void)state;
@@ -284,7 +356,9 @@ struct bed {
     pthread_mutex_t lock;
     pthread_cond_t moved;
     bool is_hung[DEVICES];
-    int fail[DEVICES]; /* what reads return */
+    int fail[DEVICES];      /* what reads return */
+    bool is_early[DEVICES]; /* what fails does so before it looks at a clock */
+    int64_t t_last_ns[DEVICES];
     unsigned called[DEVICES], delivered[DEVICES], returned;
     unsigned logged;
     char last_log[200];
@@ -307,8 +381,11 @@ static int read_double(void *devices, size_t device, unsigned what, struct wt_re
     int rc = bed->fail[device];
     bed->returned++;
     pthread_cond_broadcast(&bed->moved);
+    bool is_early = bed->is_early[device];
     pthread_mutex_unlock(&bed->lock);
     ret_reading->t_after_ns = wt_clock_now_ns();
+    if (is_early)
+        ret_reading->t_before_ns = ret_reading->t_after_ns = 0;
     if (rc < 0)
         return wt_fail(err, rc, "device %zu: told to fail", device);
     if (what & WT_READ_ENERGY)
@@ -321,11 +398,11 @@ static void sink_double(void *data, size_t device, unsigned what, bool is_grid,
 {
     (void)what;
     (void)is_grid;
-    (void)reading;
     (void)rc;
     (void)err;
     struct bed *bed = data;
     pthread_mutex_lock(&bed->lock);
+    bed->t_last_ns[device] = reading->t_before_ns;
     bed->delivered[device]++;
     pthread_cond_broadcast(&bed->moved);
     pthread_mutex_unlock(&bed->lock);
@@ -428,6 +505,22 @@ static void a_sensor_with_a_pace_of_its_own_is_not_asked_more_often(void **state
     bed_close(&bed);
 }
 
+/* With 0 for a time its search for the counter's phase would never end. */
+static void a_read_that_failed_at_once_has_its_time(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_open(&bed);
+    bed.fail[1] = WT_E_IO;
+    bed.is_early[1] = true;
+    int64_t start_ns = wt_clock_now_ns();
+    struct wt_sampler *sampler = start(&bed);
+    await(&bed, &bed.delivered[1], 3);
+    wt_sampler_free(sampler);
+    assert_true(bed.t_last_ns[1] >= start_ns);
+    bed_close(&bed);
+}
+
 static void a_hung_device_does_not_stop_its_neighbours(void **state)
 {
     (void)state;
@@ -511,10 +604,14 @@ int main(void)
         cmocka_unit_test(a_slow_counter_is_read_rarely_and_its_phase_stays_known),
         cmocka_unit_test(a_cheap_counter_is_read_with_every_poll),
         cmocka_unit_test(an_edge_has_a_slow_counter_read_at_once_and_after_its_next_move),
+        cmocka_unit_test(a_single_read_is_not_put_off_for_ever),
+        cmocka_unit_test(a_single_read_that_is_due_is_not_waited_for),
+        cmocka_unit_test(only_a_counter_known_to_see_all_of_the_time_may_be_read_rarely),
         cmocka_unit_test(poll_at_half_range),
         cmocka_unit_test(unknown_tdp_has_a_period),
         cmocka_unit_test(every_device_is_read_and_stopping_stops),
         cmocka_unit_test(a_sensor_with_a_pace_of_its_own_is_not_asked_more_often),
+        cmocka_unit_test(a_read_that_failed_at_once_has_its_time),
         cmocka_unit_test(a_hung_device_does_not_stop_its_neighbours),
         cmocka_unit_test(hung_vendor_call_is_abandoned_safely),
         cmocka_unit_test(a_repeating_failure_is_said_once_and_once_more_when_it_clears),

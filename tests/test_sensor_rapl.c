@@ -646,6 +646,24 @@ static void a_counter_of_a_virtual_machine_that_stands_still_is_left_out(void **
         }
 }
 
+/* Graphics that idle draw less than a step in the five milliseconds that are looked at. */
+static void a_part_that_idles_in_a_virtual_machine_is_not_left_out(void **state)
+{
+    (void)state;
+    struct bed bed;
+    bed_init(&bed);
+    bed_put(&bed, "/proc/cpuinfo",
+            "processor : 0\nvendor_id : GenuineIntel\nflags : fpu hypervisor\n");
+    put_cpu(&bed, 0, 0, 0);
+    put_pmu(&bed, "0\n");
+    put_event(&bed, "energy-gpu", "event=0x04\n");
+    bed.ctx->perf = &player;
+    bed_open(&bed);
+    assert_int_equal(wt_devices_count(bed.devices), 2);
+    (void)bed_index(&bed, "cpu-package-0-uncore");
+    bed_done(&bed);
+}
+
 static void what_perf_refuses_is_read_from_powercap_without_a_word(void **state)
 {
     (void)state;
@@ -1035,6 +1053,7 @@ int main(void)
         cmocka_unit_test(each_socket_and_die_is_asked_on_a_processor_of_its_own),
         cmocka_unit_test(perf_alone_shows_every_domain_and_psys_is_never_counted),
         cmocka_unit_test(a_counter_of_a_virtual_machine_that_stands_still_is_left_out),
+        cmocka_unit_test(a_part_that_idles_in_a_virtual_machine_is_not_left_out),
         cmocka_unit_test(what_perf_refuses_is_read_from_powercap_without_a_word),
         cmocka_unit_test(a_domain_that_perf_does_not_have_is_read_from_powercap),
         cmocka_unit_test(without_any_way_each_refusal_comes_once_with_its_fix),

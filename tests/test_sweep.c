@@ -575,6 +575,11 @@ static void what_runs_tell_of_themselves_stands_beside_their_energy(void **state
     assert_near(wt_sweep_told(&b.sweep, 1, "score"), 4, 1e-12);
     assert_true(isnan(wt_sweep_told(&b.sweep, 0, "MFU")));
     assert_near(wt_sweep_told(&b.sweep, 1, "MFU"), 0.5, 1e-12);
+    /* Of the runs that the row is of: one whose energy is not known is none. */
+    b.runs[2].total.provenance = WT_PROV_UNKNOWN;
+    wt_sweep_done(&b.sweep);
+    make(&b, "power=150 W");
+    assert_near(wt_sweep_told(&b.sweep, 0, "score"), 2, 1e-12);
     empty(&b);
 }
 

@@ -207,6 +207,38 @@ static void what_is_gathered_has_no_identity(void **state)
     assert_true(*bed->err.text);
 }
 
+/* Of a large machine's file the beginning is read: 8191 bytes end with a line, here, and not with a
+ * processor. One that was read whole is kept so, ended how it may. */
+static void a_processor_that_was_cut_off_is_left_out(void **state)
+{
+    struct bed *bed = *state;
+    char dir[128], text[9000] = "";
+    static const char one[] = "processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: Some CPU\n";
+    size_t used = 0;
+    while (used + sizeof(one) < 8000)
+        used += (size_t)snprintf(text + used, sizeof(text) - used, "%s\n", one);
+    size_t whole = used;
+    used += (size_t)snprintf(text + used, sizeof(text) - used, "processor\t: 1\n");
+    while (used < 8190)
+        text[used++] = '#';
+    text[used++] = '\n';
+    snprintf(text + used, sizeof(text) - used, "model name\t: Some CPU\n\n");
+    struct wt_gathered g;
+    struct wt_gather_options options = {.sysroot = bed->root};
+    bed_put(bed, "/proc/cpuinfo", text);
+    wt_text(dir, sizeof(dir), "%s/out-cut", bed->root);
+    assert_int_equal(wt_gather(dir, &options, &g, &bed->err), 0);
+    char *kept = tree_get(dir, "/proc/cpuinfo");
+    assert_int_equal(strlen(kept), whole);
+    free(kept);
+    bed_put(bed, "/proc/cpuinfo", "processor\t: 0\n\nHardware\t: a board");
+    wt_text(dir, sizeof(dir), "%s/out-whole", bed->root);
+    assert_int_equal(wt_gather(dir, &options, &g, &bed->err), 0);
+    kept = tree_get(dir, "/proc/cpuinfo");
+    assert_non_null(strstr(kept, "a board"));
+    free(kept);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -219,6 +251,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(numbers_have_a_sign_where_they_may, setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_that_stays_open_follows_its_path, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_gathered_has_no_identity, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_processor_that_was_cut_off_is_left_out, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

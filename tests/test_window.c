@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "window/series.h"
@@ -264,6 +265,24 @@ static void a_run_shorter_than_the_counters_period_may_have_been_anything(void *
     struct wt_span span = span_of(&s, 110 * MS, 190 * MS);
     assert_holds(&span, 25 * 0.08);
     assert_holds(&span, 250 * 0.08); /* the load began just behind the reading */
+    assert_holds(&span, 0);
+    assert_holds(&span, 360 * 0.08);
+    assert_non_null(span.why);
+    /* And no more than that: what lay between the move and the window is not in it. */
+    assert_true(span.high_j < 1.1 * 360 * 0.08);
+    wt_series_done(&s.series);
+    /* 80 W at rest, then 600 of a card that draws 700 at most. */
+    sensor_init(&s, &whole);
+    s.series.power_max_w = 700;
+    const uint64_t rest_uj[] = {1000000, 1000000, 9000000};
+    for (int64_t i = 0; i < 3; i++)
+        assert_int_equal(
+            wt_series_add_energy(&s.series, i * 50 * MS, i * 50 * MS + MS / 20, rest_uj[i]), 0);
+    wt_series_note_power(&s.series, 80);
+    span = span_of(&s, 110 * MS, 180 * MS);
+    assert_holds(&span, 80 * 0.07);
+    assert_holds(&span, 600 * 0.07);
+    assert_holds(&span, 700 * 0.07);
     wt_series_done(&s.series);
 }
 
@@ -604,6 +623,8 @@ static void a_counter_as_whole_as_its_period_adds_up_no_parts(void **state)
         {100000000, 25000000, 100000000, true, "one that adds up part-time readings"},
         {100000000, 10000000, 20000000, true, "of readings every 20 ms"},
         {100000000, 100000000, 20000000, false, "the whole of five readings"},
+        {100000000, 25000000, 0, true, "a part, of power at an unknown pace"},
+        {100000000, 100000000, 0, false, "all, of power at an unknown pace"},
     };
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
         const struct wt_sensor_traits traits = {.energy_period_ns = rows[i].energy_ns,
@@ -651,14 +672,15 @@ static void what_a_rare_counter_did_not_see_is_spread_as_power_was(void **state)
     static const struct {
         int64_t from_ns, to_ns;
         double most_j; /* of half the interval */
+        bool is_by_power;
         const char *why;
     } rows[] = {
-        {1120 * MS, 9050 * MS, 20, "from a burst to a burst, the step in between"},
-        {3000 * MS, 9050 * MS, 40, "from within a long span before its step"},
-        {6000 * MS, 9050 * MS, 40, "from within its high part"},
-        {1120 * MS, 7000 * MS, 40, "to within its high part"},
-        {2000 * MS, 4000 * MS, 60, "within it, low"},
-        {9050 * MS, 9900 * MS, 40, "beyond the last read"},
+        {1120 * MS, 9050 * MS, 20, false, "from a burst to a burst, the step in between"},
+        {3000 * MS, 9050 * MS, 40, false, "from within a long span before its step"},
+        {6000 * MS, 9050 * MS, 40, false, "from within its high part"},
+        {1120 * MS, 7000 * MS, 40, false, "to within its high part"},
+        {2000 * MS, 4000 * MS, 60, true, "within it, low"},
+        {9050 * MS, 9900 * MS, 40, true, "beyond the last read"},
     };
     struct sensor s;
     struct wt_series power;
@@ -671,6 +693,10 @@ static void what_a_rare_counter_did_not_see_is_spread_as_power_was(void **state)
         assert_holds(&span, true_j(rows[i].to_ns) - true_j(rows[i].from_ns));
         if ((span.high_j - span.low_j) / 2 > rows[i].most_j)
             fail_msg("%s: %f to %f J", rows[i].why, span.low_j, span.high_j);
+        /* What is by power says so. */
+        if ((span.why != NULL) != rows[i].is_by_power)
+            fail_msg("%s: %s", rows[i].why, span.why ? span.why : "nothing said");
+        assert_false(span.is_contested);
     }
     wt_series_done(&s.series);
     wt_series_done(&power);
@@ -740,9 +766,134 @@ static void a_rare_counter_that_stood_unseen_is_not_believed(void **state)
         struct wt_span span = span_of(&s, 1120 * MS, 9000 * MS);
         if (span.is_known)
             assert_holds(&span, true_j(9000 * MS) - true_j(1120 * MS));
+        assert_non_null(span.why);
         wt_series_done(&s.series);
         wt_series_done(&power);
     }
+}
+
+/* It went on after 2 s of standing still that nobody saw: nothing says so but power. */
+static void a_rare_counter_that_power_contradicts_says_so(void **state)
+{
+    (void)state;
+    struct sensor s;
+    struct wt_series power;
+    rare_init(&s, &power);
+    poll_between(&s, 1000 * MS, 1300 * MS, 5 * MS);
+    read_power_between(&power, 500 * MS, 9500 * MS);
+    s.offset_j -= 500;
+    poll_between(&s, 9000 * MS, 9300 * MS, 5 * MS);
+    struct wt_span span = span_of(&s, 1120 * MS, 9050 * MS);
+    assert_holds(&span, true_j(9050 * MS) - true_j(1120 * MS));
+    assert_holds(&span, true_j(9050 * MS) - true_j(1120 * MS) - 500);
+    assert_non_null(span.why);
+    assert_true(span.is_contested);
+    /* Of that span alone. */
+    span = span_of(&s, 9150 * MS, 9250 * MS);
+    assert_false(span.is_contested);
+    wt_series_done(&s.series);
+    wt_series_done(&power);
+}
+
+/* 4 ms a read, the value that of some moment within: a period learned from two such catches is off
+ * by parts in a thousand, and a move foretold by it, seconds later, by as many milliseconds. */
+static void a_period_learned_from_slow_reads_places_no_move_wrongly(void **state)
+{
+    (void)state;
+    for (int side = 0; side < 12; side++) {
+        struct sensor s;
+        struct wt_series power;
+        rare_init(&s, &power);
+        /* And what the period is said to be is 500 ppm off, or right. */
+        s.series.traits.period_ns += (side / 4 - 1) * MS / 20;
+        s.series.tick_ns = (double)s.series.traits.period_ns;
+        read_power_between(&power, 500 * MS, 32000 * MS);
+        /* A move, and one 2 s later, caught by reads that show their beginning or their end. */
+        for (int64_t at_ns = 1037 * MS; at_ns < 4 * S; at_ns += 2 * S)
+            for (int64_t t_ns = at_ns - 13 * MS; t_ns < at_ns + 20 * MS; t_ns += 6 * MS) {
+                bool is_late = at_ns < 2 * S ? side & 1 : side & 2;
+                assert_int_equal(wt_series_add_energy(&s.series, t_ns, t_ns + 4 * MS,
+                                                      shown_uj(&s, is_late ? t_ns + 4 * MS : t_ns)),
+                                 0);
+            }
+        for (int64_t t_ns = 5 * S; t_ns < 30 * S; t_ns += 2 * S + 7 * MS) {
+            assert_int_equal(
+                wt_series_add_energy(&s.series, t_ns, t_ns + 4 * MS, shown_uj(&s, t_ns)), 0);
+            const struct wt_knot *k = &s.series.knots[s.series.count - 1];
+            int64_t move_ns = (t_ns - 37 * MS) / (100 * MS) * (100 * MS) + 37 * MS;
+            if (llabs(k->x_ns - move_ns) > k->half_ns)
+                fail_msg("side %d: at %lld ms, true %lld, half %d", side, (long long)(k->x_ns / MS),
+                         (long long)(move_ns / MS), (int)(k->half_ns / MS));
+        }
+        wt_series_done(&s.series);
+        wt_series_done(&power);
+    }
+}
+
+/* The first read took 80 ms, and shows what was there when it began. */
+static void a_slow_first_read_may_show_its_beginning(void **state)
+{
+    (void)state;
+    struct sensor s;
+    sensor_init(&s, &whole);
+    assert_int_equal(wt_series_add_energy(&s.series, 1000 * MS, 1080 * MS, shown_uj(&s, 1000 * MS)),
+                     0);
+    const struct wt_knot *k = &s.series.knots[0];
+    assert_true(llabs(k->x_ns - 937 * MS) <= k->half_ns);
+    wt_series_done(&s.series);
+}
+
+/* Long spans are longer than what is kept around an edge; power is read every 100 ms. */
+static void thinning_keeps_the_long_span_that_holds_an_edge(void **state)
+{
+    (void)state;
+    struct sensor s;
+    struct wt_series power;
+    rare_init(&s, &power);
+    for (int64_t t_ns = 1 * S; t_ns < 80 * S; t_ns += 16 * S)
+        poll_between(&s, t_ns, t_ns + 200 * MS, 5 * MS);
+    for (int k = 0; k < 2; k++) { /* whichever of the knots is an odd one */
+        static const int64_t edges_ns[] = {21 * S, 61 * S};
+        struct wt_series full = s.series;
+        full.knots = calloc(full.count, sizeof(*full.knots));
+        assert_non_null(full.knots);
+        full.count -= (size_t)k;
+        full.room = full.count;
+        memcpy(full.knots, s.series.knots + k, full.count * sizeof(*full.knots));
+        struct wt_span before, after;
+        full.shape = &power;
+        wt_series_span(&full, edges_ns[0], edges_ns[1], Z, &before);
+        wt_series_thin(&full, edges_ns, 2, 79 * S, 2 * S);
+        wt_series_span(&full, edges_ns[0], edges_ns[1], Z, &after);
+        assert_true(fabs(after.energy_j - before.energy_j) < 1e-9);
+        assert_true(fabs(after.high_j - before.high_j) < 1e-6);
+        free(full.knots);
+    }
+    wt_series_done(&s.series);
+    wt_series_done(&power);
+}
+
+/* Power was not read around a burst: how far the load steps there is not known, and not nothing. */
+static void without_power_nearby_a_step_may_be_any(void **state)
+{
+    (void)state;
+    double half_j[2];
+    for (int is_read = 0; is_read < 2; is_read++) {
+        struct sensor s;
+        struct wt_series power;
+        rare_init(&s, &power);
+        s.series.power_max_w = 700;
+        poll_between(&s, 1000 * MS, 1300 * MS, 5 * MS);
+        read_power_between(&power, 500 * MS, is_read ? 9500 * MS : 6500 * MS);
+        poll_between(&s, 9000 * MS, 9300 * MS, 5 * MS);
+        struct wt_span span = span_of(&s, 9000 * MS, 9100 * MS);
+        assert_true(span.is_known);
+        half_j[is_read] = (span.high_j - span.low_j) / 2;
+        wt_series_done(&s.series);
+        wt_series_done(&power);
+    }
+    if (!(half_j[0] > 2 * half_j[1]))
+        fail_msg("%f J, and %f with power", half_j[0], half_j[1]);
 }
 
 /* A slow read that meets a move shows what was before it or after it. */
@@ -795,6 +946,11 @@ int main(void)
         cmocka_unit_test(a_rare_counter_without_power_bounds_all_that_it_may_have_been),
         cmocka_unit_test(a_rare_counter_that_went_slower_did_not_stand_still),
         cmocka_unit_test(a_rare_counter_that_stood_unseen_is_not_believed),
+        cmocka_unit_test(a_rare_counter_that_power_contradicts_says_so),
+        cmocka_unit_test(a_period_learned_from_slow_reads_places_no_move_wrongly),
+        cmocka_unit_test(a_slow_first_read_may_show_its_beginning),
+        cmocka_unit_test(thinning_keeps_the_long_span_that_holds_an_edge),
+        cmocka_unit_test(without_power_nearby_a_step_may_be_any),
         cmocka_unit_test(a_slow_read_across_a_move_does_not_place_it_wrongly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -168,11 +168,12 @@ WT_API int wt_probe_start(struct wt_probe **ret_probe, struct wt_ctx *ctx,
 /* The load went on or off between these times. Threads: one thread. */
 WT_API int wt_probe_edge(struct wt_probe *probe, int64_t lo_ns, int64_t hi_ns, bool is_on);
 /* Ends polling and analyses. Frees the probe, whatever it returns. load and is_loaded go into the
- * result; trace_path (may be NULL) is where the recording is written first. Errors: WT_E_TIMEOUT (a
- * read never came back), WT_E_NOMEM, and those of wt_probe_trace_write. */
+ * result; trace_path (may be NULL) is where the recording is written. trace_err (may be NULL) says
+ * why that failed, as wt_probe_trace_write does, and costs nothing of the result; it is left alone
+ * otherwise. Errors: WT_E_TIMEOUT (a read never came back), WT_E_NOMEM. */
 WT_API int wt_probe_finish(struct wt_probe *probe, const char *load, bool is_loaded,
                            const char *trace_path, struct wt_probe_result *ret_result,
-                           struct wt_error *err);
+                           struct wt_error *trace_err, struct wt_error *err);
 
 #ifdef __cplusplus
 }

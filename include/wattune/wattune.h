@@ -8,6 +8,7 @@
 #include "wattune/door.h"
 #include "wattune/emulate.h"
 #include "wattune/error.h"
+#include "wattune/fleet.h"
 #include "wattune/gather.h"
 #include "wattune/jobs.h"
 #include "wattune/lease.h"

@@ -171,11 +171,10 @@ static void scrub(const char *path, char *text, unsigned *io_count)
 
 /* ---- writing ---- */
 
+/* A processor is a paragraph. */
 static void end_with_a_paragraph(char *text)
 {
     size_t n = strlen(text);
-    if (n < 2 || text[n - 1] == '\n')
-        return;
     while (n >= 2 && !(text[n - 1] == '\n' && text[n - 2] == '\n'))
         n--;
     if (n >= 2)
@@ -262,15 +261,41 @@ static int write_manifest(const char *dir, const struct recorder *r, const struc
 
 /* ---- tools ---- */
 
-/* The stdout of a vendor's tool, "" when it is not there or fails; asked for nothing that names a
- * person, a process or a board. */
-static void ask_tool(char *const argv[], char *buf, size_t size)
+/* All that comes, owned; NULL without memory. */
+static char *read_all(int fd)
+{
+    char *text = NULL;
+    size_t used = 0, room = 0;
+    for (;;) {
+        if (room - used < 2) {
+            room = room ? 2 * room : 16384;
+            char *more = realloc(text, room);
+            if (!more) {
+                free(text);
+                return NULL;
+            }
+            text = more;
+        }
+        ssize_t n = read(fd, text + used, room - 1 - used);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        used += (size_t)n;
+    }
+    text[used] = '\0';
+    return text;
+}
+
+/* The stdout of a vendor's tool, owned; NULL when it is not there or fails. Asked for nothing that
+ * names a person, a process or a board. */
+static char *ask_tool(char *const argv[])
 {
     int fds[2];
     pid_t pid;
-    buf[0] = '\0';
+    char *text = NULL;
     if (pipe2(fds, O_CLOEXEC) < 0)
-        return;
+        return NULL;
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, fds[1], STDOUT_FILENO);
@@ -280,21 +305,17 @@ static void ask_tool(char *const argv[], char *buf, size_t size)
     posix_spawn_file_actions_destroy(&actions);
     close(fds[1]);
     if (rc == 0) {
-        size_t used = 0;
-        ssize_t n;
-        while (used + 1 < size &&
-               ((n = read(fds[0], buf + used, size - 1 - used)) > 0 || (n < 0 && errno == EINTR)))
-            used += n > 0 ? (size_t)n : 0;
-        buf[used] = '\0';
-        close(fds[0]);
+        text = read_all(fds[0]);
         int status;
         while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
             ;
-        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-            buf[0] = '\0';
-        return;
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+            free(text);
+            text = NULL;
+        }
     }
     close(fds[0]);
+    return text;
 }
 
 static int write_tools(const char *dir, struct wt_gathered *g, struct wt_error *err)
@@ -315,13 +336,13 @@ static int write_tools(const char *dir, struct wt_gathered *g, struct wt_error *
     };
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < WT_COUNTOF(tools); i++) {
-        char text[16384];
-        ask_tool(tools[i].argv, text, sizeof(text));
-        if (!*text)
-            continue;
-        scrub(tools[i].path, text, NULL);
-        rc = write_file(dir, tools[i].path, text, err);
-        g->files += rc == 0;
+        char *text = ask_tool(tools[i].argv);
+        if (text && *text) {
+            scrub(tools[i].path, text, NULL);
+            rc = write_file(dir, tools[i].path, text, err);
+            g->files += rc == 0;
+        }
+        free(text);
     }
     return rc;
 }
@@ -414,7 +435,8 @@ int wt_gather(const char *dir, const struct wt_gather_options *options,
             continue;
         scrub(r.items[i].path, r.items[i].text, &cards);
         /* Only its beginning is read: the last processor in it may be cut off. */
-        if (strcmp(r.items[i].path, "/proc/cpuinfo") == 0)
+        if (strcmp(r.items[i].path, "/proc/cpuinfo") == 0 &&
+            strlen(r.items[i].text) + 1 >= WT_MACHINE_CPUINFO_SIZE)
             end_with_a_paragraph(r.items[i].text);
         rc = write_file(dir, r.items[i].path, r.items[i].text, err);
         g.files++;

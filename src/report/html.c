@@ -832,12 +832,12 @@ static void put_phase_table(FILE *out, const struct wt_run *run)
             fputs("<td>unknown</td>", out);
         }
         tag(out, "<td>", is_known ? watts(text, sizeof(text), p->mean_w) : "", "</td>");
-        if (run->work.is_known)
-            tag(out, "<td>",
-                is_known && p->work ? wt_format_joules(text, sizeof(text),
-                                                       p->energy.energy_j * 1000 / (double)p->work)
-                                    : "",
-                "</td>");
+        double share = p->work ? 1000 / (double)p->work : 0;
+        const struct wt_estimate per = {e.value * share, e.low * share, e.high * share};
+        if (run->work.is_known && is_known && p->work)
+            put_joules(out, &per, p->energy.provenance);
+        else if (run->work.is_known)
+            fputs("<td></td>", out);
         fputs("</tr>\n", out);
     }
     fputs("</tbody></table></div>\n", out);

@@ -279,11 +279,14 @@ static void print_phases(const struct wt_term *term, const struct wt_run *run)
             wt_text(energy, sizeof(energy), ", not separable%s%s: %s%s", p->with[0] ? " from " : "",
                     p->with, p->with[0] ? "together " : "",
                     wt_format_interval(text, sizeof(text), &p->joint));
-        char work[160] = "", each[48];
-        if (p->work && p->energy.provenance != WT_PROV_UNKNOWN)
-            wt_text(work, sizeof(work), ", %s per %s",
-                    wt_format_joules(each, sizeof(each), p->energy.energy_j / (double)p->work),
+        char work[160] = "", each[96];
+        if (p->work && p->energy.provenance != WT_PROV_UNKNOWN) {
+            double n = (double)p->work;
+            const struct wt_joules per = {p->energy.energy_j / n, p->energy.low_j / n,
+                                          p->energy.high_j / n, p->energy.provenance};
+            wt_text(work, sizeof(work), ", %s per %s", wt_format_interval(each, sizeof(each), &per),
                     unit_of(run));
+        }
         line(term, i ? "" : "phases", "%s: %s%s%s%s", p->name, count,
              wt_format_seconds(span, sizeof(span), p->own_s > 0 ? p->own_s : p->wall_s), energy,
              work);

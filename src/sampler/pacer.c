@@ -23,6 +23,7 @@
 #define RARE_DENSE_NS (2 * WT_NS_PER_S)
 #define DRIFT_PPM     100
 #define VAIN_MOST     5
+#define APART_MOST    2 /* so often a single read is put off: then it is read as it comes */
 
 void wt_pacer_init(struct wt_pacer *p, int64_t tick_ns, bool is_counter)
 {
@@ -32,6 +33,7 @@ void wt_pacer_init(struct wt_pacer *p, int64_t tick_ns, bool is_counter)
                            .ref_lo_ns = INT64_MIN,
                            .cover_ns = INT64_MIN,
                            .point_ns = INT64_MAX,
+                           .retry_ns = INT64_MIN,
                            .point_done_ns = INT64_MIN,
                            .dense_until_ns = INT64_MIN,
                            .sought_ns = INT64_MIN};
@@ -145,14 +147,23 @@ void wt_pacer_keep_apart(struct wt_pacer *p, int64_t now_ns)
 {
     if (now_ns < p->point_ns || !wt_pacer_is_rare(p, now_ns))
         return;
+    if (p->apart_count >= APART_MOST)
+        return;
     int64_t apart_ns = apart_from_moves(p, now_ns);
-    if (apart_ns > now_ns) /* else it stays due */
+    if (apart_ns > now_ns) { /* else it stays due */
         p->point_ns = apart_ns;
+        p->apart_count++;
+    }
+}
+
+static bool is_point_due(const struct wt_pacer *p, int64_t now_ns)
+{
+    return now_ns >= p->point_ns && now_ns >= p->retry_ns;
 }
 
 bool wt_pacer_is_due(const struct wt_pacer *p, int64_t now_ns)
 {
-    return (p->is_seeking && now_ns >= p->from_ns) || now_ns >= p->point_ns;
+    return (p->is_seeking && now_ns >= p->from_ns) || is_point_due(p, now_ns);
 }
 
 static void note_edge(struct wt_pacer *p, int64_t now_ns)
@@ -221,15 +232,20 @@ void wt_pacer_saw(struct wt_pacer *p, int64_t t_before_ns, int64_t t_after_ns, b
         else
             p->slow_score -= p->slow_score > 0;
     }
-    if (is_read && t_before_ns >= p->point_ns)
+    bool was_point = t_before_ns >= p->point_ns;
+    if (is_read && was_point) {
         p->point_ns = t_before_ns >= p->point_done_ns ? INT64_MAX : p->point_done_ns;
-    else if (p->point_ns != INT64_MAX && t_after_ns - p->point_ns > 2 * p->tick_ns)
+        p->apart_count = 0;
+    } else if (p->point_ns != INT64_MAX && t_after_ns - p->point_ns > 2 * p->tick_ns) {
         p->point_ns = INT64_MAX; /* it cannot be read */
+        p->apart_count = 0;
+    }
     p->step_ns = p->cost_ns + p->cost_ns / 2;
     if (p->step_ns > p->tick_ns / 10)
         p->step_ns = p->tick_ns / 10;
     if (p->step_ns < p->least_step_ns)
         p->step_ns = p->least_step_ns;
+    p->retry_ns = was_point && !is_read ? t_after_ns + p->step_ns : INT64_MIN;
     if (!p->is_counter || is_fast(p)) {
         /* Two reads past the wanted time enclose it. */
         if (p->is_seeking && t_before_ns >= p->after_ns && p->seen >= 2)
@@ -280,7 +296,6 @@ static int64_t next_of_burst(const struct wt_pacer *p, int64_t now_ns)
 int64_t wt_pacer_next_ns(const struct wt_pacer *p, int64_t now_ns)
 {
     int64_t next_ns = next_of_burst(p, now_ns);
-    /* One that failed is not tried again at once. */
-    int64_t point_ns = p->point_ns > now_ns ? p->point_ns : now_ns + p->step_ns;
+    int64_t point_ns = p->point_ns > p->retry_ns ? p->point_ns : p->retry_ns;
     return point_ns < next_ns ? point_ns : next_ns;
 }

@@ -42,6 +42,8 @@ struct wt_pacer {
     unsigned slow_score;    /* up with every slow read, down with every quick one */
     int64_t point_ns;       /* the next single read that an edge wants; INT64_MAX: none */
     int64_t point_done_ns;  /* a read from then on has seen the move after the edge */
+    int64_t retry_ns;       /* one that failed is not tried again before this */
+    unsigned apart_count;   /* so often it has been put off */
     int64_t edges_ns[4];    /* the latest, in a ring */
     unsigned edge_count;    /* so far */
     unsigned vain_count;    /* searches that found nothing, since one did */
@@ -67,11 +69,12 @@ bool wt_pacer_is_rare(const struct wt_pacer *p, int64_t now_ns);
  * found (again), this begins the search, if it may: two at a time would delay each other's reads.
  */
 bool wt_pacer_grid(struct wt_pacer *p, int64_t now_ns, bool may_seek);
-/* Slow reads before it may have delayed a single read: it is put off while it would meet a move. */
+/* Slow reads before it may have delayed a single read: it is put off while it would meet a move,
+ * but not more than twice. */
 void wt_pacer_keep_apart(struct wt_pacer *p, int64_t now_ns);
 /* Is a read beyond the grid due? */
 bool wt_pacer_is_due(const struct wt_pacer *p, int64_t now_ns);
-/* What a read returned; cost_ns how long it took. */
+/* What a read returned; is_read: a counter's value. */
 void wt_pacer_saw(struct wt_pacer *p, int64_t t_before_ns, int64_t t_after_ns, bool is_read,
                   uint64_t energy_uj);
 /* The next read beyond the grid; INT64_MAX: none. */

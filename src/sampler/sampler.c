@@ -146,14 +146,20 @@ static void complain(struct wt_sampler *s, struct slot *slot, int rc, const stru
     }
 }
 
+static int64_t ctx_now(const struct worker *w)
+{
+    return wt_ctx_now_ns(w->sampler->ctx);
+}
+
 /* Reads one device and delivers. Called and left with w->lock held; false: we were left behind. */
 static bool read_slot(struct worker *w, struct slot *slot, unsigned what, bool is_grid)
 {
     struct wt_sampler *s = w->sampler;
     wt_sampler_read read = s->options.read;
     void *devices = s->options.devices;
-    struct wt_reading reading;
+    struct wt_reading reading = {0};
     struct wt_error err = {0};
+    int64_t before_ns = ctx_now(w);
 
     w->reading = slot;
     w->reading_since_ns = wt_clock_now_ns();
@@ -163,6 +169,10 @@ static bool read_slot(struct worker *w, struct slot *slot, unsigned what, bool i
     w->reading = NULL;
     if (w->is_abandoned)
         return false;
+    if (!reading.t_after_ns) { /* it failed before it got to the vendor */
+        reading.t_before_ns = before_ns;
+        reading.t_after_ns = ctx_now(w);
+    }
 
     w->reads++;
     if (rc < 0)
@@ -174,11 +184,6 @@ static bool read_slot(struct worker *w, struct slot *slot, unsigned what, bool i
         what |= WT_READ_SLOW;
     s->options.sink(s->options.sink_data, slot->device, what, is_grid, &reading, rc, &err);
     return true;
-}
-
-static int64_t ctx_now(const struct worker *w)
-{
-    return wt_ctx_now_ns(w->sampler->ctx);
 }
 
 /* With w->lock held. */
@@ -199,7 +204,9 @@ static void hear(struct worker *w, int64_t *edge_ns, int64_t now_ns)
     }
 }
 
-static unsigned what_to_read(struct slot *slot, bool is_grid, bool may_seek, int64_t now_ns)
+/* is_due: by its pacer. */
+static unsigned what_to_read(struct slot *slot, bool is_grid, bool is_due, bool may_seek,
+                             int64_t now_ns)
 {
     unsigned what = 0;
     bool has_power = slot->can & WT_CAN_POWER;
@@ -208,11 +215,11 @@ static unsigned what_to_read(struct slot *slot, bool is_grid, bool may_seek, int
     if (slot->poll_ns && now_ns - slot->t_read_ns < slot->poll_ns - slot->poll_ns / 50)
         return 0;
     /* Between two moves of the counter there is nothing new in it. */
-    bool is_early = has_power && !slot->pacer.is_seeking && slot->tick_ns > 0 &&
-                    now_ns < slot->pacer.point_ns && now_ns - slot->t_energy_ns < slot->tick_ns / 4;
+    bool is_early = has_power && !slot->pacer.is_seeking && slot->tick_ns > 0 && !is_due &&
+                    now_ns - slot->t_energy_ns < slot->tick_ns / 4;
     /* A device that fails is asked all it can be, until it answers. */
-    bool is_wanted = !is_grid || wt_pacer_grid(&slot->pacer, now_ns, may_seek) || slot->failing ||
-                     wt_pacer_is_due(&slot->pacer, now_ns);
+    bool is_wanted =
+        !is_grid || wt_pacer_grid(&slot->pacer, now_ns, may_seek) || slot->failing || is_due;
     if ((slot->can & WT_CAN_ENERGY) && !is_early && is_wanted) {
         what |= WT_READ_ENERGY;
         slot->t_energy_ns = now_ns;
@@ -270,15 +277,16 @@ static void *worker_main(void *data)
         /* The supervisor may take slots away while a read is out: look from the start each time. */
         for (size_t i = 0; i < w->count && !w->is_stopping;) {
             struct slot *slot = w->slots[i];
-            if (slot->pacer.point_ns != INT64_MAX)
-                wt_pacer_keep_apart(&slot->pacer, ctx_now(w));
-            bool is_due = is_grid || wt_pacer_is_due(&slot->pacer, now_ns);
-            if (slot->round == round || !is_due) {
+            /* The reads before this one took their time. */
+            int64_t t_ns = ctx_now(w);
+            wt_pacer_keep_apart(&slot->pacer, t_ns);
+            bool is_due = wt_pacer_is_due(&slot->pacer, t_ns);
+            if (slot->round == round || !(is_grid || is_due)) {
                 i++;
                 continue;
             }
             slot->round = round;
-            unsigned what = what_to_read(slot, is_grid, may_seek(w), now_ns);
+            unsigned what = what_to_read(slot, is_grid, is_due, may_seek(w), now_ns);
             if (what)
                 slot->t_read_ns = now_ns;
             if (what && !read_slot(w, slot, what, is_grid)) {
@@ -388,17 +396,12 @@ static void *supervisor_main(void *data)
     return NULL;
 }
 
-/* Only of a counter that is known to see all of the time can a long span be taken as a whole; what
- * goes on in it must be seen by power readings; and one that wraps is read as often as that asks.
- */
-static bool may_be_rare(const struct wt_device_info *info)
+bool wt_sampler_may_be_rare(const struct wt_device_info *info)
 {
     const struct wt_sensor_traits *t = &info->traits;
-    int64_t unit_ns = t->power_period_ns;
-    if (t->energy_period_ns < unit_ns)
-        unit_ns = t->energy_period_ns;
-    return (info->can & WT_CAN_ENERGY) && (info->can & WT_CAN_POWER) && !t->energy_range_uj &&
-           t->energy_period_ns > 0 && t->energy_window_ns >= unit_ns - unit_ns / 20;
+    return (info->can & WT_CAN_ENERGY) && (info->can & WT_CAN_POWER) && !info->poll_ns &&
+           !t->energy_range_uj && t->energy_period_ns > 0 && t->power_period_ns > 0 &&
+           wt_traits_sees_all(t);
 }
 
 int wt_sampler_new(struct wt_sampler **ret_sampler, struct wt_ctx *ctx,
@@ -456,7 +459,7 @@ int wt_sampler_new(struct wt_sampler **ret_sampler, struct wt_ctx *ctx,
             wt_text(slot->source, sizeof(slot->source), "%s", infos[k]->source);
             wt_pacer_init(&slot->pacer, infos[k]->traits.energy_period_ns,
                           infos[k]->can & WT_CAN_ENERGY);
-            if (may_be_rare(infos[k]))
+            if (wt_sampler_may_be_rare(infos[k]))
                 wt_pacer_allow_rare(&slot->pacer);
             w->slots[w->count++] = slot;
             is_taken[k] = true;
@@ -547,11 +550,27 @@ void wt_sampler_free(struct wt_sampler *s)
     free(s);
 }
 
+/* All threads, or those alone that read a counter rarely. */
+static void wake(struct wt_sampler *s, bool is_rare_alone)
+{
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < s->count; i++) {
+        struct worker *w = s->workers[i];
+        pthread_mutex_lock(&w->lock);
+        if (w->is_rare || !is_rare_alone) {
+            w->is_asked = true;
+            pthread_cond_signal(&w->wake);
+        }
+        pthread_mutex_unlock(&w->lock);
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
 void wt_sampler_edge(struct wt_sampler *sampler, int64_t t_ns)
 {
     atomic_store_explicit(&sampler->edge_ns, t_ns, memory_order_relaxed);
     if (atomic_load_explicit(&sampler->rare_count, memory_order_relaxed) > 0)
-        wt_sampler_wake(sampler);
+        wake(sampler, true);
 }
 
 void wt_sampler_cover(struct wt_sampler *sampler, size_t device, int64_t t_ns)
@@ -571,14 +590,7 @@ void wt_sampler_follow(struct wt_sampler *s)
 
 void wt_sampler_wake(struct wt_sampler *s)
 {
-    pthread_mutex_lock(&s->lock);
-    for (size_t i = 0; i < s->count; i++) {
-        pthread_mutex_lock(&s->workers[i]->lock);
-        s->workers[i]->is_asked = true;
-        pthread_cond_signal(&s->workers[i]->wake);
-        pthread_mutex_unlock(&s->workers[i]->lock);
-    }
-    pthread_mutex_unlock(&s->lock);
+    wake(s, false);
 }
 
 void wt_sampler_cost(struct wt_sampler *s, struct wt_sampler_cost *ret_cost)

@@ -48,6 +48,12 @@ void wt_sampler_free(struct wt_sampler *sampler);
  * than any device draws. */
 int64_t wt_sampler_period_ns(int64_t asked_ns, uint64_t range_uj, uint64_t power_max_mw);
 
+/* May this device's counter be read rarely, should its reads be slow? Only of one that is known to
+ * see all of the time can a long span be taken as a whole; what goes on in it must be seen by power
+ * readings of a known pace; one that wraps is read as often as that asks, and one with a pace of
+ * its own not when an edge does. */
+bool wt_sampler_may_be_rare(const struct wt_device_info *info);
+
 /* A window began or ended at t_ns: a store, no more; only where a counter is so slow that it is
  * read rarely, its thread is woken to read it. Threads: any thread. */
 void wt_sampler_edge(struct wt_sampler *sampler, int64_t t_ns);

@@ -5,11 +5,6 @@
 
 #include "search/sweep.h"
 
-static bool is_usable(const struct wt_run *run)
-{
-    return run->state == WT_RUN_DONE && run->exit_code == 0;
-}
-
 static bool is_new(const struct wt_sweep_told *told, const char *name)
 {
     for (size_t i = 0; i < told->count; i++)
@@ -23,7 +18,7 @@ void wt_sweep_told_names(const struct wt_sweep *sweep, struct wt_sweep_told *ret
     memset(ret, 0, sizeof(*ret));
     for (size_t r = 0; r < sweep->run_count; r++) {
         const struct wt_run *run = &sweep->runs[r];
-        for (size_t i = 0; is_usable(run) && i < run->value_count; i++)
+        for (size_t i = 0; wt_sweep_is_usable(run) && i < run->value_count; i++)
             if (ret->count < WT_SWEEP_TOLD_MAX && is_new(ret, run->values[i].name))
                 memcpy(ret->names[ret->count++], run->values[i].name, sizeof(ret->names[0]));
     }
@@ -36,7 +31,7 @@ double wt_sweep_told(const struct wt_sweep *sweep, size_t row, const char *name)
     size_t count = 0;
     for (size_t r = 0; r < sweep->run_count; r++) {
         const struct wt_run *run = &sweep->runs[r];
-        if (!is_usable(run) || strcmp(run->label, label) != 0)
+        if (!wt_sweep_is_usable(run) || strcmp(run->label, label) != 0)
             continue;
         for (size_t i = run->value_count; i-- > 0;) /* the last is the run's */
             if (strcmp(run->values[i].name, name) == 0) {

@@ -20,7 +20,7 @@
  * long. */
 static void first_cpu(const struct wt_ctx *ctx, char *buf, size_t size)
 {
-    char whole[8192];
+    char whole[WT_MACHINE_CPUINFO_SIZE];
     int rc = wt_fs_read_start(ctx, "/proc/cpuinfo", whole, sizeof(whole));
     char *end = rc == 0 ? strstr(whole, "\n\n") : NULL;
     if (end)

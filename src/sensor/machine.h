@@ -7,6 +7,9 @@
 
 #include "base/base.h"
 
+/* So much of /proc/cpuinfo is read, with the NUL behind it. */
+#define WT_MACHINE_CPUINFO_SIZE 8192
+
 struct wt_machine {
     char vendor[16]; /* "GenuineIntel", "AuthenticAMD"; of ARM the implementer, "0x41"; or "" */
     char cpu[96];    /* the model name as /proc/cpuinfo has it, or "" */

@@ -343,7 +343,8 @@ static uint64_t most_mw(const struct domain *d)
 }
 
 /* A hypervisor may show an event and never count it (psys alone, on a virtual machine with an
- * NVIDIA H200): a real counter moves every millisecond. */
+ * NVIDIA H200): a platform's counter moves every millisecond. That of graphics that idle, or of
+ * cores, may well stand. */
 static bool stands_still(const struct wt_gauges *g, const struct wt_gauge *gauge)
 {
     uint64_t first_uj, uj;
@@ -375,7 +376,7 @@ static int try_perf(struct wt_gauges *g, const struct wt_machine *machine, const
                              .power_max_mw = most_mw(d),
                              .range_uj =
                                  wt_gauge_scaled_uj((unsigned __int128)1 << 64, &d->perf->scale)};
-    if (machine->is_virtual && stands_still(g, &gauge))
+    if (machine->is_virtual && d->kind == WT_RAPL_PSYS && stands_still(g, &gauge))
         return wt_findings_add(notes, WT_FINDING_MISSING, "rapl", "", info->name, "",
                                "its counter stands still: this is a virtual machine");
     /* The kernel unwraps the hardware's counter, if it is asked in time. */

@@ -26,6 +26,14 @@ void wt_findings_drop(struct wt_findings *findings, const char *source, const ch
 enum wt_finding_kind wt_finding_kind_of(int code);
 void wt_findings_done(struct wt_findings *findings);
 
+/* ---- traits.c: what a counter's traits say of its sight ---- */
+
+/* Is the counter known to see only a part of the time, or known to see all of it? Where its window
+ * is not known, neither. The periods were measured one by one and may differ by a little where they
+ * are the same in truth. */
+bool wt_traits_sees_part(const struct wt_sensor_traits *traits);
+bool wt_traits_sees_all(const struct wt_sensor_traits *traits);
+
 /* ---- a source ---- */
 
 /* Beside WT_READ_POWER, of the model of a processor alone: a window has just ended, and what there

@@ -17,7 +17,8 @@
 #define SLOT_BITS  24
 #define HISTORY_NS (3600 * WT_NS_PER_S)
 #define KEEP_NS    (60 * WT_NS_PER_S) /* knots younger than this are never thinned */
-#define MARGIN_NS  (10 * WT_NS_PER_S) /* nor are those around a wanted edge */
+/* Nor are those around a wanted edge: more than a rare counter's longest span. */
+#define MARGIN_NS (20 * WT_NS_PER_S)
 #define SHORT_NS                                                                                   \
     (200 * WT_NS_PER_MS) /* a window of a model: its load is known by ticks of 10 ms               \
                           */
@@ -173,8 +174,6 @@ static void take_reading(void *data, size_t i, unsigned what, bool is_grid,
     int out_of_memory = 0;
 
     pthread_mutex_lock(&d->lock);
-    if (t_ns == 0) /* the read failed before it got to the vendor */
-        t_ns = wt_ctx_now_ns(m->ctx);
     d->t_tried_ns = t_ns;
     if (what & WT_READ_STATUS) {
         if (r->status.has)
@@ -601,6 +600,12 @@ static bool fill_brief(const struct device *d, int64_t begin_ns, int64_t end_ns,
     return true;
 }
 
+/* After so long a reading has been of the window alone, and has been read. */
+static int64_t settle_ns(const struct wt_series_traits *power)
+{
+    return 2 * (power->period_ns + power->seen_ns) + power->smear_ns;
+}
+
 /* One device of one window. With d->lock held. */
 static void fill_device(const struct wt_meter *m, struct device *d, struct wt_window_device *out,
                         const struct wt_window_result *r, struct gap_list *gaps)
@@ -617,13 +622,7 @@ static void fill_device(const struct wt_meter *m, struct device *d, struct wt_wi
     bool is_by_brief =
         is_brief(d, r->begin_ns, r->end_ns) && fill_brief(d, r->begin_ns, r->end_ns, &by_power);
 
-    /* The counter, unless it is lost, or has holes where the power has not. */
-    bool is_power =
-        has_power && by_power.is_known &&
-        (!by_counter.is_known || (by_counter.why && by_power.high_j - by_power.low_j <
-                                                        by_counter.high_j - by_counter.low_j));
-    if (!has_counter)
-        is_power = true;
+    bool is_power = !has_counter || wt_span_is_by_power(&by_counter, &by_power);
     const struct wt_span *main = is_power ? &by_power : &by_counter;
     const struct wt_span *other = is_power ? &by_counter : &by_power;
     out->method = !main->is_known ? WT_PROV_UNKNOWN : is_power ? WT_PROV_SAMPLED : WT_PROV_COUNTER;
@@ -636,7 +635,9 @@ static void fill_device(const struct wt_meter *m, struct device *d, struct wt_wi
     double span_s = wt_s_from_ns(r->end_ns - r->begin_ns);
     out->mean_w = main->is_known && span_s > 0 ? main->energy_j / span_s : NAN;
     /* In a short window the highest reading may be one from before the load. */
-    out->max_w = has_power && !(by_power.max_w < 0.95 * out->mean_w) ? by_power.max_w : NAN;
+    bool is_stale = r->end_ns - r->begin_ns < settle_ns(&d->power.traits) &&
+                    by_power.max_w < 0.95 * out->mean_w;
+    out->max_w = has_power && !is_stale ? by_power.max_w : NAN;
     out->is_check_off = main->is_known && other->is_known &&
                         (main->low_j > other->high_j || other->low_j > main->high_j);
     if (out->is_check_off)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "window/series.h"
+#include "sensor/sensor.h"
 
 #define BLOCK        256 /* ticks placed together */
 #define ROWS_DEFAULT 8192
@@ -112,12 +112,11 @@ int wt_phase_log_new(struct wt_phase_log **ret_log, const struct wt_device_info 
         d->info = infos[i];
         d->period_ns = t->energy_period_ns;
         d->gain = t->gain_ppm * 1e-6;
-        bool is_known_part = t->energy_window_ns > 0 && wt_series_sees_part(t);
         d->is_partial = t->energy_window_ns == 0 && t->power_window_ns > 0 &&
                         t->power_window_ns < t->power_period_ns;
         d->why = infos[i]->is_part                  ? "it is part of another device"
                  : !(infos[i]->can & WT_CAN_ENERGY) ? "it has no energy counter"
-                 : is_known_part                    ? "its counter sees only a part of the time"
+                 : wt_traits_sees_part(t)           ? "its counter sees only a part of the time"
                                                     : NULL;
         for (unsigned p = 0; p <= WT_PHASES_MOST; p++)
             d->sums[p].group = p;

@@ -42,6 +42,22 @@ static bool grow(void **io_list, size_t count, size_t *io_room, size_t size)
     return true;
 }
 
+int wt_probe_series_append(struct wt_probe_series *s, const struct wt_probe_run *run)
+{
+    struct wt_probe_run *last = s->count ? &s->runs[s->count - 1] : NULL;
+    if (last && !run->is_after_gap && last->value == run->value) {
+        last->last_before_ns = run->last_before_ns;
+        last->last_after_ns = run->last_after_ns;
+        return 0;
+    }
+    void *list = s->runs;
+    if (!grow(&list, s->count, &s->room, sizeof(*s->runs)))
+        return WT_E_NOMEM;
+    s->runs = list;
+    s->runs[s->count++] = *run;
+    return 0;
+}
+
 int wt_probe_series_add(struct wt_probe_series *s, int64_t before_ns, int64_t after_ns,
                         uint64_t value)
 {
@@ -54,18 +70,8 @@ int wt_probe_series_add(struct wt_probe_series *s, int64_t before_ns, int64_t af
         if (!is_gap)
             s->poll_ns = s->poll_ns ? s->poll_ns + (since_ns - s->poll_ns) / 16 : since_ns;
     }
-    if (last && !is_gap && last->value == value) {
-        last->last_before_ns = before_ns;
-        last->last_after_ns = after_ns;
-        return 0;
-    }
-    void *list = s->runs;
-    if (!grow(&list, s->count, &s->room, sizeof(*s->runs)))
-        return WT_E_NOMEM;
-    s->runs = list;
-    s->runs[s->count++] =
-        (struct wt_probe_run){value, before_ns, after_ns, before_ns, after_ns, is_gap};
-    return 0;
+    return wt_probe_series_append(
+        s, &(struct wt_probe_run){value, before_ns, after_ns, before_ns, after_ns, is_gap});
 }
 
 void wt_probe_series_fail(struct wt_probe_series *s, int64_t t_ns)

@@ -5,6 +5,10 @@
 
 #include "wattune/probe.h"
 
+/* Adds a run as a whole, after those that are there; of the same value and without a gap between it
+ * goes on from the last. Errors: WT_E_NOMEM. */
+int wt_probe_series_append(struct wt_probe_series *series, const struct wt_probe_run *run);
+
 /* A change that lay within half_s of t_s, and the number of its tick once the lattice is known. */
 struct wt_probe_change {
     double t_s, half_s;

@@ -58,6 +58,15 @@ static const struct {
     [WT_PROBE_ENERGY] = {WT_CAN_ENERGY, WT_READ_ENERGY},
 };
 
+/* Is there anything for this poller? */
+static bool has_any(const struct wt_probe *p, unsigned which)
+{
+    for (size_t i = 0; i < WT_PROBE_STREAMS; i++)
+        if ((which & 1u << i) && (p->info.can & streams[i].can))
+            return true;
+    return false;
+}
+
 /* Reads these streams once. False: nothing could be read. */
 static bool poll_once(struct wt_probe *p, unsigned which)
 {
@@ -153,8 +162,7 @@ int wt_probe_start(struct wt_probe **ret_probe, struct wt_ctx *ctx, struct wt_de
     int failed = 0;
     for (size_t i = 0; i < WT_COUNTOF(p->pollers) && !failed; i++) {
         struct poller *poller = &p->pollers[i];
-        unsigned can = i ? WT_CAN_ENERGY : WT_CAN_POWER | WT_CAN_PLAIN;
-        if (!(info->can & can))
+        if (!has_any(p, poller->streams))
             continue;
         poller->probe = p;
         atomic_fetch_add(&p->refs, 1);
@@ -190,7 +198,8 @@ static void today(char *buf, size_t size)
 }
 
 int wt_probe_finish(struct wt_probe *p, const char *load, bool is_loaded, const char *trace_path,
-                    struct wt_probe_result *ret_result, struct wt_error *err)
+                    struct wt_probe_result *ret_result, struct wt_error *trace_err,
+                    struct wt_error *err)
 {
     struct timespec until;
     int rc;
@@ -211,9 +220,11 @@ int wt_probe_finish(struct wt_probe *p, const char *load, bool is_loaded, const 
     } else if (p->rc < 0) {
         rc = wt_fail(err, p->rc, "no memory for what %s shows", p->info.id);
     } else {
-        rc = trace_path ? wt_probe_trace_write(&p->trace, &p->info, trace_path, err) : 0;
-        if (rc == 0)
-            rc = wt_probe_analyse(&p->trace, &p->info, ret_result, err);
+        struct wt_error why = {0};
+        if (trace_path && wt_probe_trace_write(&p->trace, &p->info, trace_path, &why) < 0 &&
+            trace_err)
+            *trace_err = why;
+        rc = wt_probe_analyse(&p->trace, &p->info, ret_result, err);
         if (rc == 0) {
             ret_result->is_loaded = is_loaded;
             wt_text(ret_result->load, sizeof(ret_result->load), "%s", load);

@@ -19,7 +19,10 @@
 #include <string.h>
 
 #include "base/base.h"
-#include "wattune/probe.h"
+#include "window/probe_fit.h"
+
+/* No recording takes a year; their differences are far from what 64 bits hold. */
+#define MOST_NS (365 * 86400 * WT_NS_PER_S)
 
 static const char *const streams[WT_PROBE_STREAMS] = {
     [WT_PROBE_POWER] = "power",
@@ -69,13 +72,21 @@ int wt_probe_trace_write(const struct wt_probe_trace *trace, const struct wt_dev
 /* One run: the two looks that bound it stand for all between, which showed the same. */
 static int add_run(struct wt_probe_series *s, const struct wt_probe_run *r)
 {
-    int rc = wt_probe_series_add(s, r->first_before_ns, r->first_after_ns, r->value);
-    if (rc < 0)
-        return rc;
-    struct wt_probe_run *last = &s->runs[s->count - 1];
-    *last = *r;
-    s->reads += r->last_before_ns > r->first_before_ns;
-    return 0;
+    int64_t begin_ns = s->count ? s->runs[s->count - 1].last_before_ns : 0;
+    if (r->first_before_ns < begin_ns || r->first_after_ns < r->first_before_ns ||
+        r->last_before_ns < r->first_before_ns || r->last_after_ns < r->last_before_ns ||
+        r->last_after_ns < r->first_after_ns || r->last_after_ns > MOST_NS)
+        return WT_E_FORMAT;
+    s->reads += r->last_before_ns > r->first_before_ns ? 2 : 1;
+    return wt_probe_series_append(s, r);
+}
+
+static int add_edge(struct wt_probe_trace *trace, int64_t lo_ns, int64_t hi_ns, bool is_on)
+{
+    int64_t begin_ns = trace->edge_count ? trace->edges[trace->edge_count - 1].lo_ns : 0;
+    if (lo_ns < begin_ns || hi_ns < lo_ns || hi_ns > MOST_NS)
+        return WT_E_FORMAT;
+    return wt_probe_trace_edge(trace, lo_ns, hi_ns, is_on);
 }
 
 /* The time between polls is no more in the file: half a change's width tells it. */
@@ -111,16 +122,15 @@ static int read_line(const char *line, struct wt_probe_trace *trace, struct wt_d
             return WT_E_FORMAT;
         trace->limit_w = mw * 1e-3;
     } else if (strcmp(word, "edge") == 0) {
-        if (sscanf(rest, "%d %lld %lld", &flag, &a, &b) != 3 || b < a)
+        if (sscanf(rest, "%d %lld %lld", &flag, &a, &b) != 3)
             return WT_E_FORMAT;
-        return wt_probe_trace_edge(trace, a, b, flag != 0);
+        return add_edge(trace, a, b, flag != 0);
     } else {
         size_t i = 0;
         while (i < WT_PROBE_STREAMS && strcmp(word, streams[i]) != 0)
             i++;
         if (i == WT_PROBE_STREAMS ||
-            sscanf(rest, "%d %lld %lld %lld %lld %llu", &flag, &a, &b, &c, &d, &value) != 6 ||
-            b < a || c < a || d < c)
+            sscanf(rest, "%d %lld %lld %lld %lld %llu", &flag, &a, &b, &c, &d, &value) != 6)
             return WT_E_FORMAT;
         struct wt_probe_run run = {value, a, b, c, d, flag != 0};
         return add_run(&trace->series[i], &run);

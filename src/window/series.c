@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sensor/sensor.h"
 #include "window/series.h"
 
 #define MS             WT_NS_PER_MS
@@ -23,8 +24,9 @@
 /* How much of a span's uncertainty is left once a step in it has been placed. From bench/windows.
  */
 #define SPLIT_SHARE 0.3
-/* How far two clocks drift apart. */
-#define DRIFT_PPM 100
+/* How far two clocks drift apart; and a counter's true period from what it is said to be. */
+#define DRIFT_PPM   100
+#define NOMINAL_PPM 1000
 /* A counter is coarse when at this power a step takes longer than polls tell by; and less than that
  * nothing draws that somebody puts a meter to. */
 #define STEP_COARSE_W 10.0
@@ -45,14 +47,6 @@ static void set_band(const struct wt_sensor_traits *sensor, struct wt_series_tra
         t->gain = t->offset_w = 0;
 }
 
-bool wt_series_sees_part(const struct wt_sensor_traits *sensor)
-{
-    int64_t unit_ns = sensor->power_period_ns;
-    if (sensor->energy_period_ns > 0 && sensor->energy_period_ns < unit_ns)
-        unit_ns = sensor->energy_period_ns;
-    return sensor->energy_window_ns < unit_ns - unit_ns / 20;
-}
-
 void wt_series_traits_counter(const struct wt_sensor_traits *sensor, struct wt_series_traits *t)
 {
     *t = (struct wt_series_traits){
@@ -64,7 +58,9 @@ void wt_series_traits_counter(const struct wt_sensor_traits *sensor, struct wt_s
     };
     set_band(sensor, t);
     int64_t seen_ns = sensor->energy_window_ns, unit_ns = sensor->power_period_ns;
-    if (seen_ns > 0 && wt_series_sees_part(sensor)) {
+    if (wt_traits_sees_part(sensor)) {
+        if (unit_ns <= 0)
+            unit_ns = sensor->energy_period_ns;
         /* It adds up part-time readings. The last of them was refreshed some time within a period
          * before the move, and stands for the time around its window. */
         t->unit_ns = unit_ns;
@@ -108,6 +104,7 @@ void wt_series_init(struct wt_series *s, const struct wt_series_traits *traits, 
 {
     *s = (struct wt_series){.traits = *traits, .limit = limit};
     s->tick_ns = (double)traits->period_ns;
+    s->tick_ppm = NOMINAL_PPM;
     s->value_w = NAN;
 }
 
@@ -146,26 +143,35 @@ static int32_t clip_half(int64_t ns)
     return ns > INT32_MAX ? INT32_MAX : (int32_t)ns;
 }
 
+/* How far the phase may be off so long after a move that was caught. A counter that is quick to
+ * read is caught again every few seconds, and to a millisecond. */
+static int64_t drift_ns(const struct wt_series *s, double away_ns)
+{
+    double ppm = s->is_slow && s->tick_ppm > DRIFT_PPM ? s->tick_ppm : DRIFT_PPM;
+    return (int64_t)(fabs(away_ns) * ppm * 1e-6);
+}
+
 /* Places a move as well as is known: anywhere between the reads, no longer ago than a period, and
  * at the instant that the phase says when it is known. */
 static void place(const struct wt_series *s, struct wt_knot *k)
 {
     int64_t lo_ns = k->lo_ns, hi_ns = k->hi_ns;
-    if (s->traits.period_ns > 0 && hi_ns - lo_ns > s->traits.period_ns)
-        lo_ns = hi_ns - s->traits.period_ns;
+    /* A slow read may show what was there when it began. */
+    int64_t shown_ns = s->is_slow || !s->count ? k->before_ns : hi_ns;
+    if (s->traits.period_ns > 0 && shown_ns - lo_ns > s->traits.period_ns)
+        lo_ns = shown_ns - s->traits.period_ns;
     int64_t x_ns = lo_ns + (hi_ns - lo_ns) / 2;
     int64_t half_ns = (hi_ns - lo_ns + 1) / 2;
     if (s->has_ref && s->traits.period_ns > 0) {
         /* The last move at or before hi, by the phase. */
         double away_ns = (double)(hi_ns - s->ref_ns);
-        int64_t drift_ns = (int64_t)(fabs(away_ns) * DRIFT_PPM * 1e-6);
+        int64_t off_ns = s->ref_half_ns + drift_ns(s, away_ns);
+        int64_t early_ns = s->is_slow ? off_ns : s->ref_half_ns;
         int64_t by_phase_ns =
-            s->ref_ns +
-            (int64_t)(floor((away_ns + (double)s->ref_half_ns) / s->tick_ns) * s->tick_ns);
-        if (by_phase_ns >= lo_ns - s->ref_half_ns - drift_ns &&
-            s->ref_half_ns + drift_ns < half_ns) {
+            s->ref_ns + (int64_t)(floor((away_ns + (double)early_ns) / s->tick_ns) * s->tick_ns);
+        if (by_phase_ns >= lo_ns - off_ns && off_ns < half_ns) {
             x_ns = by_phase_ns;
-            half_ns = s->ref_half_ns + drift_ns;
+            half_ns = off_ns;
             /* A slow read that met a move shows what was before it or after it. */
             if (s->is_slow && k->before_ns < x_ns + half_ns &&
                 k->lo_ns < x_ns - s->traits.period_ns) {
@@ -183,8 +189,7 @@ static void narrow(const struct wt_series *s, int64_t *x_ns, int64_t *half_ns)
 {
     double n = round((double)(*x_ns - s->ref_ns) / s->tick_ns);
     int64_t by_phase_ns = s->ref_ns + (int64_t)(n * s->tick_ns);
-    int64_t phase_half_ns =
-        s->ref_half_ns + (int64_t)(fabs(n) * s->tick_ns * DRIFT_PPM * 1e-6) + MS / 10;
+    int64_t phase_half_ns = s->ref_half_ns + drift_ns(s, n * s->tick_ns) + MS / 10;
     int64_t lo_ns = *x_ns - *half_ns, hi_ns = *x_ns + *half_ns;
     if (by_phase_ns - phase_half_ns > lo_ns)
         lo_ns = by_phase_ns - phase_half_ns;
@@ -212,14 +217,22 @@ static void learn_phase(struct wt_series *s, int64_t lo_ns, int64_t hi_ns)
     if (was_known) {
         double n = round((double)(x_ns - s->first_ref_ns) / s->tick_ns);
         double off_ns = (double)(x_ns - s->first_ref_ns) - n * s->tick_ns;
-        if (fabs(off_ns) > 2.0 * (double)fine_ns)
+        double ppm =
+            1e6 * (double)(s->first_half_ns + half_ns) / fmax(1, (double)(x_ns - s->first_ref_ns));
+        if (fabs(off_ns) > 2.0 * (double)fine_ns) {
             s->first_ref_ns = x_ns; /* not where it was: the counter was restarted, or it jitters */
-        else if (n >= 20)
+            s->first_half_ns = half_ns;
+        } else if (n >= 20 && ppm < s->tick_ppm) {
             s->tick_ns = (double)(x_ns - s->first_ref_ns) / n;
-        if (fabs(s->tick_ns / (double)s->traits.period_ns - 1) > 0.02)
+            s->tick_ppm = ppm;
+        }
+        if (fabs(s->tick_ns / (double)s->traits.period_ns - 1) > 0.02) {
             s->tick_ns = (double)s->traits.period_ns;
+            s->tick_ppm = NOMINAL_PPM;
+        }
     } else {
         s->first_ref_ns = x_ns;
+        s->first_half_ns = half_ns;
         s->has_ref = true;
     }
     s->ref_ns = x_ns;
@@ -349,8 +362,8 @@ static bool ask_shape(const struct wt_series *s, const struct wt_knot *knot,
 int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_ns, uint64_t uj)
 {
     if (!s->has_value) {
-        struct wt_knot first = {.lo_ns = after_ns - period_of(s), .hi_ns = after_ns};
-        first.before_ns = before_ns;
+        struct wt_knot first = {
+            .lo_ns = before_ns - period_of(s), .hi_ns = after_ns, .before_ns = before_ns};
         place(s, &first);
         int rc = append(s, &first);
         if (rc == 0)
@@ -433,10 +446,13 @@ int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_n
         knot.unbounded = last->unbounded;
         /* Where the two contradict each other it may be either: the counter stood still, or the
          * load kept in step with a power reading that sees a part of the time. */
-        if (has_shape && energy_j * (1 + s->traits.gain) < by_power.low_j)
+        bool is_less = has_shape && energy_j * (1 + s->traits.gain) < by_power.low_j;
+        bool is_more = has_shape && energy_j * (1 - s->traits.gain) > by_power.high_j;
+        if (is_less)
             knot.slack_high_j += by_power.high_j - energy_j;
-        if (has_shape && energy_j * (1 - s->traits.gain) > by_power.high_j)
+        if (is_more)
             knot.slack_low_j += energy_j - by_power.low_j;
+        knot.is_contested = is_less || is_more;
         if (s->is_broken) {
             knot.kind = WT_KNOT_UNREAD;
             knot.why = s->why;
@@ -539,11 +555,15 @@ void wt_series_thin(struct wt_series *s, const int64_t *edges_ns, size_t edge_co
 {
     size_t kept = 0, e = 0;
     uint32_t max_mw = 0;
+    int64_t before_ns = s->count ? s->knots[0].x_ns : 0;
     for (size_t i = 0; i < s->count; i++) {
         struct wt_knot k = s->knots[i];
-        while (e < edge_count && edges_ns[e] + margin_ns < k.x_ns)
+        int64_t next_ns = i + 1 < s->count ? s->knots[i + 1].x_ns : k.x_ns;
+        /* Both ends of a span are near where the span is: it may be a long one. */
+        while (e < edge_count && edges_ns[e] + margin_ns < before_ns)
             e++;
-        bool is_near = e < edge_count && edges_ns[e] - margin_ns <= k.x_ns;
+        bool is_near = e < edge_count && edges_ns[e] - margin_ns <= next_ns;
+        before_ns = k.x_ns;
         /* Before the first edge nothing is asked for any more. Gaps are kept as they are, with the
          * knot they begin at. */
         bool is_past = edge_count ? k.x_ns < edges_ns[0] - margin_ns : true;
@@ -667,6 +687,7 @@ struct point {
     double gap_s;  /* of what was asked, unknown: before the first knot or after the last */
     const char *why;
     bool is_known;
+    bool is_unseen;  /* after the last of a few knots: anything may have been drawn since */
     bool is_in_step; /* after the last move of a coarse counter: less than a step since then */
 };
 
@@ -693,7 +714,7 @@ static double outer_w(const struct wt_series *s, size_t i, bool is_end)
     return s->value_w;
 }
 
-/* By how much power readings around these times differ. */
+/* By how much power readings around these times differ; NaN: there are none. */
 static double range_w(const struct wt_series *power, int64_t from_ns, int64_t to_ns)
 {
     double least = INFINITY, most = -INFINITY;
@@ -706,7 +727,14 @@ static double range_w(const struct wt_series *power, int64_t from_ns, int64_t to
         if (power->knots[i].x_ns > to_ns + reach_ns)
             break;
     }
-    return most > least ? most - least : 0;
+    return most >= least ? most - least : NAN;
+}
+
+/* The same, or where nothing was read all that there may be. */
+static double range_most_w(const struct wt_series *s, int64_t from_ns, int64_t to_ns)
+{
+    double w = range_w(s->shape, from_ns, to_ns);
+    return isnan(w) ? s->power_max_w : w;
 }
 
 /* The largest step in power next to span i. */
@@ -714,7 +742,7 @@ static double step_w2(const struct wt_series *s, size_t i)
 {
     double most = 0;
     if (is_long_span(s, i - 1) || is_long_span(s, i) || is_long_span(s, i + 1))
-        most = range_w(s->shape, s->knots[i - 1].x_ns, s->knots[i].x_ns);
+        most = range_most_w(s, s->knots[i - 1].x_ns, s->knots[i].x_ns);
     for (size_t k = i > 1 ? i - 1 : 1; k <= i; k++)
         if (is_plain(s, k) && is_plain(s, k + 1))
             most = fmax(most, fabs(span_w(s, k + 1) - span_w(s, k)));
@@ -814,7 +842,7 @@ static struct point at_by_shape(const struct wt_series *s, size_t i, int64_t t_n
     p.cum_j = a->cum_j + share * first_j;
     double near_s = (f < 0.5 ? a : b)->half_ns * 1e-9;
     double w = energy_j / wt_s_from_ns(b->x_ns - a->x_ns);
-    double range = range_w(s->shape, t_ns, t_ns);
+    double range = range_most_w(s, t_ns, t_ns);
     p.var_j2 = share * share * var_j2 + (w + range) * (w + range) * near_s * near_s / 3;
     return p;
 }
@@ -880,6 +908,7 @@ static struct point at(const struct wt_series *s, int64_t t_ns, const struct var
     if (is_end && is_long(s, span_ns + period_of(s)) && !s->is_broken && !stands_still(s) &&
         shape_j(s, k->x_ns, t_ns, &tail_j, &tail_j2)) {
         double end_s = k->half_ns * 1e-9;
+        p.why = "it has not been read to the end, which is by power";
         p.cum_j = k->cum_j + tail_j;
         p.from_here = p.to_here = k->unbounded;
         p.slack_low_j = k->slack_low_j;
@@ -896,14 +925,26 @@ static struct point at(const struct wt_series *s, int64_t t_ns, const struct var
     p.slack_low_j = k->slack_low_j;
     p.slack_high_j = k->slack_high_j;
     double step = fmax(step_w2(s, is_end ? s->count - 1 : 1) + 2 * v->slow_w2, 0.04 * w * w);
-    /* After a move or two nothing says how far the load steps: from nothing to the most it may. A
-     * run shorter than the counter's period began after the last move that was seen. */
-    if (s->count < KNOTS_FEW && s->power_max_w > 0)
-        step = fmax(step, s->power_max_w * s->power_max_w / 4);
     double half_s = k->half_ns * 1e-9;
     int64_t near_ns = reach_ns(s);
     bool is_still = is_end && stands_still(s);
-    if (span_ns <= near_ns && !is_still && !(is_end && s->is_broken)) {
+    bool is_near = span_ns <= near_ns && !is_still && !(is_end && s->is_broken);
+    /* After a move or two nothing says how far the load steps: from nothing to the most it may. A
+     * run shorter than the counter's period began after the last move that was seen. */
+    bool is_few = s->count < KNOTS_FEW && s->power_max_w > 0 && span_ns > 0;
+    if (is_near && is_few && is_end) {
+        double most_j = bound_j(s, span_ns), guess_j = fmin(w * span_s, most_j);
+        p.cum_j = k->cum_j + guess_j;
+        p.less_j = guess_j;
+        p.more_j = most_j - guess_j;
+        p.var_j2 = w * w * half_s * half_s / 3;
+        p.is_unseen = true;
+        p.why = s->traits.is_counter ? "too few of its moves have been seen" : "too few readings";
+        return p;
+    }
+    if (is_few)
+        step = fmax(step, s->power_max_w * s->power_max_w / 4);
+    if (is_near) {
         p.var_j2 = w * w * half_s * half_s / 3 + span_s * span_s * step / 3;
         return p;
     }
@@ -943,6 +984,18 @@ static double gaps_s(const struct wt_series *s, int64_t from_ns, int64_t to_ns, 
         *why = b->why;
     }
     return sum_s;
+}
+
+/* Is there a span in the window that power readings contradict? */
+static bool is_contested(const struct wt_series *s, int64_t from_ns, int64_t to_ns)
+{
+    for (size_t i = find(s, from_ns + 1); i < s->count; i++) {
+        if (s->knots[i].is_contested)
+            return true;
+        if (s->knots[i].x_ns >= to_ns)
+            break;
+    }
+    return false;
 }
 
 static double max_w(const struct wt_series *s, int64_t from_ns, int64_t to_ns)
@@ -1065,11 +1118,20 @@ void wt_series_span(const struct wt_series *s, int64_t from_ns, int64_t to_ns, d
     double gap_s = gaps_s(s, from_ns, to_ns, &b.why) + b.gap_s + e.gap_s;
     double slack_low_j = fmax(0, e.slack_low_j - b.slack_low_j) + e.less_j + b.more_j;
     double slack_high_j = fmax(0, e.slack_high_j - b.slack_high_j) + e.more_j + b.less_j;
+    if (b.is_unseen && e.is_unseen) { /* and what lay before the window is not in it */
+        slack_low_j = fmax(0, e.less_j - b.less_j);
+        slack_high_j = fmax(0, e.more_j - b.more_j);
+    }
     double gain_j = s->traits.gain * energy_j, offset_j = s->traits.offset_w * span_s;
     double share = z / 1.96;
     double half_j = sqrt(z * z * var_j2 + share * share * (gain_j * gain_j + offset_j * offset_j));
 
     ret_span->why = e.why ? e.why : b.why;
+    ret_span->is_contested = is_contested(s, from_ns, to_ns);
+    if (!ret_span->why && ret_span->is_contested)
+        ret_span->why = "the power readings contradict it, and it may be either";
+    if (!ret_span->why && first == last && is_long_span(s, first))
+        ret_span->why = "it was not read in between, which is by power";
     ret_span->is_known = b.is_known && e.is_known && gap_s <= 0.5 * span_s &&
                          e.to_here <= b.from_here && isfinite(half_j);
     if (!ret_span->is_known) {
@@ -1084,6 +1146,14 @@ void wt_series_span(const struct wt_series *s, int64_t from_ns, int64_t to_ns, d
     ret_span->high_j = ret_span->energy_j + slack_high_j + half_j + band_high_j;
     if (ret_span->low_j > ret_span->energy_j)
         ret_span->low_j = ret_span->energy_j;
+}
+
+bool wt_span_is_by_power(const struct wt_span *by_counter, const struct wt_span *by_power)
+{
+    if (!by_power->is_known || !by_counter->is_known)
+        return by_power->is_known;
+    bool has_holes = by_counter->why && !by_counter->is_contested;
+    return has_holes && by_power->high_j - by_power->low_j < by_counter->high_j - by_counter->low_j;
 }
 
 double wt_series_power_w(const struct wt_series *s)

@@ -33,11 +33,6 @@ struct wt_series_traits {
     bool is_constant; /* power that never changes: one reading says all */
 };
 
-/* Does a counter of these traits see only a part of the time? The two periods were measured one by
- * one and may differ by a little where they are the same in truth. Only where the counter's window
- * is known. */
-bool wt_series_sees_part(const struct wt_sensor_traits *sensor);
-
 /* The counter of a device, or its power readings. */
 void wt_series_traits_counter(const struct wt_sensor_traits *sensor,
                               struct wt_series_traits *ret_traits);
@@ -60,6 +55,7 @@ struct wt_knot {
     double slack_low_j, slack_high_j; /* what gaps up to here may have had less, or more */
     unsigned unbounded;               /* gaps up to here of which even the most is not known */
     const char *why;                  /* of a gap; static, or of series.words */
+    bool is_contested;                /* power readings contradict the span before it */
     uint32_t max_mw;                  /* highest power read since the knot before */
 };
 
@@ -89,8 +85,8 @@ struct wt_series {
 
     /* the counter's phase */
     bool has_ref;
-    int64_t ref_ns, ref_half_ns, first_ref_ns;
-    double tick_ns;
+    int64_t ref_ns, ref_half_ns, first_ref_ns, first_half_ns;
+    double tick_ns, tick_ppm; /* and how well that is known */
     uint32_t max_mw;
 
     /* A counter that is slow to read, and so read rarely: what goes on in its long spans is read
@@ -122,13 +118,17 @@ void wt_series_thin(struct wt_series *s, const int64_t *edges_ns, size_t count, 
 
 struct wt_span {
     bool is_known;
-    const char *why; /* not known, or what widened the bound; NULL: nothing */
+    const char *why;   /* not known, or what widened the bound; NULL: nothing */
+    bool is_contested; /* power readings contradict it: no reason to believe those instead */
     double energy_j, low_j, high_j;
     double max_w; /* NaN: no power was read */
 };
 /* Energy from one time to another; z: 1.96 for 95 %. */
 void wt_series_span(const struct wt_series *s, int64_t from_ns, int64_t to_ns, double z,
                     struct wt_span *ret_span);
+/* Is a window's energy the integrated power, of these two? The counter's it is, unless that is
+ * lost, or has holes where the power has not. */
+bool wt_span_is_by_power(const struct wt_span *by_counter, const struct wt_span *by_power);
 /* The latest power the series knows, NaN while it knows none. */
 double wt_series_power_w(const struct wt_series *s);
 /* Up to when energies can be read off without a guess. INT64_MIN: nothing yet. */

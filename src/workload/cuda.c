@@ -1,145 +1,45 @@
-/* The NVIDIA backend: products by cuBLASLt, everything else by the kernels of cuda_kernels.cu.
+/* The NVIDIA backend: products by cuBLASLt (cuda_products.c), everything else by the kernels of
+ * cuda_kernels.cu.
  *
  * One stream, in order; a step never waits for the device. The kernels are compiled for the device
  * when the backend is made, and those whose registers hang on a size (norms, attention) when the
- * size is first met. How a product is best computed is asked of cuBLASLt and tried out once for
- * each shape, at its first use; after that nothing is allocated.
- *
- * Row by row, a matrix [m, n] is the [n, m] of cuBLASLt, which counts column by column. So y = x w'
- * is asked for as y' = w x', with the operands swapped. */
+ * size is first met; products are tried out likewise (cuda_products.c). After that nothing is
+ * allocated. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
-#include "workload/backend.h"
-#include "workload/cuda_api.h"
+#include "workload/cuda.h"
+#include "workload/random.h"
 
-#define WORKSPACE_BYTES ((size_t)64 << 20)  /* of cuBLASLt */
-#define PARTIAL_FLOATS  ((size_t)4 << 20)   /* sums of slabs of rows, before they are folded */
-#define LOGITS_BYTES    ((size_t)256 << 20) /* most of them at a time */
-#define STAGE_BYTES     ((size_t)1 << 20) /* of pinned memory; uploads go through STAGES of them */
-#define STAGES          8
-#define PLANS           1024 /* remembered products; a power of 2 */
-#define BACK_WARPS      12   /* of a norm's backward block; as cuda_kernels.cu has it */
-#define CANDIDATES      16   /* tried out for each */
-
-enum { COMMON_PART = 1, NORM_PART, ATTENTION_PART };
-
-#define COMMON_KERNELS(X)                                                                          \
-    X(finish_linear_v)                                                                             \
-    X(finish_linear_1)                                                                             \
-    X(finish_linear_float)                                                                         \
-    X(gelu_erf_v)                                                                                  \
-    X(bend_back_v)                                                                                 \
-    X(bend_back_1)                                                                                 \
-    X(bend_back_gelu_erf_v)                                                                        \
-    X(column_sums_v)                                                                               \
-    X(fold)                                                                                        \
-    X(embed_v)                                                                                     \
-    X(embed_1)                                                                                     \
-    X(embed_back_v)                                                                                \
-    X(embed_back_1)                                                                                \
-    X(loss_rows)                                                                                   \
-    X(cross_entropy)                                                                               \
-    X(move_rows_v)                                                                                 \
-    X(move_rows_1)                                                                                 \
-    X(cache_rows)                                                                                  \
-    X(decode_token)                                                                                \
-    X(narrow_all)                                                                                  \
-    X(narrow_any)                                                                                  \
-    X(square_sums)                                                                                 \
-    X(finish_norm)                                                                                 \
-    X(adamw_step)                                                                                  \
-    X(plain_product)
+#define PARTIAL_FLOATS ((size_t)4 << 20)   /* sums of slabs of rows, before they are folded */
+#define LOGITS_BYTES   ((size_t)256 << 20) /* most of them at a time */
+#define STAGE_BYTES    ((size_t)1 << 20)   /* of pinned memory in a stage */
+#define BACK_WARPS     12          /* of a norm's backward block; as cuda_kernels.cu has it */
+#define SHARED_PLAIN   (48 * 1024) /* bytes a kernel may have without being set up for it */
+#define NORM_MOST      (SHARED_PLAIN / 8) /* columns: a backward block has two sums of each */
+#define HEAD_MOST      256
 
 /* A part compiled for a size. */
-struct part {
-    struct part *next;
-    int part;
-    unsigned size, vector;
-    void *module; /* NULL: it could not be made, which has been said */
+struct wt_cuda_compiled {
+    struct wt_cuda_compiled *next;
+    enum wt_cuda_part part;
+    unsigned size, vector;  /* vector: of attention, the warps of a backward block */
+    struct wt_error failed; /* why it cannot be had; code 0: it can */
+    void *module;
     union {
         struct {
             void *rows, *back, *pass;
         } norm;
         struct {
-            void *forward, *delta, *back_keys, *back_all, *back_queries;
+            void *forward, *delta, *back_keys, *back_queries;
+            void *back_all;              /* NULL: with these activations there is none */
+            struct wt_error back_failed; /* as failed, of the backward pass alone */
             unsigned forward_bytes, back_bytes, back_all_bytes, queries_bytes;
             unsigned back_threads, keys; /* of a backward block */
         } attention;
     };
-};
-
-/* A product as cuBLASLt has it: d [m, n] = op(a) op(b) + beta d, column by column. */
-struct product {
-    uint64_t m, n, k;
-    int64_t lda, ldb, ldd;
-    int32_t turn_a, turn_b;
-    int32_t is_float; /* d is float whatever activations are */
-    int32_t is_adding;
-    int32_t epilogue;
-    int32_t bias_is_float;
-    uint32_t alignment[5];  /* of a, b, c, d and the bias; set by find_plan */
-    uint32_t zero;          /* no padding: compared as bytes */
-    wt_cu_at a, b, d, bias; /* behind what is compared */
-};
-#define PRODUCT_KEY offsetof(struct product, a)
-
-struct plan {
-    struct product of;
-    bool is_used, is_possible;
-    void *desc, *a, *b, *d;
-    uint64_t algorithm[8];
-    size_t workspace;
-    float ms;        /* as tried out */
-    int is_separate; /* of bias gradients: 0 not known, 1 own sums are faster, -1 the fused ones */
-};
-
-/* Parameters and the working copy that has been made of them. */
-struct shadow {
-    const float *from;
-    const char *to;
-    size_t n;
-};
-
-struct cuda {
-    struct wt_cuda_api api;
-    int device;
-    bool has_context;
-    void *stream;
-    char name[256];
-    int architecture, processors, shared_most;
-    enum wt_dtype dtype;
-    int mode;
-    size_t act;   /* bytes */
-    size_t chunk; /* activations in 16 bytes */
-    void *common;
-#define WT_KERNEL_MEMBER(name) void *name;
-    struct {
-        COMMON_KERNELS(WT_KERNEL_MEMBER)
-    } k;
-    struct part *parts;
-
-    void *lt, *wish;
-    struct plan plans[PLANS];
-    size_t plan_count;
-    void *begin, *end; /* events for trying out */
-
-    wt_cu_at workspace, partial, norm_partial, norm_scale, bias, logits, spans;
-    size_t bias_room, logits_room, span_room; /* bytes, bytes, spans */
-    struct wt_span *known_spans;              /* what spans holds */
-    size_t known_count;
-
-    char *stage;
-    void *staged[STAGES];
-    unsigned stage_at;
-
-    struct shadow shadows[16];
-    size_t shadow_count;
-
-    int code; /* the first thing that went wrong since the last sync */
-    char text[480], fix[240];
 };
 
 /* As the kernels have it. */
@@ -149,41 +49,21 @@ struct drop {
     float scale;
 };
 
-static wt_cu_at at(const void *p)
-{
-    return (wt_cu_at)(uintptr_t)p;
-}
-
 /* ---- what goes wrong ---- */
 
-static void keep(struct cuda *c, const struct wt_error *err)
+void wt_cuda_keep(struct wt_cuda *c, const struct wt_error *err)
 {
-    if (c->code)
-        return;
-    c->code = err->code;
-    wt_text(c->text, sizeof(c->text), "%s", err->text);
-    wt_text(c->fix, sizeof(c->fix), "%s", err->fix);
+    if (!c->failed.code)
+        c->failed = *err;
 }
 
-static const char *driver_says(const struct cuda *c, int result)
+static const char *driver_says(const struct wt_cuda *c, int result)
 {
     const char *says = NULL;
     return c->api.error_string(result, &says) == 0 && says ? says : "an unknown error";
 }
 
-/* Whether a call of the driver went well; else it is kept. */
-static bool is_well(struct cuda *c, int result, const char *what)
-{
-    if (result == 0)
-        return true;
-    struct wt_error err = {0};
-    wt_fail(&err, result == WT_CU_OUT_OF_MEMORY ? WT_E_NOMEM : WT_E_IO, "%s: CUDA says %s (%d)",
-            what, driver_says(c, result), result);
-    keep(c, &err);
-    return false;
-}
-
-static int cuda_fail(const struct cuda *c, int result, const char *what, struct wt_error *err)
+static int cuda_fail(const struct wt_cuda *c, int result, const char *what, struct wt_error *err)
 {
     int code = result == WT_CU_OUT_OF_MEMORY ? WT_E_NOMEM
                : result == WT_CU_NO_DEVICE   ? WT_E_NOTFOUND
@@ -191,40 +71,44 @@ static int cuda_fail(const struct cuda *c, int result, const char *what, struct 
     return wt_fail(err, code, "%s: CUDA says %s (%d)", what, driver_says(c, result), result);
 }
 
+bool wt_cuda_is_well(struct wt_cuda *c, int result, const char *what)
+{
+    if (result == 0)
+        return true;
+    struct wt_error err = {0};
+    cuda_fail(c, result, what, &err);
+    wt_cuda_keep(c, &err);
+    return false;
+}
+
 /* ---- launching ---- */
 
-static void launch3(struct cuda *c, void *kernel, size_t x, size_t y, size_t z, unsigned threads,
-                    size_t shared, void **arguments)
+void wt_cuda_launch3(struct wt_cuda *c, void *kernel, size_t x, size_t y, size_t z,
+                     unsigned threads, size_t shared, void **arguments)
 {
-    if (x == 0 || y == 0 || z == 0 || !kernel)
+    if (x == 0 || y == 0 || z == 0)
         return;
-    is_well(c,
-            c->api.launch(kernel, (unsigned)x, (unsigned)y, (unsigned)z, threads, 1, 1,
-                          (unsigned)shared, c->stream, arguments, NULL),
-            "a kernel's launch");
+    wt_cuda_is_well(c,
+                    c->api.launch(kernel, (unsigned)x, (unsigned)y, (unsigned)z, threads, 1, 1,
+                                  (unsigned)shared, c->stream, arguments, NULL),
+                    "a kernel's launch");
 }
 
-static void launch(struct cuda *c, void *kernel, size_t blocks, unsigned threads, void **arguments)
+static void launch(struct wt_cuda *c, void *kernel, size_t blocks, unsigned threads,
+                   void **arguments)
 {
-    launch3(c, kernel, blocks, 1, 1, threads, 0, arguments);
-}
-
-static size_t parts_of(size_t n, size_t size)
-{
-    return (n + size - 1) / size;
+    wt_cuda_launch3(c, kernel, blocks, 1, 1, threads, 0, arguments);
 }
 
 static struct drop drop_of(const struct wt_dropout *d)
 {
     if (!d || d->p <= 0)
         return (struct drop){.scale = 1};
-    double below = ceil((double)d->p * 0x1p32);
-    return (struct drop){d->key, below >= 0x1p32 ? UINT32_MAX : (uint32_t)below,
-                         (float)(1 / (1 - (double)d->p))};
+    return (struct drop){d->key, wt_dropout_below(d->p), (float)(1 / (1 - (double)d->p))};
 }
 
 /* Whether rows of n values can be moved in chunks: all pointers (NULL is none) and n fit. */
-static bool is_chunked(const struct cuda *c, size_t n, const void *const *pointers, size_t count)
+static bool is_chunked(const struct wt_cuda *c, size_t n, const void *const *pointers, size_t count)
 {
     if (n % c->chunk != 0)
         return false;
@@ -239,106 +123,159 @@ static bool is_chunked(const struct cuda *c, size_t n, const void *const *pointe
 
 /* ---- kernels ---- */
 
-static bool find_kernel(struct cuda *c, void *module, const char *name, void **ret_kernel,
-                        unsigned shared)
+static int find_kernel(struct wt_cuda *c, void *module, const char *name, void **ret_kernel,
+                       unsigned shared, struct wt_error *err)
 {
-    return is_well(c, c->api.module_function(ret_kernel, module, name), name) &&
-           (shared <= 48 * 1024 ||
-            is_well(c, c->api.function_set(*ret_kernel, WT_CU_FUNCTION_SHARED, (int)shared), name));
+    int result = c->api.module_function(ret_kernel, module, name);
+    if (result == 0 && shared > SHARED_PLAIN)
+        result = c->api.function_set(*ret_kernel, WT_CU_FUNCTION_SHARED, (int)shared);
+    return result == 0 ? 0 : cuda_fail(c, result, name, err);
 }
 
-static void *load(struct cuda *c, int part, unsigned size, unsigned vector)
+static int load(struct wt_cuda *c, enum wt_cuda_part part, unsigned size, unsigned vector,
+                void **ret_module, struct wt_error *err)
 {
-    struct wt_error err = {0};
     char *code = NULL;
     size_t bytes = 0;
-    void *module = NULL;
-    if (wt_cuda_compile(&c->api, c->architecture, c->mode, part, size, vector, &code, &bytes,
-                        &err) < 0)
-        keep(c, &err);
-    else if (!is_well(c, c->api.module_load(&module, code), "loading the kernels"))
-        module = NULL;
+    int rc =
+        wt_cuda_compile(&c->api, c->architecture, c->mode, part, size, vector, &code, &bytes, err);
+    if (rc < 0)
+        return rc;
+    int result = c->api.module_load(ret_module, code);
     free(code);
-    return module;
+    return result == 0 ? 0 : cuda_fail(c, result, "loading the kernels", err);
 }
 
-static void load_norm(struct cuda *c, struct part *p)
+static int load_norm(struct wt_cuda *c, struct wt_cuda_compiled *p, struct wt_error *err)
 {
-    if (!find_kernel(c, p->module, "norm_rows", &p->norm.rows, 0) ||
-        !find_kernel(c, p->module, "norm_back", &p->norm.back, 0) ||
-        !find_kernel(c, p->module, "norm_pass", &p->norm.pass, 0))
-        p->norm.rows = p->norm.back = p->norm.pass = NULL;
+    if (p->size > NORM_MOST)
+        return wt_fail(err, WT_E_UNSUPPORTED, "norms of %u columns: %d is the most on CUDA",
+                       p->size, NORM_MOST);
+    int rc = load(c, p->part, p->size, p->vector, &p->module, err);
+    if (rc == 0)
+        rc = find_kernel(c, p->module, "norm_rows", &p->norm.rows, 0, err);
+    if (rc == 0)
+        rc = find_kernel(c, p->module, "norm_back", &p->norm.back, 0, err);
+    if (rc == 0)
+        rc = find_kernel(c, p->module, "norm_pass", &p->norm.pass, 0, err);
+    return rc;
 }
 
-static void load_attention(struct cuda *c, struct part *p)
+static int heads_fit(const struct wt_cuda *c, unsigned head, unsigned bytes, const char *what,
+                     struct wt_error *err)
 {
-    /* the sizes of cuda_kernels.cu's tiles */
-    unsigned wide = (p->size + 15) / 16 * 16, stride = wide * (unsigned)c->act + 16;
-    unsigned warps = (c->mode == 2 ? 8u : 4u) / (wide <= 64 ? 1u : 2u);
-    p->attention.keys = warps * 16;
-    p->attention.back_threads = warps * 32;
-    p->attention.forward_bytes = (64 + 2 * 64) * stride;
-    p->attention.back_bytes = 4 * p->attention.keys * stride + p->attention.keys * 8;
-    p->attention.back_all_bytes = p->attention.back_bytes + p->attention.keys * 80;
+    if (bytes <= (unsigned)c->shared_most)
+        return 0;
+    return wt_fail(err, WT_E_UNSUPPORTED,
+                   "%s with heads of %u takes %u bytes of shared memory: %s has %d", what, head,
+                   bytes, c->name, c->shared_most);
+}
+
+/* Of a tile in shared memory, as cuda_kernels.cu has it. */
+static unsigned stride_of(const struct wt_cuda *c, unsigned head)
+{
+    return (head + 15) / 16 * 16 * (unsigned)c->act + 16;
+}
+
+static unsigned back_bytes(unsigned warps, unsigned stride)
+{
+    return 4 * warps * 16 * stride + warps * 16 * 8;
+}
+
+/* As many warps in a backward block as its registers leave room for; fewer where a device has
+ * little shared memory (64 KB before compute capability 8.0, 99 KB of most since). */
+static unsigned back_warps(const struct wt_cuda *c, size_t head)
+{
+    if (head > HEAD_MOST)
+        return 2; /* refused anyway */
+    unsigned warps = (c->mode == WT_CUDA_BF16 ? 8u : 4u) / (head <= 64 ? 1u : 2u);
+    unsigned stride = stride_of(c, (unsigned)head);
+    while (warps > 2 && back_bytes(warps, stride) > (unsigned)c->shared_most)
+        warps /= 2;
+    return warps;
+}
+
+static int load_attention_back(struct wt_cuda *c, struct wt_cuda_compiled *p, unsigned stride,
+                               struct wt_error *err)
+{
+    unsigned keys = p->attention.keys;
+    p->attention.back_bytes = back_bytes(p->vector, stride);
+    p->attention.back_all_bytes = p->attention.back_bytes + keys * 80;
     p->attention.queries_bytes = (2 * 64 + 2 * 32) * stride;
-    unsigned most = p->attention.forward_bytes;
-    if (p->attention.back_all_bytes > most)
-        most = p->attention.back_all_bytes;
-    if (most > (unsigned)c->shared_most) {
-        struct wt_error err = {0};
-        wt_fail(&err, WT_E_UNSUPPORTED,
-                "attention heads of %u do not fit the %d bytes of shared memory of %s", p->size,
-                c->shared_most, c->name);
-        keep(c, &err);
-        return;
-    }
-    if (!find_kernel(c, p->module, "attend", &p->attention.forward, p->attention.forward_bytes) ||
-        !find_kernel(c, p->module, "attend_delta", &p->attention.delta, 0) ||
-        !find_kernel(c, p->module, "attend_back_keys", &p->attention.back_keys,
-                     p->attention.back_bytes) ||
-        !find_kernel(c, p->module, "attend_back_queries", &p->attention.back_queries,
-                     p->attention.queries_bytes) ||
-        (c->mode == 2 && !find_kernel(c, p->module, "attend_back_all", &p->attention.back_all,
-                                      p->attention.back_all_bytes)))
-        p->attention.forward = p->attention.delta = p->attention.back_keys =
-            p->attention.back_queries = p->attention.back_all = NULL;
+    unsigned most = p->attention.back_bytes > p->attention.queries_bytes
+                        ? p->attention.back_bytes
+                        : p->attention.queries_bytes;
+    int rc = heads_fit(c, p->size, most, "attention's backward pass", err);
+    if (rc == 0)
+        rc = find_kernel(c, p->module, "attend_delta", &p->attention.delta, 0, err);
+    if (rc == 0)
+        rc = find_kernel(c, p->module, "attend_back_keys", &p->attention.back_keys,
+                         p->attention.back_bytes, err);
+    if (rc == 0)
+        rc = find_kernel(c, p->module, "attend_back_queries", &p->attention.back_queries,
+                         p->attention.queries_bytes, err);
+    if (rc == 0 && c->mode == WT_CUDA_BF16 &&
+        p->attention.back_all_bytes <= (unsigned)c->shared_most)
+        rc = find_kernel(c, p->module, "attend_back_all", &p->attention.back_all,
+                         p->attention.back_all_bytes, err);
+    return rc;
 }
 
-/* A part for a size; its kernels are NULL where it could not be made. NULL: no memory. */
-static struct part *part_for(struct cuda *c, int part, size_t size, size_t vector)
+static int load_attention(struct wt_cuda *c, struct wt_cuda_compiled *p, struct wt_error *err)
 {
-    for (struct part *p = c->parts; p; p = p->next)
-        if (p->part == part && p->size == size && p->vector == vector)
-            return p;
-    struct part *p = calloc(1, sizeof(*p));
+    if (p->size > HEAD_MOST)
+        return wt_fail(err, WT_E_UNSUPPORTED, "attention heads of %u: %d is the most", p->size,
+                       HEAD_MOST);
+    unsigned stride = stride_of(c, p->size);
+    p->attention.keys = p->vector * 16;
+    p->attention.back_threads = p->vector * 32;
+    p->attention.forward_bytes = (64 + 2 * 64) * stride;
+    int rc = heads_fit(c, p->size, p->attention.forward_bytes, "attention", err);
+    if (rc == 0)
+        rc = load(c, p->part, p->size, p->vector, &p->module, err);
+    if (rc == 0)
+        rc = find_kernel(c, p->module, "attend", &p->attention.forward, p->attention.forward_bytes,
+                         err);
+    if (rc == 0) /* a model that is not trained does without */
+        load_attention_back(c, p, stride, &p->attention.back_failed);
+    return rc;
+}
+
+/* A part for a size, made when it is first asked for. NULL: it cannot be had, which is kept. */
+static struct wt_cuda_compiled *part_for(struct wt_cuda *c, enum wt_cuda_part part, size_t size,
+                                         size_t vector)
+{
+    struct wt_cuda_compiled *p = c->parts;
+    while (p && !(p->part == part && p->size == size && p->vector == vector))
+        p = p->next;
     if (!p) {
-        keep(c, &(struct wt_error){.code = WT_E_NOMEM, .text = "no memory for CUDA kernels"});
-        return NULL;
+        p = calloc(1, sizeof(*p));
+        if (!p) {
+            wt_cuda_keep(
+                c, &(struct wt_error){.code = WT_E_NOMEM, .text = "no memory for CUDA kernels"});
+            return NULL;
+        }
+        p->part = part;
+        p->size = (unsigned)size;
+        p->vector = (unsigned)vector;
+        p->next = c->parts;
+        c->parts = p;
+        if (part == WT_CUDA_NORM)
+            load_norm(c, p, &p->failed);
+        else
+            load_attention(c, p, &p->failed);
     }
-    p->part = part;
-    p->size = (unsigned)size;
-    p->vector = (unsigned)vector;
-    p->next = c->parts;
-    c->parts = p;
-    if (part == ATTENTION_PART && size > 256) {
-        struct wt_error err = {0};
-        wt_fail(&err, WT_E_UNSUPPORTED, "attention heads of %zu: 256 is the most", size);
-        keep(c, &err);
+    if (!p->failed.code)
         return p;
-    }
-    p->module = load(c, part, p->size, p->vector);
-    if (p->module && part == NORM_PART)
-        load_norm(c, p);
-    else if (p->module)
-        load_attention(c, p);
-    return p;
+    wt_cuda_keep(c, &p->failed); /* each time: what is computed without it is worth nothing */
+    return NULL;
 }
 
 /* ---- memory ---- */
 
 static int cuda_alloc(void *self, void **ret_at, size_t bytes, struct wt_error *err)
 {
-    struct cuda *c = self;
+    struct wt_cuda *c = self;
     wt_cu_at got = 0;
     size_t want = bytes ? (bytes + 255) / 256 * 256 : 256;
     int result = c->api.mem_alloc(&got, want);
@@ -360,11 +297,11 @@ static int cuda_alloc(void *self, void **ret_at, size_t bytes, struct wt_error *
 }
 
 /* The working copies that a change of these bytes outdates are forgotten. */
-static void forget(struct cuda *c, const void *from, size_t bytes)
+static void forget(struct wt_cuda *c, const void *from, size_t bytes)
 {
     wt_cu_at first = at(from), last = first + bytes;
     for (size_t i = 0; i < c->shadow_count;) {
-        const struct shadow *s = &c->shadows[i];
+        const struct wt_cuda_shadow *s = &c->shadows[i];
         bool is_hit = (at(s->from) < last && first < at(s->from + s->n)) ||
                       (at(s->to) < last && first < at(s->to + s->n * c->act));
         if (is_hit)
@@ -374,9 +311,9 @@ static void forget(struct cuda *c, const void *from, size_t bytes)
     }
 }
 
-static void remember(struct cuda *c, const float *from, const void *to, size_t n)
+static void remember(struct wt_cuda *c, const float *from, const void *to, size_t n)
 {
-    if (c->mode != 2 || n == 0)
+    if (c->mode != WT_CUDA_BF16 || n == 0)
         return;
     for (size_t i = 0; i < c->shadow_count; i++)
         if (c->shadows[i].from == from && c->shadows[i].to == to && c->shadows[i].n == n)
@@ -385,12 +322,12 @@ static void remember(struct cuda *c, const float *from, const void *to, size_t n
     forget(c, to, n * c->act);
     if (c->shadow_count == WT_COUNTOF(c->shadows))
         c->shadow_count = 0; /* they are found again, or made */
-    c->shadows[c->shadow_count++] = (struct shadow){from, to, n};
+    c->shadows[c->shadow_count++] = (struct wt_cuda_shadow){from, to, n};
 }
 
 static void cuda_release(void *self, void *p)
 {
-    struct cuda *c = self;
+    struct wt_cuda *c = self;
     if (!p)
         return;
     wt_cu_at base = 0;
@@ -398,73 +335,70 @@ static void cuda_release(void *self, void *p)
     if (c->api.mem_range(&base, &bytes, at(p)) == 0)
         forget(c, (void *)(uintptr_t)base, bytes);
     /* cuMemFree waits for what uses it. */
-    is_well(c, c->api.mem_free(at(p)), "releasing memory");
+    wt_cuda_is_well(c, c->api.mem_free(at(p)), "releasing memory");
 }
 
 /* Through pinned memory: an upload from other memory would wait for the stream. */
-static void send(struct cuda *c, wt_cu_at to, const void *from, size_t bytes)
+static bool send(struct wt_cuda *c, wt_cu_at to, const void *from, size_t bytes)
 {
     for (size_t done = 0; done < bytes;) {
         size_t now = bytes - done < STAGE_BYTES ? bytes - done : STAGE_BYTES;
-        unsigned s = c->stage_at++ % STAGES;
-        char *stage = c->stage + s * STAGE_BYTES;
-        if (!is_well(c, c->api.event_sync(c->staged[s]), "an upload"))
-            return;
+        unsigned s = c->stage_at++ % WT_CUDA_STAGES;
+        char *stage = (char *)c->stage + s * STAGE_BYTES;
+        if (!wt_cuda_is_well(c, c->api.event_sync(c->staged[s]), "an upload"))
+            return false;
         memcpy(stage, (const char *)from + done, now);
-        if (!is_well(c, c->api.to_device(to + done, stage, now, c->stream), "an upload"))
-            return;
-        is_well(c, c->api.event_record(c->staged[s], c->stream), "an upload");
+        if (!wt_cuda_is_well(c, c->api.to_device(to + done, stage, now, c->stream), "an upload") ||
+            !wt_cuda_is_well(c, c->api.event_record(c->staged[s], c->stream), "an upload"))
+            return false;
         done += now;
     }
+    return true;
 }
 
 static void cuda_upload(void *self, void *to, const void *from_host, size_t bytes)
 {
-    struct cuda *c = self;
+    struct wt_cuda *c = self;
     forget(c, to, bytes);
     send(c, at(to), from_host, bytes);
 }
 
 static int cuda_sync(void *self, struct wt_error *err)
 {
-    struct cuda *c = self;
-    is_well(c, c->api.stream_sync(c->stream), "the device");
-    int code = c->code;
-    if (code == 0)
-        return 0;
-    wt_fail(err, code, "%s", c->text);
-    if (*c->fix)
-        wt_fix(err, "%s", c->fix);
-    c->code = 0;
-    *c->fix = 0;
-    return code;
+    struct wt_cuda *c = self;
+    wt_cuda_is_well(c, c->api.stream_sync(c->stream), "the device");
+    struct wt_error failed = c->failed;
+    c->failed = (struct wt_error){0};
+    if (failed.code && err)
+        *err = failed;
+    return failed.code;
 }
 
 static int cuda_download(void *self, void *to_host, const void *from, size_t bytes,
                          struct wt_error *err)
 {
-    struct cuda *c = self;
-    is_well(c, c->api.to_host(to_host, at(from), bytes, c->stream), "a download");
+    struct wt_cuda *c = self;
+    wt_cuda_is_well(c, c->api.to_host(to_host, at(from), bytes, c->stream), "a download");
     return cuda_sync(self, err);
 }
 
 static void cuda_fill_zero(void *self, void *p, size_t bytes)
 {
-    struct cuda *c = self;
+    struct wt_cuda *c = self;
     forget(c, p, bytes);
     if (bytes)
-        is_well(c, c->api.fill(at(p), 0, bytes, c->stream), "clearing memory");
+        wt_cuda_is_well(c, c->api.fill(at(p), 0, bytes, c->stream), "clearing memory");
 }
 
 static void cuda_copy(void *self, void *to, const void *from, size_t bytes)
 {
-    struct cuda *c = self;
+    struct wt_cuda *c = self;
     forget(c, to, bytes);
     if (bytes)
-        is_well(c, c->api.copy(at(to), at(from), bytes, c->stream), "a copy");
+        wt_cuda_is_well(c, c->api.copy(at(to), at(from), bytes, c->stream), "a copy");
 }
 
-static void narrow(struct cuda *c, wt_cu_at to, const float *from, size_t n)
+void wt_cuda_narrow(struct wt_cuda *c, wt_cu_at to, const float *from, size_t n)
 {
     wt_cu_at source = at(from);
     uint64_t count = n;
@@ -476,21 +410,20 @@ static void narrow(struct cuda *c, wt_cu_at to, const float *from, size_t n)
 
 static void cuda_narrow(void *self, void *to, const float *from, size_t n)
 {
-    struct cuda *c = self;
-    narrow(c, at(to), from, n);
+    struct wt_cuda *c = self;
+    wt_cuda_narrow(c, at(to), from, n);
     remember(c, from, to, n);
 }
 
-/* Memory of the backend's own that grows with the sizes met. */
-static bool has_room(struct cuda *c, wt_cu_at *io_at, size_t *io_room, size_t want)
+bool wt_cuda_has_room(struct wt_cuda *c, wt_cu_at *io_at, size_t *io_room, size_t want)
 {
     if (want <= *io_room)
         return true;
     if (*io_at)
-        is_well(c, c->api.mem_free(*io_at), "releasing memory");
+        wt_cuda_is_well(c, c->api.mem_free(*io_at), "releasing memory");
     *io_at = 0;
     *io_room = 0;
-    if (!is_well(c, c->api.mem_alloc(io_at, want), "memory for an operation"))
+    if (!wt_cuda_is_well(c, c->api.mem_alloc(io_at, want), "memory for an operation"))
         return false;
     *io_room = want;
     return true;
@@ -510,320 +443,15 @@ static void cuda_unprepare(void *self, struct wt_weight *w)
     (void)w;
 }
 
-/* ---- products ---- */
-
-static uint32_t alignment_of(wt_cu_at p)
-{
-    uint32_t a = 256;
-    while (a > 1 && p % a != 0)
-        a /= 2;
-    return a;
-}
-
-/* Sizes whose best algorithm is taken to be the same: within an eighth. */
-static uint64_t size_class(uint64_t n)
-{
-    unsigned shift = 0;
-    while (n >> shift >= 16)
-        shift++;
-    return (uint64_t)shift << 8 | n >> shift;
-}
-
-static bool is_like(const struct product *a, const struct product *b)
-{
-    struct product x = *a, y = *b;
-    if (size_class(x.n) != size_class(y.n) || size_class(x.k) != size_class(y.k))
-        return false;
-    x.n = y.n;
-    x.k = y.k;
-    return memcmp(&x, &y, PRODUCT_KEY) == 0;
-}
-
-static void drop_plan(struct cuda *c, struct plan *p)
-{
-    if (p->desc)
-        c->api.lt_desc_destroy(p->desc);
-    void *layouts[] = {p->a, p->b, p->d};
-    for (size_t i = 0; i < 3; i++)
-        if (layouts[i])
-            c->api.lt_layout_destroy(layouts[i]);
-    memset(p, 0, sizeof(*p));
-}
-
-static void drop_plans(struct cuda *c)
-{
-    for (size_t i = 0; i < PLANS; i++)
-        if (c->plans[i].is_used)
-            drop_plan(c, &c->plans[i]);
-    c->plan_count = 0;
-}
-
-static bool describe(struct cuda *c, struct plan *p)
-{
-    const struct product *o = &p->of;
-    int type = c->mode == 2 ? WT_LT_BF16 : WT_LT_FLOAT, out = o->is_float ? WT_LT_FLOAT : type;
-    int compute = c->mode == 1 ? WT_LT_COMPUTE_TF32 : WT_LT_COMPUTE_F32;
-    int bias_type = o->bias_is_float ? WT_LT_FLOAT : type;
-    const struct wt_cuda_api *api = &c->api;
-    bool is_fine = api->lt_desc_create(&p->desc, compute, WT_LT_FLOAT) == 0 &&
-                   api->lt_layout_create(&p->a, type, o->turn_a ? o->k : o->m,
-                                         o->turn_a ? o->m : o->k, o->lda) == 0 &&
-                   api->lt_layout_create(&p->b, type, o->turn_b ? o->n : o->k,
-                                         o->turn_b ? o->k : o->n, o->ldb) == 0 &&
-                   api->lt_layout_create(&p->d, out, o->m, o->n, o->ldd) == 0 &&
-                   api->lt_desc_set(p->desc, WT_LT_DESC_TURN_A, &o->turn_a, 4) == 0 &&
-                   api->lt_desc_set(p->desc, WT_LT_DESC_TURN_B, &o->turn_b, 4) == 0 &&
-                   api->lt_desc_set(p->desc, WT_LT_DESC_EPILOGUE, &o->epilogue, 4) == 0;
-    if (is_fine && o->epilogue != WT_LT_PLAIN)
-        is_fine = api->lt_desc_set(p->desc, WT_LT_DESC_BIAS, &o->bias, 8) == 0 &&
-                  api->lt_desc_set(p->desc, WT_LT_DESC_BIAS_TYPE, &bias_type, 4) == 0;
-    for (int i = 0; is_fine && i < 4; i++)
-        is_fine = api->lt_wish_set(c->wish, WT_LT_WISH_ALIGN_A + i, &o->alignment[i], 4) == 0;
-    return is_fine;
-}
-
-static int compute(struct cuda *c, const struct plan *p, const struct product *o, wt_cu_at d,
-                   const uint64_t *algorithm)
-{
-    float one = 1, beta = o->is_adding ? 1 : 0;
-    return c->api.lt_product(c->lt, p->desc, &one, o->a, p->a, o->b, p->b, &beta, d, p->d, d, p->d,
-                             algorithm, c->workspace, WORKSPACE_BYTES, c->stream);
-}
-
-/* Median of three rounds of a few; not positive: it cannot be done. */
-static float try_out(struct cuda *c, const struct plan *p, const struct product *o, wt_cu_at d,
-                     const uint64_t *algorithm)
-{
-    float times[3] = {0};
-    if (compute(c, p, o, d, algorithm) != 0)
-        return -1;
-    for (int round = 0; round < 3; round++) {
-        c->api.event_record(c->begin, c->stream);
-        for (int i = 0; i < 4; i++)
-            if (compute(c, p, o, d, algorithm) != 0)
-                return -1;
-        c->api.event_record(c->end, c->stream);
-        if (!is_well(c, c->api.event_sync(c->end), "a product") ||
-            !is_well(c, c->api.event_elapsed(&times[round], c->begin, c->end), "a product"))
-            return -1;
-    }
-    float a = times[0], b = times[1], m = times[2];
-    float low = a < b ? a : b, high = a < b ? b : a;
-    return (m < low ? low : m > high ? high : m) / 4;
-}
-
-/* Chooses for a plan: as a product of about this size has it, or by trying. */
-static void choose(struct cuda *c, struct plan *p, const struct product *o)
-{
-    struct wt_lt_choice choices[CANDIDATES];
-    memset(choices, 0, sizeof(choices));
-    for (size_t i = 0; i < PLANS; i++) {
-        const struct plan *q = &c->plans[i];
-        if (q == p || !q->is_used || !q->is_possible || !is_like(&q->of, o))
-            continue;
-        if (c->api.lt_check(c->lt, p->desc, p->a, p->b, p->d, p->d, q->algorithm, &choices[0]) ==
-                0 &&
-            choices[0].workspace <= WORKSPACE_BYTES) {
-            memcpy(p->algorithm, q->algorithm, sizeof(p->algorithm));
-            p->ms = q->ms;
-            p->is_separate = q->is_separate;
-            p->is_possible = true;
-            return;
-        }
-    }
-    int count = 0;
-    if (c->api.lt_choose(c->lt, p->desc, p->a, p->b, p->d, p->d, c->wish, CANDIDATES, choices,
-                         &count) != 0)
-        return;
-    /* What is added to must stay as it is: then it is tried out elsewhere, where there is room. */
-    wt_cu_at d = o->d, other = 0;
-    if (o->is_adding) {
-        size_t bytes = (size_t)o->ldd * o->n * (o->is_float ? 4 : c->act);
-        d = c->api.mem_alloc(&other, bytes) == 0 ? other : 0;
-    }
-    for (int i = 0; i < count; i++) {
-        if (choices[i].status != 0)
-            continue;
-        float ms = d ? try_out(c, p, o, d, choices[i].algorithm) : (float)(i + 1);
-        if (ms > 0 && (!p->is_possible || ms < p->ms)) {
-            p->is_possible = true;
-            p->ms = ms;
-            memcpy(p->algorithm, choices[i].algorithm, sizeof(p->algorithm));
-        }
-    }
-    if (other)
-        is_well(c, c->api.mem_free(other), "releasing memory");
-}
-
-static struct plan *find_plan(struct cuda *c, struct product *o)
-{
-    wt_cu_at pointers[] = {o->a, o->b, o->d, o->d, o->bias};
-    for (int i = 0; i < 5; i++)
-        o->alignment[i] = alignment_of(pointers[i]);
-    uint64_t hash = 0;
-    for (size_t i = 0; i + 8 <= PRODUCT_KEY; i += 8) {
-        uint64_t word;
-        memcpy(&word, (const char *)o + i, 8);
-        hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
-        hash ^= hash >> 29;
-    }
-    size_t i = hash % PLANS;
-    for (; c->plans[i].is_used; i = (i + 1) % PLANS)
-        if (memcmp(&c->plans[i].of, o, PRODUCT_KEY) == 0)
-            return &c->plans[i];
-    if (c->plan_count >= PLANS / 4 * 3) {
-        drop_plans(c);
-        i = hash % PLANS;
-    }
-    struct plan *p = &c->plans[i];
-    p->is_used = true;
-    p->of = *o;
-    c->plan_count++;
-    if (describe(c, p))
-        choose(c, p, o);
-    return p;
-}
-
-/* For shapes that cuBLASLt has nothing for: odd sizes of few values. */
-static void compute_plainly(struct cuda *c, const struct product *o)
-{
-    /* our [n, m] row by row: rows are o's columns, and the operands swap */
-    wt_cu_at a = o->b, b = o->a, d = o->d;
-    /* o's b is [k, n]: (k, j) at k + j ldb, or turned at j + k ldb; its a is [m, k] likewise */
-    uint64_t ldb = (uint64_t)o->ldb, lda = (uint64_t)o->lda;
-    uint64_t a_row = o->turn_b ? 1 : ldb, a_column = o->turn_b ? ldb : 1;
-    uint64_t b_row = o->turn_a ? 1 : lda, b_column = o->turn_a ? lda : 1;
-    uint64_t ld = (uint64_t)o->ldd;
-    int is_float = o->is_float, is_adding = o->is_adding;
-    uint32_t m = (uint32_t)o->n, n = (uint32_t)o->m, k = (uint32_t)o->k;
-    void *arguments[] = {&a,  &a_row,    &a_column, &b, &b_row, &b_column, &d,
-                         &ld, &is_float, &m,        &n, &k,     &is_adding};
-    launch3(c, c->k.plain_product, parts_of(n, 16), parts_of(m, 16), 1, 256, 0, arguments);
-}
-
-/* False: the epilogue is not to be had for this, and nothing was done. */
-static bool multiply(struct cuda *c, struct product *o)
-{
-    if (o->m == 0 || o->n == 0)
-        return true;
-    struct plan *p = find_plan(c, o);
-    if (!p->is_possible) {
-        if (o->epilogue != WT_LT_PLAIN)
-            return false;
-        compute_plainly(c, o);
-        return true;
-    }
-    if (o->epilogue != WT_LT_PLAIN)
-        c->api.lt_desc_set(p->desc, WT_LT_DESC_BIAS, &o->bias, 8);
-    int status = compute(c, p, o, o->d, p->algorithm);
-    if (status != 0) {
-        struct wt_error err = {0};
-        wt_fail(&err, WT_E_IO, "a product of %llu x %llu x %llu: cuBLASLt says %d",
-                (unsigned long long)o->m, (unsigned long long)o->n, (unsigned long long)o->k,
-                status);
-        keep(c, &err);
-    }
-    return true;
-}
-
-/* x [m, in] w' -> y [m, out] of ld */
-static struct product forward_product(const void *x, const struct wt_weight *w, size_t m,
-                                      wt_cu_at y, size_t ld, bool is_float)
-{
-    return (struct product){.m = w->out,
-                            .n = m,
-                            .k = w->in,
-                            .lda = (int64_t)w->in,
-                            .ldb = (int64_t)w->in,
-                            .ldd = (int64_t)ld,
-                            .turn_a = 1,
-                            .is_float = is_float,
-                            .epilogue = WT_LT_PLAIN,
-                            .a = at(w->values),
-                            .b = at(x),
-                            .d = y};
-}
-
-/* dx [m, in] (+)= dz [m, out, of ld] w */
-static void multiply_dx(struct cuda *c, wt_cu_at dz, size_t ld, const struct wt_weight *w, size_t m,
-                        void *dx, bool is_adding)
-{
-    struct product o = {.m = w->in,
-                        .n = m,
-                        .k = w->out,
-                        .lda = (int64_t)w->in,
-                        .ldb = (int64_t)ld,
-                        .ldd = (int64_t)w->in,
-                        .is_adding = is_adding,
-                        .epilogue = WT_LT_PLAIN,
-                        .a = at(w->values),
-                        .b = dz,
-                        .d = at(dx)};
-    multiply(c, &o);
-}
-
-/* dw [out, in] (+)= dz' x */
-static struct product weight_product(wt_cu_at dz, size_t ld, const void *x,
-                                     const struct wt_weight *w, size_t m, float *dw, bool is_adding)
-{
-    return (struct product){.m = w->in,
-                            .n = w->out,
-                            .k = m,
-                            .lda = (int64_t)w->in,
-                            .ldb = (int64_t)ld,
-                            .ldd = (int64_t)w->in,
-                            .turn_b = 1,
-                            .is_float = true,
-                            .is_adding = is_adding,
-                            .epilogue = WT_LT_PLAIN,
-                            .a = at(x),
-                            .b = dz,
-                            .d = at(dw)};
-}
-
-/* A bias as the product takes it: where a working copy of the parameters has it, or one made now.
- * 0: no memory. */
-static wt_cu_at bias_of(struct cuda *c, const float *bias, size_t n, bool is_float)
-{
-    if (c->mode != 2 || is_float)
-        return at(bias);
-    for (size_t i = 0; i < c->shadow_count; i++) {
-        const struct shadow *s = &c->shadows[i];
-        if (at(bias) >= at(s->from) && at(bias + n) <= at(s->from + s->n))
-            return at(s->to) + (at(bias) - at(s->from)) / 2;
-    }
-    if (!has_room(c, &c->bias, &c->bias_room, (n * 2 + 1023) / 1024 * 1024))
-        return 0;
-    narrow(c, c->bias, bias, n);
-    return c->bias;
-}
-
-/* Adds the bias within the product where it can. False: it is still to be added. */
-static bool multiply_with_bias(struct cuda *c, struct product *o, const float *bias, size_t n)
-{
-    if (bias) {
-        o->bias = bias_of(c, bias, n, o->is_float);
-        o->bias_is_float = c->mode != 2 || o->is_float;
-        o->epilogue = WT_LT_ADD_BIAS;
-        if (o->bias && multiply(c, o))
-            return true;
-        o->bias = 0;
-        o->bias_is_float = 0;
-        o->epilogue = WT_LT_PLAIN;
-    }
-    multiply(c, o);
-    return !bias;
-}
-
 /* ---- linear layers ---- */
 
 static void cuda_linear(void *self, const struct wt_linear *l)
 {
-    struct cuda *c = self;
+    struct wt_cuda *c = self;
     size_t out = l->w->out;
     void *z = l->f != WT_IDENTITY && l->pre && !l->is_float ? l->pre : l->y;
-    struct product o = forward_product(l->x, l->w, l->m, at(z), out, l->is_float);
-    bool has_bias = multiply_with_bias(c, &o, l->bias, out);
+    struct wt_cuda_product o = wt_cuda_forward_product(l->x, l->w, l->m, at(z), out, l->is_float);
+    bool has_bias = wt_cuda_multiply_with_bias(c, &o, l->bias, out);
     bool has_pre = !l->pre || z == l->pre;
     if (l->f == WT_IDENTITY && has_bias && has_pre)
         return;
@@ -848,7 +476,7 @@ static void cuda_linear(void *self, const struct wt_linear *l)
 }
 
 /* dy [m, n of ld] becomes dz, and out (NULL: not wanted) (+)= its column sums. */
-static void bend_back(struct cuda *c, void *dy, const void *pre, size_t m, size_t n, size_t ld,
+static void bend_back(struct wt_cuda *c, void *dy, const void *pre, size_t m, size_t n, size_t ld,
                       enum wt_nonlinearity f, float *out, bool is_adding)
 {
     if (m == 0)
@@ -877,7 +505,7 @@ static void bend_back(struct cuda *c, void *dy, const void *pre, size_t m, size_
                    : f == WT_IDENTITY ? c->k.column_sums_v
                    : f == WT_GELU_ERF ? c->k.bend_back_gelu_erf_v
                                       : c->k.bend_back_v;
-    launch3(c, kernel, strips, slabs, 1, 256, 0, arguments);
+    wt_cuda_launch3(c, kernel, strips, slabs, 1, 256, 0, arguments);
     if (!out)
         return;
     wt_cu_at none = 0;
@@ -887,39 +515,40 @@ static void bend_back(struct cuda *c, void *dy, const void *pre, size_t m, size_
 
 /* Bias gradient within the product of the weight gradient, or by itself: whichever took less time
  * when both were first met. */
-static void weight_and_bias(struct cuda *c, struct product *o, void *dz, size_t m, size_t n,
-                            float *dbias)
+static void weight_and_bias(struct wt_cuda *c, struct wt_cuda_product *o, void *dz, size_t m,
+                            size_t n, float *dbias)
 {
-    struct product fused = *o;
+    struct wt_cuda_product fused = *o;
     fused.epilogue = WT_LT_BIAS_GRADIENT_B;
     fused.bias = at(dbias);
     fused.bias_is_float = 1;
-    struct plan *p = find_plan(c, &fused);
+    struct wt_cuda_plan *p = wt_cuda_find_plan(c, &fused);
     if (p->is_possible && p->is_separate == 0) {
         float own = 0;
-        float plain = find_plan(c, o)->ms;
+        float plain = wt_cuda_find_plan(c, o)->ms;
         bend_back(c, dz, NULL, m, n, n, WT_IDENTITY, dbias, false);
         c->api.event_record(c->begin, c->stream);
         for (int i = 0; i < 4; i++)
             bend_back(c, dz, NULL, m, n, n, WT_IDENTITY, dbias, false);
         c->api.event_record(c->end, c->stream);
-        if (is_well(c, c->api.event_sync(c->end), "a sum"))
-            is_well(c, c->api.event_elapsed(&own, c->begin, c->end), "a sum");
-        p = find_plan(c, &fused); /* may have been dropped by the other's */
+        if (wt_cuda_is_well(c, c->api.event_sync(c->end), "a sum"))
+            wt_cuda_is_well(c, c->api.event_elapsed(&own, c->begin, c->end), "a sum");
+        p = wt_cuda_find_plan(c, &fused); /* may have been dropped by the other's */
         p->is_separate = p->ms < plain + own / 4 ? -1 : 1;
     }
-    if (p->is_possible && p->is_separate < 0 && multiply(c, &fused))
+    if (p->is_possible && p->is_separate < 0 && wt_cuda_multiply(c, &fused))
         return;
     bend_back(c, dz, NULL, m, n, n, WT_IDENTITY, dbias, false);
-    multiply(c, o);
+    wt_cuda_multiply(c, o);
 }
 
 static void cuda_linear_backward(void *self, const struct wt_linear *l,
                                  const struct wt_linear_grad *g)
 {
-    struct cuda *c = self;
+    struct wt_cuda *c = self;
     size_t out = l->w->out;
-    struct product o = weight_product(at(g->dy), out, l->x, l->w, l->m, g->dw, g->is_adding);
+    struct wt_cuda_product o =
+        wt_cuda_weight_product(at(g->dy), out, l->x, l->w, l->m, g->dw, g->is_adding);
     if (l->f != WT_IDENTITY)
         bend_back(c, g->dy, l->pre, l->m, out, out, l->f, g->dbias, g->is_adding);
     if (l->f == WT_IDENTITY && g->dbias && !g->is_adding) {
@@ -927,17 +556,17 @@ static void cuda_linear_backward(void *self, const struct wt_linear *l,
     } else {
         if (l->f == WT_IDENTITY && g->dbias)
             bend_back(c, g->dy, NULL, l->m, out, out, WT_IDENTITY, g->dbias, g->is_adding);
-        multiply(c, &o);
+        wt_cuda_multiply(c, &o);
     }
     if (g->dx)
-        multiply_dx(c, at(g->dy), out, l->w, l->m, g->dx, g->is_adding_dx);
+        wt_cuda_multiply_dx(c, at(g->dy), out, l->w, l->m, g->dx, g->is_adding_dx);
 }
 
 /* ---- embeddings and norms ---- */
 
 static void cuda_embed(void *self, const struct wt_embed *e)
 {
-    struct cuda *c = self;
+    struct wt_cuda *c = self;
     wt_cu_at token = at(e->token), position = at(e->position), type = at(e->type);
     wt_cu_at tokens = at(e->tokens), positions = at(e->positions), types = at(e->types);
     wt_cu_at out = at(e->out);
@@ -953,7 +582,7 @@ static void cuda_embed(void *self, const struct wt_embed *e)
 
 static void cuda_embed_backward(void *self, const struct wt_embed *e, const struct wt_embed_grad *g)
 {
-    struct cuda *c = self;
+    struct wt_cuda *c = self;
     wt_cu_at dout = at(g->dout), dtoken = at(g->dtoken), dposition = at(g->dposition);
     wt_cu_at dtype = at(g->dtype);
     wt_cu_at tokens = at(e->tokens), positions = at(e->positions), types = at(e->types);
@@ -969,9 +598,9 @@ static void cuda_embed_backward(void *self, const struct wt_embed *e, const stru
 
 static void cuda_norm(void *self, const struct wt_norm *o)
 {
-    struct cuda *c = self;
+    struct wt_cuda *c = self;
     bool has_chunks = IS_CHUNKED(c, o->n, o->x, o->residual, o->sum, o->y, o->gain, o->bias);
-    struct part *p = part_for(c, NORM_PART, o->n, has_chunks ? c->chunk : 1);
+    struct wt_cuda_compiled *p = part_for(c, WT_CUDA_NORM, o->n, has_chunks ? c->chunk : 1);
     if (!p)
         return;
     wt_cu_at x = at(o->x), residual = at(o->residual), sum = at(o->sum), y = at(o->y);
@@ -986,11 +615,11 @@ static void cuda_norm(void *self, const struct wt_norm *o)
 
 static void cuda_norm_backward(void *self, const struct wt_norm *o, const struct wt_norm_grad *g)
 {
-    struct cuda *c = self;
+    struct wt_cuda *c = self;
     const void *normed = o->sum ? o->sum : o->x;
     bool has_chunks =
         IS_CHUNKED(c, o->n, normed, g->dy, g->dother, g->dsum, g->dx, g->dy ? o->gain : NULL);
-    struct part *p = part_for(c, NORM_PART, o->n, has_chunks ? c->chunk : 1);
+    struct wt_cuda_compiled *p = part_for(c, WT_CUDA_NORM, o->n, has_chunks ? c->chunk : 1);
     if (!p)
         return;
     wt_cu_at dy = at(g->dy), dother = at(g->dother), sum = at(normed), mean = at(o->mean);
@@ -1014,15 +643,15 @@ static void cuda_norm_backward(void *self, const struct wt_norm *o, const struct
     uint32_t parts = (uint32_t)blocks;
     int adding = g->is_adding;
     void *folded[] = {&partial, &dgain, &dbias, &parts, &n, &n2, &adding};
-    launch3(c, c->k.fold, parts_of(o->n, 32), 2, 1, 512, 0, folded);
+    wt_cuda_launch3(c, c->k.fold, parts_of(o->n, 32), 2, 1, 512, 0, folded);
 }
 
 /* ---- attention ---- */
 
 static void cuda_attention(void *self, const struct wt_attention *a)
 {
-    struct cuda *c = self;
-    struct part *p = part_for(c, ATTENTION_PART, a->head, 1);
+    struct wt_cuda *c = self;
+    struct wt_cuda_compiled *p = part_for(c, WT_CUDA_ATTENTION, a->head, back_warps(c, a->head));
     if (!p)
         return;
     wt_cu_at qkv = at(a->qkv), context = at(a->context), lse = at(a->lse);
@@ -1034,17 +663,21 @@ static void cuda_attention(void *self, const struct wt_attention *a)
     struct drop d = drop_of(&a->drop);
     void *arguments[] = {&qkv,  &context, &lse,   &starts, &lengths, &count,
                          &rows, &longest, &heads, &scale,  &causal,  &d};
-    launch3(c, p->attention.forward, parts_of(a->at.longest, 64), a->heads, a->at.count, 128,
-            p->attention.forward_bytes, arguments);
+    wt_cuda_launch3(c, p->attention.forward, parts_of(a->at.longest, 64), a->heads, a->at.count,
+                    128, p->attention.forward_bytes, arguments);
 }
 
 static void cuda_attention_backward(void *self, const struct wt_attention *a,
                                     const struct wt_attention_grad *g)
 {
-    struct cuda *c = self;
-    struct part *p = part_for(c, ATTENTION_PART, a->head, 1);
+    struct wt_cuda *c = self;
+    struct wt_cuda_compiled *p = part_for(c, WT_CUDA_ATTENTION, a->head, back_warps(c, a->head));
     if (!p)
         return;
+    if (p->attention.back_failed.code) {
+        wt_cuda_keep(c, &p->attention.back_failed);
+        return;
+    }
     wt_cu_at qkv = at(a->qkv), context = at(a->context), lse = at(a->lse), dqkv = at(g->dqkv);
     wt_cu_at dcontext = at(g->dcontext), delta = at(g->delta);
     wt_cu_at starts = at(a->at.starts), lengths = at(a->at.lengths);
@@ -1059,47 +692,49 @@ static void cuda_attention_backward(void *self, const struct wt_attention *a,
     bool is_all = p->attention.back_all && a->at.longest <= p->attention.keys;
     if (!is_all)
         launch(c, p->attention.delta, parts_of(a->at.rows * a->heads * 8, 256), 256, before);
-    launch3(c, is_all ? p->attention.back_all : p->attention.back_keys,
-            parts_of(a->at.longest, p->attention.keys), a->heads, a->at.count,
-            p->attention.back_threads,
-            is_all ? p->attention.back_all_bytes : p->attention.back_bytes, arguments);
+    wt_cuda_launch3(c, is_all ? p->attention.back_all : p->attention.back_keys,
+                    parts_of(a->at.longest, p->attention.keys), a->heads, a->at.count,
+                    p->attention.back_threads,
+                    is_all ? p->attention.back_all_bytes : p->attention.back_bytes, arguments);
     if (!is_all)
-        launch3(c, p->attention.back_queries, parts_of(a->at.longest, 64), a->heads, a->at.count,
-                128, p->attention.queries_bytes, arguments);
+        wt_cuda_launch3(c, p->attention.back_queries, parts_of(a->at.longest, 64), a->heads,
+                        a->at.count, 128, p->attention.queries_bytes, arguments);
 }
 
 static void cuda_cache(void *self, const struct wt_attention *a, void *keys, void *values,
                        size_t capacity)
 {
-    struct cuda *c = self;
+    struct wt_cuda *c = self;
     wt_cu_at qkv = at(a->qkv), starts = at(a->at.starts), lengths = at(a->at.lengths);
     wt_cu_at k = at(keys), v = at(values);
     uint32_t n = (uint32_t)(a->heads * a->head), room = (uint32_t)capacity;
     void *arguments[] = {&qkv, &starts, &lengths, &k, &v, &n, &room};
-    launch3(c, c->k.cache_rows, a->at.longest, a->at.count, 1, 128, 0, arguments);
+    wt_cuda_launch3(c, c->k.cache_rows, a->at.longest, a->at.count, 1, 128, 0, arguments);
 }
 
 static void cuda_decode(void *self, const struct wt_decode *o)
 {
-    struct cuda *c = self;
+    struct wt_cuda *c = self;
     wt_cu_at qkv = at(o->qkv), keys = at(o->keys), values = at(o->values), context = at(o->context);
     wt_cu_at lengths = at(o->lengths);
     uint32_t capacity = (uint32_t)o->capacity, heads = (uint32_t)o->heads, head = (uint32_t)o->head;
     float scale = (float)(1 / sqrt((double)o->head));
     size_t shared = ((o->longest + 3) / 4 * 4 + o->head + 128) * sizeof(float);
-    if (shared > (size_t)c->shared_most) {
+    size_t all = shared + 16; /* decode_token has four floats more */
+    if (all > (size_t)c->shared_most) {
         struct wt_error err = {0};
         wt_fail(&err, WT_E_UNSUPPORTED, "%zu tokens are too many to decode on %s", o->longest,
                 c->name);
-        keep(c, &err);
+        wt_cuda_keep(c, &err);
         return;
     }
-    if (shared > 48 * 1024)
-        is_well(c, c->api.function_set(c->k.decode_token, WT_CU_FUNCTION_SHARED, (int)shared),
-                "decoding");
+    if (all > SHARED_PLAIN)
+        wt_cuda_is_well(c,
+                        c->api.function_set(c->k.decode_token, WT_CU_FUNCTION_SHARED, (int)shared),
+                        "decoding");
     void *arguments[] = {&qkv,   &keys, &values, &lengths, &capacity,
                          &heads, &head, &scale,  &context};
-    launch3(c, c->k.decode_token, o->heads, o->count, 1, 128, shared, arguments);
+    wt_cuda_launch3(c, c->k.decode_token, o->heads, o->count, 1, 128, shared, arguments);
 }
 
 /* ---- losses ---- */
@@ -1113,7 +748,7 @@ static size_t round_part(size_t vocabulary)
 
 static void cuda_loss(void *self, const struct wt_loss *l)
 {
-    struct cuda *c = self;
+    struct wt_cuda *c = self;
     size_t vocabulary = l->w->out, hidden = l->w->in;
     size_t ld = parts_of(vocabulary, 64) * 64;
     size_t most = LOGITS_BYTES / (ld * c->act) / 128 * 128;
@@ -1123,7 +758,7 @@ static void cuda_loss(void *self, const struct wt_loss *l)
     if (rounds == 0)
         return;
     size_t rows = parts_of(parts_of(l->m, rounds), 128) * 128;
-    if (!has_room(c, &c->logits, &c->logits_room, rows * ld * c->act))
+    if (!wt_cuda_has_room(c, &c->logits, &c->logits_room, rows * ld * c->act))
         return;
     size_t main = round_part(vocabulary), ends[] = {0, main, vocabulary};
     for (size_t from = 0; from < l->m; from += rows) {
@@ -1138,13 +773,15 @@ static void cuda_loss(void *self, const struct wt_loss *l)
                 (struct wt_weight){.values = (const char *)l->w->values + first * hidden * c->act,
                                    .out = n,
                                    .in = hidden};
-            struct product o =
-                forward_product(x, &parts[p], m, c->logits + first * c->act, ld, false);
-            bool is_in = n == 0 || multiply_with_bias(c, &o, l->bias ? l->bias + first : NULL, n);
-            bias_from = p == 0 && !is_in                        ? 0
-                        : p == 1 && !is_in && bias_from > first ? first
-                                                                : bias_from;
-            bias_to = is_in ? bias_to : ends[p + 1];
+            struct wt_cuda_product o =
+                wt_cuda_forward_product(x, &parts[p], m, c->logits + first * c->act, ld, false);
+            bool is_in =
+                n == 0 || wt_cuda_multiply_with_bias(c, &o, l->bias ? l->bias + first : NULL, n);
+            if (is_in)
+                continue;
+            if (first < bias_from)
+                bias_from = first;
+            bias_to = ends[p + 1];
         }
 
         wt_cu_at logits = c->logits, bias = bias_from < bias_to ? at(l->bias) : 0;
@@ -1165,10 +802,11 @@ static void cuda_loss(void *self, const struct wt_loss *l)
             if (parts[p].out == 0)
                 continue;
             wt_cu_at dz = logits + ends[p] * c->act;
-            struct product dw =
-                weight_product(dz, ld, x, &parts[p], m, l->dw + ends[p] * hidden, is_adding);
-            multiply(c, &dw);
-            multiply_dx(c, dz, ld, &parts[p], m, (char *)l->dx + from * hidden * c->act, p > 0);
+            struct wt_cuda_product dw = wt_cuda_weight_product(dz, ld, x, &parts[p], m,
+                                                               l->dw + ends[p] * hidden, is_adding);
+            wt_cuda_multiply(c, &dw);
+            wt_cuda_multiply_dx(c, dz, ld, &parts[p], m, (char *)l->dx + from * hidden * c->act,
+                                p > 0);
         }
     }
 }
@@ -1176,7 +814,7 @@ static void cuda_loss(void *self, const struct wt_loss *l)
 static void cuda_cross_entropy(void *self, const float *logits, const int32_t *targets, size_t m,
                                size_t n, float scale, float *losses, void *dlogits)
 {
-    struct cuda *c = self;
+    struct wt_cuda *c = self;
     wt_cu_at x = at(logits), t = at(targets), out = at(losses), dx = at(dlogits);
     uint32_t m32 = (uint32_t)m, n32 = (uint32_t)n;
     void *arguments[] = {&x, &t, &out, &dx, &m32, &n32, &scale};
@@ -1185,8 +823,8 @@ static void cuda_cross_entropy(void *self, const float *logits, const int32_t *t
 
 /* ---- rows ---- */
 
-static void move_rows(struct cuda *c, void *out, const void *x, const int32_t *rows, size_t count,
-                      size_t n, int is_scatter, const struct wt_dropout *drop)
+static void move_rows(struct wt_cuda *c, void *out, const void *x, const int32_t *rows,
+                      size_t count, size_t n, int is_scatter, const struct wt_dropout *drop)
 {
     wt_cu_at to = at(out), from = at(x), list = at(rows);
     uint32_t count32 = (uint32_t)count, n32 = (uint32_t)n;
@@ -1205,7 +843,7 @@ static void cuda_gather(void *self, void *out, const void *x, const int32_t *row
 static void cuda_scatter(void *self, void *dx, const void *dout, const int32_t *rows, size_t count,
                          size_t total, size_t n, const struct wt_dropout *drop)
 {
-    struct cuda *c = self;
+    struct wt_cuda *c = self;
     cuda_fill_zero(self, dx, total * n * c->act);
     move_rows(c, dx, dout, rows, count, n, 1, drop);
 }
@@ -1213,7 +851,7 @@ static void cuda_scatter(void *self, void *dx, const void *dout, const int32_t *
 /* ---- the optimizer ---- */
 
 /* The spans on the device; sent when they are others than last time. */
-static bool send_spans(struct cuda *c, const struct wt_adam *a)
+static bool send_spans(struct wt_cuda *c, const struct wt_adam *a)
 {
     size_t bytes = a->span_count * sizeof(*a->spans);
     bool is_same = a->span_count == c->known_count;
@@ -1222,24 +860,26 @@ static bool send_spans(struct cuda *c, const struct wt_adam *a)
                   a->spans[i].is_decayed == c->known_spans[i].is_decayed;
     if (is_same)
         return true;
-    size_t room = c->span_room;
+    c->known_count = 0;
     uint64_t(*sent)[2] = calloc(a->span_count + 1, sizeof(*sent));
     struct wt_span *known = realloc(c->known_spans, bytes + sizeof(*known));
     if (known)
         c->known_spans = known;
     bool is_fine = sent && known;
     if (!is_fine)
-        keep(c, &(struct wt_error){.code = WT_E_NOMEM, .text = "no memory for the spans"});
-    is_fine = is_fine && has_room(c, &c->spans, &room, a->span_count * sizeof(*sent));
-    c->span_room = room;
+        wt_cuda_keep(c, &(struct wt_error){.code = WT_E_NOMEM, .text = "no memory for the spans"});
+    is_fine =
+        is_fine && wt_cuda_has_room(c, &c->spans, &c->span_room, a->span_count * sizeof(*sent));
     if (is_fine) {
         for (size_t i = 0; i < a->span_count; i++) {
             sent[i][0] = a->spans[i].to;
             sent[i][1] = a->spans[i].is_decayed;
         }
+        is_fine = send(c, c->spans, sent, a->span_count * sizeof(*sent));
+    }
+    if (is_fine) {
         memcpy(c->known_spans, a->spans, bytes);
         c->known_count = a->span_count;
-        send(c, c->spans, sent, a->span_count * sizeof(*sent));
     }
     free(sent);
     return is_fine;
@@ -1247,7 +887,7 @@ static bool send_spans(struct cuda *c, const struct wt_adam *a)
 
 static void cuda_adamw(void *self, const struct wt_adam *a)
 {
-    struct cuda *c = self;
+    struct wt_cuda *c = self;
     if (a->total == 0 || a->span_count == 0 || !send_spans(c, a))
         return;
     wt_cu_at p = at(a->p), first = at(a->first), second = at(a->second), g = at(a->g);
@@ -1274,18 +914,14 @@ static void cuda_adamw(void *self, const struct wt_adam *a)
 
 static void cuda_free(void *self)
 {
-    struct cuda *c = self;
+    struct wt_cuda *c = self;
     if (!c)
         return;
     if (c->stream)
         c->api.stream_sync(c->stream);
-    drop_plans(c);
-    if (c->wish)
-        c->api.lt_wish_destroy(c->wish);
-    if (c->lt)
-        c->api.lt_destroy(c->lt);
+    wt_cuda_products_done(c);
     while (c->parts) {
-        struct part *p = c->parts;
+        struct wt_cuda_compiled *p = c->parts;
         c->parts = p->next;
         if (p->module)
             c->api.module_unload(p->module);
@@ -1298,7 +934,7 @@ static void cuda_free(void *self)
     for (size_t i = 0; i < WT_COUNTOF(own); i++)
         if (own[i])
             c->api.mem_free(own[i]);
-    for (size_t i = 0; i < STAGES; i++)
+    for (size_t i = 0; i < WT_CUDA_STAGES; i++)
         if (c->staged[i])
             c->api.event_destroy(c->staged[i]);
     if (c->stage)
@@ -1309,8 +945,10 @@ static void cuda_free(void *self)
         c->api.event_destroy(c->end);
     if (c->stream)
         c->api.stream_destroy(c->stream);
-    if (c->has_context)
+    if (c->has_context) {
+        c->api.context_set(NULL);
         c->api.context_release(c->device);
+    }
     free(c->known_spans);
     wt_cuda_api_close(&c->api);
     free(c);
@@ -1346,7 +984,7 @@ static const struct wt_backend_ops ops = {
     .free = cuda_free,
 };
 
-static int open_device(struct cuda *c, unsigned device, struct wt_error *err)
+static int open_device(struct wt_cuda *c, unsigned device, struct wt_error *err)
 {
     int count = 0, result = c->api.init(0);
     if (result == 0)
@@ -1376,10 +1014,13 @@ static int open_device(struct cuda *c, unsigned device, struct wt_error *err)
     if (result != 0)
         return cuda_fail(c, result, "the CUDA device", err);
     c->architecture = major * 10 + minor;
-    if (c->dtype != WT_F32 && major < 8)
-        return wt_fail(err, WT_E_UNSUPPORTED,
-                       "%s has compute capability %d.%d: %s is computed from 8.0 on; fp32 works",
-                       c->name, major, minor, c->dtype == WT_BF16 ? "bf16" : "tf32");
+    if (c->dtype != WT_F32 && major < 8) {
+        int rc = wt_fail(err, WT_E_UNSUPPORTED,
+                         "%s has compute capability %d.%d: %s is computed from 8.0 on", c->name,
+                         major, minor, wt_dtype_name(c->dtype));
+        wt_fix(err, "take --dtype fp32");
+        return rc;
+    }
     /* Waiting for the device shall not cost a processor's energy. Of no effect where the context
      * is in use already. */
     c->api.context_flags(c->device, WT_CU_BLOCKING_SYNC);
@@ -1392,19 +1033,20 @@ static int open_device(struct cuda *c, unsigned device, struct wt_error *err)
     return result == 0 ? 0 : cuda_fail(c, result, "a context on the CUDA device", err);
 }
 
-static int make_room(struct cuda *c, struct wt_error *err)
+static int make_room(struct wt_cuda *c, struct wt_error *err)
 {
     int result = c->api.stream_create(&c->stream, WT_CU_NON_BLOCKING);
-    for (size_t i = 0; result == 0 && i < STAGES; i++)
-        result = c->api.event_create(&c->staged[i], WT_CU_EVENT_NO_TIMING | 1 /* waiting sleeps */);
+    for (size_t i = 0; result == 0 && i < WT_CUDA_STAGES; i++)
+        result =
+            c->api.event_create(&c->staged[i], WT_CU_EVENT_NO_TIMING | WT_CU_EVENT_BLOCKING_SYNC);
     if (result == 0)
         result = c->api.event_create(&c->begin, 0);
     if (result == 0)
         result = c->api.event_create(&c->end, 0);
     if (result == 0)
-        result = c->api.host_alloc((void **)&c->stage, STAGES * STAGE_BYTES, 0);
+        result = c->api.host_alloc(&c->stage, WT_CUDA_STAGES * STAGE_BYTES, 0);
     if (result == 0)
-        result = c->api.mem_alloc(&c->workspace, WORKSPACE_BYTES);
+        result = c->api.mem_alloc(&c->workspace, WT_CUDA_WORKSPACE_BYTES);
     if (result == 0)
         result = c->api.mem_alloc(&c->partial, PARTIAL_FLOATS * sizeof(float));
     if (result == 0)
@@ -1414,38 +1056,14 @@ static int make_room(struct cuda *c, struct wt_error *err)
     return result == 0 ? 0 : cuda_fail(c, result, "memory of the CUDA device", err);
 }
 
-static int load_common(struct cuda *c, struct wt_error *err)
+static int load_common(struct wt_cuda *c, struct wt_error *err)
 {
-    char *code = NULL;
-    size_t bytes = 0;
-    int rc =
-        wt_cuda_compile(&c->api, c->architecture, c->mode, COMMON_PART, 1, 1, &code, &bytes, err);
-    if (rc < 0)
-        return rc;
-    int result = c->api.module_load(&c->common, code);
-    free(code);
-    if (result != 0)
-        return cuda_fail(c, result, "loading the kernels", err);
+    int rc = load(c, WT_CUDA_COMMON, 1, 1, &c->common, err);
 #define WT_KERNEL_FIND(name)                                                                       \
-    if (result == 0)                                                                               \
-        result = c->api.module_function(&c->k.name, c->common, #name);
-    COMMON_KERNELS(WT_KERNEL_FIND)
-    return result == 0 ? 0 : cuda_fail(c, result, "the kernels", err);
-}
-
-static int open_products(struct cuda *c, struct wt_error *err)
-{
-    size_t bytes = WORKSPACE_BYTES;
-    uint32_t reduction = WT_LT_REDUCE_WIDE;
-    int status = c->api.lt_create(&c->lt);
-    if (status == 0)
-        status = c->api.lt_wish_create(&c->wish);
-    if (status == 0)
-        status = c->api.lt_wish_set(c->wish, WT_LT_WISH_WORKSPACE, &bytes, sizeof(bytes));
-    if (status == 0)
-        status = c->api.lt_wish_set(c->wish, WT_LT_WISH_REDUCTION, &reduction, sizeof(reduction));
-    return status == 0 ? 0
-                       : wt_fail(err, WT_E_IO, "cuBLASLt cannot be started: it says %d", status);
+    if (rc == 0)                                                                                   \
+        rc = find_kernel(c, c->common, #name, &c->k.name, 0, err);
+    WT_CUDA_KERNELS(WT_KERNEL_FIND)
+    return rc;
 }
 
 int wt_cuda_new(struct wt_backend *ret_backend, enum wt_dtype dtype, unsigned device,
@@ -1453,11 +1071,11 @@ int wt_cuda_new(struct wt_backend *ret_backend, enum wt_dtype dtype, unsigned de
 {
     if (dtype == WT_INT8)
         return wt_fail(err, WT_E_UNSUPPORTED, "int8 is computed on the CPU only");
-    struct cuda *c = calloc(1, sizeof(*c));
+    struct wt_cuda *c = calloc(1, sizeof(*c));
     if (!c)
         return wt_fail(err, WT_E_NOMEM, "no memory for a CUDA device");
     c->dtype = dtype;
-    c->mode = dtype == WT_BF16 ? 2 : dtype == WT_TF32 ? 1 : 0;
+    c->mode = dtype == WT_BF16 ? WT_CUDA_BF16 : dtype == WT_TF32 ? WT_CUDA_TF32 : WT_CUDA_FP32;
     c->act = dtype == WT_BF16 ? 2 : 4;
     c->chunk = 16 / c->act;
     int rc = wt_cuda_api_open(&c->api, err);
@@ -1467,11 +1085,13 @@ int wt_cuda_new(struct wt_backend *ret_backend, enum wt_dtype dtype, unsigned de
     }
     rc = open_device(c, device, err);
     if (rc == 0)
+        rc = wt_cuda_api_open_tools(&c->api, c->architecture, err);
+    if (rc == 0)
         rc = make_room(c, err);
     if (rc == 0)
         rc = load_common(c, err);
     if (rc == 0)
-        rc = open_products(c, err);
+        rc = wt_cuda_products_init(c, err);
     if (rc < 0) {
         cuda_free(c);
         return rc;
@@ -1482,6 +1102,6 @@ int wt_cuda_new(struct wt_backend *ret_backend, enum wt_dtype dtype, unsigned de
 
 const char *wt_cuda_device_name(const struct wt_backend *cuda)
 {
-    const struct cuda *c = cuda->self;
+    const struct wt_cuda *c = cuda->self;
     return c->name;
 }

@@ -25,16 +25,23 @@ static const struct library {
          "it with the GPU"},
     [NVRTC] = {"NVRTC, CUDA's run-time compiler",
                {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2"},
-               "install it (Debian: libnvrtc12; pip: nvidia-cuda-nvrtc) and, where it is in no "
-               "folder of the system, name its folder in LD_LIBRARY_PATH"},
+               "install it (Debian: libnvrtc12; pip: nvidia-cuda-nvrtc, of CUDA 12 "
+               "nvidia-cuda-nvrtc-cu12) and, where it is in no folder of the system, name its "
+               "folder in LD_LIBRARY_PATH"},
     [LT] = {"cuBLASLt",
             {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11"},
-            "install it (Debian: libcublaslt12; pip: nvidia-cublas) and, where it is in no folder "
-            "of the system, name its folder in LD_LIBRARY_PATH"},
+            "install it (Debian: libcublaslt12; pip: nvidia-cublas, of CUDA 12 "
+            "nvidia-cublas-cu12) and, where it is in no folder of the system, name its folder in "
+            "LD_LIBRARY_PATH"},
 };
 
 /* Where CUDA's own installer puts them, which the loader does not always know. */
 static const char *const folders[] = {"", "/usr/local/cuda/lib64/"};
+
+enum {
+    OLDEST = 11,       /* major version of CUDA that a library above is of */
+    LAST_OF_VOLTA = 12 /* likewise: 13 compiles for and computes on 7.5 and later only */
+};
 
 /* newest: no library of a later major version; 0: any. */
 static int open_library(struct wt_cuda_api *api, int which, int newest, struct wt_error *err)
@@ -44,7 +51,7 @@ static int open_library(struct wt_cuda_api *api, int which, int newest, struct w
     for (size_t f = 0; f < WT_COUNTOF(folders); f++)
         for (size_t i = 0; i < WT_COUNTOF(l->names) && l->names[i]; i++) {
             const char *version = strstr(l->names[i], ".so.");
-            if (newest && which != DRIVER && version && atoi(version + 4) > newest)
+            if (newest && version && atoi(version + 4) > newest)
                 continue;
             char path[160];
             wt_text(path, sizeof(path), "%s%s", folders[f], l->names[i]);
@@ -55,7 +62,11 @@ static int open_library(struct wt_cuda_api *api, int which, int newest, struct w
             if (!*said && why) /* the first says most: the others are other versions */
                 wt_text(said, sizeof(said), "%s", why);
         }
-    wt_fail(err, WT_E_NOTFOUND, "%s is not here: %s", l->what, said);
+    if (newest)
+        wt_fail(err, WT_E_NOTFOUND, "%s of CUDA %d or older%s is not here: %s", l->what, newest,
+                newest < api->driver / 1000 ? ", the last one for this GPU," : "", said);
+    else
+        wt_fail(err, WT_E_NOTFOUND, "%s is not here: %s", l->what, said);
     wt_fix(err, "%s", l->fix);
     return WT_E_NOTFOUND;
 }
@@ -73,37 +84,51 @@ static int resolve(struct wt_cuda_api *api, int which, const char *symbol, void 
 
 #define WT_CUDA_RESOLVE(member, symbol, parameters)                                                \
     if (rc == 0)                                                                                   \
-        rc = resolve(&api, which, symbol, &api.member, sizeof(api.member), err);
+        rc = resolve(api, which, symbol, &api->member, sizeof(api->member), err);
 
 int wt_cuda_api_open_compiler(struct wt_cuda_api *ret_api, struct wt_error *err)
 {
-    struct wt_cuda_api api = {0};
-    int which = NVRTC, rc = open_library(&api, which, 0, err);
+    struct wt_cuda_api got = {0}, *api = &got;
+    int which = NVRTC, rc = open_library(api, which, 0, err);
     WT_NVRTC_CALLS(WT_CUDA_RESOLVE)
     if (rc < 0)
-        wt_cuda_api_close(&api);
+        wt_cuda_api_close(api);
     else
-        *ret_api = api;
+        *ret_api = got;
     return rc;
 }
 
 int wt_cuda_api_open(struct wt_cuda_api *ret_api, struct wt_error *err)
 {
-    struct wt_cuda_api api = {0};
-    int which = DRIVER, rc = open_library(&api, which, 0, err);
+    struct wt_cuda_api got = {0}, *api = &got;
+    int which = DRIVER, rc = open_library(api, which, 0, err);
     WT_CUDA_CALLS(WT_CUDA_RESOLVE)
-    if (rc == 0 && api.driver_version(&api.driver) != 0)
+    if (rc == 0 && api->driver_version(&api->driver) != 0)
         rc = wt_fail(err, WT_E_UNSUPPORTED, "the NVIDIA driver does not say its version");
-    if (rc == 0)
-        rc = open_library(&api, which = NVRTC, api.driver / 1000, err);
+    if (rc < 0)
+        wt_cuda_api_close(api);
+    else
+        *ret_api = got;
+    return rc;
+}
+
+int wt_cuda_api_open_tools(struct wt_cuda_api *api, int architecture, struct wt_error *err)
+{
+    int newest = api->driver / 1000;
+    if (newest < OLDEST) {
+        int code = wt_fail(err, WT_E_UNSUPPORTED,
+                           "the NVIDIA driver is of CUDA %d.%d: computing needs %d or later",
+                           newest, api->driver % 1000 / 10, OLDEST);
+        wt_fix(err, "install a newer NVIDIA driver");
+        return code;
+    }
+    if (architecture < 75 && newest > LAST_OF_VOLTA)
+        newest = LAST_OF_VOLTA;
+    int which = NVRTC, rc = open_library(api, which, newest, err);
     WT_NVRTC_CALLS(WT_CUDA_RESOLVE)
     if (rc == 0)
-        rc = open_library(&api, which = LT, api.driver / 1000, err);
+        rc = open_library(api, which = LT, newest, err);
     WT_LT_CALLS(WT_CUDA_RESOLVE)
-    if (rc < 0)
-        wt_cuda_api_close(&api);
-    else
-        *ret_api = api;
     return rc;
 }
 
@@ -115,7 +140,7 @@ void wt_cuda_api_close(struct wt_cuda_api *api)
     memset(api, 0, sizeof(*api));
 }
 
-/* What the compiler says, its end: there stands how many errors. */
+/* What the compiler says, from its first error on. */
 static int compiler_fail(const struct wt_cuda_api *api, void *program, int rc, struct wt_error *err)
 {
     size_t size = 0;
@@ -131,9 +156,9 @@ static int compiler_fail(const struct wt_cuda_api *api, void *program, int rc, s
     return code;
 }
 
-int wt_cuda_compile(const struct wt_cuda_api *api, int architecture, int mode, int part,
-                    unsigned size, unsigned vector, char **ret_code, size_t *ret_bytes,
-                    struct wt_error *err)
+int wt_cuda_compile(const struct wt_cuda_api *api, int architecture, enum wt_cuda_mode mode,
+                    enum wt_cuda_part part, unsigned size, unsigned vector, char **ret_code,
+                    size_t *ret_bytes, struct wt_error *err)
 {
     char options[6][48];
     const char *list[6];
@@ -141,9 +166,10 @@ int wt_cuda_compile(const struct wt_cuda_api *api, int architecture, int mode, i
         list[i] = options[i];
     wt_text(options[0], sizeof(options[0]), "--gpu-architecture=sm_%d", architecture);
     wt_text(options[1], sizeof(options[1]), "-default-device");
-    wt_text(options[2], sizeof(options[2]), "-DWT_MODE=%d", mode);
-    wt_text(options[3], sizeof(options[3]), "-DWT_PART=%d", part);
-    wt_text(options[4], sizeof(options[4]), "-DWT_%s=%u", part == 2 ? "N" : "HEAD", size);
+    wt_text(options[2], sizeof(options[2]), "-DWT_MODE=%d", (int)mode);
+    wt_text(options[3], sizeof(options[3]), "-DWT_PART=%d", (int)part);
+    wt_text(options[4], sizeof(options[4]), "-DWT_%s=%u", part == WT_CUDA_NORM ? "N" : "HEAD",
+            size);
     wt_text(options[5], sizeof(options[5]), "-DWT_V=%u", vector);
 
     void *program = NULL;

@@ -57,7 +57,6 @@ typedef uint64_t wt_cu_at; /* an address in the device's memory */
        void **, void **))
 
 #define WT_NVRTC_CALLS(X)                                                                          \
-    X(rtc_version, "nvrtcVersion", (int *, int *))                                                 \
     X(rtc_arch_count, "nvrtcGetNumSupportedArchs", (int *))                                        \
     X(rtc_archs, "nvrtcGetSupportedArchs", (int *))                                                \
     X(rtc_create, "nvrtcCreateProgram",                                                            \
@@ -102,8 +101,9 @@ struct wt_lt_choice {
 enum {
     WT_CU_OUT_OF_MEMORY = 2,
     WT_CU_NO_DEVICE = 100,
-    WT_CU_BLOCKING_SYNC = 4, /* of a context: waiting sleeps */
-    WT_CU_NON_BLOCKING = 1,  /* of a stream: apart from the default one */
+    WT_CU_BLOCKING_SYNC = 4,       /* of a context: waiting sleeps */
+    WT_CU_NON_BLOCKING = 1,        /* of a stream: apart from the default one */
+    WT_CU_EVENT_BLOCKING_SYNC = 1, /* of an event: waiting sleeps */
     WT_CU_EVENT_NO_TIMING = 2,
     WT_CU_MULTIPROCESSORS = 16, /* device attributes */
     WT_CU_MAJOR = 75,
@@ -111,7 +111,6 @@ enum {
     WT_CU_SHARED_MOST = 97,
     WT_CU_FUNCTION_SHARED = 8, /* function attribute: most dynamic shared memory */
     WT_RTC_INVALID_OPTION = 5,
-    WT_RTC_COMPILATION = 6,
     WT_LT_FLOAT = 0, /* cudaDataType */
     WT_LT_BF16 = 14,
     WT_LT_COMPUTE_F32 = 68, /* cublasComputeType_t */
@@ -130,9 +129,13 @@ enum {
     WT_LT_REDUCE_WIDE = 2,  /* parts of a sum are added as floats */
 };
 
+/* What cuda_kernels.cu calls WT_MODE and WT_PART. */
+enum wt_cuda_mode { WT_CUDA_FP32, WT_CUDA_TF32, WT_CUDA_BF16 };
+enum wt_cuda_part { WT_CUDA_COMMON = 1, WT_CUDA_NORM, WT_CUDA_ATTENTION };
+
 struct wt_cuda_api {
-    void *libraries[3];
-    int driver; /* the CUDA version of the driver: 13000 is 13.0 */
+    void *libraries[3]; /* driver, NVRTC, cuBLASLt */
+    int driver;         /* the CUDA version of the driver: 13000 is 13.0 */
 #define WT_CUDA_MEMBER(name, symbol, parameters) int(*name) parameters;
     WT_CUDA_CALLS(WT_CUDA_MEMBER)
     WT_NVRTC_CALLS(WT_CUDA_MEMBER)
@@ -140,18 +143,23 @@ struct wt_cuda_api {
 #undef WT_CUDA_MEMBER
 };
 
-/* Driver, then the libraries of its major version or an older one. Errors: WT_E_NOTFOUND (says
- * which is missing and what brings it), WT_E_UNSUPPORTED (a library that lacks a call). */
+/* The driver alone: what the others have to be is known when it has been asked for the device.
+ * Errors: WT_E_NOTFOUND (says what brings it), WT_E_UNSUPPORTED (it lacks a call). */
 int wt_cuda_api_open(struct wt_cuda_api *ret_api, struct wt_error *err);
+/* NVRTC and cuBLASLt of the driver's major version or an older one that still has the architecture.
+ * Errors: WT_E_NOTFOUND (says which is missing and what brings it), WT_E_UNSUPPORTED (a driver too
+ * old for all of them; a library that lacks a call). After one, the api can only be closed. */
+int wt_cuda_api_open_tools(struct wt_cuda_api *api, int architecture, struct wt_error *err);
 /* NVRTC alone, for compiling without a driver. */
 int wt_cuda_api_open_compiler(struct wt_cuda_api *ret_api, struct wt_error *err);
 void wt_cuda_api_close(struct wt_cuda_api *api);
 
 /* A part of cuda_kernels.cu, compiled: a CUBIN for architecture (90 is sm_90), or PTX for an older
  * one where NVRTC does not know it. mode, part and the sizes are the source's macros. Owned by the
- * caller: free(). Errors: WT_E_INTERNAL (with what the compiler says), WT_E_NOMEM. */
-int wt_cuda_compile(const struct wt_cuda_api *api, int architecture, int mode, int part,
-                    unsigned size, unsigned vector, char **ret_code, size_t *ret_bytes,
-                    struct wt_error *err);
+ * caller: free(). Errors: WT_E_INTERNAL (with what the compiler says), WT_E_NOMEM, WT_E_UNSUPPORTED
+ * (a device older than all that this NVRTC compiles for). */
+int wt_cuda_compile(const struct wt_cuda_api *api, int architecture, enum wt_cuda_mode mode,
+                    enum wt_cuda_part part, unsigned size, unsigned vector, char **ret_code,
+                    size_t *ret_bytes, struct wt_error *err);
 
 #endif

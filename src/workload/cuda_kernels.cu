@@ -1,13 +1,13 @@
 /* The kernels of cuda.c, compiled by NVRTC when a backend is made, for the device at hand.
  *
  * No header is included: NVRTC is given none, and clang shall compile this without a CUDA
- * installation (tests/cuda-compile). What the language lacks there is inline PTX.
+ * installation (tests/cuda-clang). What the language lacks there is inline PTX.
  *
  * Defined from outside:
  *   WT_MODE   0: float, strict; 1: float, products by tf32; 2: bfloat16
  *   WT_PART   1: what does not depend on sizes
  *             2: norms of WT_N columns, WT_V of them at a time
- *             3: attention with heads of WT_HEAD
+ *             3: attention with heads of WT_HEAD, WT_V warps in a backward block
  * so sizes that rule registers and loops are constants; a part is compiled when its size is first
  * met. An operation's meaning is in backend.h; here stands only how it is done. */
 
@@ -365,7 +365,7 @@ DEVICE float value_of(int f, float x)
     if (f == F_TANH)
         return tanh_(x);
     if (f == F_RELU)
-        return x > 0 ? x : 0.0f;
+        return x < 0 ? 0.0f : x; /* a NaN stays one */
     return x;
 }
 DEVICE float slope_of(int f, float x)
@@ -384,7 +384,7 @@ DEVICE float slope_of(int f, float x)
         return 1.0f - t * t;
     }
     if (f == F_RELU)
-        return x > 0 ? 1.0f : 0.0f;
+        return x <= 0 ? 0.0f : 1.0f; /* of a NaN: dy's goes through */
     return 1.0f;
 }
 
@@ -513,8 +513,8 @@ bend_back_1(act *dy, const act *pre, float *partial, u32 m, u32 n, u32 ld, u32 w
     bend_back<1>(dy, pre, partial, m, n, ld, width, slab, f);
 }
 
-/* out[c] (+)= sum over parts of partial[part * stride + c], c < n. A block has 32 columns. The second
- * row of blocks does the same for other, whose columns are n further. */
+/* out[c] (+)= sum over parts of partial[part * stride + c], c < n. A block has 32 columns. The
+ * second row of blocks does the same for other, whose columns are n further. */
 KERNEL(512, 1)
 fold(const float *partial, float *out, float *other, u32 parts, u32 n, u32 stride, int is_adding)
 {
@@ -681,7 +681,8 @@ loss_rows(act *logits, const float *bias, const i32 *targets, float *losses, u32
         load_act<ACT_CHUNK>(v, x + i);
         UNROLL
         for (int k = 0; k < ACT_CHUNK; k++) {
-            v[k] = i + k < n ? v[k] + (bias && i + k >= first && i + k < last ? bias[i + k] : 0.0f) : lowest;
+            v[k] = i + k < n ? v[k] + (bias && i + k >= first && i + k < last ? bias[i + k] : 0.0f)
+                             : lowest;
             high = largest(high, v[k]);
         }
         if (high > top) {
@@ -692,7 +693,8 @@ loss_rows(act *logits, const float *bias, const i32 *targets, float *losses, u32
         for (int k = 0; k < ACT_CHUNK; k++)
             sum += exp_(v[k] - top);
     }
-    float at_target = widen(x[target]) + (bias && target >= (i32)first && target < (i32)last ? bias[target] : 0.0f);
+    float at_target = widen(x[target]) +
+                      (bias && target >= (i32)first && target < (i32)last ? bias[target] : 0.0f);
     block_reduce_softmax(top, sum); /* its barrier is also between the reads and the writes */
     if (thread_x() == 0)
         losses[row] = top + LN2 * log2_(sum) - at_target;
@@ -1298,7 +1300,8 @@ struct piece {
     float x[4];
 };
 /* Called, not inlined: there are hundreds of them in a kernel. */
-static DEVICE_CALL piece product_by_shuffles(piece c, u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1)
+static DEVICE_CALL piece product_by_shuffles(piece c, u32 a0, u32 a1, u32 a2, u32 a3, u32 b0,
+                                             u32 b1)
 {
     u32 lane = thread_x() & 31, g = lane >> 2, t = lane & 3;
     UNROLL
@@ -1620,11 +1623,7 @@ attend_delta(const act *dcontext, const act *context, float *delta, u32 rows, u3
 
 /* A backward block has KV_WARPS * 16 keys and goes over the queries, Q_ROWS of them in shared
  * memory and 32 at a time. */
-#if WT_MODE == 2
-#define KV_WARPS (WIDE <= 64 ? 8 : 4)
-#else
-#define KV_WARPS (WIDE <= 64 ? 4 : 2)
-#endif
+#define KV_WARPS WT_V /* 2, 4 or 8, as much as the device's shared memory takes: see cuda.c */
 #define KV_ROWS  (KV_WARPS * 16)
 #define Q_ROWS   KV_ROWS
 #define DS_BYTES 80 /* a row of 32 bfloat16 of dS, and no bank twice */
@@ -1665,8 +1664,9 @@ DEVICE void find_delta(const char *tile, const act *context, u64 ld, u32 count, 
  * pass. Everything is turned: rows are keys, columns queries. */
 template <bool IS_ALL>
 DEVICE void attend_back(const act *qkv, const act *context, const act *dcontext, const float *lse,
-                        const float *delta, act *dqkv, const i32 *starts, const i32 *lengths, u32 count, u32 rows,
-                        u32 longest, u32 heads, float scale, int is_causal, const drop &d)
+                        const float *delta, act *dqkv, const i32 *starts, const i32 *lengths,
+                        u32 count, u32 rows, u32 longest, u32 heads, float scale, int is_causal,
+                        const drop &d)
 {
     char *k_tile = memory, *v_tile = k_tile + KV_ROWS * STRIDE, *q_tile = v_tile + KV_ROWS * STRIDE;
     char *o_tile = q_tile + Q_ROWS * STRIDE;
@@ -1822,19 +1822,19 @@ DEVICE void attend_back(const act *qkv, const act *context, const act *dcontext,
                length - first);
 }
 #define BACK_PARAMETERS                                                                            \
-    const act *qkv, const act *context, const act *dcontext, const float *lse, const float *delta, act *dqkv,          \
-        const i32 *starts, const i32 *lengths, u32 count, u32 rows, u32 longest, u32 heads,        \
-        float scale, int is_causal, drop d
+    const act *qkv, const act *context, const act *dcontext, const float *lse,                     \
+        const float *delta, act *dqkv, const i32 *starts, const i32 *lengths, u32 count, u32 rows, \
+        u32 longest, u32 heads, float scale, int is_causal, drop d
 KERNEL(KV_WARPS * 32, WIDE <= 64 ? 2 : 1) attend_back_keys(BACK_PARAMETERS)
 {
-    attend_back<false>(qkv, context, dcontext, lse, delta, dqkv, starts, lengths, count, rows, longest,
-                       heads, scale, is_causal, d);
+    attend_back<false>(qkv, context, dcontext, lse, delta, dqkv, starts, lengths, count, rows,
+                       longest, heads, scale, is_causal, d);
 }
 #if WT_MODE == 2
 KERNEL(KV_WARPS * 32, WIDE <= 64 ? 2 : 1) attend_back_all(BACK_PARAMETERS)
 {
-    attend_back<true>(qkv, context, dcontext, lse, delta, dqkv, starts, lengths, count, rows, longest, heads,
-                      scale, is_causal, d);
+    attend_back<true>(qkv, context, dcontext, lse, delta, dqkv, starts, lengths, count, rows,
+                      longest, heads, scale, is_causal, d);
 }
 #endif
 
