@@ -10,6 +10,7 @@
 #include "wattune/error.h"
 #include "wattune/fleet.h"
 #include "wattune/gather.h"
+#include "wattune/jobs.h"
 #include "wattune/lease.h"
 #include "wattune/meter.h"
 #include "wattune/phases.h"
