@@ -422,11 +422,6 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=
             raise AssertionError(f"{' '.join(words)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
         return done
 
-    def popen(self, *words, user=NOBODY, **more):
-        return subprocess.Popen(words, env=self.environment(), text=True, stdin=subprocess.DEVNULL,
-                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, user=user,
-                                group=user, extra_groups=[], cwd=os.path.join(self.dir, "out"), **more)
-
     def sbatch(self, script, *options, user=NOBODY):
         """The job's number; its output is out/NUMBER."""
         done = self.run("sbatch", "--parsable", "-o", f"{self.dir}/out/%j", *options, "--wrap", script,

@@ -57,12 +57,13 @@ def tearDownModule():
 def start_old():
     """An allocation without a step, older than the grace that wattuned gives to a job without traces;
     and a job that Slurm ends, which it looks for every 30 s."""
-    OLD["salloc"] = BED.popen("salloc", "-w", "n4", "--gres=gpu:1", "--power-cap=140", "sleep", "1000",
-                              start_new_session=True)
+    BED.run("salloc", "--no-shell", "-w", "n4", "--gres=gpu:1", "--power-cap=140", user=slurm.NOBODY)
     BED.await_limits(n4=[140, 250, 250, 250])
     OLD["began"] = time.monotonic()
     OLD["late"] = BED.sbatch("sleep 1000", "-w", "n4", "--gres=gpu:2", "--power-cap=130", "--time=1")
     BED.await_limits(n4=[140, 130, 130, 250])
+    soon = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 2))  # --time counts minutes
+    BED.run("scontrol", "update", f"jobid={OLD['late']}", f"EndTime={soon}")
 
 
 def ended(job, want="COMPLETED"):
@@ -536,8 +537,7 @@ class Lives(Node):
         self.assertEqual(BED.nodes[3].limits()[0], 140)  # held without a step and without a cgroup
         self.assertEqual(BED.await_end(OLD["late"], patience_s=90), "TIMEOUT")
         BED.await_limits(n4=[140, 250, 250, 250])
-        os.killpg(OLD["salloc"].pid, signal.SIGTERM)  # it waits for its command
-        OLD["salloc"].wait()
+        BED.run("scancel", "-w", "n4")
         BED.await_limits(n4=[250] * 4)
 
 
