@@ -398,7 +398,7 @@ static void the_best_attention_is_the_first(void **state)
     (void)state;
     size_t count = 0;
     while (wt_attend_at(count))
-        count++;
+        print_message("attention: %s\n", wt_attend_at(count++)->name);
     assert_ptr_equal(wt_attend_best(), wt_attend_at(0));
     assert_string_equal(wt_attend_at(count - 1)->name, "baseline");
 }

@@ -470,7 +470,7 @@ static void the_best_products_are_the_first(void **state)
     (void)state;
     size_t count = 0;
     while (wt_matvec_at(count))
-        count++;
+        print_message("products: %s\n", wt_matvec_at(count++)->name);
     assert_ptr_equal(wt_matvec_best(), wt_matvec_at(0));
     assert_string_equal(wt_matvec_at(count - 1)->name, "baseline");
 }

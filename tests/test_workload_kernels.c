@@ -283,7 +283,7 @@ static void the_best_kernels_are_the_first(void **state)
     (void)state;
     size_t count = 0;
     while (wt_kernels_at(count))
-        count++;
+        print_message("kernels: %s\n", wt_kernels_at(count++)->name);
     assert_ptr_equal(wt_kernels_best(), wt_kernels_at(0));
     assert_string_equal(wt_kernels_at(count - 1)->name, "baseline");
 }
