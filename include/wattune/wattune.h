@@ -9,6 +9,7 @@
 #include "wattune/emulate.h"
 #include "wattune/error.h"
 #include "wattune/gather.h"
+#include "wattune/jobs.h"
 #include "wattune/lease.h"
 #include "wattune/meter.h"
 #include "wattune/phases.h"
