@@ -209,13 +209,13 @@ static void add_wide(struct top_view *v, const struct wt_live_device *d, unsigne
                      unsigned bars, unsigned energy)
 {
     char a[256], b[64], c[256], e[64], f[64], g[256], text[256];
-    add(v, TOP_PLAIN, "%s %s %s %s %s  %s %s", cell(v, a, sizeof(a), d->title, title, false),
+    add(v, TOP_PLAIN, "%s %s %s %s %s  %s %s%s%s", cell(v, a, sizeof(a), d->title, title, false),
         cell(v, b, sizeof(b), watts(text, sizeof(text), d->power_w), 7, true),
         cell(v, c, sizeof(c), bar(v, d, bars, text, sizeof(text)), bars, false),
         cell(v, e, sizeof(e), limit_of(d, text, sizeof(text)), 7, true),
         cell(v, f, sizeof(f), temperature_of(d, text, sizeof(text)), 5, true),
         cell(v, g, sizeof(g), wt_format_interval(text, sizeof(text), &d->energy), energy, false),
-        v->width >= 96 && held_back(d)[0] ? held_back(d) : provenance_of(&d->energy));
+        provenance_of(&d->energy), held_back(d)[0] ? "  " : "", held_back(d));
 }
 
 static void add_narrow(struct top_view *v, const struct wt_live_device *d, unsigned title)

@@ -216,10 +216,16 @@ static enum MHD_Result on_request(void *data, struct MHD_Connection *c, const ch
         {"Cross-Origin-Resource-Policy", "same-origin"},
     };
     struct wt_serve *s = data;
+    static char is_known;
     (void)version;
     (void)upload;
     (void)upload_size;
-    (void)request;
+    /* Answered at the first call, when only the headers are there, the connection would end. That
+     * is right for a body nobody wants. */
+    if (!*request && (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0)) {
+        *request = &is_known;
+        return MHD_YES;
+    }
     struct answer a = answer_to(s, c, path, method);
     if (!a.body)
         return MHD_NO; /* not even for a word: the connection ends */

@@ -116,7 +116,7 @@
     const beside = d.counted ? "" : d.part ? "part of another" : "beside the total";
     const missed = d.gap_s >= 1 ? small("not read for " + span(d.gap_s), "held") : null;
     const energy = known(d.today.energy_j)
-      ? [joules(d.today), small(interval(d.today)), small(word(d.today))]
+      ? [joules(d.today), small(interval(d.today) + " " + word(d.today))]
       : [UNKNOWN, small(d.note.replace(/^unknown: /, ""))];
     return [
       head(d.title, small(d.detail), small(beside)),
@@ -142,7 +142,7 @@
     cell("GPUs", "", String(j.gpus)),
     cell("Cap", known(j.cap_w) ? "" : "gone", known(j.cap_w) ? watts(j.cap_w) : "–"),
     cell("Running for", "", span(j.elapsed_s)),
-    cell("Energy so far", "", joules(j.energy), small(interval(j.energy)), small(word(j.energy))),
+    cell("Energy so far", "", joules(j.energy), small(interval(j.energy) + " " + word(j.energy))),
   ];
 
   // ---- the page ----
@@ -165,6 +165,7 @@
     $("today-since").textContent = "Energy today, " + since(s.today_since_s, s.time_s);
     $("today").textContent = joules(s.today);
     $("today-of").textContent = whole(s.today, counted.length > 1 ? s.weakest : "");
+    $("total-tile").hidden = s.today_since_s === s.start_s; // the same
     $("total-since").textContent = "Energy " + since(s.start_s, s.time_s);
     $("total").textContent = joules(s.energy);
     $("total-of").textContent = whole(s.energy, "");
