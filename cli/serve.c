@@ -37,7 +37,7 @@ static void print_help(void)
         "  --sysroot DIR       read /proc and /sys below DIR\n"
         "  --help              this text\n\n"
         "Exit code: 0 when SIGTERM or Ctrl-C ended it, 1 failure, 2 usage, 3 not permitted,\n"
-        "4 no such GPU.\n",
+        "4 no such GPU, or no libmicrohttpd.\n",
         stdout);
 }
 

@@ -38,8 +38,8 @@ static void print_help(void)
           "                      [KIND[/NAME]@]PERIOD:COMMAND, 2s:./read-pdu (repeatable)\n"
           "  --sysroot DIR       read /proc and /sys below DIR\n"
           "  --help              this text\n\n"
-          "Exit code: 0; 1 failure, 2 usage, 3 not permitted, 4 no such GPU; 128+n when signal n\n"
-          "ended it.\n",
+          "Exit code: 0; 1 failure, 2 usage, 3 not permitted, 4 no such GPU, or no libncursesw;\n"
+          "128+n when signal n ended it.\n",
           stdout);
 }
 
@@ -282,9 +282,7 @@ static void press(struct top *t, int key)
     switch (key) {
     case 'q':
     case 'Q':
-    case 27: /* escape alone */
-        t->is_over = !t->is_help || key != 27;
-        t->is_help = false;
+        t->is_over = true;
         break;
     case 'h':
     case '?':
@@ -306,9 +304,11 @@ static void press(struct top *t, int key)
     case 't':
         t->view.sort = TOP_BY_TEMPERATURE;
         break;
+    case 'j':
     case KEY_DOWN:
         t->first++;
         break;
+    case 'k':
     case KEY_UP:
         t->first -= t->first > 0;
         break;

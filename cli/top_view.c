@@ -373,7 +373,7 @@ bool top_view_help(struct top_view *v)
         "h, ?    this text, and back",
         "s       sort by the next column",
         "d p e t sort by device, power, energy, temperature",
-        "up down scroll, also page up and page down",
+        "up down scroll; also j and k, page up and page down",
         "",
         "The bar is power against the limit. Energy is",
         "since the start of top, with its 95 % interval",
