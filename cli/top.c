@@ -175,6 +175,7 @@ struct screen {
     typeof(curs_set) *curs_set;
     typeof(wtimeout) *wtimeout;
     typeof(wgetch) *wgetch;
+    typeof(clearok) *clearok;
     typeof(werase) *werase;
     typeof(wmove) *wmove;
     typeof(waddnstr) *waddnstr;
@@ -196,14 +197,14 @@ static int load(struct screen *s, struct wt_error *err)
         const char *name;
         void **to;
     } symbols[] = {
-        {"newterm", (void **)&s->newterm},       {"delscreen", (void **)&s->delscreen},
-        {"endwin", (void **)&s->endwin},         {"cbreak", (void **)&s->cbreak},
-        {"noecho", (void **)&s->noecho},         {"keypad", (void **)&s->keypad},
-        {"curs_set", (void **)&s->curs_set},     {"wtimeout", (void **)&s->wtimeout},
-        {"wgetch", (void **)&s->wgetch},         {"werase", (void **)&s->werase},
-        {"wmove", (void **)&s->wmove},           {"waddnstr", (void **)&s->waddnstr},
-        {"wattrset", (void **)&s->wattrset},     {"wrefresh", (void **)&s->wrefresh},
-        {"resizeterm", (void **)&s->resizeterm},
+        {"newterm", (void **)&s->newterm},   {"delscreen", (void **)&s->delscreen},
+        {"endwin", (void **)&s->endwin},     {"cbreak", (void **)&s->cbreak},
+        {"noecho", (void **)&s->noecho},     {"keypad", (void **)&s->keypad},
+        {"curs_set", (void **)&s->curs_set}, {"wtimeout", (void **)&s->wtimeout},
+        {"wgetch", (void **)&s->wgetch},     {"clearok", (void **)&s->clearok},
+        {"werase", (void **)&s->werase},     {"wmove", (void **)&s->wmove},
+        {"waddnstr", (void **)&s->waddnstr}, {"wattrset", (void **)&s->wattrset},
+        {"wrefresh", (void **)&s->wrefresh}, {"resizeterm", (void **)&s->resizeterm},
     };
     bool ok = standard;
     for (size_t i = 0; i < sizeof(symbols) / sizeof(symbols[0]); i++)
@@ -288,6 +289,9 @@ static void press(struct top *t, int key)
     case '?':
         t->is_help = !t->is_help;
         t->first = 0;
+        break;
+    case 'L' - '@': /* Ctrl-L: something else wrote there */
+        t->screen.clearok(t->screen.window, TRUE);
         break;
     case 's':
         t->view.sort = (enum top_sort)((t->view.sort + 1) % TOP_SORTS);

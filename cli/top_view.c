@@ -374,6 +374,7 @@ bool top_view_help(struct top_view *v)
         "s       sort by the next column",
         "d p e t sort by device, power, energy, temperature",
         "up down scroll; also j and k, page up and page down",
+        "Ctrl-L  draw all of it anew",
         "",
         "The bar is power against the limit. Energy is",
         "since the start of top, with its 95 % interval",

@@ -160,7 +160,10 @@ class Top(unittest.TestCase):
         s.expect(r"limit +temp")
         s.read(1.2)
         s.press("\033OB" * 10 + "j" * 20)  # down: lines that did not fit
+        s.read(0.5)
+        s.press("\f")  # all of the screen, not what has changed
         s.expect("GPU 7")
+        self.assertNotIn("GPU 0", s.out)
         s.size(200, 50)
         s.expect("energy since start")
         s.press("q")

@@ -145,7 +145,7 @@ static int compare_sums(const void *a, const void *b)
 
 static void count_dropped(struct wt_live *l, struct wt_job_sum **sums, size_t count)
 {
-    uint32_t now[DROPPED];
+    uint32_t now[DROPPED] = {0};
     size_t now_count = 0;
     for (size_t i = l->jobs_max; i < count; i++) {
         bool is_known = false;

@@ -83,8 +83,9 @@ static json_t *throttled(const struct wt_live_device *d)
     return list;
 }
 
-static json_t *device(const struct wt_live_device *d)
+static json_t *device(const void *data)
 {
+    const struct wt_live_device *d = data;
     const struct wt_status *s = &d->status;
     return OBJECT({"id", text(d->info->id)}, {"title", text(d->title)}, {"detail", text(d->detail)},
                   {"kind", json_string(wt_device_kind_name(d->info->kind))},
@@ -101,8 +102,9 @@ static json_t *device(const struct wt_live_device *d)
                   {"note", text(d->note)}, {"history_w", history(d)});
 }
 
-static json_t *lease(const struct wt_live_lease *l)
+static json_t *lease(const void *data)
 {
+    const struct wt_live_lease *l = data;
     char value[48], effective[48];
     const char *knob = wt_knob_name(l->knob);
     wt_knob_value_text(value, sizeof(value), l->knob, l->value);
@@ -116,8 +118,9 @@ static json_t *lease(const struct wt_live_lease *l)
                   {"is_unrestored", json_boolean(l->is_unrestored)});
 }
 
-static json_t *job(const struct wt_live_job *j)
+static json_t *job(const void *data)
 {
+    const struct wt_live_job *j = data;
     return OBJECT({"job", json_integer(j->job)}, {"user", text(j->user)},
                   {"account", text(j->account)}, {"partition", text(j->partition)},
                   {"name", text(j->name)}, {"gpus", json_integer((json_int_t)j->device_count)},
@@ -125,21 +128,25 @@ static json_t *job(const struct wt_live_job *j)
                   {"energy", joules(&j->energy)});
 }
 
-static json_t *problem(const struct wt_live_problem *p)
+static json_t *problem(const void *data)
 {
+    const struct wt_live_problem *p = data;
     return OBJECT({"what", text(p->what)}, {"why", text(p->why)}, {"fix", text(p->fix)});
 }
 
-#define LIST(list, count, make)                                                                    \
-    ({                                                                                             \
-        json_t *array_ = json_array();                                                             \
-        for (size_t i_ = 0; array_ && i_ < (count); i_++)                                          \
-            if (json_array_append_new(array_, make(&(list)[i_])) < 0) {                            \
-                json_decref(array_);                                                               \
-                array_ = NULL;                                                                     \
-            }                                                                                      \
-        array_;                                                                                    \
-    })
+/* An array of what make says of each of them. NULL: no memory. */
+static json_t *list_of(const void *items, size_t count, size_t size, json_t *(*make)(const void *))
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < count; i++)
+        if (json_array_append_new(list, make((const char *)items + i * size)) < 0) {
+            json_decref(list);
+            return NULL;
+        }
+    return list;
+}
+
+#define LIST(list, count, make) list_of(list, count, sizeof(*(list)), make)
 
 char *wt_live_json(const struct wt_live_state *s)
 {
