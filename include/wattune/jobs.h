@@ -152,6 +152,12 @@ struct wt_job_sum {
 WT_API int wt_job_sums(const struct wt_job_row *rows, size_t count, enum wt_job_by by, bool steps,
                        struct wt_job_sum **ret_sums, size_t *ret_count, struct wt_error *err);
 
+/* {"by":..,"store":..,"sums":[..]}, by job with the rows of each (docs/json.md). Owned by the
+ * caller: free(). NULL only without memory. Threads: any thread. */
+WT_API char *wt_job_sums_to_json(const struct wt_job_sum *sums, size_t count,
+                                 const struct wt_job_row *rows, size_t row_count, enum wt_job_by by,
+                                 const char *store);
+
 /* ---- a node's accounts ---- */
 
 struct wt_accounts;

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "wattune/jobs.h"
 #include "wattune/plan.h"
 #include "wattune/search.h"
 #include "wattune/sweep.h"
@@ -27,6 +28,9 @@ WT_API void wt_report_search(const struct wt_term *term, const struct wt_search_
                              const struct wt_search_story *story);
 /* Each place against starting now, a line of time, what the plan rests on. */
 WT_API void wt_report_plan(const struct wt_term *term, const struct wt_plan_result *result);
+/* A line each; what is not known, was not measured or was lost is said below. */
+WT_API void wt_report_jobs(const struct wt_term *term, const struct wt_job_sum *sums, size_t count,
+                           enum wt_job_by by);
 WT_API void wt_report_runs(const struct wt_term *term, const struct wt_run *runs, size_t count);
 
 /* Writes the whole file or nothing (temporary name, rename). Either sweep or runs[0..count) with a

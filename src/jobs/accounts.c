@@ -174,6 +174,12 @@ static struct step *step_named(struct job *job, const char *name, int64_t begin_
     return NULL;
 }
 
+/* When these accounts began to look. */
+static int64_t unix_begin_ns(const struct wt_accounts *a)
+{
+    return a->meter.unix_ns(a->meter.data) - (wt_ctx_now_ns(a->ctx) - a->base_begin_ns);
+}
+
 /* What the store knows of a job or steps that are new to us. */
 static int take_up_job(struct wt_accounts *a, struct job *job, struct wt_error *err)
 {
@@ -183,7 +189,7 @@ static int take_up_job(struct wt_accounts *a, struct job *job, struct wt_error *
     int rc = wt_job_sqlite.list(a->store, &filter, &rows, &count, err);
     if (rc < 0)
         return rc;
-    int64_t now_ns = a->meter.unix_ns(a->meter.data);
+    int64_t begun_ns = unix_begin_ns(a);
     for (size_t k = 0; k < count; k++) {
         const struct wt_job_row *row = &rows[k];
         size_t i = find_device(a, row->device);
@@ -202,7 +208,7 @@ static int take_up_job(struct wt_accounts *a, struct job *job, struct wt_error *
         }
         if (i != SIZE_MAX)
             take_up(a, row, step ? &step->places[i] : &job->places[i], i,
-                    is_ended && end_ns < now_ns ? end_ns : now_ns);
+                    is_ended && end_ns < begun_ns ? end_ns : begun_ns);
     }
     free(rows);
     return 0;
@@ -285,6 +291,13 @@ static int close_lost(struct wt_accounts *a, struct wt_error *err)
 
 /* ---- the tick ---- */
 
+static void forget(struct wt_accounts *a, const struct job *job, const struct step *step)
+{
+    char name[48];
+    wt_text(name, sizeof(name), "%u%s%s", job->facts.job, step ? "." : "", step ? step->name : "");
+    wt_accounts_forget(a, name, step ? step->ino : job->ino, step ? step->mtime_ns : job->mtime_ns);
+}
+
 static int write_rows(struct wt_accounts *a, const struct job *job, const struct step *step,
                       bool is_told, struct wt_error *err)
 {
@@ -300,18 +313,10 @@ static int write_rows(struct wt_accounts *a, const struct job *job, const struct
         wt_text(name, sizeof(name), "%u%s%s", job->facts.job, step ? "." : "",
                 step ? step->name : "");
         wt_accounts_leave_text(a, name, wt_accounts_text(text, sizeof(text), rows, count));
-        wt_accounts_forget(a, name);
+        forget(a, job, step);
     }
     free(rows);
     return rc;
-}
-
-/* The file of what is in the store already, from before a restart. */
-static void forget_final(struct wt_accounts *a, const struct job *job, const struct step *step)
-{
-    char name[48];
-    wt_text(name, sizeof(name), "%u%s%s", job->facts.job, step ? "." : "", step ? step->name : "");
-    wt_accounts_forget(a, name);
 }
 
 /* Steps that have ended: their rows are closed, and they go. False: not now. */
@@ -327,7 +332,7 @@ static bool finish_steps(struct wt_accounts *a, struct job *job)
         }
         int rc = 0;
         if (step->is_final)
-            forget_final(a, job, step);
+            forget(a, job, step);
         else if ((rc = write_rows(a, job, step, true, &err)) < 0)
             wt_accounts_trouble(a, rc, &err);
         if (rc < 0) {
@@ -349,7 +354,7 @@ static bool finish(struct wt_accounts *a)
         struct wt_error err;
         bool is_done = finish_steps(a, job) && job->is_ended;
         if (is_done && job->is_final) {
-            forget_final(a, job, NULL);
+            forget(a, job, NULL);
         } else if (is_done) {
             int rc = write_rows(a, job, NULL, true, &err);
             is_done = wt_accounts_trouble(a, rc, &err) == 0;
@@ -632,7 +637,7 @@ static int open_stores(struct wt_accounts *a, const struct wt_accounts_options *
     const char *file = or_else(o->store, WT_JOB_STORE_FILE);
     if (wt_job_is_postgres(file)) {
         wt_fail(err, WT_E_USAGE, "a node's own store is a file: a PostgreSQL is the central one");
-        wt_fix(err, "--central postgresql://..., beside --store FILE");
+        wt_fix(err, "--push postgresql://..., beside --store FILE");
         return WT_E_USAGE;
     }
     int rc = wt_job_sqlite.open(&a->store, file, true, err);

@@ -155,8 +155,8 @@ int wt_accounts_trouble(struct wt_accounts *a, int rc, const struct wt_error *er
 /* Brings the lists of jobs and steps up to date: new ones are is_new, ended ones have end_ns and
  * is_ended. Errors: WT_E_NOMEM; files that are wrong are trouble. */
 int wt_accounts_scan(struct wt_accounts *a, struct wt_error *err);
-/* Removes a fact file, and writes a text beside it. */
-void wt_accounts_forget(struct wt_accounts *a, const char *name);
+/* Removes a fact file, if it still is the one that was read, and writes a text beside it. */
+void wt_accounts_forget(struct wt_accounts *a, const char *name, uint64_t ino, int64_t mtime_ns);
 void wt_accounts_leave_text(struct wt_accounts *a, const char *name, const char *text);
 struct job *wt_accounts_job_new(struct wt_accounts *a);
 void wt_accounts_job_free(struct job *job);

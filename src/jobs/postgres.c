@@ -129,6 +129,8 @@ static int fail(const struct wt_pg *pg, struct wt_error *err, int code, const ch
         wt_fix(err,
                "a password may be in ~/.pgpass; the user needs CONNECT, and to write CREATE in "
                "the schema once, then SELECT, INSERT and UPDATE on wattune_job");
+    else if (code == WT_E_USAGE)
+        wt_fix(err, "postgresql://USER@HOST:PORT/DATABASE");
     else if (code == WT_E_NOTFOUND)
         wt_fix(err, "make the database first: createdb NAME");
     else if (code == WT_E_IO || code == WT_E_TIMEOUT)
@@ -200,6 +202,29 @@ static int parse(struct wt_pg *pg, const char *where, struct wt_error *err)
     return 0;
 }
 
+/* Before there is a connection there is no SQLSTATE, only words. */
+static int code_of_words(const char *why)
+{
+    static const struct {
+        const char *words;
+        int code;
+    } codes[] = {
+        {"connection option", WT_E_USAGE},
+        {"invalid port number", WT_E_USAGE},
+        {"authentication failed", WT_E_DENIED},
+        {"no password supplied", WT_E_DENIED},
+        {"pg_hba.conf", WT_E_DENIED},
+        {"does not exist", WT_E_NOTFOUND},
+        {"starting up", WT_E_BUSY},
+        {"shutting down", WT_E_BUSY},
+        {"too many", WT_E_BUSY},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(codes); i++)
+        if (strstr(why, codes[i].words))
+            return codes[i].code;
+    return WT_E_IO;
+}
+
 static int connect_to(struct wt_pg *pg, struct wt_error *err)
 {
     static const char *const words[] = {"dbname", "client_encoding", "fallback_application_name",
@@ -220,16 +245,7 @@ static int connect_to(struct wt_pg *pg, struct wt_error *err)
     }
     if (p_PQstatus(pg->conn) != CONNECTION_OK) {
         const char *why = p_PQerrorMessage(pg->conn);
-        /* Before there is a connection there is no SQLSTATE, only words. */
-        int code =
-            strstr(why, "authentication failed") || strstr(why, "no password supplied") ||
-                    strstr(why, "pg_hba.conf")
-                ? WT_E_DENIED
-            : strstr(why, "does not exist") && strstr(why, "database") ? WT_E_NOTFOUND
-            : strstr(why, "starting up") || strstr(why, "too many") || strstr(why, "shutting")
-                ? WT_E_BUSY
-                : WT_E_IO;
-        return fail(pg, err, code, "connect", why);
+        return fail(pg, err, code_of_words(why), "connect", why);
     }
     return p_PQsetnonblocking(pg->conn, 1) == 0
                ? 0
@@ -253,9 +269,10 @@ static int query(struct wt_pg *pg, const char *sql, int count, const char *const
     PGresult *good = NULL, *result;
     for (;;) {
         while (p_PQisBusy(pg->conn)) {
-            if ((rc = wait_for(pg, POLLIN, until_ns)) < 0) {
+            int waited = wait_for(pg, POLLIN, until_ns); /* rc keeps what went wrong before */
+            if (waited < 0) {
                 p_PQclear(good);
-                return fail(pg, err, rc, what, told(rc, p_PQerrorMessage(pg->conn)));
+                return fail(pg, err, waited, what, told(waited, p_PQerrorMessage(pg->conn)));
             }
             if (!p_PQconsumeInput(pg->conn)) {
                 p_PQclear(good);
@@ -345,7 +362,7 @@ static int check_tables(struct wt_pg *pg, bool is_to_write, struct wt_error *err
     p_PQclear(r);
     if (!is_there && !is_to_write) {
         wt_fail(err, WT_E_NOTFOUND, "%.120s: no jobs are stored there", pg->name);
-        wt_fix(err, "the first node that sends makes the tables: wattune serve --central ...");
+        wt_fix(err, "the first node that sends makes the tables: wattune serve --push ...");
         return WT_E_NOTFOUND;
     }
     if (!is_there && (rc = make_tables(pg, err)) < 0)

@@ -121,12 +121,15 @@ static int64_t mtime_of(const struct stat *st)
     return (int64_t)st->st_mtim.tv_sec * WT_NS_PER_S + st->st_mtim.tv_nsec;
 }
 
-void wt_accounts_forget(struct wt_accounts *a, const char *name)
+void wt_accounts_forget(struct wt_accounts *a, const char *name, uint64_t ino, int64_t mtime_ns)
 {
     char path[640];
     struct wt_error err;
     struct stat st;
     wt_text(path, sizeof(path), "%s/%.100s", a->facts_dir, name);
+    /* Begun anew meanwhile: it is another job's. */
+    if (lstat(path, &st) == 0 && (ino != st.st_ino || mtime_ns != mtime_of(&st)))
+        return;
     if (unlink(path) == 0 || errno == ENOENT || errno == ENOTDIR)
         return;
     wt_fail_errno(&err, errno, "%s: cannot be removed", path);
@@ -304,7 +307,7 @@ static int look_at(struct wt_accounts *a, int folder, const char *name, struct w
         return take_job(a, &f, &st);
     if (!job || job->is_ended) { /* its job has gone: so does what is left of it */
         if (f.end_ns && !job)
-            wt_accounts_forget(a, name);
+            wt_accounts_forget(a, name, st.st_ino, mtime_of(&st));
         return 0;
     }
     return take_step(a, job, &f, &st);

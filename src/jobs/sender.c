@@ -13,13 +13,10 @@
 #define LOOK_NS       (10 * WT_NS_PER_S) /* where nobody wakes it */
 #define PAUSE_NS      (WT_NS_PER_S / 2)  /* after the first failure, then twice as long each time */
 #define PAUSE_MOST_NS (30 * WT_NS_PER_S)
-#define IDLE_NS                                                                                    \
-    (60 * WT_NS_PER_S) /* a connection nobody needs is given back: 1000 nodes have one each */
 
 struct wt_job_sender {
     char *store, *central; /* owned */
     void *file, *server;   /* the thread's; server NULL: not connected */
-    int64_t used_ns;
     unsigned failures, seed;
     atomic_bool stop;
     pthread_t thread;
@@ -56,7 +53,6 @@ static int send_batch(struct wt_job_sender *s, bool *ret_is_more, struct wt_erro
             rc = wt_job_postgres.write(s->server, rows, count, err);
         if (rc == 0)
             rc = wt_job_sqlite_sent(s->file, rows, count, err);
-        s->used_ns = wt_clock_now_ns();
     }
     free(rows);
     if (rc == 0 && (rc = wt_job_sqlite_count_unsent(s->file, &left, err)) == 0)
@@ -115,8 +111,7 @@ static void *sender_main(void *data)
         s->failures = 0;
         if (is_more)
             continue;
-        if (wt_clock_now_ns() - s->used_ns > IDLE_NS)
-            disconnect(s);
+        disconnect(s); /* hundreds of nodes must not hold what a server has a hundred of */
         doze(s, LOOK_NS, true);
     }
     disconnect(s);

@@ -268,8 +268,10 @@ static int take_events(struct wt_accounts *a, size_t i, struct wt_error *err)
             continue;
         if (job->is_new)
             events[count++] = (struct event){job->from_ns, job, true};
-        if (job->is_ended)
-            events[count++] = (struct event){wt_accounts_mono_ns(a, job->end_ns), job, false};
+        int64_t end_ns = wt_accounts_mono_ns(a, job->end_ns);
+        if (job->is_ended) /* it may have been over before we looked */
+            events[count++] =
+                (struct event){end_ns > job->from_ns ? end_ns : job->from_ns, job, false};
     }
     qsort(events, count, sizeof(*events), compare_events);
     int rc = 0;

@@ -146,6 +146,29 @@ static void name_key(struct sorted *at, enum wt_job_by by)
         wt_text(at->key, sizeof(at->key), "%s", text_of(row, by));
 }
 
+static int compare_stays(const void *one, const void *other)
+{
+    const struct sorted *x = one, *y = other;
+    int order = compare_jobs(x->row, y->row);
+    return order ? order : strcmp(x->row->node, y->row->node);
+}
+
+/* What nothing is known of is of the world of what else its job drew on that node: devices of two
+ * worlds are never measured together. */
+static void find_worlds(struct sorted *sorted, size_t count)
+{
+    qsort(sorted, count, sizeof(*sorted), compare_stays);
+    for (size_t i = 0, end; i < count; i = end) {
+        int world = 0;
+        for (end = i; end < count && compare_stays(&sorted[i], &sorted[end]) == 0; end++)
+            if (sorted[end].row->provenance != WT_PROV_UNKNOWN)
+                world = sorted[end].world;
+        for (size_t k = i; k < end; k++)
+            if (sorted[k].row->provenance == WT_PROV_UNKNOWN)
+                sorted[k].world = world;
+    }
+}
+
 int wt_job_sums(const struct wt_job_row *rows, size_t count, enum wt_job_by by, bool steps,
                 struct wt_job_sum **ret_sums, size_t *ret_count, struct wt_error *err)
 {
@@ -164,6 +187,7 @@ int wt_job_sums(const struct wt_job_row *rows, size_t count, enum wt_job_by by, 
         sorted[taken].world = world_of(&rows[i]);
         name_key(&sorted[taken++], by);
     }
+    find_worlds(sorted, taken);
     qsort_r(sorted, taken, sizeof(*sorted), compare, &by);
     for (size_t i = 0; i < taken; i++) {
         bool is_first = i == 0 || !is_one_sum(&sorted[i - 1], &sorted[i], by);
