@@ -275,6 +275,7 @@ struct top {
     struct wt_live_state state;
     size_t first; /* line at the top */
     bool is_help, is_over;
+    bool is_deaf; /* stdin has ended, and it goes on without keys */
 };
 
 static void press(struct top *t, int key)
@@ -342,7 +343,7 @@ static int show(struct top *t, struct wt_error *err)
 static int attend(struct top *t, int64_t until_ns, struct wt_error *err, int *ret_rc)
 {
     while (!t->is_over && cli_now_ns() < until_ns) {
-        struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+        struct pollfd in = {.fd = t->is_deaf ? -1 : STDIN_FILENO, .events = POLLIN};
         int64_t left_ms = (until_ns - cli_now_ns()) / 1000000;
         int64_t wait_ms = left_ms < LOOK_NS / 1000000 ? left_ms : LOOK_NS / 1000000;
         bool is_changed = false;
@@ -350,12 +351,13 @@ static int attend(struct top *t, int64_t until_ns, struct wt_error *err, int *re
         int asked = cli_signal_wait(cli_now_ns() + 1000);
         if (asked)
             return asked;
-        if (n > 0 && (in.revents & (POLLHUP | POLLERR)) && !(in.revents & POLLIN))
+        if (n > 0 && (in.revents & (POLLHUP | POLLERR | POLLNVAL)))
             t->is_over = true; /* the terminal is gone */
         for (int key; n > 0 && !t->is_over && (key = t->screen.wgetch(t->screen.window)) != ERR;) {
             press(t, key);
             is_changed = true;
         }
+        t->is_deaf |= n > 0 && !is_changed;
         if (measure(&t->screen) || is_changed)
             *ret_rc = show(t, err);
         if (*ret_rc < 0)

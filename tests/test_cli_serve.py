@@ -55,7 +55,11 @@ class Server:
         with open(self.said, "w", encoding="utf-8") as err:
             self.process = subprocess.Popen([WATTUNE, "serve", "--listen", "127.0.0.1:0", *options], stderr=err,
                                             stdin=subprocess.DEVNULL, env=env or clean(home))
-        self.url = wait_for(self._url)
+        try:
+            self.url = wait_for(self._url)
+        except AssertionError:
+            self.process.kill()
+            raise
         self.port = int(re.search(r":(\d+)/", self.url).group(1))
 
     def words(self):
@@ -375,7 +379,8 @@ class Whole(unittest.TestCase):
         if os.geteuid() != 0:
             raise unittest.SkipTest("wattuned's own emulation takes root")
         cls.home = tempfile.mkdtemp()
-        cls.stack = contextlib.ExitStack()
+        # What was started is ended also when the rest of this fails.
+        cls.addClassCleanup(shutil.rmtree, cls.home, True)
         policy, facts = os.path.join(cls.home, "policy"), os.path.join(cls.home, "facts")
         os.mkdir(facts)
         with open(policy, "w", encoding="utf-8") as f:
@@ -383,6 +388,7 @@ class Whole(unittest.TestCase):
         cls.daemon = subprocess.Popen([WATTUNED, "--emulate", SPEC, "--policy", policy, "--state-dir",
                                        os.path.join(cls.home, "state"), "--socket", os.path.join(cls.home, "sock")],
                                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=clean(cls.home))
+        cls.addClassCleanup(cls.stop, cls.daemon)
         names = {}
         while "WATTUNE_NVML" not in names or "WATTUNE_EMULATION_SPEC" not in names or "LD_LIBRARY_PATH" not in names:
             line = cls.daemon.stdout.readline()
@@ -402,6 +408,8 @@ class Whole(unittest.TestCase):
         cls.holders = [subprocess.Popen([WATTUNE, "set", setting, "--gpu", gpu, "--for", "300s"],
                                         stderr=subprocess.DEVNULL, env=cls.env)
                        for setting, gpu in (("power=450", "0"), ("clock=1200", "1"), ("memclock=2619", "2"))]
+        for holder in cls.holders:
+            cls.addClassCleanup(cls.stop, holder)
         cls.server = Server(cls.home, "--jobs", facts, "--store", os.path.join(cls.home, "jobs.db"), "--push",
                             "postgresql://127.0.0.1:1/none", "--node", "n1", "--cluster", "c", "--jobs-listed", "2",
                             "--hpc-job-mapping", os.path.join(cls.home, "mapping"), "--period", "50ms", env=cls.env)
@@ -409,14 +417,14 @@ class Whole(unittest.TestCase):
     @classmethod
     def tearDownClass(cls):
         code = cls.server.end()
-        for p in cls.holders:
-            p.send_signal(signal.SIGTERM)
-            p.wait(PATIENCE)
-        cls.daemon.send_signal(signal.SIGTERM)
-        cls.daemon.stdout.close()
-        cls.daemon.wait(PATIENCE)
-        shutil.rmtree(cls.home, ignore_errors=True)
         assert code == 0, code
+
+    @staticmethod
+    def stop(process):
+        process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE)
+        if process.stdout:
+            process.stdout.close()
 
     def seen(self):
         return wait_for(lambda: (s := samples(self.server.metrics())) and

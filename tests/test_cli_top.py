@@ -35,13 +35,13 @@ def clean(home, **more):
 class Screen:
     """top on a terminal of its own."""
 
-    def __init__(self, home, *options, columns=80, rows=24, **env):
+    def __init__(self, home, *options, columns=80, rows=24, stdin=None, **env):
         self.master, slave = pty.openpty()
         self.size(columns, rows)
         self.before = termios.tcgetattr(slave)
         self.slave = slave
         self.out = ""
-        self.process = subprocess.Popen([WATTUNE, "top", *EMULATED, *options], stdin=slave, stdout=slave,
+        self.process = subprocess.Popen([WATTUNE, "top", *EMULATED, *options], stdin=stdin or slave, stdout=slave,
                                         stderr=subprocess.PIPE, env=clean(home, **env), start_new_session=True)
 
     def size(self, columns, rows):
@@ -61,6 +61,11 @@ class Screen:
     def press(self, keys):
         self.out = ""
         os.write(self.master, keys.encode())
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
 
     def end(self):
         code = self.process.wait(PATIENCE)
@@ -139,8 +144,33 @@ class Top(unittest.TestCase):
             self.assertIn(words, done.stderr)
         self.assertEqual(self.once("--help").returncode, 0)
 
+    def screen(self, *options, **more):
+        s = Screen(self.home, *options, **more)
+        self.addCleanup(s.kill)
+        return s
+
+    def test_a_terminal_that_goes_ends_it(self):
+        s = self.screen()
+        s.expect("GPU 7")
+        os.close(s.slave)
+        os.close(s.master)
+        self.assertEqual(s.process.wait(PATIENCE), 0)
+        s.process.stderr.close()
+
+    def test_without_keys_it_goes_on(self):
+        s = self.screen(stdin=subprocess.DEVNULL)
+        s.expect("GPU 7")
+        with open(f"/proc/{s.process.pid}/stat", encoding="utf-8") as f:
+            before = sum(map(int, f.read().rpartition(")")[2].split()[11:13]))
+        s.read(2)
+        with open(f"/proc/{s.process.pid}/stat", encoding="utf-8") as f:
+            ticks = sum(map(int, f.read().rpartition(")")[2].split()[11:13])) - before
+        self.assertLess(ticks, 50, "it does not spin")
+        s.process.terminate()
+        self.assertEqual(s.end()[0], 128 + signal.SIGTERM)
+
     def test_keys(self):
-        s = Screen(self.home)
+        s = self.screen()
         s.expect("GPU 7")
         s.press("h")
         s.expect(r"keys \(sorted by device\)")
@@ -153,7 +183,7 @@ class Top(unittest.TestCase):
         self.assertIn("\033[?1049l", s.out, "the screen before it is back")
 
     def test_a_new_size_is_followed(self):
-        s = Screen(self.home, columns=80, rows=24)
+        s = self.screen(columns=80, rows=24)
         s.expect(r"energy since start")
         s.out = ""
         s.size(40, 12)
@@ -171,20 +201,20 @@ class Top(unittest.TestCase):
 
     def test_signals_put_the_terminal_back(self):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-            s = Screen(self.home)
+            s = self.screen()
             s.expect("GPU 7")
             s.process.send_signal(number)
             self.assertEqual(s.end(), (128 + number, True))
             self.assertIn("\033[?1049l", s.out)
 
     def test_ctrl_c_ends_it(self):
-        s = Screen(self.home)
+        s = self.screen()
         s.expect("GPU 7")
         s.process.send_signal(signal.SIGINT)
         self.assertEqual(s.end()[1], True)
 
     def test_a_terminal_that_is_none_is_said(self):
-        s = Screen(self.home, TERM="no-such-terminal")
+        s = self.screen(TERM="no-such-terminal")
         said = s.process.stderr.read().decode()
         self.assertIn('no screen can be drawn on a terminal "no-such-terminal"', said)
         self.assertIn("--once", said)
