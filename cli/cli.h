@@ -26,9 +26,11 @@ int cmd_restore(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_runs(int argc, char **argv);
 int cmd_segment(int argc, char **argv);
+int cmd_serve(int argc, char **argv);
 int cmd_set(int argc, char **argv);
 int cmd_submit(int argc, char **argv);
 int cmd_sweep(int argc, char **argv);
+int cmd_top(int argc, char **argv);
 int cmd_tune(int argc, char **argv);
 
 /* Exit codes of our own (a child's own code passes through `run`). */
