@@ -166,6 +166,10 @@ struct screen {
     SCREEN *screen;
     WINDOW *window;
     unsigned columns, rows;
+    /* Declared in <term.h>, which makes macros of words like lines and columns. */
+    int (*setupterm)(const char *term, int fd, int *ret_found);
+    struct term *(*set_curterm)(struct term *term);
+    int (*del_curterm)(struct term *term);
     typeof(newterm) *newterm;
     typeof(delscreen) *delscreen;
     typeof(endwin) *endwin;
@@ -197,14 +201,25 @@ static int load(struct screen *s, struct wt_error *err)
         const char *name;
         void **to;
     } symbols[] = {
-        {"newterm", (void **)&s->newterm},   {"delscreen", (void **)&s->delscreen},
-        {"endwin", (void **)&s->endwin},     {"cbreak", (void **)&s->cbreak},
-        {"noecho", (void **)&s->noecho},     {"keypad", (void **)&s->keypad},
-        {"curs_set", (void **)&s->curs_set}, {"wtimeout", (void **)&s->wtimeout},
-        {"wgetch", (void **)&s->wgetch},     {"clearok", (void **)&s->clearok},
-        {"werase", (void **)&s->werase},     {"wmove", (void **)&s->wmove},
-        {"waddnstr", (void **)&s->waddnstr}, {"wattrset", (void **)&s->wattrset},
-        {"wrefresh", (void **)&s->wrefresh}, {"resizeterm", (void **)&s->resizeterm},
+        {"setupterm", (void **)&s->setupterm},
+        {"set_curterm", (void **)&s->set_curterm},
+        {"del_curterm", (void **)&s->del_curterm},
+        {"newterm", (void **)&s->newterm},
+        {"delscreen", (void **)&s->delscreen},
+        {"endwin", (void **)&s->endwin},
+        {"cbreak", (void **)&s->cbreak},
+        {"noecho", (void **)&s->noecho},
+        {"keypad", (void **)&s->keypad},
+        {"curs_set", (void **)&s->curs_set},
+        {"wtimeout", (void **)&s->wtimeout},
+        {"wgetch", (void **)&s->wgetch},
+        {"clearok", (void **)&s->clearok},
+        {"werase", (void **)&s->werase},
+        {"wmove", (void **)&s->wmove},
+        {"waddnstr", (void **)&s->waddnstr},
+        {"wattrset", (void **)&s->wattrset},
+        {"wrefresh", (void **)&s->wrefresh},
+        {"resizeterm", (void **)&s->resizeterm},
     };
     bool ok = standard;
     for (size_t i = 0; i < sizeof(symbols) / sizeof(symbols[0]); i++)
@@ -213,7 +228,11 @@ static int load(struct screen *s, struct wt_error *err)
         snprintf(err->text, sizeof(err->text), LIBRARY ": lacks functions");
         return err->code = WT_E_UNSUPPORTED;
     }
-    s->screen = s->newterm(NULL, stdout, stdin);
+    int found = 0;
+    if (s->setupterm(NULL, STDOUT_FILENO, &found) == OK) {
+        s->del_curterm(s->set_curterm(NULL));
+        s->screen = s->newterm(NULL, stdout, stdin);
+    }
     if (!s->screen) {
         const char *kind = getenv("TERM");
         snprintf(err->text, sizeof(err->text), "no screen can be drawn on a terminal \"%.40s\"",
@@ -230,14 +249,14 @@ static int load(struct screen *s, struct wt_error *err)
     return 0;
 }
 
+/* The library stays: it keeps what it knows of the terminal for as long as it is loaded, and we are
+ * about to end. */
 static void leave(struct screen *s)
 {
     if (s->screen) {
         s->endwin();
         s->delscreen(s->screen);
     }
-    if (s->library)
-        dlclose(s->library);
 }
 
 /* True: the window has another size than before. */
