@@ -3,17 +3,18 @@
  *     build/bench/attend [ROUNDS [SET]]
  *
  * Every round measures the core's multiply-add peak (registers only) and its read bandwidth (256
- * MB, summed) and then each kernel once; a line is the median of the rounds and the median of the
- * shares of the same round's ceiling. SET: the instruction set of the kernels, e.g. "avx2"; default
- * the best. One thread. FLOPs count both products of the forward pass and all five of the backward
- * pass; under a causal mask half of them. Products of few rows read 128 MB of weights, and their
- * bytes are the weights'; "rows" is m. The product of many rows in integers is against the float
- * peak. */
+ * MB, combined by XOR) and then each kernel for 20 ms; a line is the median of the rounds and the
+ * median of the shares of the same round's ceiling. SET: the instruction set of the kernels, e.g.
+ * "avx2"; default the best. One thread. FLOPs count both products of the forward pass and all five
+ * of the backward pass; under a causal mask half of them. Products of few rows read 128 MB of
+ * weights, and their bytes are the weights'; "rows" is m. The product of many rows in integers is
+ * against the float peak. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/base.h"
+#include "median.h"
 #include "workload/attend.h"
 #include "workload/matvec.h"
 #include "workload/random.h"
@@ -146,7 +147,8 @@ struct memory {
     float *lse;
 };
 
-/* Integers of random bits, with scales. The quantisation of rows is part of the product. */
+/* Weights that are all 63, with scales and sums of 0: the work is that of any others. The
+ * quantisation of rows is part of the product. */
 static double run_product(const struct line *l, const struct wt_matvec_kernels *k, struct memory *m)
 {
     size_t rows = l->length, in = l->head, out = l->count;
@@ -263,17 +265,6 @@ static void sample(struct line *l, const struct wt_attend_kernels *k,
     l->share[round] = l->rate[round] / (is_of_memory(l) ? bandwidth : peak);
 }
 
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-static double median(double *values, size_t n)
-{
-    qsort(values, n, sizeof(*values), compare);
-    return values[n / 2];
-}
-
 int main(int argc, char **argv)
 {
     long rounds = argc > 1 ? strtol(argv[1], NULL, 10) : 11;
@@ -330,12 +321,12 @@ int main(int argc, char **argv)
     printf("%s, products %s, one thread, medians of %ld rounds\n", k->name, products->name, rounds);
     for (size_t i = 0; i < WT_COUNTOF(lines); i++)
         printf("%-28s %7.1f %s  %3.0f %% of the %s\n", lines[i].name,
-               median(lines[i].rate, (size_t)rounds),
+               wt_median(lines[i].rate, (size_t)rounds),
                is_of_memory(&lines[i]) ? "GB/s   " : "GFLOP/s",
-               100 * median(lines[i].share, (size_t)rounds),
+               100 * wt_median(lines[i].share, (size_t)rounds),
                is_of_memory(&lines[i]) ? "read bandwidth" : "peak");
-    printf("%-28s %7.1f GFLOP/s\n", "multiply-add peak", median(peaks, (size_t)rounds));
-    printf("%-28s %7.1f GB/s\n", "read bandwidth", median(bandwidths, (size_t)rounds));
+    printf("%-28s %7.1f GFLOP/s\n", "multiply-add peak", wt_median(peaks, (size_t)rounds));
+    printf("%-28s %7.1f GB/s\n", "read bandwidth", wt_median(bandwidths, (size_t)rounds));
     char *arrays[] = {m.qkv, m.context, m.grad, m.dcontext, m.scratch, memory};
     for (size_t i = 0; i < WT_COUNTOF(arrays); i++)
         free(arrays[i]);

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "median.h"
 #include "workload/cpu.h"
 #include "workload/products.h"
 
@@ -233,20 +234,6 @@ struct op {
     double ms[ROUNDS_MOST], share[ROUNDS_MOST], flops;
 };
 
-static int compare(const void *a, const void *b)
-{
-    double x, y;
-    memcpy(&x, a, sizeof(x));
-    memcpy(&y, b, sizeof(y));
-    return x < y ? -1 : x > y;
-}
-
-static double median(double *x, size_t n)
-{
-    qsort(x, n, sizeof(*x), compare);
-    return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
-}
-
 int main(int argc, char **argv)
 {
     struct bed bed = {.batch = 8, .seq = 128, .H = 768, .F = 3072, .V = 30522, .heads = 12};
@@ -271,8 +258,12 @@ int main(int argc, char **argv)
             bed.batch = (size_t)atoi(value);
         else if (!strcmp(argv[i], "--seq"))
             bed.seq = (size_t)atoi(value);
-        else if (!strcmp(argv[i], "--dtype"))
-            o.dtype = strcmp(value, "bf16") ? WT_F32 : WT_BF16;
+        else if (!strcmp(argv[i], "--dtype") && !strcmp(value, "bf16"))
+            o.dtype = WT_BF16;
+        else if (strcmp(argv[i], "--dtype") || strcmp(value, "fp32")) {
+            fprintf(stderr, "backend: unknown: %s %s\n", argv[i], value);
+            return 2;
+        }
         i++;
     }
     if (rounds < 1 || rounds > ROUNDS_MOST || o.threads < 1 || bed.batch < 1 || bed.seq < 1) {
@@ -367,7 +358,7 @@ int main(int argc, char **argv)
     printf("%-24s %6s %9s %9s %7s\n", "operation", "calls", "ms", "GFLOP/s", "share");
     double sum_ms = 0, product_flops = 0, peak = 0;
     for (size_t i = 0; i < count; i++) {
-        double ms = median(ops[i].ms, rounds);
+        double ms = wt_median(ops[i].ms, rounds);
         if (i == 0)
             peak = ops[i].flops / ms;
         sum_ms += ms * ops[i].calls;
@@ -375,7 +366,7 @@ int main(int argc, char **argv)
         printf("%-24s %6.4g %9.3f ", ops[i].name, ops[i].calls, ms);
         if (ops[i].flops > 0)
             printf("%9.1f %5.1f %%\n", ops[i].flops / ms * 1e-6,
-                   100 * median(ops[i].share, rounds));
+                   100 * wt_median(ops[i].share, rounds));
         else
             printf("%9s\n", "-");
     }
@@ -383,7 +374,9 @@ int main(int argc, char **argv)
            "square one's\n",
            T, sum_ms, (double)T / sum_ms * 1e3, product_flops / sum_ms * 1e-6,
            100 * product_flops / sum_ms / peak);
-    bed.b.ops->sync(bed.b.self, NULL);
+    int rc = bed.b.ops->sync(bed.b.self, &err);
+    if (rc < 0)
+        fprintf(stderr, "backend: the figures are void: %s\n", err.text);
     wt_backend_free(&bed.b);
-    return 0;
+    return rc < 0;
 }

@@ -178,7 +178,7 @@ static int start(struct curve *c, const char *path, const char *folder, struct w
     rc = wt_model_get(c->model, values, err);
     if (rc == 0)
         rc = wt_hub_save(wt_text(model, sizeof(model), "%s/model", folder), &config, at, values,
-                         WT_TENSOR_F32, err);
+                         WT_TENSOR_F32, NULL, err);
     free(values);
     return rc;
 }

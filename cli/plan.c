@@ -3,20 +3,24 @@
 #include <math.h>
 #include <stdio.h>
 
+#include <string.h>
+
 #include "plan_options.h"
 
 static void print_help(void)
 {
-    fputs("usage: wattune plan --signal KIND=FILE... --power W --duration TIME --deadline TIME\n\n"
+    fputs("usage: wattune plan --signal KIND=FILE... --power W --duration TIME --deadline TIME\n"
+          "       wattune plan --jobs TRACE [--cap WATTS] [--shift TIME] ...\n\n"
           "When one job is best run: the start, or the pieces, with the least facility energy, "
           "carbon\n"
           "or cost, against starting now; and where, with signals of several regions.\n\n",
           stdout);
     fputs(cli_plan_help, stdout);
     fputs("  --json             one JSON document on stdout\n"
-          "  --help             this text\n\n"
-          "Exit code: 0, 1 failure, 2 usage, 3 not permitted, 4 no such run.\n",
+          "  --help             this text\n",
           stdout);
+    plan_jobs_help();
+    fputs("\nExit code: 0, 1 failure, 2 usage, 3 not permitted, 4 no such run.\n", stdout);
 }
 
 static int parse(int argc, char **argv, struct cli_plan *o, bool *ret_is_json)
@@ -51,6 +55,9 @@ static int parse(int argc, char **argv, struct cli_plan *o, bool *ret_is_json)
 
 int cmd_plan(int argc, char **argv)
 {
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--jobs") == 0 || strncmp(argv[i], "--jobs=", 7) == 0)
+            return cmd_plan_jobs(argc, argv);
     struct cli_plan o = CLI_PLAN_INIT("plan");
     struct wt_plan_result result;
     bool is_json = false;

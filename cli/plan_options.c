@@ -72,23 +72,30 @@ static size_t place_of(const struct cli_plan *o, const char *region)
 }
 
 /* A file or a library that is not there is no missing sensor. */
-static int file_failed(const struct cli_plan *o, const struct wt_error *err)
+static int file_failed(const char *command, const struct wt_error *err)
 {
-    int code = cli_fail(o->command, err);
+    int code = cli_fail(command, err);
     return err->code == WT_E_NOTFOUND || err->code == WT_E_UNSUPPORTED ? CLI_FAILURE : code;
+}
+
+int cli_plan_signal(const char *command, enum wt_signal_kind kind, const char *what,
+                    const struct wt_feed_options *feed, struct wt_signal **ret_signal)
+{
+    struct wt_error err = {0};
+    double value;
+    int rc = is_plain(what, &value)       ? wt_signal_constant(ret_signal, kind, value, &err)
+             : strcmp(what, "paper") == 0 ? wt_signal_builtin(ret_signal, kind, "paper", &err)
+             : wt_signal_is_feed(what)    ? wt_signal_fetch(ret_signal, kind, what, feed, &err)
+                                          : wt_signal_read(ret_signal, kind, what, &err);
+    return rc < 0 ? file_failed(command, &err) : -1;
 }
 
 static int take_signal(struct cli_plan *o, size_t place, enum wt_signal_kind kind, const char *what)
 {
-    struct wt_error err = {0};
-    double value;
     struct wt_signal *signal;
-    int rc = is_plain(what, &value)       ? wt_signal_constant(&signal, kind, value, &err)
-             : strcmp(what, "paper") == 0 ? wt_signal_builtin(&signal, kind, "paper", &err)
-             : wt_signal_is_feed(what)    ? wt_signal_fetch(&signal, kind, what, &o->feed, &err)
-                                          : wt_signal_read(&signal, kind, what, &err);
-    if (rc < 0)
-        return file_failed(o, &err);
+    int code = cli_plan_signal(o->command, kind, what, &o->feed, &signal);
+    if (code >= 0)
+        return code;
     o->signals[o->signal_count++] = signal;
     o->places[place].signals[kind] = signal;
     return -1;
@@ -146,12 +153,12 @@ static int read_feeds(struct cli_plan *o)
         else if (wt_signal_save(o->places[at].signals[kind], path, &err) < 0)
             code = err.code == WT_E_UNSUPPORTED
                        ? cli_usage(o->command, "--save-signal %s: %s", o->saves[i], err.text)
-                       : file_failed(o, &err);
+                       : file_failed(o->command, &err);
     }
     return code;
 }
 
-static bool parse_power(const char *text, double *ret_w)
+bool cli_plan_power(const char *text, double *ret_w)
 {
     size_t digits = strspn(text, ".0123456789");
     const char *end = text + digits + strspn(text + digits, " ");
@@ -169,18 +176,33 @@ static bool parse_power(const char *text, double *ret_w)
 }
 
 /* A duration in whole seconds. */
-static int parse_seconds(const struct cli_plan *o, const char *option, const char *text,
-                         bool may_be_none, int64_t *ret_s)
+int cli_plan_seconds(const char *command, const char *option, const char *text, bool may_be_none,
+                     int64_t *ret_s)
 {
     struct wt_error err = {0};
     int64_t ns;
     if (cli_duration_parse(text, &ns, &err) < 0)
-        return cli_usage(o->command, "%s %s: is no duration, such as 5min, 8h or 14d", option,
-                         text);
+        return cli_usage(command, "%s %s: is no duration, such as 5min, 8h or 14d", option, text);
     *ret_s = (ns + 500000000) / 1000000000;
     if (!*ret_s && !may_be_none)
-        return cli_usage(o->command, "%s %s: a second at least", option, text);
+        return cli_usage(command, "%s %s: a second at least", option, text);
     return -1;
+}
+
+int cli_plan_objective(const char *command, const char *text, enum wt_objective *ret_objective)
+{
+    if (wt_objective_from_name(text, ret_objective) < 0 ||
+        (*ret_objective != WT_OBJECTIVE_ENERGY && *ret_objective != WT_OBJECTIVE_CARBON &&
+         *ret_objective != WT_OBJECTIVE_COST))
+        return cli_usage(command, "--objective %s: is not energy, carbon or cost", text);
+    return -1;
+}
+
+enum wt_objective cli_plan_objective_of(const struct wt_place *place)
+{
+    return place->signals[WT_SIGNAL_CARBON]  ? WT_OBJECTIVE_CARBON
+           : place->signals[WT_SIGNAL_PRICE] ? WT_OBJECTIVE_COST
+                                             : WT_OBJECTIVE_ENERGY;
 }
 
 int cli_plan_option(int c, const char *arg, struct cli_plan *o)
@@ -191,11 +213,11 @@ int cli_plan_option(int c, const char *arg, struct cli_plan *o)
         code = add_signal(o, arg);
         break;
     case PLAN_POWER:
-        if (!parse_power(arg, &o->job.power_w))
+        if (!cli_plan_power(arg, &o->job.power_w))
             code = cli_usage(o->command, "--power %s: is no power, such as 800W or 1.2kW", arg);
         break;
     case PLAN_DURATION:
-        code = parse_seconds(o, "--duration", arg, false, &o->job.duration_s);
+        code = cli_plan_seconds(o->command, "--duration", arg, false, &o->job.duration_s);
         break;
     case PLAN_RUN:
         o->run = arg;
@@ -215,18 +237,15 @@ int cli_plan_option(int c, const char *arg, struct cli_plan *o)
         break;
     case PLAN_CHECKPOINT:
         o->has_checkpoint = true;
-        code = parse_seconds(o, "--checkpoint-cost", arg, true, &o->job.checkpoint_s);
+        code = cli_plan_seconds(o->command, "--checkpoint-cost", arg, true, &o->job.checkpoint_s);
         break;
     case PLAN_SEGMENT:
         o->has_segment_min = true;
-        code = parse_seconds(o, "--min-segment", arg, true, &o->job.segment_min_s);
+        code = cli_plan_seconds(o->command, "--min-segment", arg, true, &o->job.segment_min_s);
         break;
     case PLAN_OBJECTIVE:
         o->has_objective = true;
-        if (wt_objective_from_name(arg, &o->job.objective) < 0 ||
-            (o->job.objective != WT_OBJECTIVE_ENERGY && o->job.objective != WT_OBJECTIVE_CARBON &&
-             o->job.objective != WT_OBJECTIVE_COST))
-            code = cli_usage(o->command, "--objective %s: is not energy, carbon or cost", arg);
+        code = cli_plan_objective(o->command, arg, &o->job.objective);
         break;
     case PLAN_SAVE:
         if (o->save_count == CLI_SIGNALS_MAX)
@@ -236,10 +255,10 @@ int cli_plan_option(int c, const char *arg, struct cli_plan *o)
             o->saves[o->save_count++] = arg;
         break;
     case PLAN_MAX_AGE:
-        code = parse_seconds(o, "--feed-max-age", arg, true, &o->feed.max_age_s);
+        code = cli_plan_seconds(o->command, "--feed-max-age", arg, true, &o->feed.max_age_s);
         break;
     case PLAN_TIMEOUT:
-        code = parse_seconds(o, "--feed-timeout", arg, false, &o->feed.timeout_ms);
+        code = cli_plan_seconds(o->command, "--feed-timeout", arg, false, &o->feed.timeout_ms);
         o->feed.timeout_ms *= 1000;
         break;
     default:
@@ -263,7 +282,7 @@ int cli_plan_check(struct cli_plan *o)
         o->job.start_s = (int64_t)time(NULL);
     if (wt_moment_parse(o->deadline, &o->job.deadline_s) < 0) {
         int64_t span_s;
-        int code = parse_seconds(o, "--deadline", o->deadline, false, &span_s);
+        int code = cli_plan_seconds(o->command, "--deadline", o->deadline, false, &span_s);
         if (code >= 0)
             return code;
         o->job.deadline_s = o->job.start_s + span_s;
@@ -325,19 +344,6 @@ static int take_run(struct cli_plan *o)
     return code;
 }
 
-/* What is made small where nobody said. */
-static void settle_objective(struct cli_plan *o)
-{
-    if (!o->has_objective) {
-        bool has[WT_SIGNAL_KINDS];
-        for (int k = 0; k < WT_SIGNAL_KINDS; k++)
-            has[k] = o->places[0].signals[k] != NULL;
-        o->job.objective = has[WT_SIGNAL_CARBON]  ? WT_OBJECTIVE_CARBON
-                           : has[WT_SIGNAL_PRICE] ? WT_OBJECTIVE_COST
-                                                  : WT_OBJECTIVE_ENERGY;
-    }
-}
-
 int cli_plan_make(struct cli_plan *o, struct wt_plan_result *ret_result)
 {
     struct wt_error err = {0};
@@ -345,7 +351,8 @@ int cli_plan_make(struct cli_plan *o, struct wt_plan_result *ret_result)
     int code = o->run ? take_run(o) : -1;
     if (code >= 0)
         return code;
-    settle_objective(o);
+    if (!o->has_objective)
+        o->job.objective = cli_plan_objective_of(&o->places[0]);
     if (wt_plan_places(ret_result, &o->job, &o->power, o->places, o->place_count, &err) < 0)
         return cli_fail(o->command, &err);
     return -1;

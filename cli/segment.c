@@ -7,6 +7,7 @@
  * `scontrol requeue` ends this job, and only then a new StartTime is accepted, so that the second
  * call is a race with our own end: signals are blocked, and KillWait (30 s) is time enough. Where
  * it is lost the job starts at once, finds that it is in no piece, and asks again. */
+#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -201,10 +202,16 @@ int cmd_segment(int argc, char **argv)
 {
     struct wt_error err = {0};
     struct job j = {0};
-    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+    static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {0}};
+    int c = getopt_long(argc, argv, "+h", options, NULL);
+    if (c == 'h') {
         print_help();
         return CLI_OK;
     }
+    if (c != -1)
+        return cli_bad_option("segment");
+    argc -= optind - 1; /* argv[1] is the script, whatever its options */
+    argv += optind - 1;
     if (argc < 2)
         return cli_usage("segment", "Slurm runs this, with a script of `wattune submit`");
     j.id = getenv("SLURM_JOB_ID");

@@ -170,6 +170,9 @@ static int check_pieces(struct submit *s)
                          "a job of several pieces needs a script that begins with #!, "
                          "and none is among: %s%s",
                          s->args[0], s->arg_count > 1 ? " ..." : "");
+    for (int i = 0; i < s->script; i++)
+        if (strcmp(s->args[i], "--no-requeue") == 0)
+            return cli_usage("submit", "--no-requeue: a job of several pieces is requeued");
     if (n <= 0 || n == sizeof(s->self) - 1 || strpbrk(s->self, " \t\n")) {
         cli_note("this program's own path is too long, or has blanks, for the first line of a "
                  "script: %s",
@@ -253,10 +256,12 @@ static int submit(struct submit *s, const struct wt_plan *plan)
     if (!argv)
         return CLI_FAILURE;
     argv[n++] = (char *)(uintptr_t) "sbatch";
+    /* Said also when it is now: the script may have a --begin of its own. */
+    bool is_now = plan->segments[0].start_s <= now_s + NOW_S;
     snprintf(begin, sizeof(begin), "--begin=%s",
-             cli_slurm_time(time_text, sizeof(time_text), plan->segments[0].start_s));
-    if (plan->segments[0].start_s > now_s + NOW_S)
-        argv[n++] = begin;
+             is_now ? "now"
+                    : cli_slurm_time(time_text, sizeof(time_text), plan->segments[0].start_s));
+    argv[n++] = begin;
     if (has_pieces) {
         argv[n++] = (char *)(uintptr_t) "--requeue";
         argv[n++] = (char *)(uintptr_t) "--open-mode=append";

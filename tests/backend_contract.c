@@ -252,7 +252,7 @@ static void check_some(struct bed *bed, const struct array *a, const char *what,
     bool is_fine = true;
     float *got = bring(bed, 0, a, &is_fine), *want = bring(bed, 1, a, &is_fine);
     double off = 0, size = 0, worst = 0;
-    size_t bad = SIZE_MAX;
+    size_t bad = SIZE_MAX, at = 0;
     for (size_t i = 0; i < a->n; i++) {
         if (has && !has[i % has_count])
             continue;
@@ -267,6 +267,7 @@ static void check_some(struct bed *bed, const struct array *a, const char *what,
             bad = i;
         if (fabs(d) > worst) {
             worst = fabs(d);
+            at = i;
         }
         off += d * d;
         size += (double)want[i] * (double)want[i];
@@ -278,8 +279,11 @@ static void check_some(struct bed *bed, const struct array *a, const char *what,
     } else {
         if (!(error <= bed->tolerance))
             is_fine = false;
-        printf("%-6s %-52s %-8s error %.2e, largest %.2e\n", is_fine ? "ok" : "not ok", bed->name,
+        printf("%-6s %-52s %-8s error %.2e, largest %.2e", is_fine ? "ok" : "not ok", bed->name,
                what, error, worst);
+        if (worst > 0)
+            printf(": [%zu] is %g for %g", at, (double)got[at], (double)want[at]);
+        printf("\n");
     }
     if (!is_fine)
         bed->failures++;

@@ -6,7 +6,8 @@
 
 #include "workload/backend.h"
 
-/* Prints a line for each case and output: the relative error norm(out - want) / norm(want). An
+/* Prints a line for each case and output: the relative error norm(out - want) / norm(want), and the
+ * value that is furthest off. An
  * output fails over tolerance, where a value was not written or is not finite, or where something
  * was written behind its end. Returns the number of failures. Of WT_INT8 only the operations of
  * inference are run, with prepared weights. only: NULL, or what a case's name must contain. */

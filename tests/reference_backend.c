@@ -92,7 +92,7 @@ static double keep(const struct wt_dropout *drop, uint64_t i)
         return 1;
     /* 1 - p in float: every backend multiplies by the same */
     double p = (double)drop->p;
-    return wt_dropout_bits(drop->key, i) < p * 4294967296.0 ? 0 : 1 / (1 - p);
+    return wt_dropout_bits(drop->key, i) < wt_dropout_below(drop->p) ? 0 : 1 / (1 - p);
 }
 
 static double nonlinear(enum wt_nonlinearity f, double x)

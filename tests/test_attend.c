@@ -16,6 +16,18 @@
 /* A value that a kernel must not read into a result or write over. */
 #define UNTOUCHED 12345.0f
 
+/* Compiled for the tests: AVX-512's 16 lanes in the baseline's instructions. */
+extern const struct wt_attend_kernels wt_attend_wide;
+
+/* Every table that this processor can run, and the wide one. */
+static const struct wt_attend_kernels *set_at(size_t i)
+{
+    size_t count = 0;
+    while (wt_attend_at(count))
+        count++;
+    return i < count ? wt_attend_at(i) : i == count ? &wt_attend_wide : NULL;
+}
+
 struct shape {
     size_t length, head;
     bool is_causal;
@@ -214,8 +226,8 @@ static void assert_close(const char *set, const char *what, const struct bed *b,
 static void check_all(bool is_bf16, double spread, double tolerance)
 {
     for (size_t s = 0; s < WT_COUNTOF(shapes); s++)
-        for (size_t set = 0; wt_attend_at(set); set++) {
-            const struct wt_attend_kernels *k = wt_attend_at(set);
+        for (size_t set = 0; set_at(set); set++) {
+            const struct wt_attend_kernels *k = set_at(set);
             struct bed b;
             setup(&b, shapes[s], is_bf16, spread);
             k->forward(&b.work, 0, shapes[s].length, b.scratch);
@@ -237,6 +249,25 @@ static void forward_and_backward_are_exact(void **state)
     check_all(false, 1, 1e-5);
 }
 
+/* As kernels.c has it: bits of 4 are below 1e-9 2^32 rounded up, bits of 5 are not. */
+static void a_small_probability_drops_what_other_devices_drop(void **state)
+{
+    (void)state;
+    for (size_t set = 0; set_at(set); set++)
+        for (int is_dropped_one = 0; is_dropped_one < 2; is_dropped_one++) {
+            struct bed b;
+            setup(&b, (struct shape){1, 16, false, 1e-9f}, false, 1);
+            b.work.drop.key = 77;
+            b.work.drop_first = is_dropped_one ? 3407979488 : 454662582;
+            set_at(set)->forward(&b.work, 0, 1, b.scratch);
+            for (size_t i = 0; i < 16; i++) {
+                assert_true(b.v[i] != 0);
+                assert_true(b.context[i] == (is_dropped_one ? 0 : b.v[i]));
+            }
+            teardown(&b);
+        }
+}
+
 /* bfloat16 has 8 bits: inputs are exact, results rounded once; delta comes from a rounded context.
  */
 static void bfloat16_is_exact_but_for_the_rounding_of_results(void **state)
@@ -248,8 +279,8 @@ static void bfloat16_is_exact_but_for_the_rounding_of_results(void **state)
 static void large_scores_neither_overflow_nor_lose_the_row(void **state)
 {
     (void)state;
-    for (size_t set = 0; wt_attend_at(set); set++) {
-        const struct wt_attend_kernels *k = wt_attend_at(set);
+    for (size_t set = 0; set_at(set); set++) {
+        const struct wt_attend_kernels *k = set_at(set);
         struct bed b;
         setup(&b, (struct shape){150, 64, true, 0}, false, 30);
         k->forward(&b.work, 0, 150, b.scratch);
@@ -264,8 +295,8 @@ static void large_scores_neither_overflow_nor_lose_the_row(void **state)
 static void rows_may_be_shared_out(void **state)
 {
     (void)state;
-    for (size_t set = 0; wt_attend_at(set); set++) {
-        const struct wt_attend_kernels *k = wt_attend_at(set);
+    for (size_t set = 0; set_at(set); set++) {
+        const struct wt_attend_kernels *k = set_at(set);
         struct bed whole, parts;
         setup(&whole, (struct shape){300, 64, true, 0.1f}, false, 1);
         setup(&parts, (struct shape){300, 64, true, 0.1f}, false, 1);
@@ -291,8 +322,8 @@ static bool is_nan(float x)
 static void a_score_that_is_not_a_number_reaches_the_context(void **state)
 {
     (void)state;
-    for (size_t set = 0; wt_attend_at(set); set++) {
-        const struct wt_attend_kernels *k = wt_attend_at(set);
+    for (size_t set = 0; set_at(set); set++) {
+        const struct wt_attend_kernels *k = set_at(set);
         struct bed b;
         setup(&b, (struct shape){100, 64, true, 0}, false, 1);
         b.q[50 * b.stride] = NAN;
@@ -314,10 +345,10 @@ static void decoding_is_the_last_row_of_attention(void **state)
     } cases[] = {{1, 3, 64}, {5, 2, 64},  {64, 12, 64}, {130, 3, 32}, {77, 2, 17}, {200, 1, 128},
                  {3, 2, 5},  {65, 2, 64}, {66, 2, 64},  {67, 2, 64},  {129, 1, 96}};
     for (size_t c = 0; c < WT_COUNTOF(cases); c++)
-        for (size_t set = 0; wt_attend_at(set); set++)
+        for (size_t set = 0; set_at(set); set++)
             for (unsigned variant = 0; variant < 2; variant++) {
                 bool is_bf16 = variant == 1;
-                const struct wt_attend_kernels *k = wt_attend_at(set);
+                const struct wt_attend_kernels *k = set_at(set);
                 size_t n = cases[c].length, d = cases[c].head, count = cases[c].count;
                 size_t stride = count * d + 3;
                 float *q = values(count * d), *keys = values(n * stride);
@@ -367,7 +398,7 @@ static void the_best_attention_is_the_first(void **state)
     (void)state;
     size_t count = 0;
     while (wt_attend_at(count))
-        count++;
+        print_message("attention: %s\n", wt_attend_at(count++)->name);
     assert_ptr_equal(wt_attend_best(), wt_attend_at(0));
     assert_string_equal(wt_attend_at(count - 1)->name, "baseline");
 }
@@ -379,6 +410,7 @@ int main(void)
         cmocka_unit_test(bfloat16_is_exact_but_for_the_rounding_of_results),
         cmocka_unit_test(large_scores_neither_overflow_nor_lose_the_row),
         cmocka_unit_test(rows_may_be_shared_out),
+        cmocka_unit_test(a_small_probability_drops_what_other_devices_drop),
         cmocka_unit_test(a_score_that_is_not_a_number_reaches_the_context),
         cmocka_unit_test(decoding_is_the_last_row_of_attention),
         cmocka_unit_test(the_best_attention_is_the_first),

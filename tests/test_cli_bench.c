@@ -8,6 +8,7 @@
 #include <math.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,7 +55,8 @@ static void wrong_usage_says_what_is_allowed(void **state)
         {{TRAIN, "bert-tiny", "--steps", "1e3", NULL}, "--steps 1e3"},
         {{TRAIN, "bert-tiny", "--seconds", "-1", NULL}, "--seconds -1"},
         {{TRAIN, "bert-tiny", "--seconds", "nan", NULL}, "--seconds nan"},
-        {{TRAIN, "bert-tiny", "--batch", "0", NULL}, "--batch 0: takes 1 to 65536"},
+        {{TRAIN, "bert-tiny", "--batch", "0", NULL}, "--batch 0: takes 1 to 65535"},
+        {{TRAIN, "bert-tiny", "--batch", "65536", NULL}, "--batch 65536: takes 1 to 65535"},
         {{TRAIN, "bert-tiny", "--data", JONAH, "--seq", "513", NULL},
          "--seq 513: bert-tiny takes 3 to 512"},
         {{TRAIN, "bert-tiny", "--dtype", "fp8", NULL},
@@ -63,6 +65,10 @@ static void wrong_usage_says_what_is_allowed(void **state)
         {{TRAIN, "bert-tiny", "--data", JONAH, "--dtype", "tf32", NULL}, "a CPU has not"},
         {{TRAIN, "bert-tiny", "--device", "tpu", NULL}, "--device tpu: takes cpu, emu or cuda"},
         {{TRAIN, "bert-tiny", "--gpu", "a", NULL}, "--gpu a"},
+        {{TRAIN, "bert-tiny", "--data", JONAH, "--gpu", "0", NULL}, "--gpu 0: a GPU is used with"},
+        {{TRAIN, "bert-tiny", "--data", JONAH, "--phases", NULL}, "--phases: on the CPU"},
+        {{TRAIN, "bert-tiny", "--data", JONAH, "--seconds", "1", "--schedule", "cosine", NULL},
+         "--schedule cosine: it ends at the last step"},
         {{TRAIN, "bert-tiny", "--threads", "0", NULL}, "--threads 0"},
         {{TRAIN, "bert-tiny", "--device", "emu", "--pin", NULL},
          "--pin: threads compute on the CPU"},
@@ -98,6 +104,7 @@ static void wrong_usage_says_what_is_allowed(void **state)
         {{GENERATE, "gpt2", "--prompt", "x", NULL}, "no vocabulary to cut the prompt with"},
         {{GENERATE, "gpt2", "--prompt", "", "--data", JONAH, NULL}, "an empty prompt"},
         {{GENERATE, "gpt2", "--prompt", "x", "--synthetic", NULL}, "is possible"},
+        {{GENERATE, "gpt2", "--prompt", "x", "--data", JONAH, "--seq", "9", NULL}, "--seq 9: the"},
         {{GENERATE, "gpt2", "--synthetic", "--tokens", "1000", NULL}, "1024 positions for both"},
         {{GENERATE, "gpt2", "--synthetic", "--tokens", "0", NULL}, "--tokens 0"},
         {{GENERATE, "gpt2", "--synthetic", "--greedy", "--top-k", "4", NULL}, "nothing is sampled"},
@@ -156,6 +163,13 @@ static void wrong_text_is_named_with_its_place(void **state)
     assert_int_equal(spawn_code(&s), 1);
     assert_non_null(strstr(s.err, "reading /: Is a directory"));
     spawn_done(&s);
+    char large[128];
+    spawn_file(large, sizeof(large), "large.txt", "x");
+    assert_int_equal(truncate(large, (INT64_C(2) << 30) + 1), 0); /* a hole */
+    spawn_run(&s, home, TRAIN, "bert-tiny", "--data", large);
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "large.txt: the text is longer than the 2 GiB that are read"));
+    spawn_done(&s);
     const char *path = write_file("vocab.txt", "[PAD]\n\n", 7);
     spawn_run(&s, home, TRAIN, "bert-tiny", "--data", JONAH, "--vocab", path);
     assert_int_equal(spawn_code(&s), 1);
@@ -191,6 +205,8 @@ static void json_has_what_was_done(void **state)
         assert_true(json_number_value(json_object_get(j, rows[i].key)) == rows[i].want);
     assert_string_equal(json_string_value(json_object_get(j, "model")), "bert-tiny");
     assert_string_equal(json_string_value(json_object_get(j, "device")), "cpu");
+    assert_string_equal(json_string_value(json_object_get(j, "peak")), "measured");
+    assert_true(json_number_value(json_object_get(j, "held_out_step")) == 4);
     static const char *const positive[] = {"seconds",    "tokens_per_s",    "flops_per_s",
                                            "loss_first", "loss_last",       "loss_held_out",
                                            "mfu",        "peak_flops_per_s"};
@@ -222,6 +238,8 @@ static void seconds_end_a_run(void **state)
     assert_non_null(j);
     assert_true(json_number_value(json_object_get(j, "seconds")) >= 0.05);
     assert_true(json_is_null(json_object_get(j, "loss_held_out")));
+    assert_true(json_is_null(json_object_get(j, "held_out_step")));
+    assert_true(json_is_null(json_object_get(j, "peak")));
     assert_non_null(strstr(s.err, "tokens/s"));
     json_decref(j);
     spawn_done(&s);
@@ -419,6 +437,10 @@ static void a_saved_folder_is_a_model_that_is_read_again(void **state)
     json_t *j = done(&s);
     double held_out = number(j, "loss_held_out");
     json_decref(j);
+    snprintf(path, sizeof(path), "%s/config.json", folder);
+    j = json_load_file(path, 0, NULL);
+    assert_true(number(j, "resid_pdrop") == 0.1); /* as it was given */
+    json_decref(j);
     /* Vocabulary and weights come from the folder now. */
     spawn_run(&s, home, TRAIN, folder, "--data", JONAH, "--batch", "2", "--seq", "16", "--steps",
               "1", "--lr", "1e-12", "--evaluate", "4", "--json", PLAIN);
@@ -479,6 +501,27 @@ static void a_checkpoint_is_replaced_only_by_its_own_run(void **state)
     json_t *j = done(&s);
     assert_true(number(j, "loss_resumed") != number(j, "loss_first"));
     json_decref(j);
+}
+
+static void a_place_that_cannot_be_is_refused(void **state)
+{
+    (void)state;
+    char folder[128], path[160];
+    struct spawned s;
+    spawn_path(folder, sizeof(folder), "ck");
+    const char *model = small_gpt2();
+    spawn_run(&s, home, TRAIN, model, SMALL, "--steps", "3", "--checkpoint", folder);
+    json_decref(done(&s));
+    snprintf(path, sizeof(path), "%s/wattune.json", folder);
+    json_t *j = json_load_file(path, 0, NULL), *position = json_object_get(j, "position");
+    assert_true(number(position, "place") == 3 * 2);
+    json_object_set_new(position, "place", json_integer(INT64_MAX));
+    assert_int_equal(json_dump_file(j, path, 0), 0);
+    json_decref(j);
+    spawn_run(&s, home, TRAIN, model, SMALL, "--steps", "5", "--checkpoint", folder, "--resume");
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "of 3 steps, its place cannot be 9223372036854775807"));
+    spawn_done(&s);
 }
 
 static void where_it_cannot_be_written_is_said_before_any_step(void **state)
@@ -634,6 +677,44 @@ static void fine_tuning_learns_classes(void **state)
     json_decref(j);
 }
 
+static void a_made_vocabulary_is_no_larger_than_the_model(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char rows[128], text[32768], line[400];
+    size_t used = 0;
+    FILE *jonah = fopen(JONAH, "r");
+    assert_non_null(jonah);
+    while (used + sizeof(line) + 2 < sizeof(text) && fgets(line, sizeof(line), jonah))
+        if (strlen(line) > 1)
+            used += (size_t)snprintf(text + used, sizeof(text) - used, "%c\t%s",
+                                     used % 2 ? 'a' : 'b', line);
+    fclose(jonah);
+    spawn_file(rows, sizeof(rows), "jonah.tsv", text);
+    spawn_run(&s, home, "wattune", "bench", "finetune", small_gpt2(), "--data", rows, "--seq", "16",
+              "--steps", "1", "--batch", "2", "--evaluate", "1", "--json", PLAIN);
+    json_t *j = done(&s);
+    assert_true(number(j, "vocabulary") == 500);
+    json_decref(j);
+}
+
+static void a_line_of_one_token_is_read_and_not_judged(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char lines[128];
+    spawn_file(lines, sizeof(lines), "lines.txt", "a\nb\n");
+    static const char *const types[] = {"fp32", "int8"};
+    for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
+        spawn_run(&s, home, INFER, small_gpt2(), "--data", lines, "--seq", "16", "--vocab-size",
+                  "330", "--batch", "2", "--steps", "2", "--dtype", types[i], "--json", PLAIN);
+        json_t *j = done(&s);
+        assert_true(number(j, "tokens") == 4);
+        assert_true(json_is_null(json_object_get(j, "loss")));
+        json_decref(j);
+    }
+}
+
 static void inference_counts_real_tokens_padded_or_packed(void **state)
 {
     (void)state;
@@ -693,6 +774,20 @@ static void generation_has_prefill_and_decode_apart(void **state)
     json_decref(texts[1]);
 }
 
+static void what_comes_after_the_end_of_a_text_is_no_token(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, GENERATE, small_gpt2(), "--data", JONAH, "--vocab-size", "320", "--prompt",
+              "a", "--tokens", "40", "--batch", "128", "--peak", "1e9", "--json");
+    json_t *j = done(&s);
+    /* One of 320 is the end: of 128 sequences some are there before the others. */
+    assert_true(number(j, "decode_tokens") < 128 * 39);
+    assert_true(number(j, "decode_tokens") > 64 * 39);
+    assert_string_equal(json_string_value(json_object_get(j, "peak")), "given");
+    json_decref(j);
+}
+
 static void random_tokens_are_said_to_be_random(void **state)
 {
     (void)state;
@@ -713,6 +808,7 @@ static void every_work_runs_on_the_emulated_device(void **state)
     static const char *const rows[][2] = {{"train", "gpt2"},
                                           {"train", "distilbert-base"},
                                           {"infer", "bert-large"},
+                                          {"infer", "gpt2"},
                                           {"generate", "gpt2-medium"}};
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         struct spawned s;
@@ -721,6 +817,7 @@ static void every_work_runs_on_the_emulated_device(void **state)
         json_t *j = done(&s);
         assert_true(number(j, "mfu") > 0 && number(j, "mfu") <= 1);
         assert_true(number(j, "peak_flops_per_s") > 1e14);
+        assert_string_equal(json_string_value(json_object_get(j, "peak")), "profile");
         json_decref(j);
     }
 }
@@ -784,14 +881,18 @@ int main(void)
         SPAWN_TEST(twenty_steps_are_ten_and_ten_after_a_resume),
         SPAWN_TEST(a_saved_folder_is_a_model_that_is_read_again),
         SPAWN_TEST(a_checkpoint_is_replaced_only_by_its_own_run),
+        SPAWN_TEST(a_place_that_cannot_be_is_refused),
         SPAWN_TEST(where_it_cannot_be_written_is_said_before_any_step),
         SPAWN_TEST(a_run_that_cannot_be_kept_is_summed_up_all_the_same),
         SPAWN_TEST(a_vocabulary_must_be_the_models),
         SPAWN_TEST(pinned_threads_are_not_too_many_for_one_cpu),
         SPAWN_TEST(progress_is_cut_to_the_terminals_width),
         SPAWN_TEST(fine_tuning_learns_classes),
+        SPAWN_TEST(a_made_vocabulary_is_no_larger_than_the_model),
+        SPAWN_TEST(a_line_of_one_token_is_read_and_not_judged),
         SPAWN_TEST(inference_counts_real_tokens_padded_or_packed),
         SPAWN_TEST(generation_has_prefill_and_decode_apart),
+        SPAWN_TEST(what_comes_after_the_end_of_a_text_is_no_token),
         SPAWN_TEST(random_tokens_are_said_to_be_random),
         SPAWN_TEST(every_work_runs_on_the_emulated_device),
         SPAWN_TEST(a_sweep_takes_batch_and_type_as_parameters),

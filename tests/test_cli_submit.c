@@ -150,6 +150,17 @@ static void local_time_is_right_on_both_days_of_the_change(void **state)
     spawn_run((s), home, "wattune", "submit", "--signal", cut_grid, "--power", "1kW",              \
               "--duration", "2h", "--deadline", "3d", "--interruptible", ##__VA_ARGS__)
 
+static void at_once_is_said_too(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "submit", "--signal", "carbon=3", "--power", "1kW", "--duration",
+              "1h", "--deadline", "1d", "--dry-run", "--", "a b.sh", "it's", "");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_string_equal(s.out, "sbatch --begin=now 'a b.sh' 'it'\\''s' ''\n");
+    spawn_done(&s);
+}
+
 static void several_pieces_go_with_the_script(void **state)
 {
     (void)state;
@@ -223,6 +234,10 @@ static void mistakes_are_told(void **state)
             fail_msg("row %zu: code %d, says: %s", i, spawn_code(&s), s.err);
         spawn_done(&s);
     }
+    PIECES(&s, "--", "--no-requeue", script);
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "is requeued"));
+    spawn_done(&s);
     PIECES(&s, "--", "--wrap", "python3 train.py");
     assert_int_equal(spawn_code(&s), 2);
     assert_non_null(strstr(s.err, "a script that begins with #!"));
@@ -421,6 +436,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         EACH(one_piece_is_one_sbatch_with_its_begin),
         EACH(local_time_is_right_on_both_days_of_the_change),
+        EACH(at_once_is_said_too),
         EACH(several_pieces_go_with_the_script),
         EACH(mistakes_are_told),
         EACH(a_piece_ends_with_a_signal_and_a_requeue),

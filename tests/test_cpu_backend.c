@@ -107,6 +107,62 @@ static void what_the_processor_lacks_is_said(void **state)
     assert_int_equal(wt_cpu_new(&b, WT_F32, too_many, true, &err), WT_E_USAGE);
 }
 
+static void integers_are_refused_for_rows_whose_sums_overflow(void **state)
+{
+    (void)state;
+    struct wt_backend b = {0};
+    struct wt_error err = {0};
+    struct wt_cpu_options o = {.dtype = WT_INT8, .threads = 1, .is_slow_allowed = true};
+    assert_int_equal(wt_cpu_new_with(&b, &o, &err), 0);
+    float *master = test_calloc(WT_INT8_MOST_IN + 1, sizeof(float));
+    struct wt_weight w = {.master = master, .out = 1, .in = WT_INT8_MOST_IN};
+    assert_int_equal(b.ops->prepare(b.self, &w, &err), 0);
+    assert_non_null(w.prepared);
+    b.ops->unprepare(b.self, &w);
+    w.in++;
+    assert_int_equal(b.ops->prepare(b.self, &w, &err), WT_E_UNSUPPORTED);
+    assert_null(w.prepared);
+    wt_backend_free(&b);
+    test_free(master);
+}
+
+/* The norm is a float: squares that add up in a double may be too large for it. */
+static void a_norm_that_is_infinite_as_a_float_changes_nothing(void **state)
+{
+    (void)state;
+    struct wt_backend b = {0};
+    struct wt_error err = {0};
+    assert_int_equal(wt_cpu_new(&b, WT_F32, 1, false, &err), 0);
+    float p[2] = {1, 2}, first[2] = {3, 4}, second[2] = {5, 6}, norm = 0;
+    const float g[2] = {3e38f, 3e38f};
+    const struct wt_span span = {0, 2, true};
+    const struct wt_adam a = {.p = p,
+                              .first = first,
+                              .second = second,
+                              .g = g,
+                              .spans = &span,
+                              .span_count = 1,
+                              .total = 2,
+                              .rate = 0.1f,
+                              .beta1 = 0.9f,
+                              .beta2 = 0.999f,
+                              .epsilon = 1e-8f,
+                              .decay = 0.1f,
+                              .correction1 = 0.1f,
+                              .correction2 = 0.001f,
+                              .clip = 1,
+                              .norm = &norm};
+    b.ops->adamw(b.self, &a);
+    assert_int_equal(b.ops->sync(b.self, &err), 0);
+    assert_true(norm > 3.4e38f);
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(p[i] == (float)(1 + i));
+        assert_true(first[i] == (float)(3 + i));
+        assert_true(second[i] == (float)(5 + i));
+    }
+    wt_backend_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -115,6 +171,8 @@ int main(void)
         cmocka_unit_test(bf16_keeps_it_within_its_rounding),
         cmocka_unit_test(int8_keeps_it_within_its_rounding),
         cmocka_unit_test(what_the_processor_lacks_is_said),
+        cmocka_unit_test(integers_are_refused_for_rows_whose_sums_overflow),
+        cmocka_unit_test(a_norm_that_is_infinite_as_a_float_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

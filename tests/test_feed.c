@@ -316,6 +316,8 @@ static void a_token_is_one_word_and_a_reason_has_no_key(void **state)
         {"{\"error\":\"no key secret\"}", ""},
         {"<Reason><code>999</code><text>Nothing here</text></Reason>", "Nothing here"},
         {"{\"message\":null}", ""},
+        {"{\"message\":\"no such zone\"}", "no such zone"},
+        {"{\"message\":", ""},
         {"", ""},
     };
     for (size_t i = 0; i < WT_COUNTOF(rows); i++)

@@ -15,6 +15,18 @@
 
 #define UNTOUCHED 12345.0f
 
+/* Compiled for the tests: AVX-512's 16 lanes in the baseline's instructions. */
+extern const struct wt_matvec_kernels wt_matvec_wide;
+
+/* Every table that this processor can run, and the wide one. */
+static const struct wt_matvec_kernels *set_at(size_t i)
+{
+    size_t count = 0;
+    while (wt_matvec_at(count))
+        count++;
+    return i < count ? wt_matvec_at(i) : i == count ? &wt_matvec_wide : NULL;
+}
+
 struct shape {
     size_t m, in, out;
     enum wt_nonlinearity f;
@@ -129,9 +141,9 @@ static void products_are_exact(void **state)
     } kinds[] = {{false, false, 1e-5}, {true, false, 1e-5}, {true, true, 4e-3}};
     for (size_t s = 0; s < WT_COUNTOF(shapes); s++)
         for (size_t kind = 0; kind < WT_COUNTOF(kinds); kind++)
-            for (size_t set = 0; wt_matvec_at(set); set++) {
+            for (size_t set = 0; set_at(set); set++) {
                 const struct shape *shape = &shapes[s];
-                const struct wt_matvec_kernels *k = wt_matvec_at(set);
+                const struct wt_matvec_kernels *k = set_at(set);
                 bool is_bf16 = kinds[kind].is_bf16;
                 float *x = values(shape->m * shape->in), *w = values(shape->out * shape->in);
                 float *bias = values(shape->out), *y = values(shape->m * shape->out);
@@ -171,8 +183,8 @@ static void nonlinearities_hold_from_zero_to_far_out(void **state)
     (void)state;
     enum { COUNT = 401 };
     for (int f = WT_IDENTITY; f <= WT_RELU; f++)
-        for (size_t set = 0; wt_matvec_at(set); set++) {
-            const struct wt_matvec_kernels *k = wt_matvec_at(set);
+        for (size_t set = 0; set_at(set); set++) {
+            const struct wt_matvec_kernels *k = set_at(set);
             float one = 1, *w = values(COUNT), *y = values(COUNT);
             static const float spreads[] = {1e-4f, 0.5f, 8, 300};
             for (size_t s = 0; s < WT_COUNTOF(spreads); s++) {
@@ -245,10 +257,10 @@ static void a_quantised_value_is_off_by_half_a_step_at_most(void **state)
 {
     (void)state;
     for (size_t s = 0; s < WT_COUNTOF(shapes); s++)
-        for (size_t set = 0; wt_matvec_at(set); set++) {
+        for (size_t set = 0; set_at(set); set++) {
             const struct shape *shape = &shapes[s];
             struct quantised q;
-            quantise(&q, shape, wt_matvec_at(set));
+            quantise(&q, shape, set_at(set));
             size_t panels = wt_int8_panels(shape->out), groups = wt_int8_groups(shape->in);
             for (size_t o = 0; o < panels * WT_INT8_PANEL; o++) {
                 int32_t sum = 0;
@@ -285,9 +297,9 @@ static void integer_products_are_those_of_the_integers(void **state)
 {
     (void)state;
     for (size_t s = 0; s < WT_COUNTOF(shapes); s++)
-        for (size_t set = 0; wt_matvec_at(set); set++) {
+        for (size_t set = 0; set_at(set); set++) {
             const struct shape *shape = &shapes[s];
-            const struct wt_matvec_kernels *k = wt_matvec_at(set);
+            const struct wt_matvec_kernels *k = set_at(set);
             struct quantised q;
             quantise(&q, shape, k);
             float *bias = values(shape->out), *y = values(shape->m * shape->out);
@@ -328,8 +340,8 @@ static void the_largest_integers_do_not_saturate(void **state)
 {
     (void)state;
     enum { IN = 64, OUT = 64 }; /* of all four signs */
-    for (size_t set = 0; wt_matvec_at(set); set++) {
-        const struct wt_matvec_kernels *k = wt_matvec_at(set);
+    for (size_t set = 0; set_at(set); set++) {
+        const struct wt_matvec_kernels *k = set_at(set);
         float w[OUT * IN], x[2 * IN], y[2 * OUT], w_scale[OUT], x_scale[2];
         int8_t w_values[OUT * IN], x_values[2 * IN];
         int32_t sum[OUT];
@@ -353,9 +365,9 @@ static void what_is_not_finite_stays_visible_and_zeros_are_zeros(void **state)
     (void)state;
     enum { IN = 40, OUT = 20 };
     static const float bads[] = {NAN, INFINITY, -INFINITY};
-    for (size_t set = 0; wt_matvec_at(set); set++)
+    for (size_t set = 0; set_at(set); set++)
         for (size_t bad = 0; bad < WT_COUNTOF(bads); bad++) {
-            const struct wt_matvec_kernels *k = wt_matvec_at(set);
+            const struct wt_matvec_kernels *k = set_at(set);
             float w[OUT * IN], x[3 * IN], y[3 * OUT], w_scale[2 * WT_INT8_PANEL], x_scale[3];
             int8_t w_values[2 * WT_INT8_PANEL * IN], x_values[3 * IN];
             int32_t sum[2 * WT_INT8_PANEL];
@@ -378,12 +390,87 @@ static void what_is_not_finite_stays_visible_and_zeros_are_zeros(void **state)
         }
 }
 
+/* Whatever its bits are: those of a NaN may be all that carries it through a function. */
+static void every_kind_of_nan_passes_every_function(void **state)
+{
+    (void)state;
+    enum { COUNT = 37 };
+    static const uint32_t nans[] = {0x7fc00000, 0x7fffffff, 0xffffffff, 0xffc00000};
+    for (size_t set = 0; set_at(set); set++)
+        for (size_t nan = 0; nan < WT_COUNTOF(nans); nan++)
+            for (int f = WT_IDENTITY; f <= WT_RELU; f++) {
+                float one = 1, w[COUNT], y[COUNT];
+                for (size_t i = 0; i < COUNT; i++)
+                    w[i] = 0.5f;
+                memcpy(&w[20], &nans[nan], sizeof(w[20]));
+                const struct wt_matvec v = {.x = &one,
+                                            .w = w,
+                                            .y = y,
+                                            .m = 1,
+                                            .in = 1,
+                                            .out = COUNT,
+                                            .f = (enum wt_nonlinearity)f};
+                set_at(set)->product(&v, 0, COUNT);
+                for (size_t i = 0; i < COUNT; i++)
+                    assert_int_equal(isnan(y[i]) != 0, i == 20);
+            }
+}
+
+static void powers_of_two_hold_to_the_ends(void **state)
+{
+    (void)state;
+    static const uint32_t nans[] = {0x7fc00000, 0x7fffffff, 0xffffffff, 0x7f800001};
+    for (size_t nan = 0; nan < WT_COUNTOF(nans); nan++) {
+        float x;
+        memcpy(&x, &nans[nan], sizeof(x));
+        float y = wt_exp2(wt_all(x))[0];
+        assert_true(isnan(y));
+    }
+    for (double x = -125; x <= 127; x += 0.0078125) {
+        float y = wt_exp2(wt_all((float)x))[0];
+        assert_true(fabs((double)y / exp2(x) - 1) <= 0x1p-22);
+    }
+    assert_true(wt_exp2(wt_all(127))[0] == 0x1p127f);
+    assert_true(wt_exp2(wt_all(-125))[0] == 0x1p-125f);
+    assert_true(wt_exp2(wt_all(-INFINITY))[0] == 0x1p-125f);
+}
+
+/* As many of the largest integers as 32 bits have room for, of all four signs. */
+static void the_widest_rows_do_not_overflow(void **state)
+{
+    (void)state;
+    enum { IN = WT_INT8_MOST_IN, OUT = WT_INT8_PANEL };
+    float *w = test_malloc(sizeof(float) * OUT * IN), *x = test_malloc(sizeof(float) * 2 * IN);
+    for (size_t i = 0; i < (size_t)OUT * IN; i++)
+        w[i] = i / IN % 2 ? -1 : 1;
+    for (size_t i = 0; i < (size_t)2 * IN; i++)
+        x[i] = i / IN ? -1 : 1;
+    float y[2 * OUT], w_scale[OUT], x_scale[2];
+    int32_t sum[OUT];
+    struct wt_int8_weight weight = {test_malloc(wt_int8_weight_bytes(OUT, IN)), w_scale, sum, OUT,
+                                    IN};
+    struct wt_int8_rows rows = {test_malloc(2 * 4 * wt_int8_groups(IN)), x_scale, IN};
+    for (size_t set = 0; set_at(set); set++) {
+        const struct wt_matvec_kernels *k = set_at(set);
+        k->quantise_weight(&weight, w, 0, 1);
+        k->quantise_rows(&rows, x, 0, 2);
+        const struct wt_int8_product product = {.x = &rows, .w = &weight, .y = y, .m = 2};
+        k->int8_product(&product, 0, 1);
+        for (size_t i = 0; i < 2 * OUT; i++)
+            assert_true(fabsf(y[i] - (float)IN * (i % OUT % 2 == i / OUT ? 1 : -1)) < 0.1f);
+    }
+    test_free(weight.values);
+    test_free(rows.values);
+    test_free(w);
+    test_free(x);
+}
+
 static void the_best_products_are_the_first(void **state)
 {
     (void)state;
     size_t count = 0;
     while (wt_matvec_at(count))
-        count++;
+        print_message("products: %s\n", wt_matvec_at(count++)->name);
     assert_ptr_equal(wt_matvec_best(), wt_matvec_at(0));
     assert_string_equal(wt_matvec_at(count - 1)->name, "baseline");
 }
@@ -397,6 +484,9 @@ int main(void)
         cmocka_unit_test(integer_products_are_those_of_the_integers),
         cmocka_unit_test(the_largest_integers_do_not_saturate),
         cmocka_unit_test(what_is_not_finite_stays_visible_and_zeros_are_zeros),
+        cmocka_unit_test(every_kind_of_nan_passes_every_function),
+        cmocka_unit_test(powers_of_two_hold_to_the_ends),
+        cmocka_unit_test(the_widest_rows_do_not_overflow),
         cmocka_unit_test(the_best_products_are_the_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

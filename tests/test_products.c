@@ -4,9 +4,14 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <dlfcn.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef WT_HAS_DNNL
+#include <oneapi/dnnl/dnnl.h>
+#endif
 
 #include "base/base.h"
 #include "workload/products.h"
@@ -169,6 +174,17 @@ static void each_library_can_be_had_alone(void **state)
     unsetenv("WATTUNE_PRODUCTS");
 }
 
+/* Rows of ones times twos. */
+static void check_ones(struct wt_products *p, enum wt_form form, size_t m, size_t n, size_t k)
+{
+    struct wt_error err = {0};
+    const struct wt_product product = {
+        .form = form, .m = m, .n = n, .k = k, .a = a, .b = b, .c = c};
+    assert_int_equal(wt_products_run(p, &product, &err), 0);
+    for (size_t i = 0; i < m * n; i++)
+        assert_true(c[i] == 2 * (float)k);
+}
+
 static void ever_new_shapes_do_not_fill_the_memory(void **state)
 {
     (void)state;
@@ -178,24 +194,132 @@ static void ever_new_shapes_do_not_fill_the_memory(void **state)
     struct wt_products *p = NULL;
     assert_int_equal(wt_pool_new(&pool, 1, &err), 0);
     assert_int_equal(wt_products_new(&p, pool, 1, &err), 0);
-    for (size_t i = 0; i < K * 5; i++)
+    for (size_t i = 0; i < M * K; i++)
         a[i] = 1;
-    for (size_t i = 0; i < K * 5; i++)
+    for (size_t i = 0; i < N * K; i++)
         b[i] = 2;
-    /* More than are kept, of primitives and of choices. */
+    /* More than are kept: of primitives, */
     for (size_t k = 1; k <= K; k++)
-        for (size_t n = 1; n <= 4; n++) {
-            struct wt_product product = {.form = WT_FORM_FORWARD, .m = 1, .n = n, .k = k};
-            product.a = a;
-            product.b = b;
-            product.c = c;
-            assert_int_equal(wt_products_run(p, &product, &err), 0);
-            for (size_t i = 0; i < n; i++)
-                assert_true(c[i] == 2 * (float)k);
-        }
+        for (size_t n = 1; n <= 4; n++)
+            check_ones(p, WT_FORM_FORWARD, 1, n, k);
+    /* and of choices, which shapes of the same rounded numbers share: than the table has slots. */
+    size_t shapes = 0;
+    for (int form = WT_FORM_FORWARD; form <= WT_FORM_GRAD_WEIGHT; form++)
+        for (size_t m = 1; m <= 65; m += 64)
+            for (size_t n = 64; n <= N * K / 64 && m * n <= M * N; n += 64)
+                for (size_t k = 64; n * k <= N * K && m * k <= M * K; k += 64, shapes++)
+                    check_ones(p, (enum wt_form)form, m, n, k);
+    assert_true(shapes > 512);
     wt_products_free(p);
     wt_pool_free(pool);
     unsetenv("WATTUNE_PRODUCTS");
+}
+
+static void a_library_of_another_name_is_refused(void **state)
+{
+    (void)state;
+    setenv("WATTUNE_PRODUCTS", "onednn-matmull", 1);
+    struct wt_error err = {0};
+    struct wt_pool *pool = NULL;
+    struct wt_products *p = NULL;
+    assert_int_equal(wt_pool_new(&pool, 1, &err), 0);
+    assert_int_equal(wt_products_new(&p, pool, 1, &err), WT_E_USAGE);
+    assert_non_null(strstr(err.text, "onednn-matmull"));
+    assert_null(p);
+    wt_pool_free(pool);
+    unsetenv("WATTUNE_PRODUCTS");
+}
+
+/* A choice is shared by shapes of the same rounded numbers: the larger one's, which is timed, is
+ * not the smaller one's. */
+static void a_small_product_is_the_same_before_and_after_a_large_one_was_timed(void **state)
+{
+    (void)state;
+    unsetenv("WATTUNE_PRODUCTS");
+    enum { SMALL_M = 193, SMALL_N = 390, SMALL_K = 260 }; /* 3.9e7 FLOPs; the large one 5.2e7 */
+    static float first[SMALL_M * SMALL_N];
+    struct wt_error err = {0};
+    struct wt_pool *pool = NULL;
+    struct wt_products *p = NULL;
+    make_operands(WT_FORM_FORWARD, false, false);
+    assert_int_equal(wt_pool_new(&pool, 2, &err), 0);
+    assert_int_equal(wt_products_new(&p, pool, 2, &err), 0);
+    struct wt_product small = {.form = WT_FORM_FORWARD, .m = SMALL_M, .n = SMALL_N, .k = SMALL_K};
+    struct wt_product large = {.form = WT_FORM_FORWARD, .m = M, .n = N, .k = K};
+    small.a = large.a = a;
+    small.b = large.b = b;
+    small.c = large.c = c;
+    assert_int_equal(wt_products_run(p, &small, &err), 0);
+    memcpy(first, c, sizeof(first));
+    for (int round = 0; round < 25; round++) {
+        assert_int_equal(wt_products_run(p, &large, &err), 0);
+        assert_int_equal(wt_products_run(p, &small, &err), 0);
+        assert_memory_equal(first, c, sizeof(first));
+    }
+    wt_products_free(p);
+    wt_pool_free(pool);
+}
+
+#ifdef WT_HAS_DNNL
+/* A primitive keeps OpenMP's number of threads of when it is made. */
+static int primitives_made, threads_for_primitives;
+
+static int threads_of_openmp(void)
+{
+    int (*get)(void) = NULL;
+    void *symbol = dlsym(RTLD_DEFAULT, "omp_get_max_threads");
+    memcpy(&get, &symbol, sizeof(get)); /* ISO C knows no conversion of the two */
+    return get ? get() : 1;
+}
+
+/* The linker puts it before oneDNN's (--wrap). */
+dnnl_status_t __real_dnnl_primitive_create(dnnl_primitive_t *made, const_dnnl_primitive_desc_t of);
+dnnl_status_t __wrap_dnnl_primitive_create(dnnl_primitive_t *made, const_dnnl_primitive_desc_t of);
+dnnl_status_t __wrap_dnnl_primitive_create(dnnl_primitive_t *made, const_dnnl_primitive_desc_t of)
+{
+    primitives_made++;
+    threads_for_primitives = threads_of_openmp();
+    return __real_dnnl_primitive_create(made, of);
+}
+
+/* On a thread that made no product before, as a program's first one. */
+static void *first_product(void *ret_rc)
+{
+    struct wt_error err = {0};
+    struct wt_pool *pool = NULL;
+    struct wt_products *p = NULL;
+    const struct wt_product product = {
+        .form = WT_FORM_FORWARD, .m = M, .n = N, .k = K, .a = a, .b = b, .c = c};
+    int rc = wt_pool_new(&pool, 1, &err);
+    if (rc == 0)
+        rc = wt_products_new(&p, pool, 1, &err);
+    if (rc == 0)
+        rc = wt_products_run(p, &product, &err);
+    wt_products_free(p);
+    wt_pool_free(pool);
+    *(int *)ret_rc = rc;
+    return NULL;
+}
+#endif
+
+static void a_primitive_is_made_for_one_thread(void **state)
+{
+    (void)state;
+#ifdef WT_HAS_DNNL
+    setenv("WATTUNE_PRODUCTS", "onednn-matmul", 1);
+    pthread_t thread;
+    int rc = 0;
+    primitives_made = 0;
+    assert_int_equal(pthread_create(&thread, NULL, first_product, &rc), 0);
+    pthread_join(thread, NULL);
+    unsetenv("WATTUNE_PRODUCTS");
+    assert_int_equal(rc, 0);
+    assert_int_equal(primitives_made, 1);
+    assert_int_equal(threads_for_primitives, 1);
+#else
+    print_message("skipped: built without oneDNN\n");
+    skip();
+#endif
 }
 
 int main(void)
@@ -204,6 +328,9 @@ int main(void)
         cmocka_unit_test(whichever_is_tried_the_product_is_the_same),
         cmocka_unit_test(each_library_can_be_had_alone),
         cmocka_unit_test(ever_new_shapes_do_not_fill_the_memory),
+        cmocka_unit_test(a_primitive_is_made_for_one_thread),
+        cmocka_unit_test(a_library_of_another_name_is_refused),
+        cmocka_unit_test(a_small_product_is_the_same_before_and_after_a_large_one_was_timed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,11 +5,14 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -25,6 +28,32 @@ struct bed {
     char folder[256];
     struct wt_backend backend;
 };
+
+/* A file system that cannot exchange two folders, and renames that fail: in place of the system's,
+ * for all that is linked into this test. */
+static bool cannot_exchange;
+static int renames_left = -1; /* of whole checkpoints; below 0: all succeed */
+
+int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    if (cannot_exchange) {
+        errno = EINVAL;
+        return -1;
+    }
+    return (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
+}
+
+int rename(const char *from, const char *to)
+{
+    size_t length = strlen(from);
+    bool is_fresh = length > 4 && strcmp(from + length - 4, ".new") == 0;
+    if (is_fresh && renames_left == 0) {
+        errno = EIO;
+        return -1;
+    }
+    renames_left -= is_fresh && renames_left > 0;
+    return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
 
 static int bed_open(void **state)
 {
@@ -420,7 +449,7 @@ static void what_is_written_reads_as_it_was(void **state)
             assert_int_equal(wt_hub_open(&hub, data_folder(families[f]), NULL), 0);
             const char *folder = path(bed, is_class ? "class" : "lm");
             assert_int_equal(
-                wt_hub_save(folder, wt_hub_config(hub), &p, values, WT_TENSOR_F32, NULL), 0);
+                wt_hub_save(folder, wt_hub_config(hub), &p, values, WT_TENSOR_F32, NULL, NULL), 0);
             same_as_data(folder, families[f], head);
             wt_hub_close(hub);
             assert_int_equal(wt_hub_open(&hub, folder, NULL), 0);
@@ -446,7 +475,8 @@ static void bf16_files_are_rounded_and_read(void **state)
     float *values = load(data_folder("gpt2"), WT_HEAD_LM, &p, NULL, NULL);
     assert_int_equal(wt_hub_open(&hub, data_folder("gpt2"), NULL), 0);
     assert_int_equal(
-        wt_hub_save(path(bed, "half"), wt_hub_config(hub), &p, values, WT_TENSOR_BF16, NULL), 0);
+        wt_hub_save(path(bed, "half"), wt_hub_config(hub), &p, values, WT_TENSOR_BF16, NULL, NULL),
+        0);
     wt_hub_close(hub);
     float *got = load(path(bed, "half"), WT_HEAD_LM, &q, NULL, NULL);
     for (size_t i = 0; i < p.total; i++)
@@ -517,6 +547,37 @@ static void training_goes_on_as_if_it_had_not_stopped(void **state)
     assert_int_equal(wt_fs_list(&ctx, bed->folder, &names, &count, NULL), 0);
     assert_int_equal(count, 1);
     wt_fs_list_free(names, count);
+}
+
+static void what_stands_in_the_folder(struct bed *bed, struct wt_model *model, const char *want)
+{
+    char *position = NULL, **names;
+    size_t count;
+    struct wt_ctx ctx = {.sysroot = (char *)(uintptr_t) ""};
+    assert_int_equal(wt_checkpoint_load(path(bed, "checkpoint"), model, &position, NULL), 0);
+    assert_non_null(strstr(position, want));
+    free(position);
+    assert_int_equal(wt_fs_list(&ctx, bed->folder, &names, &count, NULL), 0);
+    assert_int_equal(count, 1);
+    wt_fs_list_free(names, count);
+}
+
+static void where_folders_cannot_be_exchanged_one_is_there_all_the_same(void **state)
+{
+    struct bed *bed = *state;
+    struct wt_model *model = model_of(bed, &small, WT_TASK_CLM);
+    const char *folder = path(bed, "checkpoint");
+    cannot_exchange = true;
+    assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 1}", NULL), 0);
+    assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 2}", NULL), 0);
+    what_stands_in_the_folder(bed, model, "\"line\": 2");
+    /* The old one made way and the new one cannot take its place: the old one comes back. */
+    renames_left = 1; /* the attempt before any exchange fails by itself: the folder is not empty */
+    assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 3}", NULL), WT_E_IO);
+    renames_left = -1;
+    what_stands_in_the_folder(bed, model, "\"line\": 2");
+    cannot_exchange = false;
+    wt_model_free(model);
 }
 
 static void a_checkpoint_of_another_model_is_refused_and_changes_nothing(void **state)
@@ -624,6 +685,7 @@ int main(void)
         IN_A_BED(what_is_written_reads_as_it_was),
         IN_A_BED(bf16_files_are_rounded_and_read),
         IN_A_BED(training_goes_on_as_if_it_had_not_stopped),
+        IN_A_BED(where_folders_cannot_be_exchanged_one_is_there_all_the_same),
         IN_A_BED(a_checkpoint_of_another_model_is_refused_and_changes_nothing),
         IN_A_BED(a_damaged_checkpoint_is_refused),
         IN_A_BED(what_is_no_checkpoint_is_not_written_over),

@@ -122,7 +122,9 @@ static void norm_and_its_gradients_are_exact(void **state)
             for (size_t i = 0; i < N; i++)
                 dwant[r * N + i] = (g[i] - sum - hat[i] * dot) / sqrt(v);
         }
-        k->norm(y, x, residual, mean, rstd, gain, bias, ROWS, N, 1e-12f);
+        k->add(x, residual, ROWS * N);
+        for (size_t r = 0; r < ROWS; r++)
+            k->norm_row(y + r * N, x + r * N, &mean[r], &rstd[r], gain, bias, N, 1e-12f);
         assert_close(k->name, y, want, ROWS * N);
         for (size_t r = 0; r < ROWS; r++)
             k->norm_backward_row(d + r * N, d + r * N, x + r * N, mean[r], rstd[r], gain, dgain,
@@ -232,12 +234,56 @@ static void dropout_is_decided_by_index_and_keeps_the_mean(void **state)
     }
 }
 
+/* p 2^32 is rounded up on every device: 4.29 of 2^32 are 5, those whose bits are 0 to 4. */
+static void a_small_probability_drops_what_other_devices_drop(void **state)
+{
+    (void)state;
+    const uint64_t key = 77, last_dropped = 3407979488, first_kept = 454662582;
+    assert_int_equal(wt_dropout_bits(key, last_dropped), 4);
+    assert_int_equal(wt_dropout_bits(key, first_kept), 5);
+    assert_int_equal(wt_dropout_below(1e-9f), 5);
+    assert_int_equal(wt_dropout_below(0), 0);
+    assert_int_equal(wt_dropout_below(0.5f), UINT32_C(1) << 31);
+    assert_int_equal(wt_dropout_below(1), UINT32_MAX);
+    for (size_t set = 0; wt_kernels_at(set); set++) {
+        float dropped = 3, kept = 3;
+        wt_kernels_at(set)->dropout(&dropped, 1, key, last_dropped, 1e-9f);
+        wt_kernels_at(set)->dropout(&kept, 1, key, first_kept, 1e-9f);
+        assert_true(dropped == 0);
+        assert_true(kept == 3);
+    }
+}
+
+/* Whatever its bits are. The gradient of what came to nothing is nothing. */
+static void what_is_not_a_number_stays_visible(void **state)
+{
+    (void)state;
+    static const uint32_t nans[] = {0x7fc00000, 0x7fffffff, 0xffffffff, 0xffc00000};
+    for (size_t set = 0; wt_kernels_at(set); set++)
+        for (size_t nan = 0; nan < WT_COUNTOF(nans); nan++)
+            for (int f = WT_IDENTITY; f <= WT_RELU; f++) {
+                const struct wt_kernels *k = wt_kernels_at(set);
+                float x[N], y[N], d[N];
+                noise(x, N, 30, 3);
+                noise(d, N, 31, 3);
+                memcpy(&x[41], &nans[nan], sizeof(x[41]));
+                k->activate(y, x, N, (enum wt_nonlinearity)f);
+                for (size_t i = 0; i < N; i++)
+                    assert_int_equal(isnan(y[i]) != 0, i == 41);
+                d[17] = NAN;
+                x[17] = 1;
+                k->activate_backward(d, d, x, N, (enum wt_nonlinearity)f);
+                assert_true(isnan(d[17]));
+                assert_true(!isnan(d[18]));
+            }
+}
+
 static void the_best_kernels_are_the_first(void **state)
 {
     (void)state;
     size_t count = 0;
     while (wt_kernels_at(count))
-        count++;
+        print_message("kernels: %s\n", wt_kernels_at(count++)->name);
     assert_ptr_equal(wt_kernels_best(), wt_kernels_at(0));
     assert_string_equal(wt_kernels_at(count - 1)->name, "baseline");
 }
@@ -251,6 +297,8 @@ int main(void)
         cmocka_unit_test(sums_are_sums),
         cmocka_unit_test(bfloat16_is_rounded_to_the_nearest_even),
         cmocka_unit_test(dropout_is_decided_by_index_and_keeps_the_mean),
+        cmocka_unit_test(a_small_probability_drops_what_other_devices_drop),
+        cmocka_unit_test(what_is_not_a_number_stays_visible),
         cmocka_unit_test(the_best_kernels_are_the_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

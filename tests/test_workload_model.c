@@ -440,6 +440,11 @@ static void encoding_gives_the_rows_that_heads_read(void **state)
         float rows[BATCH * SEQ * H], got[BATCH * CLASSES];
         assert_int_equal(wt_model_encode(r.model, &r.input, rows, NULL), 0);
         assert_int_equal(wt_model_classify(heads.model, &heads.input, got, NULL), 0);
+        /* Those that a forward pass made on its way to the loss are the same. */
+        float of_pass[BATCH * CLASSES];
+        wt_model_forward(heads.model, &heads.input, false, 0, 1);
+        assert_int_equal(wt_model_class_logits(heads.model, of_pass, NULL), 0);
+        assert_memory_equal(of_pass, got, sizeof(got));
         for (size_t s = 0; s < BATCH; s++) {
             const float *x = rows + s * SEQ * H, *p = heads.p;
             double pooled[H];

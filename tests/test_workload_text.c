@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,7 +153,65 @@ static void a_written_vocabulary_is_read_as_the_same(void **state)
     free(text);
 }
 
+/* Memory that is there for so many pieces more. */
+static long pieces;
+
+static void *scarce(size_t size)
+{
+    return pieces-- > 0 ? malloc(size) : NULL;
+}
+
+static void without_memory_no_half_vocabulary_is_left(void **state)
+{
+    (void)state;
+    struct wt_vocabulary *v = made(true, "abab abab", 330);
+    char path[128];
+    unsigned failures = 0;
+    json_set_alloc_funcs(scarce, free);
+    for (long n = 0;; n++) {
+        unlink(wt_text(path, sizeof(path), "%s/vocab.json", folder));
+        pieces = n;
+        int rc = wt_vocabulary_write(v, folder, NULL);
+        pieces = LONG_MAX;
+        json_t *j = json_load_file(path, 0, NULL);
+        assert_true(j || access(path, F_OK) < 0);
+        json_decref(j);
+        if (rc == 0)
+            break;
+        assert_int_equal(rc, WT_E_NOMEM);
+        failures++;
+    }
+    json_set_alloc_funcs(malloc, free);
+    assert_true(failures > 0);
+    wt_vocabulary_free(v);
+}
+
 /* ---- lines and tables ---- */
+
+static void an_order_is_each_epochs_own(void **state)
+{
+    (void)state;
+    enum { N = 7 };
+    struct wt_order a, b;
+    for (unsigned side = 0; side < 2; side++) {
+        uint32_t *list = malloc(N * sizeof(*list));
+        assert_non_null(list);
+        for (uint32_t i = 0; i < N; i++)
+            list[i] = 10 + i;
+        assert_int_equal(wt_order_init(side ? &b : &a, list, N, true, 5, NULL), 0);
+    }
+    for (unsigned n = 0; n < 4 * N; n++) {
+        assert_int_equal(wt_order_place(&a), n);
+        wt_order_seek(&b, n);
+        uint32_t next = wt_order_next(&a);
+        assert_int_equal(wt_order_next(&b), next);
+        assert_in_range(next, 10, 10 + N - 1);
+    }
+    wt_order_seek(&b, UINT64_MAX / 2); /* at once */
+    assert_in_range(wt_order_next(&b), 10, 10 + N - 1);
+    wt_order_done(&a);
+    wt_order_done(&b);
+}
 
 static void lines_are_sequences_padded_or_packed(void **state)
 {
@@ -170,7 +229,7 @@ static void lines_are_sequences_padded_or_packed(void **state)
     const struct wt_marks marks = wt_vocabulary_marks(v);
     for (unsigned is_packed = 0; is_packed < 2; is_packed++) {
         feed.is_packed = is_packed;
-        items.at = 0;
+        wt_items_seek(&items, 0);
         size_t tokens = wt_items_next(&items, &feed, 3);
         assert_int_equal(feed.count, 3);
         assert_int_equal(tokens, items.starts[3]);
@@ -185,7 +244,7 @@ static void lines_are_sequences_padded_or_packed(void **state)
     }
     /* Padded, a batch is as wide as its longest. */
     feed.is_packed = false;
-    items.at = 0;
+    wt_items_seek(&items, 0);
     size_t tokens = wt_items_next(&items, &feed, 2);
     assert_int_equal(feed.rows, 2 * (items.starts[1] - items.starts[0]));
     assert_true(tokens < feed.rows);
@@ -213,7 +272,7 @@ static void a_table_has_classes_by_name(void **state)
         assert_string_equal(items.classes[0], "bad");
         assert_int_equal(items.labels[0], 1);
         assert_int_equal(items.labels[1], 0);
-        assert_int_equal(items.train_count, 2);
+        assert_int_equal(items.order.count, 2);
         assert_int_equal(items.held_out[0], 2);
         char *text = NULL;
         size_t size = 0;
@@ -243,6 +302,7 @@ static void a_wrong_table_is_named_with_its_line(void **state)
         {"T", "a\tx\nb\t\xc0\n", "T:2: byte 6 (0xc0)"},
         {"T.csv", "a,x\nb,\"y\n", "T.csv:2: a quote is not closed"},
         {"T.csv", "a,\"x\"z\nb,y\n", "T.csv:1: text behind a closed quote"},
+        {"T.csv", "\"a\"\rx,y\nb,y\n", "T.csv:1: text behind a closed quote"},
     };
     struct wt_vocabulary *v = made(true, "abc", 330);
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
@@ -343,10 +403,9 @@ static void the_flops_of_a_pass_are_those_of_its_products(void **state)
     static const struct {
         const char *name;
         enum wt_task task;
-    } rows[] = {{"bert-tiny", WT_TASK_MLM},
-                {"distilbert-base", WT_TASK_MLM},
-                {"gpt2", WT_TASK_CLM},
-                {"bert-tiny", WT_TASK_ENCODE},
+    } rows[] = {{"bert-tiny", WT_TASK_MLM},     {"distilbert-base", WT_TASK_MLM},
+                {"gpt2", WT_TASK_CLM},          {"bert-tiny", WT_TASK_ENCODE},
+                {"gpt2", WT_TASK_LIKELIHOOD},   {"gpt2", WT_TASK_GENERATE},
                 {"bert-mini", WT_TASK_CLASSIFY}};
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
         struct wt_config config;
@@ -356,6 +415,12 @@ static void the_flops_of_a_pass_are_those_of_its_products(void **state)
         assert_int_equal(wt_config_named(&config, rows[i].name, NULL), 0);
         struct wt_model_options options = {
             .task = rows[i].task, .batch = 4, .seq = 64, .classes = 3, .is_blank = true};
+        bool is_judged = rows[i].task == WT_TASK_LIKELIHOOD,
+             goes_on = rows[i].task == WT_TASK_GENERATE;
+        if (is_judged)
+            options.chosen = 40;
+        if (goes_on)
+            options.seq = 65;
         assert_int_equal(wt_count_new(&counting, WT_F32, NULL), 0);
         assert_int_equal(wt_model_new(&model, &config, &options, &counting, NULL), 0);
         assert_int_equal(wt_feed_init(&feed, 4, 64, NULL), 0);
@@ -364,13 +429,18 @@ static void the_flops_of_a_pass_are_those_of_its_products(void **state)
         for (size_t k = 0; k < 4; k++)
             feed.lengths[k] = 64;
         bool is_mlm = rows[i].task == WT_TASK_MLM, is_class = rows[i].task == WT_TASK_CLASSIFY;
-        feed.chosen_count = is_mlm ? 40 : 0;
+        feed.chosen_count = is_mlm || is_judged ? 40 : 0;
         for (size_t k = 0; k < feed.chosen_count; k++)
             feed.chosen[k] = (int32_t)k;
-        struct wt_input input = wt_feed_input(&feed, is_mlm, is_mlm || is_class);
+        struct wt_input input =
+            wt_feed_input(&feed, is_mlm || is_judged, is_mlm || is_judged || is_class);
         wt_count_reset(&counting);
         if (rows[i].task == WT_TASK_ENCODE)
             assert_int_equal(wt_model_encode(model, &input, NULL, NULL), 0);
+        else if (is_judged)
+            assert_int_equal(wt_model_likelihood(model, &input, NULL, NULL), 0);
+        else if (goes_on)
+            assert_int_equal(wt_model_prefill(model, &input, NULL, NULL), 0);
         else
             wt_model_forward(model, &input, false, 0, 1);
         size_t count = 0;
@@ -379,15 +449,71 @@ static void the_flops_of_a_pass_are_those_of_its_products(void **state)
         for (size_t k = 0; k < count; k++)
             counted += kernels[k].flops;
         size_t positions = is_mlm ? 40 : rows[i].task == WT_TASK_CLM ? 4 * 63 : 0;
-        double formula = bench_forward_flops(&config, &feed, positions, is_class ? 3 : 0);
+        double formula = is_judged || goes_on
+                             ? bench_trimmed_flops(&config, &feed, is_judged ? 40 : 4)
+                             : bench_forward_flops(&config, &feed, positions, is_class ? 3 : 0);
         /* Norms, GELU and softmax come on top, and are small. */
         if (counted < formula * 0.97 || counted > formula * 1.08)
             print_error("%s: %g counted, %g by formula\n", rows[i].name, counted, formula);
         assert_true(counted >= formula * 0.97 && counted <= formula * 1.08);
+        if (goes_on) {
+            wt_count_reset(&counting);
+            assert_int_equal(wt_model_decode(model, feed.tokens, NULL, NULL), 0);
+            kernels = wt_count_kernels(&counting, &count);
+            for (counted = 0; count > 0; count--)
+                counted += kernels[count - 1].flops;
+            formula = bench_decode_flops(&config, 4, 65);
+            assert_true(counted >= formula * 0.97 && counted <= formula * 1.08);
+        }
         wt_feed_done(&feed);
         wt_model_free(model);
         wt_backend_free(&counting);
     }
+}
+
+/* ---- what training decides by numbers ---- */
+
+/* A device that takes its time for what is queued at once. */
+static void a_queue_ends_with_the_runs_time(void **state)
+{
+    (void)state;
+    enum { QUEUEING_NS = 200000, FIRST_MS = 900 };
+    static const int64_t step_ms[] = {1, 20, 300};
+    for (size_t i = 0; i < WT_COUNTOF(step_ms); i++) {
+        const int64_t end_ns = 5 * WT_NS_PER_S, step_ns = step_ms[i] * WT_NS_PER_MS;
+        struct bench_pace pace = {0};
+        int64_t now_ns = 0, done_ns = 0;
+        unsigned steps = 0, waits = 0;
+        while (now_ns < end_ns) {
+            now_ns += QUEUEING_NS;
+            int64_t from_ns = done_ns > now_ns ? done_ns : now_ns;
+            done_ns = from_ns + (steps++ == 0 ? FIRST_MS * WT_NS_PER_MS : step_ns);
+            if (!bench_pace_is_due(&pace, now_ns, end_ns))
+                continue;
+            now_ns = done_ns;
+            bench_pace_waited(&pace, now_ns);
+            waits++;
+        }
+        assert_int_equal(pace.queued, 0);
+        assert_true(done_ns <= end_ns + step_ns + 10 * WT_NS_PER_MS);
+        /* No more often than it must. */
+        assert_true(waits < 150);
+    }
+}
+
+static void a_loss_that_was_small_may_double(void **state)
+{
+    (void)state;
+    static const struct {
+        double first, smooth, choices;
+        bool want;
+    } rows[] = {
+        {10.3, 20.5, 30522, false}, {10.3, 20.7, 30522, true}, {0.02, 0.9, 2, false},
+        {0.02, 1.4, 2, true},       {3.1, 6.5, 50257, false},  {3.1, 22, 50257, true},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++)
+        assert_int_equal(bench_is_diverging(rows[i].first, rows[i].smooth, rows[i].choices),
+                         rows[i].want);
 }
 
 int main(void)
@@ -398,6 +524,9 @@ int main(void)
         cmocka_unit_test(a_vocabulary_that_cannot_be_made_says_why),
         cmocka_unit_test_setup_teardown(a_written_vocabulary_is_read_as_the_same, folder_make,
                                         folder_remove),
+        cmocka_unit_test_setup_teardown(without_memory_no_half_vocabulary_is_left, folder_make,
+                                        folder_remove),
+        cmocka_unit_test(an_order_is_each_epochs_own),
         cmocka_unit_test(lines_are_sequences_padded_or_packed),
         cmocka_unit_test(a_table_has_classes_by_name),
         cmocka_unit_test(a_wrong_table_is_named_with_its_line),
@@ -405,6 +534,8 @@ int main(void)
         cmocka_unit_test(a_token_is_drawn_as_often_as_its_share),
         cmocka_unit_test(the_greedy_take_the_likeliest),
         cmocka_unit_test(the_flops_of_a_pass_are_those_of_its_products),
+        cmocka_unit_test(a_queue_ends_with_the_runs_time),
+        cmocka_unit_test(a_loss_that_was_small_may_double),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,17 +57,17 @@ static struct step {
 
 /* ---- options ---- */
 
-static int on_option(int val, const char *optarg, int remote)
+static int on_option(int val, const char *value, int remote)
 {
     struct wt_error err = {0};
     int rc = 0;
     if (val <= 0 || val >= OPT_COUNT)
         return ESPANK_BAD_ARG;
-    wt_text(typed[val], sizeof(typed[val]), "%s", optarg ? optarg : "1");
+    wt_text(typed[val], sizeof(typed[val]), "%s", value ? value : "1");
     if (val == OPT_CAP || val == OPT_GPUPOWER) {
         struct wt_slurm_wish now = wish;
-        rc = val == OPT_CAP ? wt_slurm_parse_cap(optarg, &now, &err)
-                            : wt_slurm_parse_gpupower(optarg, &now, &err);
+        rc = val == OPT_CAP ? wt_slurm_parse_cap(value, &now, &err)
+                            : wt_slurm_parse_gpupower(value, &now, &err);
         int other = val == OPT_CAP ? OPT_GPUPOWER : OPT_CAP;
         if (rc == 0 && *typed[other] && (now.power != wish.power || now.cap_mw != wish.cap_mw))
             rc = wt_fail(&err, WT_E_USAGE,
@@ -75,7 +75,7 @@ static int on_option(int val, const char *optarg, int remote)
         if (rc == 0)
             wish = now;
     } else if (val == OPT_CLOCK) {
-        rc = wt_slurm_parse_clock(optarg, &wish, &err);
+        rc = wt_slurm_parse_clock(value, &wish, &err);
     } else if (val == OPT_REQUIRED) {
         wish.is_required = true;
     } else {

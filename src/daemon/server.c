@@ -12,8 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/systemd.h"
 #include "daemon/server.h"
-#include "daemon/systemd.h"
 
 /* What wakes the loop, in epoll's data; connections have larger numbers. */
 enum { WAKE_SOCKET = 0, WAKE_SCRIBE, WAKE_WORKERS, WAKE_SIGNAL, WAKE_RELOAD };

@@ -530,10 +530,11 @@ const char *wt_feed_reason(char *buf, size_t room, const char *text, size_t size
     for (size_t i = 0; i < WT_COUNTOF(starts) && !from; i++) {
         from = memmem(text, size, starts[i], strlen(starts[i]));
         from = from ? from + strlen(starts[i]) : NULL;
-        while (from && from < text + size && (*from == ' ' || *from == '"'))
+        bool is_xml = starts[i][0] == '<';
+        while (from && from < text + size && *from == ' ')
             from++;
-        if (from && from < text + size && strchr("{[n", *from)) /* no text, or null */
-            from = NULL;
+        if (from && !is_xml && (from == text + size || *from++ != '"'))
+            from = NULL; /* an object, or null */
     }
     if (!from)
         return buf;

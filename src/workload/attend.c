@@ -14,6 +14,7 @@
 #include <math.h>
 
 #include "workload/attend.h"
+#include "workload/random.h"
 #include "workload/vector.h"
 
 extern const struct wt_attend_kernels WT_ATTEND;
@@ -219,14 +220,14 @@ static void from_panel(float *restrict to, size_t width, const float *restrict f
 
 struct drops {
     bool is_on;
-    uint32_t threshold, low_key, high_key;
+    uint32_t below, low_key, high_key;
     float keep;
 };
 static struct drops drops_of(const struct wt_dropout *drop)
 {
     return (struct drops){
         .is_on = drop->p > 0,
-        .threshold = (uint32_t)((double)drop->p * 4294967296.0),
+        .below = wt_dropout_below(drop->p),
         .low_key = (uint32_t)drop->key,
         .high_key = (uint32_t)(drop->key >> 32),
         .keep = 1.0f / (1.0f - drop->p),
@@ -252,7 +253,7 @@ WT_INLINE wt_vi is_kept(const struct drops *drops, wt_vu low, wt_vu high, uint32
     h += high + drops->high_key;
     h = (h ^ (h >> 15)) * 0x846ca68bu;
     h ^= h >> 16;
-    return (wt_vi)(h >= drops->threshold);
+    return (wt_vi)(h >= drops->below);
 }
 
 /* ---- forward ---- */

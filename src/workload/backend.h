@@ -1,9 +1,9 @@
 /* What a device computes for the models: the operations of training, of an encoder's pass and of
  * generation, as one table of functions.
  *
- * model.c is written once against this table. cpu.c and cuda.c compute with it; count.c only counts
- * FLOPs and bytes, for the emulated device and for predictions, so that counts and code cannot
- * drift apart; the tests have one in double precision that the others are held against.
+ * model_pass.c is written once against this table. cpu.c and cuda.c compute with it; count.c only
+ * counts FLOPs and bytes, for the emulated device and for predictions, so that counts and code
+ * cannot drift apart; the tests have one in double precision that the others are held against.
  *
  * Sizes: T rows (tokens) of a batch of B sequences, width H = A heads of D, feed-forward F,
  * vocabulary V. A matrix [m, n] lies row by row without gaps. "act" is an array of activations:
@@ -13,7 +13,9 @@
  * Arrays do not overlap unless it is said that they may be the same.
  *
  * Operations are queued in order and may still be under way when a call returns; download and sync
- * wait. An operation does not allocate. What goes wrong in one is kept and said by the next sync.
+ * wait. An operation does not allocate once it was done with the same sizes: at the first time it
+ * may take scratch memory and what a library needs for a product's shape. What goes wrong in one,
+ * that too, is kept and said by the next sync.
  *
  * Internal to the workload. Threads: a backend belongs to the thread that made it. */
 #ifndef WT_WORKLOAD_BACKEND_H
@@ -192,7 +194,7 @@ struct wt_backend_ops {
     /* to act [n] from float [n]: a working copy */
     void (*narrow)(void *self, void *to, const float *from, size_t n);
     /* For weights that stay as they are: packed, quantised. May do nothing. w->prepared is freed by
-     * unprepare. Errors: WT_E_NOMEM. */
+     * unprepare. Errors: WT_E_NOMEM, WT_E_UNSUPPORTED (integers of too wide a matrix). */
     int (*prepare)(void *self, struct wt_weight *w, struct wt_error *err);
     void (*unprepare)(void *self, struct wt_weight *w);
 
@@ -245,7 +247,8 @@ static inline size_t wt_backend_act_bytes(const struct wt_backend *b)
 }
 
 /* threads >= 1, bound to CPUs where is_pinned. Errors: WT_E_UNSUPPORTED (a dtype that this
- * processor cannot), WT_E_NOMEM, WT_E_BUSY. */
+ * processor cannot), WT_E_USAGE (fewer CPUs than threads to bind, WATTUNE_PRODUCTS names no
+ * library), WT_E_DENIED (binding), WT_E_NOMEM, WT_E_BUSY. */
 int wt_cpu_new(struct wt_backend *ret_backend, enum wt_dtype dtype, unsigned threads,
                bool is_pinned, struct wt_error *err);
 /* Of that backend: FLOPs of all products so far, counted where they are computed. */
@@ -253,9 +256,11 @@ double wt_cpu_product_flops(const struct wt_backend *cpu);
 
 /* device: the number as the driver counts (after CUDA_VISIBLE_DEVICES). Opens libcuda, NVRTC and
  * cuBLASLt at run time. Errors: WT_E_NOTFOUND (no driver, library or device: says which),
- * WT_E_UNSUPPORTED (WT_INT8; bf16 and tf32 before compute capability 8.0; a driver before CUDA 11),
- * WT_E_NOMEM. Heads and widths that do not fit the device are said by the sync after their use:
- * WT_E_UNSUPPORTED; the backward pass of attention takes more room than the forward one. */
+ * WT_E_UNSUPPORTED (WT_INT8; bf16 and tf32 before compute capability 8.0; a driver before CUDA 11,
+ * a library that is too old), WT_E_NOMEM, WT_E_IO (the driver or a library refuses), WT_E_INTERNAL
+ * (NVRTC does not compile the kernels). Heads and widths that do not fit the device are said by the
+ * sync after their use: WT_E_UNSUPPORTED; the backward pass of attention takes more room than the
+ * forward one. */
 int wt_cuda_new(struct wt_backend *ret_backend, enum wt_dtype dtype, unsigned device,
                 struct wt_error *err);
 /* "NVIDIA H100 80GB HBM3"; borrowed until the backend is freed. */

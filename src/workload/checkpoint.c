@@ -99,7 +99,7 @@ static int save_all(const char *folder, struct wt_model *model, const char *posi
     }
     rc = wt_model_get(model, a, err);
     if (rc == 0)
-        rc = wt_hub_save(folder, wt_model_config_of(model), p, a, WT_TENSOR_F32, err);
+        rc = wt_hub_save(folder, wt_model_config_of(model), p, a, WT_TENSOR_F32, NULL, err);
     if (rc == 0)
         rc = wt_model_get_optimizer(model, a, b, &steps, err);
     if (rc == 0)
@@ -130,6 +130,30 @@ static void sync_parent(const char *path)
     free(parent);
 }
 
+/* Where a file system cannot exchange: for a moment there is only the old one, under a name that
+ * begins with FOLDER.old. */
+static int replace_by_turns(const char *fresh, const char *folder, struct wt_error *err)
+{
+    char *old = NULL;
+    if (asprintf(&old, "%s.old-XXXXXX", folder) < 0)
+        return wt_fail(err, WT_E_NOMEM, "no memory for a name");
+    int rc = 0;
+    if (!mkdtemp(old)) { /* an empty folder is replaced */
+        rc = wt_fail_errno(err, errno, "writing %s", folder);
+    } else if (rename(folder, old) < 0) {
+        rc = wt_fail_errno(err, errno, "writing %s", folder);
+        rmdir(old);
+    } else if (rename(fresh, folder) < 0) {
+        rc = wt_fail_errno(err, errno, "writing %s", folder);
+        if (rename(old, folder) < 0)
+            wt_fix(err, "the checkpoint from before is %s", old);
+    } else {
+        rc = wt_fs_remove_tree(old, err);
+    }
+    free(old);
+    return rc;
+}
+
 /* fresh takes folder's name. */
 static int put_in_place(const char *fresh, const char *folder, struct wt_error *err)
 {
@@ -141,17 +165,7 @@ static int put_in_place(const char *fresh, const char *folder, struct wt_error *
         return wt_fs_remove_tree(fresh, err); /* the old one has that name now */
     if (errno != EINVAL && errno != ENOSYS)
         return wt_fail_errno(err, errno, "writing %s", folder);
-    /* A file system that cannot exchange: for a moment there is only the old one, as FOLDER.old. */
-    char *old = NULL;
-    if (asprintf(&old, "%s.old", folder) < 0)
-        return wt_fail(err, WT_E_NOMEM, "no memory for a name");
-    int rc = 0;
-    if (rename(folder, old) < 0 || rename(fresh, folder) < 0)
-        rc = wt_fail_errno(err, errno, "writing %s", folder);
-    else
-        rc = wt_fs_remove_tree(old, err);
-    free(old);
-    return rc;
+    return replace_by_turns(fresh, folder, err);
 }
 
 int wt_checkpoint_save(const char *folder, struct wt_model *model, const char *position,

@@ -9,8 +9,10 @@
 
 /* position: where in the text training stood, as JSON that only the caller understands. The folder
  * is written under another name and takes its place whole; one that is there is replaced, and is
- * complete until then. Errors: WT_E_USAGE (position is no JSON object; the folder is there and no
- * checkpoint), WT_E_NOMEM, the system's and the backend's. */
+ * complete until then (on a file system that cannot exchange two folders it is for a moment only
+ * there as FOLDER.old-XXXXXX; where it cannot be replaced it comes back). Errors: WT_E_USAGE
+ * (position is no JSON object; the folder is there and no checkpoint), WT_E_NOMEM, the system's and
+ * the backend's. */
 int wt_checkpoint_save(const char *folder, struct wt_model *model, const char *position,
                        struct wt_error *err);
 /* *ret_position is owned: free(). The model is changed only if all of it can be read. Errors:

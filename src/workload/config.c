@@ -27,14 +27,14 @@ struct number_field {
 #define AT(field) offsetof(struct wt_config, field)
 
 static const struct size_field sizes[] = {
-    {{"vocab_size", "vocab_size", "vocab_size"}, {30522, 30522, 50257}, 4000000, AT(vocab)},
+    {{"vocab_size", "vocab_size", "vocab_size"}, {30522, 30522, 50257}, 4194304, AT(vocab)},
     {{"hidden_size", "dim", "n_embd"}, {768, 768, 768}, 65536, AT(hidden)},
-    {{"num_hidden_layers", "n_layers", "n_layer"}, {12, 6, 12}, 1000, AT(layers)},
+    {{"num_hidden_layers", "n_layers", "n_layer"}, {12, 6, 12}, 1024, AT(layers)},
     {{"num_attention_heads", "n_heads", "n_head"}, {12, 12, 12}, 1024, AT(heads)},
-    {{"intermediate_size", "hidden_dim", "n_inner"}, {3072, 3072, 0}, 262144, AT(ffn)},
+    {{"intermediate_size", "hidden_dim", "n_inner"}, {3072, 3072, 0}, 1048576, AT(ffn)},
     {{"max_position_embeddings", "max_position_embeddings", "n_positions"},
      {512, 512, 1024},
-     1000000,
+     1048576,
      AT(positions)},
     {{"type_vocab_size", NULL, NULL}, {2, 0, 0}, 1024, AT(types)},
 };
@@ -96,7 +96,7 @@ const char *wt_family_name(enum wt_family family)
 
 /* ---- what fits ---- */
 
-static int check(const struct wt_config *c, const char *name, struct wt_error *err)
+int wt_config_check(const struct wt_config *c, const char *name, struct wt_error *err)
 {
     for (size_t i = 0; i < WT_COUNTOF(sizes); i++) {
         unsigned value;
@@ -260,7 +260,7 @@ int wt_config_parse(struct wt_config *ret_config, const char *name, const char *
         c.dropout_embedding = c.dropout_hidden;
     if (c.dropout_classifier == -1)
         c.dropout_classifier = c.dropout_hidden;
-    rc = check(&c, name, err);
+    rc = wt_config_check(&c, name, err);
     if (rc == 0)
         *ret_config = c;
 out:
@@ -285,7 +285,7 @@ int wt_config_read(struct wt_config *ret_config, const char *path, struct wt_err
 static int make_text(const struct wt_config *c, const char *name, char **ret_text,
                      struct wt_error *err)
 {
-    int rc = check(c, name, err);
+    int rc = wt_config_check(c, name, err);
     if (rc < 0)
         return rc;
     json_t *object = json_object();

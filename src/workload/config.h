@@ -35,6 +35,9 @@ struct wt_config {
  * variant that is not computed here). */
 int wt_config_parse(struct wt_config *ret_config, const char *name, const char *text, size_t size,
                     struct wt_error *err);
+/* Whether sizes and shares are within their limits and fit each other. Errors: WT_E_RANGE, naming
+ * the field. */
+int wt_config_check(const struct wt_config *config, const char *name, struct wt_error *err);
 /* Of a file. Errors: besides, WT_E_NOTFOUND, WT_E_DENIED, WT_E_IO. */
 int wt_config_read(struct wt_config *ret_config, const char *path, struct wt_error *err);
 /* Writes it in the family's own words; the file is replaced at once or not at all. Errors:

@@ -4,6 +4,7 @@
 
 #include "base/base.h"
 #include "workload/corpus.h"
+#include "workload/order.h"
 #include "workload/random.h"
 
 #define HELD_OUT_EVERY 20
@@ -18,9 +19,9 @@ struct wt_corpus {
     int32_t *ids;
     size_t id_count;
     double unknown_share;
-    uint32_t *train, *held_out; /* numbers of sequences */
-    size_t train_count, held_out_count;
-    size_t at, epoch;   /* in train */
+    struct wt_order order; /* of the numbers of sequences to train on */
+    uint32_t *held_out;    /* the others */
+    size_t held_out_count;
     size_t *candidates; /* scratch: positions of a sequence that may be masked */
 };
 
@@ -28,17 +29,6 @@ static bool is_special(const struct wt_corpus *c, int32_t id)
 {
     return id == c->marks.pad || id == c->marks.begin || id == c->marks.end ||
            id == c->marks.mask || id == c->unknown;
-}
-
-static void shuffle(struct wt_corpus *c)
-{
-    struct wt_random random = {wt_random_at(c->o.seed, c->epoch), 0};
-    for (size_t i = c->train_count; i > 1; i--) {
-        size_t other = wt_random_below(&random, i);
-        uint32_t keep = c->train[i - 1];
-        c->train[i - 1] = c->train[other];
-        c->train[other] = keep;
-    }
 }
 
 /* The sequences, by number, and which are held out. */
@@ -51,31 +41,32 @@ static int cut(struct wt_corpus *c, const char *name, bool has_held_out, struct 
     if (count > UINT32_MAX)
         return wt_fail(err, WT_E_RANGE, "%s: more than 2^32 sequences of %u tokens", name,
                        c->o.seq);
-    c->train = malloc(count * sizeof(*c->train));
+    uint32_t *train = malloc(count * sizeof(*train));
     c->held_out = malloc(count * sizeof(*c->held_out));
     c->candidates = malloc(c->o.seq * sizeof(*c->candidates));
-    if (!c->train || !c->held_out || !c->candidates)
+    if (!train || !c->held_out || !c->candidates) {
+        free(train);
         return wt_fail(err, WT_E_NOMEM, "no memory for %zu sequences of %s", count, name);
-    size_t known = 0, known_train = 0;
+    }
+    size_t known = 0, known_train = 0, train_count = 0;
     for (size_t i = 0; i < count; i++) {
-        bool is_out =
-            has_held_out && (count >= HELD_OUT_EVERY ? i % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
-                                                     : count > 1 && i == count - 1);
+        bool is_out = has_held_out && wt_order_is_held_out(i, count, HELD_OUT_EVERY);
         if (is_out)
             c->held_out[c->held_out_count++] = (uint32_t)i;
         else
-            c->train[c->train_count++] = (uint32_t)i;
+            train[train_count++] = (uint32_t)i;
         for (size_t k = i * span; k < (i + 1) * span && k < c->id_count; k++) {
             bool is_known = !is_special(c, c->ids[k]);
             known += is_known;
             known_train += is_known && !is_out;
         }
     }
-    if (known_train == 0)
+    if (known_train == 0) {
+        free(train);
         return wt_fail(err, WT_E_FORMAT, "%s: the vocabulary has none of its words", name);
+    }
     c->unknown_share = 1 - (double)known / (double)c->id_count;
-    shuffle(c);
-    return 0;
+    return wt_order_init(&c->order, train, train_count, true, c->o.seed, err);
 }
 
 int wt_corpus_new(struct wt_corpus **ret_corpus, const struct wt_vocabulary *v,
@@ -156,7 +147,7 @@ void wt_corpus_free(struct wt_corpus *c)
     if (!c)
         return;
     free(c->ids);
-    free(c->train);
+    wt_order_done(&c->order);
     free(c->held_out);
     free(c->candidates);
     free(c);
@@ -174,7 +165,7 @@ double wt_corpus_unknown_share(const struct wt_corpus *c)
 
 size_t wt_corpus_sequences(const struct wt_corpus *c)
 {
-    return c->train_count;
+    return c->order.count;
 }
 
 size_t wt_corpus_held_out(const struct wt_corpus *c)
@@ -241,28 +232,13 @@ static void clear(struct wt_feed *feed)
     feed->is_packed = false;
 }
 
-static void turn(struct wt_corpus *c)
-{
-    if (c->at == c->train_count) {
-        c->at = 0;
-        c->epoch++;
-        shuffle(c);
-    }
-}
-
-static size_t next_sequence(struct wt_corpus *c)
-{
-    turn(c);
-    return c->train[c->at++];
-}
-
 size_t wt_corpus_next(struct wt_corpus *c, struct wt_feed *feed, unsigned sequences)
 {
     do {
         clear(feed);
         for (unsigned i = 0; i < sequences; i++) {
-            size_t sequence = next_sequence(c);
-            struct wt_random random = {wt_random_at(c->o.seed ^ 0x6d61736b, c->epoch),
+            size_t sequence = wt_order_next(&c->order);
+            struct wt_random random = {wt_random_at(c->o.seed ^ 0x6d61736b, c->order.epoch),
                                        sequence << 20};
             put(c, feed, sequence, &random);
         }
@@ -284,15 +260,10 @@ size_t wt_corpus_evaluation(const struct wt_corpus *c, size_t first, struct wt_f
 
 uint64_t wt_corpus_place(const struct wt_corpus *c)
 {
-    return (uint64_t)c->epoch * c->train_count + c->at;
+    return wt_order_place(&c->order);
 }
 
-/* Each order is shuffled from the one before. */
 void wt_corpus_seek(struct wt_corpus *c, uint64_t place)
 {
-    while (wt_corpus_place(c) < place) {
-        turn(c);
-        uint64_t left = place - wt_corpus_place(c), here = c->train_count - c->at;
-        c->at += left < here ? left : here;
-    }
+    wt_order_seek(&c->order, place);
 }

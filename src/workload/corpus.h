@@ -4,10 +4,9 @@
  * 2 of them, each sequence is [CLS] ... [SEP], and 15 % of the positions are masked anew each
  * epoch: of those 80 % become [MASK], 10 % a random token, 10 % stay. For a causal one they are cut
  * every seq, nothing is put around them, and each predicts the next (the text begins with the
- * vocabulary's
- * <|endoftext|>, where it has one). Only the text's last sequence may be shorter, and is padded.
- * Every twentieth sequence is held out for evaluation (the last one when there are fewer). Each
- * epoch has a new order.
+ * vocabulary's <|endoftext|>, where it has one). Only the text's last sequence may be shorter, and
+ * is padded. Every twentieth sequence is held out for evaluation (the last one when there are
+ * fewer). Each epoch has a new order.
  *
  * Internal to the workload. */
 #ifndef WT_WORKLOAD_CORPUS_H
@@ -24,8 +23,8 @@ struct wt_corpus_options {
     bool is_causal;
 };
 
-/* vocabulary: borrowed until free. name is the text's, for messages. Errors: WT_E_FORMAT (no text,
- * none of it in the vocabulary, not UTF-8), WT_E_USAGE (a vocabulary without [MASK] for a masked
+/* name is the text's, for messages. Errors: WT_E_FORMAT (no text, none of it in the vocabulary, not
+ * UTF-8), WT_E_USAGE (a vocabulary without [MASK] for a masked
  * model), WT_E_NOMEM. */
 int wt_corpus_new(struct wt_corpus **ret_corpus, const struct wt_vocabulary *vocabulary,
                   const struct wt_corpus_options *options, const char *name, const char *text,
@@ -47,8 +46,8 @@ size_t wt_corpus_next(struct wt_corpus *corpus, struct wt_feed *feed, unsigned s
  * than `sequences` at the end. first < wt_corpus_held_out(). */
 size_t wt_corpus_evaluation(const struct wt_corpus *corpus, size_t first, struct wt_feed *feed,
                             unsigned sequences);
-/* Sequences handed out by wt_corpus_next(), over all epochs; and a new corpus of the same text put
- * where another was. */
+/* Sequences handed out by wt_corpus_next(), over all epochs; and going where another corpus of the
+ * same text was. */
 uint64_t wt_corpus_place(const struct wt_corpus *corpus);
 void wt_corpus_seek(struct wt_corpus *corpus, uint64_t place);
 

@@ -7,7 +7,8 @@
  * bfloat16: kernels work on floats. A row is widened into a thread's scratch memory, computed, and
  * rounded once when it is put back, all of it in the first-level cache.
  *
- * An operation takes memory only for scratch, and only when it is larger than any before. */
+ * An operation takes memory only for scratch, when it is larger than any before, and for a shape of
+ * products that is new (products.c). */
 #include "workload/cpu.h"
 
 #include <math.h>
@@ -41,10 +42,8 @@ struct allocation {
     size_t bytes; /* 0: from the heap */
 };
 
-/* One thread's; its own cache lines. */
 struct thread {
     struct room scratch;
-    char rest[48];
 };
 
 struct cpu {
@@ -228,10 +227,6 @@ static void cpu_narrow(void *self, void *to, const float *from, size_t n)
 
 /* ---- weights as integers ---- */
 
-struct prepared {
-    struct wt_int8_weight w; /* its arrays follow each other from values on */
-};
-
 struct quantise {
     const struct cpu *c;
     struct wt_int8_weight *to;
@@ -253,9 +248,14 @@ static int cpu_prepare(void *self, struct wt_weight *w, struct wt_error *err)
     w->prepared = NULL;
     if (c->dtype != WT_INT8)
         return 0;
+    if (w->in > WT_INT8_MOST_IN)
+        return wt_fail(
+            err, WT_E_UNSUPPORTED,
+            "int8 is not for rows of %zu values: sums of more than %d do not fit 32 bits", w->in,
+            WT_INT8_MOST_IN);
     size_t bytes = wt_int8_weight_bytes(w->out, w->in);
     size_t outs = wt_int8_panels(w->out) * WT_INT8_PANEL;
-    struct prepared *p = calloc(1, sizeof(*p));
+    struct wt_int8_weight *p = calloc(1, sizeof(*p));
     void *at = NULL;
     int rc = p ? cpu_alloc(c, &at, bytes + 8 * outs, err)
                : wt_fail(err, WT_E_NOMEM, "no memory for a weight");
@@ -263,10 +263,10 @@ static int cpu_prepare(void *self, struct wt_weight *w, struct wt_error *err)
         free(p);
         return rc;
     }
-    p->w = (struct wt_int8_weight){.values = at, .out = w->out, .in = w->in};
-    p->w.scale = (float *)(void *)((char *)at + bytes); /* bytes: a multiple of 64 */
-    p->w.sum = (int32_t *)(void *)(p->w.scale + outs);
-    struct quantise y = {c, &p->w, w->master};
+    *p = (struct wt_int8_weight){.values = at, .out = w->out, .in = w->in};
+    p->scale = (float *)(void *)((char *)at + bytes); /* bytes: a multiple of 64 */
+    p->sum = (int32_t *)(void *)(p->scale + outs);
+    struct quantise y = {c, p, w->master};
     wt_pool_run(c->pool, wt_int8_panels(w->out), 1, quantise_piece, &y);
     w->prepared = p;
     return 0;
@@ -274,9 +274,9 @@ static int cpu_prepare(void *self, struct wt_weight *w, struct wt_error *err)
 
 static void cpu_unprepare(void *self, struct wt_weight *w)
 {
-    struct prepared *p = w->prepared;
+    struct wt_int8_weight *p = w->prepared;
     if (p)
-        cpu_release(self, p->w.values);
+        cpu_release(self, p->values); /* and what follows it */
     free(p);
     w->prepared = NULL;
 }
@@ -432,7 +432,7 @@ static void norm_piece(void *data, size_t from, size_t to, unsigned thread)
         if (!w->y)
             continue;
         float mean, rstd, *out = c->is_bf16 ? other : (float *)w->y + r * n;
-        c->k->norm(out, sum, NULL, &mean, &rstd, w->gain, w->bias, 1, n, w->epsilon);
+        c->k->norm_row(out, sum, &mean, &rstd, w->gain, w->bias, n, w->epsilon);
         drop(c, out, r * n, n, &w->drop_out);
         store(c, w->y, r * n, out, n);
         if (w->mean)
@@ -613,8 +613,7 @@ static void integers_piece(void *data, size_t from, size_t to, unsigned thread)
 
 static void linear_integers(struct cpu *c, const struct wt_linear *l)
 {
-    const struct prepared *p = l->w->prepared;
-    struct integers y = {.c = c, .l = l, .w = &p->w, .x = {.in = l->w->in}};
+    struct integers y = {.c = c, .l = l, .w = l->w->prepared, .x = {.in = l->w->in}};
     size_t bytes = (l->m * 4 * wt_int8_groups(l->w->in) + 63) / 64 * 64;
     char *at = room(c, &c->logits, bytes + l->m * sizeof(float));
     if (!at)
@@ -1172,7 +1171,7 @@ static void cpu_adamw(void *self, const struct wt_adam *a)
     size_t blocks = (a->total + VALUES_PIECE - 1) / VALUES_PIECE;
     struct update u = {.c = c, .a = a};
     u.squares = room(c, &c->partial, (blocks ? blocks : 1) * sizeof(double));
-    if (!u.squares || !rooms(c, 1))
+    if (!u.squares)
         return;
     wt_pool_run(c->pool, blocks, 4, squares_piece, &u);
     double sum = 0;
@@ -1180,7 +1179,7 @@ static void cpu_adamw(void *self, const struct wt_adam *a)
         sum += u.squares[i];
     double norm = sqrt(sum);
     *a->norm = (float)norm;
-    if (!isfinite(norm))
+    if (!isfinite(*a->norm)) /* a float: infinite before the double is */
         return;
     u.how = (struct wt_adamw){
         .rate = a->rate,

@@ -11,6 +11,7 @@
 
 #include "base/base.h"
 #include "workload/cuda.h"
+#include "workload/random.h"
 
 #define PARTIAL_FLOATS ((size_t)4 << 20)   /* sums of slabs of rows, before they are folded */
 #define LOGITS_BYTES   ((size_t)256 << 20) /* most of them at a time */
@@ -103,9 +104,7 @@ static struct drop drop_of(const struct wt_dropout *d)
 {
     if (!d || d->p <= 0)
         return (struct drop){.scale = 1};
-    double below = ceil((double)d->p * 0x1p32);
-    return (struct drop){d->key, below >= 0x1p32 ? UINT32_MAX : (uint32_t)below,
-                         (float)(1 / (1 - (double)d->p))};
+    return (struct drop){d->key, wt_dropout_below(d->p), (float)(1 / (1 - (double)d->p))};
 }
 
 /* Whether rows of n values can be moved in chunks: all pointers (NULL is none) and n fit. */

@@ -15,14 +15,14 @@ extern const struct wt_attend_kernels wt_attend_avx2, wt_attend_avx512;
 extern const struct wt_matvec_kernels wt_matvec_avx2, wt_matvec_avxvnni, wt_matvec_avx512,
     wt_matvec_avx512_vnni, wt_matvec_avx512_bf16;
 
-static int has_avx512(void)
-{
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
-}
 static int has_avx2(void)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+static int has_avx512(void)
+{
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
 }
 static int has_avx512_vnni(void)
 {

@@ -364,9 +364,10 @@ int wt_hub_load(struct wt_hub *hub, const struct wt_parameters *parameters, floa
 
 /* ---- saving ---- */
 
-/* The configuration, with what says which head there is and how many classes it has. */
+/* The configuration, with what says which head there is and what its classes are called. */
 static int save_config(const char *path, const struct wt_config *config,
-                       const struct wt_parameters *parameters, struct wt_error *err)
+                       const struct wt_parameters *parameters, char *const *names,
+                       struct wt_error *err)
 {
     static const char *const classifiers[] = {[WT_FAMILY_BERT] = "BertForSequenceClassification",
                                               [WT_FAMILY_DISTILBERT] =
@@ -389,9 +390,9 @@ static int save_config(const char *path, const struct wt_config *config,
     for (unsigned i = 0; !failed && i < classes; i++) {
         char number[16], label[32];
         wt_text(number, sizeof(number), "%u", i);
-        wt_text(label, sizeof(label), "LABEL_%u", i);
-        failed |= json_object_set_new(labels, number, json_string(label));
-        failed |= json_object_set_new(ids, label, json_integer(i));
+        const char *name = names ? names[i] : wt_text(label, sizeof(label), "LABEL_%u", i);
+        failed |= json_object_set_new(labels, number, json_string(name));
+        failed |= json_object_set_new(ids, name, json_integer(i));
     }
     if (!failed) {
         failed |= json_object_set_new(object, "architectures",
@@ -411,7 +412,7 @@ static int save_config(const char *path, const struct wt_config *config,
 
 int wt_hub_save(const char *folder, const struct wt_config *config,
                 const struct wt_parameters *parameters, const float *values,
-                enum wt_tensor_type type, struct wt_error *err)
+                enum wt_tensor_type type, char *const *classes, struct wt_error *err)
 {
     size_t count = parameters->tensor_count;
     struct wt_tensor_source *sources = calloc(count, sizeof(*sources));
@@ -443,7 +444,7 @@ int wt_hub_save(const char *folder, const struct wt_config *config,
     if (rc == 0)
         rc = wt_safetensors_write(path, sources, count, err);
     if (rc == 0)
-        rc = save_config(config_path, config, parameters, err);
+        rc = save_config(config_path, config, parameters, classes, err);
 out:
     for (size_t i = 0; turned && i < count; i++)
         free(turned[i]);

@@ -34,9 +34,10 @@ const char *wt_hub_unused(const struct wt_hub *hub);
 
 /* Writes config.json and model.safetensors into a folder, which is made where it is missing; each
  * file is replaced at once or not at all, the weights first. type: of the weights in the file.
- * Errors: those of the system, WT_E_NOMEM. */
+ * classes: what a classifier's are called; NULL: LABEL_0 and so on. Errors: those of the system,
+ * WT_E_NOMEM. */
 int wt_hub_save(const char *folder, const struct wt_config *config,
                 const struct wt_parameters *parameters, const float *values,
-                enum wt_tensor_type type, struct wt_error *err);
+                enum wt_tensor_type type, char *const *classes, struct wt_error *err);
 
 #endif

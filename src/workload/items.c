@@ -75,36 +75,23 @@ out:
 }
 
 /* Rows that are held out, and the rest. */
-static int divide(struct wt_items *items, const char *name, bool has_held_out, struct wt_error *err)
+static int divide(struct wt_items *items, const char *name, bool is_table, struct wt_error *err)
 {
-    size_t n = items->count;
-    items->train = malloc((n + 1) * sizeof(*items->train));
+    size_t n = items->count, train_count = 0;
+    uint32_t *train = malloc((n + 1) * sizeof(*train));
     items->held_out = malloc((n + 1) * sizeof(*items->held_out));
-    if (!items->train || !items->held_out)
-        return no_memory(name, err);
-    if (n > UINT32_MAX)
-        return wt_fail(err, WT_E_RANGE, "%s: more than 2^32 sequences", name);
+    if (!train || !items->held_out || n > UINT32_MAX) {
+        free(train);
+        return n > UINT32_MAX ? wt_fail(err, WT_E_RANGE, "%s: more than 2^32 sequences", name)
+                              : no_memory(name, err);
+    }
     for (size_t i = 0; i < n; i++) {
-        bool is_out =
-            has_held_out &&
-            (n >= HELD_OUT_EVERY ? i % HELD_OUT_EVERY == HELD_OUT_EVERY - 1 : n > 1 && i == n - 1);
-        if (is_out)
+        if (is_table && wt_order_is_held_out(i, n, HELD_OUT_EVERY))
             items->held_out[items->held_out_count++] = (uint32_t)i;
         else
-            items->train[items->train_count++] = (uint32_t)i;
+            train[train_count++] = (uint32_t)i;
     }
-    return 0;
-}
-
-static void shuffle(struct wt_items *items)
-{
-    struct wt_random random = {wt_random_at(items->seed, items->epoch), 0};
-    for (size_t i = items->train_count; i > 1; i--) {
-        size_t other = wt_random_below(&random, i);
-        uint32_t keep = items->train[i - 1];
-        items->train[i - 1] = items->train[other];
-        items->train[other] = keep;
-    }
+    return wt_order_init(&items->order, train, train_count, is_table, items->seed, err);
 }
 
 int wt_items_lines(struct wt_items *ret, const struct wt_vocabulary *vocabulary, const char *name,
@@ -163,11 +150,11 @@ static int row_fields(struct field *fields, size_t most, size_t *ret_count, char
                     f.text[to++] = text[i];
             }
             f.size = to;
-            if (is_open || (i < size && text[i] != ',' && text[i] != '\n' && text[i] != '\r'))
+            bool is_return = i < size && text[i] == '\r' && (i + 1 == size || text[i + 1] == '\n');
+            if (is_open || (i < size && text[i] != ',' && text[i] != '\n' && !is_return))
                 return wt_fail(err, WT_E_FORMAT, "%s:%zu: %s", name, from_line,
                                is_open ? "a quote is not closed" : "text behind a closed quote");
-            if (i < size && text[i] == '\r')
-                i++;
+            i += is_return;
         } else {
             while (i < size && text[i] != mark && text[i] != '\n')
                 i++;
@@ -282,7 +269,6 @@ int wt_items_table(struct wt_items *ret, const struct wt_vocabulary *vocabulary,
         wt_items_done(&items);
         return rc;
     }
-    shuffle(&items);
     *ret = items;
     return 0;
 }
@@ -321,7 +307,7 @@ void wt_items_done(struct wt_items *items)
     free(items->ids);
     free(items->starts);
     free(items->labels);
-    free(items->train);
+    wt_order_done(&items->order);
     free(items->held_out);
     memset(items, 0, sizeof(*items));
 }
@@ -367,36 +353,20 @@ size_t wt_items_fill(const struct wt_items *items, const uint32_t *list, size_t 
     return fill(items, list + first, left < sequences ? left : sequences, feed);
 }
 
-static void turn(struct wt_items *items)
-{
-    if (items->at == items->train_count) {
-        items->at = 0;
-        items->epoch++;
-        if (items->labels) /* lines stay in order */
-            shuffle(items);
-    }
-}
-
 size_t wt_items_next(struct wt_items *items, struct wt_feed *feed, unsigned sequences)
 {
     uint32_t *numbers = (uint32_t *)feed->chosen; /* room for them, which is not used here */
-    for (unsigned i = 0; i < sequences; i++) {
-        turn(items);
-        numbers[i] = items->train[items->at++];
-    }
+    for (unsigned i = 0; i < sequences; i++)
+        numbers[i] = wt_order_next(&items->order);
     return fill(items, numbers, sequences, feed);
 }
 
 uint64_t wt_items_place(const struct wt_items *items)
 {
-    return (uint64_t)items->epoch * items->train_count + items->at;
+    return wt_order_place(&items->order);
 }
 
 void wt_items_seek(struct wt_items *items, uint64_t place)
 {
-    while (wt_items_place(items) < place) {
-        turn(items);
-        uint64_t left = place - wt_items_place(items), here = items->train_count - items->at;
-        items->at += left < here ? left : here;
-    }
+    wt_order_seek(&items->order, place);
 }

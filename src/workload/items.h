@@ -11,6 +11,7 @@
 #define WT_WORKLOAD_ITEMS_H
 
 #include "workload/feed.h"
+#include "workload/order.h"
 #include "workload/vocabulary.h"
 
 #define WT_ITEMS_CLASSES_MAX 4096
@@ -23,9 +24,9 @@ struct wt_items {
     size_t cut;     /* items that were longer than seq and lost their end */
     char **classes; /* names, sorted */
     size_t class_count;
-    uint32_t *train, *held_out; /* numbers of items; lines: all in train, in order */
-    size_t train_count, held_out_count;
-    size_t at, epoch; /* in train */
+    struct wt_order order; /* of the numbers of items to train on; lines: all, as they come */
+    uint32_t *held_out;    /* the others */
+    size_t held_out_count;
     uint64_t seed;
 };
 
@@ -49,8 +50,9 @@ void wt_items_done(struct wt_items *items);
  * feed->is_packed says. Returns the tokens. */
 size_t wt_items_fill(const struct wt_items *items, const uint32_t *list, size_t list_count,
                      size_t first, struct wt_feed *feed, unsigned sequences);
-/* The next of the training rows, shuffled anew each epoch. */
+/* The next ones: lines as they come, rows of a table shuffled anew each epoch. */
 size_t wt_items_next(struct wt_items *items, struct wt_feed *feed, unsigned sequences);
+/* Items handed out by wt_items_next(), over all epochs; and going there. */
 uint64_t wt_items_place(const struct wt_items *items);
 void wt_items_seek(struct wt_items *items, uint64_t place);
 

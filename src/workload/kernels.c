@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "workload/kernels.h"
+#include "workload/random.h"
+#include "workload/vector.h"
 
 extern const struct wt_kernels WT_KERNELS;
 
@@ -56,28 +58,23 @@ static void add(float *restrict y, const float *restrict x, size_t n)
         y[i] += x[i];
 }
 
-static void norm(float *restrict y, float *restrict sum, const float *restrict residual,
-                 float *restrict mean, float *restrict rstd, const float *restrict gain,
-                 const float *restrict bias, size_t rows, size_t n, float epsilon)
+static void norm_row(float *restrict y, const float *restrict x, float *ret_mean, float *ret_rstd,
+                     const float *restrict gain, const float *restrict bias, size_t n,
+                     float epsilon)
 {
-    for (size_t r = 0; r < rows; r++) {
-        float *restrict s = sum + r * n;
-        if (residual)
-            add(s, residual + r * n, n);
-        float total = 0;
+    float total = 0;
 #pragma omp simd reduction(+ : total)
-        for (size_t i = 0; i < n; i++)
-            total += s[i];
-        float m = total / (float)n, square = 0;
+    for (size_t i = 0; i < n; i++)
+        total += x[i];
+    float mean = total / (float)n, square = 0;
 #pragma omp simd reduction(+ : square)
-        for (size_t i = 0; i < n; i++)
-            square += (s[i] - m) * (s[i] - m);
-        float inverse = 1.0f / sqrtf(square / (float)n + epsilon);
-        for (size_t i = 0; i < n; i++)
-            y[r * n + i] = (s[i] - m) * inverse * gain[i] + bias[i];
-        mean[r] = m;
-        rstd[r] = inverse;
-    }
+    for (size_t i = 0; i < n; i++)
+        square += (x[i] - mean) * (x[i] - mean);
+    float rstd = 1.0f / sqrtf(square / (float)n + epsilon);
+    for (size_t i = 0; i < n; i++)
+        y[i] = (x[i] - mean) * rstd * gain[i] + bias[i];
+    *ret_mean = mean;
+    *ret_rstd = rstd;
 }
 
 static void norm_backward_row(float *dx, const float *dy, const float *restrict x, float mean,
@@ -151,7 +148,7 @@ static void activate(float *y, const float *x, size_t n, enum wt_nonlinearity f)
     case WT_RELU:
 #pragma omp simd
         for (size_t i = 0; i < n; i++)
-            y[i] = x[i] > 0 ? x[i] : 0;
+            y[i] = x[i] < 0 ? 0 : x[i]; /* a NaN stays one */
         break;
     }
 }
@@ -185,7 +182,7 @@ static void activate_backward(float *dx, const float *dy, const float *restrict 
     case WT_RELU:
 #pragma omp simd
         for (size_t i = 0; i < n; i++)
-            dx[i] = x[i] > 0 ? dy[i] : 0;
+            dx[i] = x[i] <= 0 ? 0 : dy[i];
         break;
     }
 }
@@ -220,21 +217,11 @@ static void cross_entropy_backward(float *restrict logits, float lse, float weig
 
 static void dropout(float *restrict y, size_t n, uint64_t key, uint64_t first, float p)
 {
-    /* 32 mixed bits a value; multipliers and shifts of the well-known 32-bit finalisers would
-     * repeat after 2^32 values of one key, so the high half of the index enters too. */
-    uint32_t threshold = (uint32_t)((double)p * 4294967296.0);
+    uint32_t below = wt_dropout_below(p);
     float keep = 1.0f / (1.0f - p);
-    uint32_t low_key = (uint32_t)key, high_key = (uint32_t)(key >> 32);
 #pragma omp simd
-    for (size_t i = 0; i < n; i++) {
-        uint64_t at = first + i;
-        uint32_t h = (uint32_t)at ^ low_key;
-        h = (h ^ (h >> 16)) * 0x7feb352du;
-        h += (uint32_t)(at >> 32) + high_key;
-        h = (h ^ (h >> 15)) * 0x846ca68bu;
-        h ^= h >> 16;
-        y[i] = h < threshold ? 0.0f : y[i] * keep;
-    }
+    for (size_t i = 0; i < n; i++)
+        y[i] = wt_dropout_bits(key, first + i) < below ? 0.0f : y[i] * keep;
 }
 
 static void add_columns(float *restrict sum, const float *restrict x, size_t rows, size_t n,
@@ -247,21 +234,14 @@ static void add_columns(float *restrict sum, const float *restrict x, size_t row
 
 static void widen(float *restrict to, const uint16_t *restrict from, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits = (uint32_t)from[i] << 16;
-        memcpy(&to[i], &bits, sizeof(bits));
-    }
+    for (size_t i = 0; i < n; i++)
+        to[i] = wt_float_from_bf16(from[i]);
 }
 
-/* To the nearest, ties to even; a NaN stays one. */
 static void narrow(uint16_t *restrict to, const float *restrict from, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &from[i], sizeof(bits));
-        uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16, nan = bits >> 16 | 0x40;
-        to[i] = (uint16_t)((bits & 0x7fffffff) > 0x7f800000 ? nan : rounded);
-    }
+    for (size_t i = 0; i < n; i++)
+        to[i] = wt_bf16_from(from[i]);
 }
 
 static double sum_of_squares(const float *restrict x, size_t n)
@@ -292,7 +272,7 @@ static void adamw(float *restrict parameter, float *restrict first, float *restr
 const struct wt_kernels WT_KERNELS = {
     .name = WT_KERNELS_NAME,
     .add = add,
-    .norm = norm,
+    .norm_row = norm_row,
     .cross_entropy = cross_entropy,
     .cross_entropy_backward = cross_entropy_backward,
     .dropout = dropout,

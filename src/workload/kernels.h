@@ -34,10 +34,9 @@ struct wt_kernels {
     void (*widen)(float *to, const uint16_t *from, size_t n);
     void (*narrow)(uint16_t *to, const float *from, size_t n);
 
-    /* sum[rows, n] += residual (NULL: nothing to add); y = norm(sum) gain + bias. mean and rstd of
-     * each row are kept for the backward pass. */
-    void (*norm)(float *y, float *sum, const float *residual, float *mean, float *rstd,
-                 const float *gain, const float *bias, size_t rows, size_t n, float epsilon);
+    /* Of one row: y = norm(x) gain + bias. mean and rstd are for the backward pass. */
+    void (*norm_row)(float *y, const float *x, float *ret_mean, float *ret_rstd, const float *gain,
+                     const float *bias, size_t n, float epsilon);
 
     /* Of one row: dx, the gradient towards the norm's input x, and its share added to dgain and
      * dbias. dx may be dy. */

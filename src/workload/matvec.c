@@ -396,7 +396,8 @@ static void quantise_weight(struct wt_int8_weight *q, const float *w, size_t fro
 
 /* Four values of k of a row of x beside those of as many columns as lanes: each lane gains the sum
  * of its four products. Where the instruction wants x without a sign it is moved by OFFSET, and
- * OFFSET times the sum of a column's weights is taken off at the end. */
+ * OFFSET times the sum of a column's weights is taken off at the end; what is too large for 32 bits
+ * in between goes round and comes back. */
 #if defined(__AVX512VNNI__)
 enum { LANES = 16, ROWS_MOST = 6, OFFSET = 128 };
 typedef __m512i ints;
@@ -619,9 +620,11 @@ static void int8_product(const struct wt_int8_product *p, size_t from, size_t to
                 for (size_t j = 0; j < rows; j++) {
                     float values[WT_INT8_PANEL], scale = p->x->scale[row + j];
                     const int32_t *restrict here = sums + j * COLUMNS + k * WT_INT8_PANEL;
-                    for (size_t c = 0; c < WT_INT8_PANEL; c++)
-                        values[c] = (float)(here[c] - OFFSET * w->sum[column + c]) *
+                    for (size_t c = 0; c < WT_INT8_PANEL; c++) {
+                        uint32_t moved = (uint32_t)OFFSET * (uint32_t)w->sum[column + c];
+                        values[c] = (float)(int32_t)((uint32_t)here[c] - moved) *
                                     (scale * w->scale[column + c]);
+                    }
                     finish(p->y + (row + j) * w->out + column, values,
                            p->bias ? p->bias + column : NULL,
                            smaller(WT_INT8_PANEL, w->out - column), p->f, false);

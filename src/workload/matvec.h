@@ -7,7 +7,7 @@
  *
  * Integers: a weight row o is round(w / scale[o]) in -127..127 with scale[o] = max|w| / 127, so a
  * weight is off by at most scale[o] / 2; a row of activations likewise, when it is known. The
- * products of these integers are exact in every table.
+ * products of these integers are exact in every table, for rows of up to WT_INT8_MOST_IN values.
  *
  * Internal to the workload. */
 #ifndef WT_WORKLOAD_MATVEC_H
@@ -33,12 +33,13 @@ struct wt_matvec {
 
 /* Weights as integers, in panels of 16 output columns: panel p, k-group g, column c, 4 values of k
  * at ((p * groups + g) * 16 + c) * 4. Columns and values past the end are 0. */
-#define WT_INT8_PANEL 16
+#define WT_INT8_PANEL   16
+#define WT_INT8_MOST_IN (INT32_MAX / (127 * 127)) /* 133,144: sums fit 32 bits */
 struct wt_int8_weight {
     int8_t *values; /* wt_int8_weight_bytes(); the caller's memory */
     float *scale;   /* [out rounded up to a panel] */
     int32_t *sum;   /* [as scale]: of a row's integers */
-    size_t out, in;
+    size_t out, in; /* in: at most WT_INT8_MOST_IN */
 };
 static inline size_t wt_int8_groups(size_t in)
 {

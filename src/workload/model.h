@@ -25,6 +25,8 @@ enum wt_task {
     WT_TASK_GENERATE,   /* infer: the next tokens (GPT-2) */
 };
 
+#define WT_BATCH_MOST 65535u /* what a GPU's grid takes */
+
 struct wt_model_options {
     enum wt_task task;
     unsigned batch, seq; /* most sequences, and most tokens of each; rows = batch * seq */
@@ -101,12 +103,15 @@ int wt_model_encode(struct wt_model *model, const struct wt_input *input, float 
 /* SCORE. ret_logits: host float [chosen_count, V]. */
 int wt_model_score(struct wt_model *model, const struct wt_input *input, float *ret_logits,
                    struct wt_error *err);
-/* LIKELIHOOD. ret_nats: the sum of -log p(target) over the chosen positions. */
+/* LIKELIHOOD. ret_nats: the sum of -log p(target) over the chosen positions; NULL: nothing is
+ * brought back (sync waits). */
 int wt_model_likelihood(struct wt_model *model, const struct wt_input *input, double *ret_nats,
                         struct wt_error *err);
 /* CLASSIFY. ret_logits: host float [count, classes]. */
 int wt_model_classify(struct wt_model *model, const struct wt_input *input, float *ret_logits,
                       struct wt_error *err);
+/* The same of the last forward pass, whose loss is wanted too. */
+int wt_model_class_logits(struct wt_model *model, float *ret_logits, struct wt_error *err);
 /* GENERATE: reads whole prompts into an empty cache; ret_logits host float [count, V] of each last
  * token. Prompt and what is generated are at most seq tokens together. */
 int wt_model_prefill(struct wt_model *model, const struct wt_input *prompts, float *ret_logits,

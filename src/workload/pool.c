@@ -117,20 +117,41 @@ out:
     return rc;
 }
 
-/* Whether another hardware thread of the same core comes first: "0,64" of 64. */
-static bool is_second_of_its_core(unsigned cpu)
+/* Whether another hardware thread of the same core, one that may be used, comes first: "0,64" or
+ * "0-1" of 64 or 1. */
+static bool is_second_of_its_core(unsigned cpu, const cpu_set_t *allowed, const char *root)
 {
-    char path[96];
-    unsigned first = cpu;
-    snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/topology/thread_siblings_list",
-             cpu);
-    FILE *f = fopen(path, "re");
-    if (f) {
-        if (fscanf(f, "%u", &first) != 1)
-            first = cpu;
-        fclose(f);
+    char path[4096];
+    FILE *f =
+        fopen(wt_text(path, sizeof(path),
+                      "%s/sys/devices/system/cpu/cpu%u/topology/thread_siblings_list", root, cpu),
+              "re");
+    bool is_second = false;
+    unsigned from, to;
+    while (f && fscanf(f, "%u", &from) == 1) {
+        int mark = fgetc(f);
+        to = from;
+        if (mark == '-' && fscanf(f, "%u", &to) == 1)
+            mark = fgetc(f);
+        for (unsigned other = from; other <= to && other < cpu; other++)
+            is_second |= CPU_ISSET(other, allowed);
+        if (mark != ',')
+            break;
     }
-    return first != cpu;
+    if (f)
+        fclose(f);
+    return is_second;
+}
+
+unsigned wt_pool_choose(unsigned *ret_cpus, unsigned count, const cpu_set_t *allowed,
+                        const char *root)
+{
+    unsigned chosen = 0;
+    for (int round = 0; round < 2; round++) /* every core before a second thread of any */
+        for (unsigned cpu = 0; cpu < CPU_SETSIZE && chosen < count; cpu++)
+            if (CPU_ISSET(cpu, allowed) && is_second_of_its_core(cpu, allowed, root) == round)
+                ret_cpus[chosen++] = cpu;
+    return chosen;
 }
 
 static int allowed_cpus(cpu_set_t *ret_allowed, unsigned threads, struct wt_error *err)
@@ -155,24 +176,20 @@ int wt_pool_pin(struct wt_pool *pool, struct wt_error *err)
     int rc = allowed_cpus(&allowed, pool->threads, err);
     if (rc < 0)
         return rc;
-    unsigned bound = 0;
-    for (int round = 0; round < 2; round++) /* every core before a second thread of any */
-        for (unsigned cpu = 0; cpu < CPU_SETSIZE && bound < pool->threads; cpu++) {
-            if (!CPU_ISSET(cpu, &allowed) || is_second_of_its_core(cpu) != (round == 1))
-                continue;
-            cpu_set_t one;
-            CPU_ZERO(&one);
-            CPU_SET(cpu, &one);
-            pthread_t thread = bound == 0 ? pthread_self() : pool->workers[bound - 1];
-            int errnum = pthread_setaffinity_np(thread, sizeof(one), &one);
-            if (bound == 0 && !errnum) {
-                pool->is_pinned = true;
-                pool->before = allowed;
-            }
-            if (errnum)
-                return wt_fail_errno(err, errnum, "binding thread %u to CPU %u", bound, cpu);
-            bound++;
+    unsigned cpus[CPU_SETSIZE], count = wt_pool_choose(cpus, pool->threads, &allowed, "");
+    for (unsigned i = 0; i < count; i++) {
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(cpus[i], &one);
+        pthread_t thread = i == 0 ? pthread_self() : pool->workers[i - 1];
+        int errnum = pthread_setaffinity_np(thread, sizeof(one), &one);
+        if (errnum)
+            return wt_fail_errno(err, errnum, "binding thread %u to CPU %u", i, cpus[i]);
+        if (i == 0) {
+            pool->is_pinned = true;
+            pool->before = allowed;
         }
+    }
     return 0;
 }
 

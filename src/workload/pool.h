@@ -4,6 +4,7 @@
 #ifndef WT_WORKLOAD_POOL_H
 #define WT_WORKLOAD_POOL_H
 
+#include <sched.h>
 #include <stddef.h>
 
 #include "wattune/error.h"
@@ -22,6 +23,10 @@ void wt_pool_free(struct wt_pool *pool);
 int wt_pool_pin(struct wt_pool *pool, struct wt_error *err);
 /* Whether that many could be: before they are started. Errors: those of wt_pool_pin. */
 int wt_pool_can_pin(unsigned threads, struct wt_error *err);
+/* The CPUs that wt_pool_pin takes, the caller's first: of those allowed one of each core, then the
+ * others. root: "", or the folder of a recorded machine. Returns how many, at most count. */
+unsigned wt_pool_choose(unsigned *ret_cpus, unsigned count, const cpu_set_t *allowed,
+                        const char *root);
 /* Runs fn over 0..count in pieces of `piece` (the last may be smaller), each by whoever is free;
  * returns when all are done. Threads: owner thread, not from inside fn. */
 void wt_pool_run(struct wt_pool *pool, size_t count, size_t piece, wt_pool_fn fn, void *data);

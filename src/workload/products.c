@@ -121,7 +121,7 @@ bool wt_products_has_bf16(const char **ret_why_not)
     dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
     if (!__builtin_cpu_supports("avx512bf16"))
         why = "this processor has no AVX512_BF16";
-    else if (isa < dnnl_cpu_isa_avx512_core_bf16)
+    else if ((isa & dnnl_cpu_isa_avx512_core_bf16) != dnnl_cpu_isa_avx512_core_bf16)
         why = "oneDNN is told not to use this processor's AVX512_BF16 (ONEDNN_MAX_CPU_ISA)";
 #else
     why = "it is not known whether this processor multiplies bf16";
@@ -131,44 +131,49 @@ bool wt_products_has_bf16(const char **ret_why_not)
     return !why;
 }
 
-#ifdef WT_HAS_DNNL
-static bool has_avx512(void)
+/* The library that the environment names; -1: none. */
+static int forced_library(int *ret_library, struct wt_error *err)
 {
-#ifdef WT_X86
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-#else
-    return false;
+    const char *name = getenv("WATTUNE_PRODUCTS");
+    *ret_library = -1;
+    if (!name || !*name)
+        return 0;
+    if (strcmp(name, "openblas") == 0)
+        *ret_library = OPENBLAS;
+    else if (strcmp(name, "onednn") == 0)
+        *ret_library = DNNL_SGEMM;
+    else if (strcmp(name, "onednn-matmul") == 0)
+        *ret_library = DNNL_PRIMITIVE;
+    else
+        return wt_fail(err, WT_E_USAGE,
+                       "WATTUNE_PRODUCTS is \"%s\", not openblas, onednn or onednn-matmul", name);
+#ifndef WT_HAS_DNNL
+    *ret_library = OPENBLAS; /* there is no other, and no cut is tried either */
 #endif
+    return 0;
 }
-#endif
 
 int wt_products_new(struct wt_products **ret_products, struct wt_pool *pool, unsigned threads,
                     struct wt_error *err)
 {
+    int forced, rc = forced_library(&forced, err);
+    if (rc < 0)
+        return rc;
     struct wt_products *p = calloc(1, sizeof(*p));
-    int rc = wt_fail(err, WT_E_NOMEM, "no memory for matrix products");
+    rc = wt_fail(err, WT_E_NOMEM, "no memory for matrix products");
     if (!p)
         return rc;
     p->pool = pool;
     p->threads = threads;
     p->k = wt_kernels_best();
-    p->forced = -1;
+    p->forced = forced;
     p->choices = calloc(CHOICES, sizeof(*p->choices));
     p->workers = calloc(threads, sizeof(*p->workers));
     if (!p->choices || !p->workers)
         goto out;
-    const char *forced = getenv("WATTUNE_PRODUCTS");
-    if (forced && strcmp(forced, "openblas") == 0)
-        p->forced = OPENBLAS;
     p->has_native_bf16 = wt_products_has_bf16(NULL);
 #ifdef WT_HAS_DNNL
-    if (forced && strcmp(forced, "onednn") == 0)
-        p->forced = DNNL_SGEMM;
-    if (forced && strcmp(forced, "onednn-matmul") == 0)
-        p->forced = DNNL_PRIMITIVE;
-    p->has_dnnl_float = has_avx512();
+    p->has_dnnl_float = strcmp(p->k->name, "avx512") == 0;
     p->streams = calloc(threads, sizeof(*p->streams));
     p->primitives = calloc(PRIMITIVES, sizeof(*p->primitives));
     if (!p->streams || !p->primitives ||
@@ -445,6 +450,7 @@ static dnnl_memory_desc_t matrix(size_t rows, size_t columns, size_t row_stride,
 
 static bool primitive_make(struct wt_products *p, struct primitive *made)
 {
+    be_single_threaded(); /* it keeps the number of threads that there are when it is made */
     const struct primitive_key *key = &made->key;
     bool ta = key->form == WT_FORM_GRAD_WEIGHT, tb = key->form == WT_FORM_FORWARD;
     dnnl_memory_desc_t mds[4] = {
@@ -528,14 +534,15 @@ static struct primitive *primitive_for(struct wt_products *p, const struct primi
         struct worker *w = &p->workers[t];
         if (slot->scratch_bytes <= w->scratch_bytes)
             continue;
-        free(w->scratch);
-        w->scratch_bytes = 0;
         size_t bytes = (slot->scratch_bytes + 63) / 64 * 64;
-        w->scratch = aligned_alloc(64, bytes);
-        if (w->scratch)
-            w->scratch_bytes = bytes;
-        else
+        char *scratch = aligned_alloc(64, bytes);
+        if (!scratch) { /* the smaller one stays: primitives that are kept need it */
             is_made = false;
+            break;
+        }
+        free(w->scratch);
+        w->scratch = scratch;
+        w->scratch_bytes = bytes;
     }
     if (!is_made) {
         primitive_done(slot, p->threads);
@@ -726,9 +733,11 @@ int wt_products_run(struct wt_products *p, const struct wt_product *of, struct w
     struct choice *c = choice_for(p, of);
     double flops = 2.0 * (double)of->m * (double)of->n * (double)of->k;
     p->flops += flops;
-    unsigned library = c->library, grid = c->grid;
+    /* A small one may share a choice with larger ones; it takes the same way before and after. */
+    bool is_tuned = flops >= TUNED_FLOPS;
+    unsigned library = is_tuned ? c->library : 0, grid = is_tuned ? c->grid : 0;
     /* Whoever names a library gets the same sums each time, so nothing is tried. */
-    bool is_try = flops >= TUNED_FLOPS && p->forced < 0 && next_try(c, &library, &grid);
+    bool is_try = is_tuned && p->forced < 0 && next_try(c, &library, &grid);
 
     struct job j = {.p = p, .of = of, .library = c->libraries[library]};
     j.piece_rows = piece_of(of->m, c->grids[grid].rows);
@@ -736,8 +745,15 @@ int wt_products_run(struct wt_products *p, const struct wt_product *of, struct w
     j.grid = (struct grid){(unsigned)((of->m + j.piece_rows - 1) / j.piece_rows),
                            (unsigned)((of->n + j.piece_columns - 1) / j.piece_columns)};
 #ifdef WT_HAS_DNNL
-    if (j.library == DNNL_PRIMITIVE && !take_primitives(&j))
-        j.library = DNNL_SGEMM; /* bfloat16 is widened then */
+    /* Without values to sum up there is no primitive, and nothing to multiply. */
+    if (j.library == DNNL_PRIMITIVE && (of->k == 0 || !take_primitives(&j))) {
+        /* By way of float it would be slow, and pass for bfloat16's speed. */
+        if (of->is_bf16 && p->has_native_bf16 && of->k > 0)
+            return wt_fail(err, WT_E_UNSUPPORTED,
+                           "oneDNN has no bf16 product of %zu x %zu x %zu, or no memory for it",
+                           of->m, of->n, of->k);
+        j.library = DNNL_SGEMM;
+    }
 #endif
     int64_t from_ns = is_try ? wt_clock_now_ns() : 0;
     wt_pool_run(p->pool, (size_t)j.grid.rows * j.grid.columns, 1, piece, &j);

@@ -6,7 +6,7 @@
  * first products of a shape go to the candidates in turn and are timed; then the fastest stays.
  * Small products, where it would not pay, always take the same, and so do all where the environment
  * has WATTUNE_PRODUCTS=openblas, onednn (its sgemm) or onednn-matmul (its primitives): then a
- * result is the same to the bit in every run.
+ * result is the same to the bit in every run. Without oneDNN all three mean OpenBLAS.
  *
  * Internal to the workload. Threads: owner thread. */
 #ifndef WT_WORKLOAD_PRODUCTS_H
@@ -47,14 +47,15 @@ struct wt_product {
 };
 
 /* Whether bfloat16 is multiplied with instructions for it; else it is widened and multiplied in
- * float, right but slow. Why not: "this processor has neither AVX512_BF16 nor AMX_BF16". */
+ * float, right but slow. Why not: "this processor has no AVX512_BF16". */
 bool wt_products_has_bf16(const char **ret_why_not);
 
-/* pool: borrowed until free. Errors: WT_E_NOMEM. */
+/* pool: borrowed until free. Errors: WT_E_NOMEM, WT_E_USAGE (WATTUNE_PRODUCTS names no library). */
 int wt_products_new(struct wt_products **ret_products, struct wt_pool *pool, unsigned threads,
                     struct wt_error *err);
 void wt_products_free(struct wt_products *products);
-/* Errors: WT_E_NOMEM (for pieces of a new shape). */
+/* Errors: WT_E_NOMEM (for pieces of a new shape), WT_E_UNSUPPORTED (oneDNN, which has bf16, has no
+ * product of this shape). */
 int wt_products_run(struct wt_products *products, const struct wt_product *product,
                     struct wt_error *err);
 /* FLOPs so far: 2 m n k of each product. */

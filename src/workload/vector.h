@@ -168,16 +168,17 @@ WT_INLINE void wt_transpose4(float *to, size_t to_stride, const float *from, siz
 WT_INLINE wt_vf wt_exp2(wt_vf x)
 {
     x = wt_larger(wt_all(-125.0f), x);
-    /* Adding 1.5 2^23 rounds to an integer, which then stands in the low bits. */
-    wt_vf shifted = x + 12582912.0f;
-    wt_vf r = x - (shifted - 12582912.0f);
+    /* Adding 1.5 2^23 rounds to an integer, which then stands in the low bits; 127 more is a
+     * float's exponent of it. The power of two is a factor: a NaN stays one. */
+    wt_vf shifted = x + 12583039.0f;
+    wt_vf r = x - (shifted - 12583039.0f);
     wt_vf p = 0.000154531634f * r + 0.00133908633f;
     p = p * r + 0.00961808302f;
     p = p * r + 0.0555035695f;
     p = p * r + 0.240226507f;
     p = p * r + 0.693147182f;
     p = p * r + 1.0f;
-    return (wt_vf)((wt_vu)p + ((wt_vu)shifted << 23));
+    return p * (wt_vf)((wt_vu)shifted << 23);
 }
 
 #endif

@@ -22,9 +22,12 @@ static int write_json(const char *folder, const char *name, json_t *object, stru
     int rc = object ? begin(&draft, folder, name, err)
                     : wt_fail(err, WT_E_NOMEM, "no memory for %s/%s", folder, name);
     if (rc == 0) {
-        json_dumpf(object, draft.file, JSON_INDENT(1)); /* the stream keeps its errors */
+        /* The stream keeps its errors for the commit; without memory there is none. */
+        if (json_dumpf(object, draft.file, JSON_INDENT(1)) < 0 && !ferror(draft.file))
+            rc = wt_fail(err, WT_E_NOMEM, "no memory for %s/%s", folder, name);
         fputc('\n', draft.file);
-        rc = wt_file_commit(&draft, err);
+        if (rc == 0)
+            rc = wt_file_commit(&draft, err);
         wt_file_drop(&draft);
     }
     json_decref(object);

@@ -46,10 +46,12 @@ def why_not():
     return None
 
 
-def end_on_sigterm():
-    """A test that is out of time ends what it started."""
+def end_on_sigterm(stop):
+    """A test that is out of time ends what it started; unittest would catch an exception."""
     def leave(*_):
-        raise SystemExit(1)
+        print("out of time: SIGTERM", file=sys.stderr, flush=True)
+        stop()
+        os._exit(1)
     signal.signal(signal.SIGTERM, leave)
 
 
@@ -99,7 +101,7 @@ class Node:
         self.policy = os.path.join(self.dir, "policy")
         self.audit = os.path.join(self.dir, "audit")
         self.facts = os.path.join(self.run, "slurm")
-        self.daemon = self.slurmd = self.host = None
+        self.daemon = self.slurmd = self.host = self.watcher = None
         self.boot = None
         os.makedirs(self.dir)
         bed.write(self.policy, policy)
@@ -195,8 +197,8 @@ class Node:
         return found
 
     def limits(self):
-        """Power limit of each GPU, W, read by a process of its own."""
-        return [gpu["limit_w"] for gpu in self.look()]
+        """Power limit of each GPU, W, as the watcher saw them a moment ago."""
+        return self.watcher.now()
 
     def look(self):
         done = subprocess.run([PYTHON, "-S", self.bed.client], text=True, timeout=PATIENCE_S, check=True,
@@ -309,7 +311,7 @@ SwitchType=switch/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SchedulerType=sched/backfill
-SchedulerParameters=bf_interval=2,sched_interval=2,batch_sched_delay=0
+SchedulerParameters=bf_interval=1,sched_interval=1,batch_sched_delay=0
 JobAcctGatherType=jobacct_gather/none
 JobCompType=jobcomp/none
 AccountingStorageType=accounting_storage/none
@@ -353,13 +355,16 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=
         for node in self.nodes:
             node.start_slurmd()
         for node in self.nodes:
-            await_(f"{node.name}: its wattuned", lambda: node.status() is not None)
+            node.watcher = Watcher(node)
+            await_(f"{node.name}: its wattuned", lambda n=node: n.status() is not None)
         await_("all nodes idle", lambda: self.states() == {n.name: "idle" for n in self.nodes})
 
     def stop(self):
         """Ends what was started here, and it alone."""
         if self.ctld:
             self.run("scancel", "--user=root,nobody", check=False)
+        for watcher in (node.watcher for node in self.nodes if node.watcher):
+            watcher.stop()
         for node in self.nodes:
             for pid in node.stepds("[0-9]*"):
                 os.kill(pid, signal.SIGKILL)
@@ -382,12 +387,27 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=
             if node.host:
                 os.killpg(node.host.pid, signal.SIGTERM)
                 node.host.wait(timeout=PATIENCE_S)
+        self.kill_orphans()
         for f in self.logs:
             f.close()
         if os.environ.get("WATTUNE_SLURM_KEEP"):
             print(f"kept: {self.dir}", file=sys.stderr)
         else:
             shutil.rmtree(self.dir, ignore_errors=True)
+
+    def kill_orphans(self, job=None):
+        """What a killed slurmstepd left of a job, or of all; proctrack/linuxproc loses it."""
+        wanted = f"SLURM_CONF={self.dir}/etc/slurm.conf".encode()
+        for path in glob.glob("/proc/[0-9]*/environ"):
+            try:
+                with open(path, "rb") as f:
+                    words = f.read().split(b"\0")
+                if wanted in words and any(w.startswith(b"SLURM_JOB_ID=") and
+                                           (job is None or w == f"SLURM_JOB_ID={job}".encode())
+                                           for w in words):
+                    os.kill(int(path.split("/")[2]), signal.SIGKILL)
+            except (OSError, ValueError):
+                pass
 
     # ---- using it ----
 
@@ -401,11 +421,6 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(words)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
         return done
-
-    def popen(self, *words, user=NOBODY, **more):
-        return subprocess.Popen(words, env=self.environment(), text=True, stdin=subprocess.DEVNULL,
-                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, user=user,
-                                group=user, extra_groups=[], cwd=os.path.join(self.dir, "out"), **more)
 
     def sbatch(self, script, *options, user=NOBODY):
         """The job's number; its output is out/NUMBER."""
@@ -474,18 +489,40 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=
 
 
 class Watcher:
-    """Samples every GPU of a node, from a process of its own; (time, gpu, watts) at each change."""
+    """Samples every GPU of a node, a hundred times a second, from a process of its own."""
 
     def __init__(self, node):
         self.path = os.path.join(node.dir, "watched")
+        self.gpus, self.at, self.last = node.bed.gpus, 0, {}
+        self.lock = threading.Lock()
         self.process = subprocess.Popen(
             [PYTHON, "-S", node.bed.client, "--watch", self.path],
             env={**node.bed.environment(), **node.env}, stdin=subprocess.DEVNULL)
-        await_(f"{node.name}: its watcher", lambda: os.path.exists(self.path) and os.path.getsize(self.path))
+        await_(f"{node.name}: its watcher", lambda: os.path.exists(self.path) and len(self.now()) == self.gpus)
+
+    def _lines(self, offset):
+        with open(self.path, encoding="utf-8") as f:
+            f.seek(offset)
+            text = f.read()
+        return text[:text.rfind("\n") + 1]
+
+    def now(self):
+        with self.lock:
+            text = self._lines(self.at)
+            self.at += len(text)
+            for line in text.splitlines():
+                _, gpu, watts = line.split()
+                self.last[int(gpu)] = float(watts)
+            return [self.last[i] for i in sorted(self.last)]
+
+    def mark(self):
+        return os.path.getsize(self.path)
+
+    def since(self, mark):
+        """(time, gpu, watts) at each change since then."""
+        words = [line.split() for line in self._lines(mark).splitlines()]
+        return [(float(t), int(gpu), float(watts)) for t, gpu, watts in words]
 
     def stop(self):
         self.process.terminate()
         self.process.wait()
-        with open(self.path, encoding="utf-8") as f:
-            words = [line.split() for line in f if line.endswith("\n")]
-        return [(float(t), int(gpu), float(watts)) for t, gpu, watts in words]

@@ -99,6 +99,8 @@ def live(life, bed):
                         with contextlib.suppress(ProcessLookupError):
                             os.kill(pid, signal.SIGKILL)
         bed.run("scancel", str(life.job))
+        if life.kind == "stepd":
+            bed.kill_orphans(life.job)
         slurm.await_(f"{life}: its end", lambda: bed.state(life.job) in ("CANCELLED", "FAILED", "GONE"), 120)
         return
     life.job = bed.sbatch(script_of(life, bed), *life.options())
@@ -206,7 +208,7 @@ def run(bed, nodes, count, seed, *, around=None, checks=()):
     lives = plan(count, seed)
     oracle = os.path.join(bed.dir, "log", "oracle")
     offset = os.path.getsize(oracle) if os.path.exists(oracle) else 0
-    watchers = {node.name: slurm.Watcher(node) for node in nodes}
+    marks = {node.name: node.watcher.mark() for node in nodes}
     is_over = threading.Event()
     disturber = threading.Thread(target=disturb, args=(bed, nodes, seed, is_over, counts))
     began = time.monotonic()
@@ -228,8 +230,8 @@ def run(bed, nodes, count, seed, *, around=None, checks=()):
                      and (bed.nodes[int(node[1:]) - 1].fact(job) or {}).get("cap_mw") == str(life.cap * 1000)
                      and not any(other.job == job for other in lives)]
             life.job = found[0] if found else None
-    changes = sum(check_watched(name, watcher.stop(), lives, spans, report.problems)
-                  for name, watcher in watchers.items())
+    changes = sum(check_watched(node.name, node.watcher.since(marks[node.name]), lives, spans, report.problems)
+                  for node in nodes)
     for life in lives:
         check_seen(life, counts, report.problems)
     for check in checks:

@@ -57,11 +57,13 @@ def tearDownModule():
 def start_old():
     """An allocation without a step, older than the grace that wattuned gives to a job without traces;
     and a job that Slurm ends, which it looks for every 30 s."""
-    OLD["salloc"] = BED.popen("salloc", "-w", "n4", "--gres=gpu:1", "--power-cap=140", "sleep", "1000")
+    BED.run("salloc", "--no-shell", "-w", "n4", "--gres=gpu:1", "--power-cap=140", user=slurm.NOBODY)
     BED.await_limits(n4=[140, 250, 250, 250])
     OLD["began"] = time.monotonic()
     OLD["late"] = BED.sbatch("sleep 1000", "-w", "n4", "--gres=gpu:2", "--power-cap=130", "--time=1")
     BED.await_limits(n4=[140, 130, 130, 250])
+    soon = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 2))  # --time counts minutes
+    BED.run("scontrol", "update", f"jobid={OLD['late']}", f"EndTime={soon}")
 
 
 def ended(job, want="COMPLETED"):
@@ -343,7 +345,7 @@ class Deaths(Node):
         self.assertEqual(self.n1.limits()[0], 150)
         BED.run("scancel", str(job))
         BED.await_limits(n1=[250] * 4)
-        kill_orphans(job)
+        BED.kill_orphans(job)
 
     def test_slurmd_killed_and_started_again(self):
         job = running("sleep 1", "-w", "n1", "--gres=gpu:1", "--power-cap=150",
@@ -410,7 +412,7 @@ class Deaths(Node):
             os.kill(pid, signal.SIGKILL)
         self.n1.kill_slurmd()
         self.n1.stop_daemon(signal.SIGKILL)
-        kill_orphans(job)
+        BED.kill_orphans(job)
         shutil.rmtree(self.n1.facts)  # /run is in memory
         os.unlink(os.path.join(self.n1.emulation, "jobs"))
         # The journal is on disk; another boot. The emulated cards, unlike real ones, keep the cap.
@@ -504,6 +506,8 @@ class Faults(Node):
             BED.run("scancel", str(job))
         finally:
             BED.write(plugstack, before)
+            self.n1.kill_slurmd()
+            self.n1.start_slurmd()  # it asks once whether any plugin has a prolog
 
     def test_a_folder_that_cannot_be_written(self):
         shutil.rmtree(self.n1.facts)
@@ -533,8 +537,7 @@ class Lives(Node):
         self.assertEqual(BED.nodes[3].limits()[0], 140)  # held without a step and without a cgroup
         self.assertEqual(BED.await_end(OLD["late"], patience_s=90), "TIMEOUT")
         BED.await_limits(n4=[140, 250, 250, 250])
-        OLD["salloc"].terminate()
-        OLD["salloc"].wait()
+        BED.run("scancel", "-w", "n4")
         BED.await_limits(n4=[250] * 4)
 
 
@@ -561,19 +564,6 @@ def workers():
         except (OSError, ValueError):
             pass
     return found
-
-
-def kill_orphans(job):
-    """What a killed slurmstepd left behind of a job; proctrack/linuxproc loses it."""
-    for path in glob.glob("/proc/[0-9]*/environ"):
-        try:
-            with open(path, "rb") as f:
-                words = f.read().split(b"\0")
-            if (f"SLURM_JOB_ID={job}".encode() in words
-                    and f"SLURM_CONF={BED.dir}/etc/slurm.conf".encode() in words):
-                os.kill(int(path.split("/")[2]), signal.SIGKILL)
-        except (OSError, ValueError):
-            pass
 
 
 class nonsense:
@@ -615,5 +605,5 @@ if __name__ == "__main__":
     reason = slurm.why_not()
     if reason:
         cases.skip(reason)
-    slurm.end_on_sigterm()
+    slurm.end_on_sigterm(lambda: BED and BED.stop())
     sys.exit(cases.main())

@@ -3,8 +3,9 @@
  *
  * main.c puts a run together; options.c is the one place of options; source.c finds a model by name
  * or folder; text.c opens vocabulary and text; device.c makes the backend, measures its peak and
- * ends phases; train.c, infer.c and generate.c do the work; words.c and result.c say it. What is
- * done is told through the door: steps, tokens, phases, losses. */
+ * ends phases; weights.c loads and keeps; train.c, infer.c and generate.c do the work, pace.c,
+ * flops.c and sample.c what of it is arithmetic alone; words.c says it. What is done is told
+ * through the door: steps, tokens, phases, losses. */
 #ifndef WT_WORKLOAD_BENCH_H
 #define WT_WORKLOAD_BENCH_H
 
@@ -51,7 +52,7 @@ struct bench_options {
     enum bench_schedule schedule;
     bool has_schedule;
     unsigned accumulate;
-    float dropout; /* below 0: the configuration's */
+    double dropout; /* below 0: the configuration's. As it was given: it goes into config.json */
     unsigned evaluate;
     uint64_t evaluate_every, checkpoint_every; /* 0: at the end */
     const char *checkpoint, *save;
@@ -103,6 +104,7 @@ struct bench {
     struct wt_backend backend;
     struct wt_emu *emu;  /* with the counting backend */
     double peak_flops_s; /* NaN: not known */
+    const char *peak;    /* "measured", "given" or "profile": where it is from; NULL: not known */
 
     struct wt_model *model;
     struct wt_feed feed;
@@ -121,6 +123,7 @@ struct bench {
     uint64_t kept;                                            /* step of the last checkpoint */
     double flops;                                             /* of the products of all steps */
     double loss_first, loss_last, loss_smooth, loss_held_out; /* NaN: none */
+    uint64_t held_out_step;                                   /* which that loss is of */
     double loss_resumed;                                      /* where it was resumed; NaN */
     double accuracy;                                          /* of held-out rows; NaN */
     /* infer and generate */
@@ -160,6 +163,10 @@ int bench_sync(struct bench *b, struct wt_error *err);
  * tokens only. positions: those with a loss, with logits, or 0. */
 double bench_forward_flops(const struct wt_config *config, const struct wt_feed *feed,
                            size_t positions, unsigned classes);
+/* Of one of inference of whose last layer only `rows` rows are wanted, and their logits. */
+double bench_trimmed_flops(const struct wt_config *config, const struct wt_feed *feed, size_t rows);
+/* Of one more token of each sequence, which is `length` tokens long then. */
+double bench_decode_flops(const struct wt_config *config, size_t sequences, size_t length);
 
 /* weights.c */
 /* Before any work: the folders of --save and --checkpoint can be written to, and no run that is not
@@ -190,6 +197,21 @@ int bench_asked_to_end(void);
 bool bench_goes_on(const struct bench *b);
 /* After a step: counts, marks, progress. */
 void bench_step_done(struct bench *b, uint64_t tokens, double flops);
+
+/* ---- pace.c ---- */
+
+/* Steps that are queued on a device and not waited for. */
+struct bench_pace {
+    int64_t from_ns; /* when all was done last */
+    int64_t step_ns; /* what a step took before that; 0: not known yet */
+    unsigned queued; /* since */
+};
+/* One more step is queued: whether to wait for them now. end_ns: when the run's time is up; 0: it
+ * has as long as it takes. */
+bool bench_pace_is_due(struct bench_pace *pace, int64_t now_ns, int64_t end_ns);
+void bench_pace_waited(struct bench_pace *pace, int64_t now_ns);
+/* By the first loss, the present one (smoothed), and among how many the model chooses. */
+bool bench_is_diverging(double first, double smooth, double choices);
 
 /* ---- words.c ---- */
 

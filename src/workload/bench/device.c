@@ -126,13 +126,16 @@ int bench_measure_peak(struct bench *b, struct wt_error *err)
     const struct bench_options *o = b->o;
     if (o->peak_flops_s != 0) { /* given, or not wanted */
         b->peak_flops_s = o->peak_flops_s;
+        b->peak = isnan(o->peak_flops_s) ? NULL : "given";
         return 0;
     }
     if (o->place == PLACE_EMU) {
+        b->peak = "profile";
         b->peak_flops_s = wt_emu_peak(b->emu, o->dtype == WT_F32 ? WT_EMU_FP32 : WT_EMU_TENSOR);
         return 0;
     }
     bool is_card = o->place == PLACE_CUDA;
+    b->peak = "measured";
     return measure(&b->backend, is_card ? 8192 : 1024, is_card ? 4 : 1, &b->peak_flops_s, err);
 }
 
@@ -172,7 +175,7 @@ int bench_open_device(struct bench *b, struct wt_error *err)
                                      .is_blank = o->place == PLACE_EMU};
     if (o->dropout > 0)
         c->dropout_hidden = c->dropout_attention = c->dropout_embedding = c->dropout_classifier =
-            (double)o->dropout;
+            o->dropout;
     int rc = open_backend(b, err);
     if (rc == 0)
         rc = bench_measure_peak(b, err);

@@ -21,9 +21,6 @@ int bench_open_prompt(struct bench *b, struct wt_error *err)
     size_t size = 0;
     const char *name = o->prompt_file ? o->prompt_file : "--prompt";
     int rc = 0;
-    if (b->source.config.family != WT_FAMILY_GPT2)
-        return wt_fail(err, WT_E_USAGE, "generate: %s is a %s, which does not write; gpt2 does",
-                       b->source.name, wt_family_name(b->source.config.family));
     if (!o->prompt && !o->prompt_file) {
         struct wt_random random = {o->seed ^ 0x70726f6d7074, 0};
         b->prompt_count = o->seq;
@@ -68,15 +65,15 @@ struct round {
     size_t known;             /* entries of the vocabulary: a model may have room for more */
 };
 
-/* Chooses the next token of each sequence. False: all texts have ended. */
-static bool choose(struct round *r, unsigned at)
+/* Chooses the next token of each sequence. How many go on: the others' texts have ended. */
+static unsigned choose(struct round *r, unsigned at)
 {
     const struct bench_options *o = r->b->o;
     size_t vocab = r->b->source.config.vocab, known = r->known;
-    bool goes_on = false;
+    unsigned going = 0;
     for (unsigned i = 0; i < o->batch; i++) {
         if (r->b->emu) {
-            goes_on = true; /* there is nothing to choose by */
+            going++; /* there is nothing to choose by */
             continue;
         }
         if (r->has_ended[i])
@@ -87,17 +84,9 @@ static bool choose(struct round *r, unsigned at)
             r->written[(size_t)i * o->tokens + at] = r->next[i];
             r->counts[i] = at + 1;
         }
-        goes_on |= !r->has_ended[i];
+        going += !r->has_ended[i];
     }
-    return goes_on;
-}
-
-static double decode_flops(const struct bench *b, size_t length)
-{
-    const struct wt_config *c = &b->source.config;
-    double h = c->hidden, f = c->ffn;
-    double layer = 2 * (4 * h * h + 2 * h * f) + 2 * 2 * (double)length * h;
-    return (double)b->o->batch * (c->layers * layer + 2 * h * c->vocab);
+    return going;
 }
 
 static int prefill(struct round *r, double *ret_flops, struct wt_error *err)
@@ -116,8 +105,7 @@ static int prefill(struct round *r, double *ret_flops, struct wt_error *err)
         r->random[i] =
             (struct wt_random){wt_random_at(o->seed ^ 0x73616d706c65, i), b->steps << 32};
     }
-    *ret_flops = bench_forward_flops(&b->source.config, feed, 0, 0) +
-                 2.0 * o->batch * b->source.config.hidden * b->source.config.vocab;
+    *ret_flops = bench_trimmed_flops(&b->source.config, feed, o->batch);
     struct wt_input input = wt_feed_input(feed, false, false);
     bench_begin(b, "prefill");
     int rc = wt_model_prefill(b->model, &input, b->emu ? NULL : r->logits, err);
@@ -137,7 +125,7 @@ static int one_round(struct round *r, struct wt_error *err)
     if (rc < 0)
         return rc;
     int64_t prefilled_ns = wt_ctx_now_ns(NULL);
-    bool goes_on = choose(r, 0);
+    unsigned going = choose(r, 0);
     int64_t now_ns = wt_ctx_now_ns(NULL);
     uint64_t decoded = 0;
     b->prefill_s += wt_s_from_ns(prefilled_ns - from_ns);
@@ -145,21 +133,22 @@ static int one_round(struct round *r, struct wt_error *err)
     b->prefill_flops += flops;
     if (!bench_times_add(&b->first_times, wt_s_from_ns(now_ns - from_ns)))
         return wt_fail(err, WT_E_NOMEM, "no memory for latencies");
-    for (unsigned at = 1; at < o->tokens && goes_on && !bench_asked_to_end(); at++) {
+    for (unsigned at = 1; at < o->tokens && going && !bench_asked_to_end(); at++) {
         int64_t token_ns = now_ns;
+        unsigned writing = going; /* of whom this is a token */
         bench_begin(b, "decode");
         rc = wt_model_decode(b->model, r->next, b->emu ? NULL : r->logits, err);
         if (rc == 0)
-            goes_on = choose(r, at);
+            going = choose(r, at);
         if (rc == 0)
-            wt_door_mark(b->door, WT_MARK_WORK, "tokens", o->batch);
+            wt_door_mark(b->door, WT_MARK_WORK, "tokens", writing);
         int ended = bench_end(b, "decode", rc < 0 ? NULL : err);
         rc = rc < 0 ? rc : ended;
         if (rc < 0)
             return rc;
         now_ns = wt_ctx_now_ns(NULL);
-        flops += decode_flops(b, b->prompt_count + at);
-        decoded += o->batch;
+        flops += bench_decode_flops(&b->source.config, writing, b->prompt_count + at);
+        decoded += writing;
         if (!bench_times_add(&b->times, wt_s_from_ns(now_ns - token_ns)))
             return wt_fail(err, WT_E_NOMEM, "no memory for latencies");
         b->decode_s += wt_s_from_ns(now_ns - token_ns);

@@ -5,7 +5,8 @@
 #include "base/base.h"
 #include "workload/bench/bench.h"
 
-/* Positions whose next token is known, in the order of the feed; their number. */
+/* Positions whose next token is known, in the order of the feed; their number. Where each sequence
+ * is one token, there is none: then the first token is read, and nothing is judged by it. */
 static size_t choose(struct wt_feed *feed)
 {
     feed->chosen_count = 0;
@@ -14,7 +15,13 @@ static size_t choose(struct wt_feed *feed)
             feed->targets[feed->chosen_count] = feed->tokens[feed->starts[i] + k + 1];
             feed->chosen[feed->chosen_count++] = feed->starts[i] + k;
         }
-    return feed->chosen_count;
+    size_t known = feed->chosen_count;
+    if (known == 0) {
+        feed->chosen[0] = feed->starts[0];
+        feed->targets[0] = feed->tokens[feed->starts[0]];
+        feed->chosen_count = 1;
+    }
+    return known;
 }
 
 int bench_infer(struct bench *b, struct wt_error *err)
@@ -28,14 +35,16 @@ int bench_infer(struct bench *b, struct wt_error *err)
     while (rc == 0 && bench_goes_on(b)) {
         size_t tokens = wt_items_next(&b->items, &b->feed, o->batch);
         size_t positions = scores ? choose(&b->feed) : 0;
-        double flops = bench_forward_flops(&b->source.config, &b->feed, positions, 0);
+        double flops = scores
+                           ? bench_trimmed_flops(&b->source.config, &b->feed, b->feed.chosen_count)
+                           : bench_forward_flops(&b->source.config, &b->feed, 0, 0);
         struct wt_input input = wt_feed_input(&b->feed, scores, scores);
         double nats = 0;
         b->rows += b->feed.rows;
         int64_t from_ns = wt_ctx_now_ns(NULL);
         bench_begin(b, "infer");
         if (scores)
-            rc = wt_model_likelihood(b->model, &input, &nats, err);
+            rc = wt_model_likelihood(b->model, &input, b->emu ? NULL : &nats, err);
         else
             rc = wt_model_encode(b->model, &input, NULL, err);
         if (rc == 0)
@@ -48,7 +57,7 @@ int bench_infer(struct bench *b, struct wt_error *err)
         if (rc < 0)
             break;
         bench_step_done(b, tokens, flops);
-        if (scores && !b->emu) {
+        if (positions > 0 && !b->emu) {
             b->scored_sum += nats;
             b->scored += positions;
         }

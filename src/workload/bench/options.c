@@ -250,7 +250,7 @@ static const struct {
     }
     COUNT(OPT_VOCAB_SIZE, vocab_size, 64, 4000000, "takes 64 to 4000000 entries"),
     COUNT(OPT_STEPS, steps, 1, UINT64_C(1000000000000), "takes a number of steps, 1 or more"),
-    COUNT(OPT_BATCH, batch, 1, 65536, "takes 1 to 65536 sequences"),
+    COUNT(OPT_BATCH, batch, 1, WT_BATCH_MOST, "takes 1 to 65535 sequences"),
     COUNT(OPT_SEQ, seq, 3, 1000000, "takes 3 or more tokens"),
     COUNT(OPT_GPU, gpu, 0, 1023, "takes the number of a GPU"),
     COUNT(OPT_THREADS, threads, 1, 1024, "takes 1 to 1024 threads"),
@@ -426,6 +426,15 @@ static int check(const struct bench_options *o, const bool *is_given)
         return 1 + bench_usage("--pin: threads compute on the CPU only (--device cpu)");
     if (o->is_repeatable && o->place != PLACE_CPU)
         return 1 + bench_usage("--repeatable: it is about the CPU's products (--device cpu)");
+    if (is_given[OPT_GPU - OPT_DATA] && o->place == PLACE_CPU)
+        return 1 + bench_usage("--gpu %u: a GPU is used with --device cuda or emu", o->gpu);
+    if (o->has_phases && o->place == PLACE_CPU)
+        return 1 + bench_usage("--phases: on the CPU phases are told anyhow; it is for "
+                               "--device cuda");
+    if (o->has_schedule && o->schedule != SCHEDULE_CONSTANT && !o->steps && o->seconds > 0)
+        return 1 + bench_usage("--schedule %s: it ends at the last step, which --seconds does not "
+                               "know; --steps N says it",
+                               schedules[o->schedule]);
     if (o->is_synthetic && o->data)
         return 1 +
                bench_usage("--synthetic and --data %s: text or random tokens, not both", o->data);
@@ -446,6 +455,10 @@ static int check(const struct bench_options *o, const bool *is_given)
             return 1 + bench_usage("generate %s: --prompt TEXT or --prompt-file FILE is needed; or "
                                    "--synthetic for random tokens",
                                    o->model);
+        if (is_given[OPT_SEQ - OPT_DATA] && (o->prompt || o->prompt_file))
+            return 1 + bench_usage("--seq %u: the prompt is as long as it is; --seq is for one of "
+                                   "--synthetic tokens",
+                                   o->seq);
         if (o->is_greedy && (is_given[OPT_TEMPERATURE - OPT_DATA] ||
                              is_given[OPT_TOP_K - OPT_DATA] || is_given[OPT_TOP_P - OPT_DATA]))
             return 1 + bench_usage("--greedy takes the likeliest token: nothing is sampled");

@@ -16,22 +16,25 @@ static bool is_there(const char *folder, const char *file)
 static int find_folder(struct bench_source *s, const char *path, struct wt_error *err)
 {
     char config[4096];
+    int rc = 0;
     if (strlen(path) >= sizeof(s->folder))
         return wt_fail(err, WT_E_USAGE, "%.100s...: a path of %zu bytes", path, strlen(path));
-    int rc =
-        wt_config_read(&s->config, wt_text(config, sizeof(config), "%s/config.json", path), err);
-    if (rc < 0)
-        return rc;
     wt_text(s->folder, sizeof(s->folder), "%s", path);
     for (size_t n = strlen(s->folder); n > 1 && s->folder[n - 1] == '/'; n--)
         s->folder[n - 1] = '\0';
     const char *slash = strrchr(s->folder, '/');
     wt_text(s->name, sizeof(s->name), "%.100s", slash && slash[1] ? slash + 1 : s->folder);
-    if (is_there(path, "model.safetensors") || is_there(path, "model.safetensors.index.json"))
+    if (is_there(path, "model.safetensors") || is_there(path, "model.safetensors.index.json")) {
         rc = wt_hub_open(&s->hub, path, err);
-    else if (is_there(path, "pytorch_model.bin"))
-        rc = wt_fail(err, WT_E_UNSUPPORTED,
-                     "%s: pytorch_model.bin is not read; model.safetensors is", path);
+        if (rc == 0)
+            s->config = *wt_hub_config(s->hub);
+    } else {
+        wt_text(config, sizeof(config), "%s/config.json", path);
+        rc = wt_config_read(&s->config, config, err);
+        if (rc == 0 && is_there(path, "pytorch_model.bin"))
+            rc = wt_fail(err, WT_E_UNSUPPORTED,
+                         "%s: pytorch_model.bin is not read; model.safetensors is", path);
+    }
     s->has_vocabulary = is_there(path, "tokenizer.json") || is_there(path, "vocab.txt") ||
                         is_there(path, "vocab.json");
     return rc;

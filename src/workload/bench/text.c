@@ -30,14 +30,19 @@ static int read_text(const char *path, char **ret_text, size_t *ret_size, struct
     if (fstat(fd, &st) == 0 && st.st_size > 0)
         size = (size_t)st.st_size + 1; /* the last read then finds the end */
     int rc = 0;
-    char *text = size > TEXT_MAX ? NULL : malloc(size);
+    char *text = size > TEXT_MAX + 1 ? NULL : malloc(size);
     while (rc == 0) {
-        if (text && used == size) {
-            size *= 2;
-            char *more = size > TEXT_MAX ? NULL : realloc(text, size);
+        if (text && used == size && size <= TEXT_MAX) {
+            size = 2 * size < TEXT_MAX + 1 ? 2 * size : TEXT_MAX + 1;
+            char *more = realloc(text, size);
             if (!more)
                 free(text);
             text = more;
+        }
+        if (size > TEXT_MAX + 1 || used > TEXT_MAX) {
+            rc = wt_fail(err, WT_E_FORMAT, "%s: the text is longer than the %u GiB that are read",
+                         path, (unsigned)(TEXT_MAX >> 30));
+            goto out;
         }
         if (!text) {
             rc = wt_fail(err, WT_E_NOMEM, "no memory for the text %s", path);
@@ -113,16 +118,12 @@ static int open_vocabulary(struct bench *b, const char *text, size_t size, struc
                      "nothing",
                      b->source.folder);
         wt_fix(err, "give the one they were trained with: --vocab FILE|DIR");
-    } else if (text && o->work != WORK_FINETUNE) {
+    } else if (text) { /* of a table also the labels: a few entries too many do no harm */
         size_t most =
             o->vocab_size < b->source.config.vocab ? o->vocab_size : b->source.config.vocab;
         name = o->data;
         b->is_made = true;
         rc = wt_vocabulary_train(&b->vocabulary, is_bpe, o->data, text, size, most, err);
-    } else if (text) { /* of the table's texts and labels: a few entries too many do no harm */
-        name = o->data;
-        b->is_made = true;
-        rc = wt_vocabulary_train(&b->vocabulary, is_bpe, o->data, text, size, o->vocab_size, err);
     } else {
         rc =
             wt_fail(err, WT_E_USAGE, "%s has no vocabulary to cut the prompt with", b->source.name);

@@ -7,10 +7,6 @@
 #include "base/base.h"
 #include "workload/bench/bench.h"
 
-/* On a GPU steps are queued, and reading a loss waits for them: often enough to be seen, and to
- * stop in time when training breaks down, but not each time. */
-#define READ_EVERY_NS (50 * WT_NS_PER_MS)
-
 /* Rises over the warm-up (a tenth of the steps, at most 1000; where only a time is given, 20), then
  * falls to 0 at the last one, or stays. */
 static float rate_at(const struct bench *b, uint64_t step)
@@ -91,7 +87,8 @@ static int read_loss(struct bench *b, uint64_t step, float rate, struct wt_error
     b->loss_last = loss;
     b->loss_smooth = 0.9 * b->loss_smooth + 0.1 * loss;
     bool is_number = isfinite(loss) && isfinite(norm);
-    if (!is_number || b->loss_smooth > 2 * b->loss_first) {
+    double choices = b->o->work == WORK_FINETUNE ? b->classes : b->source.config.vocab;
+    if (!is_number || bench_is_diverging(b->loss_first, b->loss_smooth, choices)) {
         if (is_number)
             rc = wt_fail(err, WT_E_STATE,
                          "training diverges: the loss was %.3f in the first step and is %.3f "
@@ -146,14 +143,13 @@ static size_t held_out_count(const struct bench *b)
     return b->emu ? 0 : b->corpus ? wt_corpus_held_out(b->corpus) : b->items.held_out_count;
 }
 
-static int classify(struct bench *b, size_t *right, struct wt_error *err)
+/* How many of the forward pass's rows are right. */
+static int count_right(struct bench *b, size_t *right, struct wt_error *err)
 {
     float *logits = calloc((size_t)b->o->batch * b->classes, sizeof(*logits));
     if (!logits)
         return wt_fail(err, WT_E_NOMEM, "no memory for %u x %u logits", b->o->batch, b->classes);
-    struct wt_input input = input_of(b);
-    input.targets = NULL;
-    int rc = wt_model_classify(b->model, &input, logits, err);
+    int rc = wt_model_class_logits(b->model, logits, err);
     for (size_t i = 0; rc == 0 && i < b->feed.count; i++) {
         const float *l = logits + i * b->classes;
         int32_t best = 0;
@@ -192,13 +188,14 @@ static int evaluate(struct bench *b, struct wt_error *err)
         sum += loss * (double)positions;
         count += positions;
         if (rc == 0 && !b->corpus)
-            rc = classify(b, &right, err);
+            rc = count_right(b, &right, err);
         rows += b->feed.count;
     }
     int ended = bench_end(b, "evaluate", rc < 0 ? NULL : err);
     if (rc < 0 || ended < 0 || count == 0)
         return rc < 0 ? rc : ended;
     b->loss_held_out = sum / (double)count;
+    b->held_out_step = bench_step(b);
     wt_door_value(b->door, "loss held out", b->loss_held_out);
     if (!b->corpus) {
         b->accuracy = (double)right / (double)rows;
@@ -215,15 +212,20 @@ static int evaluate(struct bench *b, struct wt_error *err)
 
 /* ---- the run ---- */
 
-static bool is_due(const struct bench *b, uint64_t every)
+static bool is_due(uint64_t step, uint64_t every)
 {
-    return every && bench_step(b) % every == 0;
+    return every && step % every == 0;
+}
+
+static int64_t end_ns(const struct bench *b)
+{
+    return b->o->seconds > 0 ? b->start_ns + (int64_t)(b->o->seconds * 1e9) : 0;
 }
 
 int bench_train(struct bench *b, struct wt_error *err)
 {
     const struct bench_options *o = b->o;
-    int64_t read_ns = 0;
+    struct bench_pace pace = {.from_ns = b->start_ns};
     uint64_t evaluated = UINT64_MAX;
     b->kept = UINT64_MAX;
     while (bench_goes_on(b)) {
@@ -233,31 +235,40 @@ int bench_train(struct bench *b, struct wt_error *err)
         int rc = step(b, &tokens, &flops, err);
         if (rc < 0)
             return rc;
-        int64_t now_ns = wt_ctx_now_ns(NULL);
-        bool is_last = o->steps && bench_step(b) + 1 >= o->steps;
-        if (!b->emu && (o->place != PLACE_CUDA || is_last || b->steps == 0 ||
-                        now_ns - read_ns >= READ_EVERY_NS)) {
-            rc = read_loss(b, bench_step(b) + 1, rate, err);
-            read_ns = wt_ctx_now_ns(NULL);
-        }
+        uint64_t done = bench_step(b) + 1;
+        bool evaluates = is_due(done, o->evaluate_every), keeps = is_due(done, o->checkpoint_every);
+        bool waits = bench_pace_is_due(&pace, wt_ctx_now_ns(NULL), end_ns(b));
+        waits |= o->place != PLACE_CUDA || done == o->steps || evaluates || keeps;
+        if (waits && !b->emu)
+            rc = read_loss(b, done, rate, err);
+        if (waits)
+            bench_pace_waited(&pace, wt_ctx_now_ns(NULL));
         if (rc < 0)
             return rc;
         bench_step_done(b, tokens, flops);
         /* What is done beside the steps is not in their time. */
         int64_t from_ns = wt_ctx_now_ns(NULL);
-        if (is_due(b, o->evaluate_every)) {
+        if (evaluates) {
             rc = evaluate(b, err);
-            evaluated = bench_step(b);
+            evaluated = done;
         }
-        if (rc == 0 && is_due(b, o->checkpoint_every)) {
+        if (rc == 0 && keeps) {
             rc = bench_checkpoint(b, err);
-            b->kept = bench_step(b);
+            b->kept = done;
         }
         if (rc < 0)
             return rc;
-        b->start_ns += wt_ctx_now_ns(NULL) - from_ns;
+        if (evaluates || keeps) {
+            int64_t now_ns = wt_ctx_now_ns(NULL);
+            b->start_ns += now_ns - from_ns;
+            bench_pace_waited(&pace, now_ns);
+        }
     }
     int rc = bench_sync(b, err);
+    if (rc == 0 && pace.queued) { /* a signal came before they were done */
+        b->seconds = wt_s_from_ns(wt_ctx_now_ns(NULL) - b->start_ns);
+        rc = read_loss(b, bench_step(b), rate_at(b, bench_step(b) - 1), err);
+    }
     if (rc == 0 && evaluated != bench_step(b))
         rc = evaluate(b, err);
     return rc;
@@ -288,6 +299,8 @@ int bench_train_report(struct bench *b)
             fprintf(stderr, "; loss %.4f -> %.4f", b->loss_first, b->loss_last);
         if (isfinite(b->loss_held_out))
             fprintf(stderr, ", held out %.4f", b->loss_held_out);
+        if (isfinite(b->loss_held_out) && b->held_out_step != bench_step(b))
+            fprintf(stderr, " at step %" PRIu64, b->held_out_step);
         if (isfinite(b->accuracy))
             fprintf(stderr, ", %.1f %% of the held-out rows right", 100 * b->accuracy);
         bench_say_end();
@@ -296,10 +309,12 @@ int bench_train_report(struct bench *b)
         return 0;
     json_t *j = bench_json(b);
     json_t *more = json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:o?, s:i, s:I}", "loss_first", wt_json_number(b->loss_first),
-        "loss_resumed", wt_json_number(b->loss_resumed), "loss_last", wt_json_number(b->loss_last),
-        "loss_held_out", wt_json_number(b->loss_held_out), "accuracy_held_out",
-        wt_json_number(b->accuracy), "evaluations",
+        "{s:o, s:o, s:o, s:o, s:o?, s:o, s:o?, s:i, s:I}", "loss_first",
+        wt_json_number(b->loss_first), "loss_resumed", wt_json_number(b->loss_resumed), "loss_last",
+        wt_json_number(b->loss_last), "loss_held_out", wt_json_number(b->loss_held_out),
+        "held_out_step",
+        isfinite(b->loss_held_out) ? json_integer((json_int_t)b->held_out_step) : json_null(),
+        "accuracy_held_out", wt_json_number(b->accuracy), "evaluations",
         b->evaluations ? json_incref(b->evaluations) : json_array(), "accumulate",
         (int)o->accumulate, "step_from", (json_int_t)b->step_from);
     if (!j || !more || json_object_update(j, more) < 0) {

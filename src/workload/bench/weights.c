@@ -11,7 +11,6 @@
 #include "base/base.h"
 #include "workload/bench/bench.h"
 #include "workload/checkpoint.h"
-#include "workload/file.h"
 
 /* ---- where to ---- */
 
@@ -134,36 +133,6 @@ int bench_load_weights(struct bench *b, struct wt_error *err)
     return rc;
 }
 
-/* A classifier's configuration says so, and has the names of its classes. */
-static int name_classes(const struct bench *b, struct wt_error *err)
-{
-    static const char *const classes_of[] = {"BertForSequenceClassification",
-                                             "DistilBertForSequenceClassification",
-                                             "GPT2ForSequenceClassification"};
-    char path[4200], number[32], *text = NULL;
-    size_t size = 0;
-    wt_text(path, sizeof(path), "%.4000s/config.json", b->o->save);
-    int rc = wt_file_read(path, WT_CONFIG_MAX_BYTES, &text, &size, err);
-    if (rc < 0)
-        return rc;
-    json_t *j = json_loadb(text, size, 0, NULL), *names = json_object(), *numbers = json_object();
-    free(text);
-    for (unsigned i = 0; i < b->classes; i++) {
-        wt_text(number, sizeof(number), "%u", i);
-        json_object_set_new(names, number, json_string(b->items.classes[i]));
-        json_object_set_new(numbers, b->items.classes[i], json_integer(i));
-    }
-    json_object_set_new(j, "architectures", json_pack("[s]", classes_of[b->source.config.family]));
-    json_object_set_new(j, "id2label", names);
-    json_object_set_new(j, "label2id", numbers);
-    text = j ? json_dumps(j, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
-    json_decref(j);
-    rc = text ? wt_file_replace(path, text, strlen(text), err)
-              : wt_fail(err, WT_E_NOMEM, "%s: no memory for a configuration", path);
-    free(text);
-    return rc;
-}
-
 int bench_save(struct bench *b, struct wt_error *err)
 {
     float *values = NULL;
@@ -172,9 +141,7 @@ int bench_save(struct bench *b, struct wt_error *err)
         rc = wt_model_get(b->model, values, err);
     if (rc == 0)
         rc = wt_hub_save(b->o->save, &b->source.config, wt_model_parameters_of(b->model), values,
-                         WT_TENSOR_F32, err);
-    if (rc == 0 && b->items.labels)
-        rc = name_classes(b, err);
+                         WT_TENSOR_F32, b->items.classes, err);
     if (rc == 0)
         rc = bench_save_vocabulary(b, b->o->save, err);
     free(values);
@@ -203,7 +170,7 @@ static json_int_t fixed_value(const struct bench *b, size_t i)
         o->batch,
         o->seq,
         o->accumulate,
-        (json_int_t)(b->corpus ? wt_corpus_sequences(b->corpus) : b->items.train_count),
+        (json_int_t)(b->corpus ? wt_corpus_sequences(b->corpus) : b->items.order.count),
         b->vocabulary ? (json_int_t)wt_vocabulary_size(b->vocabulary) : 0,
     };
     return values[i];
@@ -250,6 +217,14 @@ static int take_position(struct bench *b, const json_t *j, struct wt_error *err)
                            " here",
                            folder, fixed[i].words, was, is);
     }
+    /* A masked model passes over batches in which it knows no word; others do not. */
+    unsigned __int128 least = (unsigned __int128)step * b->o->batch * b->o->accumulate;
+    bool passes_over = b->corpus && b->source.config.family != WT_FAMILY_GPT2;
+    if ((uint64_t)place < least || ((uint64_t)place > least && !passes_over))
+        return wt_fail(err, WT_E_FORMAT,
+                       "%s: it is damaged: of %" JSON_INTEGER_FORMAT
+                       " steps, its place cannot be %" JSON_INTEGER_FORMAT,
+                       folder, step, place);
     if (b->o->steps && (uint64_t)step >= b->o->steps)
         return wt_fail(err, WT_E_USAGE,
                        "%s: %" JSON_INTEGER_FORMAT " steps are done, and --steps %" PRIu64

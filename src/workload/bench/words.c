@@ -138,7 +138,7 @@ void bench_say_what(const struct bench *b)
                 wt_corpus_sequences(b->corpus) == 1 ? "" : "s", wt_corpus_held_out(b->corpus));
     else if (b->items.labels)
         fprintf(stderr, "%zu row%s of %u classes, %zu held out; a vocabulary of %zu\n",
-                b->items.train_count, b->items.train_count == 1 ? "" : "s", b->classes,
+                b->items.order.count, b->items.order.count == 1 ? "" : "s", b->classes,
                 b->items.held_out_count, wt_vocabulary_size(b->vocabulary));
     else
         fprintf(stderr, "a vocabulary of %zu (the model has %u)\n",
@@ -220,7 +220,8 @@ json_t *bench_json(const struct bench *b)
     double per_s = b->steps > 0 ? (double)b->tokens / b->seconds : NAN;
     double flops_s = b->steps > 0 ? b->flops / b->seconds : NAN;
     return json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:o?, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, "
+        "{s:s, s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:o?, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:s?, "
+        "s:o, "
         "s:o?, s:b, s:b}",
         "work", bench_work_name(o->work), "model", b->source.name, "family",
         wt_family_name(b->source.config.family), "device", bench_place_name(o->place), "dtype",
@@ -229,8 +230,8 @@ json_t *bench_json(const struct bench *b)
         o->place == PLACE_CPU ? json_integer(o->threads) : json_null(), "seed", (json_int_t)o->seed,
         "steps", (json_int_t)b->steps, "tokens", (json_int_t)b->tokens, "seconds",
         wt_json_number(b->seconds), "tokens_per_s", wt_json_number(per_s), "flops_per_s",
-        wt_json_number(flops_s), "peak_flops_per_s", wt_json_number(b->peak_flops_s), "mfu",
-        wt_json_number(flops_s / b->peak_flops_s), "vocabulary",
+        wt_json_number(flops_s), "peak_flops_per_s", wt_json_number(b->peak_flops_s), "peak",
+        b->peak, "mfu", wt_json_number(flops_s / b->peak_flops_s), "vocabulary",
         b->vocabulary ? json_integer((json_int_t)wt_vocabulary_size(b->vocabulary)) : json_null(),
         "synthetic", !b->vocabulary, "ended_by_signal", bench_asked_to_end() != 0);
 }

@@ -1,0 +1,95 @@
+/* fleet_curve: time and power of a card under a limit, from recorded points of one load. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "plan/fleet.h"
+#include "plan/signal.h"
+
+/* Of a point: what repeats of a training run differ by (docs/search.md); more than one row of a
+ * limit narrows it. */
+#define NOISE 0.002
+
+struct wt_fleet_curve {
+    char name[256];
+    struct wt_curve *curve;
+    double low_w, high_w;
+    struct wt_curve_value reference;
+};
+
+int wt_fleet_curve_read(struct wt_fleet_curve **ret_curve, const char *path, struct wt_error *err)
+{
+    struct wt_replay replay;
+    struct wt_curve_point *points = NULL;
+    struct wt_fleet_curve *c = NULL;
+    int rc = wt_replay_read(&replay, path, err);
+    if (rc < 0)
+        return rc;
+    if (replay.axis_count != 1 || replay.axes[0].form != WT_AXIS_POWER) {
+        rc = wt_fail(err, WT_E_FORMAT, "%s: its settings are not limits of power alone", path);
+        wt_fix(err, "the columns power_w, time_s and energy_j");
+        goto out;
+    }
+    c = calloc(1, sizeof(*c));
+    points = calloc(replay.row_count, sizeof(*points));
+    if (!c || !points) {
+        rc = wt_fail(err, WT_E_NOMEM, "no memory for the curve %s", path);
+        goto out;
+    }
+    wt_text(c->name, sizeof(c->name), "%s", path);
+    c->low_w = INFINITY;
+    for (size_t i = 0; i < replay.row_count; i++) {
+        const struct wt_replay_row *row = &replay.rows[i];
+        double limit_w = replay.candidates[row->candidate].values[0];
+        points[i] = (struct wt_curve_point){limit_w, row->time_s, row->energy_j, NOISE};
+        c->low_w = fmin(c->low_w, limit_w);
+        c->high_w = fmax(c->high_w, limit_w);
+    }
+    rc = wt_curve_new(&c->curve, WT_AXIS_POWER, points, replay.row_count, err);
+    if (rc == 0)
+        rc = wt_curve_at(c->curve, c->high_w, &c->reference);
+    if (rc == 0) {
+        *ret_curve = c;
+        c = NULL;
+    }
+out:
+    free(points);
+    wt_fleet_curve_free(c);
+    wt_replay_done(&replay);
+    return rc;
+}
+
+void wt_fleet_curve_free(struct wt_fleet_curve *curve)
+{
+    if (!curve)
+        return;
+    wt_curve_free(curve->curve);
+    free(curve);
+}
+
+static struct wt_estimate ratio(const struct wt_estimate *a, const struct wt_estimate *b)
+{
+    return (struct wt_estimate){a->value / b->value, a->low / b->high, a->high / b->low};
+}
+
+int wt_fleet_curve_cap(const struct wt_fleet_curve *curve, double cap_w,
+                       struct wt_fleet_cap *ret_cap, struct wt_error *err)
+{
+    struct wt_curve_value v;
+    if (wt_curve_at(curve->curve, cap_w, &v) < 0) {
+        wt_fail(err, WT_E_RANGE, "a cap of %g W: %s holds points from %g to %g W", cap_w,
+                curve->name, curve->low_w, curve->high_w);
+        wt_fix(err, "a cap in between; nothing is told of what lies beyond the points");
+        return WT_E_RANGE;
+    }
+    ret_cap->time_ratio = ratio(&v.time_s, &curve->reference.time_s);
+    ret_cap->energy_ratio = ratio(&v.energy_j, &curve->reference.energy_j);
+    ret_cap->card_w = v.energy_j.value / v.time_s.value;
+    return 0;
+}
+
+void wt_fleet_curve_reference(const struct wt_fleet_curve *curve, double *ret_limit_w,
+                              double *ret_card_w)
+{
+    *ret_limit_w = curve->high_w;
+    *ret_card_w = curve->reference.energy_j.value / curve->reference.time_s.value;
+}
