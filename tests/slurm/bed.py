@@ -101,7 +101,7 @@ class Node:
         self.policy = os.path.join(self.dir, "policy")
         self.audit = os.path.join(self.dir, "audit")
         self.facts = os.path.join(self.run, "slurm")
-        self.daemon = self.slurmd = self.host = self.watcher = None
+        self.daemon = self.slurmd = self.host = self.watcher = self.serve = None
         self.boot = None
         os.makedirs(self.dir)
         bed.write(self.policy, policy)
@@ -147,6 +147,29 @@ class Node:
             self.daemon.send_signal(signum)
             self.daemon.wait(timeout=PATIENCE_S)
             self.daemon = None
+
+    def start_serve(self):
+        """What measures the node and its jobs; nobody asks it by HTTP here."""
+        os.makedirs(self.facts, exist_ok=True)
+        self.store = os.path.join(self.dir, "jobs.db")
+        self.serve = subprocess.Popen(
+            [os.environ["WATTUNE_COMMAND"], "serve", "--listen", "127.0.0.1:0", "--node", self.name, "--jobs",
+             self.facts, "--store", self.store],
+            env={**self.bed.environment(), **self.env}, stdin=subprocess.DEVNULL, start_new_session=True,
+            stdout=self.bed.log(f"serve-{self.name}"), stderr=subprocess.STDOUT)
+        await_(f"{self.name}: its store", lambda: os.path.exists(self.store))
+
+    def stop_serve(self):
+        if self.serve:
+            self.serve.terminate()
+            self.serve.wait(timeout=PATIENCE_S)
+            self.serve = None
+
+    def jobs(self, *options):
+        """What `wattune jobs` tells of this node's store."""
+        done = subprocess.run([os.environ["WATTUNE_COMMAND"], "jobs", "--store", self.store, "--json", *options],
+                              env=self.bed.environment(), text=True, capture_output=True, check=True)
+        return json.loads(done.stdout)["sums"]
 
     def status(self):
         """What wattuned holds, as it says; None: it does not answer."""
@@ -370,6 +393,9 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=
                 os.kill(pid, signal.SIGKILL)
             if node.slurmd:
                 node.kill_slurmd()
+        for serve in (node.serve for node in self.nodes if node.serve):
+            serve.kill()
+            serve.wait()
         for process in (self.ctld, self.munged):
             if process:
                 process.terminate()

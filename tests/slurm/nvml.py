@@ -38,6 +38,12 @@ def limit_w(nvml, handle):
     return value.value / 1000
 
 
+def energy_j(nvml, handle):
+    value = ctypes.c_ulonglong()
+    check(nvml.nvmlDeviceGetTotalEnergyConsumption(handle, ctypes.byref(value)))
+    return value.value / 1000
+
+
 def text(function, handle):
     buffer = ctypes.create_string_buffer(BUFFER)
     check(function(handle, buffer, BUFFER))
@@ -73,7 +79,7 @@ def main():
             check(nvml.nvmlDeviceSetPowerManagementLimit(handle, int(sys.argv[2]) * 1000))
         return
     print(json.dumps([{"uuid": text(nvml.nvmlDeviceGetUUID, h), "name": text(nvml.nvmlDeviceGetName, h),
-                       "limit_w": limit_w(nvml, h), "clock_mhz": clock_mhz(nvml, h)}
+                       "limit_w": limit_w(nvml, h), "clock_mhz": clock_mhz(nvml, h), "energy_j": energy_j(nvml, h)}
                       for h in devices(nvml)]))
 
 
