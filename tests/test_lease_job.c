@@ -176,7 +176,7 @@ static void facts_of_roots_tell_before_any_trace(void **state)
     r.owner.boot[0] ^= 1;
     put("/run/wattune/slurm/42", "job=42\nuid=1000\nbegin_ns=1\nend_ns=2\n");
     put("/sys/fs/cgroup/system.slice/slurmstepd.scope/job_42/x", ""); /* a task that will not die */
-    assert_int_equal(wt_job_told(ctx, 42), WT_JOB_ENDED);
+    assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_ENDED);
     assert_false(wt_job_is_alive(ctx, 42));
     r.unix_ns = wt_clock_unix_ns(); /* and a claim made only just before */
     assert_int_equal(wt_lease_life(ctx, &r, &self), WT_OWNER_DEAD);

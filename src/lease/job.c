@@ -53,7 +53,7 @@ enum wt_job_told wt_job_told(const struct wt_ctx *ctx, uint32_t job)
     if (n <= 0)
         return WT_JOB_UNTOLD;
     text[n] = '\0';
-    return strstr(text, "\nend_ns=") ? WT_JOB_ENDED : WT_JOB_RUNS;
+    return strstr(text, "\nend_ns=") ? WT_JOB_TOLD_ENDED : WT_JOB_RUNS;
 }
 
 /* ---- by its traces ---- */
