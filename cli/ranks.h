@@ -27,7 +27,8 @@ int cli_ranks_step_aside(const struct cli_ranks *ranks, char **argv);
 /* For the one that measures: waits for the word of the others here, half a second at most, and
  * finds whose GPUs there are. */
 void cli_ranks_gather(struct cli_ranks *io_ranks);
-/* How many of the others here are still running. */
+/* How many of the others here are still running. Waits half a second at most for those that have
+ * not even begun, which only a very short command outruns. */
 unsigned cli_ranks_running(const struct cli_ranks *ranks);
 /* Writes group and place into a run. */
 void cli_ranks_tell(const struct cli_ranks *ranks, struct wt_run *run);

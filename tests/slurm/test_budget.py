@@ -256,5 +256,5 @@ if __name__ == "__main__":
     if not any(os.path.exists(f"{d}/job_submit_lua.so") for d in
                ("/usr/lib/x86_64-linux-gnu/slurm-wlm", "/usr/lib/aarch64-linux-gnu/slurm-wlm", "/usr/lib64/slurm")):
         cases.skip("there is no job_submit_lua.so: apt-get install slurm-wlm-basic-plugins")
-    slurm.end_on_sigterm()
+    slurm.end_on_sigterm(lambda: BED and BED.stop())
     sys.exit(cases.main())
