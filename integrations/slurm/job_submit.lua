@@ -183,8 +183,8 @@ local function gpus_in(t, text, cap)
     return count, watts
 end
 
--- get(NAME) is a field of the job. How many watts it takes of a partition's row, and that in words.
-local function price(t, part, get)
+-- get(NAME) is a field of the job. What it asks for, read once: its strings are as long as a user likes.
+local function size_of(t, get)
     local cap = cap_of(get("spank_job_env"))
     local tasks = known32(get("num_tasks")) or 1
     local cpus = math.max(known32(get("min_cpus")) or 1, tasks * (known16(get("cpus_per_task")) or 1))
@@ -207,7 +207,13 @@ local function price(t, part, get)
         gpus = math.max(gpus, row[1] * row[3])
         gpu_total = math.max(gpu_total, row[2] * row[3])
     end
-    local host = nodes * (part.host or t.host) + cpus * (part.cpu or t.cpu)
+    return { cap = cap, nodes = nodes, cpus = cpus, gpus = gpus, watts = gpu_total }
+end
+
+-- How many watts that takes in a partition, and that in words.
+local function price(t, part, size)
+    local cap, nodes, gpus, gpu_total = size.cap, size.nodes, size.gpus, size.watts
+    local host = nodes * (part.host or t.host) + size.cpus * (part.cpu or t.cpu)
     local words = ""
     if gpus > 0 then
         words = string.format("%d GPU%s at %d W%s", gpus, gpus > 1 and "s" or "", math.floor(gpu_total / gpus + 0.5),
@@ -232,11 +238,13 @@ local function needs_of(t, get, part_list)
         end
     end
     if #names == 0 then names[1] = "" end
+    local size, seen, other = size_of(t, get), {}, {}
     for _, name in ipairs(names) do
-        local part = t.partitions[name] or {}
-        if not part.off then
+        local part = t.partitions[name] or other -- all others are alike
+        if not part.off and not seen[part] then
+            seen[part] = true
             local licence = part.licence or t.licence
-            local watts, words = price(t, part, get)
+            local watts, words = price(t, part, size)
             if watts > (needs[licence] or 0) then needs[licence], said = watts, words end
         end
     end

@@ -105,6 +105,12 @@ class Budget(unittest.TestCase):
         BED.run("scontrol", "update", f"jobid={job}", "licenses=watt:7")  # an administrator may
         self.assertEqual(watts(job), "watt:7")
 
+    def test_long_words_of_a_user_do_not_hold_up_the_controller(self):
+        begun = time.monotonic()
+        submit("-H", "--gres=" + ",".join(["gpu:1"] * 3000), "-p", ",".join(["main"] * 3000), check=False)
+        submit("-H", "-L", ",".join(["watt:1"] * 3000), "-p", ",".join(f"p{i}" for i in range(3000)), check=False)
+        self.assertLess(time.monotonic() - begun, 4)  # where each is read for each of the others: minutes
+
     def test_more_than_there_is_is_refused_and_said(self):
         job, said = submit("--gpus=8", check=False)
         self.assertIsNone(job)
