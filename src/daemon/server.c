@@ -410,8 +410,8 @@ static void bury_allocations(struct wt_server *s)
 {
     for (size_t i = 0; i < s->allocations->count; i++) {
         const struct wt_allocation *a = &s->allocations->list[i];
-        bool is_young =
-            s->now_ns - a->begun_ns < JOB_GRACE_NS && wt_job_told(s->ctx, a->job) != WT_JOB_ENDED;
+        bool is_young = s->now_ns - a->begun_ns < JOB_GRACE_NS &&
+                        wt_job_told(s->ctx, a->job) != WT_JOB_TOLD_ENDED;
         if (is_young || wt_job_is_alive(s->ctx, a->job))
             continue;
         wt_allocations_remove(s->allocations, a->job, (const char(*)[96])s->ids, s->device_count);
