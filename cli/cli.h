@@ -15,6 +15,7 @@
 /* Each command is cli/NAME.c; argv[0] is "wattune NAME". The result is the exit code. Options are
  * read with getopt_long and an optstring that begins with "+", so that CMD keeps its own. */
 int cmd_bench(int argc, char **argv);
+int cmd_budget(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_emulate(int argc, char **argv);
 int cmd_gather(int argc, char **argv);

@@ -29,6 +29,9 @@ WT_API void wt_report_search(const struct wt_term *term, const struct wt_search_
                              const struct wt_search_story *story);
 /* Each place against starting now, a line of time, what the plan rests on. */
 WT_API void wt_report_plan(const struct wt_term *term, const struct wt_plan_result *result);
+/* Each node of a job of many ranks, and their sum or why there is none. */
+WT_API void wt_report_sum(const struct wt_term *term, const struct wt_run_sum *sum,
+                          const struct wt_run *runs);
 /* A line each; what is not known, was not measured or was lost is said below. */
 WT_API void wt_report_jobs(const struct wt_term *term, const struct wt_job_sum *sums, size_t count,
                            enum wt_job_by by);

@@ -2,6 +2,7 @@
 #ifndef WATTUNE_WATTUNE_H
 #define WATTUNE_WATTUNE_H
 
+#include "wattune/budget.h"
 #include "wattune/ctx.h"
 #include "wattune/curve.h"
 #include "wattune/device.h"
