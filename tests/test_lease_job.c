@@ -166,10 +166,10 @@ static void facts_of_roots_tell_before_any_trace(void **state)
                                 .job = 42,
                                 .owner = self,
                                 .unix_ns = wt_clock_unix_ns() - 120 * WT_NS_PER_S};
-    assert_int_equal(wt_job_told(ctx, 42), WT_JOB_UNTOLD);
+    assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_NOT);
     put("/run/wattune/slurm/42", "job=42\nuid=1000\nbegin_ns=1\n");
-    assert_int_equal(wt_job_told(ctx, 42), WT_JOB_RUNS);
-    assert_int_equal(wt_job_told(ctx, 4), WT_JOB_UNTOLD);
+    assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_RUNS);
+    assert_int_equal(wt_job_told(ctx, 4), WT_JOB_TOLD_NOT);
     assert_int_equal(wt_lease_life(ctx, &r, &self), WT_OWNER_ALIVE);
     r.owner.boot[0] ^= 1; /* a restart of the machine ended it, whatever was left in /run */
     assert_int_equal(wt_lease_life(ctx, &r, &self), WT_OWNER_DEAD);
@@ -181,21 +181,21 @@ static void facts_of_roots_tell_before_any_trace(void **state)
     r.unix_ns = wt_clock_unix_ns(); /* and a claim made only just before */
     assert_int_equal(wt_lease_life(ctx, &r, &self), WT_OWNER_DEAD);
     put("/run/wattune/slurm/42", "");
-    assert_int_equal(wt_job_told(ctx, 42), WT_JOB_UNTOLD);
+    assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_NOT);
 
     put("/run/wattune/slurm/42", "job=42\n");
     wt_text(path, sizeof(path), "%s/run/wattune/slurm/42", root);
     assert_int_equal(chmod(path, 0666), 0);
-    assert_int_equal(wt_job_told(ctx, 42), WT_JOB_UNTOLD);
+    assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_NOT);
     assert_int_equal(chmod(path, 0644), 0);
     wt_text(path, sizeof(path), "%s/run/wattune/slurm", root);
     assert_int_equal(chmod(path, 01777), 0);
-    assert_int_equal(wt_job_told(ctx, 42), WT_JOB_UNTOLD);
+    assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_NOT);
     assert_int_equal(chmod(path, 0755), 0);
-    assert_int_equal(wt_job_told(ctx, 42), WT_JOB_RUNS);
+    assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_RUNS);
     if (geteuid() == 0) {
         assert_int_equal(chown(path, 1000, 1000), 0);
-        assert_int_equal(wt_job_told(ctx, 42), WT_JOB_UNTOLD);
+        assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_NOT);
     }
 }
 

@@ -37,13 +37,13 @@ enum wt_job_told wt_job_told(const struct wt_ctx *ctx, uint32_t job)
         wt_text(path, sizeof(path), "%s" FACTS, root);
     int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1;
     if (folder < 0)
-        return WT_JOB_UNTOLD;
+        return WT_JOB_TOLD_NOT;
     if (is_roots_alone(folder, S_IFDIR))
         fd = openat(folder, wt_text(name, sizeof(name), "%u", job),
                     O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     close(folder);
     if (fd < 0)
-        return WT_JOB_UNTOLD;
+        return WT_JOB_TOLD_NOT;
     ssize_t n = -1;
     if (is_roots_alone(fd, S_IFREG))
         do
@@ -51,9 +51,9 @@ enum wt_job_told wt_job_told(const struct wt_ctx *ctx, uint32_t job)
         while (n < 0 && errno == EINTR);
     close(fd);
     if (n <= 0)
-        return WT_JOB_UNTOLD;
+        return WT_JOB_TOLD_NOT;
     text[n] = '\0';
-    return strstr(text, "\nend_ns=") ? WT_JOB_TOLD_ENDED : WT_JOB_RUNS;
+    return strstr(text, "\nend_ns=") ? WT_JOB_TOLD_ENDED : WT_JOB_TOLD_RUNS;
 }
 
 /* ---- by its traces ---- */
@@ -218,7 +218,7 @@ bool wt_job_has_trace(const struct wt_ctx *ctx, uint32_t job)
 bool wt_job_is_alive(const struct wt_ctx *ctx, uint32_t job)
 {
     enum wt_job_told told = wt_job_told(ctx, job);
-    if (told != WT_JOB_UNTOLD)
-        return told == WT_JOB_RUNS;
+    if (told != WT_JOB_TOLD_NOT)
+        return told == WT_JOB_TOLD_RUNS;
     return wt_job_has_trace(ctx, job);
 }

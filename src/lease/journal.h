@@ -166,7 +166,7 @@ uint32_t wt_job_of(const struct wt_ctx *ctx, uint32_t pid);
 /* What the facts of a job say, which the plugin in slurmd writes and only root can have written: an
  * allocation without a step (salloc) leaves no other trace, and an epilog that met no daemon leaves
  * its word there. Of an emulation they lie in its folder. */
-enum wt_job_told { WT_JOB_UNTOLD, WT_JOB_RUNS, WT_JOB_TOLD_ENDED };
+enum wt_job_told { WT_JOB_TOLD_NOT, WT_JOB_TOLD_RUNS, WT_JOB_TOLD_ENDED };
 enum wt_job_told wt_job_told(const struct wt_ctx *ctx, uint32_t job);
 /* Whether there is a cgroup of that job, or a slurmstepd that works for it. */
 bool wt_job_has_trace(const struct wt_ctx *ctx, uint32_t job);
