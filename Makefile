@@ -37,7 +37,7 @@ bench: all ## run the benchmarks
 
 asan: build-asan/build.ninja ## run the tests under AddressSanitizer and UBSan (not those of the tree)
 	@ninja -C build-asan
-	@$(TESTS) build-asan --no-suite tree --timeout-multiplier 4
+	@$(TESTS) build-asan --no-suite tree --no-suite slurm --timeout-multiplier 4
 
 tsan: build-tsan/build.ninja ## run them under ThreadSanitizer (not those that run alone either)
 	@ninja -C build-tsan

@@ -15,17 +15,23 @@
 /* Each command is cli/NAME.c; argv[0] is "wattune NAME". The result is the exit code. Options are
  * read with getopt_long and an optstring that begins with "+", so that CMD keeps its own. */
 int cmd_bench(int argc, char **argv);
+int cmd_budget(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_emulate(int argc, char **argv);
 int cmd_gather(int argc, char **argv);
+int cmd_jobs(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
 int cmd_probe(int argc, char **argv);
 int cmd_report(int argc, char **argv);
 int cmd_restore(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_runs(int argc, char **argv);
+int cmd_segment(int argc, char **argv);
+int cmd_serve(int argc, char **argv);
 int cmd_set(int argc, char **argv);
+int cmd_submit(int argc, char **argv);
 int cmd_sweep(int argc, char **argv);
+int cmd_top(int argc, char **argv);
 int cmd_tune(int argc, char **argv);
 
 /* Exit codes of our own (a child's own code passes through `run`). */

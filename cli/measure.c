@@ -411,7 +411,8 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
         store_failed(m, &why);
     wt_run_stamp(run); /* without a store too it has a time and a machine */
 
-    if (wt_doorkeeper_new(&keeper, NULL, &why) == 0)
+    if ((m->door ? wt_doorkeeper_share(&keeper, m->door, &why)
+                 : wt_doorkeeper_new(&keeper, NULL, &why)) == 0)
         setenv("WATTUNE_DOOR", wt_doorkeeper_path(keeper), 1);
     else
         cli_note("steps and tokens will not be counted: %s", why.text);
@@ -520,6 +521,8 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
     wt_phases_free(tally.phases);
     say_if_nothing_was_counted(m, run);
     count_work_by_steps(m, run);
+    if (m->count_others)
+        m->others = m->count_others(m->others_data);
     if (lost)
         cli_note("%llu marks of the program were lost: its counts are too low",
                  (unsigned long long)lost);

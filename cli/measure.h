@@ -14,7 +14,11 @@ struct cli_measure {
     bool is_output_hidden;  /* the child's stdout and stderr go to log_fd */
     bool is_stdout_moved;   /* the child's stdout goes to our stderr */
     int log_fd;
-    bool is_quiet; /* no remarks on what was not counted; they are made once in any case */
+    bool is_quiet;    /* no remarks on what was not counted; they are made once in any case */
+    const char *door; /* the folder of doors, where ranks agreed on one; NULL: one of our own */
+    unsigned (*count_others)(const void *data); /* who uses it and is still running; NULL: nobody */
+    const void *others_data;
+    unsigned others;             /* of them, when the command had ended */
     const char *progress, *mark; /* patterns for a tap on its stdout (tap.h); NULL: none */
     const char *work_unit; /* with work_per_step: what each step is worth; NULL: told by doors */
     uint64_t work_per_step;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "plan.h"
+#include "plan_options.h"
 
 struct fleet_options {
     const char *jobs, *curve;
@@ -62,7 +62,7 @@ static int parse_watts(const char *option, const char *text, bool may_be_none, d
         *ret_w = 0;
         return -1;
     }
-    if (!plan_power_parse(text, ret_w))
+    if (!cli_plan_power(text, ret_w))
         return cli_usage("plan", "%s %s: is no power, such as 800W or 1.2kW", option, text);
     return -1;
 }
@@ -108,7 +108,7 @@ static int add_cap(struct fleet_options *o, const char *text)
     struct wt_fleet_rule *rule;
     const char *value;
     int code = parse_rule("--cap", text, o->policy.caps, &o->policy.cap_count, &rule, &value);
-    if (code < 0 && !plan_power_parse(value, &rule->cap_w))
+    if (code < 0 && !cli_plan_power(value, &rule->cap_w))
         code = cli_usage("plan", "--cap %s: is no power, such as 150 or gpu=150W", text);
     return code;
 }
@@ -118,7 +118,7 @@ static int add_shift(struct fleet_options *o, const char *text)
     struct wt_fleet_rule *rule;
     const char *value;
     int code = parse_rule("--shift", text, o->policy.shifts, &o->policy.shift_count, &rule, &value);
-    return code < 0 ? plan_seconds_parse("--shift", value, true, &rule->span_s) : code;
+    return code < 0 ? cli_plan_seconds("plan", "--shift", value, true, &rule->span_s) : code;
 }
 
 static int add_signal(struct fleet_options *o, const char *text)
@@ -136,7 +136,8 @@ static int add_signal(struct fleet_options *o, const char *text)
         return cli_usage("plan", "--signal %s: \"%s\" is not carbon, pue or price", text, name);
     if (o->place.signals[kind])
         return cli_usage("plan", "--signal %s: this signal is given twice", text);
-    return plan_signal_open(kind, eq + 1, &o->place.signals[kind]);
+    return cli_plan_signal("plan", kind, eq + 1, &(struct wt_feed_options){.max_age_s = -1},
+                           &o->place.signals[kind]);
 }
 
 static int parse_rebound(struct fleet_options *o, const char *text)
@@ -223,7 +224,7 @@ static int parse_option(struct fleet_options *o, int c)
         return -1;
     case OBJECTIVE:
         o->has_objective = true;
-        return plan_objective_parse(optarg, &o->policy.objective);
+        return cli_plan_objective("plan", optarg, &o->policy.objective);
     case JSON:
         o->is_json = true;
         return -1;
@@ -273,7 +274,7 @@ static int parse(int argc, char **argv, struct fleet_options *o)
     if (o->policy.rebound > 0 && !o->policy.cap_count)
         return cli_usage("plan", "--rebound goes with --cap");
     if (!o->has_objective)
-        o->policy.objective = plan_objective_of(&o->place);
+        o->policy.objective = cli_plan_objective_of(&o->place);
     return -1;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "measure.h"
+#include "ranks.h"
 #include "tap.h"
 
 #define MAX_SETS 8
@@ -37,6 +38,10 @@ static void print_help(void)
         "  --period TIME   polling period (default 100ms)\n"
         "  --sensor-command SPEC  a program that prints watts or joules is a sensor too:\n"
         "                  [KIND[/NAME]@]PERIOD:COMMAND, 2s:./read-pdu (repeatable)\n"
+        "  --each-rank     of many ranks (srun, mpirun) each measures for itself; else the first\n"
+        "                  of each node measures, and the others are CMD at once\n"
+        "  --nodes-wait TIME  how long the first node waits for the others' records to print the\n"
+        "                  sum (default 10s; 0s: not at all)\n"
         "  --sysroot DIR   read /proc and /sys below DIR\n"
         "  --no-store      do not store the run\n"
         "  --verbose       also what measuring cost, the cross-checks, phases and who used what\n"
@@ -55,6 +60,8 @@ struct run_options {
     const char *tag, *json_path, *progress, *mark, *nvtx_step;
     char work_unit[32];
     uint64_t work_per_step;
+    bool is_each_rank;
+    int64_t nodes_wait_ns;
     bool is_json, is_nvtx, is_verbose, is_quiet, is_without_store;
     int64_t period_ns;
 };
@@ -73,6 +80,8 @@ static int parse(int argc, char **argv, struct run_options *o)
         NVTX,
         NVTX_STEP,
         WORK,
+        EACH_RANK,
+        NODES_WAIT,
         VERBOSE,
         QUIET,
         HELP
@@ -89,6 +98,8 @@ static int parse(int argc, char **argv, struct run_options *o)
         {"json", optional_argument, NULL, JSON},
         {"period", required_argument, NULL, PERIOD},
         {"no-store", no_argument, NULL, NO_STORE},
+        {"each-rank", no_argument, NULL, EACH_RANK},
+        {"nodes-wait", required_argument, NULL, NODES_WAIT},
         {"verbose", no_argument, NULL, VERBOSE},
         {"quiet", no_argument, NULL, QUIET},
         {"help", no_argument, NULL, HELP},
@@ -144,6 +155,13 @@ static int parse(int argc, char **argv, struct run_options *o)
             break;
         case NO_STORE:
             o->is_without_store = true;
+            break;
+        case EACH_RANK:
+            o->is_each_rank = true;
+            break;
+        case NODES_WAIT:
+            if (cli_duration_parse(optarg, &o->nodes_wait_ns, &err) < 0)
+                return cli_fail("run", &err);
             break;
         case VERBOSE:
             o->is_verbose = true;
@@ -202,9 +220,15 @@ static void write_json(const struct wt_run *run, const char *path)
                  path ? path : "");
 }
 
+static unsigned count_others(const void *data)
+{
+    return cli_ranks_running(data);
+}
+
 int cmd_run(int argc, char **argv)
 {
-    struct run_options o = {0};
+    struct run_options o = {.nodes_wait_ns = INT64_C(10000000000)};
+    struct cli_ranks ranks = {0};
     struct cli_measure m = {0};
     struct wt_lease *lease = NULL;
     struct wt_run run = {0};
@@ -215,13 +239,38 @@ int cmd_run(int argc, char **argv)
     if (code >= 0)
         goto out;
     char **command = argv + optind;
-
-    int rc = cli_signals_block(&err);
+    int rc = 0;
+    if (!o.is_each_rank)
+        cli_ranks_find(&ranks);
+    if (ranks.is_many && o.bed.emulate) {
+        code = cli_usage("run",
+                         "--emulate is of one process; of many ranks emulate what starts "
+                         "them: wattune emulate %s -- mpirun ... wattune run -- CMD",
+                         o.bed.emulate);
+        goto out;
+    }
+    if (ranks.is_many && o.is_nvtx)
+        rc = cli_inject_nvtx(o.nvtx_step, &err);
+    if (rc == 0 && ranks.is_many && !ranks.is_first_here) {
+        code = cli_ranks_step_aside(&ranks, command);
+        goto out;
+    }
+    if (rc == 0 && ranks.is_many) {
+        cli_ranks_gather(&ranks);
+        m.door = ranks.dir[0] ? ranks.dir : NULL;
+        m.count_others = count_others;
+        m.others_data = &ranks;
+        if (!o.bed.gpus && ranks.gpus[0])
+            o.bed.gpus = ranks.gpus;
+        cli_ranks_tell(&ranks, &run);
+    }
+    if (rc == 0)
+        rc = cli_signals_block(&err);
     if (rc == 0)
         rc = cli_bed_open(&o.bed, &err);
     if (rc == 0)
         rc = try_json(o.json_path, &err);
-    if (rc == 0 && o.is_nvtx)
+    if (rc == 0 && o.is_nvtx && !ranks.is_many)
         rc = cli_inject_nvtx(o.nvtx_step, &err);
     if (rc < 0) {
         code = cli_fail("run", &err);
@@ -258,6 +307,10 @@ int cmd_run(int argc, char **argv)
         goto out;
     }
     code = run.exit_code;
+    if (m.others)
+        cli_note("%u other rank%s of this node still ran: what it drew after this one's end is "
+                 "not counted",
+                 m.others, m.others > 1 ? "s" : "");
     if (!o.is_quiet) {
         struct wt_term term;
         wt_term_init(&term, stderr);
@@ -265,6 +318,8 @@ int cmd_run(int argc, char **argv)
     }
     if (o.is_json)
         write_json(&run, o.json_path);
+    if (ranks.is_first_of_all && ranks.nodes != 1 && !o.is_quiet && o.nodes_wait_ns > 0)
+        cli_ranks_sum(&ranks, m.store, &run, o.nodes_wait_ns);
 out:
     if (is_measuring)
         cli_measure_close(&m);

@@ -13,6 +13,7 @@ static void print_help(void)
         "\"last\", shows that one in detail. A run whose Wattune was killed is \"incomplete\".\n\n"
         "  --tag NAME    only runs with this tag\n"
         "  --sweep ID    only the runs of this sweep\n"
+        "  --sum GROUP   what a job of many ranks took on all its nodes: slurm-JOB.STEP\n"
         "  --limit N     at most this many (default 20; 0: all)\n"
         "  --json        one JSON document on stdout; of a single run with its trace\n"
         "  --help        this text\n\n"
@@ -35,6 +36,33 @@ static int show_one(struct wt_store *store, const char *id, bool is_json)
         wt_report_run(&term, &run, true);
     }
     wt_run_done(&run);
+    return code;
+}
+
+/* Whole, or a failure that says what is missing. */
+static int show_sum(struct wt_store *store, const char *group, bool is_json)
+{
+    struct wt_run *runs = NULL;
+    struct wt_run_sum sum = {0};
+    size_t count = 0;
+    struct wt_error err = {0};
+    if (wt_store_list(store, NULL, group, 0, &runs, &count, &err) < 0)
+        return cli_fail("runs", &err);
+    int code = CLI_OK;
+    if (wt_run_sum_make(&sum, runs, count, NULL, &err) < 0) {
+        snprintf(err.fix, sizeof(err.fix), "`wattune runs` lists what is stored");
+        code = cli_fail("runs", &err);
+    } else if (is_json) {
+        code = cli_print_json("runs", wt_run_sum_to_json(&sum, runs));
+    } else {
+        struct wt_term term;
+        wt_term_init(&term, stdout);
+        wt_report_sum(&term, &sum, runs);
+    }
+    if (code == CLI_OK && !sum.is_whole)
+        code = CLI_FAILURE;
+    wt_run_sum_done(&sum);
+    wt_runs_free(runs, count);
     return code;
 }
 
@@ -82,13 +110,17 @@ static int show_list(struct wt_store *store, const char *tag, const char *sweep,
 
 int cmd_runs(int argc, char **argv)
 {
-    enum { TAG = 256, SWEEP, LIMIT, JSON, HELP };
+    enum { TAG = 256, SWEEP, SUM, LIMIT, JSON, HELP };
     static const struct option options[] = {
-        {"tag", required_argument, NULL, TAG},     {"sweep", required_argument, NULL, SWEEP},
-        {"limit", required_argument, NULL, LIMIT}, {"json", no_argument, NULL, JSON},
-        {"help", no_argument, NULL, HELP},         {0},
+        {"tag", required_argument, NULL, TAG},
+        {"sweep", required_argument, NULL, SWEEP},
+        {"sum", required_argument, NULL, SUM},
+        {"limit", required_argument, NULL, LIMIT},
+        {"json", no_argument, NULL, JSON},
+        {"help", no_argument, NULL, HELP},
+        {0},
     };
-    const char *tag = NULL, *sweep = NULL;
+    const char *tag = NULL, *sweep = NULL, *sum = NULL;
     size_t limit = 20;
     bool is_json = false;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -99,6 +131,9 @@ int cmd_runs(int argc, char **argv)
             break;
         case SWEEP:
             sweep = optarg;
+            break;
+        case SUM:
+            sum = optarg;
             break;
         case LIMIT:
             limit = strtoul(optarg, &end, 10);
@@ -120,12 +155,15 @@ int cmd_runs(int argc, char **argv)
         return cli_usage("runs", "one run at a time: \"%s\" is too much", argv[optind + 1]);
     if (optind < argc && (tag || sweep))
         return cli_usage("runs", "%s is for the list, not for one run", tag ? "--tag" : "--sweep");
+    if (sum && (optind < argc || tag || sweep))
+        return cli_usage("runs", "--sum stands alone");
     struct wt_store *store = NULL;
     struct wt_error err = {0};
     if (wt_store_open(&store, NULL, &err) < 0)
         return cli_fail("runs", &err);
-    int code = optind < argc ? show_one(store, argv[optind], is_json)
-                             : show_list(store, tag, sweep, limit, is_json);
+    int code = sum             ? show_sum(store, sum, is_json)
+               : optind < argc ? show_one(store, argv[optind], is_json)
+                               : show_list(store, tag, sweep, limit, is_json);
     wt_store_close(store);
     if (fflush(stdout) != 0) {
         cli_note("cannot write to stdout");

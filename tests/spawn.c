@@ -33,6 +33,7 @@ static void become(const char *home, const char *const *argv)
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
         signal(signals[i], SIG_DFL);
     setenv("HOME", home, 1);
+    setenv("XDG_CACHE_HOME", home, 1);
     setenv("XDG_DATA_HOME", home, 1);
     setenv("XDG_STATE_HOME", home, 1);
     setenv("XDG_RUNTIME_DIR", home, 1);

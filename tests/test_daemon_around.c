@@ -366,6 +366,65 @@ static void a_cgroup_of_the_users_own_making_is_no_job(void **state)
     end_job(42);
 }
 
+static void begin_job(const struct rig_client *root, uint32_t job, uint64_t devices)
+{
+    struct wt_wire_message m = {.type = WT_WIRE_JOB_BEGIN, .u.job_begin = {job, ALICE, devices}};
+    assert_int_equal(rig_ask(root, &m).rc, 0);
+}
+
+/* The facts of root's, which our plugin in slurmd writes. */
+static void a_job_lives_as_its_facts_say(void **state)
+{
+    (void)state;
+    char path[400];
+    rig_policy(&rig, "allow slurm on all set power\n");
+    rig_start(&rig);
+    struct rig_client root = rig_client(&rig, 0);
+    wt_text(path, sizeof(path), "%s/run/wattune/slurm/42", rig.sysroot);
+    rig_write(path, "job=42\nbegin_ns=1\n");
+    begin_job(&root, 42, 2);
+    assert_int_equal(claim_for_job(&root, 1, 42).rc, 0);
+    assert_int_equal(rig_limit(&rig, 1), 150000);
+    /* An epilog that met no daemon: the next one reads it, however young the claim is. */
+    rig_end(&root);
+    rig_stop(&rig, SIGKILL);
+    rig_write(path, "job=42\nbegin_ns=1\nend_ns=2\n");
+    assert_int_equal(rig_limit(&rig, 1), 150000);
+    rig_start(&rig);
+    assert_true(rig_becomes(&rig, 1, 250000));
+    /* And one that did not get through to a daemon that was busy. */
+    root = rig_client(&rig, 0);
+    rig_write(path, "job=42\nbegin_ns=3\n");
+    begin_job(&root, 42, 2);
+    assert_int_equal(claim_for_job(&root, 1, 42).rc, 0);
+    poll(NULL, 0, 500);
+    assert_int_equal(rig_limit(&rig, 1), 150000);
+    rig_write(path, "job=42\nbegin_ns=3\nend_ns=4\n");
+    assert_true(rig_becomes(&rig, 1, 250000));
+    rig_end(&root);
+}
+
+static void the_next_job_on_a_device_ends_one_without_a_trace(void **state)
+{
+    (void)state;
+    rig_policy(&rig, "allow slurm on all set power\n");
+    rig_start(&rig);
+    struct rig_client root = rig_client(&rig, 0), c = rig_client(&rig, ALICE);
+    begin_job(&root, 42, 1);
+    begin_job(&root, 43, 2);
+    put_in_job(c.pid, 43);
+    assert_int_equal(claim_for_job(&root, 0, 42).rc, 0);
+    assert_int_equal(claim_for_job(&root, 1, 43).rc, 0);
+    begin_job(&root, 44, 3);
+    assert_true(rig_becomes(&rig, 0, 250000));    /* 42 has lost its epilog */
+    assert_int_equal(rig_limit(&rig, 1), 150000); /* 43 shares the device */
+    struct wt_wire_message m = {.type = WT_WIRE_JOB_END, .u.job_end = {43}};
+    assert_int_equal(rig_ask(&root, &m).rc, 0);
+    assert_int_equal(rig_limit(&rig, 1), 250000);
+    rig_end(&c);
+    rig_end(&root);
+}
+
 static void a_device_nodes_owner_may(void **state)
 {
     (void)state;
@@ -455,6 +514,8 @@ static int run(int argc, char **argv)
         RUNS(a_refused_set_leaves_the_others_claim),
         ROOTED(a_jobs_user_reaches_the_jobs_devices_only),
         ROOTED(a_cgroup_of_the_users_own_making_is_no_job),
+        ROOTED(a_job_lives_as_its_facts_say),
+        ROOTED(the_next_job_on_a_device_ends_one_without_a_trace),
         ROOTED(a_device_nodes_owner_may),
         STARTS(it_takes_systemds_socket_and_tells_it),
     };

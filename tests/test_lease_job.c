@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -153,6 +154,51 @@ static void a_claim_follows_its_job_and_not_its_process(void **state)
     assert_int_equal(wt_lease_life(ctx, &r, &self), WT_OWNER_DEAD);
 }
 
+/* An allocation without a step leaves nothing but its facts; an epilog that met no daemon, neither.
+ */
+static void facts_of_roots_tell_before_any_trace(void **state)
+{
+    (void)state;
+    char path[300];
+    struct wt_owner self;
+    assert_int_equal(wt_owner_self(&self, NULL), 0);
+    struct wt_lease_record r = {.is_claim = true,
+                                .job = 42,
+                                .owner = self,
+                                .unix_ns = wt_clock_unix_ns() - 120 * WT_NS_PER_S};
+    assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_NOT);
+    put("/run/wattune/slurm/42", "job=42\nuid=1000\nbegin_ns=1\n");
+    assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_RUNS);
+    assert_int_equal(wt_job_told(ctx, 4), WT_JOB_TOLD_NOT);
+    assert_int_equal(wt_lease_life(ctx, &r, &self), WT_OWNER_ALIVE);
+    r.owner.boot[0] ^= 1; /* a restart of the machine ended it, whatever was left in /run */
+    assert_int_equal(wt_lease_life(ctx, &r, &self), WT_OWNER_DEAD);
+    r.owner.boot[0] ^= 1;
+    put("/run/wattune/slurm/42", "job=42\nuid=1000\nbegin_ns=1\nend_ns=2\n");
+    put("/sys/fs/cgroup/system.slice/slurmstepd.scope/job_42/x", ""); /* a task that will not die */
+    assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_ENDED);
+    assert_false(wt_job_is_alive(ctx, 42));
+    r.unix_ns = wt_clock_unix_ns(); /* and a claim made only just before */
+    assert_int_equal(wt_lease_life(ctx, &r, &self), WT_OWNER_DEAD);
+    put("/run/wattune/slurm/42", "");
+    assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_NOT);
+
+    put("/run/wattune/slurm/42", "job=42\n");
+    wt_text(path, sizeof(path), "%s/run/wattune/slurm/42", root);
+    assert_int_equal(chmod(path, 0666), 0);
+    assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_NOT);
+    assert_int_equal(chmod(path, 0644), 0);
+    wt_text(path, sizeof(path), "%s/run/wattune/slurm", root);
+    assert_int_equal(chmod(path, 01777), 0);
+    assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_NOT);
+    assert_int_equal(chmod(path, 0755), 0);
+    assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_RUNS);
+    if (geteuid() == 0) {
+        assert_int_equal(chown(path, 1000, 1000), 0);
+        assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_NOT);
+    }
+}
+
 int main(void)
 {
 #define JOB_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -161,6 +207,7 @@ int main(void)
         JOB_TEST(a_folder_of_a_users_is_no_job),
         JOB_TEST(without_cgroups_a_slurmstepd_of_roots_tells),
         JOB_TEST(a_claim_follows_its_job_and_not_its_process),
+        JOB_TEST(facts_of_roots_tell_before_any_trace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

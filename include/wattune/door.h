@@ -44,6 +44,11 @@ struct wt_mark {
 /* Makes the directory below dir (NULL: $XDG_RUNTIME_DIR or /tmp), 0700. */
 WT_API int wt_doorkeeper_new(struct wt_doorkeeper **ret_keeper, const char *dir,
                              struct wt_error *err);
+/* The same in a directory of this user's alone (0700) that several programs agreed on; made where
+ * it is not there, and removed with the keeper. Errors: WT_E_DENIED: it is somebody else's, or open
+ * to others; WT_E_IO. */
+WT_API int wt_doorkeeper_share(struct wt_doorkeeper **ret_keeper, const char *path,
+                               struct wt_error *err);
 WT_API void wt_doorkeeper_free(struct wt_doorkeeper *keeper); /* removes the directory */
 /* Path for $WATTUNE_DOOR. Borrowed until free. */
 WT_API const char *wt_doorkeeper_path(const struct wt_doorkeeper *keeper);

@@ -104,6 +104,11 @@ WT_API void wt_meter_on_trace(struct wt_meter *meter, wt_trace_fn fn, void *data
 /* The latest power of a device, NaN when unknown. Threads: any thread. */
 WT_API double wt_meter_power_w(struct wt_meter *meter, size_t device);
 
+/* The latest status of a device, which is read about once a second; false: none was read since
+ * since_ns. Threads: any thread. */
+WT_API bool wt_meter_status(struct wt_meter *meter, size_t device, int64_t since_ns,
+                            struct wt_status *ret_status);
+
 /* What measuring cost: CPU seconds of the sampling threads so far, reads done, reads that failed.
  */
 struct wt_meter_cost {

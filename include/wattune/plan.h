@@ -53,12 +53,38 @@ WT_API int wt_signal_constant(struct wt_signal **ret_signal, enum wt_signal_kind
 WT_API int wt_signal_builtin(struct wt_signal **ret_signal, enum wt_signal_kind kind,
                              const char *name, struct wt_error *err);
 WT_API void wt_signal_free(struct wt_signal *signal);
+/* Writes a series as a file that wt_signal_read reads. Errors: WT_E_UNSUPPORTED (a table or a
+ * number), WT_E_DENIED, WT_E_NOTFOUND (the folder), WT_E_FULL, WT_E_IO. */
+WT_API int wt_signal_save(const struct wt_signal *signal, const char *path, struct wt_error *err);
+
+/* ---- live feeds ---- */
+
+/* Whether a source is FEED or FEED:ZONE of a service there is: electricitymaps, ukcarbon, watttime,
+ * entsoe. Threads: any thread. */
+WT_API bool wt_signal_is_feed(const char *source);
+struct wt_feed_options {
+    int64_t now_s;      /* 0: the clock's */
+    int64_t max_age_s;  /* how old a kept series may be; 0: none is used; -1: a day */
+    int64_t timeout_ms; /* of all requests together; 0: 15 s */
+};
+/* Reads a service (wattune-plan(1), LIVE FEEDS): its values and its own forecast; keys from the
+ * environment. One that was read in the last five minutes is not asked again; of one that does not
+ * answer the series that is kept is given, with a note in plans. options may be NULL.
+ * Errors: WT_E_USAGE (no such zone, kind or URL), WT_E_DENIED (key), WT_E_NOTFOUND (the service has
+ * no such values), WT_E_UNSUPPORTED (a library is not here), WT_E_BUSY, WT_E_IO, WT_E_TIMEOUT,
+ * WT_E_FORMAT, WT_E_NOMEM. Threads: owner thread. */
+WT_API int wt_signal_fetch(struct wt_signal **ret_signal, enum wt_signal_kind kind,
+                           const char *source, const struct wt_feed_options *options,
+                           struct wt_error *err);
 
 struct wt_signal_info {
     enum wt_signal_kind kind;
     enum wt_signal_form form;
     const char *name;       /* file; borrowed until the signal is freed */
     int64_t begin_s, end_s; /* of what is given; INT64_MIN and MAX of tables and constants */
+    int64_t fetched_s;      /* when a live feed was read; 0: it is none */
+    int64_t service_s;      /* from when on it is the feed's own forecast; INT64_MAX: none is */
+    bool is_stale;          /* the feed did not answer; it is what it said at fetched_s */
 };
 WT_API struct wt_signal_info wt_signal_info(const struct wt_signal *signal);
 /* What it is at a moment, and until when (may be NULL). Threads: any thread, but not beside
@@ -157,7 +183,7 @@ struct wt_plan_power {             /* where the power comes from */
 };
 
 struct wt_plan_note {
-    char text[400];
+    char text[800];
 };
 
 struct wt_plan_result {

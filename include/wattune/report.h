@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "wattune/fleet.h"
+#include "wattune/jobs.h"
 #include "wattune/plan.h"
 #include "wattune/search.h"
 #include "wattune/sweep.h"
@@ -28,6 +29,12 @@ WT_API void wt_report_search(const struct wt_term *term, const struct wt_search_
                              const struct wt_search_story *story);
 /* Each place against starting now, a line of time, what the plan rests on. */
 WT_API void wt_report_plan(const struct wt_term *term, const struct wt_plan_result *result);
+/* Each node of a job of many ranks, and their sum or why there is none. */
+WT_API void wt_report_sum(const struct wt_term *term, const struct wt_run_sum *sum,
+                          const struct wt_run *runs);
+/* A line each; what is not known, was not measured or was lost is said below. */
+WT_API void wt_report_jobs(const struct wt_term *term, const struct wt_job_sum *sums, size_t count,
+                           enum wt_job_by by);
 /* A replay: cases against the baseline, who is slowed, what it rests on. */
 WT_API void wt_report_fleet(const struct wt_term *term, const struct wt_fleet_result *result);
 WT_API void wt_report_runs(const struct wt_term *term, const struct wt_run *runs, size_t count);

@@ -101,6 +101,12 @@ struct wt_run {
     double host_w;     /* rest of the node as the user gave it, W; 0: not given */
     char tag[64];
     char host[64];
+    struct { /* of a job of many ranks, of which one on each node measures; count 0: none */
+        unsigned index; /* of this node among the job's */
+        unsigned count; /* how many ranks this node has */
+        unsigned ranks; /* and the job */
+        unsigned nodes; /* how many nodes it has; 0: not known */
+    } node;
     char system[160];   /* processor, memory, kernel */
     char command[1024]; /* as a shell would need it */
     char version[16];
@@ -184,6 +190,28 @@ WT_API int wt_meter_result_json(struct wt_meter *meter, const struct wt_devices 
 
 /* J per unit of work with bounds; unknown when there is no work or no energy. */
 WT_API struct wt_joules wt_run_j_per_work(const struct wt_run *run);
+
+/* What a job of many ranks took on all its nodes: the runs of one group, of each node the newest.
+ */
+struct wt_run_sum {
+    size_t *parts; /* owned: indices in runs, by node */
+    size_t count;
+    unsigned nodes;         /* the job has; 0: not known */
+    unsigned ranks, missed; /* ranks on the nodes that are missing, or have not ended */
+    bool is_whole;
+    struct wt_joules total; /* WT_PROV_UNKNOWN where it is not whole */
+    double wall_s;          /* from the first start to the last end, by the nodes' clocks */
+    uint64_t work;          /* of all nodes together */
+    char unit[32]; /* ""; no work, or not on all nodes, or steps, which all take together */
+    char why[200]; /* it is not whole; "" */
+};
+/* command may be NULL: only runs of it. Errors: WT_E_NOTFOUND (no run of many ranks is among them),
+ * WT_E_MIXED (emulated and real nodes), WT_E_NOMEM. Threads: any thread. */
+WT_API int wt_run_sum_make(struct wt_run_sum *ret_sum, const struct wt_run *runs, size_t count,
+                           const char *command, struct wt_error *err);
+WT_API void wt_run_sum_done(struct wt_run_sum *sum);
+/* {"group":..,"nodes":..,"whole":..,"total":..,"work":..,"runs":[...]}; owned: free(). */
+WT_API char *wt_run_sum_to_json(const struct wt_run_sum *sum, const struct wt_run *runs);
 
 /* The stable JSON document, owned by the caller: free(). NULL only when out of memory.
  * Threads: any thread. */

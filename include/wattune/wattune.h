@@ -2,6 +2,7 @@
 #ifndef WATTUNE_WATTUNE_H
 #define WATTUNE_WATTUNE_H
 
+#include "wattune/budget.h"
 #include "wattune/ctx.h"
 #include "wattune/curve.h"
 #include "wattune/device.h"
@@ -10,7 +11,9 @@
 #include "wattune/error.h"
 #include "wattune/fleet.h"
 #include "wattune/gather.h"
+#include "wattune/jobs.h"
 #include "wattune/lease.h"
+#include "wattune/live.h"
 #include "wattune/meter.h"
 #include "wattune/phases.h"
 #include "wattune/plan.h"
@@ -18,6 +21,7 @@
 #include "wattune/report.h"
 #include "wattune/run.h"
 #include "wattune/search.h"
+#include "wattune/serve.h"
 #include "wattune/sweep.h"
 #include "wattune/tune.h"
 #include "wattune/types.h"

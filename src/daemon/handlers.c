@@ -8,6 +8,8 @@
 #define VALUE_MAX (INT64_C(1) << 40)                   /* no setting is larger */
 #define HOLD_MAX  (INT64_C(366) * 86400 * WT_NS_PER_S) /* nor longer */
 
+#define WT_NO_HOLDER UINT64_MAX /* no connection's id */
+
 static int64_t boot_now_ns(void)
 {
     struct timespec ts;
@@ -361,6 +363,26 @@ static void on_restore(struct wt_server *s, struct wt_connection *c,
 
 /* ---- Slurm ---- */
 
+/* Slurm gives a device to one job: who had it before and has left no trace has lost its epilog (a
+ * slurmd that was killed just then). Jobs that share a device have traces, or none has begun. */
+static void end_former(struct wt_server *s, const struct wt_allocation *next)
+{
+    for (size_t i = 0; i < s->allocations->count; i++) {
+        struct wt_allocation a = s->allocations->list[i];
+        if (a.job == next->job || !(a.devices & next->devices) || wt_job_has_trace(s->ctx, a.job))
+            continue;
+        struct wt_table_key key = {.holder = WT_NO_HOLDER, .job = a.job};
+        char why[64];
+        wt_text(why, sizeof(why), "its devices are job %u's now", next->job);
+        wt_audit_write(s->audit,
+                       &(struct wt_audit_line){.event = "job-end", .job = a.job, .why = why});
+        wt_allocations_remove(s->allocations, a.job, (const char(*)[96])s->ids, s->device_count);
+        if (wt_table_release_all(s->table, &key, 0))
+            wt_table_step_due(s->table);
+        i--;
+    }
+}
+
 static void on_job_begin(struct wt_server *s, struct wt_connection *c,
                          const struct wt_wire_message *m)
 {
@@ -373,9 +395,11 @@ static void on_job_begin(struct wt_server *s, struct wt_connection *c,
     int rc = 0;
     if (a.job == 0 || (a.devices & ~known))
         rc = wt_fail(&err, WT_E_RANGE, "job %u with devices that are not there", a.job);
-    if (rc == 0)
+    if (rc == 0) {
+        end_former(s, &a);
         rc = wt_allocations_set(s->allocations, &a, (const char(*)[96])s->ids, s->device_count,
                                 &err);
+    }
     wt_audit_write(
         s->audit,
         &(struct wt_audit_line){

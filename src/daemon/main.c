@@ -10,8 +10,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/systemd.h"
 #include "daemon/server.h"
-#include "daemon/systemd.h"
 #include "lease/client.h"
 #include "wattune/emulate.h"
 

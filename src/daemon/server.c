@@ -12,8 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/systemd.h"
 #include "daemon/server.h"
-#include "daemon/systemd.h"
 
 /* What wakes the loop, in epoll's data; connections have larger numbers. */
 enum { WAKE_SOCKET = 0, WAKE_SCRIBE, WAKE_WORKERS, WAKE_SIGNAL, WAKE_RELOAD };
@@ -410,7 +410,9 @@ static void bury_allocations(struct wt_server *s)
 {
     for (size_t i = 0; i < s->allocations->count; i++) {
         const struct wt_allocation *a = &s->allocations->list[i];
-        if (s->now_ns - a->begun_ns < JOB_GRACE_NS || wt_job_is_alive(s->ctx, a->job))
+        bool is_young = s->now_ns - a->begun_ns < JOB_GRACE_NS &&
+                        wt_job_told(s->ctx, a->job) != WT_JOB_TOLD_ENDED;
+        if (is_young || wt_job_is_alive(s->ctx, a->job))
             continue;
         wt_allocations_remove(s->allocations, a->job, (const char(*)[96])s->ids, s->device_count);
         i--;

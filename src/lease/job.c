@@ -1,8 +1,11 @@
-/* job: which Slurm job a process belongs to, and whether a job still runs, from what slurmd leaves
- * behind - a cgroup for each job (v2: system.slice/[NODE_]slurmstepd.scope/job_N; v1:
+/* job: which Slurm job a process belongs to, and whether a job still runs: from the facts that our
+ * plugin in slurmd writes (docs/decisions/0009), and else from what slurmd leaves behind - a cgroup
+ * for each job (v2: system.slice/[NODE_]slurmstepd.scope/job_N; v1:
  * CONTROLLER/slurm[_NODE]/uid_U/job_N), and a slurmstepd process for each step, named
  * "slurmstepd: [N.STEP]", which is all there is where cgroups are off. */
 #include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,7 +14,49 @@
 #include "base/base.h"
 #include "lease/journal.h"
 
-#define CGROUPS "/sys/fs/cgroup"
+#define CGROUPS   "/sys/fs/cgroup"
+#define FACTS     "/run/wattune/slurm"
+#define FACTS_MAX 4096
+
+/* ---- by its facts ---- */
+
+static bool is_roots_alone(int fd, mode_t type)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && (st.st_mode & S_IFMT) == type &&
+           (st.st_uid == 0 || st.st_uid == geteuid()) && !(st.st_mode & (S_IWGRP | S_IWOTH));
+}
+
+enum wt_job_told wt_job_told(const struct wt_ctx *ctx, uint32_t job)
+{
+    const char *emulation = getenv("WATTUNE_EMULATION"), *root = ctx ? ctx->sysroot : "";
+    char path[4352], name[16], text[FACTS_MAX + 1];
+    if (!*root && emulation && *emulation)
+        wt_text(path, sizeof(path), "%s/slurm", emulation);
+    else
+        wt_text(path, sizeof(path), "%s" FACTS, root);
+    int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1;
+    if (folder < 0)
+        return WT_JOB_TOLD_NOT;
+    if (is_roots_alone(folder, S_IFDIR))
+        fd = openat(folder, wt_text(name, sizeof(name), "%u", job),
+                    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    close(folder);
+    if (fd < 0)
+        return WT_JOB_TOLD_NOT;
+    ssize_t n = -1;
+    if (is_roots_alone(fd, S_IFREG))
+        do
+            n = read(fd, text, sizeof(text) - 1);
+        while (n < 0 && errno == EINTR);
+    close(fd);
+    if (n <= 0)
+        return WT_JOB_TOLD_NOT;
+    text[n] = '\0';
+    return strstr(text, "\nend_ns=") ? WT_JOB_TOLD_ENDED : WT_JOB_TOLD_RUNS;
+}
+
+/* ---- by its traces ---- */
 
 /* A folder that nobody but root, or whoever we are ourselves, can have made. */
 static bool is_roots_folder(const struct wt_ctx *ctx, const char *path)
@@ -165,7 +210,15 @@ static bool has_stepd(const struct wt_ctx *ctx, uint32_t job)
     return found;
 }
 
-bool wt_job_is_alive(const struct wt_ctx *ctx, uint32_t job)
+bool wt_job_has_trace(const struct wt_ctx *ctx, uint32_t job)
 {
     return has_cgroup(ctx, job) || has_stepd(ctx, job);
+}
+
+bool wt_job_is_alive(const struct wt_ctx *ctx, uint32_t job)
+{
+    enum wt_job_told told = wt_job_told(ctx, job);
+    if (told != WT_JOB_TOLD_NOT)
+        return told == WT_JOB_TOLD_RUNS;
+    return wt_job_has_trace(ctx, job);
 }

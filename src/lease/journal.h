@@ -158,12 +158,19 @@ int wt_owner_of(uint32_t pid, const struct wt_owner *self, struct wt_owner *ret_
 enum wt_owner_life wt_lease_life(const struct wt_ctx *ctx, const struct wt_lease_record *record,
                                  const struct wt_owner *self);
 
-/* ---- job.c: Slurm jobs, by the traces they leave ---- */
+/* ---- job.c: Slurm jobs, by what our plugin tells of them and the traces they leave ---- */
 
 /* The job whose cgroup, made by root, a process is in; 0: none. A user can make a folder of that
  * name where a subtree is his own, so its owner is looked at. */
 uint32_t wt_job_of(const struct wt_ctx *ctx, uint32_t pid);
+/* What the facts of a job say, which the plugin in slurmd writes and only root can have written: an
+ * allocation without a step (salloc) leaves no other trace, and an epilog that met no daemon leaves
+ * its word there. Of an emulation they lie in its folder. */
+enum wt_job_told { WT_JOB_TOLD_NOT, WT_JOB_TOLD_RUNS, WT_JOB_TOLD_ENDED };
+enum wt_job_told wt_job_told(const struct wt_ctx *ctx, uint32_t job);
 /* Whether there is a cgroup of that job, or a slurmstepd that works for it. */
+bool wt_job_has_trace(const struct wt_ctx *ctx, uint32_t job);
+/* As told; untold, by its traces. */
 bool wt_job_is_alive(const struct wt_ctx *ctx, uint32_t job);
 
 #endif

@@ -141,6 +141,8 @@ enum wt_owner_life wt_lease_life(const struct wt_ctx *ctx, const struct wt_lease
         r->owner.machine != self->machine ||
         memcmp(r->owner.boot, self->boot, sizeof(self->boot)) != 0)
         return wt_owner_life(&r->owner, self);
+    if (wt_job_told(ctx, r->job) == WT_JOB_TOLD_ENDED)
+        return WT_OWNER_DEAD; /* however young the claim is */
     int64_t age_ns = wt_clock_unix_ns() - r->unix_ns;
     return (age_ns >= 0 && age_ns < JOB_GRACE_NS) || wt_job_is_alive(ctx, r->job) ? WT_OWNER_ALIVE
                                                                                   : WT_OWNER_DEAD;

@@ -157,7 +157,9 @@ int wt_signal_forecast(struct wt_signal *s, int64_t until_s,
     int64_t need_s = f.weeks ? f.weeks * WT_WEEK_S : WT_DAY_S;
     int64_t apart_s = f.weeks ? WT_WEEK_S : WT_DAY_S;
     struct errors e = {0};
-    for (int64_t origin_s = end_s - ahead_s;
+    /* What a feed forecasts itself is no truth that a forecast can be held against. */
+    int64_t told_s = s->service_s < end_s ? s->service_s : end_s;
+    for (int64_t origin_s = told_s - ahead_s;
          origin_s - need_s >= s->at_s[0] && f.trials < TRIALS_MAX; origin_s -= apart_s) {
         int rc = try_at(s, origin_s, origin_s + ahead_s, f.weeks, &e, err);
         if (rc < 0)

@@ -143,6 +143,25 @@ static bool find_hole(const struct wt_signal *s, const struct wt_job *job,
     return spans >= 10 && longest_s / 5 > (s->at_s[spans] - s->at_s[0]) / (int64_t)spans;
 }
 
+/* Where a live feed's values come from, how old they are, and whose forecast they hold. */
+static int note_feed(struct wt_plan_result *r, const struct wt_signal *s, const char *where,
+                     struct wt_error *err)
+{
+    char at[32], from[32], forecast[120] = "";
+    const char *kind = wt_signal_kind_name(s->kind);
+    if (s->service_s != INT64_MAX)
+        wt_text(forecast, sizeof(forecast),
+                "; from %s on it is the service's own forecast, used before Wattune's",
+                wt_moment_text(from, sizeof(from), s->service_s));
+    int rc = note(r, err, "%s%s is from %s, read at %s%s%s%s", kind, where, s->name,
+                  wt_moment_text(at, sizeof(at), s->fetched_s), forecast, *s->feed_word ? "; " : "",
+                  s->feed_word);
+    if (rc == 0 && *s->feed_remark)
+        rc = note(r, err, "%s%s: %s", s->name, s->is_stale ? " does not answer" : "",
+                  s->feed_remark);
+    return rc;
+}
+
 static int note_place(struct wt_plan_result *r, size_t at, struct wt_error *err)
 {
     const struct wt_place *place = &r->places[at];
@@ -156,6 +175,8 @@ static int note_place(struct wt_plan_result *r, size_t at, struct wt_error *err)
         if (place->signals[k]->is_builtin)
             rc = note(r, err, "%s=%s is of another centre, monthly means of 2020 (data/README.md)",
                       wt_signal_kind_name((enum wt_signal_kind)k), place->signals[k]->name);
+        if (rc == 0 && place->signals[k]->fetched_s)
+            rc = note_feed(r, place->signals[k], where, err);
         if (rc < 0)
             break;
         struct wt_segment hole;

@@ -114,7 +114,13 @@ static json_t *signals_json(const struct wt_plan_result *r)
                 wt_json_put(o, "source", wt_json_text(info.name)) < 0 ||
                 wt_json_put(o, "form", json_string(forms[info.form])) < 0 ||
                 wt_json_put(o, "start", is_series ? time_json(info.begin_s) : json_null()) < 0 ||
-                wt_json_put(o, "end", is_series ? time_json(info.end_s) : json_null()) < 0) {
+                wt_json_put(o, "end", is_series ? time_json(info.end_s) : json_null()) < 0 ||
+                wt_json_put(o, "fetched",
+                            info.fetched_s ? time_json(info.fetched_s) : json_null()) < 0 ||
+                wt_json_put(o, "forecast_from",
+                            info.service_s != INT64_MAX ? time_json(info.service_s) : json_null()) <
+                    0 ||
+                wt_json_put(o, "is_stale", json_boolean(info.is_stale)) < 0) {
                 json_decref(o);
                 json_decref(all);
                 return NULL;

@@ -46,6 +46,11 @@ int wt_signal_kind_from_name(const char *name, enum wt_signal_kind *ret_kind)
     return WT_E_NOTFOUND;
 }
 
+bool wt_signal_is_in_range(enum wt_signal_kind kind, double value)
+{
+    return value >= kinds[kind].min && value <= kinds[kind].max;
+}
+
 /* ---- files ---- */
 
 enum { COLUMN_NONE = -1, COLUMN_TIME = -2, COLUMN_MONTH = -3, COLUMN_HOUR = -4, COLUMN_VALUE = -5 };
@@ -259,15 +264,15 @@ static int read_row(struct wt_signal *s, const struct layout *l, bool is_set[12]
     return 0;
 }
 
-static int new_signal(struct wt_signal **ret_signal, enum wt_signal_kind kind,
-                      enum wt_signal_form form, const char *name, struct wt_error *err)
+int wt_signal_new(struct wt_signal **ret_signal, enum wt_signal_kind kind, enum wt_signal_form form,
+                  const char *name, struct wt_error *err)
 {
     struct wt_signal *s = calloc(1, sizeof(*s));
     if (!s)
         return wt_fail(err, WT_E_NOMEM, "no memory for a signal");
     s->kind = kind;
     s->form = form;
-    s->forecast_s = INT64_MAX;
+    s->forecast_s = s->service_s = INT64_MAX;
     wt_text(s->name, sizeof(s->name), "%s", name);
     for (int m = 0; m < 12; m++)
         for (int h = 0; h < 24; h++)
@@ -283,7 +288,7 @@ int wt_signal_parse(struct wt_signal **ret_signal, enum wt_signal_kind kind, FIL
     struct layout layout = {0};
     bool is_set[12][24] = {{0}};
     char line[LINE_MAX_];
-    int rc = new_signal(&s, kind, WT_SIGNAL_SERIES, name, err);
+    int rc = wt_signal_new(&s, kind, WT_SIGNAL_SERIES, name, err);
     if (rc < 0)
         return rc;
     for (size_t number = 1; rc == 0 && fgets(line, sizeof(line), in); number++) {
@@ -343,7 +348,7 @@ int wt_signal_constant(struct wt_signal **ret_signal, enum wt_signal_kind kind, 
         return wt_fail(err, WT_E_RANGE, "%s is %g, and must be %s", kinds[kind].name, value,
                        kinds[kind].range);
     wt_text(name, sizeof(name), "%g", value);
-    int rc = new_signal(ret_signal, kind, WT_SIGNAL_CONSTANT, name, err);
+    int rc = wt_signal_new(ret_signal, kind, WT_SIGNAL_CONSTANT, name, err);
     if (rc == 0)
         (*ret_signal)->constant = value;
     return rc;
@@ -382,7 +387,10 @@ struct wt_signal_info wt_signal_info(const struct wt_signal *s)
                                   .form = s->form,
                                   .name = s->name,
                                   .begin_s = INT64_MIN,
-                                  .end_s = INT64_MAX};
+                                  .end_s = INT64_MAX,
+                                  .fetched_s = s->fetched_s,
+                                  .service_s = s->service_s,
+                                  .is_stale = s->is_stale};
     if (s->form == WT_SIGNAL_SERIES) {
         info.begin_s = s->at_s[0];
         info.end_s = s->forecast_s < s->end_s ? s->forecast_s : s->end_s;
@@ -444,7 +452,7 @@ enum wt_signal_state wt_signal_next(const struct wt_signal *s, size_t *io_row, i
         *io_row = i;
         value = s->values[i];
         until_s = i + 1 < s->count ? s->at_s[i + 1] : s->end_s;
-        is_forecast = s->at_s[i] >= s->forecast_s;
+        is_forecast = s->at_s[i] >= s->forecast_s || s->at_s[i] >= s->service_s;
     }
     *ret_value = value;
     *ret_until_s = until_s;

@@ -23,7 +23,17 @@ struct wt_signal {
     size_t count, room;
     int64_t end_s, forecast_s;
     struct wt_signal_forecast forecast; /* how; of zeros while none is */
+    /* Of a live feed: when it was read (0: no feed), from when on the values are the service's own
+     * forecast (INT64_MAX: none is), and what is to be known of them. */
+    int64_t fetched_s, service_s;
+    bool is_stale;         /* the service did not answer this time */
+    char feed_word[160];   /* of the values: marginal, in EUR */
+    char feed_remark[640]; /* of this reading */
 };
+
+int wt_signal_new(struct wt_signal **ret_signal, enum wt_signal_kind kind, enum wt_signal_form form,
+                  const char *name, struct wt_error *err);
+bool wt_signal_is_in_range(enum wt_signal_kind kind, double value);
 
 /* wt_signal_read of an open file; name is for messages. */
 int wt_signal_parse(struct wt_signal **ret_signal, enum wt_signal_kind kind, FILE *in,

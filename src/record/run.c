@@ -642,6 +642,17 @@ json_t *wt_run_json(const struct wt_run *run, bool is_full)
     put_text_or_null(&b, "tag", run->tag);
     put_number(&b, "host_w", run->host_w > 0 ? run->host_w : NAN);
     put_text(&b, "host", run->host);
+    if (run->node.count) {
+        struct builder part = build();
+        put_count(&part, "index", run->node.index);
+        put_count(&part, "ranks", run->node.count);
+        put(&part, "of_nodes", run->node.nodes ? json_integer(run->node.nodes) : json_null());
+        put_count(&part, "of_ranks", run->node.ranks);
+        b.is_broken |= part.is_broken;
+        put(&b, "node", part.object);
+    } else {
+        put(&b, "node", json_null());
+    }
     put_text(&b, "system", run->system);
 
     struct builder cost = build();
@@ -909,6 +920,11 @@ int wt_run_from_json(struct wt_run *ret_run, const json_t *doc, struct wt_error 
     if (isnan(run.host_w))
         run.host_w = 0;
     GET_TEXT(doc, "host", run.host);
+    const json_t *node = json_object_get(doc, "node");
+    run.node.index = (unsigned)get_count(node, "index");
+    run.node.count = (unsigned)get_count(node, "ranks");
+    run.node.nodes = (unsigned)get_count(node, "of_nodes");
+    run.node.ranks = (unsigned)get_count(node, "of_ranks");
     GET_TEXT(doc, "system", run.system);
     const json_t *total = json_object_get(doc, "total");
     run.total = get_joules(total);

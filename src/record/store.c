@@ -9,17 +9,14 @@
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
-#include <pthread.h>
 #include <pwd.h>
-#include <signal.h>
-#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "record/record.h"
+#include "record/sqlite.h"
 
 #define FILE_NAME "runs.db"
 /* "Wttn": tells our file from any other SQLite database. */
@@ -56,87 +53,11 @@ static const char *const migrations[] = {
 };
 #define SCHEMA_VERSION ((int)WT_COUNTOF(migrations))
 
-/* A write beyond `ulimit -f` raises SIGXFSZ, whose default is to kill. While SQLite writes it is
- * held back, so that the write fails with EFBIG and is told like a full disk. */
-struct shield {
-    sigset_t old;
-    bool was_pending;
-};
-
-static void shield_up(struct shield *shield)
-{
-    sigset_t set, pending;
-    sigemptyset(&set);
-    sigaddset(&set, SIGXFSZ);
-    sigpending(&pending);
-    shield->was_pending = sigismember(&pending, SIGXFSZ) == 1;
-    pthread_sigmask(SIG_BLOCK, &set, &shield->old);
-}
-
-static void shield_down(const struct shield *shield)
-{
-    if (!shield->was_pending && sigismember(&shield->old, SIGXFSZ) == 0) {
-        sigset_t set;
-        sigemptyset(&set);
-        sigaddset(&set, SIGXFSZ);
-        const struct timespec none = {0};
-        while (sigtimedwait(&set, NULL, &none) < 0 && errno == EINTR)
-            ;
-    }
-    pthread_sigmask(SIG_SETMASK, &shield->old, NULL);
-}
-
 /* ---- errors ---- */
-
-/* The errno behind an I/O error. SQLite keeps it with the file; its sqlite3_system_errno() may be
- * overwritten by what it did afterwards. */
-static int errno_of(sqlite3 *db)
-{
-    static const int which[] = {SQLITE_FCNTL_JOURNAL_POINTER, SQLITE_FCNTL_FILE_POINTER};
-    for (size_t i = 0; i < WT_COUNTOF(which); i++) {
-        sqlite3_file *f = NULL;
-        int errnum = 0;
-        if (sqlite3_file_control(db, "main", which[i], &f) == SQLITE_OK && f && f->pMethods &&
-            f->pMethods->xFileControl(f, SQLITE_FCNTL_LAST_ERRNO, &errnum) == SQLITE_OK && errnum)
-            return errnum;
-    }
-    return sqlite3_system_errno(db);
-}
-
-static int code_of(sqlite3 *db)
-{
-    int errnum;
-    switch (sqlite3_errcode(db)) {
-    case SQLITE_NOMEM:
-        return WT_E_NOMEM;
-    case SQLITE_FULL:
-        return WT_E_FULL;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        return WT_E_BUSY;
-    case SQLITE_READONLY:
-    case SQLITE_PERM:
-    case SQLITE_AUTH:
-        return WT_E_DENIED;
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-        return WT_E_FORMAT;
-    case SQLITE_CANTOPEN:
-    case SQLITE_IOERR:
-        errnum = errno_of(db);
-        if (errnum == ENOSPC || errnum == EDQUOT || errnum == EFBIG)
-            return WT_E_FULL;
-        if (errnum == EACCES || errnum == EPERM || errnum == EROFS)
-            return WT_E_DENIED;
-        return WT_E_IO;
-    default:
-        return WT_E_IO;
-    }
-}
 
 static int store_fail(const struct wt_store *store, struct wt_error *err, const char *what)
 {
-    int code = code_of(store->db);
+    int code = wt_sqlite_code(store->db);
     wt_fail(err, code, "%s: cannot %s: %s", store->path, what,
             code == WT_E_FULL ? wt_strerror(code) : sqlite3_errmsg(store->db));
     switch (code) {
@@ -237,26 +158,6 @@ static int default_dir(char *buf, size_t size, struct wt_error *err)
     return 0;
 }
 
-/* File systems that are shared between machines: WAL needs shared memory, which these lack.
- * Numbers from statfs(2) and the file systems' own headers. */
-static bool is_network_folder(const char *dir)
-{
-    static const unsigned long kinds[] = {
-        0x6969 /* NFS */,        0x517b /* SMB */,        0xff534d42 /* CIFS */,
-        0xfe534d42 /* SMB2 */,   0x0bd00bd0 /* Lustre */, 0x47504653 /* GPFS */,
-        0x19830326 /* BeeGFS */, 0x00c36400 /* Ceph */,   0x5346414f /* AFS */,
-        0x01021997 /* 9p */,     0x65735546 /* FUSE */,   0x7461636f /* OCFS2 */,
-        0x01161970 /* GFS2 */,
-    };
-    struct statfs fs;
-    if (statfs(dir, &fs) < 0)
-        return false;
-    for (size_t i = 0; i < WT_COUNTOF(kinds); i++)
-        if ((unsigned long)fs.f_type == kinds[i])
-            return true;
-    return false;
-}
-
 static void describe_place(char *buf, size_t size)
 {
     char boot[64] = "", ns[64] = "";
@@ -318,8 +219,8 @@ static int check_schema(struct wt_store *store, struct wt_error *err)
  * Wattune that has it open refuses the change: then the next opening makes it. */
 static void choose_journal(struct wt_store *store, const char *dir)
 {
-    execute(store,
-            is_network_folder(dir) ? "PRAGMA journal_mode=TRUNCATE" : "PRAGMA journal_mode=WAL");
+    execute(store, wt_sqlite_is_shared_folder(dir) ? "PRAGMA journal_mode=TRUNCATE"
+                                                   : "PRAGMA journal_mode=WAL");
     execute(store, "PRAGMA synchronous=NORMAL");
     /* Emptying the log at every close would cost two fsyncs a run; it happens when it has grown. */
     sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
@@ -367,10 +268,10 @@ int wt_store_open(struct wt_store **ret_store, const char *dir, struct wt_error 
         return wt_fail(err, WT_E_NOMEM, "no memory for the run store");
     wt_text(store->path, sizeof(store->path), "%s/" FILE_NAME, folder);
     describe_place(store->place, sizeof(store->place));
-    struct shield shield;
-    shield_up(&shield);
+    struct wt_shield shield;
+    wt_shield_up(&shield);
     rc = open_file(store, folder, err);
-    shield_down(&shield);
+    wt_shield_down(&shield);
     if (rc < 0) {
         wt_store_close(store);
         return rc;
@@ -394,10 +295,10 @@ void wt_store_close(struct wt_store *store)
 {
     if (!store)
         return;
-    struct shield shield;
-    shield_up(&shield);
+    struct wt_shield shield;
+    wt_shield_up(&shield);
     sqlite3_close(store->db);
-    shield_down(&shield);
+    wt_shield_down(&shield);
     free(store);
 }
 
@@ -464,8 +365,8 @@ int wt_store_begin(struct wt_store *store, struct wt_run *run, struct wt_error *
     if (store->is_readonly)
         return write_refused(store, err);
     run->stored.points = run->stored.values = 0;
-    struct shield shield;
-    shield_up(&shield);
+    struct wt_shield shield;
+    wt_shield_up(&shield);
     int rc;
     for (int tries = 0;; tries++) {
         char *doc = doc_text(run);
@@ -477,7 +378,7 @@ int wt_store_begin(struct wt_store *store, struct wt_run *run, struct wt_error *
         run->id[0] = '\0'; /* two runs in one millisecond drew the same number */
         wt_run_stamp(run);
     }
-    shield_down(&shield);
+    wt_shield_down(&shield);
     return rc;
 }
 
@@ -578,10 +479,10 @@ int wt_store_update(struct wt_store *store, struct wt_run *run, struct wt_error 
     char *doc = doc_text(run);
     if (!doc)
         return wt_fail(err, WT_E_NOMEM, "no memory to store the run");
-    struct shield shield;
-    shield_up(&shield);
+    struct wt_shield shield;
+    wt_shield_up(&shield);
     int rc = write_all(store, run, doc, err);
-    shield_down(&shield);
+    wt_shield_down(&shield);
     free(doc);
     return rc;
 }
@@ -829,8 +730,8 @@ int wt_store_remember(struct wt_store *store, const struct wt_best *best, struct
     sqlite3_stmt *stmt = NULL;
     if (store->is_readonly)
         return write_refused(store, err);
-    struct shield shield;
-    shield_up(&shield);
+    struct wt_shield shield;
+    wt_shield_up(&shield);
     int rc = prepare(store, &stmt,
                      "INSERT OR REPLACE INTO best(machine, work, goal, updated_ns, run, setting)"
                      " VALUES(?, ?, ?, ?, ?, ?)");
@@ -846,7 +747,7 @@ int wt_store_remember(struct wt_store *store, const struct wt_best *best, struct
     if (rc < 0)
         rc = store_fail(store, err, "remember what was best");
     sqlite3_finalize(stmt);
-    shield_down(&shield);
+    wt_shield_down(&shield);
     return rc;
 }
 

@@ -241,30 +241,6 @@ static bool is_kin(const struct wt_users *u, uint32_t pid)
     return false;
 }
 
-/* Adds the children of a process to pids[]; the kernel lists them by the thread that started
- * them. */
-static size_t add_children(const struct wt_users *u, uint32_t pid, uint32_t *pids, size_t count)
-{
-    char path[96], text[4096], **tasks;
-    size_t task_count;
-    wt_text(path, sizeof(path), "/proc/%u/task", pid);
-    if (wt_fs_list(u->ctx, path, &tasks, &task_count, NULL) < 0)
-        return count;
-    for (size_t t = 0; t < task_count; t++) {
-        wt_text(path, sizeof(path), "/proc/%u/task/%.20s/children", pid, tasks[t]);
-        if (wt_fs_read(u->ctx, path, text, sizeof(text), NULL) < 0)
-            continue;
-        for (char *save, *word = strtok_r(text, " ", &save); word && count < KIN_MOST;
-             word = strtok_r(NULL, " ", &save)) {
-            uint64_t child;
-            if (wt_text_to_u64(word, &child) == 0 && child <= UINT32_MAX)
-                pids[count++] = (uint32_t)child;
-        }
-    }
-    wt_fs_list_free(tasks, task_count);
-    return count;
-}
-
 /* CPU time of all that the job's process has started, the dead in the time of those who waited for
  * them. Our own helpers and the programs that are sensors are not of the job. */
 static uint64_t job_cpu_ns(const struct wt_users *u)
@@ -273,7 +249,7 @@ static uint64_t job_cpu_ns(const struct wt_users *u)
     uint64_t sum_ns = 0, ns;
     if (!pids)
         return 0;
-    size_t count = add_children(u, u->job_pid, pids, 0);
+    size_t count = wt_process_children(u->ctx, u->job_pid, pids, 0, KIN_MOST);
     for (size_t i = 0; i < count; i++) {
         char name[64];
         if (wt_is_sensor_process(pids[i]) ||
@@ -281,7 +257,7 @@ static uint64_t job_cpu_ns(const struct wt_users *u)
             strncmp(name, "wattune-guard", 13) == 0)
             continue;
         sum_ns += ns;
-        count = add_children(u, pids[i], pids, count);
+        count = wt_process_children(u->ctx, pids[i], pids, count, KIN_MOST);
     }
     free(pids);
     if (u->job_pid == (uint32_t)getpid())

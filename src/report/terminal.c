@@ -355,7 +355,9 @@ static void print_details(const struct wt_term *term, const struct wt_run *run)
     if (run->recording_title[0])
         line(term, "recording", "%s", run->recording_title);
     line(term, "begun", "%s", wt_time_text(when, sizeof(when), run->start_unix_ns));
-    if (run->group[0])
+    if (run->group[0] && run->node.count)
+        line(term, "group", "%s", run->group);
+    else if (run->group[0])
         line(term, "sweep", "%s, %s, run %u", run->group, run->label, run->repeat + 1);
 }
 
@@ -379,12 +381,58 @@ void wt_report_run(const struct wt_term *term, const struct wt_run *run, bool is
     print_work(term, run);
     print_values(term, run);
     print_settings(term, run);
+    if (run->node.count) {
+        if (run->node.nodes)
+            wt_text(text, sizeof(text), " %u of %u", run->node.index + 1, run->node.nodes);
+        line(term, "node", "%s,%s with %u of %u ranks", run->host, run->node.nodes ? text : "",
+             run->node.count, run->node.ranks);
+    }
     print_troubles(term, run);
     if (is_verbose)
         print_details(term, run);
     if (run->id[0])
         line(term, "run", "%s%s%s%s", run->id, run->tag[0] ? ", tag " : "", run->tag,
              run->is_unstored ? ", not stored" : "");
+    wt_plain_leave(&plain);
+}
+
+/* ---- a job on several nodes ---- */
+
+void wt_report_sum(const struct wt_term *term, const struct wt_run_sum *sum,
+                   const struct wt_run *runs)
+{
+    struct wt_plain plain;
+    char text[96], time[48], per[96];
+    wt_plain_enter(&plain);
+    fprintf(term->out, "  %s, %zu", runs[sum->parts[0]].group, sum->count);
+    if (sum->nodes)
+        fprintf(term->out, " of %u", sum->nodes);
+    fprintf(term->out, " node%s\n", sum->count > 1 || sum->nodes > 1 ? "s" : "");
+    for (size_t i = 0; i < sum->count; i++) {
+        const struct wt_run *run = &runs[sum->parts[i]];
+        line(term, run->host, "%s, %s%s%s",
+             run->total.provenance == WT_PROV_UNKNOWN
+                 ? "unknown energy"
+                 : wt_format_interval(text, sizeof(text), &run->total),
+             wt_format_seconds(time, sizeof(time), run->wall_s),
+             run->total.provenance == WT_PROV_UNKNOWN ? "" : ", ",
+             run->total.provenance == WT_PROV_UNKNOWN ? ""
+                                                      : wt_provenance_name(run->total.provenance));
+    }
+    if (!sum->is_whole) {
+        wt_term_wrap(term, WT_YELLOW, "  no sum    ", sum->why);
+    } else {
+        line(term, "sum", "%s, %s, %s", wt_format_interval(text, sizeof(text), &sum->total),
+             wt_format_seconds(time, sizeof(time), sum->wall_s),
+             wt_provenance_name(sum->total.provenance));
+        if (sum->unit[0] && sum->work) {
+            double work = (double)sum->work;
+            struct wt_joules each = {sum->total.energy_j / work, sum->total.low_j / work,
+                                     sum->total.high_j / work, sum->total.provenance};
+            line(term, "work", "%llu %s, %s each", (unsigned long long)sum->work, sum->unit,
+                 wt_format_interval(per, sizeof(per), &each));
+        }
+    }
     wt_plain_leave(&plain);
 }
 

@@ -147,6 +147,30 @@ int wt_process_cpu_ns(const struct wt_ctx *ctx, uint32_t pid, uint64_t *ret_ns, 
     return 0;
 }
 
+/* The kernel lists children by the thread that started them. */
+size_t wt_process_children(const struct wt_ctx *ctx, uint32_t pid, uint32_t *pids, size_t count,
+                           size_t max)
+{
+    char path[96], text[4096], **tasks;
+    size_t task_count;
+    wt_text(path, sizeof(path), "/proc/%u/task", pid);
+    if (wt_fs_list(ctx, path, &tasks, &task_count, NULL) < 0)
+        return count;
+    for (size_t t = 0; t < task_count; t++) {
+        wt_text(path, sizeof(path), "/proc/%u/task/%.20s/children", pid, tasks[t]);
+        if (wt_fs_read(ctx, path, text, sizeof(text), NULL) < 0)
+            continue;
+        for (char *save, *word = strtok_r(text, " ", &save); word && count < max;
+             word = strtok_r(NULL, " ", &save)) {
+            uint64_t child;
+            if (wt_text_to_u64(word, &child) == 0 && child <= UINT32_MAX)
+                pids[count++] = (uint32_t)child;
+        }
+    }
+    wt_fs_list_free(tasks, task_count);
+    return count;
+}
+
 int wt_cgroup_cpu_ns(const struct wt_ctx *ctx, const char *cgroup, uint64_t *ret_ns,
                      struct wt_error *err)
 {

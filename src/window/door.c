@@ -213,6 +213,39 @@ out:
     return rc;
 }
 
+int wt_doorkeeper_share(struct wt_doorkeeper **ret_keeper, const char *path, struct wt_error *err)
+{
+    struct stat st;
+    struct wt_doorkeeper *k = calloc(1, sizeof(*k));
+    if (!k)
+        return wt_fail(err, WT_E_NOMEM, "no memory for a doorkeeper");
+    int rc = 0;
+    k->dir_fd = -1;
+    if (mkdir(path, 0700) < 0 && errno != EEXIST) {
+        rc = wt_fail_errno(err, errno, "%s", path);
+        goto out;
+    }
+    k->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (k->dir_fd < 0 || fstat(k->dir_fd, &st) < 0) {
+        rc = wt_fail_errno(err, errno, "%s", path);
+        goto out;
+    }
+    if (st.st_uid != geteuid() || (st.st_mode & 077)) {
+        rc = wt_fail(err, WT_E_DENIED, "%s: is not this user's alone", path);
+        goto out;
+    }
+    if (strlen(path) >= sizeof(k->path)) {
+        rc = wt_fail(err, WT_E_USAGE, "%.100s...: the path is too long", path);
+        goto out;
+    }
+    wt_text(k->path, sizeof(k->path), "%s", path);
+    *ret_keeper = k;
+    k = NULL;
+out:
+    wt_doorkeeper_free(k);
+    return rc;
+}
+
 void wt_doorkeeper_free(struct wt_doorkeeper *k)
 {
     if (!k)

@@ -49,6 +49,7 @@ struct device {
     pthread_mutex_t lock;
     struct wt_series energy, power; /* filled where the device can */
     struct wt_status status;
+    int64_t t_status_ns;
     double power_w; /* the latest; NaN */
     int64_t t_tried_ns;
     enum wt_provenance least;    /* of the readings so far, by their state */
@@ -176,8 +177,10 @@ static void take_reading(void *data, size_t i, unsigned what, bool is_grid,
     pthread_mutex_lock(&d->lock);
     d->t_tried_ns = t_ns;
     if (what & WT_READ_STATUS) {
-        if (r->status.has)
+        if (r->status.has) {
             d->status = r->status;
+            d->t_status_ns = t_ns;
+        }
         if (r->status.has & WT_HAS_LIMIT) {
             wt_series_note_limit(&d->energy, wt_w_from_mw(r->status.power_limit_mw));
             wt_series_note_limit(&d->power, wt_w_from_mw(r->status.power_limit_mw));
@@ -293,7 +296,7 @@ int wt_meter_new_over(struct wt_meter **ret_meter, struct wt_ctx *ctx,
         d->info = infos[m->count];
         d->power_w = NAN;
         d->least = d->info->is_emulated ? WT_PROV_EMULATED : WT_PROV_COUNTER;
-        d->t_tried_ns = INT64_MIN;
+        d->t_tried_ns = d->t_status_ns = INT64_MIN;
         pthread_mutex_init(&d->lock, NULL);
         wt_series_traits_counter(&d->info->traits, &traits);
         wt_series_init(&d->energy, &traits, limit);
@@ -808,6 +811,20 @@ double wt_meter_power_w(struct wt_meter *m, size_t device)
     double w = d->info->can & WT_CAN_POWER ? d->power_w : wt_series_power_w(&d->energy);
     pthread_mutex_unlock(&d->lock);
     return w;
+}
+
+bool wt_meter_status(struct wt_meter *m, size_t device, int64_t since_ns,
+                     struct wt_status *ret_status)
+{
+    if (device >= m->count)
+        return false;
+    struct device *d = &m->devices[device];
+    pthread_mutex_lock(&d->lock);
+    bool is_recent = d->t_status_ns != INT64_MIN && d->t_status_ns >= since_ns;
+    if (is_recent)
+        *ret_status = d->status;
+    pthread_mutex_unlock(&d->lock);
+    return is_recent;
 }
 
 void wt_meter_cost(struct wt_meter *m, struct wt_meter_cost *ret_cost)

@@ -1,7 +1,7 @@
 /* systemd: sockets it passes, what it wants to be told, its watchdog. The protocols are a few
  * environment variables and a datagram of text (sd_listen_fds(3), sd_notify(3)), so no library. */
-#ifndef WT_DAEMON_SYSTEMD_H
-#define WT_DAEMON_SYSTEMD_H
+#ifndef WT_BASE_SYSTEMD_H
+#define WT_BASE_SYSTEMD_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
-#include "daemon/systemd.h"
+#include "base/systemd.h"
 
 #define FIRST_FD 3
 

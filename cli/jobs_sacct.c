@@ -1,0 +1,189 @@
+/* jobs_sacct: the energy of ended jobs goes into Slurm's accounting as their AdminComment, where
+ * `sacct -o jobid,admincomment` shows it. Slurm's own programs do it: sacct reads what is there,
+ * sacctmgr writes; no shell is between.
+ *
+ * A comment that is empty or begins with "wattune:" is ours to write. Others' is left alone, unless
+ * that is forced. */
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "jobs.h"
+
+#define OURS  "wattune:"
+#define BATCH 200 /* jobs asked for at once */
+
+extern char **environ;
+
+/* Runs a program of Slurm's. *ret_out: its stdout, owned. False: told why. */
+static bool run(char *const *argv, char **ret_out)
+{
+    posix_spawn_file_actions_t actions;
+    int fds[2], status = -1;
+    pid_t pid;
+    char *out = NULL;
+    size_t size = 0;
+    if (pipe2(fds, O_CLOEXEC) < 0) {
+        cli_note("no pipe to %s: %s", argv[0], strerror(errno));
+        return false;
+    }
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, fds[1], 1);
+    int errnum = posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    close(fds[1]);
+    if (errnum) {
+        close(fds[0]);
+        cli_note("%s: %s; it comes with Slurm: apt-get install slurm-client", argv[0],
+                 strerror(errnum));
+        return false;
+    }
+    FILE *in = fdopen(fds[0], "r"), *memory = open_memstream(&out, &size);
+    for (int c; in && memory && (c = fgetc(in)) != EOF;)
+        fputc(c, memory);
+    if (in)
+        fclose(in);
+    if (memory)
+        fclose(memory);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    bool is_good = out && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    if (!is_good)
+        cli_note("%s failed%s%.200s", argv[0], out && *out ? ": " : "", out ? out : "");
+    if (is_good && ret_out)
+        *ret_out = out;
+    else
+        free(out);
+    return is_good;
+}
+
+/* What is known of a job in one line, without characters that Slurm's programs take for theirs. */
+static void comment_of(char *buf, size_t size, const struct wt_job_sum *sum)
+{
+    const struct wt_joules *e = &sum->energy;
+    char high[48] = "unknown";
+    if (isfinite(e->high_j))
+        snprintf(high, sizeof(high), "%.1f", e->high_j);
+    snprintf(buf, size, OURS " energy_j=%.1f low_j=%.1f high_j=%s provenance=%s%s%s%s", e->energy_j,
+             e->low_j, high, wt_provenance_name(e->provenance), sum->gap_s > 0 ? " gap" : "",
+             sum->unknown ? " part_unknown" : "", sum->lost ? " lost" : "");
+}
+
+/* The comment that sacct printed for this job: "N|TEXT". NULL: it does not know the job. */
+static char *comment_in(const char *text, uint32_t job, char *buf, size_t size)
+{
+    char head[16];
+    int len = snprintf(head, sizeof(head), "%u|", job);
+    for (const char *line = text; *line;) {
+        size_t all = strcspn(line, "\n");
+        if (strncmp(line, head, (size_t)len) == 0) {
+            snprintf(buf, size, "%.*s", (int)(all - (size_t)len), line + len);
+            return buf;
+        }
+        line += all + (line[all] == '\n');
+    }
+    return NULL;
+}
+
+static bool write_comment(uint32_t job, const char *comment)
+{
+    char where[32], set[320];
+    snprintf(where, sizeof(where), "jobid=%u", job);
+    snprintf(set, sizeof(set), "admincomment=%s", comment);
+    char *const argv[] = {(char *)"sacctmgr",
+                          (char *)"-i",
+                          (char *)"modify",
+                          (char *)"job",
+                          (char *)"where",
+                          where,
+                          (char *)"set",
+                          set,
+                          NULL};
+    return run(argv, NULL);
+}
+
+static bool is_to_write(const struct wt_job_sum *sum)
+{
+    return !sum->running && sum->energy.provenance != WT_PROV_UNKNOWN;
+}
+
+struct tally {
+    size_t written, same, foreign, absent, failed;
+};
+
+static void take_one(const struct wt_job_sum *sum, const char *listed, bool is_forced, bool is_dry,
+                     struct tally *tally)
+{
+    char comment[256], there[1024];
+    uint32_t job = sum->first->job;
+    comment_of(comment, sizeof(comment), sum);
+    if (!comment_in(listed, job, there, sizeof(there))) {
+        tally->absent++;
+        return;
+    }
+    if (strcmp(there, comment) == 0) {
+        tally->same++;
+        return;
+    }
+    if (there[0] && strncmp(there, OURS, strlen(OURS)) != 0 && !is_forced) {
+        cli_note("job %u: left alone, as others wrote there: %.100s (--force writes over it)", job,
+                 there);
+        tally->foreign++;
+        return;
+    }
+    if (is_dry)
+        printf("%u  %s\n", job, comment);
+    if (is_dry || write_comment(job, comment))
+        tally->written++;
+    else
+        tally->failed++;
+}
+
+/* Sums of one batch. False: sacct did not work. */
+static bool take_batch(const struct wt_job_sum *sums, size_t count, bool is_forced, bool is_dry,
+                       struct tally *tally)
+{
+    char list[BATCH * 12] = "", *listed = NULL;
+    for (size_t i = 0; i < count; i++) {
+        size_t used = strlen(list);
+        if (is_to_write(&sums[i]))
+            snprintf(list + used, sizeof(list) - used, "%s%u", used ? "," : "", sums[i].first->job);
+    }
+    char *const argv[] = {(char *)"sacct",
+                          (char *)"-n",
+                          (char *)"-X",
+                          (char *)"-P",
+                          (char *)"-j",
+                          list,
+                          (char *)"-o",
+                          (char *)"jobidraw,admincomment",
+                          NULL};
+    if (!list[0])
+        return true;
+    if (!run(argv, &listed))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (is_to_write(&sums[i]))
+            take_one(&sums[i], listed, is_forced, is_dry, tally);
+    free(listed);
+    return true;
+}
+
+int cli_jobs_sacct(const struct wt_job_sum *sums, size_t count, bool is_forced, bool is_dry)
+{
+    struct tally tally = {0};
+    for (size_t i = 0; i < count; i += BATCH)
+        if (!take_batch(sums + i, count - i < BATCH ? count - i : BATCH, is_forced, is_dry, &tally))
+            return CLI_FAILURE;
+    cli_note("%zu %s, %zu already there, %zu of others left alone, %zu that Slurm does not know%s",
+             tally.written, is_dry ? "would be written" : "written", tally.same, tally.foreign,
+             tally.absent, tally.failed ? "; some could not be written" : "");
+    return tally.failed ? CLI_FAILURE : CLI_OK;
+}

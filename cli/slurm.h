@@ -1,0 +1,20 @@
+/* slurm: what `wattune submit` and `wattune segment` share: times as Slurm's commands take them,
+ * and those commands. */
+#ifndef WT_CLI_SLURM_H
+#define WT_CLI_SLURM_H
+
+#include "cli.h"
+
+/* The lines that `wattune submit` puts on top of a script and `wattune segment` reads. */
+#define CLI_SLURM_MARK "#WATTUNE "
+
+/* A moment for --begin or StartTime=: local time, as Slurm reads it. In the hour of autumn that the
+ * clock shows twice that is ambiguous, and so is now+SECONDS, which Slurm counts by the clock
+ * (22.05: an hour off); then seconds since 1970, which its parse_time.c takes as utsN. Returns buf.
+ */
+const char *cli_slurm_time(char *buf, size_t size, int64_t t_s);
+/* Runs a command of Slurm's by its arguments, signals blocked as they are here, and waits. Its exit
+ * code, 128+n of a signal. Errors: WT_E_NOTFOUND, WT_E_IO. */
+int cli_slurm_run(char *const argv[], struct wt_error *err);
+
+#endif

@@ -1,0 +1,607 @@
+/* split: whose the joules were.
+ *
+ *   a GPU         to the job that holds it; by halves and so on where several do; nobody's else
+ *   host devices  by CPU time of each job against all busy CPU time of that tick
+ *
+ * What a device drew (D) and what its holders did come from windows of one meter, and differ by
+ * crumbs and by what became known later: the difference is nobody's, so that places always add up.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "jobs/accounts.h"
+#include "window/attribution.h"
+
+#define LOST_NS (30 * WT_NS_PER_S) /* not known for so long: its window begins anew */
+
+/* A second of CPU time of one job may draw so many times what one of another does: assumed, not
+ * measured. Of memory and whole nodes the CPU time says less than of the processor. */
+#define UNLIKE_CPU  3.0
+#define UNLIKE_REST 10.0
+
+int64_t wt_accounts_mono_ns(const struct wt_accounts *a, int64_t unix_ns)
+{
+    int64_t now_ns = wt_ctx_now_ns(a->ctx), unix_now_ns = a->meter.unix_ns(a->meter.data);
+    int64_t ago_ns;
+    if (__builtin_sub_overflow(unix_now_ns, unix_ns, &ago_ns) || ago_ns < 0)
+        return now_ns; /* to come: a clock was set */
+    return ago_ns > now_ns ? 0 : now_ns - ago_ns;
+}
+
+static uint64_t uj_of(double joules)
+{
+    return joules > 0 ? (uint64_t)llround(joules * 1e6) : 0;
+}
+
+static const struct wt_window_device *device_in(const struct wt_window_result *r, size_t device)
+{
+    for (size_t i = 0; i < r->device_count; i++)
+        if (r->devices[i].device == device)
+            return &r->devices[i];
+    return NULL;
+}
+
+static bool is_known(const struct wt_window_device *d)
+{
+    return d && d->energy.provenance != WT_PROV_UNKNOWN;
+}
+
+static void weaken(struct place *place, enum wt_provenance provenance)
+{
+    if (!place->is_known || provenance < place->weakest)
+        place->weakest = provenance;
+    place->is_known = true;
+}
+
+static bool is_gpu(const struct device *d)
+{
+    return d->info->kind == WT_DEVICE_GPU;
+}
+
+static bool holds(const struct wt_accounts *a, const struct job *job, size_t i)
+{
+    const struct wt_device_info *info = a->devices[i].info;
+    return wt_accounts_has_gpu(job->facts.gpus, job->facts.gpu_count, (int)info->index);
+}
+
+/* ---- giving ---- */
+
+static void give(struct wt_accounts *a, size_t i, struct job *job, uint64_t uj)
+{
+    struct device *d = &a->devices[i];
+    job->places[i].acc_uj += uj;
+    if (job == &a->nobody)
+        d->idle_uj += uj;
+    else
+        d->jobs_uj += uj;
+    d->fresh_uj -= uj;
+}
+
+/* From one to another: what was thought of the past was wrong. */
+static void move(struct wt_accounts *a, size_t i, struct job *from, struct job *to, uint64_t uj)
+{
+    struct device *d = &a->devices[i];
+    from->places[i].acc_uj -= uj;
+    to->places[i].acc_uj += uj;
+    if (from == &a->nobody) {
+        d->idle_uj -= uj;
+        d->jobs_uj += uj;
+    } else {
+        d->jobs_uj -= uj;
+        d->idle_uj += uj;
+    }
+}
+
+/* Brings each holder of the segment to this much of it. What is not there yet comes with a later
+ * tick; at the end the difference is taken from nobody, or given back. */
+static void settle(struct wt_accounts *a, size_t i, uint64_t each_uj, bool is_final)
+{
+    struct device *d = &a->devices[i];
+    struct segment *s = &d->segment;
+    struct place *nobody = &a->nobody.places[i];
+    if (each_uj < s->given_uj) {
+        for (size_t k = 0; is_final && k < s->count; k++) {
+            uint64_t over_uj = s->given_uj - each_uj, has_uj = s->holders[k]->places[i].acc_uj;
+            move(a, i, s->holders[k], &a->nobody, over_uj < has_uj ? over_uj : has_uj);
+        }
+        return;
+    }
+    uint64_t want_uj = each_uj - s->given_uj, given_uj = 0;
+    uint64_t fresh_each_uj = s->count ? d->fresh_uj / s->count : 0;
+    uint64_t old_each_uj = s->count && is_final ? nobody->acc_uj / s->count : 0;
+    for (size_t k = 0; k < s->count; k++) {
+        uint64_t now_uj = want_uj < fresh_each_uj ? want_uj : fresh_each_uj;
+        uint64_t left_uj = want_uj - now_uj;
+        uint64_t old_uj = left_uj < old_each_uj ? left_uj : old_each_uj;
+        give(a, i, s->holders[k], now_uj);
+        move(a, i, &a->nobody, s->holders[k], old_uj);
+        given_uj = now_uj + old_uj;
+    }
+    s->given_uj += given_uj;
+}
+
+/* ---- segments ---- */
+
+static int open_segment(struct wt_accounts *a, size_t i, int64_t t_ns, struct wt_error *err)
+{
+    struct segment *s = &a->devices[i].segment;
+    s->begin_ns = t_ns;
+    s->given_uj = 0;
+    s->low_uj = s->high_uj = 0;
+    s->known_ns = 0;
+    int rc = a->meter.begin_at(a->meter.data, t_ns, &s->window);
+    return rc < 0 ? wt_fail(err, rc, "no memory for a window of %s", a->devices[i].info->id) : 0;
+}
+
+static void hold_gap(struct wt_accounts *a, size_t i, struct place *place, int64_t gap_ns,
+                     size_t sharers)
+{
+    const struct device *d = &a->devices[i];
+    if (gap_ns <= 0)
+        return;
+    (void)sharers; /* each of several may have drawn all of it */
+    place->gap_ns += gap_ns;
+    if (d->power_max_mw)
+        place->gap_uj += wt_energy_uj_from(d->power_max_mw, (uint64_t)gap_ns);
+    else
+        place->is_unbounded = true;
+}
+
+static struct job *holder(struct wt_accounts *a, struct segment *s, size_t k)
+{
+    return s->count ? s->holders[k] : &a->nobody;
+}
+
+/* What is known of a segment so far, into its holders' places as open. */
+static void show_segment(struct wt_accounts *a, size_t i)
+{
+    struct segment *s = &a->devices[i].segment;
+    for (size_t k = 0; k < (s->count ? s->count : 1); k++) {
+        struct place *place = &holder(a, s, k)->places[i];
+        place->is_here = true;
+        place->is_shared |= s->count > 1;
+        place->open_low_uj = s->count > 1 ? 0 : s->low_uj;
+        place->open_high_uj = s->high_uj;
+        if (s->known_ns)
+            weaken(place, s->provenance);
+    }
+}
+
+static void take_segment(struct wt_accounts *a, size_t i, const struct wt_window_device *r,
+                         int64_t t_ns, bool is_final)
+{
+    struct segment *s = &a->devices[i].segment;
+    if (is_known(r)) {
+        s->low_uj = r->energy.low_j * 1e6;
+        s->high_uj = r->energy.high_j * 1e6;
+        s->known_ns = t_ns;
+        s->provenance = r->energy.provenance;
+        uint64_t uj = uj_of(r->energy.energy_j);
+        settle(a, i, s->count ? uj / s->count : uj, is_final);
+    }
+    show_segment(a, i);
+    for (size_t k = 0; r && r->note[0] && k < (s->count ? s->count : 1); k++)
+        memcpy(holder(a, s, k)->places[i].note, r->note, sizeof(r->note));
+}
+
+/* The holders change at t: what the segment took is known for good. */
+static void close_segment(struct wt_accounts *a, size_t i, int64_t t_ns)
+{
+    struct segment *s = &a->devices[i].segment;
+    struct wt_window_result r = {0};
+    struct wt_error err;
+    if (t_ns <= s->begin_ns) {
+        a->meter.cancel(a->meter.data, s->window);
+        return;
+    }
+    if (a->meter.end_at(a->meter.data, s->window, t_ns) == 0 &&
+        a->meter.result(a->meter.data, s->window, &r, &err) == 0) {
+        const struct wt_window_device *d = device_in(&r, i);
+        take_segment(a, i, d, t_ns, true);
+        wt_window_result_done(&r);
+    } else {
+        a->meter.cancel(a->meter.data, s->window);
+    }
+    int64_t known_ns = s->known_ns ? s->known_ns : s->begin_ns;
+    for (size_t k = 0; k < (s->count ? s->count : 1); k++) {
+        struct place *place = &holder(a, s, k)->places[i];
+        place->low_uj += place->open_low_uj;
+        place->high_uj += place->open_high_uj;
+        place->open_low_uj = place->open_high_uj = 0;
+        hold_gap(a, i, place, t_ns - known_ns, s->count);
+    }
+}
+
+static int change_holders(struct wt_accounts *a, size_t i, int64_t t_ns, struct job *job,
+                          bool is_added, struct wt_error *err)
+{
+    struct segment *s = &a->devices[i].segment;
+    if (t_ns < s->begin_ns)
+        t_ns = s->begin_ns;
+    close_segment(a, i, t_ns);
+    if (is_added) {
+        struct job **more = reallocarray(s->holders, s->count + 1, sizeof(*more));
+        if (!more)
+            return wt_fail(err, WT_E_NOMEM, "no memory for the holders of a GPU");
+        s->holders = more;
+        s->holders[s->count++] = job;
+        job->places[i].is_here = true;
+    } else {
+        size_t kept = 0;
+        for (size_t k = 0; k < s->count; k++)
+            if (s->holders[k] != job)
+                s->holders[kept++] = s->holders[k];
+        s->count = kept;
+    }
+    a->is_mapping_stale = true;
+    return open_segment(a, i, t_ns, err);
+}
+
+struct event {
+    int64_t t_ns;
+    struct job *job;
+    bool is_added;
+};
+
+static int compare_events(const void *one, const void *other)
+{
+    const struct event *a = one, *b = other;
+    if (a->t_ns != b->t_ns)
+        return a->t_ns < b->t_ns ? -1 : 1;
+    /* Who leaves goes before who comes, but nobody leaves before he came. */
+    if (a->job == b->job)
+        return (int)b->is_added - (int)a->is_added;
+    return (int)a->is_added - (int)b->is_added;
+}
+
+static int take_events(struct wt_accounts *a, size_t i, struct wt_error *err)
+{
+    size_t count = 0, room = 0;
+    for (const struct job *job = a->jobs; job; job = job->next)
+        room += 2;
+    struct event *events = calloc(room + 1, sizeof(*events));
+    if (!events)
+        return wt_fail(err, WT_E_NOMEM, "no memory for what has changed");
+    for (struct job *job = a->jobs; job; job = job->next) {
+        if (job->is_closed || job->is_final || !holds(a, job, i))
+            continue;
+        if (job->is_new)
+            events[count++] = (struct event){job->from_ns, job, true};
+        int64_t end_ns = wt_accounts_mono_ns(a, job->end_ns);
+        if (job->is_ended) /* it may have been over before we looked */
+            events[count++] =
+                (struct event){end_ns > job->from_ns ? end_ns : job->from_ns, job, false};
+    }
+    qsort(events, count, sizeof(*events), compare_events);
+    int rc = 0;
+    for (size_t k = 0; k < count && rc == 0; k++)
+        rc = change_holders(a, i, events[k].t_ns, events[k].job, events[k].is_added, err);
+    free(events);
+    return rc;
+}
+
+static int split_gpu(struct wt_accounts *a, size_t i, int64_t now_ns, struct wt_error *err)
+{
+    struct device *d = &a->devices[i];
+    struct segment *s = &d->segment;
+    struct wt_window_result r;
+    int rc = take_events(a, i, err);
+    if (rc == 0 && a->meter.peek(a->meter.data, s->window, &r, err) == 0) {
+        take_segment(a, i, device_in(&r, i), r.end_ns, false);
+        wt_window_result_done(&r);
+    }
+    int64_t since_ns = s->known_ns ? s->known_ns : s->begin_ns;
+    if (rc == 0 && now_ns - since_ns > LOST_NS) {
+        close_segment(a, i, now_ns);
+        rc = open_segment(a, i, now_ns, err);
+    }
+    give(a, i, &a->nobody, d->fresh_uj);
+    a->nobody.places[i].is_here = true;
+    return rc;
+}
+
+/* ---- host devices ---- */
+
+static void take_cpu_times(struct wt_accounts *a)
+{
+    uint64_t busy_ns;
+    a->busy_delta_ns = 0;
+    bool has_busy = a->has_cpu && wt_busy_cpu_ns(a->ctx, &busy_ns, NULL) == 0;
+    if (has_busy && a->has_busy && busy_ns > a->busy_ns)
+        a->busy_delta_ns = busy_ns - a->busy_ns;
+    a->has_busy = has_busy;
+    a->busy_ns = has_busy ? busy_ns : 0;
+    for (struct job *job = a->jobs; job; job = job->next) {
+        job->delta_ns = 0;
+        for (struct step *step = job->steps; step; step = step->next) {
+            uint64_t ns;
+            step->delta_ns = 0;
+            if (!a->has_cpu || step->is_closed || !step->cpu.pid ||
+                wt_step_cpu_ns(a->ctx, &step->cpu, &ns, NULL) < 0)
+                continue;
+            bool is_since = a->tick_ns && wt_accounts_mono_ns(a, step->begin_ns) >= a->tick_ns;
+            uint64_t before_ns = step->has_cpu_time ? step->cpu_ns : is_since ? 0 : ns;
+            step->delta_ns = ns > before_ns ? ns - before_ns : 0;
+            step->cpu_ns = ns;
+            step->has_cpu_time = true;
+            job->delta_ns += step->delta_ns;
+        }
+    }
+}
+
+static double unlike(const struct device *d)
+{
+    return d->info->has_gpu ? INFINITY : d->info->kind == WT_DEVICE_CPU ? UNLIKE_CPU : UNLIKE_REST;
+}
+
+/* What a share of the CPU time may have been of the energy, if times are unlike by this factor. */
+static void add_bounds(struct place *place, double share, double factor, double fresh_uj)
+{
+    if (isinf(factor)) {
+        place->high_uj += fresh_uj;
+        return;
+    }
+    place->low_uj += share > 0 ? fresh_uj * share / (share + factor * (1 - share)) : 0;
+    place->high_uj += fresh_uj * factor * share / (factor * share + 1 - share);
+}
+
+static void note_host(const struct device *d, struct place *place, uint64_t fresh_uj)
+{
+    place->is_here = true;
+    if (d->provenance != WT_PROV_UNKNOWN)
+        weaken(place, d->provenance);
+    if (fresh_uj > place->edge_uj)
+        place->edge_uj = fresh_uj;
+}
+
+static int split_host(struct wt_accounts *a, size_t i, struct wt_error *err)
+{
+    struct device *d = &a->devices[i];
+    uint64_t fresh_uj = d->fresh_uj, listed_ns = 0;
+    size_t count = 0, k = 0;
+    for (struct job *job = a->jobs; job; job = job->next)
+        count++;
+    struct wt_share *shares = calloc(count + 1, sizeof(*shares));
+    if (!shares)
+        return wt_fail(err, WT_E_NOMEM, "no memory to split %s", d->info->id);
+    for (struct job *job = a->jobs; job; job = job->next, k++)
+        listed_ns += shares[k].weight = job->is_closed || job->is_final ? 0 : job->delta_ns;
+    uint64_t all_ns = listed_ns > a->busy_delta_ns ? listed_ns : a->busy_delta_ns;
+    struct wt_attribution split;
+    wt_attribute(WT_SHARE_BY_WEIGHT, d->is_lost ? 0 : fresh_uj, 0, all_ns, shares, count, &split);
+    k = 0;
+    for (struct job *job = a->jobs; job; job = job->next, k++) {
+        if (job->is_closed || job->is_final)
+            continue;
+        struct place *place = &job->places[i];
+        double share = all_ns ? (double)shares[k].weight / (double)all_ns : 0;
+        note_host(d, place, fresh_uj);
+        give(a, i, job, shares[k].energy_uj);
+        if (d->is_lost) /* it was drawn at some time of the gap, by whoever */
+            place->high_uj += (double)fresh_uj;
+        else
+            add_bounds(place, share, unlike(d), (double)fresh_uj);
+        for (struct step *step = job->steps; step; step = step->next) {
+            if (step->is_closed)
+                continue;
+            double part = all_ns ? (double)step->delta_ns / (double)all_ns : 0;
+            note_host(d, &step->places[i], fresh_uj);
+            if (!d->is_lost && all_ns)
+                step->places[i].acc_uj +=
+                    (uint64_t)((unsigned __int128)fresh_uj * step->delta_ns / all_ns);
+            if (d->is_lost)
+                step->places[i].high_uj += (double)fresh_uj;
+            else
+                add_bounds(&step->places[i], part, unlike(d), (double)fresh_uj);
+        }
+    }
+    note_host(d, &a->nobody.places[i], fresh_uj);
+    if (d->is_lost)
+        a->nobody.places[i].high_uj += (double)fresh_uj;
+    else
+        add_bounds(&a->nobody.places[i], all_ns ? (double)(all_ns - listed_ns) / (double)all_ns : 1,
+                   unlike(d), (double)fresh_uj);
+    give(a, i, &a->nobody, d->fresh_uj);
+    free(shares);
+    return 0;
+}
+
+/* ---- steps on GPUs ---- */
+
+static void take_step(struct wt_accounts *a, struct step *step, const struct wt_window_result *r)
+{
+    for (size_t i = 0; i < a->count; i++) {
+        const struct device *d = &a->devices[i];
+        struct place *place = &step->places[i];
+        if (!d->is_split || !is_gpu(d) ||
+            !wt_accounts_has_gpu(step->gpus, step->gpu_count, (int)d->info->index))
+            continue;
+        const struct wt_window_device *w = device_in(r, i);
+        place->is_here = true;
+        place->is_shared |= d->segment.count > 1;
+        if (!is_known(w))
+            continue;
+        weaken(place, w->energy.provenance);
+        uint64_t uj = uj_of(w->energy.energy_j) / (d->segment.count > 1 ? d->segment.count : 1);
+        if (uj > place->acc_uj || step->is_ended)
+            place->acc_uj = uj;
+        place->open_low_uj = place->is_shared ? 0 : w->energy.low_j * 1e6;
+        place->open_high_uj = w->energy.high_j * 1e6;
+    }
+}
+
+static void split_steps(struct wt_accounts *a)
+{
+    for (struct job *job = a->jobs; job; job = job->next)
+        for (struct step *step = job->steps; step; step = step->next) {
+            struct wt_window_result r = {0};
+            struct wt_error err;
+            int rc = 0;
+            if (step->is_closed || step->is_final || job->is_final)
+                continue;
+            if (step->is_new && step->gpu_count) {
+                int64_t t_ns = wt_accounts_mono_ns(a, step->begin_ns);
+                rc = a->meter.begin_at(a->meter.data,
+                                       t_ns > a->base_begin_ns ? t_ns : a->base_begin_ns,
+                                       &step->window);
+            }
+            if (rc == 0 && step->window && step->is_ended) {
+                a->meter.end_at(a->meter.data, step->window, wt_accounts_mono_ns(a, step->end_ns));
+                rc = a->meter.result(a->meter.data, step->window, &r, &err);
+            } else if (rc == 0 && step->window) {
+                rc = a->meter.peek(a->meter.data, step->window, &r, &err);
+            }
+            if (rc == 0 && step->window)
+                take_step(a, step, &r);
+            wt_window_result_done(&r);
+        }
+}
+
+/* ---- the devices ---- */
+
+static int begin_base(struct wt_accounts *a, int64_t t_ns, struct wt_error *err)
+{
+    int rc = a->meter.begin_at(a->meter.data, t_ns, &a->base);
+    return rc < 0 ? wt_fail(err, rc, "no memory for the window of the node") : 0;
+}
+
+/* What each device drew since the last tick. */
+static int take_base(struct wt_accounts *a, int64_t now_ns, struct wt_error *err)
+{
+    struct wt_window_result r;
+    bool is_rotten = false;
+    int rc = a->meter.peek(a->meter.data, a->base, &r, err);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < a->count; i++) {
+        struct device *d = &a->devices[i];
+        const struct wt_window_device *w = device_in(&r, i);
+        d->fresh_uj = 0;
+        if (!d->is_split)
+            continue;
+        if (!is_known(w)) {
+            d->provenance = WT_PROV_UNKNOWN;
+            d->is_lost = true;
+            if (!d->unknown_ns)
+                d->unknown_ns = now_ns;
+            is_rotten |= now_ns - d->unknown_ns > LOST_NS;
+            continue;
+        }
+        uint64_t total_uj = d->base_uj + uj_of(w->energy.energy_j);
+        if (total_uj >
+            d->device_uj) { /* a better estimate that is lower waits until it is passed */
+            d->fresh_uj = total_uj - d->device_uj;
+            d->device_uj = total_uj;
+        }
+        d->provenance = w->energy.provenance;
+        if (w->energy.energy_j > 0) {
+            d->low_ratio = fmax(0, w->energy.low_j / w->energy.energy_j);
+            d->high_ratio = fmax(1, w->energy.high_j / w->energy.energy_j);
+            d->has_ratio = true;
+        }
+        d->unknown_ns = 0;
+    }
+    wt_window_result_done(&r);
+    if (!is_rotten)
+        return 0;
+    a->meter.cancel(a->meter.data, a->base);
+    for (size_t i = 0; i < a->count; i++) {
+        a->devices[i].base_uj = a->devices[i].device_uj;
+        if (a->devices[i].unknown_ns)
+            a->devices[i].unknown_ns = now_ns;
+    }
+    return begin_base(a, now_ns, err);
+}
+
+int wt_accounts_split_begin(struct wt_accounts *a, struct wt_error *err)
+{
+    int64_t now_ns = wt_ctx_now_ns(a->ctx);
+    a->base_begin_ns = now_ns;
+    int rc = begin_base(a, now_ns, err);
+    for (size_t i = 0; i < a->count && rc == 0; i++) {
+        a->devices[i].low_ratio = a->devices[i].high_ratio = 1;
+        if (a->devices[i].is_split && is_gpu(&a->devices[i]))
+            rc = open_segment(a, i, now_ns, err);
+    }
+    return rc;
+}
+
+int wt_accounts_split(struct wt_accounts *a, struct wt_error *err)
+{
+    int64_t now_ns = wt_ctx_now_ns(a->ctx);
+    int rc = take_base(a, now_ns, err);
+    if (rc < 0)
+        return rc;
+    take_cpu_times(a);
+    for (size_t i = 0; i < a->count && rc == 0; i++) {
+        if (!a->devices[i].is_split)
+            continue;
+        rc = is_gpu(&a->devices[i]) ? split_gpu(a, i, now_ns, err) : split_host(a, i, err);
+        if (a->devices[i].provenance != WT_PROV_UNKNOWN)
+            a->devices[i].is_lost = false;
+    }
+    split_steps(a);
+    for (struct job *job = a->jobs; job; job = job->next) {
+        job->is_new = false;
+        job->is_closed |= job->is_ended;
+        for (struct step *step = job->steps; step; step = step->next) {
+            step->is_new = false;
+            step->is_closed |= step->is_ended;
+        }
+    }
+    a->tick_ns = now_ns;
+    return rc;
+}
+
+void wt_accounts_split_end(struct wt_accounts *a)
+{
+    for (size_t i = 0; i < a->count; i++)
+        free(a->devices[i].segment.holders);
+}
+
+/* ---- as a row ---- */
+
+static uint64_t sum_sat(uint64_t a, uint64_t b)
+{
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+void wt_accounts_fill(const struct wt_accounts *a, size_t i, const struct place *place,
+                      bool is_nobody, struct wt_job_row *row)
+{
+    const struct device *d = &a->devices[i];
+    bool is_host = !is_gpu(d);
+    double low_uj = place->low_uj + place->open_low_uj,
+           high_uj = place->high_uj + place->open_high_uj;
+    if (is_host) {
+        low_uj = low_uj * d->low_ratio - (double)place->edge_uj;
+        high_uj = high_uj * d->high_ratio + (double)place->edge_uj;
+    }
+    uint64_t low = low_uj > 0 ? (uint64_t)low_uj : 0;
+    uint64_t high = (uint64_t)ceil(high_uj);
+    if (low > place->acc_uj)
+        low = place->acc_uj;
+    if (high < place->acc_uj)
+        high = place->acc_uj;
+    row->energy_uj = place->acc_uj + place->carry_uj;
+    row->low_uj = low + place->carry_low_uj;
+    row->high_uj = place->is_unbounded || place->carry_high_uj == UINT64_MAX
+                       ? UINT64_MAX
+                       : sum_sat(sum_sat(high, place->carry_high_uj), place->gap_uj);
+    row->gap_ns = place->gap_ns;
+    row->provenance = place->is_known || place->has_carry ? place->weakest : WT_PROV_UNKNOWN;
+    wt_text(row->rule, sizeof(row->rule), "%s",
+            is_nobody          ? "rest"
+            : is_host          ? "by CPU time"
+            : place->is_shared ? "split evenly"
+                               : "exclusive");
+    wt_text(row->note, sizeof(row->note), "%s", place->note);
+    if (!row->note[0] && place->is_shared && !is_nobody)
+        wt_text(row->note, sizeof(row->note),
+                "several jobs held it at once: by halves, as nothing tells whose work it was");
+    else if (!row->note[0] && d->info->has_gpu && !is_nobody)
+        wt_text(
+            row->note, sizeof(row->note),
+            "it sees the GPUs too, which CPU time says nothing of: any share of it is possible");
+}

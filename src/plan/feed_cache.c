@@ -1,0 +1,154 @@
+/* feed_cache: the last good series of each feed, as a CSV that wt_signal_read reads too.
+ *
+ * A file a source in $XDG_CACHE_HOME/wattune/feeds (or ~/.cache, or /var/cache of a service that
+ * has no home), of its owner alone. Lines of # say when it was read, from which URL, and from when
+ * on its values are the service's forecast. A file that is not as it was written is not there. */
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "plan/feed.h"
+
+bool wt_feed_cache_folder(char *buf, size_t size)
+{
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (cache && *cache == '/')
+        wt_text(buf, size, "%s/wattune/feeds", cache);
+    else if (home && *home == '/')
+        wt_text(buf, size, "%s/.cache/wattune/feeds", home);
+    else if (geteuid() == 0)
+        wt_text(buf, size, "/var/cache/wattune/feeds");
+    else
+        return false;
+    return strlen(buf) + 1 < size;
+}
+
+int wt_signal_print(const struct wt_signal *s, FILE *out, const char *url)
+{
+    char text[32];
+    if (s->fetched_s) {
+        fprintf(out, "# source: %s\n", s->name);
+        fprintf(out, "# fetched: %s\n", wt_moment_text(text, sizeof(text), s->fetched_s));
+        if (url)
+            fprintf(out, "# url: %s\n", url);
+        if (s->service_s != INT64_MAX)
+            fprintf(out, "# forecast: %s\n", wt_moment_text(text, sizeof(text), s->service_s));
+        if (*s->feed_word)
+            fprintf(out, "# word: %s\n", s->feed_word);
+    }
+    fprintf(out, "time,%s\n", wt_signal_kind_column(s->kind));
+    for (size_t i = 0; i < s->count; i++) {
+        int64_t at_s[2] = {s->at_s[i], 0};
+        size_t rows = 1;
+        /* The last row is held as long as the one before it: two halves say any length. */
+        if (i + 1 == s->count && (!i || s->end_s - s->at_s[i] != s->at_s[i] - s->at_s[i - 1]))
+            at_s[rows++] = s->at_s[i] + (s->end_s - s->at_s[i]) / 2;
+        for (size_t k = 0; k < rows; k++) {
+            fprintf(out, "%s,", wt_moment_text(text, sizeof(text), at_s[k]));
+            if (isnan(s->values[i]))
+                fputc('\n', out);
+            else
+                fprintf(out, "%.10g\n", s->values[i]);
+        }
+    }
+    return ferror(out) ? WT_E_IO : 0;
+}
+
+/* entsoe:10Y1001A1001A82H in FOLDER/entsoe-10Y1001A1001A82H.csv; sources have no other letters. */
+static void path_of(char *buf, size_t size, const char *folder, const char *source)
+{
+    wt_text(buf, size, "%s/%s.csv", folder, source);
+    char *colon = strchr(buf + strlen(folder), ':');
+    if (colon)
+        *colon = '-';
+}
+
+/* The lines of # at the start of a file. */
+static bool read_head(struct wt_signal *s, FILE *in, const char *source, const char *url)
+{
+    char line[512];
+    bool is_source = false, is_url = false, is_fetched = false;
+    while (fgets(line, sizeof(line), in) && line[0] == '#') {
+        line[strcspn(line, "\n")] = '\0';
+        if (strncmp(line, "# source: ", 10) == 0)
+            is_source = strcmp(line + 10, source) == 0;
+        else if (strncmp(line, "# url: ", 7) == 0)
+            is_url = strcmp(line + 7, url) == 0;
+        else if (strncmp(line, "# fetched: ", 11) == 0)
+            is_fetched = wt_moment_parse(line + 11, &s->fetched_s) == 0;
+        else if (strncmp(line, "# word: ", 8) == 0)
+            wt_text(s->feed_word, sizeof(s->feed_word), "%s", line + 8);
+        else if (strncmp(line, "# forecast: ", 12) == 0 &&
+                 wt_moment_parse(line + 12, &s->service_s) < 0)
+            return false;
+    }
+    return is_source && is_url && is_fetched;
+}
+
+int wt_feed_cache_read(struct wt_signal **ret_signal, enum wt_signal_kind kind, const char *folder,
+                       const char *source, const char *url, struct wt_error *err)
+{
+    char path[4096];
+    struct wt_signal *s = NULL;
+    path_of(path, sizeof(path), folder, source);
+    FILE *in = fopen(path, "re");
+    if (!in)
+        return wt_fail(err, WT_E_NOTFOUND, "nothing is kept of %s", source);
+    int rc = wt_signal_parse(&s, kind, in, source, err);
+    rewind(in);
+    if (rc == 0 && (s->form != WT_SIGNAL_SERIES || !read_head(s, in, source, url)))
+        rc = WT_E_NOTFOUND;
+    fclose(in);
+    if (rc < 0) {
+        wt_signal_free(s);
+        return rc == WT_E_NOMEM
+                   ? rc
+                   : wt_fail(err, WT_E_NOTFOUND, "%s: is no series of %s", path, source);
+    }
+    *ret_signal = s;
+    return 0;
+}
+
+int wt_feed_cache_write(const struct wt_signal *signal, const char *folder, const char *source,
+                        const char *url, struct wt_error *err)
+{
+    char path[4096], draft[4160];
+    int rc = wt_fs_mkdirs(folder, 0700, err);
+    if (rc < 0)
+        return rc;
+    path_of(path, sizeof(path), folder, source);
+    wt_text(draft, sizeof(draft), "%s.%ld", path, (long)getpid());
+    int fd = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    FILE *out = fd >= 0 ? fdopen(fd, "w") : NULL;
+    if (!out) {
+        rc = wt_fail_errno(err, errno, "%s", draft);
+        if (fd >= 0)
+            close(fd);
+        return rc;
+    }
+    bool is_written = wt_signal_print(signal, out, url) == 0 && fflush(out) == 0;
+    is_written &= fclose(out) == 0;
+    if (!is_written || rename(draft, path) < 0) {
+        rc = wt_fail_errno(err, errno, "%s", path);
+        unlink(draft);
+    }
+    return rc;
+}
+
+int wt_signal_save(const struct wt_signal *signal, const char *path, struct wt_error *err)
+{
+    if (signal->form != WT_SIGNAL_SERIES) {
+        wt_fail(err, WT_E_UNSUPPORTED, "%s is no series, and is not kept", signal->name);
+        return WT_E_UNSUPPORTED;
+    }
+    FILE *out = fopen(path, "we");
+    if (!out)
+        return wt_fail_errno(err, errno, "%s", path);
+    errno = 0;
+    bool is_written = wt_signal_print(signal, out, NULL) == 0;
+    is_written &= fclose(out) == 0;
+    return is_written ? 0 : wt_fail_errno(err, errno ? errno : EIO, "%s", path);
+}
