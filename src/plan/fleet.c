@@ -218,9 +218,9 @@ static int add_copies(struct wt_fleet_work *w, struct wt_error *err)
         each[i] = left < 1 ? p->rebound * (1 - left) / left : 0;
     }
     for (size_t i = 0; i < w->count; i++) {
-        int cap = w->members[i].cap;
-        if (cap < 0)
+        if (w->members[i].cap < 0)
             continue;
+        size_t cap = (unsigned char)w->members[i].cap;
         for (parts[cap] += each[cap]; parts[cap] >= 1; parts[cap]--) {
             if (w->copy_count == room) {
                 room = room ? 2 * room : 1024;

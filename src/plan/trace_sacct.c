@@ -311,7 +311,7 @@ static size_t *left_out_of(struct wt_trace_counts *counts, const struct row *row
 static int read_job(struct wt_trace_reader *r, const struct row *row, struct wt_error *err)
 {
     struct wt_trace_job job = {.wait_s = -1};
-    int64_t submit_s, eligible_s, start_s, end_s, run_s, asked_s = 0;
+    int64_t submit_s = 0, eligible_s = 0, start_s = 0, end_s = 0, run_s, asked_s = 0;
     static const struct {
         enum column column;
         const char *name;
