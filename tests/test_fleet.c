@@ -558,6 +558,40 @@ static void a_shifted_job_costs_what_its_plan_says(void **state)
     free_signals(&s);
 }
 
+static void a_shift_looks_as_far_as_a_job_asked(void **state)
+{
+    (void)state;
+    /* Both jobs ask for days and run an hour. */
+    struct wt_trace t = parsed("; MaxNodes: 2\n; UnixStartTime: 1577836800\n"
+                               "1 0 0 3600 1 -1 -1 1 345600 -1 1 7 1 -1 1 1 -1 -1\n"
+                               "2 0 0 3600 1 -1 -1 1 172800 -1 1 8 1 -1 1 2 -1 -1\n");
+    struct wt_fleet_cluster c = unknown_cluster;
+    struct wt_fleet_policy p = {.objective = WT_OBJECTIVE_CARBON, .shift_count = 1};
+    struct wt_place s = {.signals = {[WT_SIGNAL_CARBON] = constant(WT_SIGNAL_CARBON, 400)}};
+    p.shifts[0] = (struct wt_fleet_rule){.of = WT_FLEET_ALL, .span_s = 7200};
+    struct wt_fleet_result r = replayed(&t, &c, &p, &s);
+    assert_int_equal(r.cases[1].unplanned, 0);
+    wt_fleet_result_done(&r);
+    free_signals(&s);
+    /* A series of ten days that ends with the jobs' submission: five more can be forecast, which
+     * is enough for what they ask; of three days one and a half are, for the end they come to. */
+    s.signals[WT_SIGNAL_CARBON] = hourly(WT_SIGNAL_CARBON, 1577836800 - 240 * 3600, 240);
+    r = replayed(&t, &c, &p, &s);
+    assert_int_equal(r.cases[1].unplanned, 0);
+    wt_fleet_result_done(&r);
+    free_signals(&s);
+    s.signals[WT_SIGNAL_CARBON] = hourly(WT_SIGNAL_CARBON, 1577836800 - 72 * 3600, 72);
+    c.busy_w = 500;
+    p.shifts[0].span_s = 0;
+    t.jobs[1].asked_s = 3600;
+    r = replayed(&t, &c, &p, &s);
+    assert_int_equal(r.cases[1].unplanned, 1);
+    assert_true(r.cases[1].carbon_g > 0);
+    wt_fleet_result_done(&r);
+    free_signals(&s);
+    wt_trace_done(&t);
+}
+
 /* A trace of random jobs; owned by the caller but for the names. */
 static struct wt_trace random_trace(size_t count, int64_t from_s, char **names)
 {
@@ -748,6 +782,7 @@ int main(void)
         cmocka_unit_test(energy_and_waits_by_hand),
         cmocka_unit_test(a_cap_slows_and_saves_as_the_curve_says),
         cmocka_unit_test(a_shifted_job_costs_what_its_plan_says),
+        cmocka_unit_test(a_shift_looks_as_far_as_a_job_asked),
         cmocka_unit_test(sums_equal_power_added_up_by_the_second),
         cmocka_unit_test(a_rebound_takes_its_share_of_the_saving),
         cmocka_unit_test(what_is_not_known_is_said),
