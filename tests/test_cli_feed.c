@@ -416,6 +416,15 @@ static void a_series_can_be_kept_and_planned_on_again(void **state)
     spawn_done(&s);
     assert_true(json_equal(json_object_get(live, "segments"), json_object_get(file, "segments")));
     assert_true(json_equal(json_object_get(live, "carbon_g"), json_object_get(file, "carbon_g")));
+    /* It is the service's forecast as before, and said to be. */
+    assert_true(json_number_value(json_object_get(live, "forecast_share")) > 0);
+    assert_true(json_equal(json_object_get(live, "forecast_share"),
+                           json_object_get(file, "forecast_share")));
+    const json_t *was = json_array_get(json_object_get(live, "signals"), 0);
+    const json_t *is = json_array_get(json_object_get(file, "signals"), 0);
+    assert_true(json_equal(json_object_get(was, "forecast_from"),
+                           json_object_get(is, "forecast_from")));
+    assert_true(json_equal(json_object_get(was, "fetched"), json_object_get(is, "fetched")));
     json_decref(live);
     json_decref(file);
     static const struct {

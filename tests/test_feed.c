@@ -288,11 +288,45 @@ static void a_series_is_kept_as_it_is(void **state)
         assert_true(isnan(value_at(one, 900)) && value_at(one, 1800) == 2);
         assert_true(value_at(one, 3600) == 3 && value_at(one, 10799) == 3);
         assert_true(one->end_s == NOON + 10800);
+        /* The service's forecast is one in a file, too. */
+        double value;
+        assert_int_equal(wt_signal_at(one, NOON + 1800, &value, NULL), WT_SIGNAL_GIVEN);
+        assert_int_equal(wt_signal_at(one, NOON + 3600, &value, NULL), WT_SIGNAL_FORECAST);
+        assert_true(one->fetched_s == NOON);
+        assert_string_equal(one->feed_word, "a word");
     }
     wt_signal_free(read);
     wt_signal_free(kept);
     wt_signal_free(s);
     assert_int_equal(wt_fs_remove_tree(folder, NULL), 0);
+}
+
+static void what_wattune_forecasts_is_not_saved_as_a_value(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/wattune-saved-XXXXXX";
+    struct wt_feed_rows rows = {0};
+    struct wt_signal_forecast f;
+    struct wt_signal *read;
+    struct wt_error err = {0};
+    for (int h = -48; h < 0; h++)
+        put(&rows, 3600 * h, 3600 * h + 3600, 100, false);
+    struct wt_signal *s = series(&rows, WT_SIGNAL_CARBON);
+    assert_int_equal(wt_signal_forecast(s, NOON + 12 * 3600, &f, &err), 0);
+    close(mkstemp(path));
+    assert_int_equal(wt_signal_save(s, path, &err), 0);
+    assert_int_equal(wt_signal_read(&read, WT_SIGNAL_CARBON, path, &err), 0);
+    assert_true(wt_signal_info(read).end_s == NOON);
+    assert_true(read->count == 48);
+    wt_signal_free(read);
+    wt_signal_free(s);
+    /* A file that calls something a forecast, and not from when on. */
+    FILE *out = fopen(path, "we");
+    fputs("# forecast: soon\ntime,pue\n2026-06-01,1\n2026-06-02,1\n", out);
+    fclose(out);
+    assert_int_equal(wt_signal_read(&read, WT_SIGNAL_PUE, path, &err), WT_E_FORMAT);
+    assert_non_null(strstr(err.text, ":1: \"# forecast: soon\" holds no time"));
+    unlink(path);
 }
 
 static void a_token_is_one_word_and_a_reason_has_no_key(void **state)
@@ -336,6 +370,7 @@ int main(void)
         cmocka_unit_test(no_value_and_one_out_of_range_are_no_series),
         cmocka_unit_test(a_forecast_of_the_service_is_no_truth_to_try_ours_on),
         cmocka_unit_test(a_series_is_kept_as_it_is),
+        cmocka_unit_test(what_wattune_forecasts_is_not_saved_as_a_value),
         cmocka_unit_test(a_token_is_one_word_and_a_reason_has_no_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

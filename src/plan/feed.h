@@ -98,7 +98,8 @@ int wt_feed_cache_read(struct wt_signal **ret_signal, enum wt_signal_kind kind, 
 int wt_feed_cache_write(const struct wt_signal *signal, const char *folder, const char *source,
                         const char *url, struct wt_error *err);
 
-/* A file of the form that wt_signal_read reads, with lines of # for what else is known. */
+/* A file of the form that wt_signal_read reads, with lines of # for what else is known, which it
+ * reads too; without Wattune's own forecast. url may be NULL. */
 int wt_signal_print(const struct wt_signal *signal, FILE *out, const char *url);
 
 #endif

@@ -281,6 +281,34 @@ int wt_signal_new(struct wt_signal **ret_signal, enum wt_signal_kind kind, enum 
     return 0;
 }
 
+/* Lines of # before the header that a saved series has (wt_signal_print); any other is for people.
+ * A forecast that is no time must not pass for measured. */
+static int read_remark(struct wt_signal *s, char *text, const char *name, size_t number,
+                       struct wt_error *err)
+{
+    const struct {
+        const char *word;
+        int64_t *to_s; /* or a text: */
+        char *to;
+        size_t size;
+    } remarks[] = {{"# fetched: ", &s->fetched_s, NULL, 0},
+                   {"# forecast: ", &s->service_s, NULL, 0},
+                   {"# word: ", NULL, s->feed_word, sizeof(s->feed_word)},
+                   {"# source: ", NULL, s->source, sizeof(s->source)},
+                   {"# url: ", NULL, s->url, sizeof(s->url)}};
+    text[strcspn(text, "\r\n")] = '\0';
+    for (size_t i = 0; i < WT_COUNTOF(remarks); i++) {
+        size_t n = strlen(remarks[i].word);
+        if (strncmp(text, remarks[i].word, n) != 0)
+            continue;
+        if (remarks[i].to)
+            wt_text(remarks[i].to, remarks[i].size, "%s", text + n);
+        else if (wt_moment_parse(text + n, remarks[i].to_s) < 0)
+            return wt_fail(err, WT_E_FORMAT, "%s:%zu: \"%.60s\" holds no time", name, number, text);
+    }
+    return 0;
+}
+
 int wt_signal_parse(struct wt_signal **ret_signal, enum wt_signal_kind kind, FILE *in,
                     const char *name, struct wt_error *err)
 {
@@ -297,6 +325,8 @@ int wt_signal_parse(struct wt_signal **ret_signal, enum wt_signal_kind kind, FIL
         if (!strchr(line, '\n') && !feof(in))
             rc = wt_fail(err, WT_E_FORMAT, "%s:%zu: a line of more than %d characters", name,
                          number, LINE_MAX_ - 2);
+        else if (text[blank] == '#' && !layout.count)
+            rc = read_remark(s, text + blank, name, number, err);
         else if (!text[blank] || text[blank] == '#')
             continue;
         else if (!layout.count)
@@ -320,6 +350,9 @@ int wt_signal_parse(struct wt_signal **ret_signal, enum wt_signal_kind kind, FIL
         } else {
             s->end_s = 2 * s->at_s[s->count - 1] - s->at_s[s->count - 2];
         }
+    } else if (rc == 0) { /* a table is nobody's forecast */
+        s->fetched_s = 0;
+        s->service_s = INT64_MAX;
     }
     if (rc < 0) {
         wt_signal_free(s);

@@ -29,6 +29,8 @@ struct wt_signal {
     bool is_stale;         /* the service did not answer this time */
     char feed_word[160];   /* of the values: marginal, in EUR */
     char feed_remark[640]; /* of this reading */
+    /* Of a file that holds what a feed said: which, and by what URL; "": not told. */
+    char source[80], url[400];
 };
 
 int wt_signal_new(struct wt_signal **ret_signal, enum wt_signal_kind kind, enum wt_signal_form form,
