@@ -214,7 +214,7 @@ char *wt_fleet_to_json(const struct wt_fleet_result *r)
 {
     const struct wt_fleet_case *base = &r->cases[0], *last = &r->cases[r->case_count - 1];
     struct fields f = {.o = json_object()};
-    json_t *cases = json_array(), *notes = json_array();
+    json_t *cases = json_array(), *signals = json_array(), *notes = json_array();
     put(&f, "wattune", json_string(WATTUNE_VERSION));
     put(&f, "trace", trace_json(r));
     put(&f, "cluster", cluster_json(r));
@@ -231,6 +231,8 @@ char *wt_fleet_to_json(const struct wt_fleet_result *r)
     put(&f, "classes", groups_json(r->classes, r->class_count));
     put(&f, "users", groups_json(r->users, r->user_count < USERS_MAX ? r->user_count : USERS_MAX));
     put_count(&f, "user_count", (json_int_t)r->user_count);
+    f.is_bad |= !signals || wt_place_signals_json(signals, &r->place) < 0;
+    put(&f, "signals", signals);
     for (size_t i = 0; i < r->note_count; i++)
         f.is_bad |= json_array_append_new(notes, wt_json_text(r->notes[i].text)) < 0;
     put(&f, "notes", notes);
