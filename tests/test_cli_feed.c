@@ -232,27 +232,31 @@ static void age(const char *name, int hours)
     free(text);
 }
 
+/* The same address answers otherwise now: it is the place of the kept series. */
+static void move_kept(const char *name, const char *variable)
+{
+    char path[256], file[128];
+    snprintf(file, sizeof(file), "wattune/feeds/%s.csv", name);
+    char *text = slurp(file), *at = text ? strstr(text, "# url: ") : NULL;
+    assert_non_null(at);
+    spawn_path(path, sizeof(path), file);
+    FILE *out = fopen(path, "we");
+    assert_non_null(out);
+    fprintf(out, "%.*s# url: %s%s", (int)(at - text), text, getenv(variable), strchr(at, '\n'));
+    fclose(out);
+    free(text);
+}
+
 static void of_a_service_that_is_down_the_last_good_series_is_used(void **state)
 {
     (void)state;
     static const char *const faults[] = {"broken", "cut", "html", "often"};
-    char url[64];
     struct spawned s;
     json_decref(plan_json("carbon=ukcarbon"));
     age("ukcarbon", 3);
     for (size_t i = 0; i < 4; i++) {
-        /* The same address answers otherwise: it is the place of the kept series. */
-        char *text = slurp("wattune/feeds/ukcarbon.csv"), *at;
         use(faults[i]);
-        snprintf(url, sizeof(url), "# url: %s\n", getenv("WATTUNE_UKCARBON_URL"));
-        at = strstr(text, "# url: ");
-        char path[128];
-        spawn_path(path, sizeof(path), "wattune/feeds/ukcarbon.csv");
-        FILE *out = fopen(path, "we");
-        assert_non_null(out);
-        fprintf(out, "%.*s%s%s", (int)(at - text), text, url, strchr(at, '\n') + 1);
-        fclose(out);
-        free(text);
+        move_kept("ukcarbon", "WATTUNE_UKCARBON_URL");
         plan(&s, "carbon=ukcarbon");
         if (spawn_code(&s) != 0)
             fail_msg("%s: %s", faults[i], s.err);
@@ -446,6 +450,44 @@ static void a_series_can_be_kept_and_planned_on_again(void **state)
     }
 }
 
+static void a_replay_says_what_its_feed_is(void **state)
+{
+    (void)state;
+    char path[128];
+    struct spawned s;
+    spawn_file(path, sizeof(path), "jobs.swf",
+               "; MaxNodes: 1\n1 0 0 3600 1 -1 -1 1 3600 -1 1 7 1 -1 1 1 -1 -1\n");
+    spawn_run(&s, home, "wattune", "plan", "--jobs", path, "--start", "now", "--busy-power", "1kW",
+              "--signal", "carbon=watttime:CAISO_NORTH", "--feed-timeout", "10s", "--json");
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    json_t *doc = spawn_json(&s);
+    const json_t *signal = json_array_get(json_object_get(doc, "signals"), 0);
+    assert_string_equal(json_string_value(json_object_get(signal, "source")),
+                        "watttime:CAISO_NORTH");
+    assert_true(json_is_string(json_object_get(signal, "fetched")));
+    assert_non_null(strstr(s.out, "read at"));
+    assert_non_null(strstr(s.out, "marginal rate"));
+    json_decref(doc);
+    spawn_done(&s);
+    /* And of what is kept, that it is old. */
+    age("watttime-CAISO_NORTH", 7);
+    use("broken");
+    move_kept("watttime-CAISO_NORTH", "WATTUNE_WATTTIME_URL");
+    spawn_run(&s, home, "wattune", "plan", "--jobs", path, "--start", "now", "--busy-power", "1kW",
+              "--signal", "carbon=watttime:CAISO_NORTH", "--feed-timeout", "10s");
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    assert_non_null(strstr(s.out, "does not answer"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "plan", "--jobs", path, "--start", "now", "--busy-power", "1kW",
+              "--signal", "carbon=watttime:CAISO_NORTH", "--feed-max-age", "6h");
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "older than --feed-max-age"));
+    spawn_done(&s);
+    unlink(path);
+}
+
 static void the_command_loads_no_library_without_a_feed(void **state)
 {
     (void)state;
@@ -474,6 +516,7 @@ int main(void)
         EACH(a_slow_service_is_given_up_in_time),
         EACH(addresses_and_keys_are_checked_before_anything_is_sent),
         EACH(a_series_can_be_kept_and_planned_on_again),
+        EACH(a_replay_says_what_its_feed_is),
         EACH(the_command_loads_no_library_without_a_feed),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -118,6 +118,29 @@ static void the_document_has_both_cases(void **state)
     spawn_done(&s);
 }
 
+static void signals_are_what_they_are_in_a_plan(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "plan", "--json", "--jobs", swf, "--start", "now",
+              "--busy-power", "800", "--idle-power", "0 W", "--signal", "pue=paper",
+              "--feed-timeout", "5s");
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    json_t *doc = spawn_json(&s), *signals = json_object_get(doc, "signals");
+    assert_int_equal(json_array_size(signals), 1);
+    assert_string_equal(
+        json_string_value(json_object_get(json_array_get(signals, 0), "source")), "paper");
+    assert_true(number(json_object_get(doc, "cluster"), "idle_w") == 0);
+    assert_non_null(strstr(s.out, "of another centre"));
+    json_decref(doc);
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "plan", "--jobs", swf, "-h");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "--rebound"));
+    spawn_done(&s);
+}
+
 static void mistakes_are_told_with_what_to_do(void **state)
 {
     (void)state;
@@ -152,11 +175,20 @@ static void mistakes_are_told_with_what_to_do(void **state)
         {{"--jobs", swf, "--signal", "wind=3"}, 2, "is not carbon, pue or price"},
         {{"--jobs", swf, "--signal", "carbon=3", "--signal", "carbon=3"}, 2, "given twice"},
         {{"--jobs", swf, "--rebound", "120"}, 2, "--rebound 120"},
+        {{"--jobs", swf, "--rebound", "0x10"}, 2, "--rebound 0x10"},
         {{"--jobs", swf, "--rebound", "20"}, 2, "goes with --cap"},
+        {{"--jobs", swf, "--feed-max-age", "old"}, 2, "--feed-max-age old"},
+        {{"--jobs", swf, "--save-signal", "pue=/tmp/x.csv"}, 2, "there is no such --signal"},
+        /* Nothing is asked of a service before all options are read. */
+        {{"--jobs", swf, "--signal", "carbon=watttime:CAISO_NORTH", "--nodes", "0"},
+         2,
+         "--nodes 0"},
         {{"--jobs", swf, "--objective", "joy"}, 2, "--objective joy"},
         {{"--jobs", swf, "--start", "soon"}, 2, "--start soon"},
         {{"--jobs", swf, "true"}, 2, "no command is run"},
-        {{"--jobs", swf, "--deadline", "2d"}, 2, "--deadline"},
+        {{"--jobs", swf, "--deadline", "2d"}, 2, "--deadline is of one job"},
+        {{"--jobs", swf, "--interruptible"}, 2, "--interruptible is of one job"},
+        {{"--jobs", swf, "--nonsense"}, 2, "nonsense"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         struct spawned s;
@@ -173,6 +205,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_policy_stands_beside_what_was),
         cmocka_unit_test(the_document_has_both_cases),
+        cmocka_unit_test(signals_are_what_they_are_in_a_plan),
         cmocka_unit_test(mistakes_are_told_with_what_to_do),
     };
     return cmocka_run_group_tests(tests, setup, spawn_teardown);
