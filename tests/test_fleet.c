@@ -508,6 +508,75 @@ static void a_cap_slows_and_saves_as_the_curve_says(void **state)
     wt_trace_done(&t);
 }
 
+static bool has_note(const struct wt_fleet_result *r, const char *words)
+{
+    bool has = false;
+    for (size_t i = 0; i < r->note_count; i++)
+        has |= strstr(r->notes[i].text, words) != NULL;
+    return has;
+}
+
+static void a_job_without_a_gpu_pays_for_no_card(void **state)
+{
+    (void)state;
+    struct wt_trace t = parsed("JobID|Submit|ElapsedRaw|NNodes|AllocTRES\n"
+                               "1|2024-01-15T10:00:00|3600|1|cpu=4,gres/gpu=4,node=1\n"
+                               "2|2024-01-15T10:00:00|3600|2|cpu=4,node=2\n");
+    struct wt_fleet_curve *cv = curve();
+    struct wt_fleet_cluster c = unknown_cluster;
+    struct wt_fleet_policy p = {.objective = WT_OBJECTIVE_CARBON};
+    struct wt_place s = {.region = ""};
+    c.nodes = 3;
+    c.curve = cv;
+    c.node_gpus = 4;
+    c.host_w = 200;
+    struct wt_fleet_result r = replayed(&t, &c, &p, &s);
+    assert_true(is_near(r.cases[0].jobs_kwh, (r.cluster.busy_w + 2 * 200) / 1000));
+    assert_int_equal(r.bare, 1);
+    assert_true(has_note(&r, "all cards of a node with a job draw as the curve's load does"));
+    wt_fleet_result_done(&r);
+    c.idle_w = 260; /* idle cards draw, too */
+    r = replayed(&t, &c, &p, &s);
+    assert_true(is_near(r.cases[0].jobs_kwh, (r.cluster.busy_w + 2 * 260) / 1000));
+    wt_fleet_result_done(&r);
+    wt_fleet_curve_free(cv);
+    wt_trace_done(&t);
+}
+
+static void the_size_of_a_cluster_is_told_and_not_made_up(void **state)
+{
+    (void)state;
+    struct wt_trace sacct = parsed("JobID|Submit|ElapsedRaw|NNodes\n1|2024-01-15T10:00:00|60|1\n");
+    struct wt_trace swf = parsed(TWO);
+    struct wt_fleet_curve *cv = curve();
+    struct wt_fleet_cluster c = unknown_cluster;
+    struct wt_fleet_policy p = {.objective = WT_OBJECTIVE_CARBON};
+    struct wt_place s = {.region = ""};
+    struct wt_fleet_result r;
+    struct wt_error err = {0};
+    c.node_processors = 5;
+    assert_int_equal(wt_fleet_replay(&r, &sacct, &c, &p, &s, &err), WT_E_USAGE);
+    assert_non_null(strstr(err.text, "counts nodes and not processors"));
+    /* Half of the machine has as many processors a node. */
+    c.node_processors = 0;
+    c.nodes = 1;
+    r = replayed(&swf, &c, &p, &s);
+    assert_int_equal(r.cluster.node_processors, 4);
+    assert_int_equal(r.too_large, 1);
+    wt_fleet_result_done(&r);
+    /* Under a cap a node may draw less than what idle nodes are said to. */
+    c = (struct wt_fleet_cluster){.idle_w = 900, .busy_w = 1000, .host_w = NAN};
+    c.curve = cv;
+    c.node_gpus = 4;
+    p.cap_count = 1;
+    p.caps[0] = (struct wt_fleet_rule){.of = WT_FLEET_ALL, .cap_w = 150};
+    assert_int_equal(wt_fleet_replay(&r, &swf, &c, &p, &s, &err), WT_E_USAGE);
+    assert_non_null(strstr(err.text, "draws more than with one capped at 150 W"));
+    wt_fleet_curve_free(cv);
+    wt_trace_done(&sacct);
+    wt_trace_done(&swf);
+}
+
 static void a_shifted_job_costs_what_its_plan_says(void **state)
 {
     (void)state;
@@ -781,6 +850,8 @@ int main(void)
         cmocka_unit_test(random_schedules_equal_those_of_plain_loops),
         cmocka_unit_test(energy_and_waits_by_hand),
         cmocka_unit_test(a_cap_slows_and_saves_as_the_curve_says),
+        cmocka_unit_test(a_job_without_a_gpu_pays_for_no_card),
+        cmocka_unit_test(the_size_of_a_cluster_is_told_and_not_made_up),
         cmocka_unit_test(a_shifted_job_costs_what_its_plan_says),
         cmocka_unit_test(a_shift_looks_as_far_as_a_job_asked),
         cmocka_unit_test(sums_equal_power_added_up_by_the_second),

@@ -159,6 +159,7 @@ struct wt_fleet_result {
     struct wt_fleet_cap caps[WT_FLEET_RULES];
     size_t jobs, too_large;        /* replayed; left out because they need more than there is */
     size_t unbound;                /* in a capped class, without a GPU: not slowed */
+    size_t bare;                   /* without a GPU, on nodes that draw host_w, or idle_w if higher */
     double recorded_wait_s[2];     /* median and mean of the trace's own waits; NaN */
     struct wt_fleet_case cases[4]; /* the baseline, caps or shifts alone where both are asked for,
                                       last the policy */

@@ -18,15 +18,20 @@ static int settle_nodes(struct wt_fleet_work *w, struct wt_error *err)
     struct wt_fleet_cluster *c = &w->r->cluster;
     const struct wt_trace *t = w->trace;
     bool is_swf = t->form == WT_TRACE_SWF;
+    if (c->node_processors && !is_swf) {
+        wt_fail(err, WT_E_USAGE, "%s counts nodes and not processors", t->name);
+        wt_fix(err, "leave out --node-processors");
+        return WT_E_USAGE;
+    }
     if (!c->node_processors && is_swf) {
-        int64_t nodes = c->nodes ? c->nodes : t->nodes;
+        int64_t nodes = t->nodes ? t->nodes : c->nodes; /* the header's own two go together */
         c->node_processors =
             nodes && t->processors > nodes ? (t->processors + nodes - 1) / nodes : 1;
     }
     if (!c->nodes)
-        c->nodes =
-            t->nodes ? t->nodes
-                     : (t->processors + c->node_processors - 1) / (is_swf ? c->node_processors : 1);
+        c->nodes = t->nodes;
+    if (!c->nodes && is_swf)
+        c->nodes = (t->processors + c->node_processors - 1) / c->node_processors;
     if (c->nodes <= 0) {
         wt_fail(err, WT_E_USAGE, "%s does not tell how many nodes the cluster has", t->name);
         wt_fix(err, "--nodes N");
@@ -75,6 +80,8 @@ static int settle_power(struct wt_fleet_work *w, struct wt_error *err)
     }
     w->unit_idle_w = c->idle_w / w->node_units;
     w->unit_busy_w = c->busy_w / w->node_units;
+    /* Cards that no job has draw what they do on an idle node, at the least. */
+    w->unit_bare_w = (c->idle_w > c->host_w ? c->idle_w : c->host_w) / w->node_units;
     for (size_t i = 0; i < r->policy.cap_count; i++) {
         struct wt_fleet_cap *cap = &r->caps[i];
         int rc = wt_fleet_curve_cap(c->curve, r->policy.caps[i].cap_w, cap, err);
@@ -82,6 +89,11 @@ static int settle_power(struct wt_fleet_work *w, struct wt_error *err)
             return rc;
         cap->node_w = c->busy_w - c->node_gpus * (r->card_w - cap->card_w);
         w->unit_capped_w[i] = cap->node_w / w->node_units;
+        if (c->idle_w > cap->node_w)
+            return wt_fail(err, WT_E_USAGE,
+                           "a node without a job (%g W) draws more than with one capped at %g W "
+                           "(%.4g W)",
+                           c->idle_w, r->policy.caps[i].cap_w, cap->node_w);
     }
     return 0;
 }
@@ -170,6 +182,7 @@ static int make_members(struct wt_fleet_work *w, struct wt_error *err)
             m.cap = -1;
             r->unbound++;
         }
+        r->bare += job->gpus == 0 && !isnan(w->unit_bare_w);
         w->members[w->count++] = m;
     }
     r->jobs = w->count;

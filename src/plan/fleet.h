@@ -70,6 +70,7 @@ struct wt_fleet_work {
     size_t copy_count;
     int64_t units; /* of the cluster */
     double node_units, unit_idle_w, unit_busy_w, unit_capped_w[WT_FLEET_RULES];
+    double unit_bare_w; /* with a job that has no GPU; NaN: not told apart */
     struct wt_rates rates;
     struct wt_fleet_schedule schedules[4]; /* of the cases */
 };

@@ -82,6 +82,7 @@ static json_t *cluster_json(const struct wt_fleet_result *r)
     put(&f, "is_shared", json_boolean(c->is_shared));
     put_number(&f, "busy_w", c->busy_w);
     put_number(&f, "idle_w", c->idle_w);
+    put_number(&f, "host_w", c->host_w);
     put_number(&f, "card_w", r->card_w);
     put_number(&f, "card_limit_w", r->reference_w);
     return close_fields(&f);

@@ -61,10 +61,11 @@ static int note_power(struct wt_fleet_result *r, struct wt_error *err)
         rc = WT_NOTE(r, err,
                      "no PUE is given: the nodes' own energy is counted, and not the "
                      "facility's");
-    if (rc == 0 && r->policy.cap_count)
-        rc = WT_NOTE(r, err,
-                     "all cards of a node with a job draw and slow down as the curve's load "
-                     "does; a job's time limit is raised with its cap");
+    if (rc == 0 && c->curve && c->node_gpus && (!isnan(c->host_w) || r->policy.cap_count))
+        rc = WT_NOTE(r, err, "all cards of a node with a job draw%s as the curve's load does%s%s",
+                     r->policy.cap_count ? " and slow down" : "",
+                     r->bare ? "; of one that has no GPU they draw no more than without it" : "",
+                     r->policy.cap_count ? "; a job's time limit is raised with its cap" : "");
     return rc;
 }
 

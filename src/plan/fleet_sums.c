@@ -22,7 +22,10 @@ static void add_member(const struct wt_fleet_work *w, const struct wt_fleet_case
                        int64_t start_s, int64_t end_s)
 {
     const struct wt_place *place = &w->r->place;
-    double unit_w = c->has_caps && m->cap >= 0 ? w->unit_capped_w[m->cap] : w->unit_busy_w;
+    bool is_bare = w->trace->jobs[m->job].gpus == 0 && !isnan(w->unit_bare_w);
+    double unit_w = c->has_caps && m->cap >= 0 ? w->unit_capped_w[m->cap]
+                    : is_bare                  ? w->unit_bare_w
+                                               : w->unit_busy_w;
     double power_w = unit_w * m->width, span = (double)(end_s - start_s);
     s->unit_s += m->width * span;
     s->busy_j += power_w * span;
