@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "spawn.h"
 
@@ -141,6 +142,36 @@ static void signals_are_what_they_are_in_a_plan(void **state)
     spawn_done(&s);
 }
 
+static void savings_are_of_what_is_asked_for(void **state)
+{
+    (void)state;
+    char pue[96];
+    spawn_file(pue, sizeof(pue), "pue.csv", "time,pue\n2020-05-05T00:00Z,1.2\n2020-05-05T01:00Z,1.3\n");
+    char pue_of[128];
+    snprintf(pue_of, sizeof(pue_of), "pue=%s", pue);
+    const struct {
+        const char *args[4], *says, *says_not;
+    } rows[] = {
+        /* Paid for drawing, who draws less earns less. */
+        {{"--signal", "price=-0.1"}, "more cost than without", "less cost"},
+        {{"--signal", "price=0"}, "What the policy saves is not known", "than without"},
+        {{"--signal", pue_of, "--objective", "energy"}, "What the policy saves is not known",
+         "facility energy than"},
+        {{"--signal", "carbon=400", "--objective", "energy"}, "less energy than without", "CO2e"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct spawned s;
+        const char *const *a = rows[i].args;
+        spawn_run(&s, home, "wattune", "plan", "--jobs", sacct, "--nodes", "4", "--node-gpus", "4",
+                  "--curve", curve, "--busy-power", "1kW", "--cap", "150", a[0], a[1], a[2], a[3]);
+        if (spawn_code(&s) != 0 || !strstr(s.out, rows[i].says) ||
+            strstr(s.out, rows[i].says_not))
+            fail_msg("row %zu: %s%s", i, s.out, s.err);
+        spawn_done(&s);
+    }
+    unlink(pue);
+}
+
 static void mistakes_are_told_with_what_to_do(void **state)
 {
     (void)state;
@@ -206,6 +237,7 @@ int main(void)
         cmocka_unit_test(a_policy_stands_beside_what_was),
         cmocka_unit_test(the_document_has_both_cases),
         cmocka_unit_test(signals_are_what_they_are_in_a_plan),
+        cmocka_unit_test(savings_are_of_what_is_asked_for),
         cmocka_unit_test(mistakes_are_told_with_what_to_do),
     };
     return cmocka_run_group_tests(tests, setup, spawn_teardown);
