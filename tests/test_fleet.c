@@ -400,19 +400,24 @@ static void free_signals(struct wt_place *place)
         wt_signal_free(place->signals[k]);
 }
 
-static struct wt_fleet_curve *curve(void)
+static struct wt_fleet_curve *curve_of(const char *text)
 {
     struct wt_fleet_curve *c;
     struct wt_error err = {0};
     char path[] = "/tmp/wt-fleet-XXXXXX";
     FILE *out = fdopen(mkstemp(path), "w");
-    /* 250 W: 200 W for 100 s; 150 W: 150 W for 120 s. */
-    fputs("power_w,time_s,energy_j\n150,120,18000\n250,100,20000\n", out);
+    fputs(text, out);
     fclose(out);
     if (wt_fleet_curve_read(&c, path, &err) < 0)
         fail_msg("%s", err.text);
     unlink(path);
     return c;
+}
+
+static struct wt_fleet_curve *curve(void)
+{
+    /* 250 W: 200 W for 100 s; 150 W: 150 W for 120 s. */
+    return curve_of("power_w,time_s,energy_j\n150,120,18000\n250,100,20000\n");
 }
 
 static const struct wt_fleet_cluster unknown_cluster = {
@@ -426,6 +431,14 @@ static struct wt_fleet_result replayed(const struct wt_trace *t, const struct wt
     if (wt_fleet_replay(&r, t, c, p, s, &err) < 0)
         fail_msg("%s", err.text);
     return r;
+}
+
+static bool has_note(const struct wt_fleet_result *r, const char *words)
+{
+    bool has = false;
+    for (size_t i = 0; i < r->note_count; i++)
+        has |= strstr(r->notes[i].text, words) != NULL;
+    return has;
 }
 
 /* Two nodes of four processors; one job of both, one of one that has to wait. */
@@ -503,17 +516,31 @@ static void a_cap_slows_and_saves_as_the_curve_says(void **state)
     assert_int_equal(b->over_limit, 1);
     assert_true(is_near(a->jobs_kwh, 2.5e-3 * r.cluster.busy_w));
     assert_true(is_near(b->jobs_kwh, 2e-3 * r.cluster.busy_w + r.caps[0].node_w * run_s / 3.6e6));
+    /* The interval of the capped part is the curve's. */
+    double cards_w = r.cluster.busy_w - 200, part = r.caps[0].node_w * run_s / 3.6e6;
+    const struct wt_estimate *rt = &r.caps[0].time_ratio, *re = &r.caps[0].energy_ratio;
+    assert_true(rt->low < time && time < rt->high);
+    assert_true(is_near(b->jobs_low_kwh,
+                        2e-3 * r.cluster.busy_w + part * (200 * rt->low + cards_w * re->low) /
+                                                      (200 * time + cards_w * energy)));
+    assert_true(is_near(b->jobs_high_kwh,
+                        2e-3 * r.cluster.busy_w + part * (200 * rt->high + cards_w * re->high) /
+                                                      (200 * time + cards_w * energy)));
+    assert_true(isnan(a->jobs_low_kwh));
+    assert_true(has_note(&r, "differ by 0.2 % if measured again"));
+    double spread = re->high - re->low;
+    wt_fleet_result_done(&r);
+    wt_fleet_curve_free(cv);
+    /* Rows of one limit that differ by more tell it, and widen the interval. */
+    cv = curve_of("power_w,time_s,energy_j\n150,117,17600\n150,123,18400\n150,120,18000\n"
+                  "250,97,19600\n250,103,20400\n250,100,20000\n");
+    c.curve = cv;
+    r = replayed(&t, &c, &p, &s);
+    assert_false(has_note(&r, "if measured again"));
+    assert_true(r.caps[0].energy_ratio.high - r.caps[0].energy_ratio.low > 2 * spread);
     wt_fleet_result_done(&r);
     wt_fleet_curve_free(cv);
     wt_trace_done(&t);
-}
-
-static bool has_note(const struct wt_fleet_result *r, const char *words)
-{
-    bool has = false;
-    for (size_t i = 0; i < r->note_count; i++)
-        has |= strstr(r->notes[i].text, words) != NULL;
-    return has;
 }
 
 static void a_job_without_a_gpu_pays_for_no_card(void **state)

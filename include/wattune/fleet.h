@@ -124,6 +124,7 @@ struct wt_fleet_case {
     size_t over_limit;                   /* capped jobs that run beyond the time asked for */
     size_t unplanned;  /* might be shifted, but no signal is known there: started at once */
     double jobs_kwh;   /* NaN: power of a busy node is not known */
+    double jobs_low_kwh, jobs_high_kwh; /* by the curve's 95 %, the schedule as it is; NaN: no caps */
     double idle_kwh;   /* of nodes without a job; NaN: not known */
     double energy_kwh; /* of both, or where idle power is not known NaN */
     double facility_kwh, carbon_g, cost; /* of energy_kwh, or where that is not known of jobs_kwh;

@@ -43,6 +43,9 @@ int wt_fleet_curve_cap(const struct wt_fleet_curve *curve, double cap_w,
 void wt_fleet_curve_reference(const struct wt_fleet_curve *curve, double *ret_limit_w,
                               double *ret_card_w);
 
+/* What a point is taken to differ by from another measurement of it; NaN: repeats tell it. */
+double wt_fleet_curve_assumed_noise(const struct wt_fleet_curve *curve);
+
 /* ---- fleet.c and fleet_sums.c: a replay under way ---- */
 
 /* A job as the cluster has it. */
@@ -59,6 +62,7 @@ struct wt_fleet_schedule {        /* of one case */
     size_t count;
     double unit_s, busy_sum[WT_RATES], busy_j; /* width times seconds, times rates; joules */
     double cost_j[WT_RATES];                   /* joules times rates */
+    double capped_j[WT_FLEET_RULES];           /* of busy_j, under each cap */
 };
 
 struct wt_fleet_work {

@@ -154,6 +154,8 @@ static json_t *case_json(const struct wt_fleet_result *r, const struct wt_fleet_
     put(&f, "shifts", json_boolean(c->has_shifts));
     put(&f, "provenance", json_string(provenance_of(c)));
     put_number(&f, "jobs_kwh", c->jobs_kwh);
+    put_number(&f, "jobs_low_kwh", c->jobs_low_kwh);
+    put_number(&f, "jobs_high_kwh", c->jobs_high_kwh);
     put_number(&f, "idle_kwh", c->idle_kwh);
     put_number(&f, "energy_kwh", c->energy_kwh);
     put_number(&f, "facility_kwh", c->facility_kwh);

@@ -66,6 +66,12 @@ static int note_power(struct wt_fleet_result *r, struct wt_error *err)
                      r->policy.cap_count ? " and slow down" : "",
                      r->bare ? "; of one that has no GPU they draw no more than without it" : "",
                      r->policy.cap_count ? "; a job's time limit is raised with its cap" : "");
+    double noise = c->curve ? wt_fleet_curve_assumed_noise(c->curve) : NAN;
+    if (rc == 0 && !isnan(noise) && r->policy.cap_count)
+        rc = WT_NOTE(r, err,
+                     "points of the curve are taken to differ by %g %% if measured again: it has "
+                     "too few repeats to tell",
+                     100 * noise);
     return rc;
 }
 

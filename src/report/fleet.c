@@ -220,6 +220,8 @@ static void print_sentence(const struct wt_term *term, const struct wt_fleet_res
 
 static void print_cap(const struct wt_term *term, const struct wt_fleet_result *r)
 {
+    const struct wt_fleet_case *last = &r->cases[r->case_count - 1];
+    char ends[3][32], sum[200];
     for (size_t i = 0; i < r->policy.cap_count; i++) {
         const struct wt_fleet_cap *c = &r->caps[i];
         char node[64] = "", text[300];
@@ -234,6 +236,15 @@ static void print_cap(const struct wt_term *term, const struct wt_fleet_result *
                 c->time_ratio.value, c->time_ratio.low, c->time_ratio.high, c->energy_ratio.value,
                 c->energy_ratio.low, c->energy_ratio.high, r->reference_w, node);
         wt_term_wrap(term, WT_PLAIN, "  ", text);
+    }
+    if (!isnan(last->jobs_low_kwh)) {
+        wt_text(sum, sizeof(sum),
+                "With it nodes with a job take %s [%s, %s], by the curve's 95 %% and each job "
+                "started when it is.",
+                scaled(ends[0], sizeof(ends[0]), last->jobs_kwh, kwh),
+                scaled(ends[1], sizeof(ends[1]), last->jobs_low_kwh, kwh),
+                scaled(ends[2], sizeof(ends[2]), last->jobs_high_kwh, kwh));
+        wt_term_wrap(term, WT_PLAIN, "  ", sum);
     }
 }
 
