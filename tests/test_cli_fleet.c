@@ -172,6 +172,32 @@ static void savings_are_of_what_is_asked_for(void **state)
     unlink(pue);
 }
 
+static void an_emulated_curve_is_said_to_be_one(void **state)
+{
+    (void)state;
+    char path[96];
+    struct spawned s;
+    spawn_file(path, sizeof(path), "emulated.csv",
+               "# wattune 0.1.0, ./train --of , emulated , emulated a100\n"
+               "power_w,time_s,energy_j\n150,120,18000\n250,100,20000\n");
+    spawn_run(&s, home, "wattune", "plan", "--jobs", sacct, "--nodes", "4", "--node-gpus", "4",
+              "--curve", path, "--host-watts", "200", "--cap", "150");
+    if (spawn_code(&s) != 0 || !strstr(s.out, "EMULATED a100"))
+        fail_msg("%s%s", s.out, s.err);
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "plan", "--jobs", sacct, "--nodes", "4", "--node-gpus", "4",
+              "--curve", path, "--host-watts", "200", "--json");
+    json_t *doc = spawn_json(&s), *cluster = json_object_get(doc, "cluster");
+    assert_string_equal(json_string_value(json_object_get(cluster, "emulation")), "a100");
+    json_decref(doc);
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "tune", "--replay", path);
+    if (spawn_code(&s) != 0 || !strstr(s.out, "EMULATED a100"))
+        fail_msg("%s%s", s.out, s.err);
+    spawn_done(&s);
+    unlink(path);
+}
+
 static void mistakes_are_told_with_what_to_do(void **state)
 {
     (void)state;
@@ -238,6 +264,7 @@ int main(void)
         cmocka_unit_test(the_document_has_both_cases),
         cmocka_unit_test(signals_are_what_they_are_in_a_plan),
         cmocka_unit_test(savings_are_of_what_is_asked_for),
+        cmocka_unit_test(an_emulated_curve_is_said_to_be_one),
         cmocka_unit_test(mistakes_are_told_with_what_to_do),
     };
     return cmocka_run_group_tests(tests, setup, spawn_teardown);

@@ -157,6 +157,7 @@ struct wt_fleet_result {
     struct wt_fleet_policy policy;
     struct wt_place place;
     double reference_w, card_w; /* of the curve: its highest limit and the power there; NaN */
+    char emulation[64];         /* of the curve's points: profile; "": none is known */
     struct wt_fleet_cap caps[WT_FLEET_RULES];
     size_t jobs, too_large;        /* replayed; left out because they need more than there is */
     size_t unbound;                /* in a capped class, without a GPU: not slowed */

@@ -57,8 +57,10 @@ static int settle_power(struct wt_fleet_work *w, struct wt_error *err)
     struct wt_fleet_cluster *c = &w->r->cluster;
     struct wt_fleet_result *r = w->r;
     r->reference_w = r->card_w = NAN;
-    if (c->curve)
+    if (c->curve) {
         wt_fleet_curve_reference(c->curve, &r->reference_w, &r->card_w);
+        wt_text(r->emulation, sizeof(r->emulation), "%s", wt_fleet_curve_emulation(c->curve));
+    }
     double cards_w = c->node_gpus * r->card_w; /* NaN without a curve */
     if (isnan(c->busy_w))
         c->busy_w = c->host_w + cards_w;

@@ -45,6 +45,8 @@ void wt_fleet_curve_reference(const struct wt_fleet_curve *curve, double *ret_li
 
 /* What a point is taken to differ by from another measurement of it; NaN: repeats tell it. */
 double wt_fleet_curve_assumed_noise(const struct wt_fleet_curve *curve);
+/* The emulated device that was measured; "": none was. */
+const char *wt_fleet_curve_emulation(const struct wt_fleet_curve *curve);
 
 /* ---- fleet.c and fleet_sums.c: a replay under way ---- */
 

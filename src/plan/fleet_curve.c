@@ -1,6 +1,7 @@
 /* fleet_curve: time and power of a card under a limit, from recorded points of one load. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "plan/fleet.h"
 #include "plan/signal.h"
@@ -10,7 +11,7 @@
 #define REPEATS_MIN 3 /* rows more than limits, for the file's own repeats to tell it */
 
 struct wt_fleet_curve {
-    char name[256];
+    char name[256], emulation[64];
     double assumed_noise; /* NaN: the file's repeats tell it */
     struct wt_curve *curve;
     double low_w, high_w;
@@ -71,6 +72,7 @@ int wt_fleet_curve_read(struct wt_fleet_curve **ret_curve, const char *path, str
     c->assumed_noise = isnan(noise) ? NOISE : NAN;
     noise = isnan(noise) ? NOISE : noise;
     wt_text(c->name, sizeof(c->name), "%s", path);
+    memcpy(c->emulation, replay.emulation, sizeof(c->emulation));
     c->low_w = INFINITY;
     for (size_t i = 0; i < replay.row_count; i++) {
         const struct wt_replay_row *row = &replay.rows[i];
@@ -132,4 +134,9 @@ void wt_fleet_curve_reference(const struct wt_fleet_curve *curve, double *ret_li
 double wt_fleet_curve_assumed_noise(const struct wt_fleet_curve *curve)
 {
     return curve->assumed_noise;
+}
+
+const char *wt_fleet_curve_emulation(const struct wt_fleet_curve *curve)
+{
+    return curve->emulation;
 }

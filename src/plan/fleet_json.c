@@ -85,6 +85,7 @@ static json_t *cluster_json(const struct wt_fleet_result *r)
     put_number(&f, "host_w", c->host_w);
     put_number(&f, "card_w", r->card_w);
     put_number(&f, "card_limit_w", r->reference_w);
+    put(&f, "emulation", text_or_null(r->emulation));
     return close_fields(&f);
 }
 

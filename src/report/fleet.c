@@ -255,6 +255,8 @@ void wt_report_fleet(const struct wt_term *term, const struct wt_fleet_result *r
     int what = what_of(r);
     wt_plain_enter(&plain);
     wt_term_banner(term, "MODELED", r->trace->name, "a recorded trace replayed, nothing measured");
+    if (*r->emulation)
+        wt_term_banner(term, "EMULATED", r->emulation, "the curve was not measured on a device");
     wt_text(text, sizeof(text), "%zu jobs in %s on %lld nodes%s", r->jobs,
             wt_span_text(span, sizeof(span),
                          r->trace->jobs[r->trace->count - 1].submit_s - r->trace->jobs[0].submit_s),
