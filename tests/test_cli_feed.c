@@ -183,6 +183,7 @@ static void the_plan_says_where_values_come_from(void **state)
     plan(&s, "carbon=electricitymaps:DE");
     assert_int_equal(spawn_code(&s), 0);
     assert_non_null(strstr(s.out, "gives this key no"));
+    assert_non_null(strstr(s.out, "estimates")); /* every third hour of the server's */
     assert_non_null(strstr(s.out, "carbon is a forecast from"));
     spawn_done(&s);
 }

@@ -195,6 +195,36 @@ static double value_at(const struct wt_signal *s, int64_t t_s)
     return value;
 }
 
+static void what_nobody_measured_is_counted(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        size_t given, estimated;
+    } files[] = {{"ukcarbon-national.json", 3, 1},
+                 {"electricitymaps-history.json", 2, 0}, /* one that is null is none */
+                 {"electricitymaps-forecast.json", 0, 0}};
+    struct wt_feed_rows rows = {0};
+    struct wt_error err = {0};
+    struct wt_signal *s;
+    for (size_t i = 0; i < WT_COUNTOF(files); i++) {
+        assert_int_equal(parse(&rows, files[i].name, &err), 0);
+        assert_int_equal(wt_feed_series(&s, WT_SIGNAL_CARBON, &rows, "test", &err), 0);
+        assert_int_equal(rows.given, files[i].given);
+        assert_int_equal(rows.estimated, files[i].estimated);
+        wt_signal_free(s);
+        wt_feed_rows_done(&rows);
+    }
+    static const char text[] =
+        "{\"data\":[{\"carbonIntensity\":1,\"datetime\":\"2026-06-01T12:00Z\",\"isEstimated\":true},"
+        "{\"carbonIntensity\":1,\"datetime\":\"2026-06-01T13:00Z\",\"isEstimated\":false}]}";
+    assert_int_equal(wt_feed_electricitymaps(&rows, text, sizeof(text) - 1, "DE", &err), 0);
+    assert_int_equal(wt_feed_series(&s, WT_SIGNAL_CARBON, &rows, "test", &err), 0);
+    assert_true(rows.given == 2 && rows.estimated == 1);
+    wt_signal_free(s);
+    wt_feed_rows_done(&rows);
+}
+
 static void what_was_measured_goes_before_a_forecast(void **state)
 {
     (void)state;
@@ -366,6 +396,7 @@ int main(void)
         cmocka_unit_test(each_service_is_read_in_its_documented_form),
         cmocka_unit_test(prices_are_those_of_the_coupled_auction),
         cmocka_unit_test(what_is_no_answer_is_told),
+        cmocka_unit_test(what_nobody_measured_is_counted),
         cmocka_unit_test(what_was_measured_goes_before_a_forecast),
         cmocka_unit_test(no_value_and_one_out_of_range_are_no_series),
         cmocka_unit_test(a_forecast_of_the_service_is_no_truth_to_try_ours_on),

@@ -430,6 +430,17 @@ static int take_zone(const struct feed *feed, enum wt_signal_kind kind, const ch
 
 /* ---- a series, new or kept ---- */
 
+/* Of what stands for measured, how much is an estimate. */
+static void tell_estimates(struct call *c)
+{
+    size_t n = strlen(c->word);
+    bool is_told = strstr(c->word, "estimates") != NULL;
+    if (c->rows.estimated && !is_told)
+        wt_text(c->word + n, sizeof(c->word) - n, "%sof its %zu values that are no forecast %zu %s",
+                n ? "; " : "", c->rows.given, c->rows.estimated,
+                c->rows.estimated > 1 ? "are estimates" : "is an estimate");
+}
+
 static int read_feed(struct wt_signal **ret_signal, const struct feed *feed, const char *source,
                      const char *url, int64_t now_s, int64_t timeout_ms, struct wt_error *err)
 {
@@ -445,6 +456,7 @@ static int read_feed(struct wt_signal **ret_signal, const struct feed *feed, con
         rc = wt_feed_series(&s, feed->kind, &c.rows, source, err);
         if (rc < 0)
             name_answer(&c, rc, err);
+        tell_estimates(&c);
     }
     wt_http_close(c.http);
     wt_feed_rows_done(&c.rows);

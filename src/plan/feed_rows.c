@@ -27,7 +27,7 @@ int wt_feed_put(struct wt_feed_rows *rows, int64_t from_s, int64_t to_s, double 
         rows->room = room;
     }
     rows->rows[rows->count++] =
-        (struct wt_feed_row){from_s, to_s, value, is_forecast, rows->puts++};
+        (struct wt_feed_row){from_s, to_s, value, is_forecast, false, rows->puts++};
     return 0;
 }
 
@@ -93,6 +93,7 @@ int wt_feed_series(struct wt_signal **ret_signal, enum wt_signal_kind kind,
     if (rows->count)
         qsort(rows->rows, rows->count, sizeof(*rows->rows), by_order);
     drop_doubles(rows);
+    rows->given = rows->estimated = 0;
     for (size_t i = 0; i < rows->count; i++)
         if (!rows->rows[i].is_forecast && rows->rows[i].to_s > known_s)
             known_s = rows->rows[i].to_s;
@@ -119,6 +120,8 @@ int wt_feed_series(struct wt_signal **ret_signal, enum wt_signal_kind kind,
             s->service_s = row.from_s;
         end_s = row.to_s;
         known += isnan(row.value) ? 0 : 1;
+        rows->given += !isnan(row.value) && !row.is_forecast;
+        rows->estimated += !isnan(row.value) && !row.is_forecast && row.is_estimated;
     }
     if (rc == 0 && !known)
         rc = wt_fail(err, WT_E_FORMAT, "holds no value");

@@ -174,7 +174,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
         else:
             return self.say(404, '{"message":"no such path"}')
         data = [{"zone": zone, "carbonIntensity": wave(t), "datetime": iso(t, "%Y-%m-%dT%H:%M:%S.000Z"),
-                 "updatedAt": iso(t), "emissionFactorType": "lifecycle", "isEstimated": False} for t in times]
+                 "updatedAt": iso(t), "emissionFactorType": "lifecycle", "isEstimated": t % 10800 == 0} for t in times]
         if key == "forecast":
             data = [{k: p[k] for k in ("carbonIntensity", "datetime")} for p in data]
         return self.say(200, json.dumps({"zone": zone, key: data, "temporalGranularity": "hourly"}))
