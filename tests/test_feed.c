@@ -242,6 +242,23 @@ static void what_was_measured_goes_before_a_forecast(void **state)
     wt_signal_free(s);
 }
 
+static void a_coarse_row_fills_what_finer_ones_leave(void **state)
+{
+    (void)state;
+    struct wt_feed_rows rows = {0};
+    put(&rows, 900, 1800, 2, false);
+    put(&rows, 0, 3600, 1, false); /* in any order: quarters go before the hour */
+    put(&rows, 2700, 3600, 3, false);
+    put(&rows, 7200, 10800, 4, true);
+    put(&rows, 7200, 8100, 5, true);
+    struct wt_signal *s = series(&rows, WT_SIGNAL_CARBON);
+    assert_true(value_at(s, 0) == 1 && value_at(s, 900) == 2 && value_at(s, 1800) == 1);
+    assert_true(value_at(s, 2699) == 1 && value_at(s, 2700) == 3 && isnan(value_at(s, 3600)));
+    assert_true(value_at(s, 7200) == 5 && value_at(s, 8100) == 4 && value_at(s, 10799) == 4);
+    assert_true(s->count == 7 && s->end_s == NOON + 10800);
+    wt_signal_free(s);
+}
+
 static void no_value_and_one_out_of_range_are_no_series(void **state)
 {
     (void)state;
@@ -398,6 +415,7 @@ int main(void)
         cmocka_unit_test(what_is_no_answer_is_told),
         cmocka_unit_test(what_nobody_measured_is_counted),
         cmocka_unit_test(what_was_measured_goes_before_a_forecast),
+        cmocka_unit_test(a_coarse_row_fills_what_finer_ones_leave),
         cmocka_unit_test(no_value_and_one_out_of_range_are_no_series),
         cmocka_unit_test(a_forecast_of_the_service_is_no_truth_to_try_ours_on),
         cmocka_unit_test(a_series_is_kept_as_it_is),

@@ -13,7 +13,7 @@
 #define WT_FEED_ROWS_MAX 20000 /* two weeks of 5 minutes are 4,032 */
 
 struct wt_feed_row {
-    int64_t from_s, to_s;
+    int64_t from_s, to_s, span_s;
     double value; /* NaN: the service does not know it */
     bool is_forecast;
     bool is_estimated; /* given as what was, but nobody measured it */
@@ -28,7 +28,7 @@ struct wt_feed_rows {
 int wt_feed_put(struct wt_feed_rows *rows, int64_t from_s, int64_t to_s, double value,
                 bool is_forecast, struct wt_error *err);
 void wt_feed_rows_done(struct wt_feed_rows *rows);
-/* A series of rows: of several for the same time the finest, and of those the last put; a forecast
+/* A series of rows: at each moment the finest that holds, and of equals the last put; a forecast
  * only after the last row that is none; what no row covers is not known. Errors: WT_E_FORMAT (no
  * value at all, or one out of range), WT_E_NOMEM. */
 int wt_feed_series(struct wt_signal **ret_signal, enum wt_signal_kind kind,
