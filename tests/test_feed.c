@@ -325,6 +325,24 @@ static void a_series_is_kept_as_it_is(void **state)
         WT_E_NOTFOUND);
     assert_int_equal(
         wt_feed_cache_read(&kept, WT_SIGNAL_CARBON, folder, "ukcarbon:3", "https://h", &err), 0);
+    /* Two nodes that share the folder and a process number write each their own draft. */
+    char draft[160], text[4096];
+    snprintf(path, sizeof(path), "%s/ukcarbon-3.csv", folder);
+    snprintf(draft, sizeof(draft), "%s.%ld-0", path, (long)getpid());
+    FILE *other = fopen(draft, "we");
+    assert_non_null(other);
+    assert_int_equal(wt_feed_cache_write(s, folder, "ukcarbon:3", "https://h", &err), 0);
+    assert_true(fclose(other) == 0 && access(draft, F_OK) == 0);
+    /* One that lost its last row is none. */
+    FILE *file = fopen(path, "r+e");
+    size_t size = fread(text, 1, sizeof(text) - 1, file);
+    text[size] = '\0';
+    text[size - 1] = '\0';
+    assert_int_equal(ftruncate(fileno(file), strrchr(text, '\n') + 1 - text), 0);
+    fclose(file);
+    assert_int_equal(
+        wt_feed_cache_read(&read, WT_SIGNAL_CARBON, folder, "ukcarbon:3", "https://h", &err),
+        WT_E_NOTFOUND);
     assert_true(kept->fetched_s == NOON && kept->service_s == NOON + 3600);
     assert_string_equal(kept->feed_word, "a word");
     snprintf(path, sizeof(path), "%s/saved.csv", folder);

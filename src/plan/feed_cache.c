@@ -1,15 +1,16 @@
 /* feed_cache: the last good series of each feed, as a CSV that wt_signal_read reads too.
  *
  * A file a source in $XDG_CACHE_HOME/wattune/feeds (or ~/.cache, or /var/cache of a service that
- * has no home), of its owner alone. Lines of # say when it was read, from which URL, and from when
- * on its values are the service's forecast. A file that is not as it was written is not there. */
+ * has no home), of its owner alone. Lines of # say when it was read, from which URL, from when on
+ * its values are the service's forecast, and how many rows there are. A file that is not as it was written is not there. */
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "plan/feed.h"
 
 bool wt_feed_cache_folder(char *buf, size_t size)
@@ -33,11 +34,14 @@ int wt_signal_print(const struct wt_signal *s, FILE *out, const char *url)
     size_t count = s->count;
     while (count && s->at_s[count - 1] >= end_s)
         count--;
+    /* The last row is held as long as the one before it: two halves say any length. */
+    bool is_halved = count == 1 || (count && end_s - s->at_s[count - 1] !=
+                                                 s->at_s[count - 1] - s->at_s[count - 2]);
     if (s->fetched_s) {
         fprintf(out, "# source: %s\n", *s->source ? s->source : s->name);
         fprintf(out, "# fetched: %s\n", wt_moment_text(text, sizeof(text), s->fetched_s));
-        if (url)
-            fprintf(out, "# url: %s\n", url);
+        if (url) /* a file that is kept: no one else adds rows */
+            fprintf(out, "# url: %s\n# rows: %zu\n", url, count + is_halved);
         if (*s->feed_word)
             fprintf(out, "# word: %s\n", s->feed_word);
     }
@@ -47,8 +51,7 @@ int wt_signal_print(const struct wt_signal *s, FILE *out, const char *url)
     for (size_t i = 0; i < count; i++) {
         int64_t at_s[2] = {s->at_s[i], 0};
         size_t rows = 1;
-        /* The last row is held as long as the one before it: two halves say any length. */
-        if (i + 1 == count && (!i || end_s - s->at_s[i] != s->at_s[i] - s->at_s[i - 1]))
+        if (i + 1 == count && is_halved)
             at_s[rows++] = s->at_s[i] + (end_s - s->at_s[i]) / 2;
         for (size_t k = 0; k < rows; k++) {
             fprintf(out, "%s,", wt_moment_text(text, sizeof(text), at_s[k]));
@@ -97,26 +100,22 @@ int wt_feed_cache_read(struct wt_signal **ret_signal, enum wt_signal_kind kind, 
 int wt_feed_cache_write(const struct wt_signal *signal, const char *folder, const char *source,
                         const char *url, struct wt_error *err)
 {
-    char path[4096], draft[4160];
+    char path[4096];
+    struct wt_file_draft draft;
     int rc = wt_fs_mkdirs(folder, 0700, err);
     if (rc < 0)
         return rc;
     path_of(path, sizeof(path), folder, source);
-    wt_text(draft, sizeof(draft), "%s.%ld", path, (long)getpid());
-    int fd = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    FILE *out = fd >= 0 ? fdopen(fd, "w") : NULL;
-    if (!out) {
-        rc = wt_fail_errno(err, errno, "%s", draft);
-        if (fd >= 0)
-            close(fd);
+    rc = wt_file_begin(&draft, path, err);
+    if (rc < 0)
         return rc;
+    if (fchmod(fileno(draft.file), 0600) < 0)
+        rc = wt_fail_errno(err, errno, "%s", draft.fresh);
+    if (rc == 0) {
+        wt_signal_print(signal, draft.file, url); /* ferror() keeps a failure for the commit */
+        rc = wt_file_commit(&draft, err);
     }
-    bool is_written = wt_signal_print(signal, out, url) == 0 && fflush(out) == 0;
-    is_written &= fclose(out) == 0;
-    if (!is_written || rename(draft, path) < 0) {
-        rc = wt_fail_errno(err, errno, "%s", path);
-        unlink(draft);
-    }
+    wt_file_drop(&draft);
     return rc;
 }
 
