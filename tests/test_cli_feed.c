@@ -336,6 +336,8 @@ static void every_way_to_fail_has_its_words(void **state)
         {"otherzone", "carbon=electricitymaps:DE", 1, "of zone FR, not of DE"},
         {"doctype", "price=entsoe:10Y1001A1001A82H", 1, "document type"},
         {"acknowledge", "price=entsoe:10Y1001A1001A82H", 1, "No matching data found"},
+        {"ackecho", "price=entsoe:10Y1001A1001A82H", 1, "has a key in it, and is not shown"},
+        {"tokenecho", "carbon=watttime:CAISO_NORTH", 3, "to this key (HTTP 403)\n"},
         {"exaa", "price=entsoe:10Y1001A1001A82H", 1, "other auctions"},
         {"", "carbon=watttime:PJM_NJ", 3, "no access to this region"},
         {"", "carbon=electricitymaps", 2, "electricitymaps takes a zone"},

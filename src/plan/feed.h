@@ -58,8 +58,11 @@ int wt_feed_watttime_token(char *buf, size_t room, const char *text, size_t size
  * WT_E_NOMEM. */
 int wt_feed_entsoe(struct wt_feed_rows *rows, const char *text, size_t size, char currency[4],
                    struct wt_error *err);
-/* What a service says of its refusal, into buf: short, printable, without the secrets; "" where it
- * says nothing. */
+/* Whether a text has one of the secrets in it (NULL: none), also as URLs, JSON or XML write it. */
+bool wt_feed_has_secret(const char *text, size_t size, const char *const secrets[],
+                        size_t secret_count);
+/* What a service says of its refusal, into buf: short and printable; "" where it says nothing, or
+ * has a secret anywhere in its answer. */
 const char *wt_feed_reason(char *buf, size_t room, const char *text, size_t size,
                            const char *const secrets[], size_t secret_count);
 
