@@ -198,6 +198,24 @@ static void an_emulated_curve_is_said_to_be_one(void **state)
     unlink(path);
 }
 
+static void words_of_a_file_do_not_steer_the_terminal(void **state)
+{
+    (void)state;
+    char path[96];
+    struct spawned s;
+    spawn_file(path, sizeof(path), "evil.swf", "; MaxNodes: 4\n1 0 0 \x1b[31m\xc2\x9b\x07z\n");
+    spawn_run(&s, home, "wattune", "plan", "--jobs", path);
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "is \"?[31m???z\""));
+    assert_null(strpbrk(s.err, "\x1b\x07\x9b"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "plan", "--jobs", path, "--shift", "\x1b]0;x\x07");
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "--shift ?]0;x?"));
+    spawn_done(&s);
+    unlink(path);
+}
+
 static void mistakes_are_told_with_what_to_do(void **state)
 {
     (void)state;
@@ -265,6 +283,7 @@ int main(void)
         cmocka_unit_test(signals_are_what_they_are_in_a_plan),
         cmocka_unit_test(savings_are_of_what_is_asked_for),
         cmocka_unit_test(an_emulated_curve_is_said_to_be_one),
+        cmocka_unit_test(words_of_a_file_do_not_steer_the_terminal),
         cmocka_unit_test(mistakes_are_told_with_what_to_do),
     };
     return cmocka_run_group_tests(tests, setup, spawn_teardown);
