@@ -182,7 +182,7 @@ static int parse_plan_option(struct fleet_options *o, int c, const char *name)
         if (c == of_one_job[i])
             return cli_usage("plan", "--%s is of one job, and --jobs has its own", name);
     int code = cli_plan_option(c, optarg, &o->plan);
-    return code == CLI_PLAN_OTHER ? cli_bad_option("plan") : code;
+    return code == CLI_OTHER ? cli_bad_option("plan") : code;
 }
 
 static int parse_option(struct fleet_options *o, int c, const char *name)
