@@ -170,6 +170,23 @@ static void what_sacct_prints_is_read(void **state)
     assert_int_equal(t.jobs[0].run_s, 30);
     assert_int_equal(t.jobs[0].nodes, 7);
     wt_trace_done(&t);
+    /* A whole number of 1024 has a unit, without --noconvert. */
+    t = parsed("JobID|Submit|Elapsed|NNodes\n5|2024-01-15T10:00:00|00:01:00|2K\r\n");
+    assert_int_equal(t.jobs[0].nodes, 2048);
+    wt_trace_done(&t);
+}
+
+/* Of a pipe or a disk without line ends no more than a line's room is kept. */
+static void a_line_without_end_is_refused(void **state)
+{
+    (void)state;
+    struct wt_trace t;
+    struct wt_error err;
+    FILE *in = fopen("/dev/zero", "re");
+    assert_non_null(in);
+    assert_int_equal(wt_trace_parse(&t, in, "zero", &err), WT_E_FORMAT);
+    assert_string_equal(err.text, "zero:1: a line of 1048576 characters or more");
+    fclose(in);
 }
 
 static void a_malformed_line_is_named(void **state)
@@ -195,6 +212,8 @@ static void a_malformed_line_is_named(void **state)
         {"JobID|Submit|Elapsed|NNodes\n1|2024-01-15T10:00:00|00:01:00\n", "text:2: 3 fields"},
         {"JobID|Submit|Elapsed|NNodes\n1|2024-01-15T10:00:00|00:01:00|1|2\n", "text:2: more than"},
         {"JobID|Submit|Elapsed|NNodes\n1|noon|00:01:00|1\n", "Submit is \"noon\""},
+        {"JobID|Submit|Elapsed|NNodes\n1|2024-01-15T10:00:00|00:01:00|2Q\n", "NNodes is \"2Q\""},
+        {"JobID|Submit|Elapsed|NNodes\n1|2024-01-15T10:00:00|00:01:00|2KK\n", "NNodes is \"2KK\""},
         {"JobID|Submit|Elapsed|NNodes\n1|2024-01-15T10:00:00|1h|1\n", "Elapsed is \"1h\""},
         {"JobID|Submit|Elapsed|NNodes\n1|2024-01-15T10:00:00|00:61:00|1\n", "Elapsed is"},
         {"JobID|Submit|Elapsed|NNodes\n1|2024-01-15T10:00:00|00:01:00|x\n", "NNodes is \"x\""},
@@ -872,6 +891,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_workload_file_is_read),
         cmocka_unit_test(what_sacct_prints_is_read),
+        cmocka_unit_test(a_line_without_end_is_refused),
         cmocka_unit_test(a_malformed_line_is_named),
         cmocka_unit_test(schedules_by_hand),
         cmocka_unit_test(random_schedules_equal_those_of_plain_loops),
