@@ -9,20 +9,13 @@
 #include "budget.h"
 
 #include <errno.h>
-#include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "measure.h"
 #include "slurm.h"
-
-#define ANSWER_MAX (4 << 20)
-
-extern char **environ;
 
 static int fail(struct wt_error *err, int code, const char *fix, const char *fmt, ...)
     WT_PRINTF(4, 5);
@@ -34,73 +27,6 @@ static int fail(struct wt_error *err, int code, const char *fix, const char *fmt
     va_end(args);
     snprintf(err->fix, sizeof(err->fix), "%s", fix);
     return err->code = code;
-}
-
-static int read_all(int fd, char **ret_text)
-{
-    size_t size = 0, room = 8192;
-    char *text = malloc(room);
-    while (text) {
-        ssize_t n = read(fd, text + size, room - size - 1);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break;
-        size += (size_t)n;
-        if (room - size > 1)
-            continue;
-        char *more = room < ANSWER_MAX ? realloc(text, room *= 2) : NULL;
-        if (!more) {
-            free(text);
-            return WT_E_NOMEM;
-        }
-        text = more;
-    }
-    if (!text)
-        return WT_E_NOMEM;
-    text[size] = '\0';
-    *ret_text = text;
-    return 0;
-}
-
-/* scontrol with these arguments: all that it wrote, owned. */
-static int scontrol(char *const argv[], char **ret_text, struct wt_error *err)
-{
-    int ends[2], status = 0;
-    pid_t pid;
-    posix_spawn_file_actions_t files;
-    char *text = NULL;
-    if (pipe(ends) < 0)
-        return fail(err, WT_E_IO, "", "a pipe: %s", strerror(errno));
-    posix_spawn_file_actions_init(&files);
-    posix_spawn_file_actions_adddup2(&files, ends[1], STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&files, ends[1], STDERR_FILENO);
-    posix_spawn_file_actions_addclose(&files, ends[0]);
-    posix_spawn_file_actions_addclose(&files, ends[1]);
-    int errnum = posix_spawnp(&pid, argv[0], &files, NULL, argv, environ);
-    posix_spawn_file_actions_destroy(&files);
-    close(ends[1]);
-    int rc = errnum ? 0 : read_all(ends[0], &text);
-    close(ends[0]);
-    if (errnum)
-        return fail(err, errnum == ENOENT ? WT_E_NOTFOUND : WT_E_IO,
-                    "install Slurm's commands (Debian, Ubuntu: slurm-client), or put them on the "
-                    "PATH",
-                    "%s: %s", argv[0], strerror(errnum));
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    if (rc < 0)
-        return fail(err, rc, "", "no memory for what scontrol said");
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        char line[512];
-        cli_command_text(line, sizeof(line), (char **)argv);
-        text[strcspn(text, "\n")] = '\0';
-        rc = fail(err, WT_E_IO, "", "%.200s: %.150s", line, *text ? text : "failed");
-        free(text);
-        return rc;
-    }
-    *ret_text = text;
-    return 0;
 }
 
 /* The value of KEY= in one line of scontrol -o. */
@@ -131,7 +57,7 @@ static int ask_licence(struct budget_slurm *s, struct wt_error *err)
 {
     char *const argv[] = {"scontrol", "show", "licenses", "-o", NULL};
     char *text, name[96], number[32];
-    int rc = scontrol(argv, &text, err);
+    int rc = cli_slurm_ask(argv, &text, NULL, err);
     if (rc < 0)
         return rc;
     for (char *rest = text, *line; (line = strtok_r(rest, "\n", &rest)) != NULL;)
@@ -200,7 +126,7 @@ int cli_budget_ask(struct budget_slurm *s, struct wt_error *err)
     setenv("SLURM_TIME_FORMAT", "%s", 1);
     int rc = ask_licence(s, err);
     if (rc == 0)
-        rc = scontrol(argv, &text, err);
+        rc = cli_slurm_ask(argv, &text, NULL, err);
     if (rc < 0)
         return rc;
     for (char *rest = text, *line; rc == 0 && (line = strtok_r(rest, "\n", &rest)) != NULL;)
@@ -321,7 +247,7 @@ static char **argv_of(struct budget_action *a, char *argv[10])
 static int act(struct budget_action *a, struct wt_error *err)
 {
     char *argv[10], *text = NULL;
-    a->rc = scontrol(argv_of(a, argv), &text, err);
+    a->rc = cli_slurm_ask(argv_of(a, argv), &text, NULL, err);
     free(text);
     return a->rc;
 }

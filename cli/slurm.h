@@ -1,7 +1,9 @@
-/* slurm: what `wattune submit` and `wattune segment` share: times as Slurm's commands take them,
- * and those commands. */
+/* slurm: what the commands that speak to Slurm share (budget, segment, submit, sweep): times and
+ * words as Slurm's commands take them, and those commands. */
 #ifndef WT_CLI_SLURM_H
 #define WT_CLI_SLURM_H
+
+#include <stdio.h>
 
 #include "cli.h"
 
@@ -16,5 +18,11 @@ const char *cli_slurm_time(char *buf, size_t size, int64_t t_s);
 /* Runs a command of Slurm's by its arguments, signals blocked as they are here, and waits. Its exit
  * code, 128+n of a signal. Errors: WT_E_NOTFOUND, WT_E_IO. */
 int cli_slurm_run(char *const argv[], struct wt_error *err);
+/* Runs one and takes all that it writes on both outputs, owned. With ret_code NULL an exit code
+ * that is not 0 is an error, WT_E_IO, with the first line of it. Errors: those of cli_slurm_run,
+ * WT_E_NOMEM. */
+int cli_slurm_ask(char *const argv[], char **ret_text, int *ret_code, struct wt_error *err);
+/* One argument as a shell reads it back. */
+void cli_slurm_word(FILE *out, const char *text);
 
 #endif

@@ -139,24 +139,6 @@ static int check_args(const struct submit *s)
     return -1;
 }
 
-/* One argument as a shell reads it back. */
-static void print_word(const char *text)
-{
-    static const char plain[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_@%+=:,./-";
-    if (*text && strspn(text, plain) == strlen(text)) {
-        fputs(text, stdout);
-        return;
-    }
-    putchar('\'');
-    for (; *text; text++)
-        if (*text == '\'')
-            fputs("'\\''", stdout);
-        else
-            putchar(*text);
-    putchar('\'');
-}
-
 /* ---- a job of several pieces ---- */
 
 /* Whether its script can be handed over so. Returns an exit code, or -1. */
@@ -274,7 +256,7 @@ static int submit(struct submit *s, const struct wt_plan *plan)
         for (int i = 0; i < n; i++) {
             if (i)
                 putchar(' ');
-            print_word(argv[i]);
+            cli_slurm_word(stdout, argv[i]);
         }
         putchar('\n');
         if (has_pieces)
