@@ -22,7 +22,7 @@ static int open_log(void)
     return fd;
 }
 
-static void show_log_end(int fd, off_t from)
+void cli_sweep_show_log_end(int fd, off_t from)
 {
     char text[2049];
     off_t end = lseek(fd, 0, SEEK_END);
@@ -40,26 +40,6 @@ static void show_log_end(int fd, off_t from)
 }
 
 /* ---- results ---- */
-
-/* All of one sweep. */
-struct job {
-    struct sweep_options o;
-    struct cli_measure m;
-    bool is_measuring;
-    struct wt_lease *lease;
-    struct point *points; /* owned */
-    size_t point_count, reference;
-    struct wt_sweep_plan plan;
-    char *plan_text;             /* owned; as the runs keep it */
-    struct wt_sweep_step *steps; /* owned */
-    size_t step_count;
-    struct sweep_stored stored;
-    char group[40];
-    struct wt_run *runs; /* owned: the stored ones, then those made here */
-    size_t run_count;
-    struct progress progress;
-    int asked, failed;
-};
 
 static const char *report_path(const struct sweep_options *o)
 {
@@ -83,7 +63,7 @@ static int try_path(const char *option, const char *path, struct wt_error *err)
     return 0;
 }
 
-static int show(const struct job *job, size_t reference)
+static int show(const struct sweep_job *job, size_t reference)
 {
     const struct sweep_options *o = &job->o;
     struct wt_sweep sweep = {0};
@@ -120,8 +100,8 @@ static int show(const struct job *job, size_t reference)
 
 /* ---- the sweep ---- */
 
-static int apply_point(const struct job *job, const struct point *point, struct wt_run *run,
-                       struct wt_error *err)
+int cli_sweep_apply(const struct sweep_job *job, const struct point *point, struct wt_run *run,
+                    struct wt_error *err)
 {
     for (size_t s = 0; s < job->o.set_count; s++) {
         int rc = cli_apply(job->m.bed, job->lease, job->o.sets[s].knob, point->values[s], run, err);
@@ -141,7 +121,7 @@ static void name_group(char *buf, size_t size)
     snprintf(buf + n, size - n, "-%06x", (unsigned)(now.tv_nsec ^ getpid()) & 0xffffffu);
 }
 
-static bool has_reference(const struct job *job)
+static bool has_reference(const struct sweep_job *job)
 {
     for (size_t i = 0; i < job->run_count; i++)
         if (job->runs[i].is_reference && job->runs[i].state == WT_RUN_DONE &&
@@ -150,8 +130,7 @@ static bool has_reference(const struct job *job)
     return false;
 }
 
-/* After a round: are the ratios known as well as was asked for? */
-static bool is_precise_enough(const struct job *job)
+bool cli_sweep_is_precise_enough(const struct sweep_job *job)
 {
     struct wt_sweep sweep = {0};
     struct wt_error err;
@@ -174,7 +153,7 @@ static bool is_precise_enough(const struct job *job)
 }
 
 /* Runs CMD at the reference setting until the devices have come to rest under it. */
-static int settle(struct job *job, struct wt_error *err)
+static int settle(struct sweep_job *job, struct wt_error *err)
 {
     const struct sweep_options *o = &job->o;
     struct cli_measure *m = &job->m;
@@ -184,7 +163,7 @@ static int settle(struct job *job, struct wt_error *err)
     int64_t begin_ns = cli_now_ns();
     unsigned count = 0;
     job->progress.label = "settling";
-    int rc = apply_point(job, &job->points[job->reference], NULL, err);
+    int rc = cli_sweep_apply(job, &job->points[job->reference], NULL, err);
     m->store = NULL; /* these do not count */
     while (rc == 0 && !s.is_settled && !job->asked && cli_now_ns() - begin_ns < o->settle_ns) {
         struct wt_run run = {0};
@@ -218,9 +197,8 @@ static int settle(struct job *job, struct wt_error *err)
     return 0;
 }
 
-/* What the run is of, before it is made. */
-static int tell_run(const struct job *job, const struct wt_sweep_step *step, struct wt_run *run,
-                    struct wt_error *err)
+int cli_sweep_tell_run(const struct sweep_job *job, const struct wt_sweep_step *step,
+                       struct wt_run *run, struct wt_error *err)
 {
     const struct sweep_options *o = &job->o;
     const struct point *point = &job->points[step->point];
@@ -244,7 +222,7 @@ static int tell_run(const struct job *job, const struct wt_sweep_step *step, str
 
 /* A run that we were asked to end is none, even where the command ended well: it may have ended
  * early. In the store it is one that was cut short. */
-static void cut_short(struct job *job, struct wt_run *run)
+static void cut_short(struct sweep_job *job, struct wt_run *run)
 {
     if (run->exit_code != 0)
         return;
@@ -254,7 +232,7 @@ static void cut_short(struct job *job, struct wt_run *run)
 }
 
 /* Returns an exit code, or -1 to go on. */
-static int run_step(struct job *job, const struct wt_sweep_step *step)
+static int run_step(struct sweep_job *job, const struct wt_sweep_step *step)
 {
     const struct point *point = &job->points[step->point];
     struct wt_run *run = &job->runs[job->run_count];
@@ -262,9 +240,9 @@ static int run_step(struct job *job, const struct wt_sweep_step *step)
     struct cli_measure *m = &job->m;
     job->progress.label = point->label;
     off_t log_from = m->log_fd >= 0 ? lseek(m->log_fd, 0, SEEK_END) : 0;
-    int rc = tell_run(job, step, run, &err);
+    int rc = cli_sweep_tell_run(job, step, run, &err);
     if (rc == 0)
-        rc = apply_point(job, point, run, &err);
+        rc = cli_sweep_apply(job, point, run, &err);
     if (rc == 0)
         rc = cli_measure_run(m, point->command, run, &job->asked, &err);
     if (rc < 0) {
@@ -283,14 +261,14 @@ static int run_step(struct job *job, const struct wt_sweep_step *step)
         cli_progress_clear(&job->progress);
         cli_note("%s: the command exited with %d", point->label, run->exit_code);
         if (m->log_fd >= 0)
-            show_log_end(m->log_fd, log_from);
+            cli_sweep_show_log_end(m->log_fd, log_from);
         job->failed++;
     }
     return -1;
 }
 
 /* Returns an exit code, or -1 to go on. */
-static int run_all(struct job *job)
+static int run_all(struct sweep_job *job)
 {
     const struct sweep_options *o = &job->o;
     struct wt_error err = {0};
@@ -298,7 +276,7 @@ static int run_all(struct job *job)
         return cli_fail("sweep", &err);
     for (size_t i = 0; i < job->step_count && !job->asked; i++) {
         if (i % job->point_count == 0 && i / job->point_count >= o->repeats &&
-            is_precise_enough(job))
+            cli_sweep_is_precise_enough(job))
             break;
         if (job->steps[i].is_stored)
             continue;
@@ -315,7 +293,7 @@ static int run_all(struct job *job)
 
 /* What is known before anything is changed: the plan, its order, and what is stored of it. Returns
  * an exit code, or -1 to go on. */
-static int prepare(struct job *job, char **command)
+static int prepare(struct sweep_job *job, char **command)
 {
     struct sweep_options *o = &job->o;
     struct wt_error err = {0};
@@ -327,10 +305,14 @@ static int prepare(struct job *job, char **command)
     if (!job->steps)
         err.code = WT_E_NOMEM;
     if (!job->steps || cli_plan_tell(o, command, &job->plan, &err) < 0 ||
-        (o->resume && cli_resume_check(o, &job->stored, &job->plan, &err) < 0))
+        (job->stored.group[0] && cli_resume_check(o, &job->stored, &job->plan, &err) < 0))
         return cli_fail("sweep", &err);
     name_group(job->group, sizeof(job->group));
-    if (o->resume)
+    if (o->slurm.task) {
+        const char *slash = strrchr(o->slurm.task, '/');
+        snprintf(job->group, sizeof(job->group), "%s", slash ? slash + 1 : o->slurm.task);
+    }
+    if (job->stored.group[0])
         snprintf(job->group, sizeof(job->group), "%s", job->stored.group);
     cli_plan_order(job->steps, job->point_count, o->repeats_max, job->plan.seed);
     job->progress.done = cli_resume_mark(&job->stored, job->points, job->steps, job->step_count);
@@ -348,7 +330,7 @@ static int prepare(struct job *job, char **command)
 }
 
 /* The stored runs are the table's as well as those to come. */
-static void take_stored(struct job *job)
+static void take_stored(struct sweep_job *job)
 {
     for (size_t i = 0; i < job->stored.run_count; i++)
         job->progress.spent_s +=
@@ -361,7 +343,7 @@ static void take_stored(struct job *job)
     job->stored.run_count = 0;
 }
 
-static int open_all(struct job *job, struct wt_error *err)
+static int open_all(struct sweep_job *job, struct wt_error *err)
 {
     struct sweep_options *o = &job->o;
     struct cli_measure *m = &job->m;
@@ -387,7 +369,7 @@ static int open_all(struct job *job, struct wt_error *err)
     return 0;
 }
 
-static void say_plan(const struct job *job)
+static void say_plan(const struct sweep_job *job)
 {
     const struct sweep_options *o = &job->o;
     const char *emulation = o->bed.emulation_name;
@@ -402,7 +384,7 @@ static void say_plan(const struct job *job)
 }
 
 /* The table of what was run, and how it went. */
-static int finish(struct job *job, int argc, char **argv)
+static int finish(struct sweep_job *job, int argc, char **argv)
 {
     struct wt_error err = {0};
     bool is_stored = job->m.store != NULL;
@@ -425,18 +407,19 @@ static int finish(struct job *job, int argc, char **argv)
     }
     if (job->asked)
         code = 128 + job->asked;
-    if ((job->asked || job->failed) && is_stored && job->run_count)
+    if ((job->asked || job->failed) && is_stored && (job->run_count || job->slurm))
         cli_resume_tell(&job->o, job->group, argc, argv);
     return code;
 }
 
-static void close_all(struct job *job)
+static void close_all(struct sweep_job *job)
 {
     struct wt_error back = {0};
     if (job->is_measuring)
         cli_measure_close(&job->m);
     if (wt_lease_close(job->lease, &back) < 0)
         cli_note("not everything was put back: %s", back.text);
+    cli_sweep_slurm_close(job);
     cli_bed_close(&job->o.bed);
     if (job->m.log_fd >= 0)
         close(job->m.log_fd);
@@ -449,49 +432,64 @@ static void close_all(struct job *job)
     free(job->steps);
 }
 
+/* What is found out before the plan is made. */
+static int open_first(struct sweep_job *job, struct wt_error *err)
+{
+    struct sweep_options *o = &job->o;
+    int rc = cli_signals_block(err);
+    if (!o->has_seed)
+        o->seed = (uint64_t)cli_now_ns();
+    if (rc == 0 && o->slurm.is_asked && !o->slurm.task)
+        rc = cli_sweep_slurm_open(job, err);
+    else if (rc == 0 && o->resume && !o->slurm.task)
+        rc = cli_resume_find(o, o->resume, &job->stored, err);
+    /* An emulated sweep that goes on does so on the boards it was begun on. */
+    o->bed.emulation_seed = o->seed;
+    if (rc == 0 && !job->slurm)
+        rc = cli_bed_open(&o->bed, err);
+    if (o->is_dry_run || o->slurm.task)
+        return rc;
+    if (rc == 0)
+        rc = try_path("--report", report_path(o), err);
+    if (rc == 0)
+        rc = try_path("--csv", o->csv, err);
+    return rc;
+}
+
 int cmd_sweep(int argc, char **argv)
 {
-    struct job job = {.o = {.precision = NAN}, .m = {.log_fd = -1}};
+    struct sweep_job job = {.o = {.precision = NAN}, .m = {.log_fd = -1}};
     struct wt_error err = {0};
     cli_goal_init(&job.o.goal);
     job.points = calloc(MAX_POINTS, sizeof(*job.points));
     int code = job.points ? cli_sweep_parse(argc, argv, &job.o) : CLI_FAILURE;
     if (code >= 0)
         goto out;
-
-    int rc = cli_signals_block(&err);
-    if (!job.o.has_seed)
-        job.o.seed = (uint64_t)cli_now_ns();
-    if (rc == 0 && job.o.resume)
-        rc = cli_resume_find(&job.o, &job.stored, &err);
-    /* An emulated sweep that goes on does so on the boards it was begun on. */
-    job.o.bed.emulation_seed = job.o.seed;
-    if (rc == 0)
-        rc = cli_bed_open(&job.o.bed, &err);
-    if (rc == 0 && !job.o.is_dry_run)
-        rc = try_path("--report", report_path(&job.o), &err);
-    if (rc == 0 && !job.o.is_dry_run)
-        rc = try_path("--csv", job.o.csv, &err);
-    if (rc < 0) {
+    if (open_first(&job, &err) < 0) {
         code = cli_fail("sweep", &err);
         goto out;
     }
     code = prepare(&job, argv + optind);
     if (code >= 0)
         goto out;
+    if (job.o.slurm.task) {
+        code = cli_sweep_task(&job);
+        goto out;
+    }
     if (job.o.is_dry_run) {
         code = cli_sweep_dry(&job.o, &job.plan, job.points, job.point_count, job.reference,
                              job.steps, job.step_count, &job.stored);
+        if (job.slurm && !job.o.is_json)
+            cli_sweep_slurm_dry(&job);
         goto out;
     }
     take_stored(&job);
-    rc = open_all(&job, &err);
-    if (rc < 0) {
+    if (!job.slurm && open_all(&job, &err) < 0) {
         code = cli_fail("sweep", &err);
         goto out;
     }
     say_plan(&job);
-    code = run_all(&job);
+    code = job.slurm ? cli_sweep_slurm_run(&job, argc, argv) : run_all(&job);
     if (code < 0)
         code = finish(&job, argc, argv);
     else if (job.m.store && job.run_count)

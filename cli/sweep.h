@@ -8,6 +8,8 @@
 #define MAX_AXES   WT_SWEEP_AXES
 #define MAX_POINTS 256
 
+#define SWEEP_SBATCH_MAX 32
+
 /* NAME=V,... of --param, and the N of --needs for each value. */
 struct sweep_param {
     char name[32];
@@ -34,8 +36,22 @@ struct sweep_options {
     uint64_t seed;
     const char *resume; /* a group, or "last"; NULL: a new sweep */
     int resume_at;      /* where in argv --resume ends */
+    struct {
+        bool is_asked;
+        const char *folder, *task;            /* NULL: not given */
+        const char *sbatch[SWEEP_SBATCH_MAX]; /* each an option of sbatch's */
+        size_t sbatch_count;
+        unsigned resubmit;
+        bool has_resubmit;
+    } slurm;
     bool is_json, is_measure_only, is_output_shown, is_without_store, is_dry_run;
 };
+
+/* Whether the runs are made on other machines: nothing here is asked what it can do. */
+static inline bool cli_sweep_is_elsewhere(const struct sweep_options *o)
+{
+    return o->slurm.is_asked || o->slurm.task;
+}
 
 /* One setting: a value for each knob and each parameter. */
 struct point {
@@ -44,6 +60,59 @@ struct point {
     char label[64];
     char **command; /* owned: CMD with its parameters filled in */
 };
+
+/* What is stored of a sweep that goes on. */
+struct sweep_stored {
+    char group[40];
+    struct wt_run *runs; /* owned; whole, oldest first */
+    size_t run_count;
+    struct wt_sweep_plan plan;
+};
+
+struct progress {
+    bool is_tty, has_nodes;
+    size_t done, total;
+    const char *label;
+    int label_width; /* of the longest */
+    int64_t begun_ns;
+    double spent_s; /* in finished runs */
+    struct cli_measure *measure;
+    size_t drawn_step;
+};
+
+/* All of one sweep. */
+struct sweep_job {
+    struct sweep_options o;
+    struct cli_measure m;
+    bool is_measuring;
+    struct wt_lease *lease;
+    struct point *points; /* owned */
+    size_t point_count, reference;
+    struct wt_sweep_plan plan;
+    char *plan_text;             /* owned; as the runs keep it */
+    struct wt_sweep_step *steps; /* owned */
+    size_t step_count;
+    struct sweep_stored stored;
+    char group[40];
+    struct wt_run *runs; /* owned: the stored ones, then those made here */
+    size_t run_count;
+    struct progress progress;
+    int asked, failed;
+    struct sweep_slurm *slurm; /* owned, sweep_slurm.c; NULL: it runs here */
+};
+
+/* ---- sweep.c ---- */
+
+/* Sets what a point says on this machine; run may be NULL. Errors: those of cli_apply. */
+int cli_sweep_apply(const struct sweep_job *job, const struct point *point, struct wt_run *run,
+                    struct wt_error *err);
+/* What a run is of, before it is made. Errors: WT_E_NOMEM. */
+int cli_sweep_tell_run(const struct sweep_job *job, const struct wt_sweep_step *step,
+                       struct wt_run *run, struct wt_error *err);
+/* After a round: are the ratios known as well as was asked for? */
+bool cli_sweep_is_precise_enough(const struct sweep_job *job);
+/* The end of what a command wrote into a file, from an offset on, to stderr. */
+void cli_sweep_show_log_end(int fd, off_t from);
 
 /* ---- sweep_options.c ---- */
 
@@ -84,16 +153,15 @@ void cli_plan_order(struct wt_sweep_step *steps, size_t points, unsigned repeats
 
 /* ---- sweep_resume.c ---- */
 
-/* What is stored of a sweep that goes on. */
-struct sweep_stored {
-    char group[40];
-    struct wt_run *runs; /* owned; whole, oldest first */
-    size_t run_count;
-    struct wt_sweep_plan plan;
-};
-/* Finds the sweep that o->resume names and takes its seed. Errors: WT_E_NOTFOUND, WT_E_CHANGED (the
- * seed is another), WT_E_BUSY (it is still running), those of wt_store_open(). */
-int cli_resume_find(struct sweep_options *o, struct sweep_stored *ret_stored, struct wt_error *err);
+/* Finds the sweep that `name`, a group or "last", is and takes its seed. Errors: WT_E_NOTFOUND,
+ * WT_E_CHANGED (the seed is another), WT_E_BUSY (it is still running), those of wt_store_open(). */
+int cli_resume_find(struct sweep_options *o, const char *name, struct sweep_stored *ret_stored,
+                    struct wt_error *err);
+/* The group of the newest sweep, "" where none is stored. Errors: those of wt_store_list(). */
+int cli_resume_newest(struct wt_store *store, char *buf, size_t size, struct wt_error *err);
+/* Takes the seed of a sweep that goes on. Errors: WT_E_CHANGED. */
+int cli_resume_seed(struct sweep_options *o, const struct sweep_stored *stored,
+                    struct wt_error *err);
 /* Whether it was begun as this one; says what differs. Errors: WT_E_CHANGED. */
 int cli_resume_check(const struct sweep_options *o, const struct sweep_stored *stored,
                      const struct wt_sweep_plan *plan, struct wt_error *err);
@@ -112,23 +180,32 @@ int cli_sweep_dry(const struct sweep_options *o, const struct wt_sweep_plan *pla
                   const struct wt_sweep_step *steps, size_t step_count,
                   const struct sweep_stored *stored);
 
+/* ---- sweep_slurm.c ---- */
+
+/* --sbatch-option: one that does not undo ours. Returns an exit code, or -1. */
+int cli_sweep_sbatch_option(struct sweep_options *o, const char *text);
+/* Whether the options go with --slurm and --slurm-task. Returns an exit code, or -1. */
+int cli_sweep_slurm_check(struct sweep_options *o);
+/* Before the plan: the store and, of a sweep that goes on, its folder and what came of it. Errors:
+ * those of wt_store_open() and cli_resume_find(), WT_E_BUSY (another collects it). */
+int cli_sweep_slurm_open(struct sweep_job *job, struct wt_error *err);
+/* --dry-run: what sbatch would be given, on stdout. */
+void cli_sweep_slurm_dry(const struct sweep_job *job);
+/* Submits, waits, collects. argv as the sweep got it. Returns an exit code, or -1 to go on. */
+int cli_sweep_slurm_run(struct sweep_job *job, int argc, char **argv);
+void cli_sweep_slurm_close(struct sweep_job *job);
+
+/* ---- sweep_task.c ---- */
+
+/* --slurm-task: one run, in a job. Returns an exit code. */
+int cli_sweep_task(struct sweep_job *job);
+
 /* ---- sweep_csv.c ---- */
 
 /* --csv FILE. Says what went wrong; 0 or -1. */
 int cli_sweep_write_csv(const char *path, const struct wt_sweep *sweep);
 
 /* ---- sweep_progress.c ---- */
-
-struct progress {
-    bool is_tty;
-    size_t done, total;
-    const char *label;
-    int label_width; /* of the longest */
-    int64_t begun_ns;
-    double spent_s; /* in finished runs */
-    struct cli_measure *measure;
-    size_t drawn_step;
-};
 
 /* For cli_measure.on_tick; data is the progress. Draws on a terminal, else nothing. */
 void cli_progress_draw(void *data, const struct wt_run *run, double elapsed_s);

@@ -51,6 +51,23 @@ static void print_help(void)
         "                     it was begun with, and the runs that are stored are not made again\n"
         "  --progress RE      CMD's stdout says its step: RE's group 1, 'step (\\d+)'\n"
         "  --work UNIT=N      each step is worth N units: tokens=4096\n"
+        "  --slurm            each run is a task of a job array on the nodes of a Slurm cluster; "
+        "the "
+        "records\n"
+        "                     come back through a folder that both see, and a task that was lost "
+        "is\n"
+        "                     submitted again. After Ctrl-C the jobs go on: --resume collects "
+        "them\n"
+        "  --sbatch-option OPTION  with --slurm: an option for sbatch, "
+        "--sbatch-option=--gres=gpu:1\n"
+        "                     (repeatable)\n"
+        "  --slurm-folder DIR  with --slurm: that folder is made in DIR (default: beside the "
+        "store)\n"
+        "  --resubmit N       with --slurm: a task that was lost (its node failed, it was "
+        "preempted) is\n"
+        "                     begun again N times at most (default 2)\n"
+        "  --slurm-task DIR   in the jobs of --slurm: make the run that Slurm's number of the task "
+        "says\n"
         "  --gpu LIST         only these GPUs: indices or UUIDs\n"
         "  --tag NAME         a word to find these runs by\n"
         "  --report FILE      where the HTML report goes (default wattune-report.html; - for "
@@ -100,6 +117,11 @@ int cli_sweep_parse(int argc, char **argv, struct sweep_options *o)
         MEASURE_ONLY,
         SHOW_OUTPUT,
         NO_STORE,
+        SLURM,
+        SBATCH_OPTION,
+        SLURM_FOLDER,
+        RESUBMIT,
+        SLURM_TASK,
         HELP
     };
     static const struct option options[] = {
@@ -123,6 +145,11 @@ int cli_sweep_parse(int argc, char **argv, struct sweep_options *o)
         {"measure-only", no_argument, NULL, MEASURE_ONLY},
         {"show-output", no_argument, NULL, SHOW_OUTPUT},
         {"no-store", no_argument, NULL, NO_STORE},
+        {"slurm", no_argument, NULL, SLURM},
+        {"sbatch-option", required_argument, NULL, SBATCH_OPTION},
+        {"slurm-folder", required_argument, NULL, SLURM_FOLDER},
+        {"resubmit", required_argument, NULL, RESUBMIT},
+        {"slurm-task", required_argument, NULL, SLURM_TASK},
         {"help", no_argument, NULL, HELP},
         GOAL_OPTIONS,
         {0},
@@ -227,6 +254,28 @@ int cli_sweep_parse(int argc, char **argv, struct sweep_options *o)
         case NO_STORE:
             o->is_without_store = true;
             break;
+        case SLURM:
+            o->slurm.is_asked = true;
+            break;
+        case SBATCH_OPTION:
+            code = cli_sweep_sbatch_option(o, optarg);
+            if (code >= 0)
+                return code;
+            break;
+        case SLURM_FOLDER:
+            o->slurm.folder = optarg;
+            break;
+        case RESUBMIT: {
+            long n = strtol(optarg, &end, 10);
+            if (end == optarg || *end || n < 0 || n > 100)
+                return cli_usage("sweep", "--resubmit %s: a number from 0 to 100", optarg);
+            o->slurm.resubmit = (unsigned)n;
+            o->slurm.has_resubmit = true;
+            break;
+        }
+        case SLURM_TASK:
+            o->slurm.task = optarg;
+            break;
         case HELP:
         case 'h':
             print_help();
@@ -273,7 +322,7 @@ int cli_sweep_parse(int argc, char **argv, struct sweep_options *o)
         return cli_fail("sweep", &err);
     if (!o->set_count && !o->param_count)
         o->is_auto = true;
-    return -1;
+    return cli_sweep_slurm_check(o);
 }
 
 void cli_sweep_options_done(struct sweep_options *o)

@@ -184,6 +184,16 @@ static int plan(struct sweep_options *o, struct point *points, size_t *ret_count
     struct wt_knob_info info;
     int64_t defaults[MAX_AXES] = {0};
     char text[48], range[200], label[64];
+    if (cli_sweep_is_elsewhere(o)) {
+        /* What a node's devices take is said there; no default is known, so that the highest is the
+         * reference: the same here and there. */
+        for (size_t s = 0; s < MAX_AXES; s++)
+            defaults[s] = INT64_MIN / 2;
+        int code = plan_points(o, points, ret_count);
+        if (code < 0)
+            *ret_reference = find_reference(o, points, *ret_count, defaults);
+        return code;
+    }
     if (!wt_devices_count(o->bed.devices)) {
         snprintf(err.text, sizeof(err.text), "no device here can be measured or set");
         snprintf(err.fix, sizeof(err.fix),

@@ -68,6 +68,8 @@ void cli_progress_done(struct progress *p, const struct wt_run *run)
     if (run->total.provenance != WT_PROV_UNKNOWN)
         fprintf(stderr, "  %9.1f J  %s", run->total.energy_j,
                 wt_provenance_name(run->total.provenance));
+    if (p->has_nodes)
+        fprintf(stderr, "  %s", run->host);
     fputc('\n', stderr);
 }
 

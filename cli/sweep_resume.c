@@ -21,16 +21,10 @@ static int differs(const char *group, struct wt_error *err, const char *fmt, ...
     return err->code = WT_E_CHANGED;
 }
 
-/* The group's name, of "last" too. */
-static int find_group(struct wt_store *store, const char *name, char *buf, size_t size,
-                      struct wt_error *err)
+int cli_resume_newest(struct wt_store *store, char *buf, size_t size, struct wt_error *err)
 {
     struct wt_run *runs = NULL;
     size_t count = 0;
-    if (strcmp(name, "last") != 0) {
-        snprintf(buf, size, "%s", name);
-        return 0;
-    }
     int rc = wt_store_list(store, NULL, NULL, 0, &runs, &count, err);
     if (rc < 0)
         return rc;
@@ -39,8 +33,20 @@ static int find_group(struct wt_store *store, const char *name, char *buf, size_
         if (runs[i].group[0] && runs[i].plan)
             snprintf(buf, size, "%s", runs[i].group);
     wt_runs_free(runs, count);
-    if (buf[0])
+    return 0;
+}
+
+/* The group's name, of "last" too. */
+static int find_group(struct wt_store *store, const char *name, char *buf, size_t size,
+                      struct wt_error *err)
+{
+    if (strcmp(name, "last") != 0) {
+        snprintf(buf, size, "%s", name);
         return 0;
+    }
+    int rc = cli_resume_newest(store, buf, size, err);
+    if (rc < 0 || buf[0])
+        return rc;
     snprintf(err->text, sizeof(err->text), "--resume last: no sweep is stored");
     snprintf(err->fix, sizeof(err->fix), "`wattune runs` lists what is");
     return err->code = WT_E_NOTFOUND;
@@ -132,29 +138,38 @@ static int check_running(const struct sweep_stored *s, struct wt_error *err)
     return 0;
 }
 
-int cli_resume_find(struct sweep_options *o, struct sweep_stored *ret_stored, struct wt_error *err)
+int cli_resume_seed(struct sweep_options *o, const struct sweep_stored *stored,
+                    struct wt_error *err)
+{
+    if (o->has_seed && o->seed != stored->plan.seed)
+        return differs(stored->group, err, "its order is that of --seed %llu",
+                       (unsigned long long)stored->plan.seed);
+    o->seed = stored->plan.seed;
+    return 0;
+}
+
+int cli_resume_find(struct sweep_options *o, const char *name, struct sweep_stored *ret_stored,
+                    struct wt_error *err)
 {
     struct sweep_stored s = {0};
     struct wt_store *store = NULL;
     int rc = wt_store_open(&store, NULL, err);
     if (rc < 0)
         return rc;
-    rc = find_group(store, o->resume, s.group, sizeof(s.group), err);
+    rc = find_group(store, name, s.group, sizeof(s.group), err);
     if (rc == 0)
         rc = load(store, &s, err);
     if (rc == 0)
         rc = check_running(&s, err);
     if (rc == 0)
         rc = read_plan(&s, err);
-    if (rc == 0 && o->has_seed && o->seed != s.plan.seed)
-        rc = differs(s.group, err, "its order is that of --seed %llu",
-                     (unsigned long long)s.plan.seed);
+    if (rc == 0)
+        rc = cli_resume_seed(o, &s, err);
     wt_store_close(store);
     if (rc < 0) {
         cli_resume_done(&s);
         return rc;
     }
-    o->seed = s.plan.seed;
     *ret_stored = s;
     return 0;
 }
@@ -165,6 +180,8 @@ int cli_resume_check(const struct sweep_options *o, const struct sweep_stored *s
     struct wt_error why = {0};
     if (wt_sweep_plan_check(&stored->plan, plan, &why) < 0)
         return differs(stored->group, err, "%s", why.text);
+    if (cli_sweep_is_elsewhere(o))
+        return 0; /* on which devices the others were made is seen when they come back */
     for (size_t i = 0; i < stored->run_count; i++) {
         const struct wt_run *run = &stored->runs[i];
         const char *now = o->bed.emulation_name;

@@ -81,6 +81,42 @@ static void rows_come_in_order_with_ratios_to_the_reference(void **state)
     empty(&b);
 }
 
+static void nodes_are_named_and_where_they_hide_a_setting_it_is_said(void **state)
+{
+    (void)state;
+    struct bench b;
+    /* Two repeats: one node each, and n2 draws 10 % more. */
+    fill(&b, v100, 4, 2);
+    for (size_t i = 0; i < b.count; i++)
+        strcpy(b.runs[i].host, b.runs[i].repeat ? "n2" : "n1");
+    make(&b, "power=250 W");
+    assert_true(has_warning(&b.sweep, "the runs were made on 2 nodes: n1 (4 runs), n2 (4)"));
+    assert_false(has_warning(&b.sweep, "compared within nodes"));
+    assert_false(has_warning(&b.sweep, "none of its runs was on a node"));
+    empty(&b);
+    /* 100 W never met the reference. */
+    fill(&b, v100, 4, 2);
+    for (size_t i = 0; i < b.count; i++)
+        strcpy(b.runs[i].host, i % 4 == 0 ? "n2" : "n1");
+    make(&b, "power=250 W");
+    assert_true(has_warning(&b.sweep, "100 W: none of its runs was on a node with a run at the "
+                                      "reference"));
+    assert_false(has_warning(&b.sweep, "150 W: none"));
+    empty(&b);
+    /* 150 W on n2 but for once, the reference the other way round; n2 draws 10 % more. */
+    const struct runs_spec two[] = {v100[1], v100[3]};
+    fill(&b, two, 2, 8);
+    for (size_t i = 0; i < b.count; i++) {
+        bool is_n2 = (i % 2 == 0) == (b.runs[i].repeat > 0);
+        strcpy(b.runs[i].host, is_n2 ? "n2" : "n1");
+        b.runs[i].total.energy_j *= is_n2 ? 1.1 : 1;
+    }
+    make(&b, "power=250 W");
+    assert_true(has_warning(&b.sweep, "150 W: compared within nodes its energy is 0.808 of the "
+                                      "reference's, not 0.86"));
+    empty(&b);
+}
+
 static void the_lowest_energy_is_chosen_and_said_in_a_sentence(void **state)
 {
     (void)state;
@@ -587,6 +623,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_come_in_order_with_ratios_to_the_reference),
+        cmocka_unit_test(nodes_are_named_and_where_they_hide_a_setting_it_is_said),
         cmocka_unit_test(the_lowest_energy_is_chosen_and_said_in_a_sentence),
         cmocka_unit_test(where_intervals_overlap_the_faster_one_is_chosen),
         cmocka_unit_test(a_saving_within_its_interval_is_none),

@@ -668,12 +668,8 @@ static int warn_of_comparison(struct wt_sweep *sweep, const struct pool *pool)
                            sweep->work_unit);
     if (rc == 0 && sweep->is_to_target)
         rc = warn_of_needs(sweep);
-    for (size_t i = 1; i < sweep->run_count && rc == 0; i++)
-        if (strcmp(sweep->runs[i].host, sweep->runs[0].host) != 0) {
-            rc = wt_sweep_warn(sweep, "the runs were made on different machines (%s, %s)",
-                               sweep->runs[0].host, sweep->runs[i].host);
-            break;
-        }
+    if (rc == 0)
+        rc = wt_sweep_warn_of_nodes(sweep);
     for (size_t i = 0; i < sweep->run_count && rc == 0; i++)
         for (size_t k = 0; k < sweep->runs[i].device_count && rc == 0; k++)
             if (sweep->runs[i].devices[k].is_check_off)

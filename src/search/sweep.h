@@ -39,6 +39,12 @@ int wt_sweep_find_outliers(struct wt_sweep *sweep);
 /* Whether the devices were still warming up in the first run. Errors: WT_E_NOMEM. */
 int wt_sweep_warn_of_warmup(struct wt_sweep *sweep);
 
+/* ---- nodes.c ---- */
+
+/* Of runs on several machines: on which, and whether what is said of the settings is said of the
+ * machines. Errors: WT_E_NOMEM. */
+int wt_sweep_warn_of_nodes(struct wt_sweep *sweep);
+
 /* ---- advice.c ---- */
 
 /* Fills advice and apply from the rows, the choice and the break-even. */
