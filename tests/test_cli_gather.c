@@ -77,6 +77,33 @@ static void a_place_that_cannot_be_written_is_named(void **state)
     spawn_done(&s);
 }
 
+/* A vendor's tool that never ends. */
+static void a_tool_that_says_too_much_is_left_out(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char bin[96], tool[128], with[4096];
+    const char *before = getenv("PATH");
+    wt_text(bin, sizeof(bin), "%s/bin", home);
+    wt_text(tool, sizeof(tool), "%s/nvidia-smi", bin);
+    tree_put(bin, "/nvidia-smi", "#!/bin/sh\nexec yes\n");
+    assert_int_equal(chmod(tool, 0755), 0);
+    wt_text(with, sizeof(with), "%s:%s", bin, before);
+    char *kept = strdup(before);
+    assert_non_null(kept);
+    setenv("PATH", with, 1);
+    spawn_run(&s, home, "wattune", "gather", "--output", archive);
+    setenv("PATH", kept, 1);
+    free(kept);
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    spawn_done(&s);
+    spawn_run(&s, home, "tar", "-tzf", archive);
+    assert_non_null(strstr(s.out, "machine.txt"));
+    assert_null(strstr(s.out, "nvidia-smi"));
+    spawn_done(&s);
+}
+
 static void wrong_usage_is_2_and_help_is_on_stdout(void **state)
 {
     (void)state;
@@ -98,9 +125,8 @@ static void wrong_usage_is_2_and_help_is_on_stdout(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(an_archive_plays_back_as_a_recording),
-        TEST(what_is_there_is_left_alone),
-        TEST(a_place_that_cannot_be_written_is_named),
+        TEST(an_archive_plays_back_as_a_recording),    TEST(what_is_there_is_left_alone),
+        TEST(a_place_that_cannot_be_written_is_named), TEST(a_tool_that_says_too_much_is_left_out),
         TEST(wrong_usage_is_2_and_help_is_on_stdout),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,6 +19,8 @@
 #include "sensor/machine.h"
 #include "wattune/gather.h"
 
+#define TOOL_BYTES (1 << 20)
+
 extern char **environ;
 
 struct item {
@@ -261,7 +263,7 @@ static int write_manifest(const char *dir, const struct recorder *r, const struc
 
 /* ---- tools ---- */
 
-/* All that comes, owned; NULL without memory. */
+/* All that comes, owned; NULL without memory, or when it is more than a tool has to say. */
 static char *read_all(int fd)
 {
     char *text = NULL;
@@ -269,7 +271,7 @@ static char *read_all(int fd)
     for (;;) {
         if (room - used < 2) {
             room = room ? 2 * room : 16384;
-            char *more = realloc(text, room);
+            char *more = room <= TOOL_BYTES ? realloc(text, room) : NULL;
             if (!more) {
                 free(text);
                 return NULL;
@@ -304,8 +306,10 @@ static char *ask_tool(char *const argv[])
     int rc = posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     close(fds[1]);
-    if (rc == 0) {
+    if (rc == 0)
         text = read_all(fds[0]);
+    close(fds[0]); /* one whose output was not taken in would wait for a reader */
+    if (rc == 0) {
         int status;
         while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
             ;
@@ -314,7 +318,6 @@ static char *ask_tool(char *const argv[])
             text = NULL;
         }
     }
-    close(fds[0]);
     return text;
 }
 
