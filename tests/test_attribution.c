@@ -208,7 +208,7 @@ static void without_the_list_of_children_the_runs_share_is_unknown(void **state)
         struct wt_users *users;
         assert_int_equal(wt_users_new(&users, bed.ctx, bed.devices, 42, NULL), 0);
         struct wt_window_device device = {
-            .device = bed_index(&bed, "cpu0"),
+            .device = bed_index(&bed, "cpu-package-0"),
             .energy = {0, 0, 0, WT_PROV_COUNTER},
         };
         struct wt_window_result so_far = {.devices = &device, .device_count = 1, .end_ns = 1};

@@ -174,7 +174,7 @@ static void a_state_is_whole_whoever_looks_on(void **state)
         assert_int_equal(wt_live_state(live, &now, NULL), 0);
     }
     assert_false(now.has_daemon);
-    assert_string_equal(now.devices[0].info->id, "cpu0");
+    assert_string_equal(now.devices[0].info->id, "cpu-package-0");
     atomic_store(&is_over, true);
     for (size_t i = 0; i < WT_COUNTOF(lookers); i++) {
         void *bad;
