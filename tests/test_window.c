@@ -49,9 +49,14 @@ static uint64_t shown_uj(const struct sensor *s, int64_t t_ns)
     return (uint64_t)((true_j(tick_ns) + s->offset_j) * 1e3) * 1000;
 }
 
+static void show_at(struct sensor *s, int64_t t_ns, uint64_t uj)
+{
+    assert_int_equal(wt_series_add_energy(&s->series, t_ns, t_ns + MS / 20, uj), 0);
+}
+
 static void poll_at(struct sensor *s, int64_t t_ns)
 {
-    assert_int_equal(wt_series_add_energy(&s->series, t_ns, t_ns + MS / 20, shown_uj(s, t_ns)), 0);
+    show_at(s, t_ns, shown_uj(s, t_ns));
 }
 
 static void poll_between(struct sensor *s, int64_t from_ns, int64_t to_ns, int64_t step_ns)
@@ -259,8 +264,7 @@ static void a_run_shorter_than_the_counters_period_may_have_been_anything(void *
     sensor_init(&s, &whole);
     const uint64_t idle_uj[] = {1000000, 1000000, 3500000}; /* 25 W */
     for (int64_t i = 0; i < 3; i++)
-        assert_int_equal(
-            wt_series_add_energy(&s.series, i * 50 * MS, i * 50 * MS + MS / 20, idle_uj[i]), 0);
+        show_at(&s, i * 50 * MS, idle_uj[i]);
     wt_series_note_power(&s.series, 25);
     struct wt_span span = span_of(&s, 110 * MS, 190 * MS);
     assert_holds(&span, 25 * 0.08);
@@ -276,8 +280,7 @@ static void a_run_shorter_than_the_counters_period_may_have_been_anything(void *
     s.series.power_max_w = 700;
     const uint64_t rest_uj[] = {1000000, 1000000, 9000000};
     for (int64_t i = 0; i < 3; i++)
-        assert_int_equal(
-            wt_series_add_energy(&s.series, i * 50 * MS, i * 50 * MS + MS / 20, rest_uj[i]), 0);
+        show_at(&s, i * 50 * MS, rest_uj[i]);
     wt_series_note_power(&s.series, 80);
     span = span_of(&s, 110 * MS, 180 * MS);
     assert_holds(&span, 80 * 0.07);
@@ -296,9 +299,7 @@ static void what_was_before_the_first_of_a_few_moves_may_have_been_anything(void
         s.series.power_max_w = is_limited ? 360 : 0;
         const uint64_t idle_uj[] = {1000000, 1000000, 1000000, 3500000, 3500000}; /* 25 W */
         for (int64_t i = 0; i < 5; i++)
-            assert_int_equal(wt_series_add_energy(&s.series, (1000 + i * 45) * MS,
-                                                  (1000 + i * 45) * MS + MS / 20, idle_uj[i]),
-                             0);
+            show_at(&s, (1000 + i * 45) * MS, idle_uj[i]);
         wt_series_note_power(&s.series, 25);
         struct wt_span across = span_of(&s, 850 * MS, 1050 * MS);
         struct wt_span before = span_of(&s, 850 * MS, 880 * MS);
@@ -315,6 +316,10 @@ static void what_was_before_the_first_of_a_few_moves_may_have_been_anything(void
             assert_false(across.is_known);
             assert_false(before.is_known);
             assert_false(after.is_known);
+            /* But as soon as a step was seen, steps are taken to be like it. */
+            show_at(&s, 1225 * MS, 6000000);
+            after = span_of(&s, 1240 * MS, 1270 * MS);
+            assert_holds(&after, 25 * 0.03);
         }
         wt_series_done(&s.series);
     }

@@ -760,7 +760,8 @@ static double step_w2(const struct wt_series *s, size_t i)
     return most * most;
 }
 
-#define KNOTS_FEW 5 /* before so many are known, so little is known of how power varies */
+#define KNOTS_FEW  5 /* before so many are known, so little is known of how power varies */
+#define KNOTS_STEP 3 /* they show one step */
 
 /* Energy of the first part f of span i, when the span's power lies between those of its neighbours:
  * then one step within it, at the only place that fits, explains all three. NaN: it does not. */
@@ -943,8 +944,9 @@ static struct point at(const struct wt_series *s, int64_t t_ns, const struct var
     bool is_still = is_end && stands_still(s);
     bool is_near = span_ns <= near_ns && !is_still && !(is_end && s->is_broken);
     /* After a move or two nothing says how far the load steps: from nothing to the most it may. A
-     * run shorter than the counter's period began after the last move that was seen. */
-    bool is_few = s->count < KNOTS_FEW && span_ns > 0;
+     * run shorter than the counter's period began after the last move that was seen. Where the most
+     * is not known that is no bound, and a step that was seen has to do. */
+    bool is_few = s->count < (s->power_max_w > 0 ? KNOTS_FEW : KNOTS_STEP) && span_ns > 0;
     if (is_near && !is_few) {
         p.var_j2 = w * w * half_s * half_s / 3 + span_s * span_s * step / 3;
         return p;
