@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "base/base.h"
-#include "workload/bench/bench.h"
 #include "base/file.h"
+#include "workload/bench/bench.h"
 #include "workload/random.h"
 
 #define SEQ 12
