@@ -227,7 +227,7 @@ static int tick_accounts(struct wt_live *l, int64_t unix_ns)
     if (!l->accounts)
         return 0;
     wt_accounts_tick(l->accounts, NULL); /* what goes wrong is in the status and in the log */
-    int rc = wt_accounts_list(l->accounts, &rows, &count, NULL);
+    int rc = wt_accounts_list(l->accounts, false, &rows, &count, NULL);
     if (rc == 0)
         rc = wt_accounts_devices(l->accounts, &devices, &device_count, NULL);
     wt_accounts_status(l->accounts, &status);
