@@ -42,7 +42,7 @@ static void facts_are_read_or_refused(void **state)
         {"job=1\nbegin_ns=5\ndevices=GPU-b,GPU-a\ngpus=0,3\n", NULL, "ids before numbers"},
         {"job=1\nbegin_ns=5\ngpus=0,3\ndevices=GPU-b\n", "devices=", "fewer ids than GPUs"},
         {"job=1\nbegin_ns=5\ndevices=GPU-b\n", "devices=", "ids of no GPUs"},
-        {"job=1\nbegin_ns=5\ngpus=0,3\ndevices=GPU-b,GPU-b\n", "devices=", "an id twice"},
+        {"job=1\nbegin_ns=5\ngpus=0,3\ndevices=GPU-b,GPU-b\n", NULL, "two parts of a card"},
         {"job=1\nbegin_ns=5\ngpus=0\ndevices=\n", "devices=", "an empty id"},
         {"job=1\nbegin_ns=5\ngpus=0,1\ndevices=GPU-b,\n", "devices=", "an empty last id"},
         {"job=1\nbegin_ns=5\ngpus=0\ndevices="
@@ -1425,6 +1425,37 @@ static void a_stores_rows_come_back_whole(void **state)
     bed_free(bed);
 }
 
+static void a_new_store_is_for_its_owner_and_group(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/wattune-jobs-XXXXXX", path[64], log[80];
+    struct wt_job_store *store;
+    struct wt_job_row row = {.job = 1, .begin_ns = 1};
+    struct stat st;
+    static const mode_t umasks[] = {022, 077};
+    for (size_t i = 0; i < WT_COUNTOF(umasks); i++) {
+        memcpy(dir + sizeof(dir) - 7, "XXXXXX", 6);
+        assert_non_null(mkdtemp(dir));
+        snprintf(path, sizeof(path), "%s/jobs.db", dir);
+        snprintf(log, sizeof(log), "%s-wal", path);
+        mode_t old = umask(umasks[i]);
+        assert_int_equal(wt_job_store_open(&store, path, true, NULL), 0);
+        assert_int_equal(wt_job_store_write(store, &row, 1, NULL), 0);
+        umask(old);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0640);
+        if (stat(log, &st) == 0) /* what is not in the file yet */
+            assert_int_equal(st.st_mode & 0777, 0640);
+        wt_job_store_close(store);
+        assert_int_equal(chmod(path, 0604), 0); /* the site's to say */
+        assert_int_equal(wt_job_store_open(&store, path, true, NULL), 0);
+        wt_job_store_close(store);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0604);
+        wt_fs_remove_tree(dir, NULL);
+    }
+}
+
 static void a_list_holds_what_was_asked_for(void **state)
 {
     (void)state;
@@ -1614,6 +1645,7 @@ int main(void)
         cmocka_unit_test(numbers_are_nvidias_where_there_are_such),
         cmocka_unit_test(the_users_text_is_short_and_printable),
         cmocka_unit_test(a_stores_rows_come_back_whole),
+        cmocka_unit_test(a_new_store_is_for_its_owner_and_group),
         cmocka_unit_test(a_list_holds_what_was_asked_for),
         cmocka_unit_test(what_is_no_store_is_refused_with_a_way_out),
         cmocka_unit_test(what_was_written_since_stays_unsent),

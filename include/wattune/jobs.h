@@ -113,6 +113,9 @@ struct wt_job_filter {
     int64_t since_ns, until_ns; /* rows that were running at some time of this span */
     bool has_steps, has_idle;   /* steps' rows, and nobody's, too */
     bool is_open_only;          /* only what runs */
+    /* Only rows of so many jobs that count, or with has_steps steps: those that began last. 0: all
+     */
+    size_t latest;
 };
 /* By begin, job, step, node, device. Owned: free(). Errors: as open, WT_E_NOMEM. */
 WT_API int wt_job_store_list(struct wt_job_store *store, const struct wt_job_filter *filter,

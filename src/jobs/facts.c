@@ -132,10 +132,7 @@ static int ids(struct wt_job_facts *f, const char *text, size_t len)
         char *id = f->devices[f->device_count];
         memcpy(id, text + at, n);
         id[n] = '\0';
-        for (size_t i = 0; i < f->device_count; i++)
-            if (strcmp(f->devices[i], id) == 0)
-                return WT_E_FORMAT;
-        f->device_count++;
+        f->device_count++; /* one may come twice: two parts of a card */
         at += n + 1;
     }
     return 0;
