@@ -440,10 +440,29 @@ class Whole(unittest.TestCase):
         self.assertGreater(len(known), 30)
         self.assertEqual(rows, known)
         self.assertEqual({name for name, _ in self.seen()}, set(known))
+        self.assertEqual(self.labels(), {name: labels for name, labels in self.documented().items() if labels})
         if shutil.which("promtool"):
             done = subprocess.run(["promtool", "check", "metrics"], input=self.server.metrics(), capture_output=True,
                                   text=True, check=False)
             self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+
+    def labels(self):
+        """{metric: its labels beside those of a device}, of those that have any."""
+        found = {}
+        for name, labels in self.seen():
+            keys = set(dict(labels))
+            found.setdefault(name, set()).update(
+                keys - {"device", "kind", "model", "provenance"} if "device" in keys else keys)
+        return {name: keys for name, keys in found.items() if keys}
+
+    @staticmethod
+    def documented():
+        found, last = {}, set()
+        with open(os.path.join(ROOT, "docs/serve.md"), encoding="utf-8") as f:
+            for name, cell in re.findall(r"^\| `(\w+)` \| \w+ \| \w* ?\|([^|]*)\|", f.read(), re.MULTILINE):
+                last = last if cell.strip() == "as above" else set(re.findall(r"`(\w+)`", cell))
+                found[name] = last
+        return found
 
     def test_leases_are_what_wattuned_holds(self):
         seen = self.seen()

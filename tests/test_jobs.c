@@ -997,9 +997,36 @@ static void a_stop_ends_nobodys_rows_and_loses_nothing(void **state)
     tell(bed, 5, NULL, "0", begin_ns, bed->now_ns, 0);
     run_s(bed, 1, 0);
     struct wt_job_row job = stored(bed, 5, "", "GPU-0");
-    assert_int_equal(job.gap_ns, S / 2); /* what nobody looked at is said */
+    assert_int_equal(job.gap_ns, 0); /* the next was there at once */
     double truth_j = 100 * 10.5;
+    assert_uj(job.energy_uj, truth_j, "with the half second");
     assert_true((double)job.low_uj * 1e-6 <= truth_j && truth_j <= (double)job.high_uj * 1e-6);
+    bed_free(bed);
+}
+
+/* A store asks its disk at each transaction, whose rows have one seq. */
+static void a_tick_is_one_transaction(void **state)
+{
+    (void)state;
+    struct bed *bed = bed_new();
+    run_s(bed, 2, 0);
+    int64_t begin_ns = bed->now_ns;
+    for (unsigned job = 1; job <= 3; job++) {
+        tell(bed, job, NULL, job == 3 ? "1" : "0", begin_ns, 0, 0);
+        tell(bed, job, "0", job == 3 ? "1" : "0", begin_ns, 0, 0);
+    }
+    run_s(bed, 3, 0);
+    for (unsigned job = 1; job <= 3; job++) {
+        tell(bed, job, NULL, job == 3 ? "1" : "0", begin_ns, bed->now_ns, 0);
+        tell(bed, job, "0", job == 3 ? "1" : "0", begin_ns, bed->now_ns, 0);
+    }
+    run_s(bed, 1, 0);
+    int64_t seq = stored(bed, 1, "", "GPU-0").seq;
+    assert_true(seq > 0);
+    assert_int_equal(stored(bed, 1, "0", "GPU-0").seq, seq);
+    assert_int_equal(stored(bed, 2, "", "GPU-0").seq, seq);
+    assert_int_equal(stored(bed, 3, "0", "GPU-1").seq, seq);
+    assert_int_equal(stored(bed, 3, "", "cpu-package-0").seq, seq);
     bed_free(bed);
 }
 
@@ -1629,6 +1656,7 @@ int main(void)
         cmocka_unit_test(another_cluster_ends_nobodys_rows),
         cmocka_unit_test(midnight_ends_nobodys_rows_with_sound_bounds),
         cmocka_unit_test(a_stop_ends_nobodys_rows_and_loses_nothing),
+        cmocka_unit_test(a_tick_is_one_transaction),
         cmocka_unit_test(one_store_has_one_keeper),
         cmocka_unit_test(a_host_device_that_dies_leaves_a_gap),
         cmocka_unit_test(what_comes_late_is_no_gap),

@@ -576,7 +576,8 @@ int wt_accounts_tick(struct wt_accounts *a, struct wt_error *err)
         rc = wt_accounts_split(a, &why);
     if (rc < 0)
         wt_accounts_trouble(a, rc, &why);
-    if (rc == 0 && is_ready) {
+    a->is_ready = rc == 0 && is_ready;
+    if (a->is_ready) {
         int64_t now_ns = wt_ctx_now_ns(a->ctx);
         bool is_due = !a->noted_ns || now_ns - a->noted_ns >= a->note_ns;
         if (wt_accounts_trouble(a, write_tick(a, is_due, false, &why), &why) == 0 && is_due)
@@ -771,6 +772,8 @@ void wt_accounts_free(struct wt_accounts *a)
     if (!a)
         return;
     if (a->has_begun) {
+        if (a->is_ready) /* what was drawn since the last tick is theirs, too */
+            wt_accounts_split(a, NULL);
         write_tick(a, true, true, NULL);
         wt_accounts_hide(a);
     }

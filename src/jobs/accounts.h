@@ -135,6 +135,7 @@ struct wt_accounts {
     int lock_fd; /* says that the store is ours; -1: none */
     struct wt_job_sender *sender;
     bool has_facts, has_begun;
+    bool is_ready; /* the last tick knew of all that there is, and has split it */
     uint64_t ended;
     struct wt_error first; /* of this tick */
     char problem[200];
