@@ -147,6 +147,7 @@ struct bed {
     } windows[WINDOWS];
     uint64_t window_count;
     unsigned waits;
+    unsigned fails;      /* so many windows cannot be begun */
     const char *devices; /* the ids that tell() writes beside gpus; NULL: none */
     const char *cluster; /* and the cluster */
     uint64_t busy_ticks;
@@ -188,6 +189,8 @@ static double cum_j(const struct bed *bed, size_t i, int64_t t_ns)
 static int fake_begin(void *data, int64_t t_ns, uint64_t *ret_window)
 {
     struct bed *bed = data;
+    if (bed->fails && bed->fails--)
+        return WT_E_NOMEM;
     assert_true(bed->window_count < WINDOWS);
     bed->windows[bed->window_count].begin_ns = t_ns < bed->now_ns ? t_ns : bed->now_ns;
     bed->windows[bed->window_count].is_open = bed->windows[bed->window_count].is_used = true;
@@ -366,6 +369,7 @@ static struct bed *bed_new(void)
         info->kind = devices[i].kind;
         info->index = devices[i].index;
         info->is_counted = devices[i].is_counted;
+        info->can = WT_CAN_ENERGY;
         info->power_max_mw = devices[i].power_max_mw;
         bed->pointers[i] = info;
         bed->power_w[i] = 100;
@@ -428,7 +432,10 @@ static void assert_conserved(struct bed *bed)
     struct wt_account_device *devices;
     size_t count;
     assert_int_equal(wt_accounts_devices(bed->accounts, &devices, &count, NULL), 0);
-    assert_int_equal(count, DEVICES);
+    size_t split = 0;
+    for (size_t i = 0; i < DEVICES; i++)
+        split += bed->infos[i].kind == WT_DEVICE_GPU || bed->infos[i].can;
+    assert_int_equal(count, split);
     for (size_t i = 0; i < count; i++)
         if (devices[i].device_uj != devices[i].idle_uj + devices[i].jobs_uj)
             fail_msg("%s: %llu is not %llu + %llu", devices[i].id,
@@ -1050,6 +1057,41 @@ static void one_store_has_one_keeper(void **state)
     bed_free(bed);
 }
 
+/* A processor whose settings are all that it has here. */
+static void what_has_no_sensor_has_no_row(void **state)
+{
+    (void)state;
+    struct bed *bed = bed_new();
+    wt_accounts_free(bed->accounts);
+    assert_int_equal(unlink(bed->store), 0);
+    bed->infos[1].can = bed->infos[2].can = 0;
+    bed->is_dead[1] = bed->is_dead[2] = true;
+    start(bed);
+    run_s(bed, 2, 0);
+    int64_t begin_ns = bed->now_ns;
+    tell(bed, 5, NULL, "0,1", begin_ns, 0, 0);
+    run_s(bed, 3, 0);
+    tell(bed, 5, NULL, "0,1", begin_ns, bed->now_ns, 0);
+    run_s(bed, 1, 0);
+    struct wt_job_row nobody;
+    struct wt_job_store *store;
+    struct wt_job_row *rows;
+    size_t count;
+    const struct wt_job_filter filter = {.job = 5};
+    assert_int_equal(wt_job_store_open(&store, bed->store, false, NULL), 0);
+    assert_int_equal(wt_job_store_list(store, &filter, &rows, &count, NULL), 0);
+    assert_int_equal(count, 3); /* two GPUs and the meter of the node */
+    for (size_t i = 0; i < count; i++)
+        assert_string_not_equal(rows[i].device, "cpu-package-0");
+    free(rows);
+    wt_job_store_close(store);
+    assert_int_equal(nobodys(bed, "cpu-package-0", &nobody, 1), 0);
+    struct wt_job_row gpu = stored(bed, 5, "", "GPU-1"); /* which the job was given */
+    assert_true(gpu.begin_ns > 0);
+    assert_int_equal(gpu.provenance, WT_PROV_UNKNOWN);
+    bed_free(bed);
+}
+
 /* A device of the host that is not known for a while. */
 static void a_host_device_that_dies_leaves_a_gap(void **state)
 {
@@ -1181,6 +1223,37 @@ static void a_gap_counts_once_whatever_fails(void **state)
     run_s(bed, 1, 0);
     assert_int_equal(bed->accounts->jobs->places[0].gap_ns, gap_ns);
     bed_free(bed);
+}
+
+static void a_tick_without_memory_loses_no_job(void **state)
+{
+    (void)state;
+    for (unsigned fails = 1; fails <= 3; fails++) {
+        struct bed *bed = bed_new();
+        run_s(bed, 2, 0);
+        int64_t begin_ns = bed->now_ns;
+        tell(bed, 5, NULL, "0", begin_ns, 0, 0);
+        tell(bed, 5, "0", "0", begin_ns, 0, 0);
+        for (int i = 0; i < 10; i++) {
+            pass(bed, S, 0);
+            bed->fails = i == 0 ? fails : 0;
+            int rc = wt_accounts_tick(bed->accounts, NULL);
+            assert_int_equal(rc, i == 0 ? WT_E_NOMEM : 0);
+            assert_conserved(bed);
+        }
+        tell(bed, 5, "0", "0", begin_ns, bed->now_ns, 0);
+        tell(bed, 5, NULL, "0", begin_ns, bed->now_ns, 0);
+        pass(bed, S, 0);
+        bed->fails = 1;
+        assert_int_equal(wt_accounts_tick(bed->accounts, NULL), WT_E_NOMEM);
+        run_s(bed, 1, 0);
+        struct wt_job_row job = stored(bed, 5, "", "GPU-0"), step = stored(bed, 5, "0", "GPU-0");
+        assert_int_equal(job.state, WT_JOB_ENDED);
+        assert_uj(job.energy_uj, 100 * 10, "all of it");
+        assert_uj(step.energy_uj, 100 * 10, "and of the step");
+        assert_int_equal(job.gap_ns + step.gap_ns, 0);
+        bed_free(bed);
+    }
 }
 
 /* The job ended while nobody looked, and so did its steps. */
@@ -1508,6 +1581,10 @@ static void a_list_holds_what_was_asked_for(void **state)
         {{.account = "ml", .user = "ada", .node = "n1", .cluster = "c"}, 2, "all of them"},
         {{.partition = "x"}, 0, "none"},
         {{.is_open_only = true}, 0, "none runs"},
+        {{.latest = 1}, 1, "job 30"},
+        {{.latest = 3}, 4, "job 1 with both devices"},
+        {{.latest = 1, .user = "ada"}, 2, "the latest of a user"},
+        {{.latest = 9, .has_steps = true}, 1, "steps only"},
     };
     char path[128];
     snprintf(path, sizeof(path), "%s/other.db", bed->dir);
@@ -1658,11 +1735,13 @@ int main(void)
         cmocka_unit_test(a_stop_ends_nobodys_rows_and_loses_nothing),
         cmocka_unit_test(a_tick_is_one_transaction),
         cmocka_unit_test(one_store_has_one_keeper),
+        cmocka_unit_test(what_has_no_sensor_has_no_row),
         cmocka_unit_test(a_host_device_that_dies_leaves_a_gap),
         cmocka_unit_test(what_comes_late_is_no_gap),
         cmocka_unit_test(bounds_are_of_their_own_time),
         cmocka_unit_test(a_step_whose_gpu_went_away_has_a_gap),
         cmocka_unit_test(a_gap_counts_once_whatever_fails),
+        cmocka_unit_test(a_tick_without_memory_loses_no_job),
         cmocka_unit_test(steps_of_an_ended_job_are_closed_with_it),
         cmocka_unit_test(steps_on_a_shared_gpu_get_what_their_job_does),
         cmocka_unit_test(who_goes_on_gives_nothing_back),

@@ -114,7 +114,8 @@ struct wt_live_state {
 
 /* Looks over the devices, then samples them: they are borrowed until wt_live_free and belong to it
  * meanwhile. emulation: what the emulated machine is called, or NULL. Errors: WT_E_NOMEM, those of
- * wt_accounts_new, but for what is wrong with a store: that is a problem of the state. Threads: owner thread. */
+ * wt_accounts_new, but for what is wrong with a store: that is a problem of the state. Threads:
+ * owner thread. */
 WT_API int wt_live_new(struct wt_live **ret_live, struct wt_ctx *ctx, struct wt_devices *devices,
                        const char *emulation, const struct wt_live_options *options,
                        struct wt_error *err);

@@ -302,11 +302,17 @@ static int close_lost(struct wt_accounts *a, struct wt_error *err)
 
 /* ---- the tick ---- */
 
+/* JOB or JOB.STEP, as its file is called. */
+static const char *name_of(char *buf, size_t size, const struct job *job, const struct step *step)
+{
+    return wt_text(buf, size, "%u%s%s", job->facts.job, step ? "." : "", step ? step->name : "");
+}
+
 static void forget(struct wt_accounts *a, const struct job *job, const struct step *step)
 {
     char name[48];
-    wt_text(name, sizeof(name), "%u%s%s", job->facts.job, step ? "." : "", step ? step->name : "");
-    wt_accounts_forget(a, name, step ? step->ino : job->ino, step ? step->mtime_ns : job->mtime_ns);
+    wt_accounts_forget(a, name_of(name, sizeof(name), job, step), step ? step->ino : job->ino,
+                       step ? step->mtime_ns : job->mtime_ns);
 }
 
 /* All rows of a tick, which are written at once: a store asks its disk at each commit. */
@@ -364,9 +370,7 @@ static void take_written(struct wt_accounts *a, const struct batch *b)
     for (size_t i = 0; i < b->ended_count; i++) {
         const struct ended *e = &b->ended[i];
         char text[2048], name[48];
-        wt_text(name, sizeof(name), "%u%s%s", e->job->facts.job, e->step ? "." : "",
-                e->step ? e->step->name : "");
-        wt_accounts_leave_text(a, name,
+        wt_accounts_leave_text(a, name_of(name, sizeof(name), e->job, e->step),
                                wt_accounts_text(text, sizeof(text), b->rows + e->at, e->count));
         if (e->step)
             e->step->is_final = true;
@@ -658,7 +662,10 @@ static int open_devices(struct wt_accounts *a, const struct wt_device_info *cons
         struct device *d = &a->devices[i];
         struct wt_account_device *out = &a->shown.devices[i];
         d->info = infos[i];
-        d->is_split = !infos[i]->is_part;
+        /* A GPU that nothing measures is a job's, and said; of what a host has no sensor for there
+         * is nothing to say. */
+        d->is_split = !infos[i]->is_part && (infos[i]->kind == WT_DEVICE_GPU ||
+                                             (infos[i]->can & (WT_CAN_ENERGY | WT_CAN_POWER)));
         d->power_max_mw =
             infos[i]->power_max_mw || !power_max_mw ? infos[i]->power_max_mw : power_max_mw[i];
         a->has_nvml |=

@@ -169,14 +169,10 @@ static bool is_done(const struct wt_accounts *a, const char *name, const struct 
     return false;
 }
 
-void wt_accounts_leave_text(struct wt_accounts *a, const char *name, const char *text)
+int wt_accounts_write(const char *fresh, const char *path, const char *text, struct wt_error *err)
 {
-    char path[640], fresh[640];
-    struct wt_error err;
     size_t len = strlen(text), done = 0;
-    wt_text(path, sizeof(path), "%s/%.90s.energy", a->facts_dir, name);
-    wt_text(fresh, sizeof(fresh), "%s/.%.90s.energy", a->facts_dir, name);
-    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644), rc = 0;
     while (fd >= 0 && done < len) {
         ssize_t n = write(fd, text + done, len - done);
         if (n < 0 && errno == EINTR)
@@ -185,12 +181,20 @@ void wt_accounts_leave_text(struct wt_accounts *a, const char *name, const char 
             break;
         done += (size_t)n;
     }
-    if (fd < 0 || done < len || fchmod(fd, 0644) < 0 || rename(fresh, path) < 0) {
-        wt_fail_errno(&err, errno, "%s", path);
-        wt_accounts_trouble(a, err.code, &err);
-    }
+    if (fd < 0 || done < len || fchmod(fd, 0644) < 0 || rename(fresh, path) < 0)
+        rc = wt_fail_errno(err, errno, "%s", path);
     if (fd >= 0)
         close(fd);
+    return rc;
+}
+
+void wt_accounts_leave_text(struct wt_accounts *a, const char *name, const char *text)
+{
+    char path[640], fresh[640];
+    struct wt_error err;
+    wt_text(path, sizeof(path), "%s/%.90s.energy", a->facts_dir, name);
+    wt_text(fresh, sizeof(fresh), "%s/.%.90s.energy", a->facts_dir, name);
+    wt_accounts_trouble(a, wt_accounts_write(fresh, path, text, &err), &err);
 }
 
 /* ---- what a file says ---- */

@@ -175,6 +175,7 @@ static int open_segment(struct wt_accounts *a, size_t i, int64_t t_ns, struct wt
     s->given_uj = 0;
     s->low_uj = s->high_uj = 0;
     s->known_ns = 0;
+    s->window = 0; /* without memory for one: tried again at the next tick, from then on */
     int rc = a->meter.begin_at(a->meter.data, t_ns, &s->window);
     return rc < 0 ? wt_fail(err, rc, "no memory for a window of %s", a->devices[i].info->id) : 0;
 }
@@ -235,15 +236,16 @@ static void close_segment(struct wt_accounts *a, size_t i, int64_t t_ns)
     struct wt_window_result r = {0};
     struct wt_error err;
     if (t_ns <= s->begin_ns) {
-        a->meter.cancel(a->meter.data, s->window);
+        if (s->window)
+            a->meter.cancel(a->meter.data, s->window);
         return;
     }
-    if (a->meter.end_at(a->meter.data, s->window, t_ns) == 0 &&
+    if (s->window && a->meter.end_at(a->meter.data, s->window, t_ns) == 0 &&
         a->meter.result(a->meter.data, s->window, &r, &err) == 0) {
         const struct wt_window_device *d = device_in(&r, i);
         take_segment(a, i, d, t_ns, true);
         wt_window_result_done(&r);
-    } else {
+    } else if (s->window) {
         a->meter.cancel(a->meter.data, s->window);
     }
     int64_t known_ns = s->known_ns ? s->known_ns : s->begin_ns;
@@ -378,7 +380,9 @@ static int split_gpu(struct wt_accounts *a, size_t i, int64_t now_ns, struct wt_
     d->was_shared = s->count > 1;
     for (struct job *job = a->jobs; job; job = job->next)
         job->places[i].before_uj = job->places[i].acc_uj;
-    int rc = take_events(a, i, err);
+    int rc = s->window ? 0 : open_segment(a, i, s->begin_ns, err);
+    if (rc == 0)
+        rc = take_events(a, i, err);
     if (rc == 0 && a->meter.peek(a->meter.data, s->window, i, &w, NULL) == 0)
         take_segment(a, i, &w, now_ns, false);
     int64_t since_ns = s->known_ns ? s->known_ns : s->begin_ns;
@@ -572,10 +576,10 @@ static void split_step(struct wt_accounts *a, const struct job *job, struct step
     struct wt_window_device w;
     if (job->is_moved)
         drop_others(a, job, step);
-    if (step->is_new && step->gpu_count && !step->window) {
+    if (step->gpu_count && !step->window) {
         int64_t t_ns = wt_accounts_mono_ns(a, step->begin_ns);
         a->meter.begin_at(a->meter.data, t_ns > a->base_begin_ns ? t_ns : a->base_begin_ns,
-                          &step->window); /* without memory for one: its GPUs are unknown */
+                          &step->window); /* without memory for one: at the next tick */
     }
     if (step->window && step->is_ended) {
         a->meter.end_at(a->meter.data, step->window, wt_accounts_mono_ns(a, step->end_ns));
