@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/file.h"
 #include "workload/bench/bench.h"
-#include "workload/file.h"
 #include "workload/random.h"
 
 #define SEQ 12
