@@ -128,7 +128,7 @@ static void a_window_holds_the_energy_of_its_devices(void **state)
     struct bed bed;
     bed_open(&bed);
     bed_start(&bed, 2);
-    pass(2 * TICK);
+    pass(10 * TICK);
     struct wt_window_result r = measure(&bed, 60 * MS);
     assert_int_equal(r.device_count, 2);
     for (size_t i = 0; i < 2; i++) {
@@ -158,7 +158,7 @@ static void a_part_of_another_device_is_not_in_the_total(void **state)
     bed.infos[1].is_part = true;
     bed.infos[1].is_counted = false;
     bed_start(&bed, 2);
-    pass(2 * TICK);
+    pass(10 * TICK);
     struct wt_window_result r = measure(&bed, 40 * MS);
     assert_true(r.total.energy_j == r.devices[0].energy.energy_j);
     wt_window_result_done(&r);
@@ -189,7 +189,7 @@ static void emulated_devices_say_so_and_do_not_mix(void **state)
     bed_open(&bed);
     bed.infos[0].is_emulated = bed.infos[1].is_emulated = true;
     bed_start(&bed, 2);
-    pass(2 * TICK);
+    pass(10 * TICK);
     struct wt_window_result r = measure(&bed, 40 * MS);
     assert_int_equal(r.devices[0].energy.provenance, WT_PROV_EMULATED);
     assert_int_equal(r.devices[0].method, WT_PROV_COUNTER);
@@ -198,7 +198,7 @@ static void emulated_devices_say_so_and_do_not_mix(void **state)
     wt_meter_free(bed.meter);
 
     bed_start(&bed, 3); /* the third is real */
-    pass(2 * TICK);
+    pass(10 * TICK);
     r = measure(&bed, 40 * MS);
     assert_int_equal(r.total.provenance, WT_PROV_UNKNOWN);
     assert_true(isnan(r.total.energy_j));
@@ -213,7 +213,7 @@ static void a_device_that_cannot_be_read_is_unknown_with_its_reason(void **state
     bed_open(&bed);
     atomic_store(&bed.fail[1], WT_E_DENIED);
     bed_start(&bed, 2);
-    pass(2 * TICK);
+    pass(10 * TICK);
     struct wt_window_result r = measure(&bed, 40 * MS);
     assert_int_equal(r.devices[1].energy.provenance, WT_PROV_UNKNOWN);
     assert_true(isnan(r.devices[1].energy.energy_j) && isnan(r.devices[1].mean_w));
@@ -285,7 +285,7 @@ static void one_device_is_peeked_at_alone(void **state)
     uint64_t id;
     bed_open(&bed);
     bed_start(&bed, 2);
-    pass(2 * TICK);
+    pass(10 * TICK);
     assert_int_equal(wt_meter_begin(bed.meter, "work", &id), 0);
     pass(60 * MS);
     wt_meter_wait(bed.meter, wt_clock_now_ns(), WAIT);
