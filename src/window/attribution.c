@@ -189,7 +189,7 @@ static int read_long(const struct wt_ctx *ctx, const char *path, char **ret_text
 static int add_children(const struct wt_ctx *ctx, const char *path, struct wt_pids *pids,
                         struct wt_error *err)
 {
-    char *text;
+    char *text = NULL;
     int rc = read_long(ctx, path, &text, err);
     if (rc < 0)
         return rc == WT_E_NOTFOUND || rc == WT_E_GONE ? 0 : rc;
