@@ -325,36 +325,40 @@ static void a_primitive_is_made_for_one_thread(void **state)
 #endif
 }
 
+/* For want of a primitive, or without instructions for it of the room to widen it: 1 PiB. */
 static void a_product_that_is_refused_is_not_counted(void **state)
 {
     (void)state;
-#ifdef WT_HAS_DNNL
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    print_message("skipped: the sanitizers end a program that asks for so much\n");
+    skip();
+#else
     struct wt_error err = {0};
     struct wt_pool *pool = NULL;
     struct wt_products *p = NULL;
     const struct wt_product product = {.form = WT_FORM_FORWARD,
                                        .is_bf16 = true,
-                                       .m = M,
-                                       .n = N,
-                                       .k = K,
+                                       .m = 8,
+                                       .n = 8,
+                                       .k = (size_t)1 << 44,
                                        .a = a16,
                                        .b = b16,
                                        .c = c};
-    setenv("WATTUNE_PRODUCTS", "onednn-matmul", 1);
+    int want_rc = WT_E_NOMEM;
     assert_int_equal(wt_pool_new(&pool, 1, &err), 0);
     assert_int_equal(wt_products_new(&p, pool, 1, &err), 0);
+#ifdef WT_HAS_DNNL
+    if (wt_products_has_bf16(NULL))
+        want_rc = WT_E_UNSUPPORTED;
     is_primitive_refused = true;
-    int rc = wt_products_run(p, &product, &err);
+#endif
+    assert_int_equal(wt_products_run(p, &product, &err), want_rc);
+#ifdef WT_HAS_DNNL
     is_primitive_refused = false;
-    unsetenv("WATTUNE_PRODUCTS");
-    /* Without instructions for it floats are multiplied instead. */
-    assert_int_equal(rc, wt_products_has_bf16(NULL) ? WT_E_UNSUPPORTED : 0);
-    assert_int_equal(wt_products_flops(p) > 0, rc == 0);
+#endif
+    assert_true(wt_products_flops(p) == 0);
     wt_products_free(p);
     wt_pool_free(pool);
-#else
-    print_message("skipped: built without oneDNN\n");
-    skip();
 #endif
 }
 

@@ -869,6 +869,31 @@ static void a_hole_beside_what_power_contradicts_is_filled_by_power(void **state
     wt_series_done(&power);
 }
 
+/* The knot of a contradiction is given up when the counter hung from it on. */
+static void a_hang_forgets_no_contradiction(void **state)
+{
+    (void)state;
+    struct sensor s;
+    struct wt_series power;
+    rare_init(&s, &power);
+    poll_between(&s, 1000 * MS, 1300 * MS, 5 * MS);
+    read_power_between(&power, 500 * MS, 9500 * MS);
+    s.offset_j -= 500;
+    poll_at(&s, 9000 * MS);
+    size_t count = s.series.count;
+    struct wt_span before = span_of(&s, 1120 * MS, 8900 * MS);
+    assert_true(before.is_contested);
+    for (int64_t t_ns = 9005 * MS; t_ns < 9800 * MS; t_ns += 5 * MS)
+        show_at(&s, t_ns, shown_uj(&s, 9000 * MS));
+    poll_at(&s, 9800 * MS);
+    assert_int_equal(s.series.count, count);
+    struct wt_span after = span_of(&s, 1120 * MS, 9800 * MS);
+    assert_true(after.is_contested);
+    assert_true(fabs(after.contested_more_j - before.contested_more_j) < 1e-9);
+    wt_series_done(&s.series);
+    wt_series_done(&power);
+}
+
 static void thinning_forgets_no_contradiction(void **state)
 {
     (void)state;
@@ -1071,6 +1096,7 @@ int main(void)
         cmocka_unit_test(a_rare_counter_that_stood_unseen_is_not_believed),
         cmocka_unit_test(a_rare_counter_that_power_contradicts_says_so),
         cmocka_unit_test(a_hole_beside_what_power_contradicts_is_filled_by_power),
+        cmocka_unit_test(a_hang_forgets_no_contradiction),
         cmocka_unit_test(thinning_forgets_no_contradiction),
         cmocka_unit_test(a_period_learned_from_slow_reads_places_no_move_wrongly),
         cmocka_unit_test(a_slow_first_read_may_show_its_beginning),
