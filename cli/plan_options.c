@@ -132,8 +132,7 @@ static int add_signal(struct cli_plan *o, const char *text)
     return -1;
 }
 
-/* Asks the feeds, and writes what --save-signal names. Returns an exit code, or -1. */
-static int read_feeds(struct cli_plan *o)
+int cli_plan_feeds(struct cli_plan *o)
 {
     int code = -1;
     for (size_t i = 0; code < 0 && i < o->feed_count; i++)
@@ -287,7 +286,7 @@ int cli_plan_check(struct cli_plan *o)
             return code;
         o->job.deadline_s = o->job.start_s + span_s;
     }
-    return read_feeds(o);
+    return cli_plan_feeds(o);
 }
 
 /* Signals without a region hold in every region that has none of its own. */

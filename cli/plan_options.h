@@ -73,6 +73,8 @@ extern const char cli_plan_help[];
 int cli_plan_option(int c, const char *arg, struct cli_plan *o);
 /* After the last option: whether they go together; reads the signals. An exit code, or -1. */
 int cli_plan_check(struct cli_plan *o);
+/* The last part of it, where there is no job: asks the feeds, writes what --save-signal names. */
+int cli_plan_feeds(struct cli_plan *o);
 /* The plan. An exit code, or -1: *ret_result is owned. */
 int cli_plan_make(struct cli_plan *o, struct wt_plan_result *ret_result);
 void cli_plan_done(struct cli_plan *o);

@@ -129,7 +129,7 @@ class Node:
 
     def start_daemon(self, *, waits=True):
         words = [os.environ["WATTUNED_COMMAND"], "--policy", self.policy, "--audit", self.audit,
-                 "--state-dir", os.path.join(self.dir, "state")]
+                 "--state-dir", os.path.join(self.dir, "state"), "--jobs", self.facts]
         if self.boot:  # of a machine that was started anew: another boot id
             words = ["unshare", "--mount", "--propagation", "private", "sh", "-c",
                      f"mount --bind {self.boot} /proc/sys/kernel/random/boot_id && exec \"$@\"", "sh",

@@ -303,6 +303,7 @@ class Facts(Node):
 
         def measure():
             while not is_over.is_set():
+                BED.write(f"{self.n1.facts}/.serve", "")
                 for path in glob.glob(f"{self.n1.facts}/[0-9]*.[0-9b]*"):
                     name = os.path.basename(path)
                     if name.endswith(".energy") or os.path.exists(path + ".energy"):
@@ -322,6 +323,7 @@ class Facts(Node):
         finally:
             is_over.set()
             thread.join()
+            os.unlink(f"{self.n1.facts}/.serve")
         began = time.monotonic()
         done = srun("-w", "n1", "--gres=gpu:1", "--energy-report", "true")
         self.assertIn("no energy to report: nothing measures jobs on this node", done.stderr)
@@ -481,8 +483,11 @@ class Faults(Node):
         self.n1.daemon.send_signal(signal.SIGSTOP)
         try:
             job = BED.sbatch("echo ran", "-w", "n1", "--gres=gpu:1", "--power-cap=150")
-            for pid in slurm.await_("its prolog at work", lambda: [parent(pid) for pid in workers()]):
+            working = slurm.await_("its prolog at work", workers)
+            for pid in {parent(pid) for pid in working}:
                 os.kill(pid, signal.SIGKILL)
+            for pid in working:
+                slurm.await_("its work ended with it", lambda p=pid: not slurm.is_alive(p))
         finally:
             self.n1.daemon.send_signal(signal.SIGCONT)
         slurm.await_("Slurm to drain the node", lambda: "drain" in BED.states()["n1"])
