@@ -101,38 +101,41 @@ int cli_bed_open(struct cli_bed *bed, struct wt_error *err)
     return rc;
 }
 
-int cli_bed_option(int c, const char *arg, struct cli_bed *bed, struct wt_error *err)
+int cli_bed_option(const char *command, int c, const char *arg, struct cli_bed *bed)
 {
     switch (c) {
     case BED_GPU:
         bed->gpus = arg;
-        return 0;
+        return -1;
     case BED_EMULATE:
         bed->emulate = arg;
-        return 0;
+        return -1;
     case BED_FAULT:
         bed->faults = arg;
-        return 0;
+        return -1;
     case BED_SENSOR_COMMAND:
         if (cli_bed_add_sensor(bed, arg))
-            return 0;
-        snprintf(err->text, sizeof(err->text), "--sensor-command: more than %d sensors",
-                 CLI_SENSORS_MAX);
-        return err->code = WT_E_USAGE;
+            return -1;
+        return cli_usage(command, "--sensor-command: more than %d sensors", CLI_SENSORS_MAX);
     case BED_SYSROOT:
         bed->sysroot = arg;
-        return 0;
+        return -1;
     default:
-        return 1;
+        return CLI_OTHER;
     }
 }
 
-int cli_bed_check(const struct cli_bed *bed, struct wt_error *err)
+int cli_bed_option_last(const char *command, int c, const char *arg, struct cli_bed *bed)
+{
+    int code = cli_bed_option(command, c, arg, bed);
+    return code == CLI_OTHER ? cli_bad_option(command) : code;
+}
+
+int cli_bed_check(const char *command, const struct cli_bed *bed)
 {
     if (!bed->faults || bed->emulate)
-        return 0;
-    snprintf(err->text, sizeof(err->text), "--fault needs --emulate: real devices have their own");
-    return err->code = WT_E_USAGE;
+        return -1;
+    return cli_usage(command, "--fault needs --emulate: real devices have their own");
 }
 
 bool cli_bed_add_sensor(struct cli_bed *bed, const char *spec)

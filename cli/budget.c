@@ -178,7 +178,7 @@ static int parse(int argc, char **argv, struct budget_options *o)
             return CLI_OK;
         default:
             code = cli_plan_option(c, optarg, &o->signals);
-            if (code == CLI_PLAN_OTHER)
+            if (code == CLI_OTHER)
                 return cli_bad_option("budget");
         }
         if (code >= 0)

@@ -84,10 +84,14 @@ enum { BED_GPU = 0x500, BED_EMULATE, BED_FAULT, BED_SENSOR_COMMAND, BED_SYSROOT 
     {"sensor-command", required_argument, NULL, BED_SENSOR_COMMAND},                               \
     {"sysroot", required_argument, NULL, BED_SYSROOT}
 /* clang-format on */
-/* 0; 1 when c is none of these options. Errors: WT_E_USAGE. */
-int cli_bed_option(int c, const char *arg, struct cli_bed *bed, struct wt_error *err);
-/* Whether the options given go together. Errors: WT_E_USAGE. */
-int cli_bed_check(const struct cli_bed *bed, struct wt_error *err);
+/* Takes one of them. Returns -1, CLI_OTHER when c is none of these, or an exit code: a mistake, of
+ * which it has told. */
+#define CLI_OTHER (-2)
+int cli_bed_option(const char *command, int c, const char *arg, struct cli_bed *bed);
+/* The same where no others are left: what is none of these is told, too. */
+int cli_bed_option_last(const char *command, int c, const char *arg, struct cli_bed *bed);
+/* Whether the options given go together: -1, or an exit code. */
+int cli_bed_check(const char *command, const struct cli_bed *bed);
 /* Takes the argument of one --sensor-command. False: there were too many. */
 bool cli_bed_add_sensor(struct cli_bed *bed, const char *spec);
 void cli_bed_close(struct cli_bed *bed);

@@ -37,7 +37,7 @@ static int parse(int argc, char **argv, struct cli_plan *o, bool *ret_is_json)
         int code = cli_plan_option(c, optarg, o);
         if (code >= 0)
             return code;
-        if (code != CLI_PLAN_OTHER)
+        if (code != CLI_OTHER)
             continue;
         if (c == JSON) {
             *ret_is_json = true;

@@ -261,7 +261,7 @@ int cli_plan_option(int c, const char *arg, struct cli_plan *o)
         o->feed.timeout_ms *= 1000;
         break;
     default:
-        return CLI_PLAN_OTHER;
+        return CLI_OTHER;
     }
     return code;
 }

@@ -68,8 +68,7 @@ enum {
 /* Their lines in --help. */
 extern const char cli_plan_help[];
 
-/* Takes an option. Returns an exit code, -1 when it was taken, CLI_PLAN_OTHER when it is none. */
-#define CLI_PLAN_OTHER (-2)
+/* Takes an option. Returns an exit code, -1 when it was taken, CLI_OTHER when it is none. */
 int cli_plan_option(int c, const char *arg, struct cli_plan *o);
 /* After the last option: whether they go together; reads the signals. An exit code, or -1. */
 int cli_plan_check(struct cli_plan *o);

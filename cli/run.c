@@ -106,7 +106,7 @@ static int parse(int argc, char **argv, struct run_options *o)
         {0},
     };
     struct wt_error err = {0};
-    int c;
+    int c, code;
     while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
         switch (c) {
         case SET:
@@ -174,18 +174,14 @@ static int parse(int argc, char **argv, struct run_options *o)
             print_help();
             return CLI_OK;
         default:
-            switch (cli_bed_option(c, optarg, &o->bed, &err)) {
-            case 0:
-                break;
-            case 1:
-                return cli_bad_option("run");
-            default:
-                return cli_fail("run", &err);
-            }
+            code = cli_bed_option_last("run", c, optarg, &o->bed);
+            if (code >= 0)
+                return code;
         }
     }
-    if (cli_bed_check(&o->bed, &err) < 0)
-        return cli_fail("run", &err);
+    code = cli_bed_check("run", &o->bed);
+    if (code >= 0)
+        return code;
     if (cli_tap_check(o->progress, o->mark, &err) < 0)
         return cli_fail("run", &err);
     if (optind == argc)

@@ -70,7 +70,7 @@ static int parse(int argc, char **argv, struct serve_options *o)
     };
     struct wt_error err = {0};
     double number;
-    int c;
+    int c, code;
     while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
         switch (c) {
         case LISTEN:
@@ -118,20 +118,16 @@ static int parse(int argc, char **argv, struct serve_options *o)
             print_help();
             return CLI_OK;
         default:
-            switch (cli_bed_option(c, optarg, &o->bed, &err)) {
-            case 0:
-                break;
-            case 1:
-                return cli_bad_option("serve");
-            default:
-                return cli_fail("serve", &err);
-            }
+            code = cli_bed_option_last("serve", c, optarg, &o->bed);
+            if (code >= 0)
+                return code;
         }
     }
     if (optind < argc)
         return cli_usage("serve", "%s: takes no argument", argv[optind]);
-    if (cli_bed_check(&o->bed, &err) < 0)
-        return cli_fail("serve", &err);
+    code = cli_bed_check("serve", &o->bed);
+    if (code >= 0)
+        return code;
     if (o->is_without_jobs && o->has_jobs)
         return cli_usage("serve", "--no-jobs goes with none of --jobs, --store, --push, "
                                   "--hpc-job-mapping");

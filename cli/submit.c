@@ -66,7 +66,7 @@ static int parse(int argc, char **argv, struct submit *s)
         int code = cli_plan_option(c, optarg, &s->plan);
         if (code >= 0)
             return code;
-        if (code != CLI_PLAN_OTHER)
+        if (code != CLI_OTHER)
             continue;
         switch (c) {
         case DRY:

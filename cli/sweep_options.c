@@ -130,7 +130,7 @@ int cli_sweep_parse(int argc, char **argv, struct sweep_options *o)
     const char *needs[MAX_AXES];
     size_t need_count = 0;
     struct wt_error err = {0};
-    int c;
+    int c, rc, code;
     while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
         char *end = NULL;
         switch (c) {
@@ -231,19 +231,18 @@ int cli_sweep_parse(int argc, char **argv, struct sweep_options *o)
         case 'h':
             print_help();
             return CLI_OK;
-        default: {
-            int rc = cli_bed_option(c, optarg, &o->bed, &err);
-            if (rc == 1)
-                rc = cli_goal_option(c, optarg, &o->goal, &err);
-            if (rc == 1)
-                return cli_bad_option("sweep");
-            if (rc < 0)
-                return cli_fail("sweep", &err);
-        }
+        default:
+            code = cli_bed_option("sweep", c, optarg, &o->bed);
+            rc = code == CLI_OTHER ? cli_goal_option(c, optarg, &o->goal, &err) : 0;
+            if (rc)
+                return rc == 1 ? cli_bad_option("sweep") : cli_fail("sweep", &err);
+            if (code >= 0)
+                return code;
         }
     }
-    if (cli_bed_check(&o->bed, &err) < 0)
-        return cli_fail("sweep", &err);
+    code = cli_bed_check("sweep", &o->bed);
+    if (code >= 0)
+        return code;
     bool is_precise = !isnan(o->precision);
     if (o->repeats_max && !is_precise)
         return cli_usage("sweep", "--repeats-max goes with --precision");

@@ -63,7 +63,7 @@ static int parse(int argc, char **argv, struct top_options *o)
         {0},
     };
     struct wt_error err = {0};
-    int c;
+    int c, code;
     while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
         switch (c) {
         case ONCE:
@@ -84,20 +84,16 @@ static int parse(int argc, char **argv, struct top_options *o)
             print_help();
             return CLI_OK;
         default:
-            switch (cli_bed_option(c, optarg, &o->bed, &err)) {
-            case 0:
-                break;
-            case 1:
-                return cli_bad_option("top");
-            default:
-                return cli_fail("top", &err);
-            }
+            code = cli_bed_option_last("top", c, optarg, &o->bed);
+            if (code >= 0)
+                return code;
         }
     }
     if (optind < argc)
         return cli_usage("top", "%s: takes no argument", argv[optind]);
-    if (cli_bed_check(&o->bed, &err) < 0)
-        return cli_fail("top", &err);
+    code = cli_bed_check("top", &o->bed);
+    if (code >= 0)
+        return code;
     return -1;
 }
 

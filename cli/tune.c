@@ -101,7 +101,7 @@ static int parse(int argc, char **argv, struct tune_options *o)
         {0},
     };
     struct wt_error err = {0};
-    int c;
+    int c, rc, code;
     while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
         char *end = NULL;
         switch (c) {
@@ -178,19 +178,18 @@ static int parse(int argc, char **argv, struct tune_options *o)
         case 'h':
             print_help();
             return CLI_OK;
-        default: {
-            int rc = cli_bed_option(c, optarg, &o->bed, &err);
-            if (rc == 1)
-                rc = cli_goal_option(c, optarg, &o->goal, &err);
-            if (rc == 1)
-                return cli_bad_option("tune");
-            if (rc < 0)
-                return cli_fail("tune", &err);
-        }
+        default:
+            code = cli_bed_option("tune", c, optarg, &o->bed);
+            rc = code == CLI_OTHER ? cli_goal_option(c, optarg, &o->goal, &err) : 0;
+            if (rc)
+                return rc == 1 ? cli_bad_option("tune") : cli_fail("tune", &err);
+            if (code >= 0)
+                return code;
         }
     }
-    if (cli_bed_check(&o->bed, &err) < 0)
-        return cli_fail("tune", &err);
+    code = cli_bed_check("tune", &o->bed);
+    if (code >= 0)
+        return code;
     o->has_host_w = !isnan(o->goal.host_w);
     if (cli_goal_check(&o->goal, false, &err) < 0 || cli_tap_check(o->progress, NULL, &err) < 0)
         return cli_fail("tune", &err);

@@ -54,10 +54,6 @@ struct wt_budget_layer {
     int64_t start_s, end_s;
 };
 
-struct wt_budget_note {
-    char text[400];
-};
-
 struct wt_budget_plan {
     struct wt_budget_step *steps; /* owned; of whole step_s of the clock, the first from now on */
     size_t step_count;
@@ -67,7 +63,7 @@ struct wt_budget_plan {
      * sum over any time is more than the most that is set aside at a moment of it. */
     struct wt_budget_layer *layers; /* owned; from below up, those that begin before until_s */
     size_t layer_count;
-    struct wt_budget_note *notes; /* owned */
+    struct wt_plan_note *notes; /* owned */
     size_t note_count;
 };
 /* Signals that end before until_s are made longer by wt_signal_forecast, and stay so.

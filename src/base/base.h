@@ -4,6 +4,7 @@
 #ifndef WT_BASE_H
 #define WT_BASE_H
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -65,6 +66,32 @@ int64_t wt_clock_now_ns(void);        /* CLOCK_MONOTONIC */
 int64_t wt_clock_unix_ns(void);       /* CLOCK_REALTIME: once per run */
 int64_t wt_clock_thread_cpu_ns(void); /* CPU time of the calling thread */
 void wt_clock_sleep_until_ns(int64_t t_ns);
+
+/* ---- thread.c ---- */
+
+/* pthread_create with all signals blocked in the new thread: a process's signals are for the
+ * threads that expect them. Errors: WT_E_NOMEM. */
+int wt_thread_start(pthread_t *ret_thread, void *(*run)(void *data), void *data);
+/* A condition variable whose timed waits are on CLOCK_MONOTONIC. */
+void wt_cond_init(pthread_cond_t *cond);
+
+/* ---- library.c ---- */
+
+struct wt_library_symbol {
+    const char *name;
+    size_t at; /* offset of the pointer in the struct that takes it */
+};
+/* A library that is not needed to start: its functions go into a struct of pointers. */
+struct wt_library {
+    const char *what;         /* what takes it, for messages: "a live feed" */
+    const char *const *names; /* tried in order, the last is NULL */
+    const char *fix;          /* "install libcurl4 ..." */
+    const struct wt_library_symbol *symbols;
+    size_t count;
+};
+/* Opens it for as long as the process lives. Errors: WT_E_UNSUPPORTED, with the fix. Threads: any
+ * thread. */
+int wt_library_open(const struct wt_library *library, void *ret_functions, struct wt_error *err);
 
 /* ---- units.c ---- */
 

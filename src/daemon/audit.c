@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -77,13 +76,9 @@ int wt_audit_new(struct wt_audit **ret_audit, const char *path, struct wt_error 
         free(a);
         return wt_fail(err, WT_E_NOMEM, "no memory for the audit log");
     }
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_mutex_init(&a->lock, NULL);
     pthread_cond_init(&a->has_line, NULL);
-    pthread_cond_init(&a->has_ended, &attr);
-    pthread_condattr_destroy(&attr);
+    wt_cond_init(&a->has_ended);
     a->fd = STDERR_FILENO;
     int rc = 0;
     if (path) {
@@ -92,12 +87,8 @@ int wt_audit_new(struct wt_audit **ret_audit, const char *path, struct wt_error 
         if (a->fd < 0)
             rc = wt_fail_errno(err, errno, "%s", path);
     }
-    sigset_t every, old;
-    sigfillset(&every);
-    pthread_sigmask(SIG_SETMASK, &every, &old);
-    if (rc == 0 && pthread_create(&a->thread, NULL, work, a) != 0)
+    if (rc == 0 && wt_thread_start(&a->thread, work, a) < 0)
         rc = wt_fail(err, WT_E_NOMEM, "no thread for the audit log");
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     a->is_started = rc == 0;
     if (rc < 0) {
         wt_audit_free(a);

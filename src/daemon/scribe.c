@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -194,11 +193,7 @@ void wt_scribe_free(struct wt_scribe *s)
 
 int wt_scribe_start(struct wt_scribe *s, struct wt_error *err)
 {
-    sigset_t every, old;
-    sigfillset(&every);
-    pthread_sigmask(SIG_SETMASK, &every, &old);
-    s->is_started = pthread_create(&s->thread, NULL, work, s) == 0;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    s->is_started = wt_thread_start(&s->thread, work, s) == 0;
     return s->is_started ? 0 : wt_fail(err, WT_E_NOMEM, "no thread for the journal");
 }
 

@@ -1,7 +1,6 @@
 /* worker: see worker.h. */
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -195,30 +194,22 @@ int wt_workers_new(struct wt_workers **ret_workers, const struct wt_workers_opti
     all->source = options->source;
     wt_text(all->state_dir, sizeof(all->state_dir), "%s", options->state_dir);
     pthread_mutex_init(&all->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&all->is_over, &attr);
-    pthread_condattr_destroy(&attr);
+    wt_cond_init(&all->is_over);
     all->done_last = &all->done;
     all->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (all->fd < 0)
         rc = wt_fail_errno(err, errno, "eventfd");
-    sigset_t every, old;
-    sigfillset(&every);
-    pthread_sigmask(SIG_SETMASK, &every, &old);
     for (size_t i = 0; i < options->count; i++) {
         struct worker *w = &all->workers[all->count++];
         w->all = all;
         w->last = &w->first;
         wt_text(w->id, sizeof(w->id), "%s", options->ids[i]);
         pthread_cond_init(&w->has_job, NULL);
-        if (rc == 0 && pthread_create(&w->thread, NULL, work, w) != 0)
+        if (rc == 0 && wt_thread_start(&w->thread, work, w) < 0)
             rc = wt_fail(err, WT_E_NOMEM, "no thread for %s", w->id);
         else
             w->is_started = rc == 0;
     }
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (rc < 0) {
         wt_workers_free(all, 0);
         return rc;

@@ -8,11 +8,11 @@
 
 #ifdef WT_HAS_LIBPQ
 #include <ctype.h>
-#include <dlfcn.h>
 #include <jansson.h>
 #include <libpq-fe.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,26 +50,26 @@
     X(PQsetNoticeProcessor)                                                                        \
     X(PQsocket)                                                                                    \
     X(PQstatus)
-#define DECLARE(name) static __typeof__(name) *p_##name;
-PQ(DECLARE)
+#define MEMBER(name) __typeof__(name) *name;
+static struct libpq {
+    PQ(MEMBER)
+} pq;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static char missing[200]; /* why the library cannot be used; "" */
+static struct wt_error missing; /* why the library cannot be used */
 
 static void open_library(void)
 {
-    const char *name = getenv("WATTUNE_LIBPQ");
-    void *lib = dlopen(name && *name ? name : "libpq.so.5", RTLD_NOW | RTLD_LOCAL);
-    if (!lib) {
-        const char *why = dlerror();
-        wt_text(missing, sizeof(missing), "%s", why ? why : "libpq.so.5 cannot be opened");
-        return;
-    }
-#define RESOLVE(name)                                                                              \
-    p_##name = (__typeof__(name) *)dlsym(lib, #name);                                              \
-    if (!p_##name)                                                                                 \
-        wt_text(missing, sizeof(missing), "libpq.so.5 has no %s", #name);
-    PQ(RESOLVE)
+#define SYMBOL(name) {#name, offsetof(struct libpq, name)},
+    static const struct wt_library_symbol symbols[] = {PQ(SYMBOL)};
+    const char *own = getenv("WATTUNE_LIBPQ");
+    const char *const names[] = {own && *own ? own : "libpq.so.5", NULL};
+    wt_library_open(&(struct wt_library){.what = "a store in PostgreSQL",
+                                         .names = names,
+                                         .fix = "install it: apt-get install libpq5",
+                                         .symbols = symbols,
+                                         .count = WT_COUNTOF(symbols)},
+                    &pq, &missing);
 }
 
 /* ---- a connection ---- */
@@ -147,7 +147,7 @@ static int wait_for(const struct wt_pg *pg, short events, int64_t until_ns)
             return WT_E_STATE;
         if (left_ms <= 0)
             return WT_E_TIMEOUT;
-        struct pollfd fd = {.fd = p_PQsocket(pg->conn), .events = events};
+        struct pollfd fd = {.fd = pq.PQsocket(pg->conn), .events = events};
         if (fd.fd < 0)
             return WT_E_IO;
         if (poll(&fd, 1, (int)(left_ms < SLICE_MS ? left_ms : SLICE_MS)) > 0)
@@ -169,9 +169,9 @@ static void keep_quiet(void *data, const char *message)
 static int parse(struct wt_pg *pg, const char *where, struct wt_error *err)
 {
     char *why = NULL, host[96] = "", port[16] = "", user[64] = "", db[64] = "";
-    PQconninfoOption *options = p_PQconninfoParse(where, &why);
+    PQconninfoOption *options = pq.PQconninfoParse(where, &why);
     if (!options) {
-        p_PQfreemem(why); /* it may hold a piece of the password */
+        pq.PQfreemem(why); /* it may hold a piece of the password */
         wt_fail(err, WT_E_USAGE,
                 "no address that libpq understands: postgresql://... (not shown: it "
                 "may hold a password)");
@@ -194,7 +194,7 @@ static int parse(struct wt_pg *pg, const char *where, struct wt_error *err)
         else if (strcmp(o->keyword, "dbname") == 0)
             wt_text(db, sizeof(db), "/%s", o->val);
     }
-    p_PQconninfoFree(options);
+    pq.PQconninfoFree(options);
     if (host[0] == '/') /* a socket's folder goes behind, as in what psql takes */
         wt_text(pg->name, sizeof(pg->name), "postgresql://%s%s%s?host=%s", user, port, db, host);
     else
@@ -231,25 +231,25 @@ static int connect_to(struct wt_pg *pg, struct wt_error *err)
                                         "tcp_user_timeout", NULL};
     const char *values[] = {pg->where, "UTF8", "wattune", "20000", NULL};
     int64_t until_ns = wt_clock_now_ns() + CONNECT_NS;
-    pg->conn = p_PQconnectStartParams(words, values, 1);
+    pg->conn = pq.PQconnectStartParams(words, values, 1);
     if (!pg->conn)
         return wt_fail(err, WT_E_NOMEM, "no memory for a connection to %.120s", pg->name);
-    p_PQsetNoticeProcessor(pg->conn, keep_quiet, NULL);
+    pq.PQsetNoticeProcessor(pg->conn, keep_quiet, NULL);
     PostgresPollingStatusType state = PGRES_POLLING_WRITING;
-    while (p_PQstatus(pg->conn) != CONNECTION_BAD && state != PGRES_POLLING_OK &&
+    while (pq.PQstatus(pg->conn) != CONNECTION_BAD && state != PGRES_POLLING_OK &&
            state != PGRES_POLLING_FAILED) {
         int rc = wait_for(pg, state == PGRES_POLLING_READING ? POLLIN : POLLOUT, until_ns);
         if (rc < 0)
-            return fail(pg, err, rc, "connect", told(rc, p_PQerrorMessage(pg->conn)));
-        state = p_PQconnectPoll(pg->conn);
+            return fail(pg, err, rc, "connect", told(rc, pq.PQerrorMessage(pg->conn)));
+        state = pq.PQconnectPoll(pg->conn);
     }
-    if (p_PQstatus(pg->conn) != CONNECTION_OK) {
-        const char *why = p_PQerrorMessage(pg->conn);
+    if (pq.PQstatus(pg->conn) != CONNECTION_OK) {
+        const char *why = pq.PQerrorMessage(pg->conn);
         return fail(pg, err, code_of_words(why), "connect", why);
     }
-    return p_PQsetnonblocking(pg->conn, 1) == 0
+    return pq.PQsetnonblocking(pg->conn, 1) == 0
                ? 0
-               : fail(pg, err, WT_E_IO, "connect", p_PQerrorMessage(pg->conn));
+               : fail(pg, err, WT_E_IO, "connect", pq.PQerrorMessage(pg->conn));
 }
 
 /* Runs one statement and hands over its only result, which is good. */
@@ -258,51 +258,51 @@ static int query(struct wt_pg *pg, const char *sql, int count, const char *const
 {
     int64_t until_ns = wt_clock_now_ns() + span_ns;
     int rc = 0, left;
-    if (!p_PQsendQueryParams(pg->conn, sql, count, NULL, values, NULL, NULL, 0))
-        return fail(pg, err, WT_E_IO, what, p_PQerrorMessage(pg->conn));
-    while ((left = p_PQflush(pg->conn)) > 0) {
+    if (!pq.PQsendQueryParams(pg->conn, sql, count, NULL, values, NULL, NULL, 0))
+        return fail(pg, err, WT_E_IO, what, pq.PQerrorMessage(pg->conn));
+    while ((left = pq.PQflush(pg->conn)) > 0) {
         if ((rc = wait_for(pg, POLLIN | POLLOUT, until_ns)) < 0)
-            return fail(pg, err, rc, what, told(rc, p_PQerrorMessage(pg->conn)));
-        if (!p_PQconsumeInput(pg->conn))
+            return fail(pg, err, rc, what, told(rc, pq.PQerrorMessage(pg->conn)));
+        if (!pq.PQconsumeInput(pg->conn))
             break;
     }
     PGresult *good = NULL, *result;
     for (;;) {
-        while (p_PQisBusy(pg->conn)) {
+        while (pq.PQisBusy(pg->conn)) {
             int waited = wait_for(pg, POLLIN, until_ns); /* rc keeps what went wrong before */
             if (waited < 0) {
-                p_PQclear(good);
-                return fail(pg, err, waited, what, told(waited, p_PQerrorMessage(pg->conn)));
+                pq.PQclear(good);
+                return fail(pg, err, waited, what, told(waited, pq.PQerrorMessage(pg->conn)));
             }
-            if (!p_PQconsumeInput(pg->conn)) {
-                p_PQclear(good);
-                return fail(pg, err, WT_E_IO, what, p_PQerrorMessage(pg->conn));
+            if (!pq.PQconsumeInput(pg->conn)) {
+                pq.PQclear(good);
+                return fail(pg, err, WT_E_IO, what, pq.PQerrorMessage(pg->conn));
             }
         }
-        result = p_PQgetResult(pg->conn);
+        result = pq.PQgetResult(pg->conn);
         if (!result)
             break;
-        ExecStatusType status = p_PQresultStatus(result);
+        ExecStatusType status = pq.PQresultStatus(result);
         if ((status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) && rc == 0) {
-            p_PQclear(good);
+            pq.PQclear(good);
             good = result;
             continue;
         }
         if (rc == 0)
-            rc = fail(pg, err, code_of_state(p_PQresultErrorField(result, PG_DIAG_SQLSTATE)), what,
-                      p_PQresultErrorMessage(result));
-        p_PQclear(result);
+            rc = fail(pg, err, code_of_state(pq.PQresultErrorField(result, PG_DIAG_SQLSTATE)), what,
+                      pq.PQresultErrorMessage(result));
+        pq.PQclear(result);
     }
     if (rc == 0 && !good)
-        rc = fail(pg, err, WT_E_IO, what, p_PQerrorMessage(pg->conn));
+        rc = fail(pg, err, WT_E_IO, what, pq.PQerrorMessage(pg->conn));
     if (rc < 0) {
-        p_PQclear(good);
+        pq.PQclear(good);
         return rc;
     }
     if (ret_result)
         *ret_result = good;
     else
-        p_PQclear(good);
+        pq.PQclear(good);
     return 0;
 }
 
@@ -358,8 +358,8 @@ static int check_tables(struct wt_pg *pg, bool is_to_write, struct wt_error *err
                    0, NULL, WRITE_NS, &r, "look for its tables", err);
     if (rc < 0)
         return rc;
-    bool is_there = strcmp(p_PQgetvalue(r, 0, 0), "t") == 0;
-    p_PQclear(r);
+    bool is_there = strcmp(pq.PQgetvalue(r, 0, 0), "t") == 0;
+    pq.PQclear(r);
     if (!is_there && !is_to_write) {
         wt_fail(err, WT_E_NOTFOUND, "%.120s: no jobs are stored there", pg->name);
         wt_fix(err, "the first node that sends makes the tables: wattune serve --push ...");
@@ -371,8 +371,8 @@ static int check_tables(struct wt_pg *pg, bool is_to_write, struct wt_error *err
                "read its version", err);
     if (rc < 0)
         return rc;
-    int version = atoi(p_PQgetvalue(r, 0, 0));
-    p_PQclear(r);
+    int version = atoi(pq.PQgetvalue(r, 0, 0));
+    pq.PQclear(r);
     if (version > SCHEMA_VERSION) {
         wt_fail(err, WT_E_FORMAT, "%.120s: of a newer Wattune (schema %d, this one knows up to %d)",
                 pg->name, version, SCHEMA_VERSION);
@@ -398,7 +398,7 @@ static void postgres_close(void *data)
     if (!pg)
         return;
     if (pg->conn)
-        p_PQfinish(pg->conn);
+        pq.PQfinish(pg->conn);
     if (pg->where)
         explicit_bzero(pg->where, strlen(pg->where));
     free(pg->where);
@@ -409,10 +409,10 @@ static void postgres_close(void *data)
 int wt_pg_check(const char *where, char *name, size_t size, struct wt_error *err)
 {
     pthread_once(&once, open_library);
-    if (missing[0]) {
-        wt_fail(err, WT_E_UNSUPPORTED, "PostgreSQL's client library cannot be used: %s", missing);
-        wt_fix(err, "install it: apt-get install libpq5");
-        return WT_E_UNSUPPORTED;
+    if (missing.code) {
+        if (err)
+            *err = missing;
+        return missing.code;
     }
     struct wt_pg pg = {.name = ""};
     int rc = parse(&pg, where, err);
@@ -537,8 +537,8 @@ static int take_row(const PGresult *r, int n, struct wt_job_row *row)
 {
     for (int i = 0; i < WT_JOB_COLUMN_COUNT; i++) {
         const struct wt_job_column *column = &wt_job_columns[i];
-        const char *text = p_PQgetvalue(r, n, i);
-        bool is_null = p_PQgetisnull(r, n, i) == 1;
+        const char *text = pq.PQgetvalue(r, n, i);
+        bool is_null = pq.PQgetisnull(r, n, i) == 1;
         if (column->form == WT_COLUMN_TEXT)
             wt_job_column_set_text(column, row, text);
         else if (wt_job_column_set(column, row, is_null, strtoll(text, NULL, 10)) < 0)
@@ -568,13 +568,13 @@ static int postgres_list(void *data, const struct wt_job_filter *filter,
         return rc;
     struct wt_job_row *rows = NULL, *row;
     size_t count = 0, room = 0;
-    for (int i = 0; rc == 0 && i < p_PQntuples(r); i++)
+    for (int i = 0; rc == 0 && i < pq.PQntuples(r); i++)
         if (!(row = wt_job_rows_add(&rows, &count, &room)))
             rc = wt_fail(err, WT_E_NOMEM, "no memory to list the jobs");
         else if (take_row(r, i, row) < 0)
             rc = wt_fail(err, WT_E_FORMAT, "%.120s: a row of job %u holds what no row can hold",
                          pg->name, row->job);
-    p_PQclear(r);
+    pq.PQclear(r);
     if (rc < 0) {
         free(rows);
         return rc;

@@ -2,7 +2,6 @@
  * sent only after its commit was answered; a commit whose answer was lost is sent again and changes
  * nothing, since the store takes a row only with a higher seq. */
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -130,11 +129,7 @@ int wt_job_sender_new(struct wt_job_sender **ret_sender, const char *store, cons
     if (!s)
         return wt_fail(err, WT_E_NOMEM, "no memory to send jobs");
     pthread_mutex_init(&s->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->wake, &attr);
-    pthread_condattr_destroy(&attr);
+    wt_cond_init(&s->wake);
     atomic_init(&s->stop, false);
     s->seed = (unsigned)(wt_clock_now_ns() ^ (intptr_t)s);
     s->store = strdup(store ? store : WT_JOB_STORE_FILE);
@@ -145,11 +140,7 @@ int wt_job_sender_new(struct wt_job_sender **ret_sender, const char *store, cons
     if (rc == 0)
         rc = wt_job_sqlite.open(&s->file, s->store, true, err);
     if (rc == 0) {
-        sigset_t all, old;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &old);
-        s->has_thread = pthread_create(&s->thread, NULL, sender_main, s) == 0;
-        pthread_sigmask(SIG_SETMASK, &old, NULL);
+        s->has_thread = wt_thread_start(&s->thread, sender_main, s) == 0;
         if (!s->has_thread)
             rc = wt_fail(err, WT_E_NOMEM, "no thread to send jobs");
     }

@@ -1,7 +1,6 @@
 /* budget: the steps of a power budget that follows signals, and the layers that are set aside for
  * it. Knows nothing of Slurm but how it counts (wattune/budget.h). */
 #include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,21 +60,6 @@ int wt_budget_rule_parse(struct wt_budget_rule *ret_rule, const char *text, doub
 bad:
     return wt_fail(err, WT_E_USAGE, "\"%.80s\": is not LEVEL:SIGNAL>N, such as 60%%:carbon>400",
                    text);
-}
-
-static int note(struct wt_budget_plan *plan, const char *fmt, ...) WT_PRINTF(2, 3);
-static int note(struct wt_budget_plan *plan, const char *fmt, ...)
-{
-    void *more = realloc(plan->notes, (plan->note_count + 1) * sizeof(*plan->notes));
-    if (!more)
-        return WT_E_NOMEM;
-    plan->notes = more;
-    char *text = plan->notes[plan->note_count++].text;
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(text, sizeof(plan->notes->text), fmt, args);
-    va_end(args);
-    return 0;
 }
 
 static bool is_counted(const struct wt_budget *b, enum wt_signal_kind kind)
@@ -207,16 +191,17 @@ static int look_ahead(const struct wt_budget *b, const struct wt_place *place,
         if (rc == WT_E_NOMEM)
             return wt_fail(err, rc, "no memory for a forecast");
         if (rc < 0)
-            rc = note(plan, "%s is not known from %s on, and cannot be forecast: %s",
-                      wt_signal_kind_name(kind), wt_moment_text(until, sizeof(until), end_s),
-                      why.text);
+            rc = WT_NOTE(plan, NULL, "%s is not known from %s on, and cannot be forecast: %s",
+                         wt_signal_kind_name(kind), wt_moment_text(until, sizeof(until), end_s),
+                         why.text);
         else if (f.to_s > f.from_s && f.trials)
-            rc = note(plan, "%s from %s on is a forecast; such were off by %.3g on average",
-                      wt_signal_kind_name(kind), wt_moment_text(until, sizeof(until), f.from_s),
-                      f.mean_abs);
+            rc =
+                WT_NOTE(plan, NULL, "%s from %s on is a forecast; such were off by %.3g on average",
+                        wt_signal_kind_name(kind), wt_moment_text(until, sizeof(until), f.from_s),
+                        f.mean_abs);
         else if (f.to_s > f.from_s)
-            rc = note(plan, "%s from %s on is a forecast, and how good it is is not known",
-                      wt_signal_kind_name(kind), wt_moment_text(until, sizeof(until), f.from_s));
+            rc = WT_NOTE(plan, NULL, "%s from %s on is a forecast, and how good it is is not known",
+                         wt_signal_kind_name(kind), wt_moment_text(until, sizeof(until), f.from_s));
         if (rc < 0)
             return wt_fail(err, WT_E_NOMEM, "no memory for a budget");
     }
@@ -251,8 +236,8 @@ int wt_budget_make(struct wt_budget_plan *ret_plan, const struct wt_budget *b,
     bool is_unknown = false;
     for (size_t i = 0; i < plan.step_count; i++)
         is_unknown |= plan.steps[i].is_unknown;
-    if ((is_unknown && note(&plan, "where a signal is not known the budget is %llu W",
-                            (unsigned long long)watts_of(b, b->unknown_share)) < 0) ||
+    if ((is_unknown && WT_NOTE(&plan, NULL, "where a signal is not known the budget is %llu W",
+                               (unsigned long long)watts_of(b, b->unknown_share)) < 0) ||
         put_layers(b, &plan) < 0)
         goto out;
     *ret_plan = plan;

@@ -14,6 +14,7 @@
  * Read by libexpat, opened when it is needed. A document type (and with it any entity) is refused.
  */
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -22,7 +23,6 @@
 
 #ifdef WT_HAVE_EXPAT
 
-#include <dlfcn.h>
 #include <expat.h>
 
 #define POINTS_MAX 10000 /* of a period */
@@ -41,41 +41,28 @@ struct api {
     typeof(XML_GetCurrentLineNumber) *line;
 };
 
-/* Known until the process ends: libraries are not closed. */
-static int open_api(struct api *ret_api, struct wt_error *err)
-{
-    struct api a;
-    void *lib = dlopen("libexpat.so.1", RTLD_NOW | RTLD_LOCAL);
-    if (!lib) {
-        wt_fail(err, WT_E_UNSUPPORTED, "reading XML takes libexpat.so.1, which is not here");
-        wt_fix(err, "install libexpat1 (Debian, Ubuntu) or expat");
-        return WT_E_UNSUPPORTED;
-    }
-    const struct {
-        const char *name;
-        void *to;
-    } symbols[] = {
-        {"XML_ParserCreate", &a.create},
-        {"XML_ParserFree", &a.free},
-        {"XML_SetUserData", &a.set_data},
-        {"XML_SetElementHandler", &a.set_element},
-        {"XML_SetCharacterDataHandler", &a.set_text},
-        {"XML_SetStartDoctypeDeclHandler", &a.set_doctype},
-        {"XML_Parse", &a.parse},
-        {"XML_StopParser", &a.stop},
-        {"XML_GetErrorCode", &a.code},
-        {"XML_ErrorString", &a.word},
-        {"XML_GetCurrentLineNumber", &a.line},
-    };
-    for (size_t i = 0; i < WT_COUNTOF(symbols); i++) {
-        void *symbol = dlsym(lib, symbols[i].name);
-        if (!symbol)
-            return wt_fail(err, WT_E_UNSUPPORTED, "libexpat.so.1 has no %s", symbols[i].name);
-        memcpy(symbols[i].to, &symbol, sizeof(symbol));
-    }
-    *ret_api = a;
-    return 0;
-}
+static const char *const names[] = {"libexpat.so.1", NULL};
+#define AT(member) offsetof(struct api, member)
+static const struct wt_library_symbol symbols[] = {
+    {"XML_ParserCreate", AT(create)},
+    {"XML_ParserFree", AT(free)},
+    {"XML_SetUserData", AT(set_data)},
+    {"XML_SetElementHandler", AT(set_element)},
+    {"XML_SetCharacterDataHandler", AT(set_text)},
+    {"XML_SetStartDoctypeDeclHandler", AT(set_doctype)},
+    {"XML_Parse", AT(parse)},
+    {"XML_StopParser", AT(stop)},
+    {"XML_GetErrorCode", AT(code)},
+    {"XML_ErrorString", AT(word)},
+    {"XML_GetCurrentLineNumber", AT(line)},
+};
+static const struct wt_library libexpat = {
+    .what = "reading XML",
+    .names = names,
+    .fix = "install libexpat1 (Debian, Ubuntu) or expat",
+    .symbols = symbols,
+    .count = WT_COUNTOF(symbols),
+};
 
 struct reading {
     const struct api *api;
@@ -306,7 +293,7 @@ int wt_feed_entsoe(struct wt_feed_rows *rows, const char *text, size_t size, cha
 {
     struct api api;
     struct reading r = {.api = &api, .rows = rows, .err = err};
-    int rc = open_api(&api, err);
+    int rc = wt_library_open(&libexpat, &api, err);
     if (rc < 0)
         return rc;
     r.points = calloc(POINTS_MAX + 1, sizeof(*r.points));

@@ -5,6 +5,7 @@
  * connect, a time for all requests together, eight megabytes, three redirects, none of them to
  * another scheme, and none to another host with a key. Proxies are those of the environment
  * (https_proxy, no_proxy), certificates the system's. */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -18,7 +19,6 @@
 #ifdef WT_HAVE_CURL
 
 #include <curl/curl.h>
-#include <dlfcn.h>
 
 struct wt_http {
     CURL *curl;
@@ -34,38 +34,29 @@ struct wt_http {
     typeof(curl_slist_free_all) *free_all;
 };
 
+static const char *const names[] = {"libcurl.so.4", "libcurl-gnutls.so.4", NULL};
+#define AT(member) offsetof(struct wt_http, member)
+static const struct wt_library_symbol symbols[] = {
+    {"curl_easy_init", AT(init)},          {"curl_easy_cleanup", AT(cleanup)},
+    {"curl_easy_reset", AT(reset)},        {"curl_easy_setopt", AT(setopt)},
+    {"curl_easy_getinfo", AT(getinfo)},    {"curl_easy_perform", AT(perform)},
+    {"curl_easy_strerror", AT(strerror)},  {"curl_slist_append", AT(append)},
+    {"curl_slist_free_all", AT(free_all)},
+};
+static const struct wt_library libcurl = {
+    .what = "a live feed",
+    .names = names,
+    .fix = "install libcurl4 (Debian, Ubuntu) or libcurl, or give a file",
+    .symbols = symbols,
+    .count = WT_COUNTOF(symbols),
+};
+
 int wt_http_open(struct wt_http **ret_http, int64_t timeout_ms, struct wt_error *err)
 {
-    static const char *const names[] = {"libcurl.so.4", "libcurl-gnutls.so.4"};
-    void *lib = NULL;
-    for (size_t i = 0; i < WT_COUNTOF(names) && !lib; i++)
-        lib = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
-    if (!lib) {
-        wt_fail(err, WT_E_UNSUPPORTED, "a live feed takes libcurl.so.4, which is not here");
-        wt_fix(err, "install libcurl4 (Debian, Ubuntu) or libcurl, or give a file");
-        return WT_E_UNSUPPORTED;
-    }
     struct wt_http *http = calloc(1, sizeof(*http));
     if (!http)
         return wt_fail(err, WT_E_NOMEM, "no memory for a request");
-    const struct {
-        const char *name;
-        void *to;
-    } symbols[] = {
-        {"curl_easy_init", &http->init},          {"curl_easy_cleanup", &http->cleanup},
-        {"curl_easy_reset", &http->reset},        {"curl_easy_setopt", &http->setopt},
-        {"curl_easy_getinfo", &http->getinfo},    {"curl_easy_perform", &http->perform},
-        {"curl_easy_strerror", &http->strerror},  {"curl_slist_append", &http->append},
-        {"curl_slist_free_all", &http->free_all},
-    };
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < WT_COUNTOF(symbols); i++) {
-        void *symbol = dlsym(lib, symbols[i].name);
-        if (!symbol)
-            rc = wt_fail(err, WT_E_UNSUPPORTED, "libcurl has no %s", symbols[i].name);
-        else
-            memcpy(symbols[i].to, &symbol, sizeof(symbol));
-    }
+    int rc = wt_library_open(&libcurl, http, err);
     if (rc == 0 && !(http->curl = http->init()))
         rc = wt_fail(err, WT_E_NOMEM, "no memory for a request");
     if (rc < 0) {

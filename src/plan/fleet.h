@@ -90,7 +90,5 @@ int wt_fleet_sum_up(struct wt_fleet_work *w, struct wt_error *err);
 
 /* What the result rests on. Errors: WT_E_NOMEM. */
 int wt_fleet_note_all(struct wt_fleet_result *r, struct wt_error *err);
-int wt_fleet_note(struct wt_fleet_result *r, struct wt_error *err, const char *fmt, ...)
-    WT_PRINTF(3, 4);
 
 #endif

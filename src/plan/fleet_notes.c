@@ -6,20 +6,6 @@
 #include "plan/fleet.h"
 #include "plan/signal.h"
 
-int wt_fleet_note(struct wt_fleet_result *r, struct wt_error *err, const char *fmt, ...)
-{
-    struct wt_plan_note *notes = reallocarray(r->notes, r->note_count + 1, sizeof(*notes));
-    if (!notes)
-        return wt_fail(err, WT_E_NOMEM, "no memory for a replay's notes");
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(notes[r->note_count].text, sizeof(notes->text), fmt, args);
-    va_end(args);
-    r->notes = notes;
-    r->note_count++;
-    return 0;
-}
-
 /* What is left out, and what is not as it stands in the file. */
 static int note_trace(struct wt_fleet_result *r, struct wt_error *err)
 {
@@ -52,10 +38,10 @@ static int note_trace(struct wt_fleet_result *r, struct wt_error *err)
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < WT_COUNTOF(rows); i++)
         if (rows[i].count)
-            rc = wt_fleet_note(r, err, "%zu job%s %s", rows[i].count, rows[i].count > 1 ? "s" : "",
-                               rows[i].count > 1 ? rows[i].more : rows[i].one);
+            rc = WT_NOTE(r, err, "%zu job%s %s", rows[i].count, rows[i].count > 1 ? "s" : "",
+                         rows[i].count > 1 ? rows[i].more : rows[i].one);
     if (rc == 0 && r->trace->form == WT_TRACE_SACCT)
-        rc = wt_fleet_note(r, err, "the times that sacct prints are taken for UTC");
+        rc = WT_NOTE(r, err, "the times that sacct prints are taken for UTC");
     return rc;
 }
 
@@ -64,21 +50,21 @@ static int note_power(struct wt_fleet_result *r, struct wt_error *err)
     const struct wt_fleet_cluster *c = &r->cluster;
     int rc = 0;
     if (isnan(c->busy_w))
-        rc = wt_fleet_note(r, err,
-                           "what a node with a job draws is not known, so no energy is: "
-                           "--busy-power, or --host-watts with --curve and --node-gpus");
+        rc = WT_NOTE(r, err,
+                     "what a node with a job draws is not known, so no energy is: "
+                     "--busy-power, or --host-watts with --curve and --node-gpus");
     else if (isnan(c->idle_w))
-        rc = wt_fleet_note(r, err,
-                           "what a node without a job draws is not known (--idle-power): energy, "
-                           "carbon and cost are of nodes with jobs alone");
+        rc = WT_NOTE(r, err,
+                     "what a node without a job draws is not known (--idle-power): energy, "
+                     "carbon and cost are of nodes with jobs alone");
     if (rc == 0 && !isnan(c->busy_w) && !r->place.signals[WT_SIGNAL_PUE])
-        rc = wt_fleet_note(r, err,
-                           "no PUE is given: the nodes' own energy is counted, and not the "
-                           "facility's");
+        rc = WT_NOTE(r, err,
+                     "no PUE is given: the nodes' own energy is counted, and not the "
+                     "facility's");
     if (rc == 0 && r->policy.cap_count)
-        rc = wt_fleet_note(r, err,
-                           "all cards of a node with a job draw and slow down as the curve's load "
-                           "does; a job's time limit is raised with its cap");
+        rc = WT_NOTE(r, err,
+                     "all cards of a node with a job draw and slow down as the curve's load "
+                     "does; a job's time limit is raised with its cap");
     return rc;
 }
 
@@ -91,38 +77,38 @@ static int note_cases(struct wt_fleet_result *r, struct wt_error *err)
                        : k == WT_SIGNAL_PRICE ? last->cost
                                               : last->facility_kwh;
         if (r->place.signals[k] && isnan(value) && !isnan(r->cluster.busy_w))
-            rc = wt_fleet_note(r, err, "%s does not reach over all of the replay, %s",
-                               r->place.signals[k]->name, "so what rests on it is not known");
+            rc = WT_NOTE(r, err, "%s does not reach over all of the replay, %s",
+                         r->place.signals[k]->name, "so what rests on it is not known");
     }
     if (rc == 0 && last->unplanned)
-        rc = wt_fleet_note(
+        rc = WT_NOTE(
             r, err, "%zu jobs might have been shifted where the signal is not known: they were not",
             last->unplanned);
     if (rc == 0 && last->forecast_share > 0)
-        rc = wt_fleet_note(r, err, "%.2g %% of the nodes' time rests on a forecast of the signals",
-                           100 * last->forecast_share);
+        rc = WT_NOTE(r, err, "%.2g %% of the nodes' time rests on a forecast of the signals",
+                     100 * last->forecast_share);
     if (rc == 0 && last->over_limit)
-        rc = wt_fleet_note(r, err, "%zu capped jobs run beyond the time they asked for",
-                           last->over_limit);
+        rc =
+            WT_NOTE(r, err, "%zu capped jobs run beyond the time they asked for", last->over_limit);
     if (rc == 0 && last->has_shifts)
-        rc = wt_fleet_note(
-            r, err, "a shift knows the signal beforehand, and of a job the time it asked for");
+        rc = WT_NOTE(r, err,
+                     "a shift knows the signal beforehand, and of a job the time it asked for");
     if (rc == 0 && r->policy.cap_count && r->policy.rebound <= 0)
-        rc = wt_fleet_note(r, err,
-                           "users may run more jobs when a job takes less energy (Zhao et al. "
-                           "2024): none are counted; --rebound does");
+        rc = WT_NOTE(r, err,
+                     "users may run more jobs when a job takes less energy (Zhao et al. "
+                     "2024): none are counted; --rebound does");
     if (rc == 0 && base->queue_max > 100 && base->utilisation > 0.97)
-        rc = wt_fleet_note(
-            r, err, "the cluster is full at %.1f %%: waits grow with the length of the trace",
-            100 * base->utilisation);
+        rc = WT_NOTE(r, err,
+                     "the cluster is full at %.1f %%: waits grow with the length of the trace",
+                     100 * base->utilisation);
     return rc;
 }
 
 int wt_fleet_note_all(struct wt_fleet_result *r, struct wt_error *err)
 {
-    int rc = wt_fleet_note(r, err,
-                           "all of it is modeled: a recorded trace, replayed on alike nodes of "
-                           "one pool, by powers that were given");
+    int rc = WT_NOTE(r, err,
+                     "all of it is modeled: a recorded trace, replayed on alike nodes of "
+                     "one pool, by powers that were given");
     if (rc == 0)
         rc = note_trace(r, err);
     if (rc == 0)

@@ -5,22 +5,6 @@
 
 #include "plan/signal.h"
 
-static int note(struct wt_plan_result *r, struct wt_error *err, const char *fmt, ...)
-    WT_PRINTF(3, 4);
-static int note(struct wt_plan_result *r, struct wt_error *err, const char *fmt, ...)
-{
-    struct wt_plan_note *notes = reallocarray(r->notes, r->note_count + 1, sizeof(*notes));
-    if (!notes)
-        return wt_fail(err, WT_E_NOMEM, "no memory for a plan's notes");
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(notes[r->note_count].text, sizeof(notes->text), fmt, args);
-    va_end(args);
-    r->notes = notes;
-    r->note_count++;
-    return 0;
-}
-
 /* " of DE"; of a signal that other places share too " of DE and others", and of one that holds
  * everywhere "". */
 static const char *of_places(const struct wt_plan_result *r, size_t place, int kind, char *buf,
@@ -93,10 +77,10 @@ static int note_forecast(struct wt_plan_result *r, size_t place, int kind, struc
                 f->mean_abs, share);
     else
         wt_text(error, sizeof(error), "how wrong that is cannot be told from so short a series");
-    return note(r, err, "%s%s is a forecast from %s on, the mean of the same hour of the %s: %s",
-                wt_signal_kind_name((enum wt_signal_kind)kind),
-                of_places(r, place, kind, where, sizeof(where)),
-                wt_moment_text(from, sizeof(from), f->from_s), over, error);
+    return WT_NOTE(r, err, "%s%s is a forecast from %s on, the mean of the same hour of the %s: %s",
+                   wt_signal_kind_name((enum wt_signal_kind)kind),
+                   of_places(r, place, kind, where, sizeof(where)),
+                   wt_moment_text(from, sizeof(from), f->from_s), over, error);
 }
 
 static int note_forecasts(struct wt_plan_result *r, struct wt_error *err)
@@ -153,12 +137,12 @@ static int note_feed(struct wt_plan_result *r, const struct wt_signal *s, const 
         wt_text(forecast, sizeof(forecast),
                 "; from %s on it is the service's own forecast, used before Wattune's",
                 wt_moment_text(from, sizeof(from), s->service_s));
-    int rc = note(r, err, "%s%s is from %s, read at %s%s%s%s", kind, where, s->name,
-                  wt_moment_text(at, sizeof(at), s->fetched_s), forecast, *s->feed_word ? "; " : "",
-                  s->feed_word);
+    int rc = WT_NOTE(r, err, "%s%s is from %s, read at %s%s%s%s", kind, where, s->name,
+                     wt_moment_text(at, sizeof(at), s->fetched_s), forecast,
+                     *s->feed_word ? "; " : "", s->feed_word);
     if (rc == 0 && *s->feed_remark)
-        rc = note(r, err, "%s%s: %s", s->name, s->is_stale ? " does not answer" : "",
-                  s->feed_remark);
+        rc = WT_NOTE(r, err, "%s%s: %s", s->name, s->is_stale ? " does not answer" : "",
+                     s->feed_remark);
     return rc;
 }
 
@@ -173,8 +157,9 @@ static int note_place(struct wt_plan_result *r, size_t at, struct wt_error *err)
             continue;
         of_places(r, at, k, where, sizeof(where));
         if (place->signals[k]->is_builtin)
-            rc = note(r, err, "%s=%s is of another centre, monthly means of 2020 (data/README.md)",
-                      wt_signal_kind_name((enum wt_signal_kind)k), place->signals[k]->name);
+            rc = WT_NOTE(r, err,
+                         "%s=%s is of another centre, monthly means of 2020 (data/README.md)",
+                         wt_signal_kind_name((enum wt_signal_kind)k), place->signals[k]->name);
         if (rc == 0 && place->signals[k]->fetched_s)
             rc = note_feed(r, place->signals[k], where, err);
         if (rc < 0)
@@ -182,23 +167,25 @@ static int note_place(struct wt_plan_result *r, size_t at, struct wt_error *err)
         struct wt_segment hole;
         char from[32], to[32];
         if (find_hole(place->signals[k], &r->job, &hole))
-            rc = note(r, err, "%s%s has no row between %s and %s: one value stands for all of it",
-                      wt_signal_kind_name((enum wt_signal_kind)k), where,
-                      wt_moment_text(from, sizeof(from), hole.start_s),
-                      wt_moment_text(to, sizeof(to), hole.end_s));
+            rc =
+                WT_NOTE(r, err, "%s%s has no row between %s and %s: one value stands for all of it",
+                        wt_signal_kind_name((enum wt_signal_kind)k), where,
+                        wt_moment_text(from, sizeof(from), hole.start_s),
+                        wt_moment_text(to, sizeof(to), hole.end_s));
         if (rc < 0)
             break;
         int64_t unknown_s = unknown_of(place->signals[k], &r->job);
         if (unknown_s)
-            rc = note(r, err, "%s%s is not known for %s of the %s to the deadline (%s)",
-                      wt_signal_kind_name((enum wt_signal_kind)k), where,
-                      wt_span_text(span, sizeof(span), unknown_s),
-                      wt_span_text(window, sizeof(window), r->job.deadline_s - r->job.start_s),
-                      place->signals[k]->name);
+            rc = WT_NOTE(r, err, "%s%s is not known for %s of the %s to the deadline (%s)",
+                         wt_signal_kind_name((enum wt_signal_kind)k), where,
+                         wt_span_text(span, sizeof(span), unknown_s),
+                         wt_span_text(window, sizeof(window), r->job.deadline_s - r->job.start_s),
+                         place->signals[k]->name);
     }
     if (rc == 0 && isnan(wt_plan_objective(&plan->baseline, r->job.objective)))
-        rc = note(r, err, "what starting now takes%s%s is not known: its signals are not, so long",
-                  *place->region ? " in " : "", place->region);
+        rc = WT_NOTE(r, err,
+                     "what starting now takes%s%s is not known: its signals are not, so long",
+                     *place->region ? " in " : "", place->region);
     return rc;
 }
 
@@ -220,7 +207,7 @@ static int add_notes(struct wt_plan_result *r, struct wt_error *err)
     const struct wt_plan *best = &r->plans[r->best];
     int rc = 0;
     if (r->power.provenance != WT_PROV_UNKNOWN)
-        rc = note(
+        rc = WT_NOTE(
             r, err,
             "the power is that of run %s: %.4g W [%.4g, %.4g], %s; every energy here is as wide",
             r->power.run_id, r->job.power_w, r->power.low_w, r->power.high_w,
@@ -230,26 +217,26 @@ static int add_notes(struct wt_plan_result *r, struct wt_error *err)
     for (size_t i = 0; rc == 0 && i < r->count; i++)
         rc = note_place(r, i, err);
     if (rc == 0 && best->sum.forecast_share > 0)
-        rc = note(r, err, "%.0f %% of the plan's time rests on a forecast",
-                  fmax(1, 100 * best->sum.forecast_share));
+        rc = WT_NOTE(r, err, "%.0f %% of the plan's time rests on a forecast",
+                     fmax(1, 100 * best->sum.forecast_share));
     size_t without = 0;
     for (size_t i = 0; i < r->count; i++)
         without += !r->places[i].signals[WT_SIGNAL_PUE];
     if (rc == 0 && without)
-        rc = note(r, err, "%s: there the job's own energy is counted, and not the facility's",
-                  without == r->count ? "no PUE is given" : "some places have no PUE");
+        rc = WT_NOTE(r, err, "%s: there the job's own energy is counted, and not the facility's",
+                     without == r->count ? "no PUE is given" : "some places have no PUE");
     if (rc == 0 && best->count > 1 && r->job.checkpoint_s) {
         char span[48];
-        rc = note(r, err, "%zu interruptions take %s more, counted in", best->count - 1,
-                  wt_span_text(span, sizeof(span), best->sum.run_s - r->job.duration_s));
+        rc = WT_NOTE(r, err, "%zu interruptions take %s more, counted in", best->count - 1,
+                     wt_span_text(span, sizeof(span), best->sum.run_s - r->job.duration_s));
     }
     size_t earning = r->job.objective == WT_OBJECTIVE_COST ? earning_stops(r, r->best) : 0;
     if (rc == 0 && earning)
-        rc =
-            note(r, err,
-                 "%zu of the interruptions earn by drawing longer at a negative price: that energy "
-                 "does no work",
-                 earning);
+        rc = WT_NOTE(
+            r, err,
+            "%zu of the interruptions earn by drawing longer at a negative price: that energy "
+            "does no work",
+            earning);
     return rc;
 }
 

@@ -70,6 +70,11 @@ int wt_segments_find(const double *cost, size_t n, size_t work, size_t checkpoin
                      size_t segment_min, double *io_best, struct wt_segment **ret_segments,
                      size_t *ret_count, struct wt_error *err);
 
+/* Adds a note to a result, which is or has one: `notes` and `note_count`. Errors: WT_E_NOMEM. */
+int wt_plan_note_add(struct wt_plan_note **io_notes, size_t *io_count, struct wt_error *err,
+                     const char *fmt, ...) WT_PRINTF(4, 5);
+#define WT_NOTE(r, err, ...) wt_plan_note_add(&(r)->notes, &(r)->note_count, err, __VA_ARGS__)
+
 extern const char wt_asset_pue_paper[]; /* data/pue-paper.csv */
 
 #endif

@@ -8,7 +8,6 @@
 #include <dirent.h>
 #include <math.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,11 +134,7 @@ static int start_watch(struct wt_users *u)
     w->sights = calloc(u->count + 1, sizeof(*w->sights));
     w->is_gpu = calloc(u->count + 1, sizeof(*w->is_gpu));
     pthread_mutex_init(&w->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&w->stop, &attr);
-    pthread_condattr_destroy(&attr);
+    wt_cond_init(&w->stop);
     atomic_init(&w->refs, 1);
     u->watch = w;
     if (!w->sights || !w->is_gpu)
@@ -153,14 +148,10 @@ static int start_watch(struct wt_users *u)
     }
     if (!is_any)
         return 0;
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
     atomic_fetch_add(&w->refs, 1);
-    u->has_thread = pthread_create(&u->thread, NULL, watch_main, w) == 0;
+    u->has_thread = wt_thread_start(&u->thread, watch_main, w) == 0;
     if (!u->has_thread)
         watch_unref(w);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     return u->has_thread ? 0 : WT_E_NOMEM;
 }
 

@@ -5,7 +5,6 @@
  * behind, and then touches neither the sampler, nor the context, nor the devices. */
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,15 +81,6 @@ int64_t wt_sampler_period_ns(int64_t asked_ns, uint64_t range_uj, uint64_t power
     return asked_ns < half_ns ? asked_ns : half_ns;
 }
 
-static void cond_init(pthread_cond_t *cond)
-{
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(cond, &attr);
-    pthread_condattr_destroy(&attr);
-}
-
 /* Waits at most for span_ns of real time. */
 static void cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t span_ns)
 {
@@ -119,7 +109,7 @@ static struct worker *worker_new(struct wt_sampler *sampler, size_t room)
         return NULL;
     w->sampler = sampler;
     pthread_mutex_init(&w->lock, NULL);
-    cond_init(&w->wake);
+    wt_cond_init(&w->wake);
     w->slots = calloc(room ? room : 1, sizeof(struct slot *));
     if (w->slots)
         return w;
@@ -325,17 +315,6 @@ static void *worker_main(void *data)
     return NULL;
 }
 
-/* All of a process's signals are for its own threads. */
-static int start_thread(pthread_t *thread, void *(*run)(void *), void *data)
-{
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int rc = pthread_create(thread, NULL, run, data);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return rc ? WT_E_NOMEM : 0;
-}
-
 /* With s->lock held, or before there are threads. The worker is the sampler's when 0 is returned.
  */
 static int add_worker(struct wt_sampler *s, struct worker *w)
@@ -348,7 +327,7 @@ static int add_worker(struct wt_sampler *s, struct worker *w)
         s->workers = more;
         s->room = room;
     }
-    int rc = start_thread(&w->thread, worker_main, w);
+    int rc = wt_thread_start(&w->thread, worker_main, w);
     if (rc == 0)
         s->workers[s->count++] = w;
     return rc;
@@ -424,7 +403,7 @@ int wt_sampler_new(struct wt_sampler **ret_sampler, struct wt_ctx *ctx,
     atomic_init(&s->edge_ns, INT64_MIN + 1); /* differs from what a worker starts with: the first
                                                 thing it does is to find the counters' phases */
     pthread_mutex_init(&s->lock, NULL);
-    cond_init(&s->changed);
+    wt_cond_init(&s->changed);
     int rc = 0;
     bool *is_taken = calloc(count ? count : 1, sizeof(*is_taken));
     s->cover_ns = calloc(count ? count : 1, sizeof(*s->cover_ns));
@@ -473,7 +452,7 @@ int wt_sampler_new(struct wt_sampler **ret_sampler, struct wt_ctx *ctx,
     }
     pthread_mutex_unlock(&s->lock);
     if (rc == 0 && count)
-        rc = start_thread(&s->supervisor, supervisor_main, s);
+        rc = wt_thread_start(&s->supervisor, supervisor_main, s);
     if (rc < 0)
         goto no_memory;
     s->has_supervisor = count > 0;

@@ -1,6 +1,5 @@
 /* deadline: see deadline.h. */
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -56,20 +55,10 @@ int wt_deadline_run(int (*run)(void *job), void (*drop)(void *job), void *job, i
     call->drop = drop;
     call->job = job;
     pthread_mutex_init(&call->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&call->is_back, &attr);
-    pthread_condattr_destroy(&attr);
+    wt_cond_init(&call->is_back);
 
-    /* Signals are for the threads that expect them. */
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
     pthread_t thread;
-    int failed = pthread_create(&thread, NULL, run_call, call);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (failed) {
+    if (wt_thread_start(&thread, run_call, call) < 0) {
         call_free(call);
         return WT_E_NOMEM;
     }

@@ -1,6 +1,5 @@
 /* slow: see slow.h. */
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -108,16 +107,6 @@ static int await_first(struct wt_slow *s, int64_t deadline_ns, const struct wt_s
     return s->has_answer ? 0 : WT_E_TIMEOUT;
 }
 
-static int start_thread(struct wt_slow *s)
-{
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int rc = pthread_create(&s->thread, NULL, slow_main, s);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return rc;
-}
-
 int wt_slow_open(struct wt_slow **ret_slow, const struct wt_ctx *ctx, wt_slow_ask ask,
                  void (*drop)(void *data), void *data, int64_t period_ns, int64_t deadline_ns,
                  const struct wt_slow_wait *wait, struct wt_error *err)
@@ -136,12 +125,8 @@ int wt_slow_open(struct wt_slow **ret_slow, const struct wt_ctx *ctx, wt_slow_as
     s->t_wanted_ns = wt_ctx_now_ns(ctx);
     s->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&s->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->changed, &attr);
-    pthread_condattr_destroy(&attr);
-    if (s->stop_fd < 0 || start_thread(s)) {
+    wt_cond_init(&s->changed);
+    if (s->stop_fd < 0 || wt_thread_start(&s->thread, slow_main, s)) {
         s->refs = 1;
         unref(s);
         return wt_fail(err, WT_E_NOMEM, "no thread for a slow sensor");

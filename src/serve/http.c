@@ -38,9 +38,9 @@ void wt_serve_free(struct wt_serve *serve)
 
 #else
 
-#include <dlfcn.h>
 #include <microhttpd.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -50,7 +50,6 @@ void wt_serve_free(struct wt_serve *serve)
 #include "base/systemd.h"
 #include "serve/address.h"
 
-#define LIBRARY     "libmicrohttpd.so.12"
 #define CONNECTIONS 256
 #define IDLE_NS     (10 * WT_NS_PER_S)
 #define REQUEST_NS  (30 * WT_NS_PER_S)
@@ -69,7 +68,6 @@ struct wt_serve {
     struct wt_address address;
     char url[160];
     int64_t request_ns;
-    void *library;
     struct MHD_Daemon *daemon;
     int fd;               /* -1: the daemon's */
     pthread_mutex_t lock; /* of the peers */
@@ -85,33 +83,25 @@ struct wt_serve {
     typeof(MHD_get_connection_info) *connection_info;
 };
 
-static int load(struct wt_serve *s, struct wt_error *err)
-{
-    s->library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    if (!s->library) {
-        wt_fail(err, WT_E_UNSUPPORTED, "%.200s", dlerror());
-        wt_fix(err, "install libmicrohttpd12 (Debian: libmicrohttpd12, Ubuntu 24.04: "
-                    "libmicrohttpd12t64)");
-        return WT_E_UNSUPPORTED;
-    }
-    const struct {
-        const char *name;
-        void **to;
-    } symbols[] = {
-        {"MHD_start_daemon", (void **)&s->start_daemon},
-        {"MHD_stop_daemon", (void **)&s->stop_daemon},
-        {"MHD_create_response_from_buffer", (void **)&s->create_response},
-        {"MHD_destroy_response", (void **)&s->destroy_response},
-        {"MHD_add_response_header", (void **)&s->add_header},
-        {"MHD_queue_response", (void **)&s->queue_response},
-        {"MHD_lookup_connection_value", (void **)&s->lookup},
-        {"MHD_get_connection_info", (void **)&s->connection_info},
-    };
-    for (size_t i = 0; i < WT_COUNTOF(symbols); i++)
-        if (!(*symbols[i].to = dlsym(s->library, symbols[i].name)))
-            return wt_fail(err, WT_E_UNSUPPORTED, "%s: has no %s", LIBRARY, symbols[i].name);
-    return 0;
-}
+static const char *const names[] = {"libmicrohttpd.so.12", NULL};
+#define AT(member)  offsetof(struct wt_serve, member)
+static const struct wt_library_symbol symbols[] = {
+    {"MHD_start_daemon", AT(start_daemon)},
+    {"MHD_stop_daemon", AT(stop_daemon)},
+    {"MHD_create_response_from_buffer", AT(create_response)},
+    {"MHD_destroy_response", AT(destroy_response)},
+    {"MHD_add_response_header", AT(add_header)},
+    {"MHD_queue_response", AT(queue_response)},
+    {"MHD_lookup_connection_value", AT(lookup)},
+    {"MHD_get_connection_info", AT(connection_info)},
+};
+static const struct wt_library libmicrohttpd = {
+    .what = "answering over HTTP",
+    .names = names,
+    .fix = "install libmicrohttpd12 (Debian: libmicrohttpd12, Ubuntu 24.04: libmicrohttpd12t64)",
+    .symbols = symbols,
+    .count = WT_COUNTOF(symbols),
+};
 
 /* ---- answers ---- */
 
@@ -336,7 +326,7 @@ static int start(struct wt_serve *s, const struct wt_serve_options *o, struct wt
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY, MHD_OPTION_NOTIFY_CONNECTION,
         on_connection, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_END);
     if (!s->daemon)
-        return wt_fail(err, WT_E_IO, "%s: cannot serve", LIBRARY);
+        return wt_fail(err, WT_E_IO, "%s: cannot serve", names[0]);
     s->fd = -1;
     return 0;
 }
@@ -354,7 +344,7 @@ int wt_serve_new(struct wt_serve **ret_serve, struct wt_live *live,
     s->live = live;
     s->fd = -1;
     s->request_ns = o->request_ns ? o->request_ns : REQUEST_NS;
-    int rc = load(s, err);
+    int rc = wt_library_open(&libmicrohttpd, s, err);
     if (rc == 0)
         rc = listen_at(s, o->listen ? o->listen : WT_SERVE_LISTEN, err);
     if (rc == 0)
@@ -383,8 +373,6 @@ void wt_serve_free(struct wt_serve *s)
     }
     if (s->fd >= 0)
         close(s->fd);
-    if (s->library)
-        dlclose(s->library);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }

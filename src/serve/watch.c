@@ -1,7 +1,6 @@
 /* watch: see watch.h. */
 #include <pthread.h>
 #include <pwd.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -64,17 +63,9 @@ int wt_watch_start(struct wt_watch **ret_watch, void (*look)(void *data), void (
     w->data = data;
     w->period_ns = period_ns;
     pthread_mutex_init(&w->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&w->stop, &attr);
-    pthread_condattr_destroy(&attr);
+    wt_cond_init(&w->stop);
     atomic_init(&w->refs, 2);
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    bool is_started = pthread_create(&w->thread, NULL, watch_main, w) == 0;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    bool is_started = wt_thread_start(&w->thread, watch_main, w) == 0;
     if (!is_started) {
         atomic_store(&w->refs, 1);
         unref(w);

@@ -272,11 +272,7 @@ int wt_meter_new_over(struct wt_meter **ret_meter, struct wt_ctx *ctx,
     m->t_start_ns = wt_ctx_now_ns(ctx);
     pthread_mutex_init(&m->lock, NULL);
     pthread_mutex_init(&m->news_lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&m->news, &attr);
-    pthread_condattr_destroy(&attr);
+    wt_cond_init(&m->news);
 
     int64_t period_ns = options->period_ns ? options->period_ns : 100 * WT_NS_PER_MS;
     m->period_ns = period_ns;

@@ -6,7 +6,6 @@
  * thread and its memory with it, and nothing else. */
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,9 +155,6 @@ int wt_probe_start(struct wt_probe **ret_probe, struct wt_ctx *ctx, struct wt_de
     p->pollers[0].streams = 1u << WT_PROBE_POWER | 1u << WT_PROBE_PLAIN;
     p->pollers[1].streams = 1u << WT_PROBE_ENERGY;
 
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
     int failed = 0;
     for (size_t i = 0; i < WT_COUNTOF(p->pollers) && !failed; i++) {
         struct poller *poller = &p->pollers[i];
@@ -166,12 +162,11 @@ int wt_probe_start(struct wt_probe **ret_probe, struct wt_ctx *ctx, struct wt_de
             continue;
         poller->probe = p;
         atomic_fetch_add(&p->refs, 1);
-        failed = pthread_create(&poller->thread, NULL, record, poller);
+        failed = wt_thread_start(&poller->thread, record, poller);
         poller->is_started = !failed;
         if (failed)
             atomic_fetch_sub(&p->refs, 1);
     }
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (failed) {
         atomic_store(&p->is_stopping, true);
         for (size_t i = 0; i < WT_COUNTOF(p->pollers); i++)

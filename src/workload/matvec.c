@@ -74,19 +74,24 @@ WT_INLINE wt_vf followed(wt_vf x, enum wt_nonlinearity f)
     }
 }
 
+/* The first n, zeros behind them. */
+WT_INLINE wt_vf load_some(const float *at, size_t n)
+{
+    if (n == WT_LANES)
+        return wt_load(at);
+    float some[WT_LANES] = {0};
+    memcpy(some, at, n * sizeof(float));
+    return wt_load(some);
+}
+
 WT_INLINE void finish_as(void *restrict y, const float *restrict sums, const float *restrict bias,
                          size_t n, enum wt_nonlinearity f, bool is_bf16)
 {
     for (size_t i = 0; i < n; i += WT_LANES) {
         size_t here = smaller(WT_LANES, n - i);
-        wt_vf v = wt_load(sums + i);
-        if (bias && here == WT_LANES) {
-            v += wt_load(bias + i);
-        } else if (bias) {
-            float rest[WT_LANES] = {0};
-            memcpy(rest, bias + i, here * sizeof(float));
-            v += wt_load(rest);
-        }
+        wt_vf v = load_some(sums + i, here);
+        if (bias)
+            v += load_some(bias + i, here);
         v = followed(v, f);
         if (is_bf16) {
             uint16_t out[WT_LANES];
@@ -102,7 +107,7 @@ WT_INLINE void finish_as(void *restrict y, const float *restrict sums, const flo
     }
 }
 
-/* y[0..n) = f(sums + bias); sums may be read up to a vector past n */
+/* y[0..n) = f(sums + bias) */
 static void finish(void *restrict y, const float *restrict sums, const float *restrict bias,
                    size_t n, enum wt_nonlinearity f, bool is_bf16)
 {
