@@ -165,6 +165,7 @@ static void one_that_is_over_is_not_made_anew_before_it_is_due(void **state)
     char signal[160];
     snprintf(signal, sizeof(signal), "carbon=%s", path);
     for (int is_over = 0; is_over < 2; is_over++) {
+        spawn_file(rows, sizeof(rows), "log", "");
         reservation(is_over ? "wattune-watt-400" : "wattune-watt-x", -600, -60, "watt:400");
         BUDGET(&s, "--signal", signal, "--level", "60%:carbon>400", "--horizon", "3h");
         assert_int_equal(spawn_code(&s), 0);

@@ -40,6 +40,10 @@ def tearDownModule():
     BED.stop()
 
 
+def diagnose():
+    return BED.tails()
+
+
 def table(text):
     BED.write(os.path.join(BED.dir, "etc", "wattune-budget.conf"), text)
 
@@ -87,7 +91,6 @@ class Budget(unittest.TestCase):
     def test_a_job_takes_the_watts_of_its_gpus_by_the_cap_it_asks_for(self):
         for options, want in ((["--gres=gpu:2", "--power-cap=150"], 310), (["--gpus=2"], 410),
                               (["--gres=gpu:x:1", "--gpupower=120"], 130), (["--gres=gpu:1", "--power-cap=off"], 260),
-                              
                               (["--gres=gpu:1", "--power-cap=99"], 260),  # below min it is not set: as without
                               (["-N2", "--gres=gpu:1", "--power-cap=100"], 220),
                               (["--gpus-per-task=1", "-n3", "--power-cap=100"], 310), (["--gpus=5", "--power-cap=100"], 520),
