@@ -219,8 +219,7 @@ static int settle(struct budget_options *o)
                                  &err) < 0)
             return cli_usage("budget", "--level %s", err.text);
     b->unknown_share = 1;
-    if (o->floor &&
-        wt_budget_level_parse(&b->floor_share, o->floor, (double)b->total_w, &err) < 0)
+    if (o->floor && wt_budget_level_parse(&b->floor_share, o->floor, (double)b->total_w, &err) < 0)
         return cli_usage("budget", "--floor %s", err.text);
     if (o->unknown &&
         wt_budget_level_parse(&b->unknown_share, o->unknown, (double)b->total_w, &err) < 0)

@@ -191,8 +191,8 @@ static int want(struct budget_slurm *s, const struct wt_budget_layer *layer, int
     for (size_t i = 0; i < s->there_count; i++)
         if (strcmp(s->there[i].name, name) == 0)
             r = &s->there[i];
-    /* Slurm lists one that is over for a while yet, under the name that the next is to have: what is
-     * not due is left to the next call. */
+    /* Slurm lists one that is over for a while yet, under the name that the next is to have: what
+     * is not due is left to the next call. */
     if (r && r->end_s <= now_s && !is_now)
         return 0;
     /* One that is in force while it should not be is made anew: Slurm moves no start forward. */

@@ -308,8 +308,7 @@ unsigned cli_ranks_running(struct cli_ranks *r)
     unsigned running = 0, others = 0;
     /* The folder goes with us: one that comes later would make it anew, and leave it. Ranks that
      * end together end so within milliseconds. */
-    for (int i = 0; r->dir[0] && i < 50 &&
-                    (i == 0 || others + 1 < r->here || (running && i < 20));
+    for (int i = 0; r->dir[0] && i < 50 && (i == 0 || others + 1 < r->here || (running && i < 20));
          i++) {
         struct words w = {0};
         if (i)
@@ -380,8 +379,8 @@ void cli_ranks_sum(const struct cli_ranks *r, struct wt_store *store, const stru
             break;
         }
         is_alone = !is_shared(runs, count, run);
-        if (is_complete(&sum, runs) || spent_ns >= wait_ns || (is_alone && spent_ns >= 1000000000) ||
-            cli_signal_wait(cli_now_ns() + 100000000))
+        if (is_complete(&sum, runs) || spent_ns >= wait_ns ||
+            (is_alone && spent_ns >= 1000000000) || cli_signal_wait(cli_now_ns() + 100000000))
             break;
     }
     if (sum.count) {

@@ -172,8 +172,10 @@ static int check_pieces(struct submit *s, const struct wt_plan *plan)
                              i + 1, plan->count, (long long)long_s, (long long)lead_s);
     }
     if (lead_s > 86400)
-        return cli_usage("submit", "the script would be told %lld s before a piece ends; a day at "
-                         "most: --checkpoint-lead", (long long)lead_s);
+        return cli_usage("submit",
+                         "the script would be told %lld s before a piece ends; a day at "
+                         "most: --checkpoint-lead",
+                         (long long)lead_s);
     ssize_t n = readlink("/proc/self/exe", s->self, sizeof(s->self) - 1);
     if (n > 0)
         s->self[n] = '\0';

@@ -65,11 +65,13 @@ static void a_level_is_a_share_of_the_total(void **state)
         const char *text;
         int want;
         double share;
-    } rows[] = {{"60%", 0, 0.6},    {"0%", 0, 0},          {"250W", 0, 0.25},
-                {"0.5kW", 0, 0.5},  {"0.001MW", 0, 1},     {"60", WT_E_USAGE, 0},
-                {"%", WT_E_USAGE, 0}, {"kW", WT_E_USAGE, 0}, {"1,5kW", WT_E_USAGE, 0},
-                {"-1W", WT_E_USAGE, 0}, {"101%", WT_E_USAGE, 0}, {"2kW", WT_E_USAGE, 0},
-                {"", WT_E_USAGE, 0},  {"6 %", WT_E_USAGE, 0}};
+    } rows[] = {{"60%", 0, 0.6},          {"0%", 0, 0},
+                {"250W", 0, 0.25},        {"0.5kW", 0, 0.5},
+                {"0.001MW", 0, 1},        {"60", WT_E_USAGE, 0},
+                {"%", WT_E_USAGE, 0},     {"kW", WT_E_USAGE, 0},
+                {"1,5kW", WT_E_USAGE, 0}, {"-1W", WT_E_USAGE, 0},
+                {"101%", WT_E_USAGE, 0},  {"2kW", WT_E_USAGE, 0},
+                {"", WT_E_USAGE, 0},      {"6 %", WT_E_USAGE, 0}};
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
         struct wt_error err = {0};
         double share = -1;

@@ -300,8 +300,7 @@ static void a_claim_without_an_answer_may_hold_later(void **state)
     stop_fake();
     assert_int_equal(fake.claims, 1);
     assert_int_equal(fake.asked, 3);
-    assert_non_null(
-        strstr(note(0), "GPU 1: 150 W is not set yet, and may be set later: wattuned"));
+    assert_non_null(strstr(note(0), "GPU 1: 150 W is not set yet, and may be set later: wattuned"));
     assert_non_null(strstr(note(1), "GPU 2: 150 W is not set: wattuned")); /* not reached, told */
     assert_true(fact("7", "late", 0, text, sizeof(text)));
 }

@@ -34,10 +34,10 @@ struct scene {
     size_t count;
     struct note notes[WT_SLURM_NOTES];
     size_t note_count;
-    bool is_wanted;  /* something was asked for, or the site has a default: the user is told */
-    bool has_failed; /* something that was asked for does not hold */
+    bool is_wanted;   /* something was asked for, or the site has a default: the user is told */
+    bool has_failed;  /* something that was asked for does not hold */
     bool is_claiming; /* the last question of hold() was a claim */
-    bool is_late;    /* a claim was sent and not answered in time: it may hold later */
+    bool is_late;     /* a claim was sent and not answered in time: it may hold later */
     char broken[256]; /* why the talk could not go on; "": it can */
 };
 

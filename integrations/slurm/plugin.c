@@ -37,7 +37,7 @@ SPANK_PLUGIN(wattune, 1)
 #define ENV_REQUIRED "WATTUNE_REQUIRED"
 #define ENV_REPORT   "WATTUNE_REPORT"
 
-#define GUARD_NS    WT_NS_PER_S /* beyond the talk's own limit */
+#define GUARD_NS    WT_NS_PER_S       /* beyond the talk's own limit */
 #define ENERGY_NS   (3 * WT_NS_PER_S) /* for whoever measures, which looks once a second */
 #define SERVE_S     5                 /* so old .serve may be, which it touches then */
 #define ENERGY_MAX  2048
@@ -562,8 +562,7 @@ static void print_energy(void)
            clock_ns(CLOCK_MONOTONIC) < until_ns)
         doze();
     if (rc < 0 || energy.len == 0 || energy.len > ENERGY_MAX) {
-        slurm_spank_log("wattune: %s: no energy to report: %s",
-                        step.node ? step.node : "this node",
+        slurm_spank_log("wattune: %s: no energy to report: %s", step.node ? step.node : "this node",
                         is_there ? "`wattune serve` said nothing of this step within 3 s"
                                  : "nothing measures jobs on this node (its administrator can "
                                    "start it: wattune serve)");

@@ -63,7 +63,19 @@ static int fail(const struct wt_error *err)
 /* -1: go on; otherwise the exit code. */
 static int parse(int argc, char **argv, struct options *o)
 {
-    enum { POL = 256, SOCKET, STATE, AUDIT, TIMEOUT, EMULATE, JOBS, SYSROOT, CHECK, STATUS, VERSION };
+    enum {
+        POL = 256,
+        SOCKET,
+        STATE,
+        AUDIT,
+        TIMEOUT,
+        EMULATE,
+        JOBS,
+        SYSROOT,
+        CHECK,
+        STATUS,
+        VERSION
+    };
     static const struct option options[] = {
         {"policy", required_argument, NULL, POL},
         {"socket", required_argument, NULL, SOCKET},
