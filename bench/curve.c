@@ -13,7 +13,7 @@
 
 #include "base/base.h"
 #include "workload/corpus.h"
-#include "workload/file.h"
+#include "base/file.h"
 #include "workload/hub.h"
 #include "workload/model.h"
 

@@ -385,7 +385,7 @@ int cmd_budget(int argc, char **argv)
                                .horizon_s = 6 * 3600};
     int code = parse(argc, argv, &o);
     if (code < 0 && !o.is_removing)
-        code = cli_plan_feeds(&o.signals);
+        code = cli_plan_read_feeds(&o.signals);
     if (code < 0)
         code = budget(&o);
     cli_budget_done(&o.slurm);

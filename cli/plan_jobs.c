@@ -1,5 +1,4 @@
 /* wattune plan --jobs: a cluster's recorded jobs replayed with and without a policy. */
-#include <getopt.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,9 +10,8 @@ struct fleet_options {
     const char *jobs, *curve;
     struct wt_fleet_cluster cluster;
     struct wt_fleet_policy policy;
-    struct wt_place place;
-    int64_t start_s;
-    bool has_objective, has_start, is_json;
+    struct cli_plan plan; /* signals, objective and start */
+    bool is_json;
 };
 
 void plan_jobs_help(void)
@@ -38,7 +36,8 @@ void plan_jobs_help(void)
         "                     (repeatable)\n"
         "  --rebound PCT      of the energy that capped jobs save, how much more such jobs\n"
         "                     take up again (default 0)\n"
-        "  with --signal (of one place), --objective, --json; --start moves the first job there\n",
+        "  with --signal (of one place), --objective, --save-signal, --feed-max-age,\n"
+        "  --feed-timeout, --json; --start moves the first job there\n",
         stdout);
 }
 
@@ -58,11 +57,7 @@ static int parse_count(const char *option, const char *text, int64_t max, int64_
 
 static int parse_watts(const char *option, const char *text, bool may_be_none, double *ret_w)
 {
-    if (may_be_none && strspn(text, "0") == strlen(text) && *text) {
-        *ret_w = 0;
-        return -1;
-    }
-    if (!cli_plan_power(text, ret_w))
+    if (!cli_plan_power(text, may_be_none, ret_w))
         return cli_usage("plan", "%s %s: is no power, such as 800W or 1.2kW", option, text);
     return -1;
 }
@@ -108,7 +103,7 @@ static int add_cap(struct fleet_options *o, const char *text)
     struct wt_fleet_rule *rule;
     const char *value;
     int code = parse_rule("--cap", text, o->policy.caps, &o->policy.cap_count, &rule, &value);
-    if (code < 0 && !cli_plan_power(value, &rule->cap_w))
+    if (code < 0 && !cli_plan_power(value, false, &rule->cap_w))
         code = cli_usage("plan", "--cap %s: is no power, such as 150 or gpu=150W", text);
     return code;
 }
@@ -121,31 +116,12 @@ static int add_shift(struct fleet_options *o, const char *text)
     return code < 0 ? cli_plan_seconds("plan", "--shift", value, true, &rule->span_s) : code;
 }
 
-static int add_signal(struct fleet_options *o, const char *text)
-{
-    char name[64];
-    enum wt_signal_kind kind;
-    const char *eq = strchr(text, '=');
-    if (!eq || !eq[1] || (size_t)(eq - text) >= sizeof(name))
-        return cli_usage("plan", "--signal %s: is not KIND=FILE", text);
-    snprintf(name, sizeof(name), "%.*s", (int)(eq - text), text);
-    if (strchr(name, '@'))
-        return cli_usage("plan", "--signal %s: with --jobs there is one place, and no region",
-                         text);
-    if (wt_signal_kind_from_name(name, &kind) < 0)
-        return cli_usage("plan", "--signal %s: \"%s\" is not carbon, pue or price", text, name);
-    if (o->place.signals[kind])
-        return cli_usage("plan", "--signal %s: this signal is given twice", text);
-    return cli_plan_signal("plan", kind, eq + 1, &(struct wt_feed_options){.max_age_s = -1},
-                           &o->place.signals[kind]);
-}
-
 static int parse_rebound(struct fleet_options *o, const char *text)
 {
-    char *end;
-    double value = strtod(text, &end);
-    if (!strchr("0123456789.", *text) || end == text || (*end && strcmp(end, "%") != 0) ||
-        !(value >= 0 && value <= 100))
+    size_t digits = strspn(text, ".0123456789");
+    double value;
+    if (!cli_number_parse(text, digits, &value) ||
+        (text[digits] && strcmp(text + digits, "%") != 0) || value > 100)
         return cli_usage("plan", "--rebound %s: is no percentage from 0 to 100", text);
     o->policy.rebound = value / 100;
     return -1;
@@ -164,11 +140,7 @@ enum {
     CAP,
     SHIFT,
     REBOUND,
-    SIGNAL,
-    START,
-    OBJECTIVE,
-    JSON,
-    HELP
+    JSON
 };
 
 /* Those of the machine. */
@@ -201,7 +173,19 @@ static int parse_cluster(struct fleet_options *o, int c)
     }
 }
 
-static int parse_option(struct fleet_options *o, int c)
+/* Of a plan's own options those that a trace of jobs has, too. name: for messages. */
+static int parse_plan_option(struct fleet_options *o, int c, const char *name)
+{
+    static const int of_one_job[] = {PLAN_POWER,         PLAN_DURATION,   PLAN_RUN,    PLAN_DEADLINE,
+                                     PLAN_INTERRUPTIBLE, PLAN_CHECKPOINT, PLAN_SEGMENT};
+    for (size_t i = 0; i < sizeof(of_one_job) / sizeof(*of_one_job); i++)
+        if (c == of_one_job[i])
+            return cli_usage("plan", "--%s is of one job, and --jobs has its own", name);
+    int code = cli_plan_option(c, optarg, &o->plan);
+    return code == CLI_OTHER ? cli_bad_option("plan") : code;
+}
+
+static int parse_option(struct fleet_options *o, int c, const char *name)
 {
     switch (c) {
     case JOBS:
@@ -215,29 +199,44 @@ static int parse_option(struct fleet_options *o, int c)
         return add_shift(o, optarg);
     case REBOUND:
         return parse_rebound(o, optarg);
-    case SIGNAL:
-        return add_signal(o, optarg);
-    case START:
-        o->has_start = true;
-        if (wt_moment_parse(optarg, &o->start_s) < 0)
-            return cli_usage("plan", "--start %s: is no time, such as 2020-07-01T06:00Z", optarg);
-        return -1;
-    case OBJECTIVE:
-        o->has_objective = true;
-        return cli_plan_objective("plan", optarg, &o->policy.objective);
     case JSON:
         o->is_json = true;
         return -1;
-    case '?':
-        return cli_bad_option("plan");
-    default:
+    case NODES:
+    case NODE_PROCESSORS:
+    case NODE_GPUS:
+    case SHARED:
+    case BUSY:
+    case HOST:
+    case IDLE:
+    case CURVE:
         return parse_cluster(o, c);
+    default:
+        return parse_plan_option(o, c, name);
     }
+}
+
+/* Whether the options go together; then the feeds are asked. */
+static int check(struct fleet_options *o)
+{
+    if (!isnan(o->cluster.busy_w) && !isnan(o->cluster.host_w))
+        return cli_usage("plan", "--busy-power holds what --host-watts tells: one of them");
+    if (o->policy.rebound > 0 && !o->policy.cap_count)
+        return cli_usage("plan", "--rebound goes with --cap");
+    for (size_t i = 0; i < o->plan.place_count; i++)
+        if (*o->plan.places[i].region)
+            return cli_usage("plan", "--signal ...@%s: with --jobs there is one place, and no region",
+                             o->plan.places[i].region);
+    int code = cli_plan_read_feeds(&o->plan);
+    o->policy.objective = o->plan.has_objective ? o->plan.job.objective
+                                                : cli_plan_objective_of(&o->plan.places[0]);
+    return code;
 }
 
 static int parse(int argc, char **argv, struct fleet_options *o)
 {
     static const struct option options[] = {
+        PLAN_OPTIONS,
         {"jobs", required_argument, NULL, JOBS},
         {"nodes", required_argument, NULL, NODES},
         {"node-processors", required_argument, NULL, NODE_PROCESSORS},
@@ -250,32 +249,23 @@ static int parse(int argc, char **argv, struct fleet_options *o)
         {"cap", required_argument, NULL, CAP},
         {"shift", required_argument, NULL, SHIFT},
         {"rebound", required_argument, NULL, REBOUND},
-        {"signal", required_argument, NULL, SIGNAL},
-        {"start", required_argument, NULL, START},
-        {"objective", required_argument, NULL, OBJECTIVE},
         {"json", no_argument, NULL, JSON},
-        {"help", no_argument, NULL, HELP},
+        {"help", no_argument, NULL, 'h'},
         {0},
     };
-    int c;
-    while ((c = getopt_long(argc, argv, "+", options, NULL)) != -1) {
-        if (c == HELP) {
+    int c, at = 0;
+    while ((c = getopt_long(argc, argv, "+h", options, &at)) != -1) {
+        if (c == 'h') {
             plan_jobs_help();
             return CLI_OK;
         }
-        int code = parse_option(o, c);
+        int code = parse_option(o, c, options[at].name);
         if (code >= 0)
             return code;
     }
     if (optind < argc)
         return cli_usage("plan", "no command is run: %s", argv[optind]);
-    if (!isnan(o->cluster.busy_w) && !isnan(o->cluster.host_w))
-        return cli_usage("plan", "--busy-power holds what --host-watts tells: one of them");
-    if (o->policy.rebound > 0 && !o->policy.cap_count)
-        return cli_usage("plan", "--rebound goes with --cap");
-    if (!o->has_objective)
-        o->policy.objective = cli_plan_objective_of(&o->place);
-    return -1;
+    return check(o);
 }
 
 /* A file that is not there is no missing sensor. */
@@ -290,9 +280,9 @@ static int replay(struct fleet_options *o, struct wt_trace *trace)
     struct wt_fleet_result result;
     struct wt_error err = {0};
     int code = CLI_OK;
-    if (o->has_start)
-        wt_trace_move(trace, o->start_s);
-    int rc = wt_fleet_replay(&result, trace, &o->cluster, &o->policy, &o->place, &err);
+    if (o->plan.has_start)
+        wt_trace_move(trace, o->plan.job.start_s);
+    int rc = wt_fleet_replay(&result, trace, &o->cluster, &o->policy, &o->plan.places[0], &err);
     if (rc < 0)
         return fail(&err, rc);
     if (o->is_json) {
@@ -308,7 +298,8 @@ static int replay(struct fleet_options *o, struct wt_trace *trace)
 
 int cmd_plan_jobs(int argc, char **argv)
 {
-    struct fleet_options o = {.cluster = {.idle_w = NAN, .busy_w = NAN, .host_w = NAN}};
+    struct fleet_options o = {.cluster = {.idle_w = NAN, .busy_w = NAN, .host_w = NAN},
+                              .plan = CLI_PLAN_INIT("plan")};
     struct wt_fleet_curve *curve = NULL;
     struct wt_trace trace = {0};
     struct wt_error err = {0};
@@ -323,7 +314,6 @@ int cmd_plan_jobs(int argc, char **argv)
         code = rc < 0 ? fail(&err, rc) : replay(&o, &trace);
     wt_trace_done(&trace);
     wt_fleet_curve_free(curve);
-    for (int k = 0; k < WT_SIGNAL_KINDS; k++)
-        wt_signal_free(o.place.signals[k]);
+    cli_plan_done(&o.plan);
     return code;
 }

@@ -78,24 +78,19 @@ static int file_failed(const char *command, const struct wt_error *err)
     return err->code == WT_E_NOTFOUND || err->code == WT_E_UNSUPPORTED ? CLI_FAILURE : code;
 }
 
-int cli_plan_signal(const char *command, enum wt_signal_kind kind, const char *what,
-                    const struct wt_feed_options *feed, struct wt_signal **ret_signal)
-{
-    struct wt_error err = {0};
-    double value;
-    int rc = is_plain(what, &value)       ? wt_signal_constant(ret_signal, kind, value, &err)
-             : strcmp(what, "paper") == 0 ? wt_signal_builtin(ret_signal, kind, "paper", &err)
-             : wt_signal_is_feed(what)    ? wt_signal_fetch(ret_signal, kind, what, feed, &err)
-                                          : wt_signal_read(ret_signal, kind, what, &err);
-    return rc < 0 ? file_failed(command, &err) : -1;
-}
-
+/* WHAT of --signal KIND=WHAT: a number, a built-in table, a feed, a file. Returns an exit code, or
+ * -1. */
 static int take_signal(struct cli_plan *o, size_t place, enum wt_signal_kind kind, const char *what)
 {
     struct wt_signal *signal;
-    int code = cli_plan_signal(o->command, kind, what, &o->feed, &signal);
-    if (code >= 0)
-        return code;
+    struct wt_error err = {0};
+    double value;
+    int rc = is_plain(what, &value)       ? wt_signal_constant(&signal, kind, value, &err)
+             : strcmp(what, "paper") == 0 ? wt_signal_builtin(&signal, kind, "paper", &err)
+             : wt_signal_is_feed(what)    ? wt_signal_fetch(&signal, kind, what, &o->feed, &err)
+                                          : wt_signal_read(&signal, kind, what, &err);
+    if (rc < 0)
+        return file_failed(o->command, &err);
     o->signals[o->signal_count++] = signal;
     o->places[place].signals[kind] = signal;
     return -1;
@@ -132,7 +127,7 @@ static int add_signal(struct cli_plan *o, const char *text)
     return -1;
 }
 
-int cli_plan_feeds(struct cli_plan *o)
+int cli_plan_read_feeds(struct cli_plan *o)
 {
     int code = -1;
     for (size_t i = 0; code < 0 && i < o->feed_count; i++)
@@ -157,7 +152,7 @@ int cli_plan_feeds(struct cli_plan *o)
     return code;
 }
 
-bool cli_plan_power(const char *text, double *ret_w)
+bool cli_plan_power(const char *text, bool may_be_none, double *ret_w)
 {
     size_t digits = strspn(text, ".0123456789");
     const char *end = text + digits + strspn(text + digits, " ");
@@ -171,7 +166,7 @@ bool cli_plan_power(const char *text, double *ret_w)
     else if (*end && strcmp(end, "W") != 0)
         return false;
     *ret_w = value;
-    return value > 0 && value <= 1e12;
+    return (value > 0 || may_be_none) && value <= 1e12;
 }
 
 /* A duration in whole seconds. */
@@ -188,7 +183,7 @@ int cli_plan_seconds(const char *command, const char *option, const char *text, 
     return -1;
 }
 
-int cli_plan_objective(const char *command, const char *text, enum wt_objective *ret_objective)
+static int parse_objective(const char *command, const char *text, enum wt_objective *ret_objective)
 {
     if (wt_objective_from_name(text, ret_objective) < 0 ||
         (*ret_objective != WT_OBJECTIVE_ENERGY && *ret_objective != WT_OBJECTIVE_CARBON &&
@@ -212,7 +207,7 @@ int cli_plan_option(int c, const char *arg, struct cli_plan *o)
         code = add_signal(o, arg);
         break;
     case PLAN_POWER:
-        if (!cli_plan_power(arg, &o->job.power_w))
+        if (!cli_plan_power(arg, false, &o->job.power_w))
             code = cli_usage(o->command, "--power %s: is no power, such as 800W or 1.2kW", arg);
         break;
     case PLAN_DURATION:
@@ -244,7 +239,7 @@ int cli_plan_option(int c, const char *arg, struct cli_plan *o)
         break;
     case PLAN_OBJECTIVE:
         o->has_objective = true;
-        code = cli_plan_objective(o->command, arg, &o->job.objective);
+        code = parse_objective(o->command, arg, &o->job.objective);
         break;
     case PLAN_SAVE:
         if (o->save_count == CLI_SIGNALS_MAX)
@@ -286,7 +281,7 @@ int cli_plan_check(struct cli_plan *o)
             return code;
         o->job.deadline_s = o->job.start_s + span_s;
     }
-    return cli_plan_feeds(o);
+    return cli_plan_read_feeds(o);
 }
 
 /* Signals without a region hold in every region that has none of its own. */

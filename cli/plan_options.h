@@ -72,24 +72,18 @@ extern const char cli_plan_help[];
 int cli_plan_option(int c, const char *arg, struct cli_plan *o);
 /* After the last option: whether they go together; reads the signals. An exit code, or -1. */
 int cli_plan_check(struct cli_plan *o);
-/* The last part of it, where there is no job: asks the feeds, writes what --save-signal names. */
-int cli_plan_feeds(struct cli_plan *o);
+/* What of it concerns the signals: asks the feeds, and writes what --save-signal names. */
+int cli_plan_read_feeds(struct cli_plan *o);
 /* The plan. An exit code, or -1: *ret_result is owned. */
 int cli_plan_make(struct cli_plan *o, struct wt_plan_result *ret_result);
 void cli_plan_done(struct cli_plan *o);
 
 /* The same words elsewhere; command is for messages. */
 /* A power: "800W", "1.2kW", "2MW", "800". False: it is none. */
-bool cli_plan_power(const char *text, double *ret_w);
+bool cli_plan_power(const char *text, bool may_be_none, double *ret_w);
 /* A duration in whole seconds. Returns an exit code, or -1. */
 int cli_plan_seconds(const char *command, const char *option, const char *text, bool may_be_none,
                      int64_t *ret_s);
-/* WHAT of --signal KIND=WHAT: a number, a built-in table, a feed, a file; the signal is owned.
- * Returns an exit code, or -1. */
-int cli_plan_signal(const char *command, enum wt_signal_kind kind, const char *what,
-                    const struct wt_feed_options *feed, struct wt_signal **ret_signal);
-/* What --objective says; likewise. */
-int cli_plan_objective(const char *command, const char *text, enum wt_objective *ret_objective);
 /* By the signals that there are. */
 enum wt_objective cli_plan_objective_of(const struct wt_place *place);
 

@@ -7,22 +7,52 @@
 
 #include "cli.h"
 
+/* What is said may hold words of a service, of a file or of another user: none of them steers the
+ * terminal. Lines stay lines. */
+static char *clean(char *text)
+{
+    for (unsigned char *p = (unsigned char *)text; *p; p++) {
+        bool is_c1 = p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0;
+        if ((*p < 0x20 && *p != '\n') || *p == 0x7f || is_c1)
+            *p = '?';
+        if (is_c1)
+            p[1] = '?';
+    }
+    return text;
+}
+
+static void say(const char *fmt, ...) WT_PRINTF(1, 2);
+static void say(const char *fmt, ...)
+{
+    va_list args;
+    char *text;
+    va_start(args, fmt);
+    int n = vasprintf(&text, fmt, args);
+    va_end(args);
+    if (n < 0)
+        return;
+    fputs(clean(text), stderr);
+    free(text);
+}
+
 int cli_fail(const char *command, const struct wt_error *err)
 {
-    fprintf(stderr, "wattune %s: %s\n", command, err->text[0] ? err->text : wt_strerror(err->code));
-    if (err->fix[0])
-        fprintf(stderr, "  try: %s\n", err->fix);
+    say("wattune %s: %s%s%s\n", command, err->text[0] ? err->text : wt_strerror(err->code),
+        err->fix[0] ? "\n  try: " : "", err->fix);
     return wt_exit_code(err->code);
 }
 
 int cli_usage(const char *command, const char *fmt, ...)
 {
     va_list args;
-    fprintf(stderr, "wattune %s: ", command);
+    char *text;
     va_start(args, fmt);
-    vfprintf(stderr, fmt, args);
+    int n = vasprintf(&text, fmt, args);
     va_end(args);
-    fprintf(stderr, "\n  `wattune %s --help` lists the options\n", command);
+    say("wattune %s: %s\n  `wattune %s --help` lists the options\n", command,
+        n < 0 ? "no memory to say what" : text, command);
+    if (n >= 0)
+        free(text);
     return CLI_USAGE;
 }
 
@@ -44,19 +74,21 @@ int cli_print_json(const char *command, char *text)
 void cli_note(const char *fmt, ...)
 {
     va_list args;
-    fputs("wattune: ", stderr);
+    char *text;
     va_start(args, fmt);
-    vfprintf(stderr, fmt, args);
+    int n = vasprintf(&text, fmt, args);
     va_end(args);
-    fputc('\n', stderr);
+    if (n < 0)
+        return;
+    say("wattune: %s\n", text);
+    free(text);
 }
 
 void cli_log(void *data, enum wt_log_level level, const char *area, const char *text)
 {
     (void)data;
-    if (level == WT_LOG_INFO)
-        return;
-    fprintf(stderr, "wattune: %s: %s\n", area, text);
+    if (level != WT_LOG_INFO)
+        say("wattune: %s: %s\n", area, text);
 }
 
 int cli_bad_option(const char *command)

@@ -225,6 +225,7 @@ static int replay(struct tune_options *o)
     struct wt_replay r = {0};
     struct wt_search_result result;
     struct wt_error err = {0};
+    char emulation[sizeof(r.emulation)];
     struct wt_search_options options = {
         .goal = o->goal, .probes_max = o->probes, .repeats_max = 8, .noise = o->noise};
     int rc = wt_replay_read(&r, o->replay, &err);
@@ -240,11 +241,15 @@ static int replay(struct tune_options *o)
                          o->replay);
     }
     rc = wt_replay_search(&r, &options, &result, &err);
+    memcpy(emulation, r.emulation, sizeof(emulation));
     wt_replay_done(&r);
     if (rc < 0)
         return cli_fail("tune", &err);
-    const struct wt_search_story story = {
-        .provenance = WT_PROV_REPLAYED, .source = o->replay, .searched_s = NAN, .extra_j = NAN};
+    const struct wt_search_story story = {.provenance = WT_PROV_REPLAYED,
+                                          .source = o->replay,
+                                          .emulation = emulation,
+                                          .searched_s = NAN,
+                                          .extra_j = NAN};
     int code = cli_tune_show(o, &result, &story);
     wt_search_result_done(&result);
     return code;

@@ -20,7 +20,8 @@ static void keep_and_read(const struct wt_signal *s)
     fclose(out);
     FILE *in = fmemopen(text, size, "r");
     if (in && (wt_signal_parse(&again, s->kind, in, "kept", &err) < 0 ||
-               wt_signal_info(again).end_s != wt_signal_info(s).end_s))
+               wt_signal_info(again).end_s != wt_signal_info(s).end_s ||
+               wt_signal_info(again).service_s != wt_signal_info(s).service_s))
         abort();
     if (in) {
         wt_signal_free(again);

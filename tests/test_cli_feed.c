@@ -183,6 +183,7 @@ static void the_plan_says_where_values_come_from(void **state)
     plan(&s, "carbon=electricitymaps:DE");
     assert_int_equal(spawn_code(&s), 0);
     assert_non_null(strstr(s.out, "gives this key no"));
+    assert_non_null(strstr(s.out, "estimates")); /* every third hour of the server's */
     assert_non_null(strstr(s.out, "carbon is a forecast from"));
     spawn_done(&s);
 }
@@ -232,27 +233,31 @@ static void age(const char *name, int hours)
     free(text);
 }
 
+/* The same address answers otherwise now: it is the place of the kept series. */
+static void move_kept(const char *name, const char *variable)
+{
+    char path[256], file[128];
+    snprintf(file, sizeof(file), "wattune/feeds/%s.csv", name);
+    char *text = slurp(file), *at = text ? strstr(text, "# url: ") : NULL;
+    assert_non_null(at);
+    spawn_path(path, sizeof(path), file);
+    FILE *out = fopen(path, "we");
+    assert_non_null(out);
+    fprintf(out, "%.*s# url: %s%s", (int)(at - text), text, getenv(variable), strchr(at, '\n'));
+    fclose(out);
+    free(text);
+}
+
 static void of_a_service_that_is_down_the_last_good_series_is_used(void **state)
 {
     (void)state;
     static const char *const faults[] = {"broken", "cut", "html", "often"};
-    char url[64];
     struct spawned s;
     json_decref(plan_json("carbon=ukcarbon"));
     age("ukcarbon", 3);
     for (size_t i = 0; i < 4; i++) {
-        /* The same address answers otherwise: it is the place of the kept series. */
-        char *text = slurp("wattune/feeds/ukcarbon.csv"), *at;
         use(faults[i]);
-        snprintf(url, sizeof(url), "# url: %s\n", getenv("WATTUNE_UKCARBON_URL"));
-        at = strstr(text, "# url: ");
-        char path[128];
-        spawn_path(path, sizeof(path), "wattune/feeds/ukcarbon.csv");
-        FILE *out = fopen(path, "we");
-        assert_non_null(out);
-        fprintf(out, "%.*s%s%s", (int)(at - text), text, url, strchr(at, '\n') + 1);
-        fclose(out);
-        free(text);
+        move_kept("ukcarbon", "WATTUNE_UKCARBON_URL");
         plan(&s, "carbon=ukcarbon");
         if (spawn_code(&s) != 0)
             fail_msg("%s: %s", faults[i], s.err);
@@ -331,6 +336,8 @@ static void every_way_to_fail_has_its_words(void **state)
         {"otherzone", "carbon=electricitymaps:DE", 1, "of zone FR, not of DE"},
         {"doctype", "price=entsoe:10Y1001A1001A82H", 1, "document type"},
         {"acknowledge", "price=entsoe:10Y1001A1001A82H", 1, "No matching data found"},
+        {"ackecho", "price=entsoe:10Y1001A1001A82H", 1, "has a key in it, and is not shown"},
+        {"tokenecho", "carbon=watttime:CAISO_NORTH", 3, "to this key (HTTP 403)\n"},
         {"exaa", "price=entsoe:10Y1001A1001A82H", 1, "other auctions"},
         {"", "carbon=watttime:PJM_NJ", 3, "no access to this region"},
         {"", "carbon=electricitymaps", 2, "electricitymaps takes a zone"},
@@ -416,6 +423,15 @@ static void a_series_can_be_kept_and_planned_on_again(void **state)
     spawn_done(&s);
     assert_true(json_equal(json_object_get(live, "segments"), json_object_get(file, "segments")));
     assert_true(json_equal(json_object_get(live, "carbon_g"), json_object_get(file, "carbon_g")));
+    /* It is the service's forecast as before, and said to be. */
+    assert_true(json_number_value(json_object_get(live, "forecast_share")) > 0);
+    assert_true(json_equal(json_object_get(live, "forecast_share"),
+                           json_object_get(file, "forecast_share")));
+    const json_t *was = json_array_get(json_object_get(live, "signals"), 0);
+    const json_t *is = json_array_get(json_object_get(file, "signals"), 0);
+    assert_true(json_equal(json_object_get(was, "forecast_from"),
+                           json_object_get(is, "forecast_from")));
+    assert_true(json_equal(json_object_get(was, "fetched"), json_object_get(is, "fetched")));
     json_decref(live);
     json_decref(file);
     static const struct {
@@ -435,6 +451,44 @@ static void a_series_can_be_kept_and_planned_on_again(void **state)
             fail_msg("%s: code %d, says: %s", rows[i].save, spawn_code(&s), s.err);
         spawn_done(&s);
     }
+}
+
+static void a_replay_says_what_its_feed_is(void **state)
+{
+    (void)state;
+    char path[128];
+    struct spawned s;
+    spawn_file(path, sizeof(path), "jobs.swf",
+               "; MaxNodes: 1\n1 0 0 3600 1 -1 -1 1 3600 -1 1 7 1 -1 1 1 -1 -1\n");
+    spawn_run(&s, home, "wattune", "plan", "--jobs", path, "--start", "now", "--busy-power", "1kW",
+              "--signal", "carbon=watttime:CAISO_NORTH", "--feed-timeout", "10s", "--json");
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    json_t *doc = spawn_json(&s);
+    const json_t *signal = json_array_get(json_object_get(doc, "signals"), 0);
+    assert_string_equal(json_string_value(json_object_get(signal, "source")),
+                        "watttime:CAISO_NORTH");
+    assert_true(json_is_string(json_object_get(signal, "fetched")));
+    assert_non_null(strstr(s.out, "read at"));
+    assert_non_null(strstr(s.out, "marginal rate"));
+    json_decref(doc);
+    spawn_done(&s);
+    /* And of what is kept, that it is old. */
+    age("watttime-CAISO_NORTH", 7);
+    use("broken");
+    move_kept("watttime-CAISO_NORTH", "WATTUNE_WATTTIME_URL");
+    spawn_run(&s, home, "wattune", "plan", "--jobs", path, "--start", "now", "--busy-power", "1kW",
+              "--signal", "carbon=watttime:CAISO_NORTH", "--feed-timeout", "10s");
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    assert_non_null(strstr(s.out, "does not answer"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "plan", "--jobs", path, "--start", "now", "--busy-power", "1kW",
+              "--signal", "carbon=watttime:CAISO_NORTH", "--feed-max-age", "6h");
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "older than --feed-max-age"));
+    spawn_done(&s);
+    unlink(path);
 }
 
 static void the_command_loads_no_library_without_a_feed(void **state)
@@ -465,6 +519,7 @@ int main(void)
         EACH(a_slow_service_is_given_up_in_time),
         EACH(addresses_and_keys_are_checked_before_anything_is_sent),
         EACH(a_series_can_be_kept_and_planned_on_again),
+        EACH(a_replay_says_what_its_feed_is),
         EACH(the_command_loads_no_library_without_a_feed),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

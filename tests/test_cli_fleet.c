@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "spawn.h"
 
@@ -118,6 +119,103 @@ static void the_document_has_both_cases(void **state)
     spawn_done(&s);
 }
 
+static void signals_are_what_they_are_in_a_plan(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "plan", "--json", "--jobs", swf, "--start", "now",
+              "--busy-power", "800", "--idle-power", "0 W", "--signal", "pue=paper",
+              "--feed-timeout", "5s");
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    json_t *doc = spawn_json(&s), *signals = json_object_get(doc, "signals");
+    assert_int_equal(json_array_size(signals), 1);
+    assert_string_equal(
+        json_string_value(json_object_get(json_array_get(signals, 0), "source")), "paper");
+    assert_true(number(json_object_get(doc, "cluster"), "idle_w") == 0);
+    assert_non_null(strstr(s.out, "of another centre"));
+    json_decref(doc);
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "plan", "--jobs", swf, "-h");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "--rebound"));
+    spawn_done(&s);
+}
+
+static void savings_are_of_what_is_asked_for(void **state)
+{
+    (void)state;
+    char pue[96];
+    spawn_file(pue, sizeof(pue), "pue.csv", "time,pue\n2020-05-05T00:00Z,1.2\n2020-05-05T01:00Z,1.3\n");
+    char pue_of[128];
+    snprintf(pue_of, sizeof(pue_of), "pue=%s", pue);
+    const struct {
+        const char *args[4], *says, *says_not;
+    } rows[] = {
+        /* Paid for drawing, who draws less earns less. */
+        {{"--signal", "price=-0.1"}, "more cost than without", "less cost"},
+        {{"--signal", "price=0"}, "What the policy saves is not known", "than without"},
+        {{"--signal", pue_of, "--objective", "energy"}, "What the policy saves is not known",
+         "facility energy than"},
+        {{"--signal", "carbon=400", "--objective", "energy"}, "less energy than without", "CO2e"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct spawned s;
+        const char *const *a = rows[i].args;
+        spawn_run(&s, home, "wattune", "plan", "--jobs", sacct, "--nodes", "4", "--node-gpus", "4",
+                  "--curve", curve, "--busy-power", "1kW", "--cap", "150", a[0], a[1], a[2], a[3]);
+        if (spawn_code(&s) != 0 || !strstr(s.out, rows[i].says) ||
+            strstr(s.out, rows[i].says_not))
+            fail_msg("row %zu: %s%s", i, s.out, s.err);
+        spawn_done(&s);
+    }
+    unlink(pue);
+}
+
+static void an_emulated_curve_is_said_to_be_one(void **state)
+{
+    (void)state;
+    char path[96];
+    struct spawned s;
+    spawn_file(path, sizeof(path), "emulated.csv",
+               "# wattune 0.1.0, ./train --of , emulated , emulated a100\n"
+               "power_w,time_s,energy_j\n150,120,18000\n250,100,20000\n");
+    spawn_run(&s, home, "wattune", "plan", "--jobs", sacct, "--nodes", "4", "--node-gpus", "4",
+              "--curve", path, "--host-watts", "200", "--cap", "150");
+    if (spawn_code(&s) != 0 || !strstr(s.out, "EMULATED a100"))
+        fail_msg("%s%s", s.out, s.err);
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "plan", "--jobs", sacct, "--nodes", "4", "--node-gpus", "4",
+              "--curve", path, "--host-watts", "200", "--json");
+    json_t *doc = spawn_json(&s), *cluster = json_object_get(doc, "cluster");
+    assert_string_equal(json_string_value(json_object_get(cluster, "emulation")), "a100");
+    json_decref(doc);
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "tune", "--replay", path);
+    if (spawn_code(&s) != 0 || !strstr(s.out, "EMULATED a100"))
+        fail_msg("%s%s", s.out, s.err);
+    spawn_done(&s);
+    unlink(path);
+}
+
+static void words_of_a_file_do_not_steer_the_terminal(void **state)
+{
+    (void)state;
+    char path[96];
+    struct spawned s;
+    spawn_file(path, sizeof(path), "evil.swf", "; MaxNodes: 4\n1 0 0 \x1b[31m\xc2\x9b\x07z\n");
+    spawn_run(&s, home, "wattune", "plan", "--jobs", path);
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "is \"?[31m???z\""));
+    assert_null(strpbrk(s.err, "\x1b\x07\x9b"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "plan", "--jobs", path, "--shift", "\x1b]0;x\x07");
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "--shift ?]0;x?"));
+    spawn_done(&s);
+    unlink(path);
+}
+
 static void mistakes_are_told_with_what_to_do(void **state)
 {
     (void)state;
@@ -152,11 +250,20 @@ static void mistakes_are_told_with_what_to_do(void **state)
         {{"--jobs", swf, "--signal", "wind=3"}, 2, "is not carbon, pue or price"},
         {{"--jobs", swf, "--signal", "carbon=3", "--signal", "carbon=3"}, 2, "given twice"},
         {{"--jobs", swf, "--rebound", "120"}, 2, "--rebound 120"},
+        {{"--jobs", swf, "--rebound", "0x10"}, 2, "--rebound 0x10"},
         {{"--jobs", swf, "--rebound", "20"}, 2, "goes with --cap"},
+        {{"--jobs", swf, "--feed-max-age", "old"}, 2, "--feed-max-age old"},
+        {{"--jobs", swf, "--save-signal", "pue=/tmp/x.csv"}, 2, "there is no such --signal"},
+        /* Nothing is asked of a service before all options are read. */
+        {{"--jobs", swf, "--signal", "carbon=watttime:CAISO_NORTH", "--nodes", "0"},
+         2,
+         "--nodes 0"},
         {{"--jobs", swf, "--objective", "joy"}, 2, "--objective joy"},
         {{"--jobs", swf, "--start", "soon"}, 2, "--start soon"},
         {{"--jobs", swf, "true"}, 2, "no command is run"},
-        {{"--jobs", swf, "--deadline", "2d"}, 2, "--deadline"},
+        {{"--jobs", swf, "--deadline", "2d"}, 2, "--deadline is of one job"},
+        {{"--jobs", swf, "--interruptible"}, 2, "--interruptible is of one job"},
+        {{"--jobs", swf, "--nonsense"}, 2, "nonsense"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         struct spawned s;
@@ -173,6 +280,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_policy_stands_beside_what_was),
         cmocka_unit_test(the_document_has_both_cases),
+        cmocka_unit_test(signals_are_what_they_are_in_a_plan),
+        cmocka_unit_test(savings_are_of_what_is_asked_for),
+        cmocka_unit_test(an_emulated_curve_is_said_to_be_one),
+        cmocka_unit_test(words_of_a_file_do_not_steer_the_terminal),
         cmocka_unit_test(mistakes_are_told_with_what_to_do),
     };
     return cmocka_run_group_tests(tests, setup, spawn_teardown);

@@ -195,6 +195,36 @@ static double value_at(const struct wt_signal *s, int64_t t_s)
     return value;
 }
 
+static void what_nobody_measured_is_counted(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        size_t given, estimated;
+    } files[] = {{"ukcarbon-national.json", 3, 1},
+                 {"electricitymaps-history.json", 2, 0}, /* one that is null is none */
+                 {"electricitymaps-forecast.json", 0, 0}};
+    struct wt_feed_rows rows = {0};
+    struct wt_error err = {0};
+    struct wt_signal *s;
+    for (size_t i = 0; i < WT_COUNTOF(files); i++) {
+        assert_int_equal(parse(&rows, files[i].name, &err), 0);
+        assert_int_equal(wt_feed_series(&s, WT_SIGNAL_CARBON, &rows, "test", &err), 0);
+        assert_int_equal(rows.given, files[i].given);
+        assert_int_equal(rows.estimated, files[i].estimated);
+        wt_signal_free(s);
+        wt_feed_rows_done(&rows);
+    }
+    static const char text[] =
+        "{\"data\":[{\"carbonIntensity\":1,\"datetime\":\"2026-06-01T12:00Z\",\"isEstimated\":true},"
+        "{\"carbonIntensity\":1,\"datetime\":\"2026-06-01T13:00Z\",\"isEstimated\":false}]}";
+    assert_int_equal(wt_feed_electricitymaps(&rows, text, sizeof(text) - 1, "DE", &err), 0);
+    assert_int_equal(wt_feed_series(&s, WT_SIGNAL_CARBON, &rows, "test", &err), 0);
+    assert_true(rows.given == 2 && rows.estimated == 1);
+    wt_signal_free(s);
+    wt_feed_rows_done(&rows);
+}
+
 static void what_was_measured_goes_before_a_forecast(void **state)
 {
     (void)state;
@@ -209,6 +239,23 @@ static void what_was_measured_goes_before_a_forecast(void **state)
     assert_true(value_at(s, -1) == 3 && value_at(s, 0) == 1 && value_at(s, 1799) == 1);
     assert_true(value_at(s, 1800) == 9 && value_at(s, 3600) == 5);
     assert_true(wt_signal_info(s).service_s == NOON + 1800);
+    wt_signal_free(s);
+}
+
+static void a_coarse_row_fills_what_finer_ones_leave(void **state)
+{
+    (void)state;
+    struct wt_feed_rows rows = {0};
+    put(&rows, 900, 1800, 2, false);
+    put(&rows, 0, 3600, 1, false); /* in any order: quarters go before the hour */
+    put(&rows, 2700, 3600, 3, false);
+    put(&rows, 7200, 10800, 4, true);
+    put(&rows, 7200, 8100, 5, true);
+    struct wt_signal *s = series(&rows, WT_SIGNAL_CARBON);
+    assert_true(value_at(s, 0) == 1 && value_at(s, 900) == 2 && value_at(s, 1800) == 1);
+    assert_true(value_at(s, 2699) == 1 && value_at(s, 2700) == 3 && isnan(value_at(s, 3600)));
+    assert_true(value_at(s, 7200) == 5 && value_at(s, 8100) == 4 && value_at(s, 10799) == 4);
+    assert_true(s->count == 7 && s->end_s == NOON + 10800);
     wt_signal_free(s);
 }
 
@@ -278,6 +325,24 @@ static void a_series_is_kept_as_it_is(void **state)
         WT_E_NOTFOUND);
     assert_int_equal(
         wt_feed_cache_read(&kept, WT_SIGNAL_CARBON, folder, "ukcarbon:3", "https://h", &err), 0);
+    /* Two nodes that share the folder and a process number write each their own draft. */
+    char draft[160], text[4096];
+    snprintf(path, sizeof(path), "%s/ukcarbon-3.csv", folder);
+    snprintf(draft, sizeof(draft), "%s.%ld-0", path, (long)getpid());
+    FILE *other = fopen(draft, "we");
+    assert_non_null(other);
+    assert_int_equal(wt_feed_cache_write(s, folder, "ukcarbon:3", "https://h", &err), 0);
+    assert_true(fclose(other) == 0 && access(draft, F_OK) == 0);
+    /* One that lost its last row is none. */
+    FILE *file = fopen(path, "r+e");
+    size_t size = fread(text, 1, sizeof(text) - 1, file);
+    text[size] = '\0';
+    text[size - 1] = '\0';
+    assert_int_equal(ftruncate(fileno(file), strrchr(text, '\n') + 1 - text), 0);
+    fclose(file);
+    assert_int_equal(
+        wt_feed_cache_read(&read, WT_SIGNAL_CARBON, folder, "ukcarbon:3", "https://h", &err),
+        WT_E_NOTFOUND);
     assert_true(kept->fetched_s == NOON && kept->service_s == NOON + 3600);
     assert_string_equal(kept->feed_word, "a word");
     snprintf(path, sizeof(path), "%s/saved.csv", folder);
@@ -288,11 +353,45 @@ static void a_series_is_kept_as_it_is(void **state)
         assert_true(isnan(value_at(one, 900)) && value_at(one, 1800) == 2);
         assert_true(value_at(one, 3600) == 3 && value_at(one, 10799) == 3);
         assert_true(one->end_s == NOON + 10800);
+        /* The service's forecast is one in a file, too. */
+        double value;
+        assert_int_equal(wt_signal_at(one, NOON + 1800, &value, NULL), WT_SIGNAL_GIVEN);
+        assert_int_equal(wt_signal_at(one, NOON + 3600, &value, NULL), WT_SIGNAL_FORECAST);
+        assert_true(one->fetched_s == NOON);
+        assert_string_equal(one->feed_word, "a word");
     }
     wt_signal_free(read);
     wt_signal_free(kept);
     wt_signal_free(s);
     assert_int_equal(wt_fs_remove_tree(folder, NULL), 0);
+}
+
+static void what_wattune_forecasts_is_not_saved_as_a_value(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/wattune-saved-XXXXXX";
+    struct wt_feed_rows rows = {0};
+    struct wt_signal_forecast f;
+    struct wt_signal *read;
+    struct wt_error err = {0};
+    for (int h = -48; h < 0; h++)
+        put(&rows, 3600 * h, 3600 * h + 3600, 100, false);
+    struct wt_signal *s = series(&rows, WT_SIGNAL_CARBON);
+    assert_int_equal(wt_signal_forecast(s, NOON + 12 * 3600, &f, &err), 0);
+    close(mkstemp(path));
+    assert_int_equal(wt_signal_save(s, path, &err), 0);
+    assert_int_equal(wt_signal_read(&read, WT_SIGNAL_CARBON, path, &err), 0);
+    assert_true(wt_signal_info(read).end_s == NOON);
+    assert_true(read->count == 48);
+    wt_signal_free(read);
+    wt_signal_free(s);
+    /* A file that calls something a forecast, and not from when on. */
+    FILE *out = fopen(path, "we");
+    fputs("# forecast: soon\ntime,pue\n2026-06-01,1\n2026-06-02,1\n", out);
+    fclose(out);
+    assert_int_equal(wt_signal_read(&read, WT_SIGNAL_PUE, path, &err), WT_E_FORMAT);
+    assert_non_null(strstr(err.text, ":1: \"# forecast: soon\" holds no time"));
+    unlink(path);
 }
 
 static void a_token_is_one_word_and_a_reason_has_no_key(void **state)
@@ -314,6 +413,14 @@ static void a_token_is_one_word_and_a_reason_has_no_key(void **state)
         {"{\"message\": \"zone\x1b[31m\"}", "zone?[31m"},
         {"{\"error\":{\"code\":\"400\",\"message\":\"too long a range\"}}", "too long a range"},
         {"{\"error\":\"no key secret\"}", ""},
+        /* Anywhere, cut by the length of a message, or written otherwise. */
+        {"{\"message\":\"no such key\",\"key\":\"secret\"}", ""},
+        {"{\"message\":\"0123456789012345678901234567890123456789012345678901234567 secret\"}", ""},
+        {"{\"message\":\"no key s\\u0065cret\"}", ""},
+        {"{\"message\":\"/api?token=secre%74\"}", ""},
+        {"<text>no key s&#101;&#x63;ret</text>", ""},
+        {"{\"message\":\"/api?token=secre%2574\"}", ""},
+        {"{\"message\":\"100 % of \\u & more\"}", "100 % of \\u & more"},
         {"<Reason><code>999</code><text>Nothing here</text></Reason>", "Nothing here"},
         {"{\"message\":null}", ""},
         {"{\"message\":\"no such zone\"}", "no such zone"},
@@ -332,10 +439,13 @@ int main(void)
         cmocka_unit_test(each_service_is_read_in_its_documented_form),
         cmocka_unit_test(prices_are_those_of_the_coupled_auction),
         cmocka_unit_test(what_is_no_answer_is_told),
+        cmocka_unit_test(what_nobody_measured_is_counted),
         cmocka_unit_test(what_was_measured_goes_before_a_forecast),
+        cmocka_unit_test(a_coarse_row_fills_what_finer_ones_leave),
         cmocka_unit_test(no_value_and_one_out_of_range_are_no_series),
         cmocka_unit_test(a_forecast_of_the_service_is_no_truth_to_try_ours_on),
         cmocka_unit_test(a_series_is_kept_as_it_is),
+        cmocka_unit_test(what_wattune_forecasts_is_not_saved_as_a_value),
         cmocka_unit_test(a_token_is_one_word_and_a_reason_has_no_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -170,6 +170,23 @@ static void what_sacct_prints_is_read(void **state)
     assert_int_equal(t.jobs[0].run_s, 30);
     assert_int_equal(t.jobs[0].nodes, 7);
     wt_trace_done(&t);
+    /* A whole number of 1024 has a unit, without --noconvert. */
+    t = parsed("JobID|Submit|Elapsed|NNodes\n5|2024-01-15T10:00:00|00:01:00|2K\r\n");
+    assert_int_equal(t.jobs[0].nodes, 2048);
+    wt_trace_done(&t);
+}
+
+/* Of a pipe or a disk without line ends no more than a line's room is kept. */
+static void a_line_without_end_is_refused(void **state)
+{
+    (void)state;
+    struct wt_trace t;
+    struct wt_error err;
+    FILE *in = fopen("/dev/zero", "re");
+    assert_non_null(in);
+    assert_int_equal(wt_trace_parse(&t, in, "zero", &err), WT_E_FORMAT);
+    assert_string_equal(err.text, "zero:1: a line of 1048576 characters or more");
+    fclose(in);
 }
 
 static void a_malformed_line_is_named(void **state)
@@ -195,6 +212,8 @@ static void a_malformed_line_is_named(void **state)
         {"JobID|Submit|Elapsed|NNodes\n1|2024-01-15T10:00:00|00:01:00\n", "text:2: 3 fields"},
         {"JobID|Submit|Elapsed|NNodes\n1|2024-01-15T10:00:00|00:01:00|1|2\n", "text:2: more than"},
         {"JobID|Submit|Elapsed|NNodes\n1|noon|00:01:00|1\n", "Submit is \"noon\""},
+        {"JobID|Submit|Elapsed|NNodes\n1|2024-01-15T10:00:00|00:01:00|2Q\n", "NNodes is \"2Q\""},
+        {"JobID|Submit|Elapsed|NNodes\n1|2024-01-15T10:00:00|00:01:00|2KK\n", "NNodes is \"2KK\""},
         {"JobID|Submit|Elapsed|NNodes\n1|2024-01-15T10:00:00|1h|1\n", "Elapsed is \"1h\""},
         {"JobID|Submit|Elapsed|NNodes\n1|2024-01-15T10:00:00|00:61:00|1\n", "Elapsed is"},
         {"JobID|Submit|Elapsed|NNodes\n1|2024-01-15T10:00:00|00:01:00|x\n", "NNodes is \"x\""},
@@ -400,19 +419,24 @@ static void free_signals(struct wt_place *place)
         wt_signal_free(place->signals[k]);
 }
 
-static struct wt_fleet_curve *curve(void)
+static struct wt_fleet_curve *curve_of(const char *text)
 {
     struct wt_fleet_curve *c;
     struct wt_error err = {0};
     char path[] = "/tmp/wt-fleet-XXXXXX";
     FILE *out = fdopen(mkstemp(path), "w");
-    /* 250 W: 200 W for 100 s; 150 W: 150 W for 120 s. */
-    fputs("power_w,time_s,energy_j\n150,120,18000\n250,100,20000\n", out);
+    fputs(text, out);
     fclose(out);
     if (wt_fleet_curve_read(&c, path, &err) < 0)
         fail_msg("%s", err.text);
     unlink(path);
     return c;
+}
+
+static struct wt_fleet_curve *curve(void)
+{
+    /* 250 W: 200 W for 100 s; 150 W: 150 W for 120 s. */
+    return curve_of("power_w,time_s,energy_j\n150,120,18000\n250,100,20000\n");
 }
 
 static const struct wt_fleet_cluster unknown_cluster = {
@@ -426,6 +450,14 @@ static struct wt_fleet_result replayed(const struct wt_trace *t, const struct wt
     if (wt_fleet_replay(&r, t, c, p, s, &err) < 0)
         fail_msg("%s", err.text);
     return r;
+}
+
+static bool has_note(const struct wt_fleet_result *r, const char *words)
+{
+    bool has = false;
+    for (size_t i = 0; i < r->note_count; i++)
+        has |= strstr(r->notes[i].text, words) != NULL;
+    return has;
 }
 
 /* Two nodes of four processors; one job of both, one of one that has to wait. */
@@ -503,9 +535,92 @@ static void a_cap_slows_and_saves_as_the_curve_says(void **state)
     assert_int_equal(b->over_limit, 1);
     assert_true(is_near(a->jobs_kwh, 2.5e-3 * r.cluster.busy_w));
     assert_true(is_near(b->jobs_kwh, 2e-3 * r.cluster.busy_w + r.caps[0].node_w * run_s / 3.6e6));
+    /* The interval of the capped part is the curve's. */
+    double cards_w = r.cluster.busy_w - 200, part = r.caps[0].node_w * run_s / 3.6e6;
+    const struct wt_estimate *rt = &r.caps[0].time_ratio, *re = &r.caps[0].energy_ratio;
+    assert_true(rt->low < time && time < rt->high);
+    assert_true(is_near(b->jobs_low_kwh,
+                        2e-3 * r.cluster.busy_w + part * (200 * rt->low + cards_w * re->low) /
+                                                      (200 * time + cards_w * energy)));
+    assert_true(is_near(b->jobs_high_kwh,
+                        2e-3 * r.cluster.busy_w + part * (200 * rt->high + cards_w * re->high) /
+                                                      (200 * time + cards_w * energy)));
+    assert_true(isnan(a->jobs_low_kwh));
+    assert_true(has_note(&r, "differ by 0.2 % if measured again"));
+    double spread = re->high - re->low;
+    wt_fleet_result_done(&r);
+    wt_fleet_curve_free(cv);
+    /* Rows of one limit that differ by more tell it, and widen the interval. */
+    cv = curve_of("power_w,time_s,energy_j\n150,117,17600\n150,123,18400\n150,120,18000\n"
+                  "250,97,19600\n250,103,20400\n250,100,20000\n");
+    c.curve = cv;
+    r = replayed(&t, &c, &p, &s);
+    assert_false(has_note(&r, "if measured again"));
+    assert_true(r.caps[0].energy_ratio.high - r.caps[0].energy_ratio.low > 2 * spread);
     wt_fleet_result_done(&r);
     wt_fleet_curve_free(cv);
     wt_trace_done(&t);
+}
+
+static void a_job_without_a_gpu_pays_for_no_card(void **state)
+{
+    (void)state;
+    struct wt_trace t = parsed("JobID|Submit|ElapsedRaw|NNodes|AllocTRES\n"
+                               "1|2024-01-15T10:00:00|3600|1|cpu=4,gres/gpu=4,node=1\n"
+                               "2|2024-01-15T10:00:00|3600|2|cpu=4,node=2\n");
+    struct wt_fleet_curve *cv = curve();
+    struct wt_fleet_cluster c = unknown_cluster;
+    struct wt_fleet_policy p = {.objective = WT_OBJECTIVE_CARBON};
+    struct wt_place s = {.region = ""};
+    c.nodes = 3;
+    c.curve = cv;
+    c.node_gpus = 4;
+    c.host_w = 200;
+    struct wt_fleet_result r = replayed(&t, &c, &p, &s);
+    assert_true(is_near(r.cases[0].jobs_kwh, (r.cluster.busy_w + 2 * 200) / 1000));
+    assert_int_equal(r.bare, 1);
+    assert_true(has_note(&r, "all cards of a node with a job draw as the curve's load does"));
+    wt_fleet_result_done(&r);
+    c.idle_w = 260; /* idle cards draw, too */
+    r = replayed(&t, &c, &p, &s);
+    assert_true(is_near(r.cases[0].jobs_kwh, (r.cluster.busy_w + 2 * 260) / 1000));
+    wt_fleet_result_done(&r);
+    wt_fleet_curve_free(cv);
+    wt_trace_done(&t);
+}
+
+static void the_size_of_a_cluster_is_told_and_not_made_up(void **state)
+{
+    (void)state;
+    struct wt_trace sacct = parsed("JobID|Submit|ElapsedRaw|NNodes\n1|2024-01-15T10:00:00|60|1\n");
+    struct wt_trace swf = parsed(TWO);
+    struct wt_fleet_curve *cv = curve();
+    struct wt_fleet_cluster c = unknown_cluster;
+    struct wt_fleet_policy p = {.objective = WT_OBJECTIVE_CARBON};
+    struct wt_place s = {.region = ""};
+    struct wt_fleet_result r;
+    struct wt_error err = {0};
+    c.node_processors = 5;
+    assert_int_equal(wt_fleet_replay(&r, &sacct, &c, &p, &s, &err), WT_E_USAGE);
+    assert_non_null(strstr(err.text, "counts nodes and not processors"));
+    /* Half of the machine has as many processors a node. */
+    c.node_processors = 0;
+    c.nodes = 1;
+    r = replayed(&swf, &c, &p, &s);
+    assert_int_equal(r.cluster.node_processors, 4);
+    assert_int_equal(r.too_large, 1);
+    wt_fleet_result_done(&r);
+    /* Under a cap a node may draw less than what idle nodes are said to. */
+    c = (struct wt_fleet_cluster){.idle_w = 900, .busy_w = 1000, .host_w = NAN};
+    c.curve = cv;
+    c.node_gpus = 4;
+    p.cap_count = 1;
+    p.caps[0] = (struct wt_fleet_rule){.of = WT_FLEET_ALL, .cap_w = 150};
+    assert_int_equal(wt_fleet_replay(&r, &swf, &c, &p, &s, &err), WT_E_USAGE);
+    assert_non_null(strstr(err.text, "draws more than with one capped at 150 W"));
+    wt_fleet_curve_free(cv);
+    wt_trace_done(&sacct);
+    wt_trace_done(&swf);
 }
 
 static void a_shifted_job_costs_what_its_plan_says(void **state)
@@ -556,6 +671,40 @@ static void a_shifted_job_costs_what_its_plan_says(void **state)
         wt_fleet_result_done(&r);
     }
     free_signals(&s);
+}
+
+static void a_shift_looks_as_far_as_a_job_asked(void **state)
+{
+    (void)state;
+    /* Both jobs ask for days and run an hour. */
+    struct wt_trace t = parsed("; MaxNodes: 2\n; UnixStartTime: 1577836800\n"
+                               "1 0 0 3600 1 -1 -1 1 345600 -1 1 7 1 -1 1 1 -1 -1\n"
+                               "2 0 0 3600 1 -1 -1 1 172800 -1 1 8 1 -1 1 2 -1 -1\n");
+    struct wt_fleet_cluster c = unknown_cluster;
+    struct wt_fleet_policy p = {.objective = WT_OBJECTIVE_CARBON, .shift_count = 1};
+    struct wt_place s = {.signals = {[WT_SIGNAL_CARBON] = constant(WT_SIGNAL_CARBON, 400)}};
+    p.shifts[0] = (struct wt_fleet_rule){.of = WT_FLEET_ALL, .span_s = 7200};
+    struct wt_fleet_result r = replayed(&t, &c, &p, &s);
+    assert_int_equal(r.cases[1].unplanned, 0);
+    wt_fleet_result_done(&r);
+    free_signals(&s);
+    /* A series of ten days that ends with the jobs' submission: five more can be forecast, which
+     * is enough for what they ask; of three days one and a half are, for the end they come to. */
+    s.signals[WT_SIGNAL_CARBON] = hourly(WT_SIGNAL_CARBON, 1577836800 - 240 * 3600, 240);
+    r = replayed(&t, &c, &p, &s);
+    assert_int_equal(r.cases[1].unplanned, 0);
+    wt_fleet_result_done(&r);
+    free_signals(&s);
+    s.signals[WT_SIGNAL_CARBON] = hourly(WT_SIGNAL_CARBON, 1577836800 - 72 * 3600, 72);
+    c.busy_w = 500;
+    p.shifts[0].span_s = 0;
+    t.jobs[1].asked_s = 3600;
+    r = replayed(&t, &c, &p, &s);
+    assert_int_equal(r.cases[1].unplanned, 1);
+    assert_true(r.cases[1].carbon_g > 0);
+    wt_fleet_result_done(&r);
+    free_signals(&s);
+    wt_trace_done(&t);
 }
 
 /* A trace of random jobs; owned by the caller but for the names. */
@@ -742,12 +891,16 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_workload_file_is_read),
         cmocka_unit_test(what_sacct_prints_is_read),
+        cmocka_unit_test(a_line_without_end_is_refused),
         cmocka_unit_test(a_malformed_line_is_named),
         cmocka_unit_test(schedules_by_hand),
         cmocka_unit_test(random_schedules_equal_those_of_plain_loops),
         cmocka_unit_test(energy_and_waits_by_hand),
         cmocka_unit_test(a_cap_slows_and_saves_as_the_curve_says),
+        cmocka_unit_test(a_job_without_a_gpu_pays_for_no_card),
+        cmocka_unit_test(the_size_of_a_cluster_is_told_and_not_made_up),
         cmocka_unit_test(a_shifted_job_costs_what_its_plan_says),
+        cmocka_unit_test(a_shift_looks_as_far_as_a_job_asked),
         cmocka_unit_test(sums_equal_power_added_up_by_the_second),
         cmocka_unit_test(a_rebound_takes_its_share_of_the_saving),
         cmocka_unit_test(what_is_not_known_is_said),

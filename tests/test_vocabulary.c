@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
-#include "workload/file.h"
+#include "base/file.h"
 #include "workload/random.h"
 #include "workload/unicode.h"
 #include "workload/vocabulary.h"

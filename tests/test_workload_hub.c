@@ -18,7 +18,7 @@
 #include "base/base.h"
 #include "reference_backend.h"
 #include "workload/checkpoint.h"
-#include "workload/file.h"
+#include "base/file.h"
 #include "workload/hub.h"
 
 static const char *const families[] = {"bert", "distilbert", "gpt2"};

@@ -13,7 +13,7 @@
 
 #include "base/base.h"
 #include "workload/bench/bench.h"
-#include "workload/file.h"
+#include "base/file.h"
 #include "workload/random.h"
 
 #define SEQ 12

@@ -43,6 +43,8 @@ struct wt_signal;
  *   month,hour,COLUMN
  *   month,0,1,...,23       the same, 12 x 24
  * Other columns, lines that begin with # and empty lines are left out; an empty value is not known.
+ * Of a series that was saved the lines "# forecast: TIME" (from then on it is a service's forecast),
+ * "# fetched: TIME" and "# word: TEXT" before the header hold.
  * Errors: WT_E_NOTFOUND, WT_E_DENIED, WT_E_IO, WT_E_FORMAT (names file and line), WT_E_NOMEM. */
 WT_API int wt_signal_read(struct wt_signal **ret_signal, enum wt_signal_kind kind, const char *path,
                           struct wt_error *err);
@@ -53,7 +55,8 @@ WT_API int wt_signal_constant(struct wt_signal **ret_signal, enum wt_signal_kind
 WT_API int wt_signal_builtin(struct wt_signal **ret_signal, enum wt_signal_kind kind,
                              const char *name, struct wt_error *err);
 WT_API void wt_signal_free(struct wt_signal *signal);
-/* Writes a series as a file that wt_signal_read reads. Errors: WT_E_UNSUPPORTED (a table or a
+/* Writes a series as a file that wt_signal_read reads, without what wt_signal_forecast added; a
+ * service's forecast stays one. Errors: WT_E_UNSUPPORTED (a table or a
  * number), WT_E_DENIED, WT_E_NOTFOUND (the folder), WT_E_FULL, WT_E_IO. */
 WT_API int wt_signal_save(const struct wt_signal *signal, const char *path, struct wt_error *err);
 

@@ -24,7 +24,8 @@ struct call {
     const struct feed *feed;
     struct wt_http *http;
     const char *base, *zone; /* base: without a slash at its end */
-    const char *keys[2];
+    const char *secrets[3]; /* keys, and the token */
+    char token[4096];       /* that a login gave */
     int64_t now_s;
     struct wt_feed_rows rows;
     char word[160]; /* what a reader of the plan should know of the values */
@@ -42,15 +43,33 @@ struct feed {
 
 /* ---- one request ---- */
 
-/* Puts "the answer of TITLE " before what a parser said. */
-static int name_answer(const struct call *c, int rc, struct wt_error *err)
+/* Puts "the answer of TITLE " before what a parser said, which may have words of the answer in it:
+ * printable, and none of an answer that has a key in it. a: NULL: none is quoted. */
+static int name_answer(const struct call *c, const struct wt_http_answer *a, int rc,
+                       struct wt_error *err)
 {
     if (err) {
         struct wt_error said = *err;
-        wt_fail(err, rc, "the answer of %s %s", c->feed->title, said.text);
+        for (char *p = said.text; *p; p++)
+            *p = *p >= 0x20 && *p < 0x7f ? *p : '?';
+        if (a && wt_feed_has_secret(a->body, a->size, c->secrets, WT_COUNTOF(c->secrets)))
+            wt_fail(err, rc, "the answer of %s cannot be taken; it has a key in it, and is not shown",
+                    c->feed->title);
+        else
+            wt_fail(err, rc, "the answer of %s %s", c->feed->title, said.text);
         if (*said.fix)
             wt_fix(err, "%s", said.fix);
     }
+    return rc;
+}
+
+/* After a parser: frees an answer and names it where it was refused. */
+static int close_answer(const struct call *c, struct wt_http_answer *a, int rc, struct wt_error *err)
+{
+    if (rc < 0)
+        name_answer(c, a, rc, err);
+    explicit_bzero(a->body, a->size); /* a token, maybe */
+    free(a->body);
     return rc;
 }
 
@@ -58,11 +77,11 @@ static int judge_status(const struct call *c, const struct wt_http_answer *a, st
 {
     char reason[160], said[180] = "", wait[64] = "";
     const char *title = c->feed->title, *key = c->feed->key_variables[0];
-    wt_feed_reason(reason, sizeof(reason), a->body, a->size, c->keys, WT_COUNTOF(c->keys));
-    if (*reason)
-        wt_text(said, sizeof(said), ": \"%s\"", reason);
     if (a->status >= 200 && a->status < 300)
         return 0;
+    wt_feed_reason(reason, sizeof(reason), a->body, a->size, c->secrets, WT_COUNTOF(c->secrets));
+    if (*reason)
+        wt_text(said, sizeof(said), ": \"%s\"", reason);
     switch (a->status) {
     case 401:
         wt_fail(err, WT_E_DENIED, "%s refuses the key (HTTP 401)%s", title, said);
@@ -126,14 +145,13 @@ static int ask_maps(struct call *c, const char *path, struct wt_error *err)
 {
     char header[300];
     struct wt_http_answer a;
-    wt_text(header, sizeof(header), "auth-token: %s", c->keys[0]);
+    wt_text(header, sizeof(header), "auth-token: %s", c->secrets[0]);
     int rc = ask(c, path, (struct wt_http_request){.header = header}, &a, err);
     explicit_bzero(header, sizeof(header));
     if (rc < 0)
         return rc;
     rc = wt_feed_electricitymaps(&c->rows, a.body, a.size, c->zone, err);
-    free(a.body);
-    return rc < 0 ? name_answer(c, rc, err) : 0;
+    return close_answer(c, &a, rc, err);
 }
 
 /* The past ten days, and with a key that has not those the last one; then three days ahead. */
@@ -177,8 +195,7 @@ static int ask_uk(struct call *c, int64_t from_s, const char *to, struct wt_erro
     if (rc < 0)
         return rc;
     rc = wt_feed_ukcarbon(&c->rows, a.body, a.size, c->now_s, err);
-    free(a.body);
-    return rc < 0 ? name_answer(c, rc, err) : 0;
+    return close_answer(c, &a, rc, err);
 }
 
 static int read_uk(struct call *c, struct wt_error *err)
@@ -194,52 +211,49 @@ static int read_uk(struct call *c, struct wt_error *err)
 
 /* ---- WattTime ---- */
 
-static int ask_watttime(struct call *c, const char *path, const char *token, bool is_forecast,
-                        struct wt_error *err)
+static int ask_watttime(struct call *c, const char *path, bool is_forecast, struct wt_error *err)
 {
     char header[4200];
     struct wt_http_answer a;
-    wt_text(header, sizeof(header), "Authorization: Bearer %s", token);
+    wt_text(header, sizeof(header), "Authorization: Bearer %s", c->token);
     int rc = ask(c, path, (struct wt_http_request){.header = header}, &a, err);
     explicit_bzero(header, sizeof(header));
     if (rc < 0)
         return rc;
     rc = wt_feed_watttime(&c->rows, a.body, a.size, c->zone, is_forecast, err);
-    free(a.body);
-    return rc < 0 ? name_answer(c, rc, err) : 0;
+    return close_answer(c, &a, rc, err);
 }
 
-static int login(struct call *c, char *token, size_t size, struct wt_error *err)
+static int login(struct call *c, struct wt_error *err)
 {
     struct wt_http_answer a;
-    struct wt_http_request request = {.user = c->keys[0], .password = c->keys[1]};
+    struct wt_http_request request = {.user = c->secrets[0], .password = c->secrets[1]};
     int rc = ask(c, "/login", request, &a, err);
     if (rc < 0)
         return rc;
-    rc = wt_feed_watttime_token(token, size, a.body, a.size, err);
-    explicit_bzero(a.body, a.size);
-    free(a.body);
-    return rc < 0 ? name_answer(c, rc, err) : 0;
+    rc = wt_feed_watttime_token(c->token, sizeof(c->token), a.body, a.size, err);
+    rc = close_answer(c, &a, rc, err);
+    c->secrets[2] = c->token;
+    return rc;
 }
 
 static int read_watttime(struct call *c, struct wt_error *err)
 {
-    char token[4096] = "", path[256], from[32], to[32];
+    char path[256], from[32], to[32];
     struct wt_error why = {0};
-    int rc = login(c, token, sizeof(token), err);
+    int rc = login(c, err);
     if (rc < 0)
         return rc;
     wt_text(path, sizeof(path), "/v3/historical?region=%s&signal_type=co2_moer&start=%s&end=%s",
             c->zone, wt_moment_text(from, sizeof(from), c->now_s - HISTORY_S),
             wt_moment_text(to, sizeof(to), c->now_s));
-    int past = ask_watttime(c, path, token, false, &why);
+    int past = ask_watttime(c, path, false, &why);
     rc = past == WT_E_DENIED ? 0 : past;
     if (rc == 0) {
         wt_text(path, sizeof(path), "/v3/forecast?region=%s&signal_type=co2_moer&horizon_hours=72",
                 c->zone);
-        rc = ask_watttime(c, path, token, true, &why);
+        rc = ask_watttime(c, path, true, &why);
     }
-    explicit_bzero(token, sizeof(token));
     bool has_no_forecast = past == 0 && rc == WT_E_DENIED;
     wt_text(c->word, sizeof(c->word), "it is the marginal rate, of what follows the load%s%s",
             past == WT_E_DENIED ? "; the service gives this key no history" : "",
@@ -267,15 +281,14 @@ static int read_entsoe(struct call *c, struct wt_error *err)
             "/api?documentType=A44&in_Domain=%s&out_Domain=%s&periodStart=%s&periodEnd=%s"
             "&securityToken=%s",
             c->zone, c->zone, stamp_text(from, sizeof(from), day_s - PRICE_HISTORY_S),
-            stamp_text(to, sizeof(to), day_s + 2 * WT_DAY_S), c->keys[0]);
+            stamp_text(to, sizeof(to), day_s + 2 * WT_DAY_S), c->secrets[0]);
     int rc = ask(c, path, (struct wt_http_request){.is_secret = true}, &a, err);
     explicit_bzero(path, sizeof(path));
     if (rc < 0)
         return rc;
-    rc = wt_feed_entsoe(&c->rows, a.body, a.size, currency, err);
-    free(a.body);
+    rc = close_answer(c, &a, wt_feed_entsoe(&c->rows, a.body, a.size, currency, err), err);
     if (rc < 0)
-        return name_answer(c, rc, err);
+        return rc;
     wt_text(c->word, sizeof(c->word), "day-ahead prices in %s a kWh, without fees and taxes",
             *currency ? currency : "no currency that it tells");
     return 0;
@@ -369,7 +382,7 @@ bool wt_signal_is_feed(const char *source)
 
 static int take_keys(struct call *c, struct wt_error *err)
 {
-    for (size_t i = 0; i < WT_COUNTOF(c->keys); i++) {
+    for (size_t i = 0; i < WT_COUNTOF(c->feed->key_variables); i++) {
         const char *variable = c->feed->key_variables[i];
         if (!variable)
             break;
@@ -391,7 +404,7 @@ static int take_keys(struct call *c, struct wt_error *err)
                        (!is_url || !strchr("&#?%+", *p));
         if (!is_good)
             return wt_fail(err, WT_E_USAGE, "%s holds what no key has", variable);
-        c->keys[i] = key;
+        c->secrets[i] = key;
     }
     return 0;
 }
@@ -430,6 +443,17 @@ static int take_zone(const struct feed *feed, enum wt_signal_kind kind, const ch
 
 /* ---- a series, new or kept ---- */
 
+/* Of what stands for measured, how much is an estimate. */
+static void tell_estimates(struct call *c)
+{
+    size_t n = strlen(c->word);
+    bool is_told = strstr(c->word, "estimates") != NULL;
+    if (c->rows.estimated && !is_told)
+        wt_text(c->word + n, sizeof(c->word) - n, "%sof its %zu values that are no forecast %zu %s",
+                n ? "; " : "", c->rows.given, c->rows.estimated,
+                c->rows.estimated > 1 ? "are estimates" : "is an estimate");
+}
+
 static int read_feed(struct wt_signal **ret_signal, const struct feed *feed, const char *source,
                      const char *url, int64_t now_s, int64_t timeout_ms, struct wt_error *err)
 {
@@ -444,8 +468,10 @@ static int read_feed(struct wt_signal **ret_signal, const struct feed *feed, con
     if (rc == 0) {
         rc = wt_feed_series(&s, feed->kind, &c.rows, source, err);
         if (rc < 0)
-            name_answer(&c, rc, err);
+            name_answer(&c, NULL, rc, err);
+        tell_estimates(&c);
     }
+    explicit_bzero(c.token, sizeof(c.token));
     wt_http_close(c.http);
     wt_feed_rows_done(&c.rows);
     if (rc < 0)
@@ -520,6 +546,79 @@ int wt_signal_fetch(struct wt_signal **ret_signal, enum wt_signal_kind kind, con
 
 /* ---- what a service says of its refusal ---- */
 
+static int hex_of(const char *text, size_t digits)
+{
+    int value = 0;
+    for (size_t i = 0; i < digits; i++) {
+        const char *at = memchr("0123456789abcdef", text[i] | 32, 16);
+        if (!at)
+            return -1;
+        value = 16 * value + (int)(at - "0123456789abcdef");
+    }
+    return value;
+}
+
+/* One character that begins here as URLs, JSON or XML may write it; returns how long that is. */
+static size_t unescape(const char *text, size_t left, char *ret)
+{
+    static const struct {
+        const char *text;
+        char is;
+    } names[] = {{"&amp;", '&'}, {"&lt;", '<'}, {"&gt;", '>'}, {"&quot;", '"'}, {"&apos;", '\''}};
+    int value = -1;
+    size_t n = 1;
+    *ret = *text;
+    if (*text == '%' && left >= 3) {
+        value = hex_of(text + 1, 2);
+        n = 3;
+    } else if (*text == '\\' && left >= 6 && text[1] == 'u') {
+        value = hex_of(text + 2, 4);
+        n = 6;
+    } else if (*text == '\\' && left >= 2) {
+        value = text[1];
+        n = 2;
+    } else if (*text == '&' && left >= 4 && text[1] == '#') {
+        bool is_hex = (text[2] | 32) == 'x';
+        int number = 0, digit;
+        for (n = is_hex ? 3 : 2; n < left && n < 12 && (digit = hex_of(text + n, 1)) >= 0; n++)
+            number = number < 0x10000 ? (is_hex ? 16 : 10) * number + digit : number;
+        value = n < left && text[n++] == ';' ? number : -1;
+    }
+    for (size_t i = 0; *text == '&' && i < WT_COUNTOF(names); i++)
+        if (left >= strlen(names[i].text) &&
+            memcmp(text, names[i].text, strlen(names[i].text)) == 0) {
+            value = names[i].is;
+            n = strlen(names[i].text);
+        }
+    if (value < 0)
+        return 1;
+    *ret = (char)value;
+    return n;
+}
+
+bool wt_feed_has_secret(const char *text, size_t size, const char *const secrets[],
+                        size_t secret_count)
+{
+    char *plain = malloc(size + 1);
+    bool has = !plain;
+    for (int pass = 0; !has && pass < 3; pass++) { /* escaped, and escaped twice */
+        size_t n = 0;
+        if (pass == 0)
+            memcpy(plain, text, n = size);
+        else
+            for (size_t i = 0; i < size; n++)
+                i += unescape(plain + i, size - i, &plain[n]);
+        size = n;
+        for (size_t i = 0; i < secret_count; i++)
+            has |= secrets[i] && *secrets[i] &&
+                   memmem(plain, size, secrets[i], strlen(secrets[i]));
+    }
+    if (plain)
+        explicit_bzero(plain, size);
+    free(plain);
+    return has;
+}
+
 const char *wt_feed_reason(char *buf, size_t room, const char *text, size_t size,
                            const char *const secrets[], size_t secret_count)
 {
@@ -527,6 +626,8 @@ const char *wt_feed_reason(char *buf, size_t room, const char *text, size_t size
         "\"message\":", "\"error_description\":", "\"detail\":", "\"error\":", "<text>"};
     const char *from = NULL;
     buf[0] = '\0';
+    if (wt_feed_has_secret(text, size, secrets, secret_count))
+        return buf; /* it says the key: it says nothing */
     for (size_t i = 0; i < WT_COUNTOF(starts) && !from; i++) {
         from = memmem(text, size, starts[i], strlen(starts[i]));
         from = from ? from + strlen(starts[i]) : NULL;
@@ -542,8 +643,5 @@ const char *wt_feed_reason(char *buf, size_t room, const char *text, size_t size
     for (; from < text + size && n + 1 < room && !strchr("\"<\n", *from); from++)
         buf[n++] = *from >= 0x20 && *from < 0x7f ? *from : '?';
     buf[n] = '\0';
-    for (size_t i = 0; i < secret_count; i++)
-        if (secrets[i] && *secrets[i] && strstr(buf, secrets[i]))
-            buf[0] = '\0'; /* it says the key: it says nothing */
     return buf;
 }

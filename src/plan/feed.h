@@ -13,20 +13,22 @@
 #define WT_FEED_ROWS_MAX 20000 /* two weeks of 5 minutes are 4,032 */
 
 struct wt_feed_row {
-    int64_t from_s, to_s;
+    int64_t from_s, to_s, span_s;
     double value; /* NaN: the service does not know it */
     bool is_forecast;
-    size_t order; /* in which it was put */
+    bool is_estimated; /* given as what was, but nobody measured it */
+    size_t order;      /* in which it was put */
 };
 struct wt_feed_rows {
     struct wt_feed_row *rows; /* owned, in any order */
     size_t count, room, puts;
+    size_t given, estimated; /* wt_feed_series: its values that are no forecast; of those estimates */
 };
-/* Errors: WT_E_FORMAT (no time, no span, or more rows than a feed has), WT_E_NOMEM. */
+/* The row is the last one, until the next is put. Errors: WT_E_FORMAT (no time, no span, or more rows than a feed has), WT_E_NOMEM. */
 int wt_feed_put(struct wt_feed_rows *rows, int64_t from_s, int64_t to_s, double value,
                 bool is_forecast, struct wt_error *err);
 void wt_feed_rows_done(struct wt_feed_rows *rows);
-/* A series of rows: of several for the same time the finest, and of those the last put; a forecast
+/* A series of rows: at each moment the finest that holds, and of equals the last put; a forecast
  * only after the last row that is none; what no row covers is not known. Errors: WT_E_FORMAT (no
  * value at all, or one out of range), WT_E_NOMEM. */
 int wt_feed_series(struct wt_signal **ret_signal, enum wt_signal_kind kind,
@@ -56,8 +58,11 @@ int wt_feed_watttime_token(char *buf, size_t room, const char *text, size_t size
  * WT_E_NOMEM. */
 int wt_feed_entsoe(struct wt_feed_rows *rows, const char *text, size_t size, char currency[4],
                    struct wt_error *err);
-/* What a service says of its refusal, into buf: short, printable, without the secrets; "" where it
- * says nothing. */
+/* Whether a text has one of the secrets in it (NULL: none), also as URLs, JSON or XML write it. */
+bool wt_feed_has_secret(const char *text, size_t size, const char *const secrets[],
+                        size_t secret_count);
+/* What a service says of its refusal, into buf: short and printable; "" where it says nothing, or
+ * has a secret anywhere in its answer. */
 const char *wt_feed_reason(char *buf, size_t room, const char *text, size_t size,
                            const char *const secrets[], size_t secret_count);
 
@@ -98,7 +103,8 @@ int wt_feed_cache_read(struct wt_signal **ret_signal, enum wt_signal_kind kind, 
 int wt_feed_cache_write(const struct wt_signal *signal, const char *folder, const char *source,
                         const char *url, struct wt_error *err);
 
-/* A file of the form that wt_signal_read reads, with lines of # for what else is known. */
+/* A file of the form that wt_signal_read reads, with lines of # for what else is known, which it
+ * reads too; without Wattune's own forecast. url may be NULL. */
 int wt_signal_print(const struct wt_signal *signal, FILE *out, const char *url);
 
 #endif

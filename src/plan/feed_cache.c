@@ -1,15 +1,16 @@
 /* feed_cache: the last good series of each feed, as a CSV that wt_signal_read reads too.
  *
  * A file a source in $XDG_CACHE_HOME/wattune/feeds (or ~/.cache, or /var/cache of a service that
- * has no home), of its owner alone. Lines of # say when it was read, from which URL, and from when
- * on its values are the service's forecast. A file that is not as it was written is not there. */
+ * has no home), of its owner alone. Lines of # say when it was read, from which URL, from when on
+ * its values are the service's forecast, and how many rows there are. A file that is not as it was written is not there. */
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "plan/feed.h"
 
 bool wt_feed_cache_folder(char *buf, size_t size)
@@ -29,23 +30,29 @@ bool wt_feed_cache_folder(char *buf, size_t size)
 int wt_signal_print(const struct wt_signal *s, FILE *out, const char *url)
 {
     char text[32];
+    int64_t end_s = wt_signal_info(s).end_s; /* Wattune's own forecast is no part of it */
+    size_t count = s->count;
+    while (count && s->at_s[count - 1] >= end_s)
+        count--;
+    /* The last row is held as long as the one before it: two halves say any length. */
+    bool is_halved = count == 1 || (count && end_s - s->at_s[count - 1] !=
+                                                 s->at_s[count - 1] - s->at_s[count - 2]);
     if (s->fetched_s) {
-        fprintf(out, "# source: %s\n", s->name);
+        fprintf(out, "# source: %s\n", *s->source ? s->source : s->name);
         fprintf(out, "# fetched: %s\n", wt_moment_text(text, sizeof(text), s->fetched_s));
-        if (url)
-            fprintf(out, "# url: %s\n", url);
-        if (s->service_s != INT64_MAX)
-            fprintf(out, "# forecast: %s\n", wt_moment_text(text, sizeof(text), s->service_s));
+        if (url) /* a file that is kept: no one else adds rows */
+            fprintf(out, "# url: %s\n# rows: %zu\n", url, count + is_halved);
         if (*s->feed_word)
             fprintf(out, "# word: %s\n", s->feed_word);
     }
+    if (s->service_s != INT64_MAX)
+        fprintf(out, "# forecast: %s\n", wt_moment_text(text, sizeof(text), s->service_s));
     fprintf(out, "time,%s\n", wt_signal_kind_column(s->kind));
-    for (size_t i = 0; i < s->count; i++) {
+    for (size_t i = 0; i < count; i++) {
         int64_t at_s[2] = {s->at_s[i], 0};
         size_t rows = 1;
-        /* The last row is held as long as the one before it: two halves say any length. */
-        if (i + 1 == s->count && (!i || s->end_s - s->at_s[i] != s->at_s[i] - s->at_s[i - 1]))
-            at_s[rows++] = s->at_s[i] + (s->end_s - s->at_s[i]) / 2;
+        if (i + 1 == count && is_halved)
+            at_s[rows++] = s->at_s[i] + (end_s - s->at_s[i]) / 2;
         for (size_t k = 0; k < rows; k++) {
             fprintf(out, "%s,", wt_moment_text(text, sizeof(text), at_s[k]));
             if (isnan(s->values[i]))
@@ -66,28 +73,6 @@ static void path_of(char *buf, size_t size, const char *folder, const char *sour
         *colon = '-';
 }
 
-/* The lines of # at the start of a file. */
-static bool read_head(struct wt_signal *s, FILE *in, const char *source, const char *url)
-{
-    char line[512];
-    bool is_source = false, is_url = false, is_fetched = false;
-    while (fgets(line, sizeof(line), in) && line[0] == '#') {
-        line[strcspn(line, "\n")] = '\0';
-        if (strncmp(line, "# source: ", 10) == 0)
-            is_source = strcmp(line + 10, source) == 0;
-        else if (strncmp(line, "# url: ", 7) == 0)
-            is_url = strcmp(line + 7, url) == 0;
-        else if (strncmp(line, "# fetched: ", 11) == 0)
-            is_fetched = wt_moment_parse(line + 11, &s->fetched_s) == 0;
-        else if (strncmp(line, "# word: ", 8) == 0)
-            wt_text(s->feed_word, sizeof(s->feed_word), "%s", line + 8);
-        else if (strncmp(line, "# forecast: ", 12) == 0 &&
-                 wt_moment_parse(line + 12, &s->service_s) < 0)
-            return false;
-    }
-    return is_source && is_url && is_fetched;
-}
-
 int wt_feed_cache_read(struct wt_signal **ret_signal, enum wt_signal_kind kind, const char *folder,
                        const char *source, const char *url, struct wt_error *err)
 {
@@ -98,8 +83,8 @@ int wt_feed_cache_read(struct wt_signal **ret_signal, enum wt_signal_kind kind, 
     if (!in)
         return wt_fail(err, WT_E_NOTFOUND, "nothing is kept of %s", source);
     int rc = wt_signal_parse(&s, kind, in, source, err);
-    rewind(in);
-    if (rc == 0 && (s->form != WT_SIGNAL_SERIES || !read_head(s, in, source, url)))
+    if (rc == 0 && (s->form != WT_SIGNAL_SERIES || !s->fetched_s ||
+                    strcmp(s->source, source) != 0 || strcmp(s->url, url) != 0))
         rc = WT_E_NOTFOUND;
     fclose(in);
     if (rc < 0) {
@@ -115,26 +100,22 @@ int wt_feed_cache_read(struct wt_signal **ret_signal, enum wt_signal_kind kind, 
 int wt_feed_cache_write(const struct wt_signal *signal, const char *folder, const char *source,
                         const char *url, struct wt_error *err)
 {
-    char path[4096], draft[4160];
+    char path[4096];
+    struct wt_file_draft draft;
     int rc = wt_fs_mkdirs(folder, 0700, err);
     if (rc < 0)
         return rc;
     path_of(path, sizeof(path), folder, source);
-    wt_text(draft, sizeof(draft), "%s.%ld", path, (long)getpid());
-    int fd = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    FILE *out = fd >= 0 ? fdopen(fd, "w") : NULL;
-    if (!out) {
-        rc = wt_fail_errno(err, errno, "%s", draft);
-        if (fd >= 0)
-            close(fd);
+    rc = wt_file_begin(&draft, path, err);
+    if (rc < 0)
         return rc;
+    if (fchmod(fileno(draft.file), 0600) < 0)
+        rc = wt_fail_errno(err, errno, "%s", draft.fresh);
+    if (rc == 0) {
+        wt_signal_print(signal, draft.file, url); /* ferror() keeps a failure for the commit */
+        rc = wt_file_commit(&draft, err);
     }
-    bool is_written = wt_signal_print(signal, out, url) == 0 && fflush(out) == 0;
-    is_written &= fclose(out) == 0;
-    if (!is_written || rename(draft, path) < 0) {
-        rc = wt_fail_errno(err, errno, "%s", path);
-        unlink(draft);
-    }
+    wt_file_drop(&draft);
     return rc;
 }
 

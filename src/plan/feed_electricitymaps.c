@@ -38,6 +38,9 @@ static int read_points(struct wt_feed_rows *rows, const json_t *points, int64_t 
             rc =
                 wt_feed_put(rows, t_s, t_s + span_s,
                             json_is_null(value) ? NAN : json_number_value(value), is_forecast, err);
+        if (rc == 0)
+            rows->rows[rows->count - 1].is_estimated =
+                json_is_true(json_object_get(point, "isEstimated"));
     }
     return rc;
 }

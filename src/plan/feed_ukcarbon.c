@@ -1,8 +1,8 @@
 /* feed_ukcarbon: the answers of the Carbon Intensity API of Great Britain (NESO).
  *
  * The nation: {"data":[{"from":"2018-01-20T12:00Z","to":"2018-01-20T12:30Z","intensity":
- * {"forecast":266,"actual":263,"index":"moderate"}}, ...]}, actual null in what is to come. A
- * region: {"data":{"regionid":3,"shortname":..., "data":[...]}} (some endpoints put that object in
+ * {"forecast":266,"actual":263,"index":"moderate"}}, ...]}, actual null in what is to come, and
+ * where nobody measured. A region: {"data":{"regionid":3,"shortname":..., "data":[...]}} (some endpoints put that object in
  * a list), with forecast alone. Source: https://carbon-intensity.github.io/api-definitions/ */
 #include <jansson.h>
 #include <math.h>
@@ -51,6 +51,8 @@ static int read_points(struct wt_feed_rows *rows, const json_t *points, int64_t 
             rc = wt_feed_put(rows, p.from_s, p.to_s,
                              json_is_null(p.value) ? NAN : json_number_value(p.value),
                              !p.is_measured && p.to_s > measured_s, err);
+        if (rc == 0)
+            rows->rows[rows->count - 1].is_estimated = !p.is_measured;
     }
     return rc;
 }

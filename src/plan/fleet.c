@@ -18,15 +18,20 @@ static int settle_nodes(struct wt_fleet_work *w, struct wt_error *err)
     struct wt_fleet_cluster *c = &w->r->cluster;
     const struct wt_trace *t = w->trace;
     bool is_swf = t->form == WT_TRACE_SWF;
+    if (c->node_processors && !is_swf) {
+        wt_fail(err, WT_E_USAGE, "%s counts nodes and not processors", t->name);
+        wt_fix(err, "leave out --node-processors");
+        return WT_E_USAGE;
+    }
     if (!c->node_processors && is_swf) {
-        int64_t nodes = c->nodes ? c->nodes : t->nodes;
+        int64_t nodes = t->nodes ? t->nodes : c->nodes; /* the header's own two go together */
         c->node_processors =
             nodes && t->processors > nodes ? (t->processors + nodes - 1) / nodes : 1;
     }
     if (!c->nodes)
-        c->nodes =
-            t->nodes ? t->nodes
-                     : (t->processors + c->node_processors - 1) / (is_swf ? c->node_processors : 1);
+        c->nodes = t->nodes;
+    if (!c->nodes && is_swf)
+        c->nodes = (t->processors + c->node_processors - 1) / c->node_processors;
     if (c->nodes <= 0) {
         wt_fail(err, WT_E_USAGE, "%s does not tell how many nodes the cluster has", t->name);
         wt_fix(err, "--nodes N");
@@ -52,8 +57,10 @@ static int settle_power(struct wt_fleet_work *w, struct wt_error *err)
     struct wt_fleet_cluster *c = &w->r->cluster;
     struct wt_fleet_result *r = w->r;
     r->reference_w = r->card_w = NAN;
-    if (c->curve)
+    if (c->curve) {
         wt_fleet_curve_reference(c->curve, &r->reference_w, &r->card_w);
+        wt_text(r->emulation, sizeof(r->emulation), "%s", wt_fleet_curve_emulation(c->curve));
+    }
     double cards_w = c->node_gpus * r->card_w; /* NaN without a curve */
     if (isnan(c->busy_w))
         c->busy_w = c->host_w + cards_w;
@@ -75,6 +82,8 @@ static int settle_power(struct wt_fleet_work *w, struct wt_error *err)
     }
     w->unit_idle_w = c->idle_w / w->node_units;
     w->unit_busy_w = c->busy_w / w->node_units;
+    /* Cards that no job has draw what they do on an idle node, at the least. */
+    w->unit_bare_w = (c->idle_w > c->host_w ? c->idle_w : c->host_w) / w->node_units;
     for (size_t i = 0; i < r->policy.cap_count; i++) {
         struct wt_fleet_cap *cap = &r->caps[i];
         int rc = wt_fleet_curve_cap(c->curve, r->policy.caps[i].cap_w, cap, err);
@@ -82,6 +91,11 @@ static int settle_power(struct wt_fleet_work *w, struct wt_error *err)
             return rc;
         cap->node_w = c->busy_w - c->node_gpus * (r->card_w - cap->card_w);
         w->unit_capped_w[i] = cap->node_w / w->node_units;
+        if (c->idle_w > cap->node_w)
+            return wt_fail(err, WT_E_USAGE,
+                           "a node without a job (%g W) draws more than with one capped at %g W "
+                           "(%.4g W)",
+                           c->idle_w, r->policy.caps[i].cap_w, cap->node_w);
     }
     return 0;
 }
@@ -170,6 +184,7 @@ static int make_members(struct wt_fleet_work *w, struct wt_error *err)
             m.cap = -1;
             r->unbound++;
         }
+        r->bare += job->gpus == 0 && !isnan(w->unit_bare_w);
         w->members[w->count++] = m;
     }
     r->jobs = w->count;
@@ -291,21 +306,40 @@ static int run_case(struct wt_fleet_work *w, struct wt_fleet_case *c, struct wt_
     return rc;
 }
 
-/* Signals as far as they can be made to reach. */
-static int make_rates(struct wt_fleet_work *w, int64_t end_s, struct wt_error *err)
+/* Signals to until_s, as far as they can be made to reach; those that cannot, to end_s. */
+static int make_rates(struct wt_fleet_work *w, int64_t until_s, int64_t end_s, struct wt_error *err)
 {
     for (int k = 0; k < WT_SIGNAL_KINDS; k++) {
         struct wt_signal_forecast f;
         if (!w->r->place.signals[k])
             continue;
-        int rc = wt_signal_forecast(w->r->place.signals[k], end_s, &f, NULL);
+        int rc = wt_signal_forecast(w->r->place.signals[k], until_s, &f, NULL);
+        if (rc == WT_E_RANGE)
+            rc = wt_signal_forecast(w->r->place.signals[k], end_s, &f, NULL);
         if (rc < 0 && rc != WT_E_RANGE) /* too far: it is not known there, and said */
             return wt_fail(err, rc, "a forecast of %s",
                            wt_signal_kind_name((enum wt_signal_kind)k));
     }
     wt_rates_done(&w->rates);
-    return wt_rates_make(&w->rates, &w->r->place, w->trace->jobs[w->members[0].job].submit_s, end_s,
-                         err);
+    return wt_rates_make(&w->rates, &w->r->place, w->trace->jobs[w->members[0].job].submit_s,
+                         until_s, err);
+}
+
+/* How far shifts look: to the end of what a job asked for, started as late as it may. */
+static int64_t sight_of(const struct wt_fleet_work *w)
+{
+    int64_t sight_s = INT64_MIN;
+    for (size_t i = 0; i < w->r->case_count; i++)
+        for (uint32_t at = 0; w->r->cases[i].has_shifts && at < w->count; at++) {
+            const struct wt_fleet_member *m = &w->members[at];
+            if (m->shift < 0)
+                continue;
+            int64_t last_s =
+                w->trace->jobs[m->job].submit_s + w->r->policy.shifts[m->shift].span_s;
+            last_s += wt_fleet_asked_s(w, &w->r->cases[i], at);
+            sight_s = last_s > sight_s ? last_s : sight_s;
+        }
+    return sight_s;
 }
 
 static int check_policy(const struct wt_fleet_work *w, struct wt_error *err)
@@ -343,7 +377,7 @@ static int run_cases(struct wt_fleet_work *w, struct wt_error *err)
 {
     struct wt_fleet_result *r = w->r;
     bool has_caps = r->policy.cap_count > 0, has_shifts = r->policy.shift_count > 0;
-    int64_t span_s = 0, end_s = INT64_MIN;
+    int64_t end_s = INT64_MIN;
     int rc = 0;
     r->case_count = 1;
     if (has_caps)
@@ -352,18 +386,17 @@ static int run_cases(struct wt_fleet_work *w, struct wt_error *err)
         r->cases[r->case_count++] = (struct wt_fleet_case){.has_shifts = true};
     if (has_caps && has_shifts)
         r->cases[r->case_count++] = (struct wt_fleet_case){.has_caps = true, .has_shifts = true};
-    for (size_t i = 0; i < r->policy.shift_count; i++)
-        if (r->policy.shifts[i].span_s > span_s)
-            span_s = r->policy.shifts[i].span_s;
     for (size_t i = 0; rc == 0 && i < r->case_count; i++) {
-        if (r->cases[i].has_shifts && !w->rates.count) /* later than that nobody is moved */
-            rc = make_rates(w, end_s + span_s, err);
+        if (r->cases[i].has_shifts && !w->rates.count) {
+            int64_t sight_s = sight_of(w);
+            rc = make_rates(w, sight_s > end_s ? sight_s : end_s, end_s, err);
+        }
         if (rc == 0)
             rc = run_case(w, &r->cases[i], &w->schedules[i], err);
         if (rc == 0 && r->cases[i].end_s > end_s)
             end_s = r->cases[i].end_s;
     }
-    return rc < 0 ? rc : make_rates(w, end_s, err);
+    return rc < 0 ? rc : make_rates(w, end_s, end_s, err);
 }
 
 int wt_fleet_replay(struct wt_fleet_result *ret_result, const struct wt_trace *trace,

@@ -43,6 +43,11 @@ int wt_fleet_curve_cap(const struct wt_fleet_curve *curve, double cap_w,
 void wt_fleet_curve_reference(const struct wt_fleet_curve *curve, double *ret_limit_w,
                               double *ret_card_w);
 
+/* What a point is taken to differ by from another measurement of it; NaN: repeats tell it. */
+double wt_fleet_curve_assumed_noise(const struct wt_fleet_curve *curve);
+/* The emulated device that was measured; "": none was. */
+const char *wt_fleet_curve_emulation(const struct wt_fleet_curve *curve);
+
 /* ---- fleet.c and fleet_sums.c: a replay under way ---- */
 
 /* A job as the cluster has it. */
@@ -59,6 +64,7 @@ struct wt_fleet_schedule {        /* of one case */
     size_t count;
     double unit_s, busy_sum[WT_RATES], busy_j; /* width times seconds, times rates; joules */
     double cost_j[WT_RATES];                   /* joules times rates */
+    double capped_j[WT_FLEET_RULES];           /* of busy_j, under each cap */
 };
 
 struct wt_fleet_work {
@@ -70,6 +76,7 @@ struct wt_fleet_work {
     size_t copy_count;
     int64_t units; /* of the cluster */
     double node_units, unit_idle_w, unit_busy_w, unit_capped_w[WT_FLEET_RULES];
+    double unit_bare_w; /* with a job that has no GPU; NaN: not told apart */
     struct wt_rates rates;
     struct wt_fleet_schedule schedules[4]; /* of the cases */
 };

@@ -82,8 +82,10 @@ static json_t *cluster_json(const struct wt_fleet_result *r)
     put(&f, "is_shared", json_boolean(c->is_shared));
     put_number(&f, "busy_w", c->busy_w);
     put_number(&f, "idle_w", c->idle_w);
+    put_number(&f, "host_w", c->host_w);
     put_number(&f, "card_w", r->card_w);
     put_number(&f, "card_limit_w", r->reference_w);
+    put(&f, "emulation", text_or_null(r->emulation));
     return close_fields(&f);
 }
 
@@ -153,6 +155,8 @@ static json_t *case_json(const struct wt_fleet_result *r, const struct wt_fleet_
     put(&f, "shifts", json_boolean(c->has_shifts));
     put(&f, "provenance", json_string(provenance_of(c)));
     put_number(&f, "jobs_kwh", c->jobs_kwh);
+    put_number(&f, "jobs_low_kwh", c->jobs_low_kwh);
+    put_number(&f, "jobs_high_kwh", c->jobs_high_kwh);
     put_number(&f, "idle_kwh", c->idle_kwh);
     put_number(&f, "energy_kwh", c->energy_kwh);
     put_number(&f, "facility_kwh", c->facility_kwh);
@@ -214,7 +218,7 @@ char *wt_fleet_to_json(const struct wt_fleet_result *r)
 {
     const struct wt_fleet_case *base = &r->cases[0], *last = &r->cases[r->case_count - 1];
     struct fields f = {.o = json_object()};
-    json_t *cases = json_array(), *notes = json_array();
+    json_t *cases = json_array(), *signals = json_array(), *notes = json_array();
     put(&f, "wattune", json_string(WATTUNE_VERSION));
     put(&f, "trace", trace_json(r));
     put(&f, "cluster", cluster_json(r));
@@ -231,6 +235,8 @@ char *wt_fleet_to_json(const struct wt_fleet_result *r)
     put(&f, "classes", groups_json(r->classes, r->class_count));
     put(&f, "users", groups_json(r->users, r->user_count < USERS_MAX ? r->user_count : USERS_MAX));
     put_count(&f, "user_count", (json_int_t)r->user_count);
+    f.is_bad |= !signals || wt_place_signals_json(signals, &r->place) < 0;
+    put(&f, "signals", signals);
     for (size_t i = 0; i < r->note_count; i++)
         f.is_bad |= json_array_append_new(notes, wt_json_text(r->notes[i].text)) < 0;
     put(&f, "notes", notes);

@@ -61,25 +61,50 @@ static int note_power(struct wt_fleet_result *r, struct wt_error *err)
         rc = WT_NOTE(r, err,
                      "no PUE is given: the nodes' own energy is counted, and not the "
                      "facility's");
-    if (rc == 0 && r->policy.cap_count)
+    if (rc == 0 && c->curve && c->node_gpus && (!isnan(c->host_w) || r->policy.cap_count))
+        rc = WT_NOTE(r, err, "all cards of a node with a job draw%s as the curve's load does%s%s",
+                     r->policy.cap_count ? " and slow down" : "",
+                     r->bare ? "; of one that has no GPU they draw no more than without it" : "",
+                     r->policy.cap_count ? "; a job's time limit is raised with its cap" : "");
+    double noise = c->curve ? wt_fleet_curve_assumed_noise(c->curve) : NAN;
+    if (rc == 0 && !isnan(noise) && r->policy.cap_count)
         rc = WT_NOTE(r, err,
-                     "all cards of a node with a job draw and slow down as the curve's load "
-                     "does; a job's time limit is raised with its cap");
+                     "points of the curve are taken to differ by %g %% if measured again: it has "
+                     "too few repeats to tell",
+                     100 * noise);
+    return rc;
+}
+
+/* The signals from the first submission to the last end of any case. */
+static int note_signals(struct wt_fleet_result *r, struct wt_error *err)
+{
+    struct wt_segment window = {r->cases[0].start_s, r->cases[0].end_s};
+    int rc = 0;
+    for (size_t i = 1; i < r->case_count; i++)
+        if (r->cases[i].end_s > window.end_s)
+            window.end_s = r->cases[i].end_s;
+    for (int k = 0; rc == 0 && k < WT_SIGNAL_KINDS; k++) {
+        const struct wt_signal *s = r->place.signals[k];
+        if (!s)
+            continue;
+        rc = wt_signal_note_forecast(&r->notes, &r->note_count, s, "", window.end_s, err);
+        if (rc == 0)
+            rc = wt_signal_note(&r->notes, &r->note_count, s, "", &window, "of the replay", err);
+    }
     return rc;
 }
 
 static int note_cases(struct wt_fleet_result *r, struct wt_error *err)
 {
     const struct wt_fleet_case *base = &r->cases[0], *last = &r->cases[r->case_count - 1];
+    bool is_unknown = (r->place.signals[WT_SIGNAL_PUE] && isnan(last->facility_kwh)) ||
+                      (r->place.signals[WT_SIGNAL_CARBON] && isnan(last->carbon_g)) ||
+                      (r->place.signals[WT_SIGNAL_PRICE] && isnan(last->cost));
     int rc = 0;
-    for (int k = 0; rc == 0 && k < WT_SIGNAL_KINDS; k++) {
-        double value = k == WT_SIGNAL_CARBON  ? last->carbon_g
-                       : k == WT_SIGNAL_PRICE ? last->cost
-                                              : last->facility_kwh;
-        if (r->place.signals[k] && isnan(value) && !isnan(r->cluster.busy_w))
-            rc = WT_NOTE(r, err, "%s does not reach over all of the replay, %s",
-                         r->place.signals[k]->name, "so what rests on it is not known");
-    }
+    if (is_unknown && !isnan(r->cluster.busy_w))
+        rc = WT_NOTE(r, err,
+                     "a signal does not reach over all of the replay: what rests on it is not "
+                     "known");
     if (rc == 0 && last->unplanned)
         rc = WT_NOTE(
             r, err, "%zu jobs might have been shifted where the signal is not known: they were not",
@@ -113,5 +138,7 @@ int wt_fleet_note_all(struct wt_fleet_result *r, struct wt_error *err)
         rc = note_trace(r, err);
     if (rc == 0)
         rc = note_power(r, err);
+    if (rc == 0)
+        rc = note_signals(r, err);
     return rc < 0 ? rc : note_cases(r, err);
 }

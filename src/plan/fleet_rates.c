@@ -1,5 +1,6 @@
 /* fleet_rates: what a second of a watt costs over the whole of a trace, as sums from its beginning,
  * so that a job is two look-ups and the best start in a span a walk over the changes in it. */
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,9 +141,10 @@ double wt_rates_between(const struct wt_rates *r, enum wt_rate which, int64_t fr
     return unknown_s[0] == unknown_s[1] ? sum : NAN;
 }
 
-static bool is_less(double a, double b)
+/* A cost is the difference of two sums, and off by their rounding: what differs by less is equal. */
+static bool is_less(double a, double b, double sum)
 {
-    return isinf(b) ? a < b : a < b - 1e-12 * fabs(b);
+    return isinf(b) ? a < b : a < b - fmax(1e-12 * fabs(b), 4 * DBL_EPSILON * fabs(sum));
 }
 
 /* The least cost lies where the start or the end is a change, or at the ends of the span. */
@@ -164,9 +166,10 @@ bool wt_rates_best(const struct wt_rates *r, enum wt_rate which, int64_t from_s,
             while (to + 1 < r->count && r->at_s[to + 1] <= start_s + run_s)
                 to++;
             double cost = -before(r, which, from, start_s, &unknown_s[0]);
-            cost += before(r, which, to, start_s + run_s, &unknown_s[1]);
+            double sum = before(r, which, to, start_s + run_s, &unknown_s[1]);
+            cost += sum;
             if (unknown_s[0] == unknown_s[1] &&
-                (is_less(cost, best) || (start_s < best_s && !is_less(best, cost)))) {
+                (is_less(cost, best, sum) || (start_s < best_s && !is_less(best, cost, sum)))) {
                 best = cost;
                 best_s = start_s;
             }

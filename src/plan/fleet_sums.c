@@ -22,10 +22,15 @@ static void add_member(const struct wt_fleet_work *w, const struct wt_fleet_case
                        int64_t start_s, int64_t end_s)
 {
     const struct wt_place *place = &w->r->place;
-    double unit_w = c->has_caps && m->cap >= 0 ? w->unit_capped_w[m->cap] : w->unit_busy_w;
+    bool is_bare = w->trace->jobs[m->job].gpus == 0 && !isnan(w->unit_bare_w);
+    double unit_w = c->has_caps && m->cap >= 0 ? w->unit_capped_w[m->cap]
+                    : is_bare                  ? w->unit_bare_w
+                                               : w->unit_busy_w;
     double power_w = unit_w * m->width, span = (double)(end_s - start_s);
     s->unit_s += m->width * span;
     s->busy_j += power_w * span;
+    if (c->has_caps && m->cap >= 0)
+        s->capped_j[m->cap] += power_w * span;
     for (int k = 0; k < WT_RATES; k++) {
         bool is_asked = (k == WT_RATE_FACILITY && place->signals[WT_SIGNAL_PUE]) ||
                         (k == WT_RATE_CARBON && place->signals[WT_SIGNAL_CARBON]) ||
@@ -54,6 +59,24 @@ static double costs(const struct wt_fleet_work *w, const struct wt_fleet_schedul
     return j / 3.6e6;
 }
 
+/* What the curve's intervals make of the jobs' energy where each job starts when it does: host and
+ * cards of a capped node take time and energy at the same ends of both. */
+static void sum_interval(const struct wt_fleet_work *w, struct wt_fleet_case *c,
+                         const struct wt_fleet_schedule *s)
+{
+    const struct wt_fleet_result *r = w->r;
+    double cards_w = r->cluster.node_gpus * r->card_w, host_w = r->cluster.busy_w - cards_w;
+    double low_j = s->busy_j, high_j = s->busy_j;
+    for (size_t i = 0; i < r->policy.cap_count; i++) {
+        const struct wt_estimate *t = &r->caps[i].time_ratio, *e = &r->caps[i].energy_ratio;
+        double all_w = host_w * t->value + cards_w * e->value;
+        low_j += s->capped_j[i] * ((host_w * t->low + cards_w * e->low) / all_w - 1);
+        high_j += s->capped_j[i] * ((host_w * t->high + cards_w * e->high) / all_w - 1);
+    }
+    c->jobs_low_kwh = c->has_caps ? low_j / 3.6e6 : NAN;
+    c->jobs_high_kwh = c->has_caps ? high_j / 3.6e6 : NAN;
+}
+
 static void sum_energy(struct wt_fleet_work *w, struct wt_fleet_case *c,
                        struct wt_fleet_schedule *s)
 {
@@ -68,6 +91,7 @@ static void sum_energy(struct wt_fleet_work *w, struct wt_fleet_case *c,
     double all_s = (double)(w->rates.at_s[w->rates.count] - w->rates.at_s[0]);
     double own_s = (double)(c->end_s - c->start_s);
     c->jobs_kwh = s->busy_j / 3.6e6;
+    sum_interval(w, c, s);
     c->idle_kwh = w->unit_idle_w * ((double)w->units * all_s - s->unit_s) / 3.6e6;
     c->energy_kwh = c->jobs_kwh + c->idle_kwh;
     c->facility_kwh = costs(w, s, WT_RATE_FACILITY, WT_SIGNAL_PUE);

@@ -28,12 +28,6 @@ static bool is_told_before(const struct wt_plan_result *r, size_t place, int kin
     return is_told;
 }
 
-/* A forecast that the job's time before the deadline may meet, made now or by an earlier plan. */
-static bool meets_forecast(const struct wt_signal *s, const struct wt_job *job)
-{
-    return s && s->forecast.from_s < s->forecast.to_s && s->forecast.from_s < job->deadline_s;
-}
-
 /* Makes a place's signals reach the deadline, and remembers how. */
 static int forecast(struct wt_plan_result *r, const struct wt_place *place, struct wt_error *err)
 {
@@ -44,7 +38,7 @@ static int forecast(struct wt_plan_result *r, const struct wt_place *place, stru
         int rc = wt_signal_forecast(place->signals[k], r->job.deadline_s, &f, err);
         if (rc < 0)
             return rc;
-        if (!meets_forecast(place->signals[k], &r->job))
+        if (!wt_signal_meets_forecast(place->signals[k], r->job.deadline_s))
             continue;
         struct wt_plan_forecast *all =
             reallocarray(r->forecasts, r->forecast_count + 1, sizeof(*all));
@@ -59,130 +53,31 @@ static int forecast(struct wt_plan_result *r, const struct wt_place *place, stru
     return 0;
 }
 
-static int note_forecast(struct wt_plan_result *r, size_t place, int kind, struct wt_error *err)
-{
-    const struct wt_signal_forecast *f = &r->places[place].signals[kind]->forecast;
-    char from[32], error[120], over[112], where[64], share[24] = "";
-    if (f->weeks)
-        wt_text(over, sizeof(over),
-                "week in the %u weeks before and what is left of the last hours' distance from it",
-                f->weeks);
-    else
-        wt_text(over, sizeof(over), "day in the days before");
-    if (!isnan(f->relative)) /* of a series of zeros there is none */
-        wt_text(share, sizeof(share), " (%.0f %%)", 100 * f->relative);
-    if (f->trials)
-        wt_text(error, sizeof(error),
-                "made so from %zu earlier moments it was off by %.3g%s on average", f->trials,
-                f->mean_abs, share);
-    else
-        wt_text(error, sizeof(error), "how wrong that is cannot be told from so short a series");
-    return WT_NOTE(r, err, "%s%s is a forecast from %s on, the mean of the same hour of the %s: %s",
-                   wt_signal_kind_name((enum wt_signal_kind)kind),
-                   of_places(r, place, kind, where, sizeof(where)),
-                   wt_moment_text(from, sizeof(from), f->from_s), over, error);
-}
-
 static int note_forecasts(struct wt_plan_result *r, struct wt_error *err)
 {
+    char where[64];
     int rc = 0;
     for (size_t i = 0; i < r->count; i++)
         for (int k = 0; rc == 0 && k < WT_SIGNAL_KINDS; k++)
-            if (meets_forecast(r->places[i].signals[k], &r->job) && !is_told_before(r, i, k))
-                rc = note_forecast(r, i, k, err);
-    return rc;
-}
-
-/* Seconds of the window in which a signal is not known. */
-static int64_t unknown_of(const struct wt_signal *s, const struct wt_job *job)
-{
-    int64_t unknown_s = 0, until_s;
-    size_t row = 0;
-    for (int64_t t_s = job->start_s; t_s < job->deadline_s; t_s = until_s) {
-        double value;
-        enum wt_signal_state state = wt_signal_next(s, &row, t_s, &value, &until_s);
-        if (until_s > job->deadline_s)
-            until_s = job->deadline_s;
-        unknown_s += state == WT_SIGNAL_UNKNOWN ? until_s - t_s : 0;
-    }
-    return unknown_s;
-}
-
-/* The longest time in the window that one row of a series stands for, where it is far longer than
- * others do: a hole in the file, more likely than an hour that lasted days. False: there is none.
- */
-static bool find_hole(const struct wt_signal *s, const struct wt_job *job,
-                      struct wt_segment *ret_hole)
-{
-    int64_t end_s = wt_signal_info(s).end_s, longest_s = 0;
-    size_t spans = 0;
-    if (s->form != WT_SIGNAL_SERIES)
-        return false;
-    for (size_t i = 0; i + 1 < s->count && s->at_s[i + 1] <= end_s; i++, spans++)
-        if (s->at_s[i + 1] - s->at_s[i] > longest_s && s->at_s[i + 1] > job->start_s &&
-            s->at_s[i] < job->deadline_s && !isnan(s->values[i])) {
-            longest_s = s->at_s[i + 1] - s->at_s[i];
-            *ret_hole = (struct wt_segment){s->at_s[i], s->at_s[i + 1]};
-        }
-    return spans >= 10 && longest_s / 5 > (s->at_s[spans] - s->at_s[0]) / (int64_t)spans;
-}
-
-/* Where a live feed's values come from, how old they are, and whose forecast they hold. */
-static int note_feed(struct wt_plan_result *r, const struct wt_signal *s, const char *where,
-                     struct wt_error *err)
-{
-    char at[32], from[32], forecast[120] = "";
-    const char *kind = wt_signal_kind_name(s->kind);
-    if (s->service_s != INT64_MAX)
-        wt_text(forecast, sizeof(forecast),
-                "; from %s on it is the service's own forecast, used before Wattune's",
-                wt_moment_text(from, sizeof(from), s->service_s));
-    int rc = WT_NOTE(r, err, "%s%s is from %s, read at %s%s%s%s", kind, where, s->name,
-                     wt_moment_text(at, sizeof(at), s->fetched_s), forecast,
-                     *s->feed_word ? "; " : "", s->feed_word);
-    if (rc == 0 && *s->feed_remark)
-        rc = WT_NOTE(r, err, "%s%s: %s", s->name, s->is_stale ? " does not answer" : "",
-                     s->feed_remark);
+            if (r->places[i].signals[k] && !is_told_before(r, i, k))
+                rc = wt_signal_note_forecast(&r->notes, &r->note_count, r->places[i].signals[k],
+                                             of_places(r, i, k, where, sizeof(where)),
+                                             r->job.deadline_s, err);
     return rc;
 }
 
 static int note_place(struct wt_plan_result *r, size_t at, struct wt_error *err)
 {
     const struct wt_place *place = &r->places[at];
-    const struct wt_plan *plan = &r->plans[at];
-    char where[64], span[48], window[48];
+    struct wt_segment window = {r->job.start_s, r->job.deadline_s};
+    char where[64];
     int rc = 0;
-    for (int k = 0; rc == 0 && k < WT_SIGNAL_KINDS; k++) {
-        if (!place->signals[k] || is_told_before(r, at, k))
-            continue;
-        of_places(r, at, k, where, sizeof(where));
-        if (place->signals[k]->is_builtin)
-            rc = WT_NOTE(r, err,
-                         "%s=%s is of another centre, monthly means of 2020 (data/README.md)",
-                         wt_signal_kind_name((enum wt_signal_kind)k), place->signals[k]->name);
-        if (rc == 0 && place->signals[k]->fetched_s)
-            rc = note_feed(r, place->signals[k], where, err);
-        if (rc < 0)
-            break;
-        struct wt_segment hole;
-        char from[32], to[32];
-        if (find_hole(place->signals[k], &r->job, &hole))
-            rc =
-                WT_NOTE(r, err, "%s%s has no row between %s and %s: one value stands for all of it",
-                        wt_signal_kind_name((enum wt_signal_kind)k), where,
-                        wt_moment_text(from, sizeof(from), hole.start_s),
-                        wt_moment_text(to, sizeof(to), hole.end_s));
-        if (rc < 0)
-            break;
-        int64_t unknown_s = unknown_of(place->signals[k], &r->job);
-        if (unknown_s)
-            rc = WT_NOTE(r, err, "%s%s is not known for %s of the %s to the deadline (%s)",
-                         wt_signal_kind_name((enum wt_signal_kind)k), where,
-                         wt_span_text(span, sizeof(span), unknown_s),
-                         wt_span_text(window, sizeof(window), r->job.deadline_s - r->job.start_s),
-                         place->signals[k]->name);
-    }
-    if (rc == 0 && isnan(wt_plan_objective(&plan->baseline, r->job.objective)))
+    for (int k = 0; rc == 0 && k < WT_SIGNAL_KINDS; k++)
+        if (place->signals[k] && !is_told_before(r, at, k))
+            rc = wt_signal_note(&r->notes, &r->note_count, place->signals[k],
+                                of_places(r, at, k, where, sizeof(where)), &window, "to the deadline",
+                                err);
+    if (rc == 0 && isnan(wt_plan_objective(&r->plans[at].baseline, r->job.objective)))
         rc = WT_NOTE(r, err,
                      "what starting now takes%s%s is not known: its signals are not, so long",
                      *place->region ? " in " : "", place->region);

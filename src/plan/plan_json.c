@@ -96,36 +96,45 @@ static json_t *regions_json(const struct wt_plan_result *r)
     return all;
 }
 
-static json_t *signals_json(const struct wt_plan_result *r)
+int wt_place_signals_json(json_t *all, const struct wt_place *place)
 {
     static const char *const forms[] = {[WT_SIGNAL_SERIES] = "series",
                                         [WT_SIGNAL_TABLE] = "table",
                                         [WT_SIGNAL_CONSTANT] = "constant"};
+    for (int k = 0; k < WT_SIGNAL_KINDS; k++) {
+        if (!place->signals[k])
+            continue;
+        struct wt_signal_info info = wt_signal_info(place->signals[k]);
+        bool is_series = info.form == WT_SIGNAL_SERIES;
+        json_t *o = json_object();
+        if (wt_json_put(o, "region", text_or_null(place->region)) < 0 ||
+            wt_json_put(o, "signal", json_string(wt_signal_kind_name(info.kind))) < 0 ||
+            wt_json_put(o, "source", wt_json_text(info.name)) < 0 ||
+            wt_json_put(o, "form", json_string(forms[info.form])) < 0 ||
+            wt_json_put(o, "start", is_series ? time_json(info.begin_s) : json_null()) < 0 ||
+            wt_json_put(o, "end", is_series ? time_json(info.end_s) : json_null()) < 0 ||
+            wt_json_put(o, "fetched", info.fetched_s ? time_json(info.fetched_s) : json_null()) <
+                0 ||
+            wt_json_put(o, "forecast_from",
+                        info.service_s != INT64_MAX ? time_json(info.service_s) : json_null()) <
+                0 ||
+            wt_json_put(o, "is_stale", json_boolean(info.is_stale)) < 0) {
+            json_decref(o);
+            return -1;
+        }
+        if (json_array_append_new(all, o) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static json_t *signals_json(const struct wt_plan_result *r)
+{
     json_t *all = json_array();
     for (size_t i = 0; all && i < r->count; i++)
-        for (int k = 0; k < WT_SIGNAL_KINDS; k++) {
-            if (!r->places[i].signals[k])
-                continue;
-            struct wt_signal_info info = wt_signal_info(r->places[i].signals[k]);
-            bool is_series = info.form == WT_SIGNAL_SERIES;
-            json_t *o = json_object();
-            if (wt_json_put(o, "region", text_or_null(r->places[i].region)) < 0 ||
-                wt_json_put(o, "signal", json_string(wt_signal_kind_name(info.kind))) < 0 ||
-                wt_json_put(o, "source", wt_json_text(info.name)) < 0 ||
-                wt_json_put(o, "form", json_string(forms[info.form])) < 0 ||
-                wt_json_put(o, "start", is_series ? time_json(info.begin_s) : json_null()) < 0 ||
-                wt_json_put(o, "end", is_series ? time_json(info.end_s) : json_null()) < 0 ||
-                wt_json_put(o, "fetched",
-                            info.fetched_s ? time_json(info.fetched_s) : json_null()) < 0 ||
-                wt_json_put(o, "forecast_from",
-                            info.service_s != INT64_MAX ? time_json(info.service_s) : json_null()) <
-                    0 ||
-                wt_json_put(o, "is_stale", json_boolean(info.is_stale)) < 0) {
-                json_decref(o);
-                json_decref(all);
-                return NULL;
-            }
-            json_array_append_new(all, o);
+        if (wt_place_signals_json(all, &r->places[i]) < 0) {
+            json_decref(all);
+            return NULL;
         }
     return all;
 }

@@ -281,6 +281,36 @@ int wt_signal_new(struct wt_signal **ret_signal, enum wt_signal_kind kind, enum 
     return 0;
 }
 
+/* Lines of # before the header that a saved series has (wt_signal_print); any other is for people.
+ * A forecast that is no time must not pass for measured. */
+static int read_remark(struct wt_signal *s, uint64_t *io_rows, char *text, const char *name,
+                       size_t number, struct wt_error *err)
+{
+    const struct {
+        const char *word;
+        int64_t *to_s; /* or a text: */
+        char *to;
+        size_t size;
+    } remarks[] = {{"# fetched: ", &s->fetched_s, NULL, 0},
+                   {"# forecast: ", &s->service_s, NULL, 0},
+                   {"# word: ", NULL, s->feed_word, sizeof(s->feed_word)},
+                   {"# source: ", NULL, s->source, sizeof(s->source)},
+                   {"# url: ", NULL, s->url, sizeof(s->url)}};
+    text[strcspn(text, "\r\n")] = '\0';
+    if (strncmp(text, "# rows: ", 8) == 0 && wt_text_to_u64(text + 8, io_rows) < 0)
+        return wt_fail(err, WT_E_FORMAT, "%s:%zu: \"%.60s\" is no count", name, number, text);
+    for (size_t i = 0; i < WT_COUNTOF(remarks); i++) {
+        size_t n = strlen(remarks[i].word);
+        if (strncmp(text, remarks[i].word, n) != 0)
+            continue;
+        if (remarks[i].to)
+            wt_text(remarks[i].to, remarks[i].size, "%s", text + n);
+        else if (wt_moment_parse(text + n, remarks[i].to_s) < 0)
+            return wt_fail(err, WT_E_FORMAT, "%s:%zu: \"%.60s\" holds no time", name, number, text);
+    }
+    return 0;
+}
+
 int wt_signal_parse(struct wt_signal **ret_signal, enum wt_signal_kind kind, FILE *in,
                     const char *name, struct wt_error *err)
 {
@@ -288,15 +318,20 @@ int wt_signal_parse(struct wt_signal **ret_signal, enum wt_signal_kind kind, FIL
     struct layout layout = {0};
     bool is_set[12][24] = {{0}};
     char line[LINE_MAX_];
+    uint64_t rows = UINT64_MAX; /* not told */
+    bool is_whole = true;       /* the last line ends */
     int rc = wt_signal_new(&s, kind, WT_SIGNAL_SERIES, name, err);
     if (rc < 0)
         return rc;
     for (size_t number = 1; rc == 0 && fgets(line, sizeof(line), in); number++) {
         char *text = number == 1 && strncmp(line, "\xef\xbb\xbf", 3) == 0 ? line + 3 : line;
         size_t blank = strspn(text, " \t\r\n");
-        if (!strchr(line, '\n') && !feof(in))
+        is_whole = strchr(line, '\n') != NULL;
+        if (!is_whole && !feof(in))
             rc = wt_fail(err, WT_E_FORMAT, "%s:%zu: a line of more than %d characters", name,
                          number, LINE_MAX_ - 2);
+        else if (text[blank] == '#' && !layout.count)
+            rc = read_remark(s, &rows, text + blank, name, number, err);
         else if (!text[blank] || text[blank] == '#')
             continue;
         else if (!layout.count)
@@ -306,6 +341,9 @@ int wt_signal_parse(struct wt_signal **ret_signal, enum wt_signal_kind kind, FIL
     }
     if (rc == 0 && ferror(in))
         rc = wt_fail_errno(err, errno, "%s", name);
+    if (rc == 0 && rows != UINT64_MAX && (rows != s->count || !is_whole))
+        rc = wt_fail(err, WT_E_FORMAT, "%s: holds %zu whole rows, and says that it has %llu", name,
+                     s->count - !is_whole, (unsigned long long)rows);
     if (rc == 0 && !s->count) {
         rc = wt_fail(err, WT_E_FORMAT, "%s: %s", name,
                      layout.count ? "a header and no rows" : "it is empty");
@@ -320,6 +358,9 @@ int wt_signal_parse(struct wt_signal **ret_signal, enum wt_signal_kind kind, FIL
         } else {
             s->end_s = 2 * s->at_s[s->count - 1] - s->at_s[s->count - 2];
         }
+    } else if (rc == 0) { /* a table is nobody's forecast */
+        s->fetched_s = 0;
+        s->service_s = INT64_MAX;
     }
     if (rc < 0) {
         wt_signal_free(s);

@@ -29,6 +29,8 @@ struct wt_signal {
     bool is_stale;         /* the service did not answer this time */
     char feed_word[160];   /* of the values: marginal, in EUR */
     char feed_remark[640]; /* of this reading */
+    /* Of a file that holds what a feed said: which, and by what URL; "": not told. */
+    char source[80], url[400];
 };
 
 int wt_signal_new(struct wt_signal **ret_signal, enum wt_signal_kind kind, enum wt_signal_form form,
@@ -74,6 +76,26 @@ int wt_segments_find(const double *cost, size_t n, size_t work, size_t checkpoin
 int wt_plan_note_add(struct wt_plan_note **io_notes, size_t *io_count, struct wt_error *err,
                      const char *fmt, ...) WT_PRINTF(4, 5);
 #define WT_NOTE(r, err, ...) wt_plan_note_add(&(r)->notes, &(r)->note_count, err, __VA_ARGS__)
+
+/* ---- signal_notes.c ---- */
+
+/* Notes of a signal in a window: where it is from, a hole, time that is not known. where: " of DE",
+ * or ""; to: "to the deadline", what the window is. Errors: WT_E_NOMEM. */
+int wt_signal_note(struct wt_plan_note **io_notes, size_t *io_count, const struct wt_signal *signal,
+                   const char *where, const struct wt_segment *window, const char *to,
+                   struct wt_error *err);
+/* A note of the forecast that is met before until_s, if there is one. Errors: WT_E_NOMEM. */
+int wt_signal_note_forecast(struct wt_plan_note **io_notes, size_t *io_count,
+                            const struct wt_signal *signal, const char *where, int64_t until_s,
+                            struct wt_error *err);
+/* Whether wt_signal_forecast made it, now or before, for a time before until_s. */
+bool wt_signal_meets_forecast(const struct wt_signal *signal, int64_t until_s);
+
+/* ---- plan_json.c ---- */
+
+/* Adds an object for each signal of a place to a jansson array. Below 0: no memory. */
+struct json_t;
+int wt_place_signals_json(struct json_t *all, const struct wt_place *place);
 
 extern const char wt_asset_pue_paper[]; /* data/pue-paper.csv */
 

@@ -123,30 +123,38 @@ static int detect(struct wt_trace_reader *r, const char *line, struct wt_error *
     return WT_E_FORMAT;
 }
 
-static int read_lines(struct wt_trace_reader *r, FILE *in, struct wt_error *err)
+/* Without its end. -1: none is left; room characters: it is longer. */
+static ssize_t read_line(FILE *in, char *line, size_t room)
 {
-    char *line = NULL;
-    size_t room = 0;
+    size_t n = 0;
+    int c = EOF;
+    while (n < room && (c = getc_unlocked(in)) != EOF && c != '\n')
+        line[n++] = (char)c;
+    return n || c != EOF ? (ssize_t)n : -1;
+}
+
+static int read_lines(struct wt_trace_reader *r, FILE *in, char *line, struct wt_error *err)
+{
     ssize_t length;
     bool is_told = false;
     int rc = 0;
-    while (rc == 0 && (length = getline(&line, &room, in)) >= 0) {
+    while (rc == 0 && (length = read_line(in, line, LINE_MAX_)) >= 0) {
         size_t n = (size_t)length;
         char *text = line;
         r->number++;
-        if (n > LINE_MAX_) {
-            rc = wt_trace_bad(r, err, "a line of more than %d characters", LINE_MAX_);
+        if (n == LINE_MAX_) {
+            rc = wt_trace_bad(r, err, "a line of %d characters or more", LINE_MAX_);
             break;
         }
         if (memchr(line, '\0', n)) {
             rc = wt_trace_bad(r, err, "holds a NUL byte: this is no text");
             break;
         }
+        n -= n && line[n - 1] == '\r';
+        line[n] = '\0';
         if (r->number == 1 && strncmp(line, "\xef\xbb\xbf", 3) == 0)
             text += 3;
-        while (n && strchr("\r\n", line[n - 1]))
-            line[--n] = '\0';
-        if (!text[strspn(text, " \t\r\n")])
+        if (!text[strspn(text, " \t\r")])
             continue;
         if (!is_told)
             rc = detect(r, text, err);
@@ -161,7 +169,6 @@ static int read_lines(struct wt_trace_reader *r, FILE *in, struct wt_error *err)
         rc = wt_fail(err, WT_E_FORMAT, "%s: it is empty", r->trace->name);
         wt_fix(err, "give a .swf file, or what sacct -P prints");
     }
-    free(line);
     return rc;
 }
 
@@ -210,7 +217,10 @@ int wt_trace_parse(struct wt_trace *ret_trace, FILE *in, const char *name, struc
     r.queues.names = &t.queues;
     r.users.names = &t.users;
     wt_text(t.name, sizeof(t.name), "%s", name);
-    int rc = read_lines(&r, in, err);
+    char *line = malloc(LINE_MAX_ + 1);
+    int rc = line ? read_lines(&r, in, line, err)
+                  : wt_fail(err, WT_E_NOMEM, "%s: no memory for a line", name);
+    free(line);
     if (rc == 0 && t.form == WT_TRACE_SWF)
         wt_trace_swf_end(&r);
     if (rc == 0 && !t.count)

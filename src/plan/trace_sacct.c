@@ -186,6 +186,24 @@ static bool tres_of(const char *text, const char *name, int64_t *ret_count)
     return true;
 }
 
+/* "12"; "2K" is 2048: sacct writes so what is whole (without --noconvert). */
+static bool nodes_of(const char *text, int64_t *ret_count)
+{
+    static const char units[] = "KMG";
+    size_t n = strspn(text, "0123456789");
+    const char *unit = text[n] ? strchr(units, text[n]) : NULL;
+    char number[24];
+    uint64_t value;
+    if (n >= sizeof(number) || (text[n] && (!unit || text[n + 1])) ||
+        wt_text_to_u64(wt_text(number, sizeof(number), "%.*s", (int)n, text), &value) < 0 ||
+        value > SPAN_MAX)
+        return false;
+    if (unit)
+        value <<= 10 * (unit - units + 1);
+    *ret_count = (int64_t)value;
+    return value <= SPAN_MAX;
+}
+
 struct row {
     const char *fields[COLUMNS]; /* "": not there */
 };
@@ -202,15 +220,14 @@ static int read_size(struct wt_trace_reader *r, const struct row *row, struct wt
 {
     const struct columns *c = r->columns;
     const char *tres = *row->fields[ALLOC_TRES] ? row->fields[ALLOC_TRES] : row->fields[REQ_TRES];
-    int64_t nodes = -1, gpus;
-    uint64_t value;
+    int64_t nodes = -1, gpus, told;
     if (!tres_of(tres, "node", &nodes) || !tres_of(tres, "gres/gpu", &gpus))
         return bad_field(r, "AllocTRES", tres, "such as cpu=8,gres/gpu=4,node=2", err);
     if (*row->fields[NNODES]) {
-        if (wt_text_to_u64(row->fields[NNODES], &value) < 0 || value > SPAN_MAX)
+        if (!nodes_of(row->fields[NNODES], &told))
             return bad_field(r, "NNodes", row->fields[NNODES], "a whole number", err);
-        if (value || nodes < 0)
-            nodes = (int64_t)value;
+        if (told || nodes < 0)
+            nodes = told;
     }
     job->nodes = nodes > 0 ? (int32_t)nodes : 0;
     job->gpus = gpus >= 0 ? (int32_t)gpus : (c->at[ALLOC_TRES] >= 0 && *tres) ? 0 : -1;

@@ -8,9 +8,10 @@
 
 #include "plan/trace.h"
 
-#define FIELDS   18
-#define TIME_MAX 1e11
-#define SPAN_MAX 2e9
+#define FIELDS     18
+#define TIME_MAX   1e11
+#define SPAN_MAX   2e9
+#define LABELS_MAX 1000 /* each job looks through them */
 
 enum field {
     SUBMIT = 1,
@@ -88,6 +89,8 @@ static int add_label(struct wt_trace_reader *r, char kind, const char *text, str
     size_t blank = strspn(end, " \t");
     if (number < 0 || !blank || !end[blank])
         return 0;
+    if (r->label_count == LABELS_MAX)
+        return wt_trace_bad(r, err, "more than %d names of queues and partitions", LABELS_MAX);
     struct wt_trace_label *labels = reallocarray(r->labels, r->label_count + 1, sizeof(*labels));
     if (!labels)
         return wt_fail(err, WT_E_NOMEM, "%s: no memory for its names", r->trace->name);

@@ -44,11 +44,30 @@ static double energy_of(const struct wt_fleet_case *c)
     return isnan(c->energy_kwh) ? c->jobs_kwh : c->energy_kwh;
 }
 
-/* What a case saves of: the facility's energy, or carbon, or cost. */
-static double value_of(const struct wt_fleet_case *c, int what)
+/* What a case saves of: the facility's energy (without a PUE the nodes'), or carbon, or cost. */
+static double value_of(const struct wt_fleet_result *r, const struct wt_fleet_case *c, int what)
 {
-    double energy = isnan(c->facility_kwh) ? energy_of(c) : c->facility_kwh;
-    return what == WT_OBJECTIVE_CARBON ? c->carbon_g : what == WT_OBJECTIVE_COST ? c->cost : energy;
+    return what == WT_OBJECTIVE_CARBON          ? c->carbon_g
+           : what == WT_OBJECTIVE_COST          ? c->cost
+           : r->place.signals[WT_SIGNAL_PUE]    ? c->facility_kwh
+                                                : energy_of(c);
+}
+
+/* The share that a case saves against the baseline, which may be below 0 (a price); NaN: not
+ * known. */
+static double saved_of(const struct wt_fleet_result *r, const struct wt_fleet_case *c, int what)
+{
+    double base = value_of(r, &r->cases[0], what);
+    return fabs(base) > 0 ? (base - value_of(r, c, what)) / fabs(base) : NAN;
+}
+
+/* The objective, where there is a signal for it. */
+static int what_of(const struct wt_fleet_result *r)
+{
+    int what = (int)r->policy.objective;
+    bool is_known = (what == WT_OBJECTIVE_CARBON && r->place.signals[WT_SIGNAL_CARBON]) ||
+                    (what == WT_OBJECTIVE_COST && r->place.signals[WT_SIGNAL_PRICE]);
+    return is_known ? what : WT_OBJECTIVE_ENERGY;
 }
 
 static const char *case_name(const struct wt_fleet_case *c)
@@ -65,7 +84,7 @@ enum { NAME, ENERGY, FACILITY, CARBON, COST, SAVED, MEDIAN, MEAN, P95, USE, SPAN
 
 static void put_case(struct wt_table *table, size_t row, const struct wt_fleet_result *r, int what)
 {
-    const struct wt_fleet_case *c = &r->cases[row], *base = &r->cases[0];
+    const struct wt_fleet_case *c = &r->cases[row];
     char text[64];
     bool is_last = row && row + 1 == r->case_count;
     wt_table_set(table, row, NAME, "%s%s",
@@ -77,7 +96,7 @@ static void put_case(struct wt_table *table, size_t row, const struct wt_fleet_r
         wt_table_set(table, row, CARBON, "%s", scaled(text, sizeof(text), c->carbon_g, grams));
     if (r->place.signals[WT_SIGNAL_PRICE])
         wt_table_set(table, row, COST, "%s", scaled(text, sizeof(text), c->cost, money));
-    double saved = 1 - value_of(c, what) / value_of(base, what);
+    double saved = saved_of(r, c, what);
     if (row)
         wt_table_set(table, row, SAVED, isnan(saved) ? "unknown" : "%.1f %%", 100 * saved);
     wt_table_set(table, row, MEDIAN, "%s", wait_text(text, sizeof(text), c->wait_s.median));
@@ -171,7 +190,7 @@ static void print_sentence(const struct wt_term *term, const struct wt_fleet_res
                                          [WT_OBJECTIVE_COST] = "cost",
                                          [WT_OBJECTIVE_CARBON] = "CO2e"};
     char text[500], waits[2][32], chosen[64] = "", own[32];
-    double saved = 1 - value_of(last, what) / value_of(base, what);
+    double saved = saved_of(r, last, what);
     if (isnan(saved))
         wt_text(text, sizeof(text), "What the policy saves is not known: ");
     else
@@ -201,6 +220,8 @@ static void print_sentence(const struct wt_term *term, const struct wt_fleet_res
 
 static void print_cap(const struct wt_term *term, const struct wt_fleet_result *r)
 {
+    const struct wt_fleet_case *last = &r->cases[r->case_count - 1];
+    char ends[3][32], sum[200];
     for (size_t i = 0; i < r->policy.cap_count; i++) {
         const struct wt_fleet_cap *c = &r->caps[i];
         char node[64] = "", text[300];
@@ -216,18 +237,26 @@ static void print_cap(const struct wt_term *term, const struct wt_fleet_result *
                 c->energy_ratio.low, c->energy_ratio.high, r->reference_w, node);
         wt_term_wrap(term, WT_PLAIN, "  ", text);
     }
+    if (!isnan(last->jobs_low_kwh)) {
+        wt_text(sum, sizeof(sum),
+                "With it nodes with a job take %s [%s, %s], by the curve's 95 %% and each job "
+                "started when it is.",
+                scaled(ends[0], sizeof(ends[0]), last->jobs_kwh, kwh),
+                scaled(ends[1], sizeof(ends[1]), last->jobs_low_kwh, kwh),
+                scaled(ends[2], sizeof(ends[2]), last->jobs_high_kwh, kwh));
+        wt_term_wrap(term, WT_PLAIN, "  ", sum);
+    }
 }
 
 void wt_report_fleet(const struct wt_term *term, const struct wt_fleet_result *r)
 {
     struct wt_plain plain;
     char text[200], span[48], recorded[2][32];
-    int what = r->policy.shift_count                ? (int)r->policy.objective
-               : r->place.signals[WT_SIGNAL_CARBON] ? WT_OBJECTIVE_CARBON
-               : r->place.signals[WT_SIGNAL_PRICE]  ? WT_OBJECTIVE_COST
-                                                    : WT_OBJECTIVE_ENERGY;
+    int what = what_of(r);
     wt_plain_enter(&plain);
     wt_term_banner(term, "MODELED", r->trace->name, "a recorded trace replayed, nothing measured");
+    if (*r->emulation)
+        wt_term_banner(term, "EMULATED", r->emulation, "the curve was not measured on a device");
     wt_text(text, sizeof(text), "%zu jobs in %s on %lld nodes%s", r->jobs,
             wt_span_text(span, sizeof(span),
                          r->trace->jobs[r->trace->count - 1].submit_s - r->trace->jobs[0].submit_s),

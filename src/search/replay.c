@@ -54,6 +54,19 @@ static bool is_blank(const char *line)
     return !*line || *line == '#';
 }
 
+/* "# wattune 0.1.0, what was run, emulated PROFILE": the title that a sweep gives its CSV. */
+static void read_title(struct wt_replay *r, char *line)
+{
+    static const char mark[] = ", emulated ";
+    if (strncmp(line, "# wattune ", 10) != 0)
+        return;
+    line[strcspn(line, "\r\n")] = '\0';
+    for (const char *at = line; (at = strstr(at, mark));) {
+        at += strlen(mark);
+        wt_text(r->emulation, sizeof(r->emulation), "%s", at);
+    }
+}
+
 static int add_axis(struct wt_replay *r, const char *column, const char *path, struct wt_error *err)
 {
     if (r->axis_count == WT_SEARCH_AXES)
@@ -219,7 +232,7 @@ int wt_replay_parse(struct wt_replay *ret_replay, FILE *in, const char *path, st
             rc = wt_fail(err, WT_E_FORMAT, "%s:%zu: a line of more than %d characters", path,
                          number, LINE_MAX_ - 2);
         else if (is_blank(number == 1 ? after_mark(line) : line))
-            continue;
+            read_title(&r, line);
         else if (!layout.count)
             rc = read_header(&r, &layout, after_mark(line), path, err);
         else

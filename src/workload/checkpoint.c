@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
-#include "workload/file.h"
+#include "base/file.h"
 #include "workload/hub.h"
 
 #define STATE_NAME      "wattune.json"

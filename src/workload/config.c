@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/base.h"
-#include "workload/file.h"
+#include "base/file.h"
 
 /* A size: its name in each family (NULL: it has none), its default there, and its limit. Defaults
  * are those of the configuration classes of transformers. */

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
-#include "workload/file.h"
+#include "base/file.h"
 
 #define INDEX_MAX_BYTES (16u << 20)
 #define SHARDS_MOST     1000

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
-#include "workload/file.h"
+#include "base/file.h"
 
 struct wt_safetensors {
     char *name;

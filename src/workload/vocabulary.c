@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
-#include "workload/file.h"
+#include "base/file.h"
 
 struct wt_vocabulary {
     struct wt_tokenizer *wordpiece;

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/base.h"
-#include "workload/file.h"
+#include "base/file.h"
 #include "workload/vocabulary.h"
 
 static int begin(struct wt_file_draft *draft, const char *folder, const char *name,

@@ -22,7 +22,7 @@ import urllib.parse
 KEY = "sesame-4711"
 FAULTS = ("slow", "cut", "huge", "bomb", "html", "empty", "unauthorised", "forbidden", "often", "broken",
           "tofile", "toplain", "tohost", "around", "moved", "echo", "noforecast", "otherzone", "doctype",
-          "acknowledge", "exaa")
+          "acknowledge", "exaa", "ackecho", "tokenecho")
 
 
 def utc(text):
@@ -174,7 +174,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
         else:
             return self.say(404, '{"message":"no such path"}')
         data = [{"zone": zone, "carbonIntensity": wave(t), "datetime": iso(t, "%Y-%m-%dT%H:%M:%S.000Z"),
-                 "updatedAt": iso(t), "emissionFactorType": "lifecycle", "isEstimated": False} for t in times]
+                 "updatedAt": iso(t), "emissionFactorType": "lifecycle", "isEstimated": t % 10800 == 0} for t in times]
         if key == "forecast":
             data = [{k: p[k] for k in ("carbonIntensity", "datetime")} for p in data]
         return self.say(200, json.dumps({"zone": zone, key: data, "temporalGranularity": "hourly"}))
@@ -187,6 +187,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
             return self.say(200, '{"token":"abc.def.ghi"}')
         if self.headers.get("Authorization") != "Bearer abc.def.ghi":
             return self.say(401, '{"detail":"Invalid scope"}')
+        if self.fault == "tokenecho":
+            return self.say(403, '{"message":"what abc.def.ghi asks for is not in your plan"}')
         now = time.time()
         if parts[1] == "historical":
             begin, end = utc(query["start"]), utc(query["end"])
@@ -205,6 +207,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
         name = "urn:iec62325.351:tc57wg16:451-3:publicationdocument:7:3"
         if query.get("securityToken") != KEY:
             return self.say(401, acknowledgement("Unauthorized. Missing or invalid security token"), kind="text/xml")
+        if self.fault == "ackecho": # as the answer of success that it is
+            return self.say(200, acknowledgement(f"no data for securityToken=&#115;{KEY[1:]}"), kind="text/xml")
         if self.fault == "acknowledge" or query["in_Domain"] == "10YNONE--------A":
             return self.say(200, acknowledgement("No matching data found for Data item ENERGY_PRICES [12.1.D]"),
                             kind="text/xml")

@@ -7,7 +7,7 @@
 
 #include "base/base.h"
 #include "workload/bench/bench.h"
-#include "workload/file.h"
+#include "base/file.h"
 #include "workload/random.h"
 #include "workload/unicode.h"
 

@@ -8,7 +8,7 @@
 
 #include "base/base.h"
 #include "workload/bench/bench.h"
-#include "workload/file.h"
+#include "base/file.h"
 
 #define TEXT_MAX          (UINT64_C(2) << 30)
 #define SYNTHETIC_BATCHES 64 /* of infer; then they come again */

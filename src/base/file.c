@@ -1,5 +1,5 @@
 /* Files read within a limit, and written through a temporary name, fsync and rename. */
-#include "workload/file.h"
+#include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>

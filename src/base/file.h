@@ -1,8 +1,8 @@
 /* Whole files: read within a limit, and replaced at once or not at all.
  *
- * Internal to the workload. Threads: any thread. */
-#ifndef WT_WORKLOAD_FILE_H
-#define WT_WORKLOAD_FILE_H
+ * Internal to the library. Threads: any thread. */
+#ifndef WT_FILE_H
+#define WT_FILE_H
 
 #include <stddef.h>
 #include <stdio.h>
