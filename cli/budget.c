@@ -134,7 +134,7 @@ static int parse(int argc, char **argv, struct budget_options *o)
                 code = cli_usage("budget", "--licence %s: is no name of a licence", optarg);
             break;
         case TOTAL:
-            if (!cli_plan_power(optarg, &o->total_w) || o->total_w < 1 || o->total_w > 4e9)
+            if (!cli_plan_power(optarg, false, &o->total_w) || o->total_w < 1 || o->total_w > 4e9)
                 code = cli_usage("budget", "--total %s: is no power, such as 50kW", optarg);
             break;
         case LEVEL:

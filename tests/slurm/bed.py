@@ -505,9 +505,11 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=
     def tails(self, count=4):
         """The last lines of each daemon's log, for who wants to know why a test failed."""
         found = []
+        if self.ctld and self.ctld.poll() is None:
+            found += self.run("sinfo", "-h", "-N", "-o", "%N: %T %E", check=False).stdout.splitlines()
         for path in sorted(glob.glob(os.path.join(self.dir, "log", "*"))):
             lines = self.read(path).splitlines()
-            if lines and not path.endswith((".pid", "/oracle")):
+            if lines and not path.endswith((".pid", "/oracle")) and not os.path.exists(path + ".log"):
                 found += [f"{os.path.basename(path)}: {line[-240:]}" for line in lines[-count:]]
         return "\n".join(found)
 

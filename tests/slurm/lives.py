@@ -189,7 +189,8 @@ def await_nothing_left(bed, nodes, problems):
     try:
         slurm.await_("nodes idle and no job left", is_quiet, 90)
     except AssertionError:
-        problems.append(f"stuck: {bed.states()} " + bed.run("squeue", "-h", check=False).stdout)
+        reasons = bed.run("sinfo", "-h", "-N", "-o", "%N %T %E;", check=False).stdout.split("\n")
+        problems.append(f"stuck: {' '.join(reasons)} " + bed.run("squeue", "-h", check=False).stdout)
     for node in nodes:
         own = [RANGES[node.name][1]] * bed.gpus
         try:
