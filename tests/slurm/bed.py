@@ -435,10 +435,13 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=
             shutil.rmtree(self.dir, ignore_errors=True)
 
     def kill_orphans(self, job=None):
-        """What a killed slurmstepd left of a job, or of all; proctrack/linuxproc loses it."""
+        """What a killed slurmstepd left of a job, or of all; proctrack/linuxproc loses it. Of a job its user's
+        processes alone: its epilog at work has the same variables, and a node whose epilog is killed is drained."""
         wanted = f"SLURM_CONF={self.dir}/etc/slurm.conf".encode()
         for path in glob.glob("/proc/[0-9]*/environ"):
             try:
+                if job is not None and os.stat(path).st_uid != NOBODY:
+                    continue
                 with open(path, "rb") as f:
                     words = f.read().split(b"\0")
                 if wanted in words and any(w.startswith(b"SLURM_JOB_ID=") and
