@@ -12,8 +12,8 @@
 #include <string.h>
 
 #include "base/base.h"
-#include "workload/corpus.h"
 #include "base/file.h"
+#include "workload/corpus.h"
 #include "workload/hub.h"
 #include "workload/model.h"
 

@@ -16,29 +16,28 @@ struct fleet_options {
 
 void plan_jobs_help(void)
 {
-    fputs(
-        "\nThe jobs of a cluster instead of one: replayed as they were, and under a policy.\n\n"
-        "  --jobs TRACE       a .swf file (Standard Workload Format), or what sacct -P prints\n"
-        "  --nodes N          of the cluster (default: what the file's header says)\n"
-        "  --node-processors N  of an SWF trace, a node (default: by its header, else 1)\n"
-        "  --node-gpus N      cards of a node\n"
-        "  --shared           jobs share nodes, by processor (SWF) or GPU (sacct); without it\n"
-        "                     a job has whole nodes\n"
-        "  --busy-power POWER what a node with a job draws, without a cap\n"
-        "  --host-watts W     or all of it but the cards, which draw what the curve says\n"
-        "  --idle-power POWER what a node without a job draws\n"
-        "  --curve FILE.csv   power_w,time_s,energy_j of one card at several caps, as of\n"
-        "                     `wattune tune --replay`\n"
-        "  --cap [WHO=]WATTS  cards of these jobs are capped: WHO is a partition, queue:NAME\n"
-        "                     (of sacct: a QOS) or user:NAME; without it all (repeatable; the\n"
-        "                     last that holds for a job does)\n"
-        "  --shift [WHO=]TIME these jobs may start so much later, when the signal is best\n"
-        "                     (repeatable)\n"
-        "  --rebound PCT      of the energy that capped jobs save, how much more such jobs\n"
-        "                     take up again (default 0)\n"
-        "  with --signal (of one place), --objective, --save-signal, --feed-max-age,\n"
-        "  --feed-timeout, --json; --start moves the first job there\n",
-        stdout);
+    fputs("\nThe jobs of a cluster instead of one: replayed as they were, and under a policy.\n\n"
+          "  --jobs TRACE       a .swf file (Standard Workload Format), or what sacct -P prints\n"
+          "  --nodes N          of the cluster (default: what the file's header says)\n"
+          "  --node-processors N  of an SWF trace, a node (default: by its header, else 1)\n"
+          "  --node-gpus N      cards of a node\n"
+          "  --shared           jobs share nodes, by processor (SWF) or GPU (sacct); without it\n"
+          "                     a job has whole nodes\n"
+          "  --busy-power POWER what a node with a job draws, without a cap\n"
+          "  --host-watts W     or all of it but the cards, which draw what the curve says\n"
+          "  --idle-power POWER what a node without a job draws\n"
+          "  --curve FILE.csv   power_w,time_s,energy_j of one card at several caps, as of\n"
+          "                     `wattune tune --replay`\n"
+          "  --cap [WHO=]WATTS  cards of these jobs are capped: WHO is a partition, queue:NAME\n"
+          "                     (of sacct: a QOS) or user:NAME; without it all (repeatable; the\n"
+          "                     last that holds for a job does)\n"
+          "  --shift [WHO=]TIME these jobs may start so much later, when the signal is best\n"
+          "                     (repeatable)\n"
+          "  --rebound PCT      of the energy that capped jobs save, how much more such jobs\n"
+          "                     take up again (default 0)\n"
+          "  with --signal (of one place), --objective, --save-signal, --feed-max-age,\n"
+          "  --feed-timeout, --json; --start moves the first job there\n",
+          stdout);
 }
 
 /* ---- options ---- */
@@ -176,8 +175,9 @@ static int parse_cluster(struct fleet_options *o, int c)
 /* Of a plan's own options those that a trace of jobs has, too. name: for messages. */
 static int parse_plan_option(struct fleet_options *o, int c, const char *name)
 {
-    static const int of_one_job[] = {PLAN_POWER,         PLAN_DURATION,   PLAN_RUN,    PLAN_DEADLINE,
-                                     PLAN_INTERRUPTIBLE, PLAN_CHECKPOINT, PLAN_SEGMENT};
+    static const int of_one_job[] = {PLAN_POWER,    PLAN_DURATION,      PLAN_RUN,
+                                     PLAN_DEADLINE, PLAN_INTERRUPTIBLE, PLAN_CHECKPOINT,
+                                     PLAN_SEGMENT};
     for (size_t i = 0; i < sizeof(of_one_job) / sizeof(*of_one_job); i++)
         if (c == of_one_job[i])
             return cli_usage("plan", "--%s is of one job, and --jobs has its own", name);
@@ -225,11 +225,12 @@ static int check(struct fleet_options *o)
         return cli_usage("plan", "--rebound goes with --cap");
     for (size_t i = 0; i < o->plan.place_count; i++)
         if (*o->plan.places[i].region)
-            return cli_usage("plan", "--signal ...@%s: with --jobs there is one place, and no region",
+            return cli_usage("plan",
+                             "--signal ...@%s: with --jobs there is one place, and no region",
                              o->plan.places[i].region);
     int code = cli_plan_read_feeds(&o->plan);
-    o->policy.objective = o->plan.has_objective ? o->plan.job.objective
-                                                : cli_plan_objective_of(&o->plan.places[0]);
+    o->policy.objective =
+        o->plan.has_objective ? o->plan.job.objective : cli_plan_objective_of(&o->plan.places[0]);
     return code;
 }
 

@@ -429,8 +429,8 @@ static void a_series_can_be_kept_and_planned_on_again(void **state)
                            json_object_get(file, "forecast_share")));
     const json_t *was = json_array_get(json_object_get(live, "signals"), 0);
     const json_t *is = json_array_get(json_object_get(file, "signals"), 0);
-    assert_true(json_equal(json_object_get(was, "forecast_from"),
-                           json_object_get(is, "forecast_from")));
+    assert_true(
+        json_equal(json_object_get(was, "forecast_from"), json_object_get(is, "forecast_from")));
     assert_true(json_equal(json_object_get(was, "fetched"), json_object_get(is, "fetched")));
     json_decref(live);
     json_decref(file);

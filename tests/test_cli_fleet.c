@@ -130,8 +130,8 @@ static void signals_are_what_they_are_in_a_plan(void **state)
         fail_msg("%s", s.err);
     json_t *doc = spawn_json(&s), *signals = json_object_get(doc, "signals");
     assert_int_equal(json_array_size(signals), 1);
-    assert_string_equal(
-        json_string_value(json_object_get(json_array_get(signals, 0), "source")), "paper");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(signals, 0), "source")),
+                        "paper");
     assert_true(number(json_object_get(doc, "cluster"), "idle_w") == 0);
     assert_non_null(strstr(s.out, "of another centre"));
     json_decref(doc);
@@ -146,7 +146,8 @@ static void savings_are_of_what_is_asked_for(void **state)
 {
     (void)state;
     char pue[96];
-    spawn_file(pue, sizeof(pue), "pue.csv", "time,pue\n2020-05-05T00:00Z,1.2\n2020-05-05T01:00Z,1.3\n");
+    spawn_file(pue, sizeof(pue), "pue.csv",
+               "time,pue\n2020-05-05T00:00Z,1.2\n2020-05-05T01:00Z,1.3\n");
     char pue_of[128];
     snprintf(pue_of, sizeof(pue_of), "pue=%s", pue);
     const struct {
@@ -155,7 +156,8 @@ static void savings_are_of_what_is_asked_for(void **state)
         /* Paid for drawing, who draws less earns less. */
         {{"--signal", "price=-0.1"}, "more cost than without", "less cost"},
         {{"--signal", "price=0"}, "What the policy saves is not known", "than without"},
-        {{"--signal", pue_of, "--objective", "energy"}, "What the policy saves is not known",
+        {{"--signal", pue_of, "--objective", "energy"},
+         "What the policy saves is not known",
          "facility energy than"},
         {{"--signal", "carbon=400", "--objective", "energy"}, "less energy than without", "CO2e"},
     };
@@ -164,8 +166,7 @@ static void savings_are_of_what_is_asked_for(void **state)
         const char *const *a = rows[i].args;
         spawn_run(&s, home, "wattune", "plan", "--jobs", sacct, "--nodes", "4", "--node-gpus", "4",
                   "--curve", curve, "--busy-power", "1kW", "--cap", "150", a[0], a[1], a[2], a[3]);
-        if (spawn_code(&s) != 0 || !strstr(s.out, rows[i].says) ||
-            strstr(s.out, rows[i].says_not))
+        if (spawn_code(&s) != 0 || !strstr(s.out, rows[i].says) || strstr(s.out, rows[i].says_not))
             fail_msg("row %zu: %s%s", i, s.out, s.err);
         spawn_done(&s);
     }

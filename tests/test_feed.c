@@ -216,7 +216,8 @@ static void what_nobody_measured_is_counted(void **state)
         wt_feed_rows_done(&rows);
     }
     static const char text[] =
-        "{\"data\":[{\"carbonIntensity\":1,\"datetime\":\"2026-06-01T12:00Z\",\"isEstimated\":true},"
+        "{\"data\":[{\"carbonIntensity\":1,\"datetime\":\"2026-06-01T12:00Z\",\"isEstimated\":true}"
+        ","
         "{\"carbonIntensity\":1,\"datetime\":\"2026-06-01T13:00Z\",\"isEstimated\":false}]}";
     assert_int_equal(wt_feed_electricitymaps(&rows, text, sizeof(text) - 1, "DE", &err), 0);
     assert_int_equal(wt_feed_series(&s, WT_SIGNAL_CARBON, &rows, "test", &err), 0);

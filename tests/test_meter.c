@@ -276,6 +276,33 @@ static void nothing_to_sample_is_a_window_of_time_only(void **state)
     bed_close(&bed);
 }
 
+static void one_device_is_peeked_at_alone(void **state)
+{
+    (void)state;
+    struct bed bed;
+    struct wt_window_device one;
+    struct wt_window_result all;
+    uint64_t id;
+    bed_open(&bed);
+    bed_start(&bed, 2);
+    pass(2 * TICK);
+    assert_int_equal(wt_meter_begin(bed.meter, "work", &id), 0);
+    pass(60 * MS);
+    wt_meter_wait(bed.meter, wt_clock_now_ns(), WAIT);
+    int64_t before_ns = wt_clock_now_ns();
+    assert_int_equal(wt_meter_peek_device(bed.meter, id, 1, &one, NULL), 0);
+    assert_int_equal(wt_meter_peek(bed.meter, id, &all, NULL), 0);
+    assert_int_equal(one.device, 1);
+    assert_int_equal(one.energy.provenance, WT_PROV_COUNTER);
+    assert_string_equal(one.note, all.devices[1].note);
+    assert_holds(&one.energy, POWER_W * wt_s_from_ns(before_ns - all.begin_ns));
+    assert_true(one.energy.energy_j <= all.devices[1].energy.high_j);
+    wt_window_result_done(&all);
+    assert_int_equal(wt_meter_peek_device(bed.meter, id, 2, &one, NULL), WT_E_NOTFOUND);
+    assert_int_equal(wt_meter_peek_device(bed.meter, 77, 1, &one, NULL), WT_E_NOTFOUND);
+    bed_close(&bed);
+}
+
 static void misuse_of_windows_is_an_error_by_name(void **state)
 {
     (void)state;
@@ -382,6 +409,7 @@ int main(void)
         cmocka_unit_test(a_frozen_counter_gives_way_to_integrated_power),
         cmocka_unit_test(a_counter_that_disagrees_with_power_is_flagged),
         cmocka_unit_test(nothing_to_sample_is_a_window_of_time_only),
+        cmocka_unit_test(one_device_is_peeked_at_alone),
         cmocka_unit_test(misuse_of_windows_is_an_error_by_name),
         cmocka_unit_test(windows_overlap_and_nest_from_any_thread),
         cmocka_unit_test(the_trace_gets_a_point_a_poll),

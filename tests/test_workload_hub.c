@@ -16,9 +16,9 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/file.h"
 #include "reference_backend.h"
 #include "workload/checkpoint.h"
-#include "base/file.h"
 #include "workload/hub.h"
 
 static const char *const families[] = {"bert", "distilbert", "gpt2"};

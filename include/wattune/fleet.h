@@ -122,9 +122,10 @@ struct wt_fleet_case {
     bool has_caps, has_shifts;           /* neither: the baseline */
     size_t jobs, capped, shifted, added; /* added: by the rebound */
     size_t over_limit;                   /* capped jobs that run beyond the time asked for */
-    size_t unplanned;  /* might be shifted, but no signal is known there: started at once */
-    double jobs_kwh;   /* NaN: power of a busy node is not known */
-    double jobs_low_kwh, jobs_high_kwh; /* by the curve's 95 %, the schedule as it is; NaN: no caps */
+    size_t unplanned; /* might be shifted, but no signal is known there: started at once */
+    double jobs_kwh;  /* NaN: power of a busy node is not known */
+    double jobs_low_kwh,
+        jobs_high_kwh; /* by the curve's 95 %, the schedule as it is; NaN: no caps */
     double idle_kwh;   /* of nodes without a job; NaN: not known */
     double energy_kwh; /* of both, or where idle power is not known NaN */
     double facility_kwh, carbon_g, cost; /* of energy_kwh, or where that is not known of jobs_kwh;
@@ -159,10 +160,10 @@ struct wt_fleet_result {
     double reference_w, card_w; /* of the curve: its highest limit and the power there; NaN */
     char emulation[64];         /* of the curve's points: profile; "": none is known */
     struct wt_fleet_cap caps[WT_FLEET_RULES];
-    size_t jobs, too_large;        /* replayed; left out because they need more than there is */
-    size_t unbound;                /* in a capped class, without a GPU: not slowed */
-    size_t bare;                   /* without a GPU, on nodes that draw host_w, or idle_w if higher */
-    double recorded_wait_s[2];     /* median and mean of the trace's own waits; NaN */
+    size_t jobs, too_large;    /* replayed; left out because they need more than there is */
+    size_t unbound;            /* in a capped class, without a GPU: not slowed */
+    size_t bare;               /* without a GPU, on nodes that draw host_w, or idle_w if higher */
+    double recorded_wait_s[2]; /* median and mean of the trace's own waits; NaN */
     struct wt_fleet_case cases[4]; /* the baseline, caps or shifts alone where both are asked for,
                                       last the policy */
     size_t case_count;

@@ -43,7 +43,8 @@ struct wt_signal;
  *   month,hour,COLUMN
  *   month,0,1,...,23       the same, 12 x 24
  * Other columns, lines that begin with # and empty lines are left out; an empty value is not known.
- * Of a series that was saved the lines "# forecast: TIME" (from then on it is a service's forecast),
+ * Of a series that was saved the lines "# forecast: TIME" (from then on it is a service's
+ * forecast),
  * "# fetched: TIME" and "# word: TEXT" before the header hold.
  * Errors: WT_E_NOTFOUND, WT_E_DENIED, WT_E_IO, WT_E_FORMAT (names file and line), WT_E_NOMEM. */
 WT_API int wt_signal_read(struct wt_signal **ret_signal, enum wt_signal_kind kind, const char *path,

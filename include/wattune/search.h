@@ -176,7 +176,8 @@ struct wt_replay {
         double time_s, energy_j;
     } * rows; /* owned, as in the file */
     size_t row_count;
-    char emulation[64]; /* profile: `wattune sweep --csv` wrote it of an emulated device; "": none */
+    char
+        emulation[64]; /* profile: `wattune sweep --csv` wrote it of an emulated device; "": none */
 };
 /* Reads a CSV: a header of the columns time_s, energy_j and one to four of settings, in any order;
  * power_w is a limit of power, clock_mhz a clock, any other name a parameter that is a number. A

@@ -24,8 +24,8 @@ struct call {
     const struct feed *feed;
     struct wt_http *http;
     const char *base, *zone; /* base: without a slash at its end */
-    const char *secrets[3]; /* keys, and the token */
-    char token[4096];       /* that a login gave */
+    const char *secrets[3];  /* keys, and the token */
+    char token[4096];        /* that a login gave */
     int64_t now_s;
     struct wt_feed_rows rows;
     char word[160]; /* what a reader of the plan should know of the values */
@@ -53,7 +53,8 @@ static int name_answer(const struct call *c, const struct wt_http_answer *a, int
         for (char *p = said.text; *p; p++)
             *p = *p >= 0x20 && *p < 0x7f ? *p : '?';
         if (a && wt_feed_has_secret(a->body, a->size, c->secrets, WT_COUNTOF(c->secrets)))
-            wt_fail(err, rc, "the answer of %s cannot be taken; it has a key in it, and is not shown",
+            wt_fail(err, rc,
+                    "the answer of %s cannot be taken; it has a key in it, and is not shown",
                     c->feed->title);
         else
             wt_fail(err, rc, "the answer of %s %s", c->feed->title, said.text);
@@ -64,7 +65,8 @@ static int name_answer(const struct call *c, const struct wt_http_answer *a, int
 }
 
 /* After a parser: frees an answer and names it where it was refused. */
-static int close_answer(const struct call *c, struct wt_http_answer *a, int rc, struct wt_error *err)
+static int close_answer(const struct call *c, struct wt_http_answer *a, int rc,
+                        struct wt_error *err)
 {
     if (rc < 0)
         name_answer(c, a, rc, err);
@@ -550,10 +552,10 @@ static int hex_of(const char *text, size_t digits)
 {
     int value = 0;
     for (size_t i = 0; i < digits; i++) {
-        const char *at = memchr("0123456789abcdef", text[i] | 32, 16);
-        if (!at)
+        int c = text[i] | 32;
+        if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'f'))
             return -1;
-        value = 16 * value + (int)(at - "0123456789abcdef");
+        value = 16 * value + (c <= '9' ? c - '0' : c - 'a' + 10);
     }
     return value;
 }
@@ -575,7 +577,7 @@ static size_t unescape(const char *text, size_t left, char *ret)
         value = hex_of(text + 2, 4);
         n = 6;
     } else if (*text == '\\' && left >= 2) {
-        value = text[1];
+        value = (unsigned char)text[1];
         n = 2;
     } else if (*text == '&' && left >= 4 && text[1] == '#') {
         bool is_hex = (text[2] | 32) == 'x';
@@ -587,7 +589,7 @@ static size_t unescape(const char *text, size_t left, char *ret)
     for (size_t i = 0; *text == '&' && i < WT_COUNTOF(names); i++)
         if (left >= strlen(names[i].text) &&
             memcmp(text, names[i].text, strlen(names[i].text)) == 0) {
-            value = names[i].is;
+            value = (unsigned char)names[i].is;
             n = strlen(names[i].text);
         }
     if (value < 0)
@@ -610,8 +612,7 @@ bool wt_feed_has_secret(const char *text, size_t size, const char *const secrets
                 i += unescape(plain + i, size - i, &plain[n]);
         size = n;
         for (size_t i = 0; i < secret_count; i++)
-            has |= secrets[i] && *secrets[i] &&
-                   memmem(plain, size, secrets[i], strlen(secrets[i]));
+            has |= secrets[i] && *secrets[i] && memmem(plain, size, secrets[i], strlen(secrets[i]));
     }
     if (plain)
         explicit_bzero(plain, size);

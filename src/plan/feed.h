@@ -22,9 +22,11 @@ struct wt_feed_row {
 struct wt_feed_rows {
     struct wt_feed_row *rows; /* owned, in any order */
     size_t count, room, puts;
-    size_t given, estimated; /* wt_feed_series: its values that are no forecast; of those estimates */
+    size_t given,
+        estimated; /* wt_feed_series: its values that are no forecast; of those estimates */
 };
-/* The row is the last one, until the next is put. Errors: WT_E_FORMAT (no time, no span, or more rows than a feed has), WT_E_NOMEM. */
+/* The row is the last one, until the next is put. Errors: WT_E_FORMAT (no time, no span, or more
+ * rows than a feed has), WT_E_NOMEM. */
 int wt_feed_put(struct wt_feed_rows *rows, int64_t from_s, int64_t to_s, double value,
                 bool is_forecast, struct wt_error *err);
 void wt_feed_rows_done(struct wt_feed_rows *rows);

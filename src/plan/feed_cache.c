@@ -2,7 +2,8 @@
  *
  * A file a source in $XDG_CACHE_HOME/wattune/feeds (or ~/.cache, or /var/cache of a service that
  * has no home), of its owner alone. Lines of # say when it was read, from which URL, from when on
- * its values are the service's forecast, and how many rows there are. A file that is not as it was written is not there. */
+ * its values are the service's forecast, and how many rows there are. A file that is not as it was
+ * written is not there. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>

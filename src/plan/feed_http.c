@@ -112,12 +112,12 @@ static size_t authority(const char *url, const char **ret_start)
 
 static bool is_loopback(const char *url)
 {
-    static const char *const names[] = {"127.0.0.1", "localhost", "[::1]"};
+    static const char *const hosts[] = {"127.0.0.1", "localhost", "[::1]"};
     const char *host;
     size_t size = authority(url, &host);
-    for (size_t i = 0; i < WT_COUNTOF(names); i++) {
-        size_t n = strlen(names[i]);
-        if (size >= n && strncasecmp(host, names[i], n) == 0 && (size == n || host[n] == ':') &&
+    for (size_t i = 0; i < WT_COUNTOF(hosts); i++) {
+        size_t n = strlen(hosts[i]);
+        if (size >= n && strncasecmp(host, hosts[i], n) == 0 && (size == n || host[n] == ':') &&
             !memchr(host, '@', size))
             return true;
     }

@@ -26,13 +26,12 @@ int wt_feed_put(struct wt_feed_rows *rows, int64_t from_s, int64_t to_s, double 
         rows->rows = more;
         rows->room = room;
     }
-    rows->rows[rows->count++] =
-        (struct wt_feed_row){.from_s = from_s,
-                             .to_s = to_s,
-                             .span_s = to_s - from_s,
-                             .value = value,
-                             .is_forecast = is_forecast,
-                             .order = rows->puts++};
+    rows->rows[rows->count++] = (struct wt_feed_row){.from_s = from_s,
+                                                     .to_s = to_s,
+                                                     .span_s = to_s - from_s,
+                                                     .value = value,
+                                                     .is_forecast = is_forecast,
+                                                     .order = rows->puts++};
     return 0;
 }
 
@@ -176,7 +175,7 @@ int wt_feed_series(struct wt_signal **ret_signal, enum wt_signal_kind kind,
     free(h.rows);
     free(changes_s);
     for (size_t i = 0; i < s->count; i++)
-        known += !isnan(s->values[i]);
+        known += isnan(s->values[i]) ? 0 : 1;
     if (rc == 0 && !known)
         rc = wt_fail(err, WT_E_FORMAT, "holds no value");
     if (rc < 0) {

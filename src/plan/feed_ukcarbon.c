@@ -2,8 +2,9 @@
  *
  * The nation: {"data":[{"from":"2018-01-20T12:00Z","to":"2018-01-20T12:30Z","intensity":
  * {"forecast":266,"actual":263,"index":"moderate"}}, ...]}, actual null in what is to come, and
- * where nobody measured. A region: {"data":{"regionid":3,"shortname":..., "data":[...]}} (some endpoints put that object in
- * a list), with forecast alone. Source: https://carbon-intensity.github.io/api-definitions/ */
+ * where nobody measured. A region: {"data":{"regionid":3,"shortname":..., "data":[...]}} (some
+ * endpoints put that object in a list), with forecast alone. Source:
+ * https://carbon-intensity.github.io/api-definitions/ */
 #include <jansson.h>
 #include <math.h>
 

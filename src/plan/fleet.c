@@ -334,8 +334,7 @@ static int64_t sight_of(const struct wt_fleet_work *w)
             const struct wt_fleet_member *m = &w->members[at];
             if (m->shift < 0)
                 continue;
-            int64_t last_s =
-                w->trace->jobs[m->job].submit_s + w->r->policy.shifts[m->shift].span_s;
+            int64_t last_s = w->trace->jobs[m->job].submit_s + w->r->policy.shifts[m->shift].span_s;
             last_s += wt_fleet_asked_s(w, &w->r->cases[i], at);
             sight_s = last_s > sight_s ? last_s : sight_s;
         }

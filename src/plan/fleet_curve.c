@@ -31,7 +31,7 @@ static int noise_of(const struct wt_replay *r, double *ret_noise, struct wt_erro
         return wt_fail(err, WT_E_NOMEM, "no memory for a curve");
     for (size_t i = 0; i < r->row_count; i++) {
         const struct wt_replay_row *row = &r->rows[i];
-        double rows = r->candidates[row->candidate].readings_max;
+        double rows = (double)r->candidates[row->candidate].readings_max;
         means[row->candidate].time_s += row->time_s / rows;
         means[row->candidate].energy_j += row->energy_j / rows;
     }
@@ -41,8 +41,8 @@ static int noise_of(const struct wt_replay *r, double *ret_noise, struct wt_erro
         energy += pow(r->rows[i].energy_j / mean->energy_j - 1, 2);
     }
     free(means);
-    *ret_noise = more < REPEATS_MIN ? NAN
-                                    : fmax(sqrt(fmax(time, energy) / (double)more), NOISE_LEAST);
+    *ret_noise =
+        more < REPEATS_MIN ? NAN : fmax(sqrt(fmax(time, energy) / (double)more), NOISE_LEAST);
     return 0;
 }
 
@@ -51,7 +51,7 @@ int wt_fleet_curve_read(struct wt_fleet_curve **ret_curve, const char *path, str
     struct wt_replay replay;
     struct wt_curve_point *points = NULL;
     struct wt_fleet_curve *c = NULL;
-    double noise;
+    double noise = NAN;
     int rc = wt_replay_read(&replay, path, err);
     if (rc < 0)
         return rc;

@@ -141,7 +141,8 @@ double wt_rates_between(const struct wt_rates *r, enum wt_rate which, int64_t fr
     return unknown_s[0] == unknown_s[1] ? sum : NAN;
 }
 
-/* A cost is the difference of two sums, and off by their rounding: what differs by less is equal. */
+/* A cost is the difference of two sums, and off by their rounding: what differs by less is equal.
+ */
 static bool is_less(double a, double b, double sum)
 {
     return isinf(b) ? a < b : a < b - fmax(1e-12 * fabs(b), 4 * DBL_EPSILON * fabs(sum));

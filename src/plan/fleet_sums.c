@@ -66,7 +66,7 @@ static void sum_interval(const struct wt_fleet_work *w, struct wt_fleet_case *c,
 {
     const struct wt_fleet_result *r = w->r;
     double cards_w = r->cluster.node_gpus * r->card_w, host_w = r->cluster.busy_w - cards_w;
-    double low_j = s->busy_j, high_j = s->busy_j;
+    double low_j = s->busy_j, high_j = low_j;
     for (size_t i = 0; i < r->policy.cap_count; i++) {
         const struct wt_estimate *t = &r->caps[i].time_ratio, *e = &r->caps[i].energy_ratio;
         double all_w = host_w * t->value + cards_w * e->value;

@@ -75,8 +75,8 @@ static int note_place(struct wt_plan_result *r, size_t at, struct wt_error *err)
     for (int k = 0; rc == 0 && k < WT_SIGNAL_KINDS; k++)
         if (place->signals[k] && !is_told_before(r, at, k))
             rc = wt_signal_note(&r->notes, &r->note_count, place->signals[k],
-                                of_places(r, at, k, where, sizeof(where)), &window, "to the deadline",
-                                err);
+                                of_places(r, at, k, where, sizeof(where)), &window,
+                                "to the deadline", err);
     if (rc == 0 && isnan(wt_plan_objective(&r->plans[at].baseline, r->job.objective)))
         rc = WT_NOTE(r, err,
                      "what starting now takes%s%s is not known: its signals are not, so long",

@@ -1,5 +1,5 @@
-/* signal_notes: what is to be known of a signal that a result rests on - where it comes from, how old
- * it is, whose forecast it holds, and where it says nothing. */
+/* signal_notes: what is to be known of a signal that a result rests on - where it comes from, how
+ * old it is, whose forecast it holds, and where it says nothing. */
 #include <math.h>
 
 #include "plan/signal.h"

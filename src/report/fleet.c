@@ -47,10 +47,10 @@ static double energy_of(const struct wt_fleet_case *c)
 /* What a case saves of: the facility's energy (without a PUE the nodes'), or carbon, or cost. */
 static double value_of(const struct wt_fleet_result *r, const struct wt_fleet_case *c, int what)
 {
-    return what == WT_OBJECTIVE_CARBON          ? c->carbon_g
-           : what == WT_OBJECTIVE_COST          ? c->cost
-           : r->place.signals[WT_SIGNAL_PUE]    ? c->facility_kwh
-                                                : energy_of(c);
+    return what == WT_OBJECTIVE_CARBON       ? c->carbon_g
+           : what == WT_OBJECTIVE_COST       ? c->cost
+           : r->place.signals[WT_SIGNAL_PUE] ? c->facility_kwh
+                                             : energy_of(c);
 }
 
 /* The share that a case saves against the baseline, which may be below 0 (a price); NaN: not

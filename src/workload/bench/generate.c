@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "base/base.h"
-#include "workload/bench/bench.h"
 #include "base/file.h"
+#include "workload/bench/bench.h"
 #include "workload/random.h"
 #include "workload/unicode.h"
 

@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "base/base.h"
-#include "workload/bench/bench.h"
 #include "base/file.h"
+#include "workload/bench/bench.h"
 
 #define TEXT_MAX          (UINT64_C(2) << 30)
 #define SYNTHETIC_BATCHES 64 /* of infer; then they come again */
