@@ -14,7 +14,6 @@
 #include "daemon/server.h"
 #include "lease/client.h"
 #include "wattune/emulate.h"
-#include "wattune/jobs.h"
 
 #define POLICY  "/etc/wattune/policy.conf"
 #define RUN_DIR "/run/wattune"
@@ -34,7 +33,7 @@ static void print_help(void)
           "  --device-timeout TIME  seconds after which a driver's call hangs (default: 5)\n"
           "  --emulate SPEC         serve emulated GPUs, PROFILE[:N]; prints what clients need\n"
           "  --jobs DIR             where Slurm's plugin writes facts on jobs\n"
-          "                         (default: " WT_JOB_FACTS_DIR ")\n"
+          "                         (default: " RUN_DIR "/slurm)\n"
           "  --sysroot DIR          read /proc, /sys and /dev below DIR\n"
           "  --check-policy FILE    read FILE, say what is wrong with it, end\n"
           "  --status               say what is held, end\n"

@@ -13,7 +13,6 @@
 
 #include "base/base.h"
 #include "lease/journal.h"
-#include "wattune/jobs.h"
 
 #define CGROUPS   "/sys/fs/cgroup"
 #define FACTS_MAX 4096
@@ -36,7 +35,7 @@ enum wt_job_told wt_job_told(const struct wt_ctx *ctx, uint32_t job)
     else if (!*root && emulation && *emulation)
         wt_text(path, sizeof(path), "%s/slurm", emulation);
     else
-        wt_text(path, sizeof(path), "%s" WT_JOB_FACTS_DIR, root);
+        wt_text(path, sizeof(path), "%s" WT_LEASE_FACTS_DIR, root);
     int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1;
     if (folder < 0)
         return WT_JOB_TOLD_NOT;

@@ -169,6 +169,7 @@ uint32_t wt_job_of(const struct wt_ctx *ctx, uint32_t pid);
 /* What the facts of a job say, which the plugin in slurmd writes and only root can have written: an
  * allocation without a step (salloc) leaves no other trace, and an epilog that met no daemon leaves
  * its word there. They lie where the context says; of an emulation in its folder. */
+#define WT_LEASE_FACTS_DIR "/run/wattune/slurm" /* WT_JOB_FACTS_DIR, of wattune/jobs.h */
 enum wt_job_told { WT_JOB_TOLD_NOT, WT_JOB_TOLD_RUNS, WT_JOB_TOLD_ENDED };
 enum wt_job_told wt_job_told(const struct wt_ctx *ctx, uint32_t job);
 /* Whether there is a cgroup of that job, or a slurmstepd that works for it. */
