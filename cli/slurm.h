@@ -1,5 +1,5 @@
-/* slurm: what `wattune submit` and `wattune segment` share: times as Slurm's commands take them,
- * and those commands. */
+/* slurm: what `wattune submit`, `wattune segment` and `wattune budget` share: times as Slurm's
+ * commands take them, and those commands. */
 #ifndef WT_CLI_SLURM_H
 #define WT_CLI_SLURM_H
 
@@ -14,7 +14,10 @@
  */
 const char *cli_slurm_time(char *buf, size_t size, int64_t t_s);
 /* Runs a command of Slurm's by its arguments, signals blocked as they are here, and waits. Its exit
- * code, 128+n of a signal. Errors: WT_E_NOTFOUND, WT_E_IO. */
-int cli_slurm_run(char *const argv[], struct wt_error *err);
+ * code, 128+n of a signal. ret_text: all that it wrote, owned, at most 4 MiB; NULL: it writes where
+ * we do. Errors: WT_E_NOTFOUND, WT_E_IO, WT_E_NOMEM. */
+int cli_slurm_run(char *const argv[], char **ret_text, struct wt_error *err);
+/* "USR1", "USR2", "TERM", "INT" or "HUP", which a script can be told by; 0: none of these. */
+int cli_slurm_signal(const char *name);
 
 #endif

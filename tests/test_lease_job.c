@@ -12,6 +12,7 @@
 
 #include "base/base.h"
 #include "lease/journal.h"
+#include "wattune/jobs.h"
 
 static char root[64];
 static struct wt_ctx *ctx;
@@ -193,6 +194,15 @@ static void facts_of_roots_tell_before_any_trace(void **state)
     assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_NOT);
     assert_int_equal(chmod(path, 0755), 0);
     assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_RUNS);
+    assert_string_equal(WT_LEASE_FACTS_DIR, WT_JOB_FACTS_DIR);
+    /* Of a plugin with another run=DIR. */
+    char other[300];
+    put("/srv/n1/slurm/43", "job=43\n");
+    ctx->jobs_dir = wt_text(other, sizeof(other), "%s/srv/n1/slurm", root);
+    assert_int_equal(wt_job_told(ctx, 43), WT_JOB_TOLD_RUNS);
+    assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_NOT);
+    ctx->jobs_dir = NULL;
+    assert_int_equal(wt_job_told(ctx, 43), WT_JOB_TOLD_NOT);
     if (geteuid() == 0) {
         assert_int_equal(chown(path, 1000, 1000), 0);
         assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_NOT);

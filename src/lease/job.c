@@ -15,7 +15,6 @@
 #include "lease/journal.h"
 
 #define CGROUPS   "/sys/fs/cgroup"
-#define FACTS     "/run/wattune/slurm"
 #define FACTS_MAX 4096
 
 /* ---- by its facts ---- */
@@ -31,10 +30,12 @@ enum wt_job_told wt_job_told(const struct wt_ctx *ctx, uint32_t job)
 {
     const char *emulation = getenv("WATTUNE_EMULATION"), *root = ctx ? ctx->sysroot : "";
     char path[4352], name[16], text[FACTS_MAX + 1];
-    if (!*root && emulation && *emulation)
+    if (ctx && ctx->jobs_dir)
+        wt_text(path, sizeof(path), "%s", ctx->jobs_dir);
+    else if (!*root && emulation && *emulation)
         wt_text(path, sizeof(path), "%s/slurm", emulation);
     else
-        wt_text(path, sizeof(path), "%s" FACTS, root);
+        wt_text(path, sizeof(path), "%s" WT_LEASE_FACTS_DIR, root);
     int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1;
     if (folder < 0)
         return WT_JOB_TOLD_NOT;

@@ -187,19 +187,20 @@ def await_nothing_left(bed, nodes, problems):
         jobs = bed.run("squeue", "-h", "-w", ",".join(n.name for n in nodes), check=False).stdout
         return all(states.get(n.name) == "idle" for n in nodes) and not jobs.strip()
     try:
-        slurm.await_("nodes idle and no job left", is_quiet, 60)
+        slurm.await_("nodes idle and no job left", is_quiet, 90)
     except AssertionError:
-        problems.append(f"stuck: {bed.states()} " + bed.run("squeue", "-h", check=False).stdout)
+        reasons = bed.run("sinfo", "-h", "-N", "-o", "%N %T %E;", check=False).stdout.split("\n")
+        problems.append(f"stuck: {' '.join(reasons)} " + bed.run("squeue", "-h", check=False).stdout)
     for node in nodes:
         own = [RANGES[node.name][1]] * bed.gpus
         try:
-            slurm.await_("limits", lambda n=node, o=own: n.limits() == o, 10)
+            slurm.await_("limits", lambda n=node, o=own: n.limits() == o, 30)
         except AssertionError:
             problems.append(f"{node.name}: left behind: {node.limits()}")
         if "nothing is held" not in (node.status() or ""):
             problems.append(f"{node.name}: left behind: {node.status()}")
         for name in os.listdir(node.facts):
-            if name.startswith(".") or (name.isdigit() and "end_ns" not in node.fact(name)):
+            if (name.startswith(".") and name != ".serve") or (name.isdigit() and "end_ns" not in node.fact(name)):
                 problems.append(f"{node.name}: left behind: {name} of the facts")
 
 
