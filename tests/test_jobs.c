@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -538,6 +539,14 @@ static void a_gpu_is_its_holders_from_begin_to_end(void **state)
     assert_int_equal(row.gap_ns, 0);
     /* What was told of it is done with; the user is told. */
     assert_false(has_file(bed, bed->facts, "7"));
+    /* For wattuned, which goes by the end in it, and five minutes long. */
+    char path[160];
+    snprintf(path, sizeof(path), "%s/7.ended", bed->facts);
+    assert_int_equal(access(path, F_OK), 0);
+    struct timespec old[2] = {{.tv_sec = time(NULL) - 301}, {.tv_sec = time(NULL) - 301}};
+    assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+    tick(bed);
+    assert_int_equal(access(path, F_OK), -1);
     assert_true(has_file(bed, bed->facts, "7.energy"));
     assert_false(has_file(bed, bed->map, "0"));
     bed_free(bed);

@@ -183,6 +183,13 @@ static void facts_of_roots_tell_before_any_trace(void **state)
     assert_int_equal(wt_lease_life(ctx, &r, &self), WT_OWNER_DEAD);
     put("/run/wattune/slurm/42", "");
     assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_NOT);
+    /* Measured, and put aside by who measured it; begun anew it runs. */
+    put("/run/wattune/slurm/44.ended", "job=44\nbegin_ns=1\nend_ns=2\n");
+    assert_int_equal(wt_job_told(ctx, 44), WT_JOB_TOLD_ENDED);
+    put("/run/wattune/slurm/44", "job=44\nbegin_ns=3\n");
+    assert_int_equal(wt_job_told(ctx, 44), WT_JOB_TOLD_RUNS);
+    put("/run/wattune/slurm/45.ended", "job=45\nbegin_ns=1\n"); /* its end was never told */
+    assert_int_equal(wt_job_told(ctx, 45), WT_JOB_TOLD_NOT);
 
     put("/run/wattune/slurm/42", "job=42\n");
     wt_text(path, sizeof(path), "%s/run/wattune/slurm/42", root);

@@ -10,10 +10,11 @@
 
 #include "jobs/accounts.h"
 
-#define TEXT_S     300 /* what is left for users stays for so long */
+#define TEXT_S     300 /* what is left for users and wattuned stays for so long */
 #define MISSED     2   /* ticks without slurmstepd, until its step has ended */
 #define FILES_MOST 20000
 #define ALIVE      ".serve"
+#define ENDED      ".ended"
 
 const char *wt_accounts_id_of(const struct job *job, unsigned gpu)
 {
@@ -140,14 +141,18 @@ static int64_t mtime_of(const struct stat *st)
 
 void wt_accounts_forget(struct wt_accounts *a, const char *name, uint64_t ino, int64_t mtime_ns)
 {
-    char path[640];
+    char path[640], aside[660];
     struct wt_error err;
     struct stat st;
     wt_text(path, sizeof(path), "%s/%.100s", a->facts_dir, name);
     /* Begun anew meanwhile: it is another job's. */
     if (lstat(path, &st) == 0 && (ino != st.st_ino || mtime_ns != mtime_of(&st)))
         return;
-    if (unlink(path) == 0 || errno == ENOENT || errno == ENOTDIR)
+    /* A job's stays under another name: wattuned, which may have been away when the epilog called,
+     * takes from it that what the job holds is nobody's. */
+    wt_text(aside, sizeof(aside), "%s" ENDED, path);
+    int rc = strchr(name, '.') ? unlink(path) : rename(path, aside);
+    if (rc == 0 || errno == ENOENT || errno == ENOTDIR)
         return;
     wt_fail_errno(&err, errno, "%s: cannot be removed", path);
     wt_accounts_trouble(a, err.code, &err);
@@ -415,7 +420,7 @@ static int list_names(int folder, char ***ret_names, size_t *ret_count)
     for (struct dirent *e; count < FILES_MOST && (e = readdir(dir));) {
         struct stat st;
         const char *dot = strrchr(e->d_name, '.');
-        if (dot && strcmp(dot, ".energy") == 0) {
+        if (dot && (strcmp(dot, ".energy") == 0 || strcmp(dot, ENDED) == 0)) {
             if (fstatat(folder, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
                 now_s - st.st_mtim.tv_sec > TEXT_S)
                 unlinkat(folder, e->d_name, 0);

@@ -75,9 +75,9 @@ def is_alive(pid):
         return False
 
 
-def free_ports(count):
+def free_ports(count, after=None):
     """The first of so many ports in a row that nobody has."""
-    for base in range(21000 + os.getpid() % 200 * 40, 60000, 40):
+    for base in range(after + 40 if after else 21000 + os.getpid() % 200 * 40, 60000, 40):
         sockets = []
         try:
             for port in range(base, base + count):
@@ -103,7 +103,7 @@ class Node:
         self.audit = os.path.join(self.dir, "audit")
         self.facts = os.path.join(self.run, "slurm")
         self.daemon = self.slurmd = self.host = self.watcher = self.serve = None
-        self.boot = None
+        self.boot, self.stores = None, 0
         os.makedirs(self.dir)
         bed.write(self.policy, policy)
         os.chmod(self.policy, 0o644)
@@ -150,9 +150,10 @@ class Node:
             self.daemon = None
 
     def start_serve(self):
-        """What measures the node and its jobs; nobody asks it by HTTP here."""
+        """What measures the node and its jobs, into a new store; nobody asks it by HTTP here."""
         os.makedirs(self.facts, exist_ok=True)
-        self.store = os.path.join(self.dir, "jobs.db")
+        self.stores += 1
+        self.store = os.path.join(self.dir, f"jobs-{self.stores}.db")
         self.serve = subprocess.Popen(
             [os.environ["WATTUNE_COMMAND"], "serve", "--listen", "127.0.0.1:0", "--node", self.name, "--jobs",
              self.facts, "--store", self.store],
@@ -167,10 +168,10 @@ class Node:
             self.serve = None
 
     def jobs(self, *options):
-        """What `wattune jobs` tells of this node's store."""
+        """What `wattune jobs` tells of this node's store; None: it is only being made."""
         done = subprocess.run([os.environ["WATTUNE_COMMAND"], "jobs", "--store", self.store, "--json", *options],
-                              env=self.bed.environment(), text=True, capture_output=True, check=True)
-        return json.loads(done.stdout)["sums"]
+                              env=self.bed.environment(), text=True, capture_output=True, check=False)
+        return json.loads(done.stdout)["sums"] if done.returncode == 0 else None
 
     def status(self):
         """What wattuned holds, as it says; None: it does not answer."""
@@ -183,7 +184,8 @@ class Node:
         return done.stdout if done.returncode == 0 else None
 
     def start_slurmd(self, *options):
-        self.slurmd = subprocess.Popen(["slurmd", "-D", "-N", self.name, *options], env=self.bed.environment(),
+        self.slurmd = subprocess.Popen([*self.bed.before_slurmd(self), "slurmd", "-D", "-N", self.name, *options],
+                                       env=self.bed.environment(),
                                        stdin=subprocess.DEVNULL, start_new_session=True,
                                        stdout=self.bed.log(f"slurmd-{self.name}"),
                                        stderr=subprocess.STDOUT)
@@ -254,6 +256,8 @@ class Node:
 
 class Bed:
     """nodes: a list of (spec of emulated GPUs, policy); four GPUs each."""
+
+    ACCOUNTING = "AccountingStorageType=accounting_storage/none\nJobAcctGatherType=jobacct_gather/none"
 
     def __init__(self, nodes, plugin="", plugstack=None, extra="", cpus=32, gpus=4):
         self.dir = tempfile.mkdtemp(prefix="wattune-slurm-")
@@ -341,9 +345,8 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SchedulerType=sched/backfill
 SchedulerParameters=bf_interval=1,sched_interval=1,batch_sched_delay=0
-JobAcctGatherType=jobacct_gather/none
 JobCompType=jobcomp/none
-AccountingStorageType=accounting_storage/none
+{self.ACCOUNTING}
 GresTypes=gpu
 PlugStackConfig={d}/etc/plugstack.conf
 TaskProlog={prolog}
@@ -359,6 +362,13 @@ SlurmdParameters=config_overrides
 NodeName=n[1-{count}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{port + 1}-{port + count}] CPUs={self.cpus} RealMemory=16000 Gres=gpu:x:{self.gpus} State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=1
 """)
+
+    def before_slurmd(self, _node):
+        """Words in front of a slurmd's command."""
+        return []
+
+    def before_slurmctld(self):
+        """What has to run before slurmctld does."""
 
     def start(self):
         try:
@@ -382,6 +392,7 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=
         for t in threads:
             t.join()
         await_("munge's socket", lambda: os.path.exists(f"{munge}/socket"))
+        self.before_slurmctld()
         self.ctld = subprocess.Popen(["slurmctld", "-D"], env=self.environment(),
                                      stdin=subprocess.DEVNULL, stdout=self.log("slurmctld"),
                                      stderr=subprocess.STDOUT, start_new_session=True)

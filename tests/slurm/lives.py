@@ -78,13 +78,14 @@ def script_of(life, bed):
 def live(life, bed):
     """One life, to its end as Slurm sees it."""
     if life.kind in ("srun", "salloc"):
-        step = f'echo "GPUS $SLURM_STEP_GPUS"; {slurm.PYTHON} -S {bed.client}; sleep {life.work_s:.2f}'
+        step = (f'echo "job $SLURM_JOB_ID"; echo "GPUS $SLURM_STEP_GPUS"; {slurm.PYTHON} -S {bed.client}; '
+                f'sleep {life.work_s:.2f}')
         words = ["srun", *life.options(), "sh", "-c", step] if life.kind == "srun" else \
             ["salloc", *life.options(), "sleep", f"{life.work_s:.2f}"]
         done = bed.run(*words, user=slurm.NOBODY, check=False, timeout=120)
         life.said = done.stdout + done.stderr
-        found = re.search(r"Granted job allocation (\d+)", life.said)
-        life.job = int(found.group(1)) if found else None
+        found = re.search(r"^job (\d+)$|Granted job allocation (\d+)", life.said, re.MULTILINE)
+        life.job = int(found.group(1) or found.group(2)) if found else None
         if done.returncode != 0:
             raise AssertionError(f"{life}: exit code {done.returncode}: {life.said}")
         return
@@ -225,12 +226,6 @@ def run(bed, nodes, count, seed, *, around=None, checks=()):
         disturber.join()
         await_nothing_left(bed, nodes, report.problems)
     spans = spans_of(bed, offset)
-    for life in lives:  # `srun` does not say its job's number: by its limit, which nobody else had there
-        if life.kind == "srun" and life.cap:
-            found = [job for (job, node) in spans if node == life.nodes[0]
-                     and (bed.nodes[int(node[1:]) - 1].fact(job) or {}).get("cap_mw") == str(life.cap * 1000)
-                     and not any(other.job == job for other in lives)]
-            life.job = found[0] if found else None
     changes = sum(check_watched(node.name, node.watcher.since(marks[node.name]), lives, spans, report.problems)
                   for node in nodes)
     for life in lives:

@@ -23,6 +23,7 @@ import uuid
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import cases  # noqa: E402  (lies one folder up)
 import bed as slurm  # noqa: E402
+import energies  # noqa: E402
 import lives  # noqa: E402
 
 FREE = "allow slurm on all set power\nallow slurm on all set clock\n"
@@ -546,8 +547,9 @@ class Lives(Node):
     def test_random_lives_leave_nothing_and_touch_no_foreign_gpu(self):
         count = int(os.environ.get("WATTUNE_SLURM_LIVES", "200"))
         seed = int(os.environ.get("WATTUNE_SLURM_SEED", str(int(time.time()))))
-        report = lives.run(BED, BED.nodes[:3], count, seed)
-        print(report.text, file=sys.stderr, flush=True)
+        around = energies.Energies(BED.nodes[:3])
+        report = lives.run(BED, BED.nodes[:3], count, seed, around=around, checks=[around.check])
+        print("\n".join([report.text, *around.lines]), file=sys.stderr, flush=True)
         self.assertFalse(report.problems, report.text)
 
     def test_two_that_take_a_minute(self):
