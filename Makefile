@@ -5,7 +5,8 @@
 PREFIX ?= /usr/local
 
 TESTS = scripts/run-tests
-SETUP = meson setup -Dprefix=$(PREFIX)
+SETUP_OPTIONS = # CI: --werror
+SETUP = meson setup -Dprefix=$(PREFIX) $(SETUP_OPTIONS)
 
 .DEFAULT_GOAL := all
 .PHONY: all help bootstrap run test bench asan tsan valgrind clang fuzz check format install clean
@@ -35,7 +36,7 @@ test: ## install what is missing, build, run all tests
 bench: all ## run the benchmarks
 	@meson test -C build --benchmark --verbose
 
-asan: build-asan/build.ninja ## run the tests under AddressSanitizer and UBSan (not those of the tree)
+asan: build-asan/build.ninja ## run the tests under AddressSanitizer and UBSan (not the tree's and Slurm's)
 	@ninja -C build-asan
 	@$(TESTS) build-asan --no-suite tree --no-suite slurm --timeout-multiplier 4
 

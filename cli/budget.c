@@ -53,35 +53,6 @@ static void print_help(void)
         stdout);
 }
 
-static bool parse_power(const char *text, double *ret_w)
-{
-    size_t digits = strspn(text, ".0123456789");
-    double value;
-    if (!cli_number_parse(text, digits, &value))
-        return false;
-    const char *unit = text + digits;
-    *ret_w = value * (strcmp(unit, "kW") == 0 ? 1e3 : strcmp(unit, "MW") == 0 ? 1e6 : 1);
-    return (!*unit || strcmp(unit, "W") == 0 || *ret_w > value) && *ret_w >= 1 && *ret_w <= 4e9;
-}
-
-/* "60%" or "12kW" as a share of the total. Returns an exit code, or -1. */
-static int parse_level(const char *option, const char *text, double total_w, double *ret_share)
-{
-    double value;
-    size_t digits = strspn(text, ".0123456789");
-    if (strcmp(text + digits, "%") == 0 && cli_number_parse(text, digits, &value) && value <= 100) {
-        *ret_share = value / 100;
-        return -1;
-    }
-    if (!parse_power(text, &value))
-        return cli_usage("budget", "%s %s: is no level, such as 60%% or 12kW", option, text);
-    if (value > total_w)
-        return cli_usage("budget", "%s %s: is more than the total of %.0f W", option, text,
-                         total_w);
-    *ret_share = value / total_w;
-    return -1;
-}
-
 /* Whole minutes: Slurm's reservations have no less. Returns an exit code, or -1. */
 static int parse_minutes(const char *option, const char *text, int64_t *ret_s)
 {
@@ -163,7 +134,7 @@ static int parse(int argc, char **argv, struct budget_options *o)
                 code = cli_usage("budget", "--licence %s: is no name of a licence", optarg);
             break;
         case TOTAL:
-            if (!parse_power(optarg, &o->total_w))
+            if (!cli_plan_power(optarg, false, &o->total_w) || o->total_w < 1 || o->total_w > 4e9)
                 code = cli_usage("budget", "--total %s: is no power, such as 50kW", optarg);
             break;
         case LEVEL:
@@ -219,6 +190,8 @@ static int parse(int argc, char **argv, struct budget_options *o)
         return cli_usage("budget", "--remove gives all back; a level is for a call without it");
     if (!o->is_removing && !o->level_count && !o->budget.is_following)
         return cli_usage("budget", "by what: --level 60%%:carbon>400, or --follow carbon=300");
+    if (!o->is_removing && !o->signals.signal_count && !o->signals.feed_count)
+        return cli_usage("budget", "no signal: --signal carbon=FILE, pue= or price=");
     if (o->floor && !o->budget.is_following)
         return cli_usage("budget", "--floor goes with --follow");
     for (size_t i = 0; i < o->signals.place_count; i++)
@@ -233,7 +206,6 @@ static int settle(struct budget_options *o)
 {
     struct wt_budget *b = &o->budget;
     struct wt_error err = {0};
-    int code = -1;
     if (!o->slurm.count.is_known)
         b->licensed_w = (uint64_t)o->total_w;
     else
@@ -247,11 +219,12 @@ static int settle(struct budget_options *o)
                                  &err) < 0)
             return cli_usage("budget", "--level %s", err.text);
     b->unknown_share = 1;
-    if (o->floor)
-        code = parse_level("--floor", o->floor, (double)b->total_w, &b->floor_share);
-    if (code < 0 && o->unknown)
-        code = parse_level("--when-unknown", o->unknown, (double)b->total_w, &b->unknown_share);
-    return code;
+    if (o->floor && wt_budget_level_parse(&b->floor_share, o->floor, (double)b->total_w, &err) < 0)
+        return cli_usage("budget", "--floor %s", err.text);
+    if (o->unknown &&
+        wt_budget_level_parse(&b->unknown_share, o->unknown, (double)b->total_w, &err) < 0)
+        return cli_usage("budget", "--when-unknown %s", err.text);
+    return -1;
 }
 
 /* ---- saying it ---- */
@@ -332,8 +305,12 @@ static void print_json(const struct budget_options *o, const struct wt_budget_pl
 {
     char from[32], until[32], line[1400];
     const struct budget_slurm *s = &o->slurm;
-    printf("{\"licence\": \"%s\", \"total_w\": %llu, \"used_w\": ", s->licence,
-           (unsigned long long)o->budget.total_w);
+    printf("{\"licence\": \"%s\", \"total_w\": ", s->licence);
+    if (o->is_removing)
+        fputs("null", stdout); /* none is kept to */
+    else
+        printf("%llu", (unsigned long long)o->budget.total_w);
+    fputs(", \"used_w\": ", stdout);
     if (s->count.is_known)
         printf("%llu", (unsigned long long)s->count.used_w);
     else
@@ -407,13 +384,8 @@ int cmd_budget(int argc, char **argv)
                                .budget = {.step_s = 900},
                                .horizon_s = 6 * 3600};
     int code = parse(argc, argv, &o);
-    if (code < 0 && !o.is_removing) {
-        /* What cli_plan_check wants of a job besides the signals. */
-        o.signals.job.power_w = 1;
-        o.signals.job.duration_s = 1;
-        o.signals.deadline = "1d";
-        code = cli_plan_check(&o.signals);
-    }
+    if (code < 0 && !o.is_removing)
+        code = cli_plan_read_feeds(&o.signals);
     if (code < 0)
         code = budget(&o);
     cli_budget_done(&o.slurm);

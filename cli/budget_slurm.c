@@ -29,6 +29,22 @@ static int fail(struct wt_error *err, int code, const char *fix, const char *fmt
     return err->code = code;
 }
 
+/* scontrol with these arguments: all that it wrote, owned. */
+static int scontrol(char *const argv[], char **ret_text, struct wt_error *err)
+{
+    char line[512], *text = NULL;
+    int rc = cli_slurm_run(argv, &text, err);
+    if (rc > 0) {
+        cli_command_text(line, sizeof(line), (char **)argv);
+        text[strcspn(text, "\n")] = '\0';
+        rc = fail(err, WT_E_IO, "", "%.200s: %.150s", line, *text ? text : "failed");
+        free(text);
+    }
+    if (rc == 0)
+        *ret_text = text;
+    return rc;
+}
+
 /* The value of KEY= in one line of scontrol -o. */
 static bool value_of(const char *line, const char *key, char *buf, size_t size)
 {
@@ -57,7 +73,7 @@ static int ask_licence(struct budget_slurm *s, struct wt_error *err)
 {
     char *const argv[] = {"scontrol", "show", "licenses", "-o", NULL};
     char *text, name[96], number[32];
-    int rc = cli_slurm_ask(argv, &text, NULL, err);
+    int rc = scontrol(argv, &text, err);
     if (rc < 0)
         return rc;
     for (char *rest = text, *line; (line = strtok_r(rest, "\n", &rest)) != NULL;)
@@ -126,7 +142,7 @@ int cli_budget_ask(struct budget_slurm *s, struct wt_error *err)
     setenv("SLURM_TIME_FORMAT", "%s", 1);
     int rc = ask_licence(s, err);
     if (rc == 0)
-        rc = cli_slurm_ask(argv, &text, NULL, err);
+        rc = scontrol(argv, &text, err);
     if (rc < 0)
         return rc;
     for (char *rest = text, *line; rc == 0 && (line = strtok_r(rest, "\n", &rest)) != NULL;)
@@ -175,6 +191,10 @@ static int want(struct budget_slurm *s, const struct wt_budget_layer *layer, int
     for (size_t i = 0; i < s->there_count; i++)
         if (strcmp(s->there[i].name, name) == 0)
             r = &s->there[i];
+    /* Slurm lists one that is over for a while yet, under the name that the next is to have: what
+     * is not due is left to the next call. */
+    if (r && r->end_s <= now_s && !is_now)
+        return 0;
     /* One that is in force while it should not be is made anew: Slurm moves no start forward. */
     bool is_new = !r || r->end_s <= now_s || (r->start_s <= now_s && !is_now);
     if (is_new) {
@@ -247,7 +267,7 @@ static char **argv_of(struct budget_action *a, char *argv[10])
 static int act(struct budget_action *a, struct wt_error *err)
 {
     char *argv[10], *text = NULL;
-    a->rc = cli_slurm_ask(argv_of(a, argv), &text, NULL, err);
+    a->rc = scontrol(argv_of(a, argv), &text, err);
     free(text);
     return a->rc;
 }

@@ -315,13 +315,14 @@ static int show(const struct jobs_options *o, const char *store, struct wt_job_s
         qsort(sums, count, sizeof(*sums), o->by == WT_JOB_BY_JOB ? compare_begin : compare_energy);
     size_t left_out = o->limit && count > o->limit ? count - o->limit : 0;
     size_t shown = count - left_out;
+    const char *more = "there are more: --limit 0 lists all"; /* how many was not asked for */
     if (o->by == WT_JOB_BY_JOB)
         sums += left_out;
     if (o->is_json) {
         int code =
             cli_print_json("jobs", wt_job_sums_to_json(sums, shown, rows, row_count, o->by, store));
         if (left_out)
-            cli_note("there are %zu more: --limit 0 lists all", left_out);
+            cli_note("%s", more);
         return code;
     }
     if (o->is_csv) {
@@ -332,7 +333,7 @@ static int show(const struct jobs_options *o, const char *store, struct wt_job_s
         wt_report_jobs(&term, sums, shown, o->by);
     }
     if (left_out)
-        cli_note("there are %zu more: --limit 0 lists all", left_out);
+        cli_note("%s", more);
     return CLI_OK;
 }
 
@@ -351,6 +352,8 @@ int cmd_jobs(int argc, char **argv)
     o.filter.has_idle = (o.by == WT_JOB_BY_NODE || o.by == WT_JOB_BY_NONE) && !o.filter.user &&
                         !o.filter.account && !o.filter.partition && !o.filter.model &&
                         !o.filter.job;
+    if (o.by == WT_JOB_BY_JOB && o.limit && !o.is_sacct)
+        o.filter.latest = o.limit + 1;
     if (wt_job_store_open(&store, o.store, false, &err) < 0)
         return cli_fail("jobs", &err);
     if (wt_job_store_list(store, &o.filter, &rows, &row_count, &err) < 0 ||

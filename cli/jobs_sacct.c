@@ -92,20 +92,21 @@ static char *comment_in(const char *text, uint32_t job, char *buf, size_t size)
     return NULL;
 }
 
-static bool write_comment(uint32_t job, const char *comment)
+/* Of a job of this cluster ("": of the one that Slurm's programs take for theirs). */
+static bool write_comment(const char *cluster, uint32_t job, const char *comment)
 {
-    char where[32], set[320];
+    char of[80], where[32], set[320];
+    snprintf(of, sizeof(of), "cluster=%s", cluster);
     snprintf(where, sizeof(where), "jobid=%u", job);
     snprintf(set, sizeof(set), "admincomment=%s", comment);
-    char *const argv[] = {(char *)"sacctmgr",
-                          (char *)"-i",
-                          (char *)"modify",
-                          (char *)"job",
-                          (char *)"where",
-                          where,
-                          (char *)"set",
-                          set,
-                          NULL};
+    char *argv[10] = {(char *)"sacctmgr", (char *)"-i", (char *)"modify", (char *)"job",
+                      (char *)"where"};
+    size_t n = 5;
+    if (cluster[0])
+        argv[n++] = of;
+    argv[n++] = where;
+    argv[n++] = (char *)"set";
+    argv[n] = set;
     return run(argv, NULL);
 }
 
@@ -140,48 +141,70 @@ static void take_one(const struct wt_job_sum *sum, const char *listed, bool is_f
     }
     if (is_dry)
         printf("%u  %s\n", job, comment);
-    if (is_dry || write_comment(job, comment))
+    if (is_dry || write_comment(sum->first->cluster, job, comment))
         tally->written++;
     else
         tally->failed++;
 }
 
-/* Sums of one batch. False: sacct did not work. */
-static bool take_batch(const struct wt_job_sum *sums, size_t count, bool is_forced, bool is_dry,
-                       struct tally *tally)
+/* A batch of jobs of one cluster. False: sacct did not work. */
+static bool take_batch(const struct wt_job_sum *const *sums, size_t count, bool is_forced,
+                       bool is_dry, struct tally *tally)
 {
     char list[BATCH * 12] = "", *listed = NULL;
     for (size_t i = 0; i < count; i++) {
         size_t used = strlen(list);
-        if (is_to_write(&sums[i]))
-            snprintf(list + used, sizeof(list) - used, "%s%u", used ? "," : "", sums[i].first->job);
+        snprintf(list + used, sizeof(list) - used, "%s%u", used ? "," : "", sums[i]->first->job);
     }
-    char *const argv[] = {(char *)"sacct",
-                          (char *)"-n",
-                          (char *)"-X",
-                          (char *)"-P",
-                          (char *)"-j",
-                          list,
-                          (char *)"-o",
-                          (char *)"jobidraw,admincomment",
-                          NULL};
-    if (!list[0])
-        return true;
+    /* Numbers of jobs are of a cluster: without its name it is asked of another, perhaps. */
+    char *argv[12] = {(char *)"sacct", (char *)"-n", (char *)"-X", (char *)"-P"};
+    size_t n = 4;
+    if (sums[0]->first->cluster[0]) {
+        argv[n++] = (char *)"-M";
+        argv[n++] = (char *)sums[0]->first->cluster;
+    }
+    argv[n++] = (char *)"-j";
+    argv[n++] = list;
+    argv[n++] = (char *)"-o";
+    argv[n] = (char *)"jobidraw,admincomment";
     if (!run(argv, &listed))
         return false;
     for (size_t i = 0; i < count; i++)
-        if (is_to_write(&sums[i]))
-            take_one(&sums[i], listed, is_forced, is_dry, tally);
+        take_one(sums[i], listed, is_forced, is_dry, tally);
     free(listed);
     return true;
+}
+
+static int compare_clusters(const void *one, const void *other)
+{
+    const struct wt_job_row *x = (*(const struct wt_job_sum *const *)one)->first;
+    const struct wt_job_row *y = (*(const struct wt_job_sum *const *)other)->first;
+    int order = strcmp(x->cluster, y->cluster);
+    return order ? order : (x->job > y->job) - (x->job < y->job);
 }
 
 int cli_jobs_sacct(const struct wt_job_sum *sums, size_t count, bool is_forced, bool is_dry)
 {
     struct tally tally = {0};
-    for (size_t i = 0; i < count; i += BATCH)
-        if (!take_batch(sums + i, count - i < BATCH ? count - i : BATCH, is_forced, is_dry, &tally))
-            return CLI_FAILURE;
+    const struct wt_job_sum **list = calloc(count + 1, sizeof(*list));
+    size_t taken = 0;
+    bool is_good = list != NULL;
+    if (!list)
+        cli_note("no memory for the jobs");
+    for (size_t i = 0; list && i < count; i++)
+        if (is_to_write(&sums[i]))
+            list[taken++] = &sums[i];
+    if (taken)
+        qsort(list, taken, sizeof(*list), compare_clusters);
+    for (size_t i = 0, end; is_good && i < taken; i = end) {
+        for (end = i + 1; end < taken && end - i < BATCH; end++)
+            if (strcmp(list[end]->first->cluster, list[i]->first->cluster) != 0)
+                break;
+        is_good = take_batch(list + i, end - i, is_forced, is_dry, &tally);
+    }
+    free(list);
+    if (!is_good)
+        return CLI_FAILURE;
     cli_note("%zu %s, %zu already there, %zu of others left alone, %zu that Slurm does not know%s",
              tally.written, is_dry ? "would be written" : "written", tally.same, tally.foreign,
              tally.absent, tally.failed ? "; some could not be written" : "");

@@ -522,7 +522,7 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
     say_if_nothing_was_counted(m, run);
     count_work_by_steps(m, run);
     if (m->count_others)
-        m->others = m->count_others(m->others_data);
+        m->others = m->count_others(m->others_data, run);
     if (lost)
         cli_note("%llu marks of the program were lost: its counts are too low",
                  (unsigned long long)lost);

@@ -16,8 +16,9 @@ struct cli_measure {
     int log_fd;
     bool is_quiet;    /* no remarks on what was not counted; they are made once in any case */
     const char *door; /* the folder of doors, where ranks agreed on one; NULL: one of our own */
-    unsigned (*count_others)(const void *data); /* who uses it and is still running; NULL: nobody */
-    const void *others_data;
+    /* Who uses it and is still running; NULL: nobody. May say so in the run. */
+    unsigned (*count_others)(void *data, struct wt_run *run);
+    void *others_data;
     unsigned others;             /* of them, when the command had ended */
     const char *progress, *mark; /* patterns for a tap on its stdout (tap.h); NULL: none */
     const char *work_unit; /* with work_per_step: what each step is worth; NULL: told by doors */

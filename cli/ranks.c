@@ -5,9 +5,13 @@
  * "PID.rank" there, with the GPUs it was given. Nobody waits for anybody but the one that measures,
  * half a second at most, and only where ranks were given GPUs of their own.
  *
+ * A record covers the ranks that said where they run and were over when it ended; where it cannot
+ * tell of the others, it covers the one that measures, and no sum is made (record/sum.c).
+ *
  * Facts of Slurm 22.05, by trial: a batch script has SLURM_PROCID and SLURM_LOCALID too, and no
  * SLURM_STEP_ID; with --gpus-per-task each rank sees its own GPU alone, in CUDA_VISIBLE_DEVICES and
- * in SLURM_STEP_GPUS. */
+ * in SLURM_STEP_GPUS; a job that was requeued has its number and steps' from before, and
+ * SLURM_RESTART_COUNT. */
 #include "ranks.h"
 
 #include <dirent.h>
@@ -86,8 +90,6 @@ static bool find_mpirun(struct cli_ranks *r)
     } else if (number("MPI_LOCALRANKID", &local) && number("PMI_RANK", &rank)) {
         if (!number("MPI_LOCALNRANKS", &r->here) || !number("PMI_SIZE", &r->all))
             return false;
-        if (!job || !*job)
-            job = getenv("HYDI_CONTROL_FD") ? getenv("PMI_ID") : NULL;
     } else {
         return false;
     }
@@ -105,8 +107,8 @@ static bool find_mpirun(struct cli_ranks *r)
 
 static bool find_slurm(struct cli_ranks *r)
 {
-    unsigned job, step, local, rank;
-    char name[40];
+    unsigned job, step, local, rank, restart = 0;
+    char name[40], again[16] = "";
     if (!number("SLURM_JOB_ID", &job) || !either("SLURM_STEP_ID", "SLURM_STEPID", &step) ||
         !number("SLURM_LOCALID", &local) || !number("SLURM_PROCID", &rank) ||
         !number("SLURM_NODEID", &r->node))
@@ -117,7 +119,9 @@ static bool find_slurm(struct cli_ranks *r)
     r->here = tasks_at(getenv("SLURM_STEP_TASKS_PER_NODE"), r->node);
     if (!r->here) /* Slurm does not say: as if all were alike */
         r->here = r->nodes ? (r->all + r->nodes - 1) / r->nodes : r->all;
-    snprintf(name, sizeof(name), "%u.%u", job, step);
+    if (number("SLURM_RESTART_COUNT", &restart) && restart)
+        snprintf(again, sizeof(again), "-r%u", restart);
+    snprintf(name, sizeof(name), "%u.%u%s", job, step, again);
     take_name(r->group, sizeof(r->group), "slurm", name);
     r->is_first_here = local == 0;
     r->is_first_of_all = rank == 0 || (r->node == 0 && local == 0);
@@ -260,9 +264,11 @@ void cli_ranks_gather(struct cli_ranks *r)
     const char *seen = getenv("CUDA_VISIBLE_DEVICES"), *slurm = getenv("SLURM_STEP_GPUS");
     const struct timespec nap = {0, 10000000};
     struct words w;
+    r->covered = r->here;
     if (!own_folder(r->dir)) {
         cli_note("%s is not ours alone: what other ranks tell of their work is not heard", r->dir);
         r->dir[0] = '\0';
+        r->covered = 1;
         return;
     }
     if (!seen || !*seen)
@@ -276,26 +282,34 @@ void cli_ranks_gather(struct cli_ranks *r)
             break;
         nanosleep(&nap, NULL);
     }
-    if (w.is_bad)
+    if (w.is_bad) {
+        r->covered = 1;
         return;
-    if (length_of(w.slurm) > length_of(w.seen))
-        cli_note("the ranks of this node were given %zu GPUs, of which this one can see %zu: the "
-                 "others' energy is not in what follows",
-                 length_of(w.slurm), length_of(w.seen));
-    if (w.count < r->here)
+    }
+    if (w.count < r->here) {
+        r->covered = w.count;
         cli_note("%u of %u ranks here said nothing of their GPUs: those that they alone have are "
                  "not measured (--gpu names all)",
                  r->here - w.count, r->here);
+    }
+    if (r->here > 1 && length_of(w.slurm) > length_of(w.seen)) {
+        r->covered = 1; /* which of the others has which of them is not known */
+        cli_note("the ranks of this node were given %zu GPUs, of which this one can see %zu: the "
+                 "others' energy is not in what follows",
+                 length_of(w.slurm), length_of(w.seen));
+    }
     if (strcmp(w.seen, seen) != 0)
         snprintf(r->gpus, sizeof(r->gpus), "%s", w.seen);
 }
 
-unsigned cli_ranks_running(const struct cli_ranks *r)
+unsigned cli_ranks_running(struct cli_ranks *r)
 {
     const struct timespec nap = {0, 10000000};
     unsigned running = 0, others = 0;
-    /* The folder goes with us: one that comes later would make it anew, and leave it. */
-    for (int i = 0; r->dir[0] && i < 50 && (i == 0 || others + 1 < r->here); i++) {
+    /* The folder goes with us: one that comes later would make it anew, and leave it. Ranks that
+     * end together end so within milliseconds. */
+    for (int i = 0; r->dir[0] && i < 50 && (i == 0 || others + 1 < r->here || (running && i < 20));
+         i++) {
         struct words w = {0};
         if (i)
             nanosleep(&nap, NULL);
@@ -303,6 +317,8 @@ unsigned cli_ranks_running(const struct cli_ranks *r)
         each_word(r, &w, &running);
         others = w.count;
     }
+    unsigned over = others >= running ? others - running + 1 : 1;
+    r->covered = r->covered < over ? r->covered : over;
     return running;
 }
 
@@ -312,7 +328,7 @@ void cli_ranks_tell(const struct cli_ranks *r, struct wt_run *run)
     if (r->node_name[0])
         snprintf(run->host, sizeof(run->host), "%s", r->node_name);
     run->node.index = r->node;
-    run->node.count = r->here;
+    run->node.count = r->covered;
     run->node.nodes = r->nodes;
     run->node.ranks = r->all;
 }
@@ -325,6 +341,17 @@ static bool is_shared(const struct wt_run *runs, size_t count, const struct wt_r
             (runs[i].node.index != run->node.index || strcmp(runs[i].host, run->host) != 0))
             return true;
     return false;
+}
+
+/* Whether there is nothing to wait for: every node has told, and ended. */
+static bool is_complete(const struct wt_run_sum *sum, const struct wt_run *runs)
+{
+    if (sum->is_whole || !sum->nodes || sum->count < sum->nodes)
+        return sum->is_whole;
+    for (size_t i = 0; i < sum->count; i++)
+        if (runs[sum->parts[i]].state != WT_RUN_DONE)
+            return false;
+    return true;
 }
 
 void cli_ranks_sum(const struct cli_ranks *r, struct wt_store *store, const struct wt_run *run,
@@ -352,15 +379,15 @@ void cli_ranks_sum(const struct cli_ranks *r, struct wt_store *store, const stru
             break;
         }
         is_alone = !is_shared(runs, count, run);
-        if (sum.is_whole || spent_ns >= wait_ns || (is_alone && spent_ns >= 1000000000) ||
-            cli_signal_wait(cli_now_ns() + 100000000))
+        if (is_complete(&sum, runs) || spent_ns >= wait_ns ||
+            (is_alone && spent_ns >= 1000000000) || cli_signal_wait(cli_now_ns() + 100000000))
             break;
     }
     if (sum.count) {
         struct wt_term term;
         wt_term_init(&term, stderr);
         wt_report_sum(&term, &sum, runs);
-        if (!sum.is_whole)
+        if (!is_complete(&sum, runs))
             cli_note(is_alone ? "the other nodes do not write into this store; where they do "
                                 "($XDG_DATA_HOME), `wattune runs --sum %s` makes the sum"
                               : "once they are there, `wattune runs --sum %s` makes the sum",

@@ -14,6 +14,7 @@ struct cli_ranks {
     unsigned node;      /* its number; 0 where it is not known */
     unsigned nodes;     /* 0: not known */
     unsigned here, all; /* ranks */
+    unsigned covered;   /* of those here: whose energy is surely measured */
     char dir[120];      /* the folder that the ranks of a node share: doors, and who they are */
     char gpus[512];     /* of all ranks here; "": as each sees them */
 };
@@ -27,9 +28,10 @@ int cli_ranks_step_aside(const struct cli_ranks *ranks, char **argv);
 /* For the one that measures: waits for the word of the others here, half a second at most, and
  * finds whose GPUs there are. */
 void cli_ranks_gather(struct cli_ranks *io_ranks);
-/* How many of the others here are still running. Waits half a second at most for those that have
- * not even begun, which only a very short command outruns. */
-unsigned cli_ranks_running(const struct cli_ranks *ranks);
+/* How many of the others here are still running; they, and those that never said a word, are not
+ * covered. Waits half a second at most for those that have not even begun, which only a very short
+ * command outruns, and 0.2 s for those that end with us. */
+unsigned cli_ranks_running(struct cli_ranks *io_ranks);
 /* Writes group and place into a run. */
 void cli_ranks_tell(const struct cli_ranks *ranks, struct wt_run *run);
 /* On the first node, after its own run: waits for the records of the others, which come into the

@@ -216,9 +216,12 @@ static void write_json(const struct wt_run *run, const char *path)
                  path ? path : "");
 }
 
-static unsigned count_others(const void *data)
+static unsigned count_others(void *data, struct wt_run *run)
 {
-    return cli_ranks_running(data);
+    struct cli_ranks *ranks = data;
+    unsigned running = cli_ranks_running(ranks);
+    cli_ranks_tell(ranks, run);
+    return running;
 }
 
 int cmd_run(int argc, char **argv)

@@ -52,19 +52,6 @@ static int add_piece(struct job *j, const char *from, const char *to)
     return 0;
 }
 
-static int signal_of(const char *name)
-{
-    static const struct {
-        const char *name;
-        int number;
-    } signals[] = {
-        {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"TERM", SIGTERM}, {"INT", SIGINT}, {"HUP", SIGHUP}};
-    for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
-        if (strcmp(signals[i].name, name) == 0)
-            return signals[i].number;
-    return 0;
-}
-
 /* The lines of `wattune submit` on top of the script. Returns an exit code, or -1. */
 static int read_head(struct job *j, const char *path)
 {
@@ -86,9 +73,9 @@ static int read_head(struct job *j, const char *path)
         if (strncmp(text, "interpreter /", 13) == 0 && strlen(text) < sizeof(j->interpreter)) {
             memcpy(j->interpreter, text + 12, strlen(text + 12) + 1);
         } else if (sscanf(text, "checkpoint %lld %15s", &lead_s, name) == 2 && lead_s >= 0 &&
-                   lead_s <= 86400 && signal_of(name)) {
+                   lead_s <= 86400 && cli_slurm_signal(name)) {
             j->lead_s = lead_s;
-            j->signal = signal_of(name);
+            j->signal = cli_slurm_signal(name);
         } else if (sscanf(text, "piece %31s %31s", from, to) != 2 || add_piece(j, from, to) < 0) {
             code = bad_line(path, number, line);
         }
@@ -96,6 +83,10 @@ static int read_head(struct job *j, const char *path)
     fclose(in);
     if (code < 0 && (!j->interpreter[0] || !j->count || !j->signal))
         code = cli_usage("segment", "%s: has not the lines that `wattune submit` writes", path);
+    for (size_t i = 0; code < 0 && i + 1 < j->count; i++) /* the last has no end */
+        if (j->pieces[i].end_s - j->pieces[i].start_s <= j->lead_s)
+            code = cli_usage("segment", "%s: piece %zu is over before its script is to be told",
+                             path, i + 1);
     j->argument = strpbrk(j->interpreter, " \t");
     if (j->argument) {
         *j->argument++ = '\0';
@@ -123,7 +114,7 @@ static bool requeue(const struct job *j, int64_t t_s)
                            (char *)(uintptr_t)j->id, NULL};
     char *const update[] = {(char *)(uintptr_t) "scontrol", (char *)(uintptr_t) "update", id, begin,
                             NULL};
-    int rc = cli_slurm_run(again, &err);
+    int rc = cli_slurm_run(again, NULL, &err);
     if (rc) {
         if (rc < 0)
             cli_fail("segment", &err);
@@ -132,7 +123,7 @@ static bool requeue(const struct job *j, int64_t t_s)
     }
     for (int i = 0; i < UPDATES; i++) {
         snprintf(begin, sizeof(begin), "StartTime=%s", cli_slurm_time(text, sizeof(text), t_s));
-        rc = cli_slurm_run(update, &err);
+        rc = cli_slurm_run(update, NULL, &err);
         if (!rc)
             break;
         struct timespec pause = {0, UPDATE_NS};

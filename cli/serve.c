@@ -176,11 +176,11 @@ int cmd_serve(int argc, char **argv)
         o.live.accounts = &o.accounts;
     if (rc == 0)
         rc = wt_live_new(&live, o.bed.ctx, o.bed.devices, o.bed.emulation_name, &o.live, &err);
+    if (rc == 0) /* before a tick writes rows and removes what told of jobs */
+        rc = wt_serve_new(&server, live, &o.serve, &err);
     int asked = rc == 0 ? cli_signal_wait(cli_now_ns() + FIRST_NS) : 0;
     if (rc == 0 && !asked)
         rc = wt_live_tick(live, &err);
-    if (rc == 0 && !asked)
-        rc = wt_serve_new(&server, live, &o.serve, &err);
     if (rc == 0 && !asked) {
         cli_note("serving %s", wt_serve_url(server));
         rc = serve(live, server, &err);

@@ -2,6 +2,8 @@
 #include "slurm.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,8 +11,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-#include "measure.h"
 
 #define ANSWER_MAX (4 << 20)
 
@@ -39,32 +39,21 @@ const char *cli_slurm_time(char *buf, size_t size, int64_t t_s)
     return buf;
 }
 
-static int not_started(const char *program, int errnum, struct wt_error *err)
+int cli_slurm_signal(const char *name)
 {
-    char text[200];
-    snprintf(text, sizeof(text), "%s: %s", program, strerror(errnum));
-    return fail(err, errnum == ENOENT ? WT_E_NOTFOUND : WT_E_IO, text,
-                "install Slurm's commands (Debian, Ubuntu: slurm-client), or put them on the "
-                "PATH");
+    static const struct {
+        const char *name;
+        int number;
+    } signals[] = {
+        {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"TERM", SIGTERM}, {"INT", SIGINT}, {"HUP", SIGHUP}};
+    for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
+        if (strcmp(signals[i].name, name) == 0)
+            return signals[i].number;
+    return 0;
 }
 
-int cli_slurm_run(char *const argv[], struct wt_error *err)
-{
-    char text[200];
-    pid_t pid;
-    int status;
-    int errnum = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
-    if (errnum)
-        return not_started(argv[0], errnum, err);
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR) {
-            snprintf(text, sizeof(text), "%s: %s", argv[0], strerror(errno));
-            return fail(err, WT_E_IO, text, "");
-        }
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-static int read_all(int fd, char **ret_text)
+/* NULL: no memory, or more than anybody says. */
+static char *read_all(int fd)
 {
     size_t size = 0, room = 8192;
     char *text = malloc(room);
@@ -78,57 +67,56 @@ static int read_all(int fd, char **ret_text)
         if (room - size > 1)
             continue;
         char *more = room < ANSWER_MAX ? realloc(text, room *= 2) : NULL;
-        if (!more) {
+        if (!more)
             free(text);
-            return WT_E_NOMEM;
-        }
         text = more;
     }
-    if (!text)
-        return WT_E_NOMEM;
-    text[size] = '\0';
-    *ret_text = text;
-    return 0;
+    if (text)
+        text[size] = '\0';
+    return text;
 }
 
-int cli_slurm_ask(char *const argv[], char **ret_text, int *ret_code, struct wt_error *err)
+int cli_slurm_run(char *const argv[], char **ret_text, struct wt_error *err)
 {
-    int ends[2], status = 0;
-    pid_t pid;
+    char text[200], *said = NULL;
     posix_spawn_file_actions_t files;
-    char *text = NULL, line[512], why[400];
-    if (pipe(ends) < 0)
-        return fail(err, WT_E_IO, "there is no pipe", "");
+    pid_t pid;
+    int status, ends[2] = {-1, -1};
+    if (ret_text && pipe2(ends, O_CLOEXEC) < 0) {
+        snprintf(text, sizeof(text), "a pipe: %s", strerror(errno));
+        return fail(err, WT_E_IO, text, "");
+    }
     posix_spawn_file_actions_init(&files);
-    posix_spawn_file_actions_adddup2(&files, ends[1], STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&files, ends[1], STDERR_FILENO);
-    posix_spawn_file_actions_addclose(&files, ends[0]);
-    posix_spawn_file_actions_addclose(&files, ends[1]);
+    if (ret_text) {
+        posix_spawn_file_actions_adddup2(&files, ends[1], STDOUT_FILENO);
+        posix_spawn_file_actions_adddup2(&files, ends[1], STDERR_FILENO);
+    }
     int errnum = posix_spawnp(&pid, argv[0], &files, NULL, argv, environ);
     posix_spawn_file_actions_destroy(&files);
-    close(ends[1]);
-    int rc = errnum ? 0 : read_all(ends[0], &text);
-    close(ends[0]);
-    if (errnum)
-        return not_started(argv[0], errnum, err);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    if (rc < 0) {
-        snprintf(why, sizeof(why), "no memory for what %s said", argv[0]);
-        return fail(err, rc, why, "");
+    if (ret_text) {
+        close(ends[1]);
+        said = errnum ? NULL : read_all(ends[0]);
+        close(ends[0]);
     }
-    int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    if (code && !ret_code) {
-        cli_command_text(line, sizeof(line), (char **)argv);
-        text[strcspn(text, "\n")] = '\0';
-        snprintf(why, sizeof(why), "%.200s: %.150s", line, *text ? text : "failed");
-        free(text);
-        return fail(err, WT_E_IO, why, "");
+    if (errnum) {
+        snprintf(text, sizeof(text), "%s: %s", argv[0], strerror(errnum));
+        return fail(err, errnum == ENOENT ? WT_E_NOTFOUND : WT_E_IO, text,
+                    "install Slurm's commands (Debian, Ubuntu: slurm-client), or put them on the "
+                    "PATH");
     }
-    if (ret_code)
-        *ret_code = code;
-    *ret_text = text;
-    return 0;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR) {
+            snprintf(text, sizeof(text), "%s: %s", argv[0], strerror(errno));
+            free(said);
+            return fail(err, WT_E_IO, text, "");
+        }
+    if (ret_text && !said) {
+        snprintf(text, sizeof(text), "no memory for what %s said", argv[0]);
+        return fail(err, WT_E_NOMEM, text, "");
+    }
+    if (ret_text)
+        *ret_text = said;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 void cli_slurm_word(FILE *out, const char *text)

@@ -16,12 +16,11 @@
  */
 const char *cli_slurm_time(char *buf, size_t size, int64_t t_s);
 /* Runs a command of Slurm's by its arguments, signals blocked as they are here, and waits. Its exit
- * code, 128+n of a signal. Errors: WT_E_NOTFOUND, WT_E_IO. */
-int cli_slurm_run(char *const argv[], struct wt_error *err);
-/* Runs one and takes all that it writes on both outputs, owned. With ret_code NULL an exit code
- * that is not 0 is an error, WT_E_IO, with the first line of it. Errors: those of cli_slurm_run,
- * WT_E_NOMEM. */
-int cli_slurm_ask(char *const argv[], char **ret_text, int *ret_code, struct wt_error *err);
+ * code, 128+n of a signal. ret_text: all that it wrote, owned, at most 4 MiB; NULL: it writes where
+ * we do. Errors: WT_E_NOTFOUND, WT_E_IO, WT_E_NOMEM. */
+int cli_slurm_run(char *const argv[], char **ret_text, struct wt_error *err);
+/* "USR1", "USR2", "TERM", "INT" or "HUP", which a script can be told by; 0: none of these. */
+int cli_slurm_signal(const char *name);
 /* One argument as a shell reads it back. */
 void cli_slurm_word(FILE *out, const char *text);
 

@@ -61,7 +61,6 @@ static int parse(int argc, char **argv, struct submit *s)
         {"help", no_argument, NULL, HELP},
         {0},
     };
-    static const char *const signals[] = {"USR1", "USR2", "TERM", "INT", "HUP"};
     int c;
     while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
         int code = cli_plan_option(c, optarg, &s->plan);
@@ -69,27 +68,21 @@ static int parse(int argc, char **argv, struct submit *s)
             return code;
         if (code != CLI_OTHER)
             continue;
-        struct wt_error err = {0};
-        int64_t ns;
         switch (c) {
         case DRY:
             s->is_dry = true;
             break;
         case SIGNAL_NAME:
-            s->signal = NULL;
-            for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
-                if (strcmp(optarg, signals[i]) == 0)
-                    s->signal = signals[i];
-            if (!s->signal)
+            s->signal = optarg;
+            if (!cli_slurm_signal(optarg))
                 return cli_usage("submit",
                                  "--checkpoint-signal %s: is not USR1, USR2, TERM, INT or HUP",
                                  optarg);
             break;
         case LEAD:
-            if (cli_duration_parse(optarg, &ns, &err) < 0 || ns > INT64_C(86400000000000))
-                return cli_usage("submit", "--checkpoint-lead %s: is no duration such as 5min",
-                                 optarg);
-            s->lead_s = ns / 1000000000;
+            code = cli_plan_seconds("submit", "--checkpoint-lead", optarg, true, &s->lead_s);
+            if (code >= 0)
+                return code;
             break;
         case HELP:
         case 'h':
@@ -141,9 +134,30 @@ static int check_args(const struct submit *s)
 
 /* ---- a job of several pieces ---- */
 
-/* Whether its script can be handed over so. Returns an exit code, or -1. */
-static int check_pieces(struct submit *s)
+static int64_t lead_of(const struct submit *s)
 {
+    int64_t cost_s = s->plan.job.checkpoint_s;
+    return s->lead_s >= 0 ? s->lead_s : cost_s > 60 ? cost_s : 60;
+}
+
+/* Whether its script can be handed over so. Returns an exit code, or -1. */
+static int check_pieces(struct submit *s, const struct wt_plan *plan)
+{
+    int64_t lead_s = lead_of(s);
+    for (size_t i = 0; i + 1 < plan->count; i++) { /* the last has no end */
+        int64_t long_s = plan->segments[i].end_s - plan->segments[i].start_s;
+        if (long_s <= lead_s)
+            return cli_usage("submit",
+                             "piece %zu of %zu takes %lld s, and the script would be told %lld s "
+                             "before its end: --min-segment for longer ones, or a shorter "
+                             "--checkpoint-lead",
+                             i + 1, plan->count, (long long)long_s, (long long)lead_s);
+    }
+    if (lead_s > 86400)
+        return cli_usage("submit",
+                         "the script would be told %lld s before a piece ends; a day at "
+                         "most: --checkpoint-lead",
+                         (long long)lead_s);
     ssize_t n = readlink("/proc/self/exe", s->self, sizeof(s->self) - 1);
     if (n > 0)
         s->self[n] = '\0';
@@ -165,12 +179,6 @@ static int check_pieces(struct submit *s)
         return cli_usage("submit", "%s: its first line names no interpreter by its path",
                          s->args[s->script]);
     return -1;
-}
-
-static int64_t lead_of(const struct submit *s)
-{
-    int64_t cost_s = s->plan.job.checkpoint_s;
-    return s->lead_s >= 0 ? s->lead_s : cost_s > 60 ? cost_s : 60;
 }
 
 static void write_head(const struct submit *s, const struct wt_plan *plan, FILE *out)
@@ -251,7 +259,7 @@ static int submit(struct submit *s, const struct wt_plan *plan)
     for (int i = 0; i < s->arg_count; i++)
         argv[n++] = s->args[i];
     if (has_pieces)
-        code = check_pieces(s);
+        code = check_pieces(s, plan);
     if (code < 0 && s->is_dry) {
         for (int i = 0; i < n; i++) {
             if (i)
@@ -268,7 +276,7 @@ static int submit(struct submit *s, const struct wt_plan *plan)
             argv[n - s->arg_count + s->script] = s->path;
         }
         if (code < 0)
-            code = cli_slurm_run(argv, &err);
+            code = cli_slurm_run(argv, NULL, &err);
         if (code < 0) {
             cli_fail("submit", &err);
             code = CLI_FAILURE;

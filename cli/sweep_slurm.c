@@ -477,7 +477,8 @@ static int submit(struct sweep_job *job, struct wt_error *err)
     }
     if (rc == 0) {
         fill_sbatch(job, list, b);
-        rc = cli_slurm_ask(b->argv, &said, &code, err);
+        code = cli_slurm_run(b->argv, &said, err);
+        rc = code < 0 ? code : 0;
     }
     if (rc == 0) {
         number = read_job(said);
@@ -521,13 +522,12 @@ static void cancel_waiting(struct sweep_job *job)
     unsigned last = 0;
     for (size_t i = 0; i < s->limit; i++) {
         char number[24], *said = NULL;
-        int code;
         if (!is_of(s, i, TASK_SENT) || s->tasks[i].job == last)
             continue;
         last = s->tasks[i].job;
         snprintf(number, sizeof(number), "%u", last);
         char *const argv[] = {"scancel", "--state=PENDING", number, NULL};
-        if (cli_slurm_ask(argv, &said, &code, &err) < 0)
+        if (cli_slurm_run(argv, &said, &err) < 0)
             cli_note("%s", err.text);
         free(said);
     }
@@ -734,14 +734,14 @@ static void ask(struct sweep_job *job)
 {
     struct sweep_slurm *s = job->slurm;
     char list[2000], *said = NULL;
-    int code = 0;
     struct wt_error err = {0};
+    int code;
     if (!list_jobs(s, false, list, sizeof(list)))
         return;
     char *const squeue[] = {"squeue", "--noheader",           "--array", "--states=all", "--jobs",
                             list,     "--format=%F_%K|%T|%N", NULL};
-    if (cli_slurm_ask(squeue, &said, &code, &err) < 0 ||
-        (code && !strstr(said, "Invalid job id"))) {
+    code = cli_slurm_run(squeue, &said, &err);
+    if (code < 0 || (code && !strstr(said, "Invalid job id"))) {
         if (!s->is_deaf) {
             cli_progress_clear(&job->progress);
             cli_note("squeue does not answer, and is asked again: %.200s", said ? said : err.text);
@@ -771,7 +771,7 @@ static void ask(struct sweep_job *job)
                            list,
                            "--format=JobID,State,NodeList",
                            NULL};
-    if (cli_slurm_ask(sacct, &said, &code, &err) == 0 && !code)
+    if (cli_slurm_run(sacct, &said, &err) == 0)
         take_states(job, said);
     free(said);
 }

@@ -29,7 +29,7 @@ struct bed {
     struct wt_backend reference;
     double tolerance;
     const char *only;
-    unsigned failures;
+    unsigned failures, finished;
     uint64_t seed;
     char name[160];
     struct array arrays[ARRAYS];
@@ -210,6 +210,7 @@ static void finish(struct bed *bed)
         for (int side = 0; side < 2; side++)
             bed->b[side]->ops->release(bed->b[side]->self, bed->arrays[i].at[side]);
     bed->count = 0;
+    bed->finished++;
     fflush(stdout);
 }
 
@@ -825,20 +826,18 @@ static void adamw_case(struct bed *bed, size_t total, float clip, float poisoned
 
 static void memory_case(struct bed *bed, size_t n)
 {
-    start(bed, "copy, fill and narrow of %zu", n);
+    start(bed, "fill and narrow of %zu", n);
     if (!is_wanted(bed))
         return;
-    struct array from = input(bed, FLOAT, n), copied = output(bed, FLOAT, n);
-    struct array zeroed = output(bed, FLOAT, n), narrowed = output(bed, ACT, n);
+    struct array from = input(bed, FLOAT, n), zeroed = output(bed, FLOAT, n);
+    struct array narrowed = output(bed, ACT, n);
     struct array fresh = make(bed, FLOAT, n); /* as alloc left it: zeroed */
     keep(bed, fresh);
     EACH_SIDE(bed, b, s)
     {
-        b->ops->copy(b->self, copied.at[s], from.at[s], n * sizeof(float));
         b->ops->fill_zero(b->self, zeroed.at[s], n * sizeof(float));
         b->ops->narrow(b->self, narrowed.at[s], from.at[s], n);
     }
-    check(bed, &copied, "copied");
     check(bed, &zeroed, "zeroed");
     check(bed, &narrowed, "narrowed");
     check(bed, &fresh, "fresh");
@@ -988,6 +987,10 @@ unsigned wt_backend_contract(struct wt_backend *tested, double tolerance, const 
     struct wt_error err = {0};
     if (tested->ops->sync(tested->self, &err) < 0) {
         printf("not ok sync: %s\n", err.text);
+        bed.failures++;
+    }
+    if (!bed.finished) {
+        printf("not ok there is no case \"%s\"\n", only ? only : "");
         bed.failures++;
     }
     bed.reference.ops->free(bed.reference.self);

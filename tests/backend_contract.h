@@ -10,7 +10,8 @@
  * value that is furthest off. An
  * output fails over tolerance, where a value was not written or is not finite, or where something
  * was written behind its end. Returns the number of failures. Of WT_INT8 only the operations of
- * inference are run, with prepared weights. only: NULL, or what a case's name must contain. */
+ * inference are run, with prepared weights. only: NULL, or what a case's name must contain: none
+ * that does is a failure. */
 unsigned wt_backend_contract(struct wt_backend *tested, double tolerance, const char *only);
 
 #endif

@@ -1,5 +1,7 @@
-"""Runs unittest cases and reports each as a line of TAP, as the cmocka programs do."""
+"""Runs unittest cases and reports each as a line of TAP, as the cmocka programs do. Why one failed is in
+comments below its line, as a log that is cut may keep no more; a file's own diagnose() is added to that."""
 
+import os
 import sys
 import traceback
 import unittest
@@ -8,6 +10,8 @@ SKIPPED = 77
 
 
 class _Lines(unittest.TestResult):
+    told = 0  # the last test whose failure has its line
+
     def _line(self, verdict, test, directive=""):
         print(f"{verdict} {self.testsRun} - {test.id().split('.')[-1]}{directive}", flush=True)
 
@@ -18,7 +22,19 @@ class _Lines(unittest.TestResult):
     def addFailure(self, test, err):
         super().addFailure(test, err)
         traceback.print_exception(*err)
-        self._line("not ok", test)
+        if self.told != self.testsRun:  # a tearDown may fail after its test
+            self._line("not ok", test)
+        self.told = self.testsRun
+        lines = [f"{err[0].__name__}: {err[1]}"]
+        frames = [f for f in traceback.extract_tb(err[2]) if os.path.basename(f.filename) != "case.py"]
+        lines += [f"at {os.path.basename(f.filename)}:{f.lineno}: {f.line}" for f in frames[-3:]]
+        diagnose = getattr(sys.modules["__main__"], "diagnose", None)
+        try:
+            lines += [diagnose()] if diagnose else []
+        except Exception as why:  # the test's own failure is what is to be seen
+            lines.append(f"diagnose(): {why!r}")
+        for line in "\n".join(lines).splitlines()[:80]:
+            print(f"# {line[:400]}", flush=True)
 
     addError = addFailure
 
@@ -29,8 +45,7 @@ class _Lines(unittest.TestResult):
     def addSubTest(self, test, subtest, err):
         if err is not None:
             print(subtest, file=sys.stderr)
-            traceback.print_exception(*err)
-            self.failures.append((subtest, ""))
+            self.addFailure(test, err)
 
 
 def main():

@@ -575,7 +575,6 @@ static const struct wt_backend_ops ops = {
     .download = ref_download,
     .sync = ref_sync,
     .fill_zero = ref_fill_zero,
-    .copy = ref_upload,
     .narrow = ref_narrow,
     .prepare = ref_prepare,
     .unprepare = ref_unprepare,

@@ -185,12 +185,13 @@ const char *spawn_path(char *buf, size_t size, const char *name)
     return buf;
 }
 
-void spawn_file(char *path, size_t size, const char *name, const char *text)
+const char *spawn_file(char *path, size_t size, const char *name, const char *text)
 {
     FILE *out = fopen(spawn_path(path, size, name), "w");
     assert_non_null(out);
-    fputs(text, out);
-    fclose(out);
+    assert_int_not_equal(fputs(text, out), EOF);
+    assert_int_equal(fclose(out), 0);
+    return path;
 }
 
 json_t *spawn_json(const struct spawned *s)

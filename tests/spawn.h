@@ -36,7 +36,7 @@ int spawn_teardown(void **state);
 #define SPAWN_TEST(name) cmocka_unit_test_setup_teardown(name, spawn_setup, spawn_teardown)
 /* The path of name in it, and a file there with its path. */
 const char *spawn_path(char *buf, size_t size, const char *name);
-void spawn_file(char *path, size_t size, const char *name, const char *text);
+const char *spawn_file(char *path, size_t size, const char *name, const char *text);
 
 /* All of stdout as one JSON document, owned; anything else fails the test. */
 json_t *spawn_json(const struct spawned *s);

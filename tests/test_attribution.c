@@ -1,5 +1,6 @@
 /* attribution: rows add up to the device to the microjoule, whatever processes do. */
 #include "bed.h"
+#include "wattune/users.h"
 #include "window/attribution.h"
 
 static uint64_t seed = 88172645463325252u;
@@ -164,6 +165,77 @@ static void cpu_times_are_read_as_the_kernel_writes_them(void **state)
     bed_done(&bed);
 }
 
+/* A server's program that forks for each of its connections. */
+static void thousands_of_children_are_listed(void **state)
+{
+    (void)state;
+    enum { COUNT = 3000 };
+    struct bed bed;
+    bed_init(&bed);
+    char *text = malloc(COUNT * 8 + 1);
+    assert_non_null(text);
+    for (unsigned i = 0; i < COUNT; i++)
+        snprintf(text + 8 * i, 9, "%u ", 1000000 + i);
+    bed_put(&bed, "/proc/42/task/42/children", text);
+    bed_put(&bed, "/proc/42/task/43/children", "7 8 ");
+    bed_put(&bed, "/proc/42/task/44/children", "");
+    struct wt_pids pids = {0};
+    assert_int_equal(wt_process_children(bed.ctx, 42, &pids, NULL), 0);
+    assert_int_equal(wt_process_children(bed.ctx, 1000000, &pids, NULL), 0); /* it has ended */
+    assert_int_equal(pids.count, COUNT + 2);
+    assert_int_equal(pids.at[COUNT - 1], 1000000 + COUNT - 1);
+    assert_int_equal(pids.at[COUNT + 1], 8);
+    free(pids.at);
+    free(text);
+    bed_done(&bed);
+}
+
+/* What is not told to be the run's is not told to be others' either. */
+static void without_the_list_of_children_the_runs_share_is_unknown(void **state)
+{
+    (void)state;
+    for (int is_broken = 0; is_broken < 2; is_broken++) {
+        struct bed bed;
+        bed_init(&bed);
+        bed_put(&bed, "/sys/class/powercap/intel-rapl:0/name", "package-0\n");
+        bed_put(&bed, "/sys/class/powercap/intel-rapl:0/max_energy_range_uj", "262143328850\n");
+        bed_put(&bed, "/sys/class/powercap/intel-rapl:0/energy_uj", "1000\n");
+        bed_put(&bed, "/proc/stat", "cpu  100 0 0 0 0 0 0 0 0 0\n");
+        bed_put(&bed, "/proc/42/task/42/children", "43 ");
+        bed_put(&bed, "/proc/43/stat",
+                "43 (a) S 1 42 42 0 -1 4194560 900 0 0 0 50 0 0 0 20 0 1 0 1000 0 0\n");
+        bed_open(&bed);
+        struct wt_users *users;
+        assert_int_equal(wt_users_new(&users, bed.ctx, bed.devices, 42, NULL), 0);
+        struct wt_window_device device = {
+            .device = bed_index(&bed, "cpu-package-0"),
+            .energy = {0, 0, 0, WT_PROV_COUNTER},
+        };
+        struct wt_window_result so_far = {.devices = &device, .device_count = 1, .end_ns = 1};
+        struct wt_run_device out = {.energy = {100, 99, 101, WT_PROV_COUNTER}};
+        struct wt_run run = {.devices = &out, .device_count = 1};
+        wt_users_span(users, &so_far, &run);
+        bed_put(&bed, "/proc/stat", "cpu  200 0 0 0 0 0 0 0 0 0\n");
+        bed_put(&bed, "/proc/42/task/42/children", is_broken ? "none" : "43 ");
+        bed_put(&bed, "/proc/43/stat",
+                "43 (a) S 1 42 42 0 -1 4194560 900 0 0 0 75 0 0 0 20 0 1 0 1000 0 0\n");
+        device.energy.energy_j = 100;
+        so_far.end_ns = WT_NS_PER_S;
+        wt_users_span(users, &so_far, &run);
+        assert_int_equal(wt_users_finish(users, &run, NULL), 0);
+        assert_int_equal(out.attribution.is_known, !is_broken);
+        if (is_broken) {
+            assert_says(out.attribution.note, "CPU time is not known: /proc/42/task/42/children");
+        } else {
+            assert_int_equal(out.attribution.share_count, 1);
+            assert_int_equal(out.attribution.shares[0].energy_uj, 25000000);
+        }
+        free(out.attribution.shares);
+        wt_users_free(users);
+        bed_done(&bed);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -173,6 +245,8 @@ int main(void)
         cmocka_unit_test(an_exclusive_device_is_wholly_its_users),
         cmocka_unit_test(what_nobody_is_shown_to_have_used_is_residual),
         cmocka_unit_test(cpu_times_are_read_as_the_kernel_writes_them),
+        cmocka_unit_test(thousands_of_children_are_listed),
+        cmocka_unit_test(without_the_list_of_children_the_runs_share_is_unknown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,6 +38,9 @@ static void rules_are_read_or_refused(void **state)
         {"60%:wind>400", WT_E_USAGE, 0, false, 0, 0},   /* no such signal */
         {"60%:carbon>", WT_E_USAGE, 0, false, 0, 0},    /* than what */
         {"60%:carbon>4x", WT_E_USAGE, 0, false, 0, 0},  /* not a number */
+        {"1e9MW:carbon>1", WT_E_USAGE, 0, false, 0, 0}, /* above it by far */
+        {"0x10W:carbon>1", WT_E_USAGE, 0, false, 0, 0}, /* no decimal */
+        {"60%:carbon>inf", WT_E_USAGE, 0, false, 0, 0}, /* no limit */
         {"60%carbon>400", WT_E_USAGE, 0, false, 0, 0},  /* no colon */
         {"nan%:carbon>4", WT_E_USAGE, 0, false, 0, 0},  /* not a number */
         {"", WT_E_USAGE, 0, false, 0, 0},
@@ -52,6 +55,29 @@ static void rules_are_read_or_refused(void **state)
         assert_int_equal(rule.is_above, rows[i].is_above);
         assert_true(fabs(rule.limit - rows[i].limit) < 1e-12);
         assert_true(fabs(rule.share - rows[i].share) < 1e-12);
+    }
+}
+
+static void a_level_is_a_share_of_the_total(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int want;
+        double share;
+    } rows[] = {{"60%", 0, 0.6},          {"0%", 0, 0},
+                {"250W", 0, 0.25},        {"0.5kW", 0, 0.5},
+                {"0.001MW", 0, 1},        {"60", WT_E_USAGE, 0},
+                {"%", WT_E_USAGE, 0},     {"kW", WT_E_USAGE, 0},
+                {"1,5kW", WT_E_USAGE, 0}, {"-1W", WT_E_USAGE, 0},
+                {"101%", WT_E_USAGE, 0},  {"2kW", WT_E_USAGE, 0},
+                {"", WT_E_USAGE, 0},      {"6 %", WT_E_USAGE, 0}};
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct wt_error err = {0};
+        double share = -1;
+        if (wt_budget_level_parse(&share, rows[i].text, 1000, &err) != rows[i].want ||
+            (rows[i].want == 0 && fabs(share - rows[i].share) > 1e-12))
+            fail_msg("%s: %g: %s", rows[i].text, share, err.text);
     }
 }
 
@@ -267,6 +293,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rules_are_read_or_refused),
+        cmocka_unit_test(a_level_is_a_share_of_the_total),
         cmocka_unit_test(the_lowest_level_of_a_step_holds_in_all_of_it),
         cmocka_unit_test(what_is_set_aside_is_in_layers_of_fixed_height),
         cmocka_unit_test(no_time_is_charged_more_than_its_worst_moment),

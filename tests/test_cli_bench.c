@@ -66,7 +66,8 @@ static void wrong_usage_says_what_is_allowed(void **state)
         {{TRAIN, "bert-tiny", "--device", "tpu", NULL}, "--device tpu: takes cpu, emu or cuda"},
         {{TRAIN, "bert-tiny", "--gpu", "a", NULL}, "--gpu a"},
         {{TRAIN, "bert-tiny", "--data", JONAH, "--gpu", "0", NULL}, "--gpu 0: a GPU is used with"},
-        {{TRAIN, "bert-tiny", "--data", JONAH, "--phases", NULL}, "--phases: on the CPU"},
+        {{TRAIN, "bert-tiny", "--data", JONAH, "--phases", NULL}, "phases are told anyhow"},
+        {{TRAIN, "bert-tiny", "--device", "emu", "--phases", NULL}, "it is for --device cuda"},
         {{TRAIN, "bert-tiny", "--data", JONAH, "--seconds", "1", "--schedule", "cosine", NULL},
          "--schedule cosine: it ends at the last step"},
         {{TRAIN, "bert-tiny", "--threads", "0", NULL}, "--threads 0"},
@@ -124,32 +125,20 @@ static void wrong_usage_says_what_is_allowed(void **state)
     }
 }
 
-static const char *write_file(const char *name, const char *text, size_t size)
-{
-    static char path[128];
-    snprintf(path, sizeof(path), "%s/%s", home, name);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    assert_int_equal(fwrite(text, 1, size, f), size);
-    assert_int_equal(fclose(f), 0);
-    return path;
-}
-
 static void wrong_text_is_named_with_its_place(void **state)
 {
     (void)state;
     static const struct {
-        const char *text;
-        size_t size;
-        const char *want;
+        const char *text, *want;
     } rows[] = {
-        {"", 0, "text.txt: the file is empty"},
-        {"fine\nna\xefve\n", 11, "text.txt:2: byte 7 (0xef) is not UTF-8"},
-        {" \n\n", 3, "text.txt: there are no words in it"},
+        {"", "text.txt: the file is empty"},
+        {"fine\nna\xefve\n", "text.txt:2: byte 7 (0xef) is not UTF-8"},
+        {" \n\n", "text.txt: there are no words in it"},
     };
     struct spawned s;
+    char path[128];
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-        const char *path = write_file("text.txt", rows[i].text, rows[i].size);
+        spawn_file(path, sizeof(path), "text.txt", rows[i].text);
         spawn_run(&s, home, TRAIN, "bert-tiny", "--data", path);
         assert_int_equal(spawn_code(&s), 1);
         assert_non_null(strstr(s.err, rows[i].want));
@@ -170,7 +159,7 @@ static void wrong_text_is_named_with_its_place(void **state)
     assert_int_equal(spawn_code(&s), 1);
     assert_non_null(strstr(s.err, "large.txt: the text is longer than the 2 GiB that are read"));
     spawn_done(&s);
-    const char *path = write_file("vocab.txt", "[PAD]\n\n", 7);
+    spawn_file(path, sizeof(path), "vocab.txt", "[PAD]\n\n");
     spawn_run(&s, home, TRAIN, "bert-tiny", "--data", JONAH, "--vocab", path);
     assert_int_equal(spawn_code(&s), 1);
     assert_non_null(strstr(s.err, "vocab.txt:2: an empty line"));
@@ -376,7 +365,8 @@ static const char *small_gpt2(void)
 {
     static const char text[] = "{\"model_type\": \"gpt2\", \"vocab_size\": 500, \"n_embd\": 64, "
                                "\"n_layer\": 2, \"n_head\": 2, \"n_positions\": 64}";
-    return write_file("gpt2.json", text, sizeof(text) - 1);
+    static char path[128];
+    return spawn_file(path, sizeof(path), "gpt2.json", text);
 }
 
 #define SMALL                                                                                      \
@@ -473,7 +463,8 @@ static const char *table(void)
         used +=
             (size_t)snprintf(text + used, sizeof(text) - used, "%s\n",
                              i % 3 ? "fish\tthe great fish of the sea" : "ship\ta ship and a wind");
-    return write_file("table.tsv", text, used);
+    static char path[128];
+    return spawn_file(path, sizeof(path), "table.tsv", text);
 }
 
 static void a_checkpoint_is_replaced_only_by_its_own_run(void **state)
@@ -530,7 +521,8 @@ static void where_it_cannot_be_written_is_said_before_any_step(void **state)
     char inside[160];
     struct spawned s;
     /* A file where a folder should be: refused to root as well. */
-    snprintf(inside, sizeof(inside), "%s/deeper", write_file("taken", "x", 1));
+    char path[128];
+    snprintf(inside, sizeof(inside), "%s/deeper", spawn_file(path, sizeof(path), "taken", "x"));
     static const char *const options[] = {"--save", "--checkpoint"};
     for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++) {
         char deep[200];
@@ -542,7 +534,7 @@ static void where_it_cannot_be_written_is_said_before_any_step(void **state)
         assert_null(strstr(s.err, "training bert-tiny"));
         spawn_done(&s);
     }
-    write_file("other", "x", 1);
+    spawn_file(path, sizeof(path), "other", "x");
     spawn_run(&s, home, TRAIN, "bert-tiny", "--data", JONAH, "--steps", "1", "--checkpoint", home,
               PLAIN);
     assert_int_equal(spawn_code(&s), 2);
@@ -747,14 +739,13 @@ static void generation_has_prefill_and_decode_apart(void **state)
     (void)state;
     struct spawned s;
     char model[128];
-    const char *prompt = write_file("prompt.txt", "the word of", 11);
-    char kept[128];
-    snprintf(kept, sizeof(kept), "%s", prompt);
+    char prompt[128];
+    spawn_file(prompt, sizeof(prompt), "prompt.txt", "the word of");
     snprintf(model, sizeof(model), "%s", small_gpt2());
     json_t *texts[2];
     for (unsigned i = 0; i < 2; i++) { /* the same seed, the same texts */
         spawn_run(&s, home, GENERATE, model, "--data", JONAH, "--vocab-size", "400",
-                  "--prompt-file", kept, "--tokens", "9", "--batch", "2", "--steps", "2",
+                  "--prompt-file", prompt, "--tokens", "9", "--batch", "2", "--steps", "2",
                   "--temperature", "0.9", "--top-k", "50", "--top-p", "0.95", "--seed", "4",
                   "--repeatable", "--json", PLAIN);
         json_t *j = done(&s);

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "spawn.h"
+#include "wattune/plan.h"
 
 static const char *const home = spawn_folder;
 static char log_path[128];
@@ -140,8 +141,40 @@ static void what_is_ours_and_not_wanted_is_given_back_and_nothing_else(void **st
     assert_string_equal(logged(), "");
     assert_string_equal(s.out, "scontrol delete reservation=wattune-watt-400\n");
     spawn_done(&s);
-    BUDGET(&s, "--remove");
+    BUDGET(&s, "--remove", "--json");
     assert_string_equal(logged(), "scontrol [delete] [reservation=wattune-watt-400]\n");
+    json_t *doc = spawn_json(&s); /* there is no budget: its total is not 0 */
+    assert_true(json_is_null(json_object_get(doc, "total_w")));
+    assert_int_equal(json_array_size(json_object_get(doc, "steps")), 0);
+    json_decref(doc);
+    spawn_done(&s);
+}
+
+/* Slurm keeps its name for a while. */
+static void one_that_is_over_is_not_made_anew_before_it_is_due(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char path[128], rows[400], from[32];
+    int64_t hour_s = (int64_t)time(NULL) / 3600 * 3600;
+    int n = snprintf(rows, sizeof(rows), "time,gco2_per_kwh\n");
+    for (int i = 0; i < 4; i++) /* it is to begin two hours from this one on */
+        n += snprintf(rows + n, sizeof(rows) - (size_t)n, "%s,%d\n",
+                      wt_moment_text(from, sizeof(from), hour_s + 3600 * i), i == 2 ? 500 : 300);
+    spawn_file(path, sizeof(path), "grid.csv", rows);
+    char signal[160];
+    snprintf(signal, sizeof(signal), "carbon=%s", path);
+    for (int is_over = 0; is_over < 2; is_over++) {
+        spawn_file(rows, sizeof(rows), "log", "");
+        reservation(is_over ? "wattune-watt-400" : "wattune-watt-x", -600, -60, "watt:400");
+        BUDGET(&s, "--signal", signal, "--level", "60%:carbon>400", "--horizon", "3h");
+        assert_int_equal(spawn_code(&s), 0);
+        assert_int_equal(strstr(logged(), "[create]") != NULL, !is_over);
+        spawn_done(&s);
+    }
+    reservation("wattune-watt-400", -600, -60, "watt:400"); /* due: tried */
+    BUDGET(&s, "--signal", "carbon=450", "--level", "60%:carbon>400");
+    assert_non_null(strstr(logged(), "[create]"));
     spawn_done(&s);
 }
 
@@ -223,8 +256,8 @@ static void mistakes_are_named(void **state)
         {"--total", "5kW", "--level=60%:carbon>4", "slurm.conf has licences for 1000 W", 2},
         {"--total", "much", "--level=60%:carbon>4", "--total much", 2},
         {"--floor", "10%", "--level=60%:carbon>4", "--floor goes with --follow", 2},
-        {"--floor", "x", "--follow=carbon=3", "--floor x", 2},
-        {"--when-unknown", "110%", "--level=60%:carbon>4", "--when-unknown 110%", 2},
+        {"--floor", "x", "--follow=carbon=3", "--floor \"x\"", 2},
+        {"--when-unknown", "110%", "--level=60%:carbon>4", "--when-unknown \"110%\"", 2},
         {"--horizon", "90s", "--level=60%:carbon>4", "whole minutes", 2},
         {"--step", "0s", "--level=60%:carbon>4", "whole minutes", 2},
         {"--licence", "volt", "--level=60%:carbon>4", "Licenses=volt:WATTS", 4},
@@ -262,6 +295,7 @@ int main(void)
         TEST(a_total_below_the_licences_is_set_aside_always),
         TEST(what_is_as_it_should_be_is_left),
         TEST(what_is_ours_and_not_wanted_is_given_back_and_nothing_else),
+        TEST(one_that_is_over_is_not_made_anew_before_it_is_due),
         TEST(what_slurm_refuses_is_tried_again_after_the_deletions_and_then_said),
         TEST(the_document_has_steps_and_commands),
         TEST(without_slurm_a_dry_run_says_so_and_goes_on),

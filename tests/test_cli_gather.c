@@ -77,6 +77,48 @@ static void a_place_that_cannot_be_written_is_named(void **state)
     spawn_done(&s);
 }
 
+/* Vendors' tools: one answers, one never does, one never ends, one says more than anybody wants. */
+static void a_tool_that_does_not_end_is_left_out(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *script;
+        bool is_kept;
+    } rows[] = {
+        {"#!/bin/sh\necho index, name\n", true},
+        {"#!/bin/sh\nexec sleep 1000\n", false},
+        {"#!/bin/sh\nexec yes\n", false},
+        {"#!/bin/sh\nexec head -c 100000 /dev/zero\n", false},
+        {"#!/bin/sh\necho no driver\nexit 9\n", false},
+    };
+    struct spawned s;
+    char bin[96], tool[128];
+    char *before = strdup(getenv("PATH")), *with;
+    assert_non_null(before);
+    wt_text(bin, sizeof(bin), "%s/bin", home);
+    wt_text(tool, sizeof(tool), "%s/nvidia-smi", bin);
+    assert_true(asprintf(&with, "%s:%s", bin, before) > 0);
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        tree_put(bin, "/nvidia-smi", rows[i].script);
+        assert_int_equal(chmod(tool, 0755), 0);
+        setenv("PATH", with, 1);
+        setenv("WATTUNE_NVML_TIMEOUT", rows[i].is_kept ? "60" : "0.2", 1);
+        spawn_run(&s, home, "wattune", "gather", "--output", archive);
+        setenv("PATH", before, 1);
+        unsetenv("WATTUNE_NVML_TIMEOUT");
+        if (spawn_code(&s) != 0)
+            fail_msg("%s", s.err);
+        spawn_done(&s);
+        spawn_run(&s, home, "tar", "-tzf", archive);
+        assert_non_null(strstr(s.out, "machine.txt"));
+        assert_true(!strstr(s.out, "nvidia-smi") == !rows[i].is_kept);
+        spawn_done(&s);
+        assert_int_equal(unlink(archive), 0);
+    }
+    free(before);
+    free(with);
+}
+
 static void wrong_usage_is_2_and_help_is_on_stdout(void **state)
 {
     (void)state;
@@ -98,9 +140,8 @@ static void wrong_usage_is_2_and_help_is_on_stdout(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(an_archive_plays_back_as_a_recording),
-        TEST(what_is_there_is_left_alone),
-        TEST(a_place_that_cannot_be_written_is_named),
+        TEST(an_archive_plays_back_as_a_recording),    TEST(what_is_there_is_left_alone),
+        TEST(a_place_that_cannot_be_written_is_named), TEST(a_tool_that_does_not_end_is_left_out),
         TEST(wrong_usage_is_2_and_help_is_on_stdout),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -207,6 +207,27 @@ static void filters_leave_out(void **state)
     }
 }
 
+/* The latest by their begin, each with all its rows. */
+static void a_limit_is_of_jobs_and_not_of_rows(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "jobs", "--store", store_path, "--json", "--limit", "4");
+    json_t *doc = spawn_json(&s);
+    assert_int_equal(json_array_size(json_object_get(doc, "sums")), 4);
+    assert_non_null(sum_of(doc, "5", false));
+    assert_non_null(sum_of(doc, "2", false));
+    assert_non_null(strstr(s.err, "there are more"));
+    json_decref(doc);
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "jobs", "--store", store_path, "--json", "--limit", "5");
+    doc = spawn_json(&s);
+    assert_true(fabs(number(sum_of(doc, "1", false), "energy_j") - 1500) < 1e-6);
+    assert_string_equal(s.err, "");
+    json_decref(doc);
+    spawn_done(&s);
+}
+
 static void csv_is_for_spreadsheets(void **state)
 {
     (void)state;
@@ -290,7 +311,7 @@ static void make_slurm(char *bin, size_t size, const char *comments)
     spawn_path(bin, size, "bin");
     mkdir(bin, 0755);
     spawn_file(path, sizeof(path), "comments", comments);
-    snprintf(text, sizeof(text), "#!/bin/sh\necho \"$@\" >>%s/asked\ncat %s\n", home, path);
+    snprintf(text, sizeof(text), "#!/bin/sh\necho \"sacct $*\" >>%s/asked\ncat %s\n", home, path);
     spawn_file(path, sizeof(path), "bin/sacct", text);
     chmod(path, 0755);
     snprintf(text, sizeof(text),
@@ -341,17 +362,49 @@ static void slurm_is_told_of_ended_jobs_and_others_words_stay(void **state)
     assert_non_null(
         strstr(s.err, "2 written, 0 already there, 1 of others left alone, 1 that Slurm"));
     const char *told = read_told("told");
-    assert_non_null(strstr(told, "[-i][modify][job][where][jobid=1][set][admincomment=wattune: "
-                                 "energy_j=1500.0 low_j=1350.0 high_j=1650.0 provenance=counter]"));
+    assert_non_null(
+        strstr(told, "[-i][modify][job][where][cluster=c][jobid=1][set][admincomment=wattune: "
+                     "energy_j=1500.0 low_j=1350.0 high_j=1650.0 provenance=counter]"));
     assert_non_null(strstr(told, "[jobid=2][set][admincomment=wattune: energy_j=250.0 low_j=225.0 "
                                  "high_j=unknown provenance=counter gap lost]"));
     assert_null(strstr(told, "jobid=3"));
     assert_null(strstr(told, "jobid=5")); /* it runs */
-    assert_non_null(strstr(read_told("asked"), "-j 1,2,3,4 -o jobidraw,admincomment"));
+    assert_non_null(strstr(read_told("asked"), "-M c -j 1,2,3,4 -o jobidraw,admincomment"));
     spawn_done(&s);
     run_sacct(&s, bin, "--force");
     assert_non_null(strstr(read_told("told"), "jobid=3"));
     spawn_done(&s);
+}
+
+/* Two clusters in one store, with the same numbers. */
+static void each_cluster_is_asked_for_its_own_jobs(void **state)
+{
+    (void)state;
+    char bin[128];
+    struct spawned s;
+    struct wt_job_store *store;
+    struct wt_job_row rows[] = {a_row(1, "kim", "m1", "GPU-0", 7),
+                                a_row(2, "kim", "m1", "GPU-0", 8)};
+    wt_text(rows[0].cluster, sizeof(rows[0].cluster), "d");
+    rows[1].cluster[0] = '\0';
+    assert_int_equal(wt_job_store_open(&store, store_path, true, NULL), 0);
+    assert_int_equal(wt_job_store_write(store, rows, WT_COUNTOF(rows), NULL), 0);
+    wt_job_store_close(store);
+    make_slurm(bin, sizeof(bin), "1|\n2|\n3|\n4|\n");
+    run_sacct(&s, bin, NULL);
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    spawn_done(&s);
+    const char *text = read_told("asked");
+    assert_string_equal(text, "sacct -n -X -P -j 2 -o jobidraw,admincomment\n"
+                              "sacct -n -X -P -M c -j 1,2,3,4 -o jobidraw,admincomment\n"
+                              "sacct -n -X -P -M d -j 1 -o jobidraw,admincomment\n");
+    text = read_told("told");
+    assert_non_null(strstr(text, "[where][cluster=d][jobid=1][set][admincomment=wattune: "
+                                 "energy_j=7.0 "));
+    assert_non_null(strstr(text, "[where][cluster=c][jobid=1][set][admincomment=wattune: "
+                                 "energy_j=1500.0 "));
+    assert_non_null(strstr(text, "[where][jobid=2][set][admincomment=wattune: energy_j=8.0 "));
 }
 
 static void what_slurm_has_already_is_not_written_again(void **state)
@@ -388,11 +441,13 @@ int main(void)
         JOBS_TEST(the_document_has_sums_and_their_devices),
         JOBS_TEST(sums_are_by_what_was_asked),
         JOBS_TEST(filters_leave_out),
+        JOBS_TEST(a_limit_is_of_jobs_and_not_of_rows),
         JOBS_TEST(csv_is_for_spreadsheets),
         JOBS_TEST(steps_are_shown_and_never_summed),
         JOBS_TEST(mistakes_are_said),
         JOBS_TEST(a_missing_libpq_names_its_package),
         JOBS_TEST(slurm_is_told_of_ended_jobs_and_others_words_stay),
+        JOBS_TEST(each_cluster_is_asked_for_its_own_jobs),
         JOBS_TEST(what_slurm_has_already_is_not_written_again),
         JOBS_TEST(without_slurm_it_says_what_to_install),
     };

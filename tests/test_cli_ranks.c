@@ -30,8 +30,11 @@ static const char *const variables[] = {"SLURM_JOB_ID",
                                         "SLURM_STEP_NUM_NODES",
                                         "SLURM_STEP_TASKS_PER_NODE",
                                         "SLURM_STEP_GPUS",
+                                        "SLURM_RESTART_COUNT",
                                         "SLURMD_NODENAME",
                                         "CUDA_VISIBLE_DEVICES",
+                                        "PMI_ID",
+                                        "HYDI_CONTROL_FD",
                                         "PMI_RANK",
                                         "PMI_SIZE",
                                         "MPI_LOCALRANKID",
@@ -131,9 +134,9 @@ static void all_ranks_of_a_node_tell_of_their_work(void **state)
                                 "--",      self,  "mark",   NULL};
     be_rank(3);
     spawn_start(&one, home, argv);
+    spawn_wait(&one); /* over when the first ends */
     be_rank(2);
     spawn_start(&first, home, argv);
-    spawn_wait(&one);
     spawn_wait(&first);
     assert_int_equal(spawn_code(&one), 0);
     assert_string_equal(one.out, "");
@@ -151,6 +154,21 @@ static void all_ranks_of_a_node_tell_of_their_work(void **state)
     char path[128];
     snprintf(path, sizeof(path), "/tmp/wattune-%u-slurm-%s.0-n2", (unsigned)geteuid(), job);
     assert_int_not_equal(access(path, F_OK), 0);
+}
+
+/* How many ranks its record is of. */
+static long long covered(const json_t *doc)
+{
+    return json_integer_value(json_object_get(json_object_get(doc, "node"), "ranks"));
+}
+
+/* Another rank, which is over before the first of its node begins. */
+static void step_aside(unsigned rank)
+{
+    struct spawned s;
+    be_rank(rank);
+    spawn_run(&s, home, "wattune", "run", "--", "true");
+    spawn_done(&s);
 }
 
 #define EMULATED "wattune", "emulate", "v100-pcie-32gb", "--"
@@ -177,10 +195,12 @@ static void the_first_node_sums_once_all_have_told(void **state)
     assert_non_null(strstr(s.out, "no sum"));
     spawn_done(&s);
 
+    step_aside(3);
     be_rank(2);
     spawn_run(&s, home, EMULATED, command(), "run", "--", "sleep", "0.2");
     assert_null(strstr(s.err, "slurm-")); /* the first node's to say */
     spawn_done(&s);
+    step_aside(1);
     be_rank(0);
     spawn_run(&s, home, EMULATED, command(), "run", "--", "sleep", "0.2");
     assert_non_null(strstr(s.err, "2 of 2 nodes"));
@@ -248,6 +268,11 @@ static void who_measures_follows_from_the_variables(void **state)
     set("MPI_LOCALRANKID", 0);
     set("MPI_LOCALNRANKS", 2);
     assert_string_equal(group_of(group, sizeof(group), "--no-store"), "mpi-kvs_1");
+    unsetenv("PMIX_NAMESPACE"); /* hydra's PMI_ID is the rank: ranks would not meet by it */
+    setenv("HYDI_CONTROL_FD", "5", 1);
+    setenv("PMI_ID", "0", 1);
+    snprintf(want, sizeof(want), "mpi-%ld", (long)getpid());
+    assert_string_equal(group_of(group, sizeof(group), "--no-store"), want);
     forget();
 
     /* A batch script has a rank and no step; a step of one task has no others. */
@@ -259,6 +284,9 @@ static void who_measures_follows_from_the_variables(void **state)
     assert_string_equal(group_of(group, sizeof(group), "--no-store"), "none");
     be_rank(0);
     snprintf(want, sizeof(want), "slurm-%s.0", job);
+    assert_string_equal(group_of(group, sizeof(group), "--no-store"), want);
+    setenv("SLURM_RESTART_COUNT", "2", 1); /* requeued: its steps have their numbers again */
+    snprintf(want, sizeof(want), "slurm-%s.0-r2", job);
     assert_string_equal(group_of(group, sizeof(group), "--no-store"), want);
     setenv("SLURM_PROCID", "many", 1); /* nonsense is none */
     assert_string_equal(group_of(group, sizeof(group), "--no-store"), "none");
@@ -285,9 +313,44 @@ static void gpus_that_ranks_have_alone_are_measured_together(void **state)
         gpus += strcmp(json_string_value(kind), "gpu") == 0;
     }
     assert_int_equal(gpus, 2);
+    assert_int_equal(covered(doc), 2);
     json_decref(doc);
     spawn_done(&one);
     spawn_done(&first);
+    forget();
+}
+
+/* Each a reason why the record of a node is not of all its ranks. */
+static void what_is_not_covered_is_not_counted(void **state)
+{
+    (void)state;
+    struct spawned s;
+    /* One that said nothing, whatever is seen. */
+    be_rank(0);
+    for (int has_gpus = 0; has_gpus < 2; has_gpus++) {
+        if (has_gpus)
+            setenv("CUDA_VISIBLE_DEVICES", "0", 1);
+        spawn_run(&s, home, "wattune", "run", "--json", "--nodes-wait=0s", "--", "true");
+        json_t *doc = document(&s);
+        assert_int_equal(covered(doc), 1);
+        json_decref(doc);
+        spawn_done(&s);
+    }
+    /* GPUs that the first cannot see (both see their own as 0), and a list that is none. */
+    static const char *const seen[][2] = {{"0", "1"}, {",,", "0"}};
+    for (size_t i = 0; i < WT_COUNTOF(seen); i++) {
+        setenv("CUDA_VISIBLE_DEVICES", seen[i][0], 1);
+        setenv("SLURM_STEP_GPUS", seen[i][1], 1);
+        step_aside(1);
+        setenv("CUDA_VISIBLE_DEVICES", "0", 1);
+        setenv("SLURM_STEP_GPUS", "0", 1);
+        be_rank(0);
+        spawn_run(&s, home, EMULATED, command(), "run", "--json", "--nodes-wait=0s", "--", "true");
+        json_t *doc = document(&s);
+        assert_int_equal(covered(doc), 1);
+        json_decref(doc);
+        spawn_done(&s);
+    }
     forget();
 }
 
@@ -320,8 +383,11 @@ static void a_rank_that_outlives_the_first_is_told_of(void **state)
     spawn_start(&one, home, argv);
     assert_true(spawn_expect(&one, "on"));
     be_rank(0);
-    spawn_run(&first, home, "wattune", "run", "--nodes-wait", "0s", "--", "true");
+    spawn_run(&first, home, "wattune", "run", "--json", "--nodes-wait", "0s", "--", "true");
     assert_non_null(strstr(first.err, "1 other rank"));
+    json_t *doc = document(&first);
+    assert_int_equal(covered(doc), 1);
+    json_decref(doc);
     spawn_wait(&one);
     spawn_done(&one);
     spawn_done(&first);
@@ -379,6 +445,41 @@ static void a_sum_is_whole_or_none(void **state)
     wt_run_sum_done(&sum);
     runs[0].node.ranks = runs[1].node.ranks = 2;
 
+    /* Of all nodes, and not of all ranks. */
+    runs[0].node.nodes = runs[1].node.nodes = 2;
+    runs[0].node.ranks = runs[1].node.ranks = 4;
+    assert_int_equal(wt_run_sum_make(&sum, runs, 2, NULL, &err), 0);
+    assert_string_equal(sum.why, "what the nodes measured covers 2 of 4 ranks");
+    wt_run_sum_done(&sum);
+    runs[0].node.ranks = runs[1].node.ranks = 2;
+
+    /* Requeued: its first node is another host, and the newer of the two counts. */
+    struct wt_run again[3] = {runs[0], runs[1], node(0, "n7", 2, 2)};
+    again[2].start_unix_ns += 1000000000;
+    assert_int_equal(wt_run_sum_make(&sum, again, 3, NULL, &err), 0);
+    assert_true(sum.is_whole);
+    assert_int_equal(sum.count, 2);
+    assert_int_equal(sum.parts[0], 2);
+    wt_run_sum_done(&sum);
+    again[2].node.index = 5; /* more nodes than there are */
+    assert_int_equal(wt_run_sum_make(&sum, again, 3, NULL, &err), 0);
+    assert_string_equal(sum.why, "3 nodes told, and the job has 2");
+    wt_run_sum_done(&sum);
+    wt_run_done(&again[2]);
+
+    /* A bound that is not known is null in the document. */
+    runs[0].total.high_j = INFINITY;
+    assert_int_equal(wt_run_sum_make(&sum, runs, 2, NULL, &err), 0);
+    char *text = wt_run_sum_to_json(&sum, runs);
+    assert_non_null(text);
+    json_t *doc = json_loads(text, 0, NULL);
+    assert_true(json_is_null(json_object_get(json_object_get(doc, "total"), "high_j")));
+    assert_near(json_real_value(json_object_get(json_object_get(doc, "total"), "energy_j")), 2000,
+                1e-6);
+    json_decref(doc);
+    free(text);
+    wt_run_sum_done(&sum);
+
     runs[0].total.provenance = WT_PROV_UNKNOWN;
     assert_int_equal(wt_run_sum_make(&sum, runs, 2, NULL, &err), 0);
     assert_false(sum.is_whole);
@@ -403,6 +504,7 @@ int main(int argc, char **argv)
         TEST(the_first_node_sums_once_all_have_told),
         TEST(who_measures_follows_from_the_variables),
         TEST(gpus_that_ranks_have_alone_are_measured_together),
+        TEST(what_is_not_covered_is_not_counted),
         TEST(a_folder_that_others_may_write_is_not_used),
         TEST(a_rank_that_outlives_the_first_is_told_of),
         TEST(an_emulation_is_not_for_ranks),

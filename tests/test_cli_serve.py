@@ -440,10 +440,29 @@ class Whole(unittest.TestCase):
         self.assertGreater(len(known), 30)
         self.assertEqual(rows, known)
         self.assertEqual({name for name, _ in self.seen()}, set(known))
+        self.assertEqual(self.labels(), {name: labels for name, labels in self.documented().items() if labels})
         if shutil.which("promtool"):
             done = subprocess.run(["promtool", "check", "metrics"], input=self.server.metrics(), capture_output=True,
                                   text=True, check=False)
             self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+
+    def labels(self):
+        """{metric: its labels beside those of a device}, of those that have any."""
+        found = {}
+        for name, labels in self.seen():
+            keys = set(dict(labels))
+            found.setdefault(name, set()).update(
+                keys - {"device", "kind", "model", "provenance"} if "device" in keys else keys)
+        return {name: keys for name, keys in found.items() if keys}
+
+    @staticmethod
+    def documented():
+        found, last = {}, set()
+        with open(os.path.join(ROOT, "docs/serve.md"), encoding="utf-8") as f:
+            for name, cell in re.findall(r"^\| `(\w+)` \| \w+ \| \w* ?\|([^|]*)\|", f.read(), re.MULTILINE):
+                last = last if cell.strip() == "as above" else set(re.findall(r"`(\w+)`", cell))
+                found[name] = last
+        return found
 
     def test_leases_are_what_wattuned_holds(self):
         seen = self.seen()
@@ -541,6 +560,52 @@ class Alone(unittest.TestCase):
     def test_only_the_gpus_asked_for(self):
         s = self.server("--emulate", SPEC, "--gpu", "1,3", "--no-jobs")
         self.assertEqual([d["title"] for d in s.state()["devices"]], ["GPU 1", "GPU 3"])
+
+    def jobs(self):
+        """A folder of facts with a job that has ended, and a store."""
+        facts = os.path.join(self.home, "facts")
+        os.mkdir(facts)
+        now = time.time_ns()
+        with open(os.path.join(facts, "7"), "w", encoding="utf-8") as f:
+            f.write(f"job=7\nuid=0\nuser=ada\ncluster=c\ngpus=0\nnodes=1\nbegin_ns={now - 10**9}\nend_ns={now}\n")
+        return facts, os.path.join(self.home, "jobs.db")
+
+    def test_one_store_has_one_serve(self):
+        facts, store = self.jobs()
+        s = self.server("--emulate", "v100-pcie-32gb", "--jobs", facts, "--store", store)
+        done = subprocess.run([WATTUNE, "serve", "--listen", "127.0.0.1:0", "--emulate", "v100-pcie-32gb", "--jobs",
+                               facts, "--store", store], capture_output=True, text=True, check=False,
+                              timeout=PATIENCE, env=clean(self.home))
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn(f"process {s.process.pid} keeps the energy of jobs there", done.stderr)
+        self.assertIn("--no-jobs", done.stderr)
+        self.assertIn(("wattune_jobs", frozenset()), samples(s.metrics()))
+
+    def test_a_port_in_use_leaves_the_jobs_alone(self):
+        facts, store = self.jobs()
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            done = subprocess.run([WATTUNE, "serve", "--listen", f"127.0.0.1:{taken.getsockname()[1]}", "--emulate",
+                                   "v100-pcie-32gb", "--jobs", facts, "--store", store], capture_output=True,
+                                  text=True, check=False, timeout=PATIENCE, env=clean(self.home))
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertEqual(os.listdir(facts), ["7"], "not taken, and nobody waits for its energy")
+
+    def test_a_store_that_fails_does_not_stop_the_metrics(self):
+        facts, store = self.jobs()
+        with open(store, "w", encoding="utf-8") as f:
+            f.write("this is no database\n" * 100)
+        s = self.server("--emulate", "v100-pcie-32gb", "--jobs", facts, "--store", store)
+        self.assertIn(store, s.words())
+        seen = samples(s.metrics())
+        self.assertIn("wattune_power_watts", {name for name, _ in seen})
+        self.assertNotIn(("wattune_jobs", frozenset()), seen, "not known is not 0")
+        self.assertEqual([store in p["why"] for p in s.state()["problems"] if p["what"] == "jobs"], [True])
+        os.remove(store)
+        wait_for(lambda: ("wattune_jobs", frozenset()) in samples(s.metrics()))
+        wait_for(lambda: "7" not in os.listdir(facts))
+        self.assertFalse([p for p in s.state()["problems"] if p["what"] == "jobs"])
 
     def test_it_tells_systemd_and_ends_cleanly(self):
         path = os.path.join(self.home, "notify")

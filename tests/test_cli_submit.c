@@ -234,6 +234,10 @@ static void mistakes_are_told(void **state)
             fail_msg("row %zu: code %d, says: %s", i, spawn_code(&s), s.err);
         spawn_done(&s);
     }
+    PIECES(&s, "--checkpoint-lead", "1h", "--dry-run", "--", script); /* no time to run in */
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "piece 1 of 2 takes 3600 s, and the script would be told 3600"));
+    spawn_done(&s);
     PIECES(&s, "--", "--no-requeue", script);
     assert_int_equal(spawn_code(&s), 2);
     assert_non_null(strstr(s.err, "is requeued"));
@@ -275,6 +279,20 @@ static void piece_script(char *path, size_t size, const int64_t pieces[4], int l
              "#WATTUNE piece %s %s\n#WATTUNE piece %s %s\n%s",
              lead_s, t[0], t[1], t[2], t[3], body);
     spawn_file(path, size, "slurm_script", text);
+}
+
+static void a_piece_without_time_to_run_is_no_piece(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char path[128];
+    setenv("SLURM_JOB_ID", "4711", 1);
+    piece_script(path, sizeof(path), (int64_t[]){-5, 5, 500, 600}, 10, "echo ran\n");
+    spawn_run(&s, home, "wattune", "segment", path);
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "piece 1 is over before its script is to be told"));
+    assert_string_equal(s.out, "");
+    spawn_done(&s);
 }
 
 static const char *const keeps = /* until it is told, and a little */
@@ -440,6 +458,7 @@ int main(void)
         EACH(several_pieces_go_with_the_script),
         EACH(mistakes_are_told),
         EACH(a_piece_ends_with_a_signal_and_a_requeue),
+        EACH(a_piece_without_time_to_run_is_no_piece),
         EACH(the_last_piece_has_no_end_and_its_code_is_the_scripts),
         EACH(between_pieces_the_job_goes_back_to_the_queue),
         EACH(a_job_that_cannot_be_requeued_or_is_cancelled_says_so),

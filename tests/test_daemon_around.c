@@ -373,14 +373,13 @@ static void begin_job(const struct rig_client *root, uint32_t job, uint64_t devi
 }
 
 /* The facts of root's, which our plugin in slurmd writes. */
-static void a_job_lives_as_its_facts_say(void **state)
+static void live_by_facts(const char *folder)
 {
-    (void)state;
     char path[400];
     rig_policy(&rig, "allow slurm on all set power\n");
     rig_start(&rig);
     struct rig_client root = rig_client(&rig, 0);
-    wt_text(path, sizeof(path), "%s/run/wattune/slurm/42", rig.sysroot);
+    wt_text(path, sizeof(path), "%s/42", folder);
     rig_write(path, "job=42\nbegin_ns=1\n");
     begin_job(&root, 42, 2);
     assert_int_equal(claim_for_job(&root, 1, 42).rc, 0);
@@ -402,6 +401,22 @@ static void a_job_lives_as_its_facts_say(void **state)
     rig_write(path, "job=42\nbegin_ns=3\nend_ns=4\n");
     assert_true(rig_becomes(&rig, 1, 250000));
     rig_end(&root);
+}
+
+static void a_job_lives_as_its_facts_say(void **state)
+{
+    (void)state;
+    char folder[300];
+    live_by_facts(wt_text(folder, sizeof(folder), "%s/run/wattune/slurm", rig.sysroot));
+}
+
+static void facts_may_lie_elsewhere(void **state)
+{
+    (void)state;
+    static char folder[300]; /* the rig keeps it */
+    rig.extra[0] = "--jobs";
+    rig.extra[1] = wt_text(folder, sizeof(folder), "%s/srv/n1/slurm", rig.sysroot);
+    live_by_facts(folder);
 }
 
 static void the_next_job_on_a_device_ends_one_without_a_trace(void **state)
@@ -515,6 +530,7 @@ static int run(int argc, char **argv)
         ROOTED(a_jobs_user_reaches_the_jobs_devices_only),
         ROOTED(a_cgroup_of_the_users_own_making_is_no_job),
         ROOTED(a_job_lives_as_its_facts_say),
+        ROOTED(facts_may_lie_elsewhere),
         ROOTED(the_next_job_on_a_device_ends_one_without_a_trace),
         ROOTED(a_device_nodes_owner_may),
         STARTS(it_takes_systemds_socket_and_tells_it),

@@ -309,6 +309,35 @@ static void the_keeper_s_directory_is_private_and_goes_with_it(void **state)
     assert_int_equal(stat(path, &st), -1);
 }
 
+/* A path that does not fit leaves nothing behind, and what was found is not taken away. */
+static void a_shared_directory_is_refused_before_it_is_made(void **state)
+{
+    struct wt_doorkeeper *keeper = *state, *shared = NULL;
+    struct wt_error err = {0};
+    char path[1024], name[251];
+    memset(name, 'a', sizeof(name) - 1);
+    name[sizeof(name) - 1] = '\0';
+    wt_text(path, sizeof(path), "%s/%s/%s", wt_doorkeeper_path(keeper), name, name);
+    assert_int_equal(wt_fs_mkdirs(path, 0700, NULL), 0);
+    strcat(path, "/door");
+    assert_int_equal(wt_doorkeeper_share(&shared, path, &err), WT_E_USAGE);
+    assert_non_null(strstr(err.text, "too long"));
+    assert_int_equal(access(path, F_OK), -1);
+
+    wt_text(path, sizeof(path), "%s/no/such", wt_doorkeeper_path(keeper));
+    assert_int_equal(wt_doorkeeper_share(&shared, path, &err), WT_E_NOTFOUND);
+    wt_text(path, sizeof(path), "%s/open", wt_doorkeeper_path(keeper));
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(chmod(path, 0755), 0);
+    assert_int_equal(wt_doorkeeper_share(&shared, path, &err), WT_E_DENIED);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(chmod(path, 0700), 0);
+    assert_int_equal(wt_doorkeeper_share(&shared, path, &err), 0);
+    assert_string_equal(wt_doorkeeper_path(shared), path);
+    wt_doorkeeper_free(shared);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
 int main(int argc, char **argv)
 {
     self = argv[0];
@@ -327,6 +356,7 @@ int main(int argc, char **argv)
         TEST(a_file_that_is_no_door_is_counted_and_left_alone),
         TEST(a_ring_that_is_cut_while_it_is_read_is_given_up),
         TEST(strange_entries_are_no_doors),
+        TEST(a_shared_directory_is_refused_before_it_is_made),
         TEST(the_keeper_s_directory_is_private_and_goes_with_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,17 @@ static void facts_are_read_or_refused(void **state)
         {"job=1\nbegin_ns=5\nlease=77\nnote=a\nnote=b\nX=\n", NULL,
          "keys not known are passed over"},
         {"job=1\nbegin_ns=5\ngpus=0-3,7\n", NULL, "ranges"},
+        {"job=1\nbegin_ns=5\ndevices=GPU-b,GPU-a\ngpus=0,3\n", NULL, "ids before numbers"},
+        {"job=1\nbegin_ns=5\ngpus=0,3\ndevices=GPU-b\n", "devices=", "fewer ids than GPUs"},
+        {"job=1\nbegin_ns=5\ndevices=GPU-b\n", "devices=", "ids of no GPUs"},
+        {"job=1\nbegin_ns=5\ngpus=0,3\ndevices=GPU-b,GPU-b\n", NULL, "two parts of a card"},
+        {"job=1\nbegin_ns=5\ngpus=0\ndevices=\n", "devices=", "an empty id"},
+        {"job=1\nbegin_ns=5\ngpus=0,1\ndevices=GPU-b,\n", "devices=", "an empty last id"},
+        {"job=1\nbegin_ns=5\ngpus=0\ndevices="
+         "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+         "xxxxxxx"
+         "\n",
+         "devices=", "longer than an id may be"},
         {"begin_ns=5\n", "without job", "whose?"},
         {"job=1\n", "without begin_ns", "since when?"},
         {"job=0\nbegin_ns=5\n", "job=0", "no job"},
@@ -80,7 +92,8 @@ static void facts_hold_what_the_file_says(void **state)
     (void)state;
     static const char text[] =
         "job=1234\nstep=0\nuid=1000\nuser=ada\naccount=ml\npartition=gpu\nname=bert\ncluster=c\n"
-        "node=n1\ngpus=0,3\nnodes=2\ncap_mw=150000\ncap_set_mw=149000\nbegin_ns=17\nend_ns=18\n"
+        "node=n1\ngpus=0,3\ndevices=GPU-b,GPU-a\nnodes=2\ncap_mw=150000\ncap_set_mw=149000\nbegin_"
+        "ns=17\nend_ns=18\n"
         "pid=4242\npid_start=123456\nmodel=bert-base\n";
     struct wt_job_facts f;
     assert_int_equal(wt_job_facts_parse(&f, text, strlen(text), "F", NULL), 0);
@@ -90,6 +103,8 @@ static void facts_hold_what_the_file_says(void **state)
     assert_string_equal(f.model, "bert-base");
     assert_int_equal(f.gpu_count, 2);
     assert_int_equal(f.gpus[1], 3);
+    assert_int_equal(f.device_count, 2);
+    assert_string_equal(f.devices[1], "GPU-a");
     assert_int_equal(f.cap_mw, 150000);
     assert_int_equal(f.cap_set_mw, 149000);
     assert_int_equal(f.begin_ns, 17);
@@ -126,11 +141,16 @@ struct bed {
     bool is_dead[DEVICES];
     int64_t dead_ns[DEVICES], alive_ns[DEVICES]; /* windows over this span know nothing */
     double wobble; /* windows that go on are off by so much, J, either way */
+    double band_j; /* and their bounds are so much further out */
     struct {
         int64_t begin_ns, end_ns;
         bool is_open, is_used;
     } windows[WINDOWS];
     uint64_t window_count;
+    unsigned waits;
+    unsigned fails;      /* so many windows cannot be begun */
+    const char *devices; /* the ids that tell() writes beside gpus; NULL: none */
+    const char *cluster; /* and the cluster */
     uint64_t busy_ticks;
     struct wt_accounts_meter meter;
     struct wt_accounts *accounts;
@@ -170,6 +190,8 @@ static double cum_j(const struct bed *bed, size_t i, int64_t t_ns)
 static int fake_begin(void *data, int64_t t_ns, uint64_t *ret_window)
 {
     struct bed *bed = data;
+    if (bed->fails && bed->fails--)
+        return WT_E_NOMEM;
     assert_true(bed->window_count < WINDOWS);
     bed->windows[bed->window_count].begin_ns = t_ns < bed->now_ns ? t_ns : bed->now_ns;
     bed->windows[bed->window_count].is_open = bed->windows[bed->window_count].is_used = true;
@@ -210,7 +232,8 @@ static void fill(struct bed *bed, uint64_t window, int64_t end_ns, bool is_open,
             j += bed->wobble * ((double)rand_r(&bed->seed) / RAND_MAX * 2 - 1);
         j = j > 0 ? j : 0;
         d->device = i;
-        d->energy = (struct wt_joules){j, j * 0.95, j * 1.05, WT_PROV_COUNTER};
+        d->energy = (struct wt_joules){j, fmax(0, j * 0.95 - bed->band_j), j * 1.05 + bed->band_j,
+                                       WT_PROV_COUNTER};
         if (bed->is_dead[i] ||
             (bed->alive_ns[i] && begin_ns < bed->alive_ns[i] && end_ns > bed->dead_ns[i])) {
             d->energy.provenance = WT_PROV_UNKNOWN;
@@ -230,14 +253,24 @@ static int fake_result(void *data, uint64_t window, struct wt_window_result *ret
     return 0;
 }
 
-static int fake_peek(void *data, uint64_t window, struct wt_window_result *ret,
+static int fake_peek(void *data, uint64_t window, size_t device, struct wt_window_device *ret,
                      struct wt_error *err)
 {
     struct bed *bed = data;
+    struct wt_window_result r;
     (void)err;
     assert_true(bed->windows[window - 1].is_used && bed->windows[window - 1].is_open);
-    fill(bed, window, bed->now_ns, true, ret);
+    fill(bed, window, bed->now_ns, true, &r);
+    *ret = r.devices[device];
+    wt_window_result_done(&r);
     return 0;
+}
+
+static void fake_wait(void *data, int64_t t_ns)
+{
+    struct bed *bed = data;
+    assert_true(t_ns <= bed->now_ns);
+    bed->waits++;
 }
 
 static void write_file(const char *path, const char *text)
@@ -337,13 +370,15 @@ static struct bed *bed_new(void)
         info->kind = devices[i].kind;
         info->index = devices[i].index;
         info->is_counted = devices[i].is_counted;
+        info->can = WT_CAN_ENERGY;
         info->power_max_mw = devices[i].power_max_mw;
         bed->pointers[i] = info;
         bed->power_w[i] = 100;
     }
     bed->meter =
-        (struct wt_accounts_meter){fake_begin, fake_end, fake_cancel, fake_result,     fake_peek,
-                                   bed,        bed_unix, "boot-1",    UNIX0 - 1000 * S};
+        (struct wt_accounts_meter){fake_begin, fake_end, fake_cancel, fake_wait, fake_result,
+                                   fake_peek,  bed,      bed_unix,    "boot-1",  UNIX0 - 1000 * S};
+    bed->cluster = "c";
     write_stat(bed);
     start(bed);
     return bed;
@@ -364,12 +399,14 @@ static void tell(struct bed *bed, unsigned job, const char *step, const char *gp
     char path[160], text[1024];
     int n = snprintf(text, sizeof(text),
                      "job=%u\nuid=1000\nuser=ada\naccount=ml\npartition=gpu\nname=bert\n"
-                     "cluster=c\nnode=n1\nnodes=1\nbegin_ns=%lld\n",
-                     job, (long long)unix_of(bed, begin_ns));
+                     "cluster=%s\nnode=n1\nnodes=1\nbegin_ns=%lld\n",
+                     job, bed->cluster, (long long)unix_of(bed, begin_ns));
     if (step)
         n += snprintf(text + n, sizeof(text) - (size_t)n, "step=%s\n", step);
     if (gpus)
         n += snprintf(text + n, sizeof(text) - (size_t)n, "gpus=%s\n", gpus);
+    if (gpus && !step && bed->devices)
+        n += snprintf(text + n, sizeof(text) - (size_t)n, "devices=%s\n", bed->devices);
     if (pid)
         n += snprintf(text + n, sizeof(text) - (size_t)n, "pid=%u\npid_start=77\n", pid);
     if (end_ns)
@@ -396,7 +433,10 @@ static void assert_conserved(struct bed *bed)
     struct wt_account_device *devices;
     size_t count;
     assert_int_equal(wt_accounts_devices(bed->accounts, &devices, &count, NULL), 0);
-    assert_int_equal(count, DEVICES);
+    size_t split = 0;
+    for (size_t i = 0; i < DEVICES; i++)
+        split += bed->infos[i].kind == WT_DEVICE_GPU || bed->infos[i].can;
+    assert_int_equal(count, split);
     for (size_t i = 0; i < count; i++)
         if (devices[i].device_uj != devices[i].idle_uj + devices[i].jobs_uj)
             fail_msg("%s: %llu is not %llu + %llu", devices[i].id,
@@ -406,7 +446,7 @@ static void assert_conserved(struct bed *bed)
     free(devices);
     /* And of what runs: each row is between its bounds, and no more than its device. */
     struct wt_job_row *rows;
-    assert_int_equal(wt_accounts_list(bed->accounts, &rows, &count, NULL), 0);
+    assert_int_equal(wt_accounts_list(bed->accounts, true, &rows, &count, NULL), 0);
     for (size_t i = 0; i < count; i++)
         if (rows[i].provenance != WT_PROV_UNKNOWN &&
             (rows[i].low_uj > rows[i].energy_uj || rows[i].energy_uj > rows[i].high_uj))
@@ -499,6 +539,14 @@ static void a_gpu_is_its_holders_from_begin_to_end(void **state)
     assert_int_equal(row.gap_ns, 0);
     /* What was told of it is done with; the user is told. */
     assert_false(has_file(bed, bed->facts, "7"));
+    /* For wattuned, which goes by the end in it, and five minutes long. */
+    char path[160];
+    snprintf(path, sizeof(path), "%s/7.ended", bed->facts);
+    assert_int_equal(access(path, F_OK), 0);
+    struct timespec old[2] = {{.tv_sec = time(NULL) - 301}, {.tv_sec = time(NULL) - 301}};
+    assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+    tick(bed);
+    assert_int_equal(access(path, F_OK), -1);
     assert_true(has_file(bed, bed->facts, "7.energy"));
     assert_false(has_file(bed, bed->map, "0"));
     bed_free(bed);
@@ -876,6 +924,533 @@ static void without_a_folder_all_is_nobodys(void **state)
     bed_free(bed);
 }
 
+/* The rows of nobody in the store, and what they hold of one device. */
+static size_t nobodys(struct bed *bed, const char *device, struct wt_job_row *ret, size_t max)
+{
+    struct wt_job_store *store;
+    struct wt_job_row *rows;
+    size_t count, found = 0;
+    const struct wt_job_filter filter = {.has_idle = true};
+    assert_int_equal(wt_job_store_open(&store, bed->store, false, NULL), 0);
+    assert_int_equal(wt_job_store_list(store, &filter, &rows, &count, NULL), 0);
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].job == 0 && strcmp(rows[i].device, device) == 0 && found < max)
+            ret[found++] = rows[i];
+    free(rows);
+    wt_job_store_close(store);
+    return found;
+}
+
+static void another_cluster_ends_nobodys_rows(void **state)
+{
+    (void)state;
+    struct bed *bed = bed_new();
+    struct wt_job_row rows[8];
+    run_s(bed, 10, 0);
+    bed->cluster = "other";
+    tell(bed, 5, NULL, "0", bed->now_ns, 0, 0);
+    run_s(bed, 35, 0);
+    assert_int_equal(nobodys(bed, "GPU-1", rows, 8), 2);
+    assert_string_equal(rows[0].cluster, "c");
+    assert_int_equal(rows[0].state, WT_JOB_ENDED);
+    assert_string_equal(rows[1].cluster, "other");
+    assert_int_equal(rows[1].state, WT_JOB_RUNNING);
+    assert_true(rows[0].end_ns <= rows[1].begin_ns);
+    assert_uj(rows[0].energy_uj, 100 * 11, "until it was told");
+    /* What was not written yet is only called another. */
+    crash(bed);
+    bed->cluster = "third";
+    tell(bed, 6, NULL, NULL, bed->now_ns, 0, 0);
+    start(bed);
+    run_s(bed, 2, 0);
+    assert_int_equal(nobodys(bed, "GPU-1", rows, 8), 3);
+    assert_int_equal(rows[1].state, WT_JOB_LOST);
+    bed_free(bed);
+}
+
+static void midnight_ends_nobodys_rows_with_sound_bounds(void **state)
+{
+    (void)state;
+    struct bed *bed = bed_new();
+    struct wt_job_row rows[8];
+    const int64_t day_ns = 86400 * S;
+    /* A minute before. */
+    bed->skew_ns = day_ns - (UNIX0 + (bed->now_ns - MONO0)) % day_ns - 60 * S;
+    wt_accounts_free(bed->accounts);
+    start(bed);
+    run_s(bed, 100, 0);
+    assert_int_equal(nobodys(bed, "GPU-0", rows, 8), 2);
+    assert_int_equal(rows[0].state, WT_JOB_ENDED);
+    assert_int_equal(rows[0].end_ns % day_ns, 0);
+    assert_uj(rows[0].energy_uj, 100 * 60, "until midnight");
+    assert_uj(rows[0].high_uj, 105 * 60, "and its bounds");
+    double j = (double)rows[1].energy_uj * 1e-6;
+    assert_true(j > 100 * 5 && j <= 100 * 40);
+    assert_true((double)rows[1].high_uj * 1e-6 < 1.06 * j); /* not the hour before, too */
+    assert_true((double)rows[1].low_uj * 1e-6 > 0.94 * j);
+    bed_free(bed);
+}
+
+static void a_stop_ends_nobodys_rows_and_loses_nothing(void **state)
+{
+    (void)state;
+    struct bed *bed = bed_new();
+    struct wt_job_row rows[8];
+    run_s(bed, 1, 0);
+    int64_t begin_ns = bed->now_ns;
+    tell(bed, 5, NULL, "0", begin_ns, 0, 0);
+    run_s(bed, 5, 0);
+    assert_true(has_file(bed, bed->facts, ".serve"));
+    pass(bed, S / 2, 0); /* since the last tick */
+    wt_accounts_free(bed->accounts);
+    assert_false(has_file(bed, bed->facts, ".serve"));
+    assert_int_equal(nobodys(bed, "GPU-1", rows, 8), 1);
+    assert_int_equal(rows[0].state, WT_JOB_ENDED);
+    start(bed);
+    run_s(bed, 5, 0);
+    assert_int_equal(nobodys(bed, "GPU-1", rows, 8), 2);
+    assert_int_equal(rows[0].state, WT_JOB_ENDED); /* and not lost */
+    tell(bed, 5, NULL, "0", begin_ns, bed->now_ns, 0);
+    run_s(bed, 1, 0);
+    struct wt_job_row job = stored(bed, 5, "", "GPU-0");
+    assert_int_equal(job.gap_ns, 0); /* the next was there at once */
+    double truth_j = 100 * 10.5;
+    assert_uj(job.energy_uj, truth_j, "with the half second");
+    assert_true((double)job.low_uj * 1e-6 <= truth_j && truth_j <= (double)job.high_uj * 1e-6);
+    bed_free(bed);
+}
+
+/* A store asks its disk at each transaction, whose rows have one seq. */
+static void a_tick_is_one_transaction(void **state)
+{
+    (void)state;
+    struct bed *bed = bed_new();
+    run_s(bed, 2, 0);
+    int64_t begin_ns = bed->now_ns;
+    for (unsigned job = 1; job <= 3; job++) {
+        tell(bed, job, NULL, job == 3 ? "1" : "0", begin_ns, 0, 0);
+        tell(bed, job, "0", job == 3 ? "1" : "0", begin_ns, 0, 0);
+    }
+    run_s(bed, 3, 0);
+    for (unsigned job = 1; job <= 3; job++) {
+        tell(bed, job, NULL, job == 3 ? "1" : "0", begin_ns, bed->now_ns, 0);
+        tell(bed, job, "0", job == 3 ? "1" : "0", begin_ns, bed->now_ns, 0);
+    }
+    run_s(bed, 1, 0);
+    int64_t seq = stored(bed, 1, "", "GPU-0").seq;
+    assert_true(seq > 0);
+    assert_int_equal(stored(bed, 1, "0", "GPU-0").seq, seq);
+    assert_int_equal(stored(bed, 2, "", "GPU-0").seq, seq);
+    assert_int_equal(stored(bed, 3, "0", "GPU-1").seq, seq);
+    assert_int_equal(stored(bed, 3, "", "cpu-package-0").seq, seq);
+    bed_free(bed);
+}
+
+static void one_store_has_one_keeper(void **state)
+{
+    (void)state;
+    struct bed *bed = bed_new();
+    struct wt_accounts *first = bed->accounts, *second = NULL;
+    const struct wt_accounts_options options = {.facts_dir = bed->facts, .store = bed->store};
+    struct wt_error err = {0};
+    assert_int_equal(wt_accounts_new_over(&second, bed->ctx, bed->pointers, NULL, DEVICES,
+                                          &bed->meter, &options, &err),
+                     WT_E_BUSY);
+    char pid[32];
+    snprintf(pid, sizeof(pid), "process %d ", (int)getpid());
+    assert_non_null(strstr(err.text, pid));
+    assert_non_null(strstr(err.fix, "--store"));
+    assert_ptr_equal(first, bed->accounts);
+    wt_accounts_free(bed->accounts);
+    start(bed); /* fails the test where it may not */
+    bed_free(bed);
+}
+
+/* A processor whose settings are all that it has here. */
+static void what_has_no_sensor_has_no_row(void **state)
+{
+    (void)state;
+    struct bed *bed = bed_new();
+    wt_accounts_free(bed->accounts);
+    assert_int_equal(unlink(bed->store), 0);
+    bed->infos[1].can = bed->infos[2].can = 0;
+    bed->is_dead[1] = bed->is_dead[2] = true;
+    start(bed);
+    run_s(bed, 2, 0);
+    int64_t begin_ns = bed->now_ns;
+    tell(bed, 5, NULL, "0,1", begin_ns, 0, 0);
+    run_s(bed, 3, 0);
+    tell(bed, 5, NULL, "0,1", begin_ns, bed->now_ns, 0);
+    run_s(bed, 1, 0);
+    struct wt_job_row nobody;
+    struct wt_job_store *store;
+    struct wt_job_row *rows;
+    size_t count;
+    const struct wt_job_filter filter = {.job = 5};
+    assert_int_equal(wt_job_store_open(&store, bed->store, false, NULL), 0);
+    assert_int_equal(wt_job_store_list(store, &filter, &rows, &count, NULL), 0);
+    assert_int_equal(count, 3); /* two GPUs and the meter of the node */
+    for (size_t i = 0; i < count; i++)
+        assert_string_not_equal(rows[i].device, "cpu-package-0");
+    free(rows);
+    wt_job_store_close(store);
+    assert_int_equal(nobodys(bed, "cpu-package-0", &nobody, 1), 0);
+    struct wt_job_row gpu = stored(bed, 5, "", "GPU-1"); /* which the job was given */
+    assert_true(gpu.begin_ns > 0);
+    assert_int_equal(gpu.provenance, WT_PROV_UNKNOWN);
+    bed_free(bed);
+}
+
+/* A device of the host that is not known for a while. */
+static void a_host_device_that_dies_leaves_a_gap(void **state)
+{
+    (void)state;
+    struct bed *bed = bed_new();
+    bed->power_w[2] = 80;
+    run_s(bed, 2, 0);
+    uint64_t base = bed->accounts->devices[1].base;
+    int64_t begin_ns = bed->now_ns;
+    stepd(bed, 50, 0);
+    tell(bed, 5, NULL, NULL, begin_ns, 0, 0);
+    tell(bed, 5, "0", NULL, begin_ns, 0, 50);
+    run_s(bed, 10, S);
+    bed->is_dead[2] = true;
+    run_s(bed, 40, S);
+    tell(bed, 5, "0", NULL, begin_ns, bed->now_ns, 50);
+    tell(bed, 5, NULL, NULL, begin_ns, bed->now_ns, 0);
+    run_s(bed, 1, S);
+    struct wt_job_row job = stored(bed, 5, "", "cpu-package-0");
+    struct wt_job_row step = stored(bed, 5, "0", "cpu-package-0");
+    assert_int_equal(job.gap_ns, 40 * S);
+    assert_int_equal(step.gap_ns, 40 * S);
+    assert_true((double)job.high_uj * 1e-6 >= 300 * 40.0); /* full power */
+    assert_true((double)job.high_uj * 1e-6 < 300 * 40.0 + 80 * 30.0);
+    assert_int_equal(stored(bed, 5, "", "node-ipmi").gap_ns, 0);
+    assert_true(bed->accounts->devices[1].base == base); /* of others nothing begins anew */
+    struct wt_job_row nobody;
+    run_s(bed, 35, S);
+    assert_int_equal(nobodys(bed, "cpu-package-0", &nobody, 1), 1);
+    assert_true(nobody.gap_ns >= 45 * S); /* as of what was noted last */
+    bed_free(bed);
+}
+
+/* It comes back, and its window knows what it drew meanwhile: no gap, and whose it was is open. */
+static void what_comes_late_is_no_gap(void **state)
+{
+    (void)state;
+    struct bed *bed = bed_new();
+    run_s(bed, 2, 0);
+    int64_t begin_ns = bed->now_ns;
+    tell(bed, 5, NULL, NULL, begin_ns, 0, 0);
+    run_s(bed, 5, S);
+    bed->is_dead[2] = true;
+    run_s(bed, 10, S);
+    bed->is_dead[2] = false;
+    run_s(bed, 5, S);
+    tell(bed, 5, NULL, NULL, begin_ns, bed->now_ns, 0);
+    run_s(bed, 1, S);
+    struct wt_job_row job = stored(bed, 5, "", "cpu-package-0");
+    assert_int_equal(job.gap_ns, 0);
+    assert_true((double)job.high_uj * 1e-6 >= 100 * 10.0);
+    bed_free(bed);
+}
+
+/* What a base knew of its bounds once holds for what was drawn then, and not for all before. */
+static void bounds_are_of_their_own_time(void **state)
+{
+    (void)state;
+    struct bed *bed = bed_new();
+    run_s(bed, 2, 0);
+    stepd(bed, 50, 0);
+    int64_t begin_ns = bed->now_ns;
+    tell(bed, 5, NULL, NULL, begin_ns, 0, 0);
+    tell(bed, 5, "0", NULL, begin_ns, 0, 50);
+    for (unsigned i = 1; i <= 20; i++) {
+        stepd(bed, 50, i * 100); /* all of it */
+        run_s(bed, 1, S);
+    }
+    struct wt_job_row before, after, *rows;
+    size_t count;
+    before = after = (struct wt_job_row){0};
+    for (int k = 0; k < 2; k++) {
+        assert_int_equal(wt_accounts_list(bed->accounts, false, &rows, &count, NULL), 0);
+        for (size_t i = 0; i < count; i++) {
+            assert_true(!rows[i].step[0] || !rows[i].job); /* steps were not asked for */
+            if (rows[i].job == 5 && strcmp(rows[i].device, "cpu-package-0") == 0)
+                *(k ? &after : &before) = rows[i];
+        }
+        free(rows);
+        bed->band_j = 3; /* from here on the sensor may be off by that much more */
+        stepd(bed, 50, 2000 + 100 + (unsigned)k * 100);
+        run_s(bed, 1 - k, S);
+    }
+    /* That is in the bounds once, and not once a tick. */
+    assert_true(after.high_uj > before.high_uj);
+    assert_true((double)(after.high_uj - before.high_uj) * 1e-6 < 1.05 * 100 + 3 + 0.1);
+    assert_true((double)before.high_uj * 1e-6 < 1.05 * 2000 + 110);
+    bed_free(bed);
+}
+
+static void a_step_whose_gpu_went_away_has_a_gap(void **state)
+{
+    (void)state;
+    struct bed *bed = bed_new();
+    run_s(bed, 2, 0);
+    int64_t begin_ns = bed->now_ns;
+    stepd(bed, 50, 0);
+    tell(bed, 5, NULL, "0", begin_ns, 0, 0);
+    tell(bed, 5, "0", "0", begin_ns, 0, 50);
+    run_s(bed, 10, 0);
+    bed->is_dead[0] = true;
+    run_s(bed, 7, 0);
+    tell(bed, 5, "0", "0", begin_ns, bed->now_ns, 50);
+    run_s(bed, 1, 0);
+    struct wt_job_row step = stored(bed, 5, "0", "GPU-0");
+    assert_int_equal(step.gap_ns, 7 * S);
+    assert_uj(step.energy_uj, 100 * 10, "what was seen");
+    assert_uj(step.high_uj, 105 * 10 + 400 * 7, "and full power since");
+    bed_free(bed);
+}
+
+/* A tick that fails after the store was read. */
+static void a_gap_counts_once_whatever_fails(void **state)
+{
+    (void)state;
+    struct bed *bed = bed_new();
+    run_s(bed, 2, 0);
+    int64_t begin_ns = bed->now_ns;
+    tell(bed, 5, NULL, "0", begin_ns, 0, 0);
+    run_s(bed, 40, 0);
+    crash(bed);
+    pass(bed, 10 * S, 0);
+    start(bed);
+    run_s(bed, 1, 0);
+    struct job *job = bed->accounts->jobs;
+    int64_t gap_ns = job->places[0].gap_ns;
+    assert_true(gap_ns > 0);
+    job->is_new = true; /* as it stays when its first tick fails */
+    run_s(bed, 1, 0);
+    assert_int_equal(bed->accounts->jobs->places[0].gap_ns, gap_ns);
+    bed_free(bed);
+}
+
+static void a_tick_without_memory_loses_no_job(void **state)
+{
+    (void)state;
+    for (unsigned fails = 1; fails <= 3; fails++) {
+        struct bed *bed = bed_new();
+        run_s(bed, 2, 0);
+        int64_t begin_ns = bed->now_ns;
+        tell(bed, 5, NULL, "0", begin_ns, 0, 0);
+        tell(bed, 5, "0", "0", begin_ns, 0, 0);
+        for (int i = 0; i < 10; i++) {
+            pass(bed, S, 0);
+            bed->fails = i == 0 ? fails : 0;
+            int rc = wt_accounts_tick(bed->accounts, NULL);
+            assert_int_equal(rc, i == 0 ? WT_E_NOMEM : 0);
+            assert_conserved(bed);
+        }
+        tell(bed, 5, "0", "0", begin_ns, bed->now_ns, 0);
+        tell(bed, 5, NULL, "0", begin_ns, bed->now_ns, 0);
+        pass(bed, S, 0);
+        bed->fails = 1;
+        assert_int_equal(wt_accounts_tick(bed->accounts, NULL), WT_E_NOMEM);
+        run_s(bed, 1, 0);
+        struct wt_job_row job = stored(bed, 5, "", "GPU-0"), step = stored(bed, 5, "0", "GPU-0");
+        assert_int_equal(job.state, WT_JOB_ENDED);
+        assert_uj(job.energy_uj, 100 * 10, "all of it");
+        assert_uj(step.energy_uj, 100 * 10, "and of the step");
+        assert_int_equal(job.gap_ns + step.gap_ns, 0);
+        bed_free(bed);
+    }
+}
+
+/* The job ended while nobody looked, and so did its steps. */
+static void steps_of_an_ended_job_are_closed_with_it(void **state)
+{
+    (void)state;
+    struct bed *bed = bed_new();
+    run_s(bed, 2, 0);
+    int64_t begin_ns = bed->now_ns;
+    stepd(bed, 50, 0);
+    tell(bed, 5, NULL, "0", begin_ns, 0, 0);
+    tell(bed, 5, "0", "0", begin_ns, 0, 50);
+    run_s(bed, 35, 0);
+    crash(bed);
+    pass(bed, 20 * S, 0);
+    tell(bed, 5, NULL, "0", begin_ns, bed->now_ns - 15 * S, 0);
+    start(bed);
+    run_s(bed, 1, 0);
+    struct wt_job_row step = stored(bed, 5, "0", "GPU-0"), job = stored(bed, 5, "", "GPU-0");
+    assert_int_equal(step.state, WT_JOB_ENDED);
+    assert_int_equal(step.end_ns, job.end_ns);
+    assert_int_equal(step.gap_ns, job.gap_ns);
+    assert_false(has_file(bed, bed->facts, "5.0"));
+    /* And of one that nobody ever saw alive. */
+    tell(bed, 6, NULL, "1", bed->now_ns, bed->now_ns + S / 2, 0);
+    tell(bed, 6, "0", "1", bed->now_ns, 0, 0);
+    run_s(bed, 1, 0);
+    assert_uj(stored(bed, 6, "0", "GPU-1").energy_uj, 50, "half a second");
+    bed_free(bed);
+}
+
+static void steps_on_a_shared_gpu_get_what_their_job_does(void **state)
+{
+    (void)state;
+    struct bed *bed = bed_new();
+    run_s(bed, 1, 0);
+    int64_t begin_ns = bed->now_ns;
+    tell(bed, 1, NULL, "0", begin_ns, 0, 0);
+    tell(bed, 1, "0", "0", begin_ns, 0, 0);
+    run_s(bed, 4, 0);
+    tell(bed, 2, NULL, "0", bed->now_ns, 0, 0);
+    run_s(bed, 6, 0);
+    tell(bed, 1, "0", "0", begin_ns, bed->now_ns, 0);
+    run_s(bed, 1, 0);
+    struct wt_job_row step = stored(bed, 1, "0", "GPU-0");
+    assert_uj(step.energy_uj, 100 * (4 + 3), "4 s alone, 6 s by halves");
+    assert_string_equal(step.rule, "split evenly");
+    bed_free(bed);
+}
+
+/* What was told of a job that runs never falls, even where its segment was thought too much. */
+static void who_goes_on_gives_nothing_back(void **state)
+{
+    (void)state;
+    struct bed *bed = bed_new();
+    run_s(bed, 1, 0);
+    tell(bed, 1, NULL, "0", bed->now_ns, 0, 0);
+    run_s(bed, 5, 0);
+    struct job *job = bed->accounts->jobs;
+    struct segment *s = &bed->accounts->devices[0].segment;
+    /* As after a look that knew too much. */
+    bed->accounts->nobody.places[0].acc_uj -= 50000000;
+    bed->accounts->devices[0].idle_uj -= 50000000;
+    bed->accounts->devices[0].jobs_uj += 50000000;
+    job->places[0].acc_uj += 50000000;
+    s->given_uj += 50000000;
+    uint64_t told_uj = job->places[0].acc_uj;
+    tell(bed, 2, NULL, "0", bed->now_ns, 0, 0);
+    run_s(bed, 1, 0);
+    assert_true(job->places[0].acc_uj >= told_uj);
+    bed_free(bed);
+}
+
+static void cpu_time_that_falls_is_not_counted_again(void **state)
+{
+    (void)state;
+    struct bed *bed = bed_new();
+    run_s(bed, 1, 0);
+    stepd(bed, 50, 0);
+    int64_t begin_ns = bed->now_ns;
+    tell(bed, 5, NULL, NULL, begin_ns, 0, 0);
+    tell(bed, 5, "0", NULL, begin_ns, 0, 50);
+    static const unsigned ticks[] = {100, 40, 100, 100};
+    for (size_t i = 0; i < WT_COUNTOF(ticks); i++) {
+        stepd(bed, 50, ticks[i]);
+        run_s(bed, 1, S);
+    }
+    tell(bed, 5, NULL, NULL, begin_ns, bed->now_ns, 0);
+    run_s(bed, 1, S);
+    assert_uj(stored(bed, 5, "", "cpu-package-0").energy_uj, 100, "a second of it");
+    bed_free(bed);
+}
+
+static void a_tick_waits_for_samples_once(void **state)
+{
+    (void)state;
+    struct bed *bed = bed_new();
+    run_s(bed, 2, 0);
+    int64_t begin_ns = bed->now_ns;
+    tell(bed, 1, NULL, "0", begin_ns, 0, 0);
+    tell(bed, 2, NULL, "1", begin_ns, 0, 0);
+    tell(bed, 1, "0", "0", begin_ns, 0, 0);
+    run_s(bed, 3, 0);
+    bed->waits = 0;
+    tell(bed, 1, NULL, "0", begin_ns, bed->now_ns, 0);
+    tell(bed, 2, NULL, "1", begin_ns, bed->now_ns, 0);
+    run_s(bed, 1, 0);
+    assert_int_equal(bed->waits, 1);
+    run_s(bed, 3, 0);
+    assert_int_equal(bed->waits, 1); /* nothing ends: nothing waits */
+    bed_free(bed);
+}
+
+/* Slurm's numbers are of another order than the driver's. */
+static void ids_go_before_numbers(void **state)
+{
+    (void)state;
+    struct bed *bed = bed_new();
+    bed->power_w[0] = 200;
+    run_s(bed, 2, 0);
+    int64_t begin_ns = bed->now_ns;
+    bed->devices = "GPU-1,MIG-7";
+    tell(bed, 5, NULL, "0,4", begin_ns, 0, 0);
+    tell(bed, 5, "0", "0", begin_ns, 0, 0);
+    run_s(bed, 5, 0);
+    tell(bed, 5, NULL, "0,4", begin_ns, bed->now_ns, 0);
+    run_s(bed, 1, 0);
+    assert_uj(stored(bed, 5, "", "GPU-1").energy_uj, 100 * 5, "the one that is called so");
+    assert_uj(stored(bed, 5, "0", "GPU-1").energy_uj, 100 * 5, "its step by its job's ids");
+    assert_int_equal(stored(bed, 5, "", "MIG-7").provenance, WT_PROV_UNKNOWN);
+    struct wt_job_store *store;
+    struct wt_job_row *rows;
+    size_t count;
+    const struct wt_job_filter filter = {.job = 5, .has_steps = true};
+    assert_int_equal(wt_job_store_open(&store, bed->store, false, NULL), 0);
+    assert_int_equal(wt_job_store_list(store, &filter, &rows, &count, NULL), 0);
+    for (size_t i = 0; i < count; i++)
+        assert_string_not_equal(rows[i].device, "GPU-0");
+    free(rows);
+    wt_job_store_close(store);
+    bed_free(bed);
+}
+
+/* The plugin knows the ids only once it has asked, and writes again. */
+static void ids_that_come_later_move_the_job(void **state)
+{
+    (void)state;
+    struct bed *bed = bed_new();
+    bed->power_w[0] = 200;
+    run_s(bed, 2, 0);
+    int64_t begin_ns = bed->now_ns;
+    tell(bed, 5, NULL, "0", begin_ns, 0, 0);
+    tell(bed, 5, "0", "0", begin_ns, 0, 0);
+    run_s(bed, 2, 0);
+    bed->devices = "GPU-1";
+    tell(bed, 5, NULL, "0", begin_ns, 0, 0);
+    run_s(bed, 4, 0);
+    bed->devices = "GPU-0"; /* once said, it stays */
+    tell(bed, 5, NULL, "0", begin_ns, 0, 0);
+    run_s(bed, 1, 0);
+    tell(bed, 5, NULL, "0", begin_ns, bed->now_ns, 0);
+    run_s(bed, 1, 0);
+    assert_uj(stored(bed, 5, "", "GPU-1").energy_uj, 100 * 7, "from its begin on");
+    assert_uj(stored(bed, 5, "0", "GPU-1").energy_uj, 100 * 7, "and its step");
+    assert_uj(stored(bed, 5, "", "GPU-0").energy_uj, 0, "a row that was written has its end");
+    assert_int_equal(stored(bed, 5, "", "GPU-0").state, WT_JOB_ENDED);
+    bed_free(bed);
+}
+
+/* An AMD card with the same number on a node whose numbers are NVIDIA's. */
+static void numbers_are_nvidias_where_there_are_such(void **state)
+{
+    (void)state;
+    struct bed *bed = bed_new();
+    wt_text(bed->infos[0].source, sizeof(bed->infos[0].source), "amdgpu");
+    wt_text(bed->infos[1].source, sizeof(bed->infos[1].source), "nvml");
+    bed->infos[1].index = 0;
+    wt_accounts_free(bed->accounts);
+    start(bed);
+    run_s(bed, 1, 0);
+    int64_t begin_ns = bed->now_ns;
+    tell(bed, 5, NULL, "0", begin_ns, 0, 0);
+    run_s(bed, 3, 0);
+    assert_int_equal(bed->accounts->devices[0].segment.count, 0);
+    assert_int_equal(bed->accounts->devices[1].segment.count, 1);
+    bed_free(bed);
+}
+
 static void the_users_text_is_short_and_printable(void **state)
 {
     (void)state;
@@ -959,6 +1534,37 @@ static void a_stores_rows_come_back_whole(void **state)
     bed_free(bed);
 }
 
+static void a_new_store_is_for_its_owner_and_group(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/wattune-jobs-XXXXXX", path[64], log[80];
+    struct wt_job_store *store;
+    struct wt_job_row row = {.job = 1, .begin_ns = 1};
+    struct stat st;
+    static const mode_t umasks[] = {022, 077};
+    for (size_t i = 0; i < WT_COUNTOF(umasks); i++) {
+        memcpy(dir + sizeof(dir) - 7, "XXXXXX", 6);
+        assert_non_null(mkdtemp(dir));
+        snprintf(path, sizeof(path), "%s/jobs.db", dir);
+        snprintf(log, sizeof(log), "%s-wal", path);
+        mode_t old = umask(umasks[i]);
+        assert_int_equal(wt_job_store_open(&store, path, true, NULL), 0);
+        assert_int_equal(wt_job_store_write(store, &row, 1, NULL), 0);
+        umask(old);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0640);
+        if (stat(log, &st) == 0) /* what is not in the file yet */
+            assert_int_equal(st.st_mode & 0777, 0640);
+        wt_job_store_close(store);
+        assert_int_equal(chmod(path, 0604), 0); /* the site's to say */
+        assert_int_equal(wt_job_store_open(&store, path, true, NULL), 0);
+        wt_job_store_close(store);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0604);
+        wt_fs_remove_tree(dir, NULL);
+    }
+}
+
 static void a_list_holds_what_was_asked_for(void **state)
 {
     (void)state;
@@ -984,6 +1590,10 @@ static void a_list_holds_what_was_asked_for(void **state)
         {{.account = "ml", .user = "ada", .node = "n1", .cluster = "c"}, 2, "all of them"},
         {{.partition = "x"}, 0, "none"},
         {{.is_open_only = true}, 0, "none runs"},
+        {{.latest = 1}, 1, "job 30"},
+        {{.latest = 3}, 4, "job 1 with both devices"},
+        {{.latest = 1, .user = "ada"}, 2, "the latest of a user"},
+        {{.latest = 9, .has_steps = true}, 1, "steps only"},
     };
     char path[128];
     snprintf(path, sizeof(path), "%s/other.db", bed->dir);
@@ -1129,8 +1739,29 @@ int main(void)
         cmocka_unit_test(a_requeued_job_is_another),
         cmocka_unit_test(bad_files_are_said_and_harm_no_others),
         cmocka_unit_test(without_a_folder_all_is_nobodys),
+        cmocka_unit_test(another_cluster_ends_nobodys_rows),
+        cmocka_unit_test(midnight_ends_nobodys_rows_with_sound_bounds),
+        cmocka_unit_test(a_stop_ends_nobodys_rows_and_loses_nothing),
+        cmocka_unit_test(a_tick_is_one_transaction),
+        cmocka_unit_test(one_store_has_one_keeper),
+        cmocka_unit_test(what_has_no_sensor_has_no_row),
+        cmocka_unit_test(a_host_device_that_dies_leaves_a_gap),
+        cmocka_unit_test(what_comes_late_is_no_gap),
+        cmocka_unit_test(bounds_are_of_their_own_time),
+        cmocka_unit_test(a_step_whose_gpu_went_away_has_a_gap),
+        cmocka_unit_test(a_gap_counts_once_whatever_fails),
+        cmocka_unit_test(a_tick_without_memory_loses_no_job),
+        cmocka_unit_test(steps_of_an_ended_job_are_closed_with_it),
+        cmocka_unit_test(steps_on_a_shared_gpu_get_what_their_job_does),
+        cmocka_unit_test(who_goes_on_gives_nothing_back),
+        cmocka_unit_test(cpu_time_that_falls_is_not_counted_again),
+        cmocka_unit_test(a_tick_waits_for_samples_once),
+        cmocka_unit_test(ids_go_before_numbers),
+        cmocka_unit_test(ids_that_come_later_move_the_job),
+        cmocka_unit_test(numbers_are_nvidias_where_there_are_such),
         cmocka_unit_test(the_users_text_is_short_and_printable),
         cmocka_unit_test(a_stores_rows_come_back_whole),
+        cmocka_unit_test(a_new_store_is_for_its_owner_and_group),
         cmocka_unit_test(a_list_holds_what_was_asked_for),
         cmocka_unit_test(what_is_no_store_is_refused_with_a_way_out),
         cmocka_unit_test(what_was_written_since_stays_unsent),

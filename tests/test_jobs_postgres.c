@@ -4,12 +4,14 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <dlfcn.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "jobs/jobs.h"
+#include "jobs/postgres.h"
 #include "jobs_chaos.h"
 
 static struct pg_rig rig;
@@ -71,9 +73,60 @@ static void rows_come_back_whole_and_once(void **state)
     assert_int_equal(wt_job_store_list(store, &by_user, &rows, &count, &err), 0);
     free(rows);
     assert_int_equal(count, 1);
+    struct wt_job_row more[] = {a_row(2, 12, 1), a_row(3, 13, 1), a_row(3, 14, 1)};
+    more[0].begin_ns = 9;
+    more[1].begin_ns = 7;
+    more[2].begin_ns = 7;
+    wt_text(more[2].device, sizeof(more[2].device), "GPU-1");
+    assert_int_equal(wt_job_store_write(store, more, WT_COUNTOF(more), &err), 0);
+    const struct wt_job_filter latest = {.user = in.user, .latest = 2};
+    assert_int_equal(wt_job_store_list(store, &latest, &rows, &count, &err), 0);
+    assert_int_equal(count, 3);
+    assert_int_equal(rows[0].job, 3);
+    assert_int_equal(rows[2].job, 2);
+    free(rows);
     wt_job_store_close(store);
     store = open_store("once", false);
     wt_job_store_close(store);
+}
+
+static atomic_bool is_stuck;
+static atomic_int lookups;
+
+/* libpq's too, as the test exports it. */
+__attribute__((visibility("default"))) int getaddrinfo(const char *node, const char *service,
+                                                       const struct addrinfo *hints,
+                                                       struct addrinfo **ret)
+{
+    static __typeof__(getaddrinfo) *real;
+    atomic_fetch_add(&lookups, 1);
+    for (int i = 0; i < 500 && atomic_load(&is_stuck); i++)
+        usleep(10000);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    return node && strcmp(node, "stuck.invalid") == 0 ? EAI_AGAIN : real(node, service, hints, ret);
+}
+
+static void a_resolver_that_hangs_holds_nobody_up(void **state)
+{
+    (void)state;
+    void *pg = NULL;
+    struct wt_error err;
+    atomic_bool stop;
+    atomic_init(&stop, true); /* as while `wattune serve` ends */
+    atomic_store(&lookups, 0);
+    atomic_store(&is_stuck, true);
+    int64_t t_ns = wt_clock_now_ns();
+    assert_int_equal(wt_pg_open(&pg, "postgresql://stuck.invalid/jobs", true, &stop, &err),
+                     WT_E_STATE);
+    assert_true(wt_clock_now_ns() - t_ns < 3 * WT_NS_PER_S);
+    while (!atomic_load(&lookups)) /* it does hang there */
+        usleep(1000);
+    atomic_store(&is_stuck, false);
+    atomic_store(&stop, false);
+    assert_int_equal(wt_pg_open(&pg, "postgresql://stuck.invalid/jobs", true, &stop, &err),
+                     WT_E_IO);
+    assert_non_null(strstr(err.text, "stuck.invalid"));
 }
 
 static void to_read_makes_no_tables(void **state)
@@ -188,6 +241,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_come_back_whole_and_once),
+        cmocka_unit_test(a_resolver_that_hangs_holds_nobody_up),
         cmocka_unit_test(to_read_makes_no_tables),
         cmocka_unit_test(passwords_are_never_said),
         cmocka_unit_test(names_that_a_database_cannot_hold_go_in_as_far_as_they_can),

@@ -12,6 +12,7 @@
 
 #include "base/base.h"
 #include "lease/journal.h"
+#include "wattune/jobs.h"
 
 static char root[64];
 static struct wt_ctx *ctx;
@@ -182,6 +183,13 @@ static void facts_of_roots_tell_before_any_trace(void **state)
     assert_int_equal(wt_lease_life(ctx, &r, &self), WT_OWNER_DEAD);
     put("/run/wattune/slurm/42", "");
     assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_NOT);
+    /* Measured, and put aside by who measured it; begun anew it runs. */
+    put("/run/wattune/slurm/44.ended", "job=44\nbegin_ns=1\nend_ns=2\n");
+    assert_int_equal(wt_job_told(ctx, 44), WT_JOB_TOLD_ENDED);
+    put("/run/wattune/slurm/44", "job=44\nbegin_ns=3\n");
+    assert_int_equal(wt_job_told(ctx, 44), WT_JOB_TOLD_RUNS);
+    put("/run/wattune/slurm/45.ended", "job=45\nbegin_ns=1\n"); /* its end was never told */
+    assert_int_equal(wt_job_told(ctx, 45), WT_JOB_TOLD_NOT);
 
     put("/run/wattune/slurm/42", "job=42\n");
     wt_text(path, sizeof(path), "%s/run/wattune/slurm/42", root);
@@ -193,6 +201,15 @@ static void facts_of_roots_tell_before_any_trace(void **state)
     assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_NOT);
     assert_int_equal(chmod(path, 0755), 0);
     assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_RUNS);
+    assert_string_equal(WT_LEASE_FACTS_DIR, WT_JOB_FACTS_DIR);
+    /* Of a plugin with another run=DIR. */
+    char other[300];
+    put("/srv/n1/slurm/43", "job=43\n");
+    ctx->jobs_dir = wt_text(other, sizeof(other), "%s/srv/n1/slurm", root);
+    assert_int_equal(wt_job_told(ctx, 43), WT_JOB_TOLD_RUNS);
+    assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_NOT);
+    ctx->jobs_dir = NULL;
+    assert_int_equal(wt_job_told(ctx, 43), WT_JOB_TOLD_NOT);
     if (geteuid() == 0) {
         assert_int_equal(chown(path, 1000, 1000), 0);
         assert_int_equal(wt_job_told(ctx, 42), WT_JOB_TOLD_NOT);

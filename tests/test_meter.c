@@ -128,7 +128,7 @@ static void a_window_holds_the_energy_of_its_devices(void **state)
     struct bed bed;
     bed_open(&bed);
     bed_start(&bed, 2);
-    pass(2 * TICK);
+    pass(10 * TICK);
     struct wt_window_result r = measure(&bed, 60 * MS);
     assert_int_equal(r.device_count, 2);
     for (size_t i = 0; i < 2; i++) {
@@ -158,7 +158,7 @@ static void a_part_of_another_device_is_not_in_the_total(void **state)
     bed.infos[1].is_part = true;
     bed.infos[1].is_counted = false;
     bed_start(&bed, 2);
-    pass(2 * TICK);
+    pass(10 * TICK);
     struct wt_window_result r = measure(&bed, 40 * MS);
     assert_true(r.total.energy_j == r.devices[0].energy.energy_j);
     wt_window_result_done(&r);
@@ -189,7 +189,7 @@ static void emulated_devices_say_so_and_do_not_mix(void **state)
     bed_open(&bed);
     bed.infos[0].is_emulated = bed.infos[1].is_emulated = true;
     bed_start(&bed, 2);
-    pass(2 * TICK);
+    pass(10 * TICK);
     struct wt_window_result r = measure(&bed, 40 * MS);
     assert_int_equal(r.devices[0].energy.provenance, WT_PROV_EMULATED);
     assert_int_equal(r.devices[0].method, WT_PROV_COUNTER);
@@ -198,7 +198,7 @@ static void emulated_devices_say_so_and_do_not_mix(void **state)
     wt_meter_free(bed.meter);
 
     bed_start(&bed, 3); /* the third is real */
-    pass(2 * TICK);
+    pass(10 * TICK);
     r = measure(&bed, 40 * MS);
     assert_int_equal(r.total.provenance, WT_PROV_UNKNOWN);
     assert_true(isnan(r.total.energy_j));
@@ -213,7 +213,7 @@ static void a_device_that_cannot_be_read_is_unknown_with_its_reason(void **state
     bed_open(&bed);
     atomic_store(&bed.fail[1], WT_E_DENIED);
     bed_start(&bed, 2);
-    pass(2 * TICK);
+    pass(10 * TICK);
     struct wt_window_result r = measure(&bed, 40 * MS);
     assert_int_equal(r.devices[1].energy.provenance, WT_PROV_UNKNOWN);
     assert_true(isnan(r.devices[1].energy.energy_j) && isnan(r.devices[1].mean_w));
@@ -273,6 +273,33 @@ static void nothing_to_sample_is_a_window_of_time_only(void **state)
     assert_int_equal(r.device_count, 0);
     assert_int_equal(r.total.provenance, WT_PROV_UNKNOWN);
     wt_window_result_done(&r);
+    bed_close(&bed);
+}
+
+static void one_device_is_peeked_at_alone(void **state)
+{
+    (void)state;
+    struct bed bed;
+    struct wt_window_device one;
+    struct wt_window_result all;
+    uint64_t id;
+    bed_open(&bed);
+    bed_start(&bed, 2);
+    pass(10 * TICK);
+    assert_int_equal(wt_meter_begin(bed.meter, "work", &id), 0);
+    pass(60 * MS);
+    wt_meter_wait(bed.meter, wt_clock_now_ns(), WAIT);
+    int64_t before_ns = wt_clock_now_ns();
+    assert_int_equal(wt_meter_peek_device(bed.meter, id, 1, &one, NULL), 0);
+    assert_int_equal(wt_meter_peek(bed.meter, id, &all, NULL), 0);
+    assert_int_equal(one.device, 1);
+    assert_int_equal(one.energy.provenance, WT_PROV_COUNTER);
+    assert_string_equal(one.note, all.devices[1].note);
+    assert_holds(&one.energy, POWER_W * wt_s_from_ns(before_ns - all.begin_ns));
+    assert_true(one.energy.energy_j <= all.devices[1].energy.high_j);
+    wt_window_result_done(&all);
+    assert_int_equal(wt_meter_peek_device(bed.meter, id, 2, &one, NULL), WT_E_NOTFOUND);
+    assert_int_equal(wt_meter_peek_device(bed.meter, 77, 1, &one, NULL), WT_E_NOTFOUND);
     bed_close(&bed);
 }
 
@@ -382,6 +409,7 @@ int main(void)
         cmocka_unit_test(a_frozen_counter_gives_way_to_integrated_power),
         cmocka_unit_test(a_counter_that_disagrees_with_power_is_flagged),
         cmocka_unit_test(nothing_to_sample_is_a_window_of_time_only),
+        cmocka_unit_test(one_device_is_peeked_at_alone),
         cmocka_unit_test(misuse_of_windows_is_an_error_by_name),
         cmocka_unit_test(windows_overlap_and_nest_from_any_thread),
         cmocka_unit_test(the_trace_gets_a_point_a_poll),

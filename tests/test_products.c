@@ -263,6 +263,7 @@ static void a_small_product_is_the_same_before_and_after_a_large_one_was_timed(v
 #ifdef WT_HAS_DNNL
 /* A primitive keeps OpenMP's number of threads of when it is made. */
 static int primitives_made, threads_for_primitives;
+static bool is_primitive_refused;
 
 static int threads_of_openmp(void)
 {
@@ -277,6 +278,8 @@ dnnl_status_t __real_dnnl_primitive_create(dnnl_primitive_t *made, const_dnnl_pr
 dnnl_status_t __wrap_dnnl_primitive_create(dnnl_primitive_t *made, const_dnnl_primitive_desc_t of);
 dnnl_status_t __wrap_dnnl_primitive_create(dnnl_primitive_t *made, const_dnnl_primitive_desc_t of)
 {
+    if (is_primitive_refused)
+        return dnnl_out_of_memory;
     primitives_made++;
     threads_for_primitives = threads_of_openmp();
     return __real_dnnl_primitive_create(made, of);
@@ -322,6 +325,43 @@ static void a_primitive_is_made_for_one_thread(void **state)
 #endif
 }
 
+/* For want of a primitive, or without instructions for it of the room to widen it: 1 PiB. */
+static void a_product_that_is_refused_is_not_counted(void **state)
+{
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    print_message("skipped: the sanitizers end a program that asks for so much\n");
+    skip();
+#else
+    struct wt_error err = {0};
+    struct wt_pool *pool = NULL;
+    struct wt_products *p = NULL;
+    const struct wt_product product = {.form = WT_FORM_FORWARD,
+                                       .is_bf16 = true,
+                                       .m = 8,
+                                       .n = 8,
+                                       .k = (size_t)1 << 44,
+                                       .a = a16,
+                                       .b = b16,
+                                       .c = c};
+    int want_rc = WT_E_NOMEM;
+    assert_int_equal(wt_pool_new(&pool, 1, &err), 0);
+    assert_int_equal(wt_products_new(&p, pool, 1, &err), 0);
+#ifdef WT_HAS_DNNL
+    if (wt_products_has_bf16(NULL))
+        want_rc = WT_E_UNSUPPORTED;
+    is_primitive_refused = true;
+#endif
+    assert_int_equal(wt_products_run(p, &product, &err), want_rc);
+#ifdef WT_HAS_DNNL
+    is_primitive_refused = false;
+#endif
+    assert_true(wt_products_flops(p) == 0);
+    wt_products_free(p);
+    wt_pool_free(pool);
+#endif
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -329,6 +369,7 @@ int main(void)
         cmocka_unit_test(each_library_can_be_had_alone),
         cmocka_unit_test(ever_new_shapes_do_not_fill_the_memory),
         cmocka_unit_test(a_primitive_is_made_for_one_thread),
+        cmocka_unit_test(a_product_that_is_refused_is_not_counted),
         cmocka_unit_test(a_library_of_another_name_is_refused),
         cmocka_unit_test(a_small_product_is_the_same_before_and_after_a_large_one_was_timed),
     };

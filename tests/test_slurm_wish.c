@@ -222,9 +222,11 @@ static void facts_are_whole_and_end_once(void **state)
     struct wt_slurm_facts f = {.len = 0}, read;
     struct wt_error err;
     char dir[96], value[600];
-    uint32_t jobs[4];
+    struct wt_slurm_running jobs[4];
     wt_text(dir, sizeof(dir), "%s/run/slurm", root);
     wt_slurm_facts_add(&f, "job", "%u", 7u);
+    wt_slurm_facts_add(&f, "node", "n1");
+    wt_slurm_facts_add(&f, "begin_ns", "5");
     wt_slurm_facts_add(&f, "name", "%s", "a\nend_ns=1");
     wt_slurm_facts_add(&f, "account", "%s", "");
     for (size_t i = 0; i < 100; i++) /* what does not fit is left out, and the end still fits */
@@ -232,7 +234,12 @@ static void facts_are_whole_and_end_once(void **state)
     assert_true(f.len < WT_SLURM_FACTS_MAX);
     assert_int_equal(wt_slurm_facts_write(dir, "7", &f, &err), 0);
     assert_int_equal(wt_slurm_facts_running(dir, jobs, 4), 1);
-    assert_int_equal(jobs[0], 7);
+    assert_int_equal(jobs[0].job, 7);
+    assert_string_equal(jobs[0].begin_ns, "5");
+    assert_string_equal(jobs[0].node, "n1");
+    assert_true(wt_slurm_facts_runs(dir, &jobs[0]));
+    struct wt_slurm_running before = {7, "4", "n1"};
+    assert_false(wt_slurm_facts_runs(dir, &before)); /* its number has come again */
     assert_int_equal(wt_slurm_facts_end(dir, "7", 123, &err), 0);
     assert_int_equal(wt_slurm_facts_end(dir, "7", 456, &err), 0);
     assert_int_equal(wt_slurm_facts_running(dir, jobs, 4), 0);

@@ -49,9 +49,14 @@ static uint64_t shown_uj(const struct sensor *s, int64_t t_ns)
     return (uint64_t)((true_j(tick_ns) + s->offset_j) * 1e3) * 1000;
 }
 
+static void show_at(struct sensor *s, int64_t t_ns, uint64_t uj)
+{
+    assert_int_equal(wt_series_add_energy(&s->series, t_ns, t_ns + MS / 20, uj), 0);
+}
+
 static void poll_at(struct sensor *s, int64_t t_ns)
 {
-    assert_int_equal(wt_series_add_energy(&s->series, t_ns, t_ns + MS / 20, shown_uj(s, t_ns)), 0);
+    show_at(s, t_ns, shown_uj(s, t_ns));
 }
 
 static void poll_between(struct sensor *s, int64_t from_ns, int64_t to_ns, int64_t step_ns)
@@ -259,8 +264,7 @@ static void a_run_shorter_than_the_counters_period_may_have_been_anything(void *
     sensor_init(&s, &whole);
     const uint64_t idle_uj[] = {1000000, 1000000, 3500000}; /* 25 W */
     for (int64_t i = 0; i < 3; i++)
-        assert_int_equal(
-            wt_series_add_energy(&s.series, i * 50 * MS, i * 50 * MS + MS / 20, idle_uj[i]), 0);
+        show_at(&s, i * 50 * MS, idle_uj[i]);
     wt_series_note_power(&s.series, 25);
     struct wt_span span = span_of(&s, 110 * MS, 190 * MS);
     assert_holds(&span, 25 * 0.08);
@@ -276,14 +280,49 @@ static void a_run_shorter_than_the_counters_period_may_have_been_anything(void *
     s.series.power_max_w = 700;
     const uint64_t rest_uj[] = {1000000, 1000000, 9000000};
     for (int64_t i = 0; i < 3; i++)
-        assert_int_equal(
-            wt_series_add_energy(&s.series, i * 50 * MS, i * 50 * MS + MS / 20, rest_uj[i]), 0);
+        show_at(&s, i * 50 * MS, rest_uj[i]);
     wt_series_note_power(&s.series, 80);
     span = span_of(&s, 110 * MS, 180 * MS);
     assert_holds(&span, 80 * 0.07);
     assert_holds(&span, 600 * 0.07);
     assert_holds(&span, 700 * 0.07);
     wt_series_done(&s.series);
+}
+
+/* The same before the first move that was seen; and without a limit nothing bounds either. */
+static void what_was_before_the_first_of_a_few_moves_may_have_been_anything(void **state)
+{
+    (void)state;
+    for (int is_limited = 0; is_limited < 2; is_limited++) {
+        struct sensor s;
+        sensor_init(&s, &whole);
+        s.series.power_max_w = is_limited ? 360 : 0;
+        const uint64_t idle_uj[] = {1000000, 1000000, 1000000, 3500000, 3500000}; /* 25 W */
+        for (int64_t i = 0; i < 5; i++)
+            show_at(&s, (1000 + i * 45) * MS, idle_uj[i]);
+        wt_series_note_power(&s.series, 25);
+        struct wt_span across = span_of(&s, 850 * MS, 1050 * MS);
+        struct wt_span before = span_of(&s, 850 * MS, 880 * MS);
+        struct wt_span after = span_of(&s, 1140 * MS, 1170 * MS);
+        if (is_limited) {
+            assert_holds(&across, 25 * 0.1);
+            assert_holds(&across, 360 * 0.1 + 25 * 0.1);
+            assert_non_null(across.why);
+            assert_holds(&before, 0);
+            assert_holds(&before, 360 * 0.03);
+            assert_true(before.high_j < 1.2 * 360 * 0.03); /* nor what lay between */
+            assert_holds(&after, 360 * 0.03);
+        } else {
+            assert_false(across.is_known);
+            assert_false(before.is_known);
+            assert_false(after.is_known);
+            /* But as soon as a step was seen, steps are taken to be like it. */
+            show_at(&s, 1225 * MS, 6000000);
+            after = span_of(&s, 1240 * MS, 1270 * MS);
+            assert_holds(&after, 25 * 0.03);
+        }
+        wt_series_done(&s.series);
+    }
 }
 
 static void a_known_phase_narrows_the_bound(void **state)
@@ -788,9 +827,103 @@ static void a_rare_counter_that_power_contradicts_says_so(void **state)
     assert_holds(&span, true_j(9050 * MS) - true_j(1120 * MS) - 500);
     assert_non_null(span.why);
     assert_true(span.is_contested);
+    /* And of any part what power says of it, not what the clock does. */
+    span = span_of(&s, 5 * S, 8 * S);
+    assert_holds(&span, true_j(8 * S) - true_j(5 * S));
     /* Of that span alone. */
     span = span_of(&s, 9150 * MS, 9250 * MS);
     assert_false(span.is_contested);
+    wt_series_done(&s.series);
+    wt_series_done(&power);
+}
+
+/* As above; then it began anew while nobody looked, and that hole power does fill. */
+static void a_hole_beside_what_power_contradicts_is_filled_by_power(void **state)
+{
+    (void)state;
+    struct sensor s;
+    struct wt_series power;
+    rare_init(&s, &power);
+    poll_between(&s, 1000 * MS, 1300 * MS, 5 * MS);
+    read_power_between(&power, 500 * MS, 12000 * MS);
+    s.offset_j -= 500;
+    poll_between(&s, 9000 * MS, 9300 * MS, 5 * MS);
+    wt_series_add_failure(&s.series, "lost");
+    s.offset_j = 1 - true_j(11 * S);
+    poll_between(&s, 11 * S, 11300 * MS, 5 * MS);
+
+    struct wt_span by_counter = span_of(&s, 1120 * MS, 9050 * MS), by_power;
+    wt_series_span(&power, 1120 * MS, 9050 * MS, Z, &by_power);
+    assert_true(by_counter.is_contested && !by_counter.has_holes);
+    assert_false(wt_span_is_by_power(&by_counter, &by_power));
+
+    by_counter = span_of(&s, 1120 * MS, 11200 * MS);
+    wt_series_span(&power, 1120 * MS, 11200 * MS, Z, &by_power);
+    assert_true(by_counter.is_contested && by_counter.has_holes);
+    assert_true(wt_span_is_by_power(&by_counter, &by_power));
+    assert_true(by_power.high_j - by_power.low_j < by_counter.high_j - by_counter.low_j - 200);
+    double j = true_j(11200 * MS) - true_j(1120 * MS);
+    assert_holds(&by_power, j);
+    assert_holds(&by_power, j - 500);
+    wt_series_done(&s.series);
+    wt_series_done(&power);
+}
+
+/* The knot of a contradiction is given up when the counter hung from it on. */
+static void a_hang_forgets_no_contradiction(void **state)
+{
+    (void)state;
+    struct sensor s;
+    struct wt_series power;
+    rare_init(&s, &power);
+    poll_between(&s, 1000 * MS, 1300 * MS, 5 * MS);
+    read_power_between(&power, 500 * MS, 9500 * MS);
+    s.offset_j -= 500;
+    poll_at(&s, 9000 * MS);
+    size_t count = s.series.count;
+    struct wt_span before = span_of(&s, 1120 * MS, 8900 * MS);
+    assert_true(before.is_contested);
+    for (int64_t t_ns = 9005 * MS; t_ns < 9800 * MS; t_ns += 5 * MS)
+        show_at(&s, t_ns, shown_uj(&s, 9000 * MS));
+    poll_at(&s, 9800 * MS);
+    assert_int_equal(s.series.count, count);
+    struct wt_span after = span_of(&s, 1120 * MS, 9800 * MS);
+    assert_true(after.is_contested);
+    assert_true(fabs(after.contested_more_j - before.contested_more_j) < 1e-9);
+    wt_series_done(&s.series);
+    wt_series_done(&power);
+}
+
+static void thinning_forgets_no_contradiction(void **state)
+{
+    (void)state;
+    struct sensor s;
+    struct wt_series power;
+    rare_init(&s, &power);
+    read_power_between(&power, 500 * MS, 98 * S);
+    for (int64_t t_ns = 1 * S; t_ns < 98 * S; t_ns += 16 * S) {
+        s.offset_j -= t_ns == 33 * S ? 900 : 0;
+        poll_between(&s, t_ns, t_ns + 200 * MS, 5 * MS);
+    }
+    for (size_t k = 0; k < 2; k++) { /* whichever of the knots is an odd one */
+        static const int64_t edges_ns[] = {1 * S, 97 * S};
+        struct wt_series full = s.series;
+        full.knots = calloc(full.count, sizeof(*full.knots));
+        assert_non_null(full.knots);
+        full.count -= k;
+        full.room = full.count;
+        memcpy(full.knots, s.series.knots + k, full.count * sizeof(*full.knots));
+        size_t count = full.count;
+        struct wt_span before, after;
+        wt_series_span(&full, 1150 * MS, 97 * S, Z, &before);
+        assert_true(before.is_contested);
+        wt_series_thin(&full, edges_ns, 2, 98 * S, 2 * S);
+        assert_true(full.count < count);
+        wt_series_span(&full, 1150 * MS, 97 * S, Z, &after);
+        assert_true(after.is_contested);
+        assert_true(fabs(after.contested_more_j - before.contested_more_j) < 1e-9);
+        free(full.knots);
+    }
     wt_series_done(&s.series);
     wt_series_done(&power);
 }
@@ -840,6 +973,14 @@ static void a_slow_first_read_may_show_its_beginning(void **state)
                      0);
     const struct wt_knot *k = &s.series.knots[0];
     assert_true(llabs(k->x_ns - 937 * MS) <= k->half_ns);
+    /* Nor does a phase that is known later say otherwise: this narrows 90 ms to 53. */
+    poll_at(&s, 1085 * MS);
+    poll_at(&s, 1135 * MS);
+    poll_at(&s, 1139 * MS);
+    k = &s.series.knots[0];
+    assert_true(llabs(k->x_ns - 937 * MS) <= k->half_ns);
+    assert_true(llabs(k->x_ns - 1037 * MS) <= k->half_ns);
+    assert_true(k->half_ns < 60 * MS);
     wt_series_done(&s.series);
 }
 
@@ -877,23 +1018,29 @@ static void thinning_keeps_the_long_span_that_holds_an_edge(void **state)
 static void without_power_nearby_a_step_may_be_any(void **state)
 {
     (void)state;
-    double half_j[2];
-    for (int is_read = 0; is_read < 2; is_read++) {
+    enum { READ, UNREAD, RESUMED, WITHOUT_LIMIT, CASES };
+    double half_j[CASES];
+    for (int which = 0; which < CASES; which++) {
         struct sensor s;
         struct wt_series power;
         rare_init(&s, &power);
-        s.series.power_max_w = 700;
+        s.series.power_max_w = which == WITHOUT_LIMIT ? 0 : 700;
         poll_between(&s, 1000 * MS, 1300 * MS, 5 * MS);
-        read_power_between(&power, 500 * MS, is_read ? 9500 * MS : 6500 * MS);
+        read_power_between(&power, 500 * MS, which == READ ? 9500 * MS : 6500 * MS);
+        if (which == RESUMED) { /* long after: it says nothing of then */
+            wt_series_add_failure(&power, "lost");
+            read_power_between(&power, 20 * S, 22 * S);
+        }
         poll_between(&s, 9000 * MS, 9300 * MS, 5 * MS);
         struct wt_span span = span_of(&s, 9000 * MS, 9100 * MS);
-        assert_true(span.is_known);
-        half_j[is_read] = (span.high_j - span.low_j) / 2;
+        assert_true(span.is_known == (which != WITHOUT_LIMIT));
+        half_j[which] = (span.high_j - span.low_j) / 2;
         wt_series_done(&s.series);
         wt_series_done(&power);
     }
-    if (!(half_j[0] > 2 * half_j[1]))
-        fail_msg("%f J, and %f with power", half_j[0], half_j[1]);
+    if (!(half_j[UNREAD] > 2 * half_j[READ] && half_j[RESUMED] > 2 * half_j[READ]))
+        fail_msg("%f J, %f when it resumes, and %f with power", half_j[UNREAD], half_j[RESUMED],
+                 half_j[READ]);
 }
 
 /* A slow read that meets a move shows what was before it or after it. */
@@ -925,6 +1072,7 @@ int main(void)
         cmocka_unit_test(adjacent_windows_sum_to_the_one_around_them),
         cmocka_unit_test(a_step_in_power_stays_inside_the_bound),
         cmocka_unit_test(a_run_shorter_than_the_counters_period_may_have_been_anything),
+        cmocka_unit_test(what_was_before_the_first_of_a_few_moves_may_have_been_anything),
         cmocka_unit_test(a_known_phase_narrows_the_bound),
         cmocka_unit_test(gain_and_part_time_sight_widen_the_bound),
         cmocka_unit_test(a_failed_read_is_not_a_wrap),
@@ -947,6 +1095,9 @@ int main(void)
         cmocka_unit_test(a_rare_counter_that_went_slower_did_not_stand_still),
         cmocka_unit_test(a_rare_counter_that_stood_unseen_is_not_believed),
         cmocka_unit_test(a_rare_counter_that_power_contradicts_says_so),
+        cmocka_unit_test(a_hole_beside_what_power_contradicts_is_filled_by_power),
+        cmocka_unit_test(a_hang_forgets_no_contradiction),
+        cmocka_unit_test(thinning_forgets_no_contradiction),
         cmocka_unit_test(a_period_learned_from_slow_reads_places_no_move_wrongly),
         cmocka_unit_test(a_slow_first_read_may_show_its_beginning),
         cmocka_unit_test(thinning_keeps_the_long_span_that_holds_an_edge),

@@ -200,12 +200,23 @@ static void an_order_is_each_epochs_own(void **state)
             list[i] = 10 + i;
         assert_int_equal(wt_order_init(side ? &b : &a, list, N, true, 5, NULL), 0);
     }
-    for (unsigned n = 0; n < 4 * N; n++) {
+    enum { EPOCHS = 4 };
+    uint32_t orders[EPOCHS][N];
+    for (unsigned n = 0; n < EPOCHS * N; n++) {
         assert_int_equal(wt_order_place(&a), n);
         wt_order_seek(&b, n);
         uint32_t next = wt_order_next(&a);
         assert_int_equal(wt_order_next(&b), next);
         assert_in_range(next, 10, 10 + N - 1);
+        orders[n / N][n % N] = next;
+    }
+    for (unsigned epoch = 0; epoch < EPOCHS; epoch++) {
+        unsigned seen = 0;
+        for (unsigned i = 0; i < N; i++)
+            seen |= 1u << (orders[epoch][i] - 10);
+        assert_int_equal(seen, (1u << N) - 1); /* each once */
+        for (unsigned other = 0; other < epoch; other++)
+            assert_memory_not_equal(orders[epoch], orders[other], sizeof(orders[0]));
     }
     wt_order_seek(&b, UINT64_MAX / 2); /* at once */
     assert_in_range(wt_order_next(&b), 10, 10 + N - 1);

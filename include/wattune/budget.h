@@ -18,8 +18,11 @@ struct wt_budget_rule {
     double limit;
     double share; /* 0 to 1 */
 };
-/* "60%:carbon>400", "12kW:price<0.1". A level in watts is made a share of total_w, which it must
- * not pass. Errors: WT_E_USAGE. */
+/* "60%", "500W", "12kW", "1.5MW" as a share of total_w, which it must not pass. Errors: WT_E_USAGE.
+ */
+WT_API int wt_budget_level_parse(double *ret_share, const char *text, double total_w,
+                                 struct wt_error *err);
+/* A level, a colon and when it holds: "60%:carbon>400", "12kW:price<0.1". Errors: WT_E_USAGE. */
 WT_API int wt_budget_rule_parse(struct wt_budget_rule *ret_rule, const char *text, double total_w,
                                 struct wt_error *err);
 

@@ -41,12 +41,14 @@ struct wt_mark {
     uint64_t count;
     char name[32];
 };
-/* Makes the directory below dir (NULL: $XDG_RUNTIME_DIR or /tmp), 0700. */
+/* Makes the directory below dir (NULL: $XDG_RUNTIME_DIR or /tmp), 0700. Errors: WT_E_USAGE: its
+ * path would be too long; WT_E_DENIED, WT_E_FULL, WT_E_IO, WT_E_NOMEM. */
 WT_API int wt_doorkeeper_new(struct wt_doorkeeper **ret_keeper, const char *dir,
                              struct wt_error *err);
 /* The same in a directory of this user's alone (0700) that several programs agreed on; made where
  * it is not there, and removed with the keeper. Errors: WT_E_DENIED: it is somebody else's, or open
- * to others; WT_E_IO. */
+ * to others; WT_E_NOTFOUND: what it lies in is not there, or it is no directory;
+ * WT_E_USAGE: the path is too long; WT_E_FULL, WT_E_IO, WT_E_NOMEM. */
 WT_API int wt_doorkeeper_share(struct wt_doorkeeper **ret_keeper, const char *path,
                                struct wt_error *err);
 WT_API void wt_doorkeeper_free(struct wt_doorkeeper *keeper); /* removes the directory */

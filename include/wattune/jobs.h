@@ -27,14 +27,16 @@ struct wt_job_facts {
     char step[24]; /* "0", "batch", "extern", "interactive"; "" in a job's file */
     uint32_t uid;
     char user[64], account[64], partition[64], name[256], cluster[64], node[64];
-    char model[64]; /* the language model, where somebody says it */
-    unsigned gpus[WT_JOB_FACTS_GPUS];
+    char model[64];                   /* the language model, where somebody says it */
+    unsigned gpus[WT_JOB_FACTS_GPUS]; /* as Slurm numbers them on the node */
     size_t gpu_count;
-    uint32_t nodes;              /* of the job; 0: not told */
-    uint64_t cap_mw, cap_set_mw; /* 0: none */
-    int64_t begin_ns, end_ns;    /* end_ns 0: it runs */
-    uint32_t pid;                /* of a step's slurmstepd; 0: not told */
-    uint64_t pid_start;          /* clock ticks since boot */
+    char devices[WT_JOB_FACTS_GPUS][96]; /* their ids in that order */
+    size_t device_count;                 /* as many as GPUs, or 0: not told */
+    uint32_t nodes;                      /* of the job; 0: not told */
+    uint64_t cap_mw, cap_set_mw;         /* 0: none */
+    int64_t begin_ns, end_ns;            /* end_ns 0: it runs */
+    uint32_t pid;                        /* of a step's slurmstepd; 0: not told */
+    uint64_t pid_start;                  /* clock ticks since boot */
 };
 /* Reads len bytes; name is what the file is called in errors. Keys that are not known are passed
  * over; one that is known may be there once. Errors: WT_E_FORMAT (names the file and the key).
@@ -111,6 +113,9 @@ struct wt_job_filter {
     int64_t since_ns, until_ns; /* rows that were running at some time of this span */
     bool has_steps, has_idle;   /* steps' rows, and nobody's, too */
     bool is_open_only;          /* only what runs */
+    /* Only rows of so many jobs that count, or with has_steps steps: those that began last. 0: all
+     */
+    size_t latest;
 };
 /* By begin, job, step, node, device. Owned: free(). Errors: as open, WT_E_NOMEM. */
 WT_API int wt_job_store_list(struct wt_job_store *store, const struct wt_job_filter *filter,
@@ -174,22 +179,26 @@ struct wt_accounts_options {
 };
 /* Opens the store, takes up what runs in it, and starts a thread that sends when there is a central
  * store (one that is not reached is no error here: rows wait). ctx, devices and meter are borrowed
- * until wt_accounts_free, and options may be NULL. Errors: as wt_job_store_open, WT_E_USAGE.
+ * until wt_accounts_free, and options may be NULL. Errors: as wt_job_store_open, WT_E_USAGE,
+ * WT_E_BUSY (another program keeps its accounts in this store).
  * Threads: owner thread. */
 WT_API int wt_accounts_new(struct wt_accounts **ret_accounts, struct wt_ctx *ctx,
                            struct wt_devices *devices, struct wt_meter *meter,
                            const struct wt_accounts_options *options, struct wt_error *err);
-/* Notes what runs (it goes on at the next start, with a gap), stops the thread and frees. */
+/* Notes what runs (it goes on at the next start, with a gap), closes nobody's rows, stops the
+ * thread and frees. */
 WT_API void wt_accounts_free(struct wt_accounts *accounts);
 /* About once a second: reads the facts, splits what was drawn since the last call, writes what is
- * due. Never waits for a sensor or a central store. What goes wrong with a file or the store is in
- * the status and in the log, and tried again; the error returned is the first of them, and the
- * accounts go on. Errors: WT_E_NOMEM, WT_E_FORMAT, as the store. Threads: owner thread. */
+ * due. Never waits for a central store, and for sensors only where something has begun or ended:
+ * once, a quarter of a second at most. What goes wrong with a file or the store is in the status
+ * and in the log, and tried again; the error returned is the first of them, and the accounts go on.
+ * Errors: WT_E_NOMEM, WT_E_FORMAT, as the store. Threads: owner thread. */
 WT_API int wt_accounts_tick(struct wt_accounts *accounts, struct wt_error *err);
-/* Rows of what runs as of the last tick: of each job, its steps and nobody, one for each device. Of
- * a running row energy_uj never falls. Owned: free(). Errors: WT_E_NOMEM. Threads: any thread. */
-WT_API int wt_accounts_list(struct wt_accounts *accounts, struct wt_job_row **ret_rows,
-                            size_t *ret_count, struct wt_error *err);
+/* Rows of what runs as of the last tick: of each job, of its steps where they are wanted, and of
+ * nobody, one for each device. Of a running row energy_uj never falls. Owned: free(). Errors:
+ * WT_E_NOMEM. Threads: any thread. */
+WT_API int wt_accounts_list(struct wt_accounts *accounts, bool has_steps,
+                            struct wt_job_row **ret_rows, size_t *ret_count, struct wt_error *err);
 
 /* A device since the accounts began: device_uj == idle_uj + jobs_uj, always. */
 struct wt_account_device {

@@ -16,7 +16,8 @@ struct wt_live;
 
 struct wt_live_options {
     int64_t period_ns; /* of the meter; 0: its default */
-    /* The jobs of Slurm, whose accounts this moves on; NULL: none are kept. */
+    /* The jobs of Slurm, whose accounts this moves on; NULL: none are kept. What it points to is
+     * borrowed until wt_live_free: a store that cannot be opened is tried again. */
     const struct wt_accounts_options *accounts;
     size_t jobs_max;    /* no more are listed, the oldest first; the others are counted; 0: 64 */
     bool has_processes; /* those that use the GPUs, too */
@@ -100,7 +101,7 @@ struct wt_live_state {
     struct wt_live_process *processes;
     size_t process_count;
 
-    bool has_jobs;                  /* accounts are kept */
+    bool has_jobs;                  /* accounts are kept now */
     struct wt_live_job *jobs;       /* the oldest first */
     size_t job_count, jobs_dropped; /* running beyond jobs_max */
     uint64_t jobs_dropped_total;    /* jobs that were ever not listed */
@@ -113,7 +114,8 @@ struct wt_live_state {
 
 /* Looks over the devices, then samples them: they are borrowed until wt_live_free and belong to it
  * meanwhile. emulation: what the emulated machine is called, or NULL. Errors: WT_E_NOMEM, those of
- * wt_accounts_new. Threads: owner thread. */
+ * wt_accounts_new, but for what is wrong with a store: that is a problem of the state. Threads:
+ * owner thread. */
 WT_API int wt_live_new(struct wt_live **ret_live, struct wt_ctx *ctx, struct wt_devices *devices,
                        const char *emulation, const struct wt_live_options *options,
                        struct wt_error *err);

@@ -103,7 +103,7 @@ struct wt_run {
     char host[64];
     struct { /* of a job of many ranks, of which one on each node measures; count 0: none */
         unsigned index; /* of this node among the job's */
-        unsigned count; /* how many ranks this node has */
+        unsigned count; /* how many ranks of this node the energy surely covers */
         unsigned ranks; /* and the job */
         unsigned nodes; /* how many nodes it has; 0: not known */
     } node;
@@ -197,7 +197,7 @@ struct wt_run_sum {
     size_t *parts; /* owned: indices in runs, by node */
     size_t count;
     unsigned nodes;         /* the job has; 0: not known */
-    unsigned ranks, missed; /* ranks on the nodes that are missing, or have not ended */
+    unsigned ranks, missed; /* ranks on nodes that are missing or have not ended, or not covered */
     bool is_whole;
     struct wt_joules total; /* WT_PROV_UNKNOWN where it is not whole */
     double wall_s;          /* from the first start to the last end, by the nodes' clocks */

@@ -172,25 +172,53 @@ int wt_slurm_facts_end(const char *dir, const char *name, int64_t end_ns, struct
     return rc;
 }
 
-size_t wt_slurm_facts_running(const char *dir, uint32_t *ret_jobs, size_t room)
+static bool read_running(int folder, const char *name, struct wt_slurm_running *ret)
+{
+    struct wt_slurm_facts f;
+    char end[32];
+    uint64_t job;
+    if (wt_text_to_u64(name, &job) < 0 || job == 0 || job > UINT32_MAX ||
+        read_at(folder, name, &f) < 0 || wt_slurm_facts_get(&f, "end_ns", 0, end, sizeof(end)))
+        return false;
+    ret->job = (uint32_t)job;
+    return wt_slurm_facts_get(&f, "begin_ns", 0, ret->begin_ns, sizeof(ret->begin_ns)) &&
+           wt_slurm_facts_get(&f, "node", 0, ret->node, sizeof(ret->node));
+}
+
+size_t wt_slurm_facts_running(const char *dir, struct wt_slurm_running *ret_jobs, size_t room)
 {
     size_t count = 0;
     int folder = open_folder(dir, false, NULL);
     DIR *all = folder >= 0 ? fdopendir(folder) : NULL;
     if (!all && folder >= 0)
         close(folder);
-    for (struct dirent *e; all && count < room && (e = readdir(all));) {
-        struct wt_slurm_facts f;
-        char end[32];
-        uint64_t job;
-        if (wt_text_to_u64(e->d_name, &job) == 0 && job && job <= UINT32_MAX &&
-            read_at(dirfd(all), e->d_name, &f) == 0 && f.len &&
-            !wt_slurm_facts_get(&f, "end_ns", 0, end, sizeof(end)))
-            ret_jobs[count++] = (uint32_t)job;
-    }
+    for (struct dirent *e; all && count < room && (e = readdir(all));)
+        count += read_running(dirfd(all), e->d_name, &ret_jobs[count]);
     if (all)
         closedir(all);
     return count;
+}
+
+bool wt_slurm_facts_runs(const char *dir, const struct wt_slurm_running *job)
+{
+    struct wt_slurm_running now;
+    char name[16];
+    int folder = open_folder(dir, false, NULL);
+    if (folder < 0)
+        return false;
+    bool is = read_running(folder, wt_text(name, sizeof(name), "%u", job->job), &now) &&
+              strcmp(now.begin_ns, job->begin_ns) == 0;
+    close(folder);
+    return is;
+}
+
+void wt_slurm_facts_remove(const char *dir, const char *name)
+{
+    int folder = open_folder(dir, false, NULL);
+    if (folder < 0)
+        return;
+    unlinkat(folder, name, 0);
+    close(folder);
 }
 
 bool wt_slurm_facts_first(const char *dir, uint32_t job)
@@ -213,7 +241,7 @@ static bool is_over(int folder, const char *name, time_t now, time_t age_s)
 {
     struct wt_slurm_facts f;
     struct stat st;
-    char value[32], job[16];
+    char value[32], whole[64];
     if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) ||
         now - st.st_mtime < age_s)
         return false;
@@ -221,9 +249,17 @@ static bool is_over(int folder, const char *name, time_t now, time_t age_s)
         name + (name[0] == '.'); /* ".7.told", or left by a write that was killed */
     if (number[0] < '0' || number[0] > '9')
         return false;
-    if (strchr(number, '.')) { /* of a step, and the like: goes once its job has gone */
-        wt_text(job, sizeof(job), "%.*s", (int)strcspn(number, "."), number);
-        return faccessat(folder, job, F_OK, AT_SYMLINK_NOFOLLOW) < 0;
+    const char *last = strrchr(number, '.');
+    bool is_energy = last && strcmp(last, ".energy") == 0;
+    if (last) { /* of a step, and the like: goes once its job has gone */
+        wt_text(whole, sizeof(whole), "%.*s", (int)strcspn(number, "."), number);
+        if (faccessat(folder, whole, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+            return true;
+        if (name[0] == '.')
+            return false;
+        wt_text(whole, sizeof(whole), "%.*s", (int)(last - number), number);
+        if (is_energy)
+            return faccessat(folder, whole, F_OK, AT_SYMLINK_NOFOLLOW) < 0;
     }
     return read_at(folder, name, &f) == 0 &&
            wt_slurm_facts_get(&f, "end_ns", 0, value, sizeof(value));

@@ -29,12 +29,21 @@ int wt_slurm_facts_read(const char *dir, const char *name, struct wt_slurm_facts
                         struct wt_error *err);
 /* Adds end_ns, once. Errors: of both. */
 int wt_slurm_facts_end(const char *dir, const char *name, int64_t end_ns, struct wt_error *err);
-/* Jobs whose facts have no end, in no order; how many. */
-size_t wt_slurm_facts_running(const char *dir, uint32_t *ret_jobs, size_t room);
+/* A job whose facts have no end. Its number comes again (a requeue), its begin does not. */
+struct wt_slurm_running {
+    uint32_t job;
+    char begin_ns[32], node[256]; /* as the facts have them; node: as Slurm calls it */
+};
+/* They, in no order; how many. Facts without begin or node are passed over. */
+size_t wt_slurm_facts_running(const char *dir, struct wt_slurm_running *ret_jobs, size_t room);
+/* Whether that very one still has no end. */
+bool wt_slurm_facts_runs(const char *dir, const struct wt_slurm_running *job);
+/* No file is no error. */
+void wt_slurm_facts_remove(const char *dir, const char *name);
 /* True for the first who asks, of all processes. */
 bool wt_slurm_facts_first(const char *dir, uint32_t job);
-/* Takes away what only this plugin reads of a job, and facts that nobody has fetched: ended more
- * than a day ago, or ten minutes where there are thousands. */
+/* Takes away what only this plugin reads of a job, and facts of jobs and steps that nobody has
+ * fetched: ended more than a day ago, or ten minutes where there are thousands. */
 void wt_slurm_facts_prune(const char *dir, uint32_t ended_job);
 
 #endif

@@ -17,7 +17,7 @@
 struct card {
     uint32_t number, device; /* Slurm's, wattuned's */
     bool is_found;
-    char id[96], name[96];
+    char id[96], name[96];     /* id: by map= or minor number at first; "": not known yet */
     int64_t cap_mw, clock_khz; /* on the device; 0: not held */
 };
 
@@ -34,7 +34,11 @@ struct scene {
     size_t count;
     struct note notes[WT_SLURM_NOTES];
     size_t note_count;
-    bool has_failed; /* something that was asked for does not hold */
+    bool is_wanted;   /* something was asked for, or the site has a default: the user is told */
+    bool has_failed;  /* something that was asked for does not hold */
+    bool is_claiming; /* the last question of hold() was a claim */
+    bool is_late;     /* a claim was sent and not answered in time: it may hold later */
+    char broken[256]; /* why the talk could not go on; "": it can */
 };
 
 #define ALL UINT64_MAX /* no GPU in particular */
@@ -90,7 +94,11 @@ static bool find_minor(uint32_t minor, char *ret_id, size_t size)
             fclose(f);
         text[n] = '\0';
         char *number = strstr(text, "Device Minor:"), *id = strstr(text, "GPU UUID:");
-        if (!number || !id || strtoul(number + strlen("Device Minor:"), NULL, 10) != minor)
+        if (!number || !id)
+            continue;
+        number += strlen("Device Minor:");
+        number += strspn(number, " \t");
+        if (*number < '0' || *number > '9' || strtoul(number, NULL, 10) != minor)
             continue;
         id += strlen("GPU UUID:");
         id += strspn(id, " \t");
@@ -107,31 +115,40 @@ static bool has_minors(void)
     return access(NVIDIA, R_OK | X_OK) == 0;
 }
 
-/* By the operator's map; else by the minor number of an NVIDIA card; else as wattuned numbers its
- * GPUs, which is NVML's order. */
-static int find_device(struct scene *s, struct card *card,
-                       const struct wt_wire_message *const devices, struct wt_error *err)
+/* What needs no wattuned: by the operator's map, else by the minor number of an NVIDIA card. 0 with
+ * an empty id where neither says. */
+static int find_id(const struct scene *s, struct card *card, struct wt_error *err)
 {
     const struct wt_slurm_config *c = &s->h->config;
-    char id[96] = "";
-    uint32_t gpus = 0;
-    if (*c->map && access(c->map, F_OK) == 0) {
-        int rc = wt_slurm_map_find(c->map, card->number, id, sizeof(id), err);
-        if (rc < 0)
-            return rc;
-    } else if (!s->talk.is_emulated && has_minors() && !find_minor(card->number, id, sizeof(id))) {
+    card->id[0] = '\0';
+    if (*c->map && access(c->map, F_OK) == 0)
+        return wt_slurm_map_find(c->map, card->number, card->id, sizeof(card->id), err);
+    if (!s->talk.is_emulated && has_minors() &&
+        !find_minor(card->number, card->id, sizeof(card->id)))
         return wt_fail(err, WT_E_NOTFOUND,
                        "the driver has no /dev/nvidia%u; the site names its GPUs with map=FILE in "
                        "plugstack.conf",
                        card->number);
-    }
+    return 0;
+}
+
+/* Else as wattuned numbers its GPUs, which is NVML's order. */
+static int find_device(struct scene *s, struct card *card,
+                       const struct wt_wire_message *const devices, struct wt_error *err)
+{
+    uint32_t gpus = 0;
+    int rc = find_id(s, card, err);
+    if (rc < 0)
+        return rc;
+    const char *id = card->id;
     for (uint32_t i = 0; i < s->talk.devices; i++) {
         if (devices[i].u.device_ok.kind != WT_DEVICE_GPU)
             continue;
         if (*id ? strcmp(devices[i].u.device_ok.id, id) == 0 : gpus == card->number) {
             card->device = i;
             card->is_found = true;
-            wt_text(card->id, sizeof(card->id), "%s", devices[i].u.device_ok.id);
+            if (!*id)
+                wt_text(card->id, sizeof(card->id), "%s", devices[i].u.device_ok.id);
             wt_text(card->name, sizeof(card->name), "%s", devices[i].u.device_ok.name);
             return 0;
         }
@@ -202,6 +219,7 @@ static int64_t hold(struct scene *s, size_t i, enum wt_knob knob, int64_t want,
     uint64_t bit = UINT64_C(1) << i;
     uint32_t job = s->h->job.job;
     char asked[32], bound[32], other[32];
+    s->is_claiming = false;
     struct wt_wire_message m = {.type = WT_WIRE_KNOB,
                                 .u.knob = {card->device, (uint32_t)knob, job}};
     int rc = wt_slurm_ask(&s->talk, &m, WT_WIRE_KNOB_OK, err);
@@ -233,6 +251,7 @@ static int64_t hold(struct scene *s, size_t i, enum wt_knob knob, int64_t want,
     }
     m = (struct wt_wire_message){.type = WT_WIRE_CLAIM,
                                  .u.claim = {card->device, (uint32_t)knob, job, value, 0}};
+    s->is_claiming = true;
     rc = wt_slurm_ask(&s->talk, &m, WT_WIRE_CLAIM_OK, err);
     if (rc < 0)
         return rc;
@@ -246,36 +265,41 @@ static int64_t hold(struct scene *s, size_t i, enum wt_knob knob, int64_t want,
     return set;
 }
 
-/* Whether the talk can go on. */
-static bool hold_noted(struct scene *s, size_t i, enum wt_knob knob, int64_t want, int64_t *ret_set)
+/* An error that wattuned tells is of that card alone (its driver hangs, say); where the talk itself
+ * broke off, all that is left is not set for the same reason. */
+static void hold_noted(struct scene *s, size_t i, enum wt_knob knob, int64_t want, int64_t *ret_set)
 {
-    struct wt_error err;
+    struct wt_error err = {0};
     char asked[32];
-    int64_t set = hold(s, i, knob, want, &err);
+    int64_t set = *s->broken ? WT_E_GONE : hold(s, i, knob, want, &err);
     *ret_set = set > 0 ? set : 0;
     if (set > 0)
-        return true;
+        return;
     s->has_failed = true;
     if (set == 0)
-        return true;
-    note(s, UINT64_C(1) << i, "%s is not set: %s", value_text(asked, sizeof(asked), knob, want),
-         err.text);
-    return set != WT_E_TIMEOUT && set != WT_E_GONE && set != WT_E_FORMAT;
+        return;
+    value_text(asked, sizeof(asked), knob, want);
+    bool is_late = err.code == WT_E_TIMEOUT && s->talk.is_broken && s->is_claiming;
+    if (s->talk.is_broken && !*s->broken)
+        wt_text(s->broken, sizeof(s->broken), "%s", err.text);
+    /* Sent and not answered: wattuned does it yet, should it come to that. The epilog ends it. */
+    s->is_late |= is_late;
+    note(s, UINT64_C(1) << i, "%s is not set%s: %s", asked,
+         is_late ? " yet, and may be set later" : "", *s->broken ? s->broken : err.text);
 }
 
 static void hold_cards(struct scene *s)
 {
     const struct wt_slurm_wish *w = &s->h->wish;
-    bool goes_on = true;
-    for (size_t i = 0; i < s->count && goes_on; i++) {
+    for (size_t i = 0; i < s->count; i++) {
         struct card *card = &s->cards[i];
         if (!card->is_found)
             continue;
         int64_t cap_mw = wanted_cap(s, i);
         if (cap_mw)
-            goes_on = hold_noted(s, i, WT_KNOB_POWER, cap_mw, &card->cap_mw);
-        if (goes_on && w->clock_khz)
-            goes_on = hold_noted(s, i, WT_KNOB_CLOCK, w->clock_khz, &card->clock_khz);
+            hold_noted(s, i, WT_KNOB_POWER, cap_mw, &card->cap_mw);
+        if (w->clock_khz)
+            hold_noted(s, i, WT_KNOB_CLOCK, w->clock_khz, &card->clock_khz);
     }
 }
 
@@ -348,7 +372,7 @@ static bool list_ids(const struct scene *s, char *buf, size_t size)
 {
     size_t at = 0;
     for (size_t i = 0; i < s->count; i++) {
-        if (!s->cards[i].is_found || at + strlen(s->cards[i].id) + 2 > size)
+        if (!*s->cards[i].id || at + strlen(s->cards[i].id) + 2 > size)
             return false;
         wt_text(buf + at, size - at, "%s%s", at ? "," : "", s->cards[i].id);
         at += strlen(buf + at);
@@ -383,7 +407,9 @@ static void write_facts(struct scene *s, const char *refused)
         wt_slurm_facts_add(&f, "report", "1");
     if (refused)
         wt_slurm_facts_add(&f, "refused", "%s", refused);
-    for (size_t i = 0; i < s->note_count; i++) {
+    if (s->is_late)
+        wt_slurm_facts_add(&f, "late", "1");
+    for (size_t i = 0; s->is_wanted && i < s->note_count; i++) { /* else for the operator alone */
         sentence(s, &s->notes[i], text, sizeof(text));
         wt_slurm_facts_add(&f, "note", "%s", text);
     }
@@ -407,12 +433,15 @@ void wt_slurm_hold_begin(struct wt_slurm_hold *h)
     s->h = h;
     s->talk.fd = -1;
     bool is_asked = wants_anything(h);
+    s->is_wanted = is_asked || (h->wish.power == WT_SLURM_UNSAID && h->config.default_mw);
     if (wt_slurm_parse_gpus(h->job.gpus, numbers, &s->count, &err) < 0) {
         s->has_failed = true;
         note(s, ALL, "%s", err.text);
     }
-    for (size_t i = 0; i < s->count; i++)
+    for (size_t i = 0; i < s->count; i++) {
         s->cards[i].number = numbers[i];
+        find_id(s, &s->cards[i], NULL); /* whoever measures has them from the first moment on */
+    }
     bool is_required = h->wish.is_required && is_asked;
     /* Before anything is held: from here on wattuned knows that the job lives. */
     write_facts(s, is_required ? "its prolog did not come to an end" : NULL);
@@ -420,7 +449,7 @@ void wt_slurm_hold_begin(struct wt_slurm_hold *h)
         note(s, ALL, "the job has no GPU on this node, so there is nothing to cap here");
     if (s->count && talk(s, &err) < 0) {
         s->has_failed = true;
-        if (is_asked || h->config.default_mw)
+        if (s->is_wanted)
             note(s, ALL, "no cap%s: %s", h->wish.clock_khz ? ", no clock" : "", err.text);
         else
             h->log(err.text); /* nothing was asked for: for the operator alone */
@@ -470,13 +499,49 @@ void wt_slurm_hold_end(struct wt_slurm_hold *h)
 
 enum controllers_word { UNKNOWN, RUNS, ENDS, OVER };
 
+/* What squeue's lines "JOB STATE" say of one job. By its number alone squeue lists all of an array
+ * whose last task that is, and a job that was requeued and runs elsewhere: the first are told apart
+ * by their numbers, the second is not on the node that was asked for. */
+static enum controllers_word read_squeue(const char *text, uint32_t job)
+{
+    static const char *const running[] = {"RUNNING",   "SUSPENDED", "CONFIGURING", "STOPPED",
+                                          "SIGNALING", "RESIZING",  "STAGE_OUT"};
+    static const char *const over[] = {"COMPLETED",     "CANCELLED", "FAILED",    "TIMEOUT",
+                                       "NODE_FAIL",     "PREEMPTED", "BOOT_FAIL", "DEADLINE",
+                                       "OUT_OF_MEMORY", "PENDING",   "REQUEUED",  "REVOKED"};
+    bool has_complaint = false;
+    for (const char *line = text; *line;) {
+        size_t len = strcspn(line, "\n");
+        char state[64] = "", *end;
+        unsigned long number = strtoul(line, &end, 10);
+        bool is_row = end > line && *end == ' ';
+        if (is_row)
+            wt_text(state, sizeof(state), "%.*s", (int)(len - (size_t)(end - line)), end);
+        has_complaint |= !is_row;
+        line += len + (line[len] == '\n');
+        if (!is_row || number != job)
+            continue;
+        for (size_t i = 0; i < WT_COUNTOF(running); i++)
+            if (strstr(state, running[i]))
+                return RUNS;
+        if (strstr(state, "COMPLETING"))
+            return ENDS;
+        for (size_t i = 0; i < WT_COUNTOF(over); i++)
+            if (strstr(state, over[i]))
+                return OVER;
+        return UNKNOWN;
+    }
+    return has_complaint ? UNKNOWN : OVER; /* not here */
+}
+
 /* squeue is asked, a program of its own: nothing of Slurm's is linked. One job a time is a light
  * question to the controller. */
-static enum controllers_word ask_squeue(uint32_t job)
+static enum controllers_word ask_squeue(const struct wt_slurm_running *r)
 {
     int ends[2], status = -1;
-    char text[1024], number[16];
-    wt_text(number, sizeof(number), "%u", job);
+    char text[8192], number[16], node[300];
+    wt_text(number, sizeof(number), "%u", r->job);
+    wt_text(node, sizeof(node), "--nodelist=%s", r->node);
     if (pipe2(ends, O_CLOEXEC) < 0)
         return UNKNOWN;
     pid_t pid = fork();
@@ -484,8 +549,8 @@ static enum controllers_word ask_squeue(uint32_t job)
         alarm(SQUEUE_S); /* survives exec */
         dup2(ends[1], STDOUT_FILENO);
         dup2(ends[1], STDERR_FILENO);
-        execlp("squeue", "squeue", "--noheader", "--all", "--states=all", "--format=%T", "--jobs",
-               number, (char *)NULL);
+        execlp("squeue", "squeue", "--noheader", "--all", "--states=all", "--format=%A %T",
+               "--jobs", number, node, (char *)NULL);
         _exit(127);
     }
     close(ends[1]);
@@ -498,44 +563,32 @@ static enum controllers_word ask_squeue(uint32_t job)
             break;
         len += (size_t)n;
     }
+    bool is_cut = len + 1 == sizeof(text);
     text[len] = '\0';
     close(ends[0]);
     while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
     if (strstr(text, "Invalid job id"))
         return OVER; /* forgotten some minutes after its end */
-    if (pid <= 0 || status != 0 || len == 0)
-        return UNKNOWN;
-    static const char *const running[] = {"RUNNING",   "SUSPENDED", "CONFIGURING", "STOPPED",
-                                          "SIGNALING", "RESIZING",  "STAGE_OUT"};
-    static const char *const over[] = {"COMPLETED",     "CANCELLED", "FAILED",    "TIMEOUT",
-                                       "NODE_FAIL",     "PREEMPTED", "BOOT_FAIL", "DEADLINE",
-                                       "OUT_OF_MEMORY", "PENDING",   "REQUEUED",  "REVOKED"};
-    for (size_t i = 0; i < WT_COUNTOF(running); i++)
-        if (strstr(text, running[i]))
-            return RUNS;
-    if (strstr(text, "COMPLETING"))
-        return ENDS;
-    for (size_t i = 0; i < WT_COUNTOF(over); i++)
-        if (strstr(text, over[i]))
-            return OVER;
-    return UNKNOWN;
+    return pid <= 0 || status != 0 || is_cut ? UNKNOWN : read_squeue(text, r->job);
 }
 
 void wt_slurm_hold_reconcile(struct wt_slurm_hold *h)
 {
     static const unsigned waits_s[] = {1, 2, 4, 8, 15, 30, 30, 30, 60, 60, 120, 300, 600};
-    uint32_t jobs[RECONCILE_JOBS];
+    struct wt_slurm_running jobs[RECONCILE_JOBS];
     size_t count = wt_slurm_facts_running(h->dir, jobs, RECONCILE_JOBS);
     for (size_t i = 0; count && i < WT_COUNTOF(waits_s); i++) {
         size_t left = 0;
         sleep(waits_s[i]);
         for (size_t k = 0; k < count; k++) {
-            enum controllers_word word = ask_squeue(jobs[k]);
+            enum controllers_word word = ask_squeue(&jobs[k]);
             struct timespec now;
             clock_gettime(CLOCK_REALTIME, &now);
             h->now_ns = (int64_t)now.tv_sec * WT_NS_PER_S + now.tv_nsec;
-            h->job.job = jobs[k];
+            h->job.job = jobs[k].job;
+            if (!wt_slurm_facts_runs(h->dir, &jobs[k]))
+                continue; /* ended by its epilog, or begun anew: not the job that was asked for */
             if (word == OVER)
                 end_job(h, true);
             else if (word != RUNS) /* one that runs has its epilog to come */

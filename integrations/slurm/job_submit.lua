@@ -11,9 +11,10 @@
 -- that were not given are 0xfffe, 0xfffffffe, 0xffff or 0xffffffff by their width.
 --
 -- A site that has a job_submit.lua of its own keeps it, lays this file beside it under another name, and calls
--- wattune_submit and wattune_modify from its own functions:
+-- wattune_submit and wattune_modify from its own functions, whose last line the second's answer is:
 --     pcall(dofile, "/etc/slurm/wattune-budget.lua")
 --     if wattune_submit then wattune_submit(job_desc, part_list, uid) end
+--     return wattune_modify and wattune_modify(job_desc, job_rec, part_list, uid) or slurm.SUCCESS
 
 local TABLE_BYTES = 65536
 local WATTS_MAX = 1000000000
@@ -53,13 +54,15 @@ local function take_line(t, words)
             if t.node[key] == 0 then error(words[i] .. ": a node without is one that is not named", 0) end
         end
     elseif what == "gpu" and name then
-        local gpu = { max = whole(words[3]), min = 0 }
+        local gpu = { max = whole(words[3]) }
         for i = 4, #words do
             local key, value = string.match(words[i], "^(%a+)=(.*)$")
             if key ~= "min" and key ~= "default" then error("\"" .. words[i] .. "\" is not min=W or default=W", 0) end
             gpu[key] = whole(value)
         end
+        if not gpu.min then error("min=W is missing: below it no cap is set, and a job runs at its maximum", 0) end
         if gpu.min > gpu.max or (gpu.default or 0) > gpu.max then error("more than its maximum", 0) end
+        if gpu.default and gpu.default < gpu.min then error("a default below its min", 0) end
         t.gpus[string.lower(name)] = gpu
     elseif what == "partition" and name then
         local part = {}
@@ -67,12 +70,14 @@ local function take_line(t, words)
             local key, value = string.match(words[i], "^(%a+)=(.*)$")
             if words[i] == "off" then
                 part.off = true
+            elseif words[i] == "exclusive" then
+                part.exclusive = true
             elseif key == "licence" then
                 part.licence = licence_name(value)
             elseif key == "host" or key == "cpu" then
                 part[key] = whole(value)
             else
-                error("\"" .. words[i] .. "\" is not off, licence=NAME, host=W or cpu=W", 0)
+                error("\"" .. words[i] .. "\" is not off, exclusive, licence=NAME, host=W or cpu=W", 0)
             end
         end
         t.partitions[name] = part
@@ -134,6 +139,7 @@ local function known(value, none)
 end
 local function known16(value) return known(value, 65534) end
 local function known32(value) return known(value, 4294967294) end
+local function flag16(value) return type(value) == "number" and value < 65534 and value or nil end
 
 -- The cap that was asked for: watts, "off", or nil.
 local function cap_of(env)
@@ -151,10 +157,11 @@ local function cap_of(env)
     return cap
 end
 
+-- A cap below the card's min is not set by the plugin: that job runs at whatever it likes.
 local function watts_of(gpu, cap)
-    if cap == "off" then return gpu.max end
     if cap == nil then return gpu.default or gpu.max end
-    return math.max(gpu.min, math.min(gpu.max, cap))
+    if cap == "off" or cap < gpu.min then return gpu.max end
+    return math.min(gpu.max, cap)
 end
 
 -- Of a type that the table does not know, or of none that was asked for: the line "*", else the dearest.
@@ -207,13 +214,18 @@ local function size_of(t, get)
         gpus = math.max(gpus, row[1] * row[3])
         gpu_total = math.max(gpu_total, row[2] * row[3])
     end
-    return { cap = cap, nodes = nodes, cpus = cpus, gpus = gpus, watts = gpu_total }
+    return { cap = cap, nodes = nodes, cpus = cpus, gpus = gpus, watts = gpu_total, is_whole = get("shared") == 0 }
 end
 
 -- How many watts that takes in a partition, and that in words.
 local function price(t, part, size)
-    local cap, nodes, gpus, gpu_total = size.cap, size.nodes, size.gpus, size.watts
-    local host = nodes * (part.host or t.host) + size.cpus * (part.cpu or t.cpu)
+    local cap, nodes, cpus, gpus, gpu_total = size.cap, size.nodes, size.cpus, size.gpus, size.watts
+    if size.is_whole or part.exclusive then -- Slurm gives such a job all that is on its nodes
+        local more = math.max(0, nodes * (t.node.gpus or 0) - gpus)
+        gpus, gpu_total = gpus + more, gpu_total + more * gpu_watts(t, "", cap)
+        cpus = math.max(cpus, nodes * (t.node.cpus or 0))
+    end
+    local host = nodes * (part.host or t.host) + cpus * (part.cpu or t.cpu)
     local words = ""
     if gpus > 0 then
         words = string.format("%d GPU%s at %d W%s", gpus, gpus > 1 and "s" or "", math.floor(gpu_total / gpus + 0.5),
@@ -289,14 +301,20 @@ local function submit(job_desc, part_list)
     tell(t, needs, words)
 end
 
--- What a user may change of a waiting job must not take it out of the budget.
+-- What a user may change of a job must not take it out of the budget. One that waits is put right; one that
+-- runs keeps its licences. job_state is the state and flags above it: a job that was requeued and held is
+-- PENDING and JOB_REQUEUE_HOLD.
 local SIZES = { "licenses", "tres_per_job", "tres_per_node", "tres_per_task", "tres_per_socket", "partition" }
 local COUNTS = { "min_nodes", "max_nodes", "num_tasks", "min_cpus" }
 
 local function modify(job_desc, job_rec, part_list, uid)
-    local t = uid ~= 0 and job_rec.job_state == 0 and load_table()
+    local t = uid ~= 0 and load_table()
     if not t then return end
-    local is_changed = known16(job_desc.cpus_per_task) or known16(job_desc.ntasks_per_node)
+    if job_rec.job_state % 256 ~= 0 then
+        return job_desc.licenses ~= nil and slurm.ERROR or slurm.SUCCESS
+    end
+    local is_changed = known16(job_desc.cpus_per_task) or known16(job_desc.ntasks_per_node) or
+        flag16(job_desc.shared)
     for _, name in ipairs(SIZES) do is_changed = is_changed or job_desc[name] ~= nil end
     for _, name in ipairs(COUNTS) do is_changed = is_changed or known32(job_desc[name]) end
     if not is_changed then return end
@@ -306,6 +324,7 @@ local function modify(job_desc, job_rec, part_list, uid)
         local new = job_desc[name]
         if name == "spank_job_env" then return job_rec[name] end
         if is_count[name] then return known32(new) or job_rec[name] end
+        if name == "shared" then return flag16(new) or job_rec[name] end
         if name == "cpus_per_task" or name == "ntasks_per_node" or name == "sockets_per_node" then
             return known16(new) or job_rec[name]
         end
@@ -325,8 +344,9 @@ local function modify(job_desc, job_rec, part_list, uid)
 end
 
 local function guarded(what, ...)
-    local ok, why = pcall(what, ...)
-    if not ok then pcall(complain, "this job is taken as it came: " .. tostring(why)) end
+    local ok, got = pcall(what, ...)
+    if not ok then pcall(complain, "this job is taken as it came: " .. tostring(got)) end
+    return ok and got or slurm.SUCCESS
 end
 
 function wattune_submit(job_desc, part_list, uid)
@@ -334,7 +354,7 @@ function wattune_submit(job_desc, part_list, uid)
 end
 
 function wattune_modify(job_desc, job_rec, part_list, uid)
-    guarded(modify, job_desc, job_rec, part_list, uid)
+    return guarded(modify, job_desc, job_rec, part_list, uid)
 end
 
 function slurm_job_submit(job_desc, part_list, uid)
@@ -343,8 +363,7 @@ function slurm_job_submit(job_desc, part_list, uid)
 end
 
 function slurm_job_modify(job_desc, job_rec, part_list, uid)
-    wattune_modify(job_desc, job_rec, part_list, uid)
-    return slurm.SUCCESS
+    return wattune_modify(job_desc, job_rec, part_list, uid)
 end
 
 return slurm.SUCCESS

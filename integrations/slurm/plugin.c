@@ -17,6 +17,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -35,8 +37,9 @@ SPANK_PLUGIN(wattune, 1)
 #define ENV_REQUIRED "WATTUNE_REQUIRED"
 #define ENV_REPORT   "WATTUNE_REPORT"
 
-#define GUARD_NS    WT_NS_PER_S /* beyond the talk's own limit */
-#define ENERGY_NS   WT_NS_PER_S
+#define GUARD_NS    WT_NS_PER_S       /* beyond the talk's own limit */
+#define ENERGY_NS   (3 * WT_NS_PER_S) /* for whoever measures, which looks once a second */
+#define SERVE_S     5                 /* so old .serve may be, which it touches then */
 #define ENERGY_MAX  2048
 #define STEP_BATCH  0xfffffffbu
 #define STEP_EXTERN 0xfffffffcu
@@ -135,9 +138,11 @@ static void send_options(spank_t sp)
 
 /* ---- prolog and epilog ---- */
 
+/* A line, whatever bytes a user had in it: slurmd's log is root's to read. */
 static void log_error(const char *text)
 {
-    slurm_error("wattune: %s", text);
+    char clean[1024];
+    slurm_error("wattune: %s", wt_slurm_clean(clean, sizeof(clean), text));
 }
 
 static int64_t clock_ns(clockid_t clock)
@@ -153,18 +158,21 @@ static void doze(void)
     nanosleep(&moment, NULL);
 }
 
-/* Runs fn in a child that is killed when it takes too long. */
+/* Runs fn in a child that is killed when it takes too long, or has nobody left to work for: Slurm
+ * ends a prolog that is too slow, and then the job is not on this node. */
 static void guard(void (*fn)(struct wt_slurm_hold *h), struct wt_slurm_hold *h, const char *what)
 {
     int ends[2], status = 0;
     int64_t until_ns = clock_ns(CLOCK_MONOTONIC) + h->config.timeout_ns + GUARD_NS;
-    pid_t pid = -1;
+    pid_t pid = -1, self = getpid();
     if (pipe2(ends, O_CLOEXEC) < 0) {
         fn(h);
         return;
     }
     pid = fork();
     if (pid == 0) {
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != self)
+            _exit(1);
         close(ends[0]);
         fn(h);
         _exit(0);
@@ -231,18 +239,37 @@ static const char *own_node(char *buf, size_t size)
     return buf;
 }
 
+static bool has_squeue(void)
+{
+    const char *path = getenv("PATH");
+    for (const char *p = path ? path : ""; *p;) {
+        char file[1024];
+        size_t len = strcspn(p, ":");
+        wt_text(file, sizeof(file), "%.*s/squeue", (int)len, p);
+        if (len + sizeof("/squeue") <= sizeof(file) && access(file, X_OK) == 0)
+            return true;
+        p += len + (p[len] == ':');
+    }
+    return false;
+}
+
 /* slurmd starts, and has no threads yet. What is to be looked after is done by a process that is
  * nobody's child and holds nothing of slurmd's, its log among it. */
 static void reconcile(int ac, char **av)
 {
     struct wt_slurm_hold h = {.log = log_nothing};
     char name[256];
-    uint32_t one;
+    struct wt_slurm_running one;
     h.job.node = own_node(name, sizeof(name));
     wt_slurm_parse_config(ac, av, h.job.node, &h.config, NULL);
     wt_text(h.dir, sizeof(h.dir), "%s/slurm", h.config.run);
     if (wt_slurm_facts_running(h.dir, &one, 1) == 0)
         return;
+    if (!has_squeue()) {
+        log_error("no squeue on slurmd's PATH: of jobs that began before this start it cannot be "
+                  "asked whether they are over; one without an epilog keeps its limits");
+        return;
+    }
     pid_t pid = fork();
     if (pid == 0) {
         if (setsid() < 0 || fork() != 0)
@@ -402,6 +429,9 @@ static void write_step(spank_t sp, uint32_t uid)
     wt_slurm_facts_add(&f, "begin_ns", "%lld", (long long)clock_ns(CLOCK_REALTIME));
     wt_slurm_facts_add(&f, "pid", "%d", (int)getpid());
     wt_slurm_facts_add(&f, "pid_start", "%llu", (unsigned long long)own_start());
+    /* The job was requeued, and this is what its step of that number took before. */
+    wt_text(value, sizeof(value), "%s.energy", step.name);
+    wt_slurm_facts_remove(step.dir, value);
     if (wt_slurm_facts_write(step.dir, step.name, &f, &err) < 0)
         log_error(err.text);
 }
@@ -504,7 +534,19 @@ static void end_step(void)
     step.is_ended = true;
     int rc = wt_slurm_facts_end(step.dir, step.name, clock_ns(CLOCK_REALTIME), &err);
     if (rc < 0 && rc != WT_E_NOTFOUND)
-        slurm_error("wattune: %s", err.text);
+        log_error(err.text);
+}
+
+/* Whether somebody measures jobs here, by the file that he touches when he looks at the folder. */
+static bool is_measured(void)
+{
+    struct stat st;
+    char path[320];
+    wt_text(path, sizeof(path), "%s/.serve", step.dir);
+    if (lstat(path, &st) < 0)
+        return false;
+    int64_t age_s = (int64_t)time(NULL) - st.st_mtime;
+    return age_s >= -SERVE_S && age_s <= SERVE_S;
 }
 
 /* What `wattune serve` has made of the step, as soon as it is there. */
@@ -513,15 +555,17 @@ static void print_energy(void)
     struct wt_slurm_facts energy;
     char name[64];
     int rc;
-    int64_t until_ns = clock_ns(CLOCK_MONOTONIC) + ENERGY_NS;
+    bool is_there = is_measured();
+    int64_t until_ns = clock_ns(CLOCK_MONOTONIC) + (is_there ? ENERGY_NS : 0);
     wt_text(name, sizeof(name), "%s.energy", step.name);
     while ((rc = wt_slurm_facts_read(step.dir, name, &energy, NULL)) == WT_E_NOTFOUND &&
            clock_ns(CLOCK_MONOTONIC) < until_ns)
         doze();
     if (rc < 0 || energy.len == 0 || energy.len > ENERGY_MAX) {
-        slurm_spank_log("wattune: %s: no energy to report: nothing measures jobs on this node (its "
-                        "administrator can start it: wattune serve)",
-                        step.node ? step.node : "this node");
+        slurm_spank_log("wattune: %s: no energy to report: %s", step.node ? step.node : "this node",
+                        is_there ? "`wattune serve` said nothing of this step within 3 s"
+                                 : "nothing measures jobs on this node (its administrator can "
+                                   "start it: wattune serve)");
         return;
     }
     for (char *line = energy.text; *line;) {

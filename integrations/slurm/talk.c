@@ -84,13 +84,16 @@ int wt_slurm_ask(struct wt_slurm_talk *t, struct wt_wire_message *io, enum wt_wi
                  struct wt_error *err)
 {
     int rc = transfer(t, io, err);
+    t->is_broken |= rc < 0;
     if (rc < 0)
         return rc;
     if (io->type == WT_WIRE_ERROR) {
         int code = io->u.error.code;
+        t->is_broken |= io->tag == 0;
         return wt_fail(err, code < 0 && code >= WT_E_INTERNAL ? code : WT_E_FORMAT, "%s",
                        io->u.error.text);
     }
+    t->is_broken |= io->type != want;
     return io->type == want ? 0 : fail_stranger(t, err);
 }
 

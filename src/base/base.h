@@ -54,6 +54,7 @@ struct wt_ctx {
     const struct wt_perf_ops *perf;
     const struct wt_msr_ops *msr; /* NULL: /dev/cpu below the sysroot */
     const struct wt_ipmi_ops *ipmi;
+    const char *jobs_dir; /* Slurm jobs' facts; NULL: where they are by default. Borrowed */
 };
 
 void wt_log(const struct wt_ctx *ctx, enum wt_log_level level, const char *area, const char *fmt,

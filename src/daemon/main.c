@@ -32,6 +32,8 @@ static void print_help(void)
           "  --audit FILE           one JSON line a decision (default: standard error)\n"
           "  --device-timeout TIME  seconds after which a driver's call hangs (default: 5)\n"
           "  --emulate SPEC         serve emulated GPUs, PROFILE[:N]; prints what clients need\n"
+          "  --jobs DIR             where Slurm's plugin writes facts on jobs\n"
+          "                         (default: " RUN_DIR "/slurm)\n"
           "  --sysroot DIR          read /proc, /sys and /dev below DIR\n"
           "  --check-policy FILE    read FILE, say what is wrong with it, end\n"
           "  --status               say what is held, end\n"
@@ -44,7 +46,7 @@ static void print_help(void)
 }
 
 struct options {
-    const char *policy, *socket, *state_dir, *audit, *emulate, *sysroot, *check;
+    const char *policy, *socket, *state_dir, *audit, *emulate, *sysroot, *check, *jobs;
     double timeout_s;
     bool is_status;
 };
@@ -60,7 +62,19 @@ static int fail(const struct wt_error *err)
 /* -1: go on; otherwise the exit code. */
 static int parse(int argc, char **argv, struct options *o)
 {
-    enum { POL = 256, SOCKET, STATE, AUDIT, TIMEOUT, EMULATE, SYSROOT, CHECK, STATUS, VERSION };
+    enum {
+        POL = 256,
+        SOCKET,
+        STATE,
+        AUDIT,
+        TIMEOUT,
+        EMULATE,
+        JOBS,
+        SYSROOT,
+        CHECK,
+        STATUS,
+        VERSION
+    };
     static const struct option options[] = {
         {"policy", required_argument, NULL, POL},
         {"socket", required_argument, NULL, SOCKET},
@@ -68,6 +82,7 @@ static int parse(int argc, char **argv, struct options *o)
         {"audit", required_argument, NULL, AUDIT},
         {"device-timeout", required_argument, NULL, TIMEOUT},
         {"emulate", required_argument, NULL, EMULATE},
+        {"jobs", required_argument, NULL, JOBS},
         {"sysroot", required_argument, NULL, SYSROOT},
         {"check-policy", required_argument, NULL, CHECK},
         {"status", no_argument, NULL, STATUS},
@@ -100,6 +115,9 @@ static int parse(int argc, char **argv, struct options *o)
             break;
         case EMULATE:
             o->emulate = optarg;
+            break;
+        case JOBS:
+            o->jobs = optarg;
             break;
         case SYSROOT:
             o->sysroot = optarg;
@@ -435,6 +453,8 @@ int main(int argc, char **argv)
         options.nvml_library = wt_emulation_library(emulation);
     if (rc == 0)
         rc = wt_ctx_new(&ctx, &options, &err);
+    if (rc == 0)
+        ctx->jobs_dir = o.jobs;
     if (rc == 0)
         rc = serve(&o, ctx, &err);
     wt_ctx_free(ctx);

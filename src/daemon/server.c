@@ -24,7 +24,6 @@ enum { WAKE_SOCKET = 0, WAKE_SCRIBE, WAKE_WORKERS, WAKE_SIGNAL, WAKE_RELOAD };
 #define HUNG_LOOK_NS (50 * WT_NS_PER_MS)
 #define STOP_NS      (10 * WT_NS_PER_S)
 #define IDLE_NS      (60 * WT_NS_PER_S)
-#define JOB_GRACE_NS (60 * WT_NS_PER_S) /* a job is told of before its cgroup is there */
 
 static int64_t boot_now_ns(void)
 {
@@ -410,7 +409,7 @@ static void bury_allocations(struct wt_server *s)
 {
     for (size_t i = 0; i < s->allocations->count; i++) {
         const struct wt_allocation *a = &s->allocations->list[i];
-        bool is_young = s->now_ns - a->begun_ns < JOB_GRACE_NS &&
+        bool is_young = s->now_ns - a->begun_ns < WT_JOB_GRACE_NS &&
                         wt_job_told(s->ctx, a->job) != WT_JOB_TOLD_ENDED;
         if (is_young || wt_job_is_alive(s->ctx, a->job))
             continue;

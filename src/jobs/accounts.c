@@ -7,15 +7,18 @@
  * what was noted, the most adds full power until the end or the boot. */
 #include "jobs/accounts.h"
 
-#include <ctype.h>
-#include <math.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "window/meter.h"
+
 #define NOTE_NS   (30 * WT_NS_PER_S)
-#define WAIT_NS   (WT_NS_PER_S / 4) /* for the samples of a window that has just ended */
+#define WAIT_NS   (WT_NS_PER_S / 4) /* for the samples of what has just begun or ended */
 #define PRUNE_NS  (3600 * WT_NS_PER_S)
 #define DAY_NS    (86400 * WT_NS_PER_S)
 #define KEEP_DAYS 400
@@ -35,8 +38,8 @@ static void row_of_job(const struct wt_accounts *a, const struct job *job, const
 {
     const struct wt_job_facts *f = &job->facts;
     memset(row, 0, sizeof(*row));
-    memcpy(row->cluster, f->cluster[0] ? f->cluster : a->cluster, sizeof(row->cluster));
-    memcpy(row->node, f->node[0] ? f->node : a->node, sizeof(row->node));
+    memcpy(row->cluster, f->cluster, sizeof(row->cluster));
+    memcpy(row->node, f->node, sizeof(row->node));
     row->job = f->job;
     row->begin_ns = step ? step->begin_ns : f->begin_ns;
     if (step)
@@ -56,27 +59,37 @@ static void row_of_job(const struct wt_accounts *a, const struct job *job, const
     bool is_ended = step ? step->is_ended : job->is_ended;
     row->state = is_ended ? WT_JOB_ENDED : WT_JOB_RUNNING;
     row->end_ns = is_ended ? end_ns : 0;
-    row->updated_ns = is_ended ? end_ns : a->meter.unix_ns(a->meter.data);
+    row->updated_ns = is_ended ? end_ns : a->split_unix_ns;
 }
 
-/* A GPU that Slurm gave and that is not among what is measured. */
+/* Whether the GPU that Slurm gave by this number is among what is measured. */
+static bool is_measured(const struct wt_accounts *a, const struct job *job, unsigned gpu)
+{
+    const struct step one = {.gpus = {gpu}, .gpu_count = 1};
+    for (size_t i = 0; i < a->count; i++)
+        if (a->devices[i].is_split && wt_accounts_holds(a, job, &one, i))
+            return true;
+    return false;
+}
+
+/* A GPU that Slurm gave and that is not. */
 static int add_unseen(struct wt_accounts *a, const struct job *job, const struct step *step,
                       struct wt_job_row **rows, size_t *count, size_t *room)
 {
     const unsigned *gpus = step ? step->gpus : job->facts.gpus;
     size_t gpu_count = step ? step->gpu_count : job->facts.gpu_count;
     for (size_t k = 0; k < gpu_count; k++) {
-        bool is_seen = false;
-        for (size_t i = 0; i < a->count; i++)
-            is_seen |= a->devices[i].is_split && a->devices[i].info->kind == WT_DEVICE_GPU &&
-                       a->devices[i].info->index == gpus[k];
-        if (is_seen)
+        if (is_measured(a, job, gpus[k]))
             continue;
+        const char *id = wt_accounts_id_of(job, gpus[k]);
         struct wt_job_row *row = wt_job_rows_add(rows, count, room);
         if (!row)
             return WT_E_NOMEM;
         row_of_job(a, job, step, row);
-        wt_text(row->device, sizeof(row->device), "gpu-%u", gpus[k]);
+        if (id)
+            wt_text(row->device, sizeof(row->device), "%s", id);
+        else
+            wt_text(row->device, sizeof(row->device), "gpu-%u", gpus[k]);
         row->kind = WT_DEVICE_GPU;
         row->index = (int)gpus[k];
         row->is_counted = true;
@@ -194,8 +207,8 @@ static int take_up_job(struct wt_accounts *a, struct job *job, struct wt_error *
         const struct wt_job_row *row = &rows[k];
         size_t i = find_device(a, row->device);
         struct step *step = row->step[0] ? step_named(job, row->step, row->begin_ns) : NULL;
-        if (row->step[0] ? !step || !step->is_new
-                         : !job->is_new || row->begin_ns != job->facts.begin_ns)
+        if (row->step[0] ? !step || step->is_taken
+                         : job->is_taken || row->begin_ns != job->facts.begin_ns)
             continue;
         bool is_ended = step ? step->is_ended : job->is_ended;
         int64_t end_ns = step ? step->end_ns : job->end_ns;
@@ -217,21 +230,19 @@ static int take_up_job(struct wt_accounts *a, struct job *job, struct wt_error *
 /* Before the first tick, devices were not looked at: what began before that has a gap. */
 static void take_gaps(struct wt_accounts *a, struct job *job)
 {
-    int64_t begun_ns = a->meter.unix_ns(a->meter.data) - (wt_ctx_now_ns(a->ctx) - a->base_begin_ns);
+    int64_t begun_ns = unix_begin_ns(a);
     for (size_t i = 0; i < a->count; i++) {
         const struct device *d = &a->devices[i];
         bool is_gpu = d->info->kind == WT_DEVICE_GPU;
         if (!d->is_split)
             continue;
-        if (job->is_new && (!is_gpu || wt_accounts_has_gpu(job->facts.gpus, job->facts.gpu_count,
-                                                           (int)d->info->index))) {
+        if (!job->is_taken && (!is_gpu || wt_accounts_holds(a, job, NULL, i))) {
             int64_t until_ns = job->is_ended && job->end_ns < begun_ns ? job->end_ns : begun_ns;
             take_late(a, &job->places[i], i, job->facts.begin_ns, until_ns);
             job->places[i].is_here = true;
         }
         for (struct step *step = job->steps; step; step = step->next) {
-            if (!step->is_new ||
-                (is_gpu && !wt_accounts_has_gpu(step->gpus, step->gpu_count, (int)d->info->index)))
+            if (step->is_taken || (is_gpu && !wt_accounts_holds(a, job, step, i)))
                 continue;
             int64_t until_ns = step->is_ended && step->end_ns < begun_ns ? step->end_ns : begun_ns;
             take_late(a, &step->places[i], i, step->begin_ns, until_ns);
@@ -291,131 +302,173 @@ static int close_lost(struct wt_accounts *a, struct wt_error *err)
 
 /* ---- the tick ---- */
 
+/* JOB or JOB.STEP, as its file is called. */
+static const char *name_of(char *buf, size_t size, const struct job *job, const struct step *step)
+{
+    return wt_text(buf, size, "%u%s%s", job->facts.job, step ? "." : "", step ? step->name : "");
+}
+
 static void forget(struct wt_accounts *a, const struct job *job, const struct step *step)
 {
     char name[48];
-    wt_text(name, sizeof(name), "%u%s%s", job->facts.job, step ? "." : "", step ? step->name : "");
-    wt_accounts_forget(a, name, step ? step->ino : job->ino, step ? step->mtime_ns : job->mtime_ns);
+    wt_accounts_forget(a, name_of(name, sizeof(name), job, step), step ? step->ino : job->ino,
+                       step ? step->mtime_ns : job->mtime_ns);
 }
 
-static int write_rows(struct wt_accounts *a, const struct job *job, const struct step *step,
-                      bool is_told, struct wt_error *err)
+/* All rows of a tick, which are written at once: a store asks its disk at each commit. */
+struct batch {
+    struct wt_job_row *rows; /* owned */
+    size_t count, room;
+    struct ended { /* whose file goes once they are written */
+        struct job *job;
+        struct step *step; /* NULL: the job */
+        size_t at, count;
+    } * ended; /* owned */
+    size_t ended_count, ended_room;
+};
+
+static void batch_done(struct batch *b)
 {
-    struct wt_job_row *rows = NULL;
-    size_t count = 0, room = 0;
-    int rc = add_rows(a, job, step, &rows, &count, &room);
-    if (rc < 0)
-        wt_fail(err, rc, "no memory for the rows of a job");
-    else if (count)
-        rc = wt_job_sqlite.write(a->store, rows, count, err);
-    if (rc == 0 && is_told) {
-        char text[2048], name[48];
-        wt_text(name, sizeof(name), "%u%s%s", job->facts.job, step ? "." : "",
-                step ? step->name : "");
-        wt_accounts_leave_text(a, name, wt_accounts_text(text, sizeof(text), rows, count));
-        forget(a, job, step);
+    free(b->rows);
+    free(b->ended);
+}
+
+static int add_ended(struct wt_accounts *a, struct batch *b, struct job *job, struct step *step)
+{
+    if (b->ended_count == b->ended_room) {
+        size_t more_room = b->ended_room ? b->ended_room * 2 : 16;
+        struct ended *more = reallocarray(b->ended, more_room, sizeof(*more));
+        if (!more)
+            return WT_E_NOMEM;
+        b->ended = more;
+        b->ended_room = more_room;
     }
-    free(rows);
+    size_t at = b->count;
+    int rc = add_rows(a, job, step, &b->rows, &b->count, &b->room);
+    b->ended[b->ended_count++] = (struct ended){job, step, at, b->count - at};
     return rc;
 }
 
-/* Steps that have ended: their rows are closed, and they go. False: not now. */
-static bool finish_steps(struct wt_accounts *a, struct job *job)
+static int add_job(struct wt_accounts *a, struct batch *b, struct job *job, bool is_due)
 {
-    bool is_all = true;
-    for (struct step **at = &job->steps; *at;) {
-        struct step *step = *at;
-        struct wt_error err;
-        if (!step->is_ended) {
-            at = &step->next;
-            continue;
-        }
-        int rc = 0;
-        if (step->is_final)
-            forget(a, job, step);
-        else if ((rc = write_rows(a, job, step, true, &err)) < 0)
-            wt_accounts_trouble(a, rc, &err);
-        if (rc < 0) {
-            is_all = false;
-            at = &step->next;
-            continue;
-        }
-        *at = step->next;
-        wt_accounts_step_free(step);
-    }
-    return is_all;
-}
-
-static bool finish(struct wt_accounts *a)
-{
-    bool is_any = false;
-    for (struct job **at = &a->jobs; *at;) {
-        struct job *job = *at;
-        struct wt_error err;
-        bool is_done = finish_steps(a, job) && job->is_ended;
-        if (is_done && job->is_final) {
-            forget(a, job, NULL);
-        } else if (is_done) {
-            int rc = write_rows(a, job, NULL, true, &err);
-            is_done = wt_accounts_trouble(a, rc, &err) == 0;
-            is_any |= is_done;
-            a->ended += is_done;
-        }
-        if (!is_done) {
-            at = &job->next;
-            continue;
-        }
-        *at = job->next;
-        wt_accounts_job_free(job);
-    }
-    return is_any;
-}
-
-static int write_running(struct wt_accounts *a, bool is_new_only, struct wt_error *err)
-{
-    struct wt_job_row *rows = NULL;
-    size_t count = 0, room = 0;
     int rc = 0;
-    for (struct job *job = a->jobs; job && rc == 0; job = job->next) {
-        if (!job->is_ended && (!is_new_only || job->is_unwritten))
-            rc = add_rows(a, job, NULL, &rows, &count, &room);
-        for (struct step *step = job->steps; step && rc == 0; step = step->next)
-            if (!step->is_ended && (!is_new_only || step->is_unwritten))
-                rc = add_rows(a, job, step, &rows, &count, &room);
+    for (struct step *step = job->steps; step && rc == 0; step = step->next)
+        if (step->is_ended && !step->is_final)
+            rc = add_ended(a, b, job, step);
+        else if (!step->is_ended && (is_due || step->is_unwritten))
+            rc = add_rows(a, job, step, &b->rows, &b->count, &b->room);
+    if (rc == 0 && job->is_ended && !job->is_final)
+        rc = add_ended(a, b, job, NULL);
+    else if (rc == 0 && !job->is_ended && (is_due || job->is_unwritten))
+        rc = add_rows(a, job, NULL, &b->rows, &b->count, &b->room);
+    return rc;
+}
+
+/* They are in the store: users are told, and what told of them is done with. */
+static void take_written(struct wt_accounts *a, const struct batch *b)
+{
+    for (size_t i = 0; i < b->ended_count; i++) {
+        const struct ended *e = &b->ended[i];
+        char text[2048], name[48];
+        wt_accounts_leave_text(a, name_of(name, sizeof(name), e->job, e->step),
+                               wt_accounts_text(text, sizeof(text), b->rows + e->at, e->count));
+        if (e->step)
+            e->step->is_final = true;
+        else
+            e->job->is_final = true;
+        a->ended += !e->step;
     }
-    if (rc == 0 && !is_new_only)
-        rc = add_rows(a, &a->nobody, NULL, &rows, &count, &room);
-    if (rc < 0)
-        wt_fail(err, rc, "no memory for the rows of jobs");
-    else if (count)
-        rc = wt_job_sqlite.write(a->store, rows, count, err);
-    for (struct job *job = a->jobs; job && rc == 0; job = job->next) {
+    for (struct job *job = a->jobs; job; job = job->next) {
         job->is_unwritten = false;
         for (struct step *step = job->steps; step; step = step->next)
             step->is_unwritten = false;
     }
-    free(rows);
-    return rc;
 }
 
-/* Nobody's rows end with the day (UTC), so that a sum over some days holds no more than those. */
-static int turn_day(struct wt_accounts *a, struct wt_error *err)
+/* What has ended and is in the store goes, and its file. */
+static void sweep(struct wt_accounts *a)
 {
-    int64_t now_ns = a->meter.unix_ns(a->meter.data);
-    if (now_ns / DAY_NS == a->nobody.facts.begin_ns / DAY_NS)
-        return 0;
-    a->nobody.is_ended = true;
-    a->nobody.end_ns = now_ns;
-    int rc = write_rows(a, &a->nobody, NULL, false, err);
+    for (struct job **at = &a->jobs; *at;) {
+        struct job *job = *at;
+        for (struct step **to = &job->steps; *to;) {
+            struct step *step = *to;
+            if (!step->is_ended || !step->is_final) {
+                to = &step->next;
+                continue;
+            }
+            forget(a, job, step);
+            *to = step->next;
+            wt_accounts_step_free(step);
+        }
+        if (!job->is_ended || !job->is_final || job->steps) {
+            at = &job->next;
+            continue;
+        }
+        forget(a, job, NULL);
+        *at = job->next;
+        wt_accounts_job_free(job);
+    }
+}
+
+/* Nobody's rows begin: up to their end they have one key. */
+static void begin_nobody(struct wt_accounts *a, int64_t begin_ns)
+{
+    struct wt_job_facts *f = &a->nobody.facts;
+    memcpy(f->cluster, a->cluster, sizeof(f->cluster));
+    memcpy(f->node, a->node, sizeof(f->node));
+    f->begin_ns = begin_ns;
     a->nobody.is_ended = false;
     a->nobody.end_ns = 0;
-    if (rc < 0)
-        return rc;
+    a->is_nobody_written = false;
     memset(a->nobody.places, 0, a->count * sizeof(*a->nobody.places));
-    a->nobody.facts.begin_ns = now_ns;
     for (size_t i = 0; i < a->count; i++)
         a->nobody.places[i].is_here = a->devices[i].is_split;
-    return 0;
+}
+
+/* They end with the day (UTC), so that a sum over some days holds no more than those, and when a
+ * job tells another cluster or name of the node than was thought. */
+static bool is_nobodys_end(struct wt_accounts *a)
+{
+    struct wt_job_facts *f = &a->nobody.facts;
+    bool is_other = strcmp(f->cluster, a->cluster) != 0 || strcmp(f->node, a->node) != 0;
+    if (is_other && !a->is_nobody_written) {
+        memcpy(f->cluster, a->cluster, sizeof(f->cluster));
+        memcpy(f->node, a->node, sizeof(f->node));
+        is_other = false;
+    }
+    return is_other || a->split_unix_ns / DAY_NS != f->begin_ns / DAY_NS;
+}
+
+/* Writes what is due. is_last: nobody measures from here on. */
+static int write_tick(struct wt_accounts *a, bool is_due, bool is_last, struct wt_error *err)
+{
+    struct batch b = {0};
+    bool is_turn = is_last || is_nobodys_end(a);
+    int rc = is_turn ? wt_accounts_split_turn(a, err) : 0;
+    if (rc < 0)
+        return rc;
+    a->nobody.is_ended = is_turn;
+    a->nobody.end_ns = is_turn ? a->split_unix_ns : 0;
+    for (struct job *job = a->jobs; job && rc == 0; job = job->next)
+        rc = add_job(a, &b, job, is_due);
+    if (rc == 0 && (is_due || is_turn))
+        rc = add_rows(a, &a->nobody, NULL, &b.rows, &b.count, &b.room);
+    if (rc < 0)
+        wt_fail(err, rc, "no memory for the rows of jobs");
+    else if (b.count)
+        rc = wt_job_sqlite.write(a->store, b.rows, b.count, err);
+    a->nobody.is_ended = false;
+    a->nobody.end_ns = 0;
+    if (rc == 0) {
+        take_written(a, &b);
+        a->is_nobody_written |= is_due;
+        if (is_turn)
+            begin_nobody(a, a->split_unix_ns);
+        if (a->sender && (is_due || b.ended_count))
+            wt_job_sender_wake(a->sender);
+    }
+    batch_done(&b);
+    return rc;
 }
 
 static int show(struct wt_accounts *a)
@@ -478,22 +531,24 @@ static void log_trouble(struct wt_accounts *a)
 static int begin_new(struct wt_accounts *a, struct wt_error *err)
 {
     for (struct job *job = a->jobs; job; job = job->next) {
-        bool is_new = job->is_new;
+        bool is_taken = job->is_taken;
         for (const struct step *step = job->steps; step; step = step->next)
-            is_new |= step->is_new;
-        if (!is_new)
+            is_taken &= step->is_taken;
+        if (is_taken)
             continue;
         int rc = take_up_job(a, job, err);
         if (rc < 0)
             return rc;
         take_gaps(a, job);
-        if (job->is_new) {
+        if (!job->is_taken) {
             int64_t t_ns = wt_accounts_mono_ns(a, job->facts.begin_ns);
             job->from_ns = t_ns > a->base_begin_ns ? t_ns : a->base_begin_ns;
-            job->is_unwritten = true;
+            job->is_unwritten = job->is_taken = true;
         }
-        for (struct step *step = job->steps; step; step = step->next)
-            step->is_unwritten |= step->is_new;
+        for (struct step *step = job->steps; step; step = step->next) {
+            step->is_unwritten |= !step->is_taken;
+            step->is_taken = true; /* even if this tick fails: a gap counts once */
+        }
     }
     return 0;
 }
@@ -525,15 +580,13 @@ int wt_accounts_tick(struct wt_accounts *a, struct wt_error *err)
         rc = wt_accounts_split(a, &why);
     if (rc < 0)
         wt_accounts_trouble(a, rc, &why);
-    if (rc == 0 && is_ready) {
+    a->is_ready = rc == 0 && is_ready;
+    if (a->is_ready) {
         int64_t now_ns = wt_ctx_now_ns(a->ctx);
         bool is_due = !a->noted_ns || now_ns - a->noted_ns >= a->note_ns;
-        bool is_ended = finish(a);
-        wt_accounts_trouble(a, turn_day(a, &why), &why);
-        if (wt_accounts_trouble(a, write_running(a, !is_due, &why), &why) == 0 && is_due)
+        if (wt_accounts_trouble(a, write_tick(a, is_due, false, &why), &why) == 0 && is_due)
             a->noted_ns = now_ns;
-        if (a->sender && (is_ended || is_due))
-            wt_job_sender_wake(a->sender);
+        sweep(a);
         wt_accounts_map(a);
         prune(a);
     }
@@ -547,14 +600,15 @@ int wt_accounts_tick(struct wt_accounts *a, struct wt_error *err)
 
 /* ---- what others ask for ---- */
 
-int wt_accounts_list(struct wt_accounts *a, struct wt_job_row **ret_rows, size_t *ret_count,
-                     struct wt_error *err)
+int wt_accounts_list(struct wt_accounts *a, bool has_steps, struct wt_job_row **ret_rows,
+                     size_t *ret_count, struct wt_error *err)
 {
     pthread_mutex_lock(&a->lock);
-    size_t count = a->shown.row_count;
-    struct wt_job_row *rows = calloc(count + 1, sizeof(*rows));
-    if (rows && count)
-        memcpy(rows, a->shown.rows, count * sizeof(*rows));
+    size_t count = 0;
+    struct wt_job_row *rows = calloc(a->shown.row_count + 1, sizeof(*rows));
+    for (size_t i = 0; rows && i < a->shown.row_count; i++)
+        if (has_steps || !a->shown.rows[i].step[0] || !a->shown.rows[i].job)
+            rows[count++] = a->shown.rows[i];
     pthread_mutex_unlock(&a->lock);
     if (!rows)
         return wt_fail(err, WT_E_NOMEM, "no memory to list the jobs");
@@ -608,10 +662,14 @@ static int open_devices(struct wt_accounts *a, const struct wt_device_info *cons
         struct device *d = &a->devices[i];
         struct wt_account_device *out = &a->shown.devices[i];
         d->info = infos[i];
-        d->is_split = !infos[i]->is_part;
+        /* A GPU that nothing measures is a job's, and said; of what a host has no sensor for there
+         * is nothing to say. */
+        d->is_split = !infos[i]->is_part && (infos[i]->kind == WT_DEVICE_GPU ||
+                                             (infos[i]->can & (WT_CAN_ENERGY | WT_CAN_POWER)));
         d->power_max_mw =
             infos[i]->power_max_mw || !power_max_mw ? infos[i]->power_max_mw : power_max_mw[i];
-        a->nobody.places[i].is_here = d->is_split;
+        a->has_nvml |=
+            d->is_split && infos[i]->kind == WT_DEVICE_GPU && strcmp(infos[i]->source, "nvml") == 0;
         a->has_cpu |= d->is_split && infos[i]->kind != WT_DEVICE_GPU;
         memcpy(out->id, infos[i]->id, sizeof(out->id));
         out->kind = infos[i]->kind;
@@ -631,6 +689,33 @@ static void name_node(struct wt_accounts *a, const char *node)
     wt_text(a->node, sizeof(a->node), "%s", node ? node : "");
 }
 
+/* Two that keep one store would each take what the other measures for theirs, and close it. */
+static int lock_store(struct wt_accounts *a, const char *file, struct wt_error *err)
+{
+    char path[4200], pid[16] = "";
+    wt_text(path, sizeof(path), "%s.lock", file);
+    a->lock_fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+    if (a->lock_fd < 0)
+        return wt_fail_errno(err, errno, "%.300s", path);
+    if (flock(a->lock_fd, LOCK_EX | LOCK_NB) == 0) {
+        wt_text(pid, sizeof(pid), "%d\n", (int)getpid());
+        if (ftruncate(a->lock_fd, 0) < 0 || write(a->lock_fd, pid, strlen(pid)) < 0)
+            pid[0] = '\0'; /* it holds all the same */
+        return 0;
+    }
+    if (errno != EWOULDBLOCK)
+        return 0; /* a folder without locks: shared, or of another kind of system */
+    ssize_t n = read(a->lock_fd, pid, sizeof(pid) - 1);
+    pid[n > 0 ? n : 0] = '\0';
+    pid[strspn(pid, "0123456789")] = '\0';
+    wt_fail(err, WT_E_BUSY, "%.300s: process %s keeps the energy of jobs there", file,
+            pid[0] ? pid : "?");
+    wt_fix(err,
+           "systemctl status wattune-serve; end that one, keep these elsewhere (--store FILE), "
+           "or keep none (--no-jobs)");
+    return WT_E_BUSY;
+}
+
 static int open_stores(struct wt_accounts *a, const struct wt_accounts_options *o,
                        struct wt_error *err)
 {
@@ -641,6 +726,8 @@ static int open_stores(struct wt_accounts *a, const struct wt_accounts_options *
         return WT_E_USAGE;
     }
     int rc = wt_job_sqlite.open(&a->store, file, true, err);
+    if (rc == 0)
+        rc = lock_store(a, file, err);
     if (rc == 0)
         wt_text(a->shown.status.store, sizeof(a->shown.status.store), "%.255s", file);
     if (rc == 0 && o->central)
@@ -668,7 +755,7 @@ int wt_accounts_new_over(struct wt_accounts **ret_accounts, struct wt_ctx *ctx,
     wt_text(a->mapping_dir, sizeof(a->mapping_dir), "%s", or_else(o->mapping_dir, ""));
     wt_text(a->cluster, sizeof(a->cluster), "%s", or_else(o->cluster, ""));
     name_node(a, o->node);
-    a->nobody.facts.begin_ns = meter->unix_ns(meter->data);
+    a->lock_fd = -1;
     a->is_mapping_stale = true;
     int rc = open_devices(a, infos, power_max_mw);
     if (rc < 0)
@@ -677,6 +764,8 @@ int wt_accounts_new_over(struct wt_accounts **ret_accounts, struct wt_ctx *ctx,
         rc = open_stores(a, o, err);
     if (rc == 0)
         rc = wt_accounts_split_begin(a, err);
+    if (rc == 0)
+        begin_nobody(a, a->split_unix_ns);
     if (rc < 0) {
         wt_accounts_free(a);
         return rc;
@@ -689,8 +778,12 @@ void wt_accounts_free(struct wt_accounts *a)
 {
     if (!a)
         return;
-    if (a->has_begun)
-        write_running(a, false, NULL);
+    if (a->has_begun) {
+        if (a->is_ready) /* what was drawn since the last tick is theirs, too */
+            wt_accounts_split(a, NULL);
+        write_tick(a, true, true, NULL);
+        wt_accounts_hide(a);
+    }
     wt_job_sender_free(a->sender);
     wt_accounts_unmap(a);
     if (a->devices)
@@ -701,6 +794,8 @@ void wt_accounts_free(struct wt_accounts *a)
         a->jobs = next;
     }
     wt_job_sqlite.close(a->store);
+    if (a->lock_fd >= 0)
+        close(a->lock_fd);
     free(a->nobody.places);
     free(a->devices);
     free(a->shown.devices);
@@ -726,16 +821,21 @@ static int real_cancel(void *data, uint64_t window)
     return wt_meter_cancel(data, window);
 }
 
+static void real_wait(void *data, int64_t t_ns)
+{
+    wt_meter_wait(data, t_ns, WAIT_NS);
+}
+
 static int real_result(void *data, uint64_t window, struct wt_window_result *ret,
                        struct wt_error *err)
 {
-    return wt_meter_result(data, window, WAIT_NS, ret, err);
+    return wt_meter_result(data, window, 0, ret, err);
 }
 
-static int real_peek(void *data, uint64_t window, struct wt_window_result *ret,
+static int real_peek(void *data, uint64_t window, size_t device, struct wt_window_device *ret,
                      struct wt_error *err)
 {
-    return wt_meter_peek(data, window, ret, err);
+    return wt_meter_peek_device(data, window, device, ret, err);
 }
 
 static int64_t real_unix_ns(void *data)
@@ -772,6 +872,7 @@ int wt_accounts_new(struct wt_accounts **ret_accounts, struct wt_ctx *ctx,
         .begin_at = real_begin_at,
         .end_at = real_end_at,
         .cancel = real_cancel,
+        .wait = real_wait,
         .result = real_result,
         .peek = real_peek,
         .data = meter,

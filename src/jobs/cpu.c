@@ -7,8 +7,6 @@
 #include "jobs/jobs.h"
 #include "window/attribution.h"
 
-#define KIN_MOST 4096
-
 /* Field 22 of /proc/PID/stat (proc(5)): with the number a process's identity. */
 static int start_of(const struct wt_ctx *ctx, uint32_t pid, uint64_t *ret_ticks)
 {
@@ -77,18 +75,17 @@ static int tree_ns(const struct wt_ctx *ctx, uint32_t pid, uint64_t *ret_ns, str
     int rc = wt_process_cpu_ns(ctx, pid, &sum_ns, NULL, 0, err);
     if (rc < 0)
         return rc;
-    uint32_t *pids = calloc(KIN_MOST, sizeof(*pids));
-    if (!pids)
-        return wt_fail(err, WT_E_NOMEM, "no memory for the processes of a step");
-    size_t count = wt_process_children(ctx, pid, pids, 0, KIN_MOST);
-    for (size_t i = 0; i < count; i++) {
-        if (wt_process_cpu_ns(ctx, pids[i], &ns, NULL, 0, NULL) == 0)
+    struct wt_pids pids = {0};
+    rc = wt_process_children(ctx, pid, &pids, err);
+    for (size_t i = 0; rc == 0 && i < pids.count; i++) {
+        if (wt_process_cpu_ns(ctx, pids.at[i], &ns, NULL, 0, NULL) == 0)
             sum_ns += ns;
-        count = wt_process_children(ctx, pids[i], pids, count, KIN_MOST);
+        rc = wt_process_children(ctx, pids.at[i], &pids, err);
     }
-    free(pids);
-    *ret_ns = sum_ns;
-    return 0;
+    free(pids.at);
+    if (rc == 0)
+        *ret_ns = sum_ns;
+    return rc;
 }
 
 int wt_step_cpu_ns(const struct wt_ctx *ctx, const struct wt_step_cpu *cpu, uint64_t *ret_ns,

@@ -49,7 +49,7 @@ size_t wt_jobs_text_fits(const char *text, size_t len, size_t size, bool *ret_is
     return fits;
 }
 
-enum form { TEXT, STEP, U32, U64, TIME, GPUS };
+enum form { TEXT, STEP, U32, U64, TIME, GPUS, IDS };
 
 /* clang-format off */
 #define FIELD(key, form, is_required)                                                              \
@@ -68,6 +68,7 @@ static const struct field {
     FIELD(model, TEXT, false),  FIELD(gpus, GPUS, false),      FIELD(nodes, U32, false),
     FIELD(cap_mw, U64, false),  FIELD(cap_set_mw, U64, false), FIELD(begin_ns, TIME, true),
     FIELD(end_ns, TIME, false), FIELD(pid, U32, false),        FIELD(pid_start, U64, false),
+    FIELD(devices, IDS, false),
 };
 
 /* A whole decimal number of these characters. */
@@ -119,6 +120,24 @@ static int gpus(struct wt_job_facts *f, const char *text, size_t len)
     return 0;
 }
 
+/* "GPU-1f..,GPU-20..": of the same devices, in the same order. */
+static int ids(struct wt_job_facts *f, const char *text, size_t len)
+{
+    for (size_t at = 0; at <= len;) {
+        size_t n = 0;
+        while (at + n < len && text[at + n] != ',')
+            n++;
+        if (n == 0 || n >= sizeof(f->devices[0]) || f->device_count == WT_JOB_FACTS_GPUS)
+            return WT_E_FORMAT;
+        char *id = f->devices[f->device_count];
+        memcpy(id, text + at, n);
+        id[n] = '\0';
+        f->device_count++; /* one may come twice: two parts of a card */
+        at += n + 1;
+    }
+    return 0;
+}
+
 bool wt_jobs_is_step(const char *text)
 {
     static const char *const names[] = {"batch", "extern", "interactive"};
@@ -164,6 +183,8 @@ static int take(struct wt_job_facts *f, const struct field *field, const char *v
         return 0;
     case GPUS:
         return gpus(f, value, len);
+    case IDS:
+        return ids(f, value, len);
     }
     return WT_E_FORMAT;
 }
@@ -216,6 +237,9 @@ int wt_job_facts_parse(struct wt_job_facts *ret_facts, const char *text, size_t 
             return wt_fail(err, WT_E_FORMAT, "%.200s: without %s", name, fields[i].key);
     if (f.job == 0)
         return wt_fail(err, WT_E_FORMAT, "%.200s: job=0: no such value", name);
+    if (f.device_count && f.device_count != f.gpu_count)
+        return wt_fail(err, WT_E_FORMAT, "%.200s: devices=: %zu ids of %zu gpus", name,
+                       f.device_count, f.gpu_count);
     *ret_facts = f;
     return 0;
 }

@@ -114,7 +114,10 @@ struct wt_job_where {
     int64_t numbers[WT_JOB_WHERE_MAX];
     size_t count;
 };
-void wt_job_where_make(struct wt_job_where *where, const struct wt_job_filter *filter, char mark);
+/* And the SELECT of that list, for a table of this name. Returns buf. */
+#define WT_JOB_SELECT_MAX 4096
+char *wt_job_select_make(char buf[WT_JOB_SELECT_MAX], const char *table, struct wt_job_where *where,
+                         const struct wt_job_filter *filter, char mark);
 /* Room for one more row, zeroed; NULL without memory. */
 struct wt_job_row *wt_job_rows_add(struct wt_job_row **rows, size_t *count, size_t *room);
 

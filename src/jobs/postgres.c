@@ -21,6 +21,7 @@
 #define WRITE_NS       (20 * WT_NS_PER_S)
 #define READ_NS        (60 * WT_NS_PER_S)
 #define SLICE_MS       200          /* between looks at the flag that says stop */
+#define LEFT_MOST      8            /* threads that a resolver keeps */
 #define LOCK           "1467247202" /* of those who make the tables: "Wtjb" */
 
 /* ---- the library ---- */
@@ -225,7 +226,36 @@ static int code_of_words(const char *why)
     return WT_E_IO;
 }
 
-static int connect_to(struct wt_pg *pg, struct wt_error *err)
+/* libpq asks for the addresses of a name by calls that wait as long as the resolver does: a
+ * connection is made on a thread of its own. Freed by who leaves last. */
+struct attempt {
+    struct wt_pg pg;     /* the thread's: where is a copy */
+    atomic_bool is_over; /* nobody waits for it any more */
+    pthread_mutex_t lock;
+    pthread_cond_t done; /* and of what follows */
+    bool is_done, is_left;
+    int rc;
+    struct wt_error err;
+    atomic_uint refs;
+};
+static atomic_uint left_behind; /* attempts whose thread has not come back */
+
+static void attempt_unref(struct attempt *a)
+{
+    if (atomic_fetch_sub(&a->refs, 1) > 1)
+        return;
+    if (a->pg.conn)
+        pq.PQfinish(a->pg.conn);
+    explicit_bzero(a->pg.secrets, sizeof(a->pg.secrets));
+    if (a->pg.where)
+        explicit_bzero(a->pg.where, strlen(a->pg.where));
+    free(a->pg.where);
+    pthread_mutex_destroy(&a->lock);
+    pthread_cond_destroy(&a->done);
+    free(a);
+}
+
+static int make_connection(struct wt_pg *pg, struct wt_error *err)
 {
     static const char *const words[] = {"dbname", "client_encoding", "fallback_application_name",
                                         "tcp_user_timeout", NULL};
@@ -250,6 +280,81 @@ static int connect_to(struct wt_pg *pg, struct wt_error *err)
     return pq.PQsetnonblocking(pg->conn, 1) == 0
                ? 0
                : fail(pg, err, WT_E_IO, "connect", pq.PQerrorMessage(pg->conn));
+}
+
+static void *attempt_main(void *data)
+{
+    struct attempt *a = data;
+    int rc = make_connection(&a->pg, &a->err);
+    pthread_mutex_lock(&a->lock);
+    a->rc = rc;
+    a->is_done = true;
+    if (a->is_left)
+        atomic_fetch_sub(&left_behind, 1);
+    pthread_cond_signal(&a->done);
+    pthread_mutex_unlock(&a->lock);
+    attempt_unref(a);
+    return NULL;
+}
+
+static struct attempt *attempt_start(const struct wt_pg *pg)
+{
+    struct attempt *a = calloc(1, sizeof(*a));
+    pthread_t thread;
+    if (!a)
+        return NULL;
+    a->pg = *pg;
+    a->pg.stop = &a->is_over;
+    a->pg.where = strdup(pg->where);
+    atomic_init(&a->is_over, false);
+    atomic_init(&a->refs, 2);
+    pthread_mutex_init(&a->lock, NULL);
+    wt_cond_init(&a->done);
+    if (!a->pg.where || wt_thread_start(&thread, attempt_main, a) < 0) {
+        atomic_store(&a->refs, 1);
+        attempt_unref(a);
+        return NULL;
+    }
+    pthread_detach(thread);
+    return a;
+}
+
+static int connect_to(struct wt_pg *pg, struct wt_error *err)
+{
+    if (atomic_load(&left_behind) >= LEFT_MOST)
+        return fail(pg, err, WT_E_TIMEOUT, "connect",
+                    "the addresses of its host are still asked for");
+    struct attempt *a = attempt_start(pg);
+    if (!a)
+        return wt_fail(err, WT_E_NOMEM, "no memory for a connection to %.120s", pg->name);
+    int64_t until_ns = wt_clock_now_ns() + CONNECT_NS + WT_NS_PER_S; /* it says why it ended */
+    int rc = 0;
+    pthread_mutex_lock(&a->lock);
+    while (!a->is_done && rc == 0) {
+        int64_t t_ns = wt_clock_now_ns() + SLICE_MS * WT_NS_PER_MS;
+        struct timespec ts = {.tv_sec = (time_t)(t_ns / WT_NS_PER_S),
+                              .tv_nsec = (long)(t_ns % WT_NS_PER_S)};
+        pthread_cond_timedwait(&a->done, &a->lock, &ts);
+        if (pg->stop && atomic_load(pg->stop))
+            rc = WT_E_STATE;
+        else if (t_ns > until_ns)
+            rc = WT_E_TIMEOUT;
+    }
+    if (a->is_done) {
+        rc = a->rc;
+        pg->conn = a->pg.conn;
+        a->pg.conn = NULL;
+        if (rc < 0 && err)
+            *err = a->err;
+    } else {
+        a->is_left = true;
+        atomic_fetch_add(&left_behind, 1);
+        fail(pg, err, rc, "connect", told(rc, ""));
+    }
+    pthread_mutex_unlock(&a->lock);
+    atomic_store(&a->is_over, true);
+    attempt_unref(a);
+    return rc;
 }
 
 /* Runs one statement and hands over its only result, which is good. */
@@ -552,12 +657,9 @@ static int postgres_list(void *data, const struct wt_job_filter *filter,
 {
     struct wt_pg *pg = data;
     struct wt_job_where where;
-    char names[1024], sql[4096], numbers[WT_JOB_WHERE_MAX][24];
+    char sql[WT_JOB_SELECT_MAX], numbers[WT_JOB_WHERE_MAX][24];
     const char *values[WT_JOB_WHERE_MAX];
-    wt_job_where_make(&where, filter, '$');
-    wt_text(sql, sizeof(sql),
-            "SELECT %s FROM wattune_job WHERE %s ORDER BY begin_ns, job, step, node, device",
-            wt_job_column_list(names, sizeof(names), "", 0), where.sql);
+    wt_job_select_make(sql, "wattune_job", &where, filter, '$');
     for (size_t i = 0; i < where.count; i++)
         values[i] = where.texts[i] ? where.texts[i]
                                    : wt_text(numbers[i], sizeof(numbers[i]), "%lld",

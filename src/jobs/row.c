@@ -161,10 +161,8 @@ static void add_plain(struct wt_job_where *where, const char *condition)
     wt_text(where->sql + used, sizeof(where->sql) - used, "%s%s", used ? " AND " : "", condition);
 }
 
-void wt_job_where_make(struct wt_job_where *where, const struct wt_job_filter *filter, char mark)
+static void make_where(struct wt_job_where *where, const struct wt_job_filter *f, char mark)
 {
-    static const struct wt_job_filter any;
-    const struct wt_job_filter *f = filter ? filter : &any;
     *where = (struct wt_job_where){0};
     const struct {
         const char *condition, *value;
@@ -192,6 +190,26 @@ void wt_job_where_make(struct wt_job_where *where, const struct wt_job_filter *f
         add_plain(where, "\"state\" = 0");
     if (!where->sql[0])
         add_plain(where, "1 = 1");
+}
+
+char *wt_job_select_make(char buf[WT_JOB_SELECT_MAX], const char *table, struct wt_job_where *where,
+                         const struct wt_job_filter *filter, char mark)
+{
+    static const struct wt_job_filter any;
+    const struct wt_job_filter *f = filter ? filter : &any;
+    char names[1024], latest[2048] = "";
+    make_where(where, f, mark);
+    /* The same conditions within: a placeholder may stand more than once. */
+    if (f->latest)
+        wt_text(latest, sizeof(latest),
+                " AND (cluster, job%s) IN (SELECT cluster, job%s FROM %s WHERE %s"
+                " AND is_counted = 1 AND step %s '' GROUP BY cluster, job%s"
+                " ORDER BY min(begin_ns) DESC, job DESC LIMIT %zu)",
+                f->has_steps ? ", step" : "", f->has_steps ? ", step" : "", table, where->sql,
+                f->has_steps ? "<>" : "=", f->has_steps ? ", step" : "", f->latest);
+    return wt_text(buf, WT_JOB_SELECT_MAX,
+                   "SELECT %s FROM %s WHERE %s%s ORDER BY begin_ns, job, step, node, device",
+                   wt_job_column_list(names, sizeof(names), "", 0), table, where->sql, latest);
 }
 
 struct wt_job_row *wt_job_rows_add(struct wt_job_row **rows, size_t *count, size_t *room)

@@ -10,15 +10,33 @@
 
 #include "jobs/accounts.h"
 
-#define TEXT_S     300 /* what is left for users stays for so long */
+#define TEXT_S     300 /* what is left for users and wattuned stays for so long */
 #define MISSED     2   /* ticks without slurmstepd, until its step has ended */
 #define FILES_MOST 20000
+#define ALIVE      ".serve"
+#define ENDED      ".ended"
 
-bool wt_accounts_has_gpu(const unsigned *gpus, size_t count, int index)
+const char *wt_accounts_id_of(const struct job *job, unsigned gpu)
 {
-    for (size_t i = 0; i < count; i++)
-        if (index >= 0 && gpus[i] == (unsigned)index)
+    for (size_t i = 0; i < job->facts.device_count; i++)
+        if (job->facts.gpus[i] == gpu)
+            return job->facts.devices[i];
+    return NULL;
+}
+
+bool wt_accounts_holds(const struct wt_accounts *a, const struct job *job, const struct step *step,
+                       size_t device)
+{
+    const struct wt_device_info *info = a->devices[device].info;
+    const unsigned *gpus = step ? step->gpus : job->facts.gpus;
+    size_t count = step ? step->gpu_count : job->facts.gpu_count;
+    /* Each vendor counts from 0. Slurm's numbers are NVIDIA's, where there are such. */
+    bool is_numbered = !a->has_nvml || strcmp(info->source, "nvml") == 0;
+    for (size_t i = 0; info->kind == WT_DEVICE_GPU && i < count; i++) {
+        const char *id = wt_accounts_id_of(job, gpus[i]);
+        if (id ? strcmp(id, info->id) == 0 : is_numbered && info->index == gpus[i])
             return true;
+    }
     return false;
 }
 
@@ -123,14 +141,18 @@ static int64_t mtime_of(const struct stat *st)
 
 void wt_accounts_forget(struct wt_accounts *a, const char *name, uint64_t ino, int64_t mtime_ns)
 {
-    char path[640];
+    char path[640], aside[660];
     struct wt_error err;
     struct stat st;
     wt_text(path, sizeof(path), "%s/%.100s", a->facts_dir, name);
     /* Begun anew meanwhile: it is another job's. */
     if (lstat(path, &st) == 0 && (ino != st.st_ino || mtime_ns != mtime_of(&st)))
         return;
-    if (unlink(path) == 0 || errno == ENOENT || errno == ENOTDIR)
+    /* A job's stays under another name: wattuned, which may have been away when the epilog called,
+     * takes from it that what the job holds is nobody's. */
+    wt_text(aside, sizeof(aside), "%s" ENDED, path);
+    int rc = strchr(name, '.') ? unlink(path) : rename(path, aside);
+    if (rc == 0 || errno == ENOENT || errno == ENOTDIR)
         return;
     wt_fail_errno(&err, errno, "%s: cannot be removed", path);
     wt_accounts_trouble(a, err.code, &err);
@@ -152,14 +174,10 @@ static bool is_done(const struct wt_accounts *a, const char *name, const struct 
     return false;
 }
 
-void wt_accounts_leave_text(struct wt_accounts *a, const char *name, const char *text)
+int wt_accounts_write(const char *fresh, const char *path, const char *text, struct wt_error *err)
 {
-    char path[640], fresh[640];
-    struct wt_error err;
     size_t len = strlen(text), done = 0;
-    wt_text(path, sizeof(path), "%s/%.90s.energy", a->facts_dir, name);
-    wt_text(fresh, sizeof(fresh), "%s/.%.90s.energy", a->facts_dir, name);
-    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644), rc = 0;
     while (fd >= 0 && done < len) {
         ssize_t n = write(fd, text + done, len - done);
         if (n < 0 && errno == EINTR)
@@ -168,12 +186,20 @@ void wt_accounts_leave_text(struct wt_accounts *a, const char *name, const char 
             break;
         done += (size_t)n;
     }
-    if (fd < 0 || done < len || fchmod(fd, 0644) < 0 || rename(fresh, path) < 0) {
-        wt_fail_errno(&err, errno, "%s", path);
-        wt_accounts_trouble(a, err.code, &err);
-    }
+    if (fd < 0 || done < len || fchmod(fd, 0644) < 0 || rename(fresh, path) < 0)
+        rc = wt_fail_errno(err, errno, "%s", path);
     if (fd >= 0)
         close(fd);
+    return rc;
+}
+
+void wt_accounts_leave_text(struct wt_accounts *a, const char *name, const char *text)
+{
+    char path[640], fresh[640];
+    struct wt_error err;
+    wt_text(path, sizeof(path), "%s/%.90s.energy", a->facts_dir, name);
+    wt_text(fresh, sizeof(fresh), "%s/.%.90s.energy", a->facts_dir, name);
+    wt_accounts_trouble(a, wt_accounts_write(fresh, path, text, &err), &err);
 }
 
 /* ---- what a file says ---- */
@@ -195,6 +221,34 @@ static void end_job(struct job *job, int64_t end_ns, const char *note)
             end_step(step, job->end_ns);
 }
 
+/* What a file says now, but for what is of the begin: the key of its rows, and whose the GPUs are.
+ * Slurm's prolog writes it twice, and only then knows which devices those are. */
+static void take_facts(const struct wt_accounts *a, struct job *job, const struct wt_job_facts *f)
+{
+    struct wt_job_facts old = job->facts;
+    bool is_first = !old.job;
+    bool is_same = old.gpu_count == f->gpu_count &&
+                   memcmp(old.gpus, f->gpus, f->gpu_count * sizeof(f->gpus[0])) == 0;
+    job->facts = *f;
+    if (is_first) {
+        if (!f->cluster[0])
+            memcpy(job->facts.cluster, a->cluster, sizeof(job->facts.cluster));
+        if (!f->node[0])
+            memcpy(job->facts.node, a->node, sizeof(job->facts.node));
+        return;
+    }
+    memcpy(job->facts.cluster, old.cluster, sizeof(old.cluster));
+    memcpy(job->facts.node, old.node, sizeof(old.node));
+    if (!old.device_count && f->device_count && is_same) {
+        job->is_moved = !job->is_new;
+        return;
+    }
+    memcpy(job->facts.gpus, old.gpus, sizeof(old.gpus));
+    memcpy(job->facts.devices, old.devices, sizeof(old.devices));
+    job->facts.gpu_count = old.gpu_count;
+    job->facts.device_count = old.device_count;
+}
+
 static int take_job(struct wt_accounts *a, const struct wt_job_facts *f, const struct stat *st)
 {
     struct job *job = find_job(a, f->job);
@@ -211,23 +265,16 @@ static int take_job(struct wt_accounts *a, const struct wt_job_facts *f, const s
         job->next = a->jobs;
         a->jobs = job;
     }
-    if (!job->is_ended) {
-        unsigned gpus[WT_JOB_FACTS_GPUS];
-        size_t gpu_count = job->is_new ? f->gpu_count : job->facts.gpu_count;
-        memcpy(gpus, job->is_new ? f->gpus : job->facts.gpus, sizeof(gpus));
-        job->facts = *f; /* but for the GPUs: whose they are is accounted from the begin on */
-        memcpy(job->facts.gpus, gpus, sizeof(gpus));
-        job->facts.gpu_count = gpu_count;
-    }
-    job->ino = st->st_ino;
-    job->mtime_ns = mtime_of(st);
-    job->is_seen = true;
-    if (f->end_ns && !job->is_ended)
-        end_job(job, f->end_ns, NULL);
     if (f->cluster[0])
         memcpy(a->cluster, f->cluster, sizeof(a->cluster));
     if (f->node[0])
         memcpy(a->node, f->node, sizeof(a->node));
+    if (!job->is_ended)
+        take_facts(a, job, f);
+    job->ino = st->st_ino;
+    job->mtime_ns = mtime_of(st);
+    job->is_seen = true;
+    job->told_end_ns = f->end_ns; /* once its steps have been read, too */
     return 0;
 }
 
@@ -338,6 +385,25 @@ static int compare_names(const void *one, const void *other)
     return strcmp(*(char *const *)one, *(char *const *)other);
 }
 
+/* Tells the plugin that somebody measures, and when he last looked: it waits for an energy only
+ * then. Where that cannot be written it does not wait. */
+static void show_alive(int folder)
+{
+    int fd = openat(folder, ALIVE, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return;
+    futimens(fd, NULL);
+    fchmod(fd, 0644); /* whatever umask there is */
+    close(fd);
+}
+
+void wt_accounts_hide(const struct wt_accounts *a)
+{
+    char path[640];
+    wt_text(path, sizeof(path), "%s/" ALIVE, a->facts_dir);
+    unlink(path);
+}
+
 static int list_names(int folder, char ***ret_names, size_t *ret_count)
 {
     char **names = NULL;
@@ -354,7 +420,7 @@ static int list_names(int folder, char ***ret_names, size_t *ret_count)
     for (struct dirent *e; count < FILES_MOST && (e = readdir(dir));) {
         struct stat st;
         const char *dot = strrchr(e->d_name, '.');
-        if (dot && strcmp(dot, ".energy") == 0) {
+        if (dot && (strcmp(dot, ".energy") == 0 || strcmp(dot, ENDED) == 0)) {
             if (fstatat(folder, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
                 now_s - st.st_mtim.tv_sec > TEXT_S)
                 unlinkat(folder, e->d_name, 0);
@@ -380,6 +446,13 @@ static int list_names(int folder, char ***ret_names, size_t *ret_count)
     *ret_names = names;
     *ret_count = count;
     return 0;
+}
+
+static void end_told(struct wt_accounts *a)
+{
+    for (struct job *job = a->jobs; job; job = job->next)
+        if (job->told_end_ns && !job->is_ended)
+            end_job(job, job->told_end_ns, NULL);
 }
 
 /* Jobs and steps whose files have gone, and steps whose slurmstepd has. */
@@ -415,6 +488,7 @@ int wt_accounts_scan(struct wt_accounts *a, struct wt_error *err)
         /* It is there and cannot be read now: what runs goes on. */
         return wt_accounts_trouble(a, folder, err), 0;
     if (folder >= 0) {
+        show_alive(folder);
         if (list_names(folder, &names, &count) < 0) {
             close(folder);
             return wt_accounts_trouble(a, wt_fail_errno(err, errno, "%s", a->facts_dir), err), 0;
@@ -432,6 +506,7 @@ int wt_accounts_scan(struct wt_accounts *a, struct wt_error *err)
     free(names);
     if (rc == WT_E_NOMEM)
         return wt_fail(err, WT_E_NOMEM, "no memory for the jobs of the node");
+    end_told(a);
     end_unseen(a, now_ns);
     return 0;
 }

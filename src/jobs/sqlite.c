@@ -4,6 +4,7 @@
  * WAL, so that whoever reads a list holds up nobody; synchronous=FULL, since the fact files are
  * removed once their rows are here. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -152,6 +153,17 @@ static int make_folder(const char *path, char *dir, size_t size, struct wt_error
     return rc;
 }
 
+/* Made before SQLite does, whose log and index take its mode: names of others' jobs are not for
+ * everybody, and whom else they are for its group says. One that is there stays as it is. */
+static void make_private(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
+    if (fd < 0)
+        return;       /* there, or SQLite will say why not */
+    fchmod(fd, 0640); /* whatever umask there is */
+    close(fd);
+}
+
 static int open_file(struct file *f, bool is_to_write, struct wt_error *err)
 {
     char dir[4096];
@@ -159,6 +171,7 @@ static int open_file(struct file *f, bool is_to_write, struct wt_error *err)
     if (is_to_write) {
         if ((rc = make_folder(f->path, dir, sizeof(dir), err)) < 0)
             return rc;
+        make_private(f->path);
     } else if (access(f->path, R_OK) < 0) {
         rc = wt_fail_errno(err, errno, "no job store to read: %.300s", f->path);
         wt_fix(err, "%s",
@@ -339,12 +352,8 @@ static int sqlite_list(void *data, const struct wt_job_filter *filter, struct wt
     struct file *f = data;
     struct wt_job_where where;
     sqlite3_stmt *stmt = NULL;
-    char names[1024], sql[4096];
-    wt_job_where_make(&where, filter, '?');
-    wt_text(sql, sizeof(sql),
-            "SELECT %s FROM job WHERE %s ORDER BY begin_ns, job, step, node, device",
-            wt_job_column_list(names, sizeof(names), "", 0), where.sql);
-    if (prepare(f, &stmt, sql) < 0)
+    char sql[WT_JOB_SELECT_MAX];
+    if (prepare(f, &stmt, wt_job_select_make(sql, "job", &where, filter, '?')) < 0)
         return file_fail(f, err, "read it");
     for (size_t i = 0; i < where.count; i++)
         if (where.texts[i])

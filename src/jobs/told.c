@@ -94,23 +94,6 @@ char *wt_accounts_text(char *buf, size_t size, const struct wt_job_row *rows, si
 
 /* ---- dcgm-exporter ---- */
 
-static bool write_map(const struct wt_accounts *a, const char *path, const char *text,
-                      struct wt_error *err)
-{
-    char fresh[640];
-    size_t len = strlen(text);
-    /* Its name is no number: the exporter passes it over. */
-    wt_text(fresh, sizeof(fresh), "%s/.wattune-new", a->mapping_dir);
-    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
-    bool is_good = fd >= 0 && write(fd, text, len) == (ssize_t)len && fchmod(fd, 0644) == 0 &&
-                   rename(fresh, path) == 0;
-    if (!is_good)
-        wt_fail_errno(err, errno, "%s", path);
-    if (fd >= 0)
-        close(fd);
-    return is_good;
-}
-
 void wt_accounts_map(struct wt_accounts *a)
 {
     struct wt_error err = {0};
@@ -124,7 +107,7 @@ void wt_accounts_map(struct wt_accounts *a)
     }
     for (size_t i = 0; i < a->count; i++) {
         const struct device *d = &a->devices[i];
-        char path[640], text[4096] = "", line[16];
+        char path[640], fresh[640], text[4096] = "", line[16];
         if (!d->is_split || d->info->kind != WT_DEVICE_GPU)
             continue;
         wt_text(path, sizeof(path), "%s/%u", a->mapping_dir, d->info->index);
@@ -132,14 +115,14 @@ void wt_accounts_map(struct wt_accounts *a)
             wt_text(line, sizeof(line), "%u\n", d->segment.holders[k]->facts.job);
             add(text, sizeof(text), line);
         }
-        bool is_good =
-            text[0] ? write_map(a, path, text, &err) : unlink(path) == 0 || errno == ENOENT;
-        if (!is_good) {
-            if (!text[0])
-                wt_fail_errno(&err, errno, "%s", path);
-            wt_accounts_trouble(a, err.code, &err);
-            a->is_mapping_stale = true;
-        }
+        /* Its name is no number: the exporter passes it over. */
+        wt_text(fresh, sizeof(fresh), "%s/.wattune-new", a->mapping_dir);
+        int rc = 0;
+        if (text[0])
+            rc = wt_accounts_write(fresh, path, text, &err);
+        else if (unlink(path) < 0 && errno != ENOENT)
+            rc = wt_fail_errno(&err, errno, "%s", path);
+        a->is_mapping_stale |= wt_accounts_trouble(a, rc, &err) < 0;
     }
 }
 

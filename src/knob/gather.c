@@ -4,22 +4,22 @@
  * with somebody looking on (ctx->watch), so a new sensor is recorded without a line here. What is
  * somebody's own stays out: see scrub(). */
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <pthread.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "knob/knob.h"
 #include "sensor/machine.h"
+#include "sensor/nvml.h"
+#include "sensor/program.h"
 #include "wattune/gather.h"
 
-extern char **environ;
+/* A BMC may be busy; the driver of cards that nobody uses is loaded first. */
+#define TOOL_NS (60 * WT_NS_PER_S)
 
 struct item {
     char *path, *text; /* owned; text NULL: a directory, or refused */
@@ -261,82 +261,38 @@ static int write_manifest(const char *dir, const struct recorder *r, const struc
 
 /* ---- tools ---- */
 
-/* All that comes, owned; NULL without memory. */
-static char *read_all(int fd)
+/* The stdout of a vendor's tool, owned; NULL when it is not there or fails, does not end, or says
+ * more than is taken. Asked for nothing that names a person, a process or a board. */
+static char *ask_tool(const char *const *argv, int64_t timeout_ns)
 {
     char *text = NULL;
-    size_t used = 0, room = 0;
-    for (;;) {
-        if (room - used < 2) {
-            room = room ? 2 * room : 16384;
-            char *more = realloc(text, room);
-            if (!more) {
-                free(text);
-                return NULL;
-            }
-            text = more;
-        }
-        ssize_t n = read(fd, text + used, room - 1 - used);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break;
-        used += (size_t)n;
-    }
-    text[used] = '\0';
-    return text;
-}
-
-/* The stdout of a vendor's tool, owned; NULL when it is not there or fails. Asked for nothing that
- * names a person, a process or a board. */
-static char *ask_tool(char *const argv[])
-{
-    int fds[2];
-    pid_t pid;
-    char *text = NULL;
-    if (pipe2(fds, O_CLOEXEC) < 0)
-        return NULL;
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, fds[1], STDOUT_FILENO);
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    int rc = posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    close(fds[1]);
-    if (rc == 0) {
-        text = read_all(fds[0]);
-        int status;
-        while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-            ;
-        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-            free(text);
-            text = NULL;
-        }
-    }
-    close(fds[0]);
+    struct wt_program_result *result = malloc(sizeof(*result));
+    if (result && wt_program_run(argv, -1, timeout_ns, result, NULL) == 0 && result->code == 0 &&
+        !result->is_cut)
+        text = strdup(result->out);
+    free(result);
     return text;
 }
 
 static int write_tools(const char *dir, struct wt_gathered *g, struct wt_error *err)
 {
-    static char nvidia[] = "nvidia-smi", ipmi[] = "ipmi-dcmi";
-    static char fields[] =
+    static const char fields[] =
         "--query-gpu=index,name,driver_version,power.management,power.draw,"
         "power.limit,power.default_limit,power.min_limit,power.max_limit,"
         "clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,temperature.gpu,"
         "utilization.gpu,memory.used,memory.total,persistence_mode,mig.mode.current";
-    static char csv[] = "--format=csv", statistics[] = "--get-system-power-statistics";
     static const struct {
-        const char *path;
-        char *argv[4];
+        const char *path, *argv[4];
     } tools[] = {
-        {"/tools/nvidia-smi.csv", {nvidia, fields, csv, NULL}},
-        {"/tools/ipmi-dcmi.txt", {ipmi, statistics, NULL, NULL}},
+        {"/tools/nvidia-smi.csv", {"nvidia-smi", fields, "--format=csv", NULL}},
+        {"/tools/ipmi-dcmi.txt", {"ipmi-dcmi", "--get-system-power-statistics", NULL}},
     };
+    int64_t timeout_ns = wt_nvml_timeout_ns(TOOL_NS);
+    if (timeout_ns == INT64_MAX)
+        timeout_ns = TOOL_NS;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < WT_COUNTOF(tools); i++) {
-        char *text = ask_tool(tools[i].argv);
+        char *text = ask_tool(tools[i].argv, timeout_ns);
         if (text && *text) {
             scrub(tools[i].path, text, NULL);
             rc = write_file(dir, tools[i].path, text, err);

@@ -15,7 +15,6 @@
 #include "lease/journal.h"
 
 #define CGROUPS   "/sys/fs/cgroup"
-#define FACTS     "/run/wattune/slurm"
 #define FACTS_MAX 4096
 
 /* ---- by its facts ---- */
@@ -27,33 +26,46 @@ static bool is_roots_alone(int fd, mode_t type)
            (st.st_uid == 0 || st.st_uid == geteuid()) && !(st.st_mode & (S_IWGRP | S_IWOTH));
 }
 
+/* A file of the folder as text; false: none that is to be believed. */
+static bool read_facts(int folder, const char *name, char text[FACTS_MAX + 1])
+{
+    ssize_t n = -1;
+    int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    if (is_roots_alone(fd, S_IFREG))
+        do
+            n = read(fd, text, FACTS_MAX);
+        while (n < 0 && errno == EINTR);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    return n > 0;
+}
+
 enum wt_job_told wt_job_told(const struct wt_ctx *ctx, uint32_t job)
 {
     const char *emulation = getenv("WATTUNE_EMULATION"), *root = ctx ? ctx->sysroot : "";
-    char path[4352], name[16], text[FACTS_MAX + 1];
-    if (!*root && emulation && *emulation)
+    char path[4352], name[24], text[FACTS_MAX + 1];
+    enum wt_job_told told = WT_JOB_TOLD_NOT;
+    if (ctx && ctx->jobs_dir)
+        wt_text(path, sizeof(path), "%s", ctx->jobs_dir);
+    else if (!*root && emulation && *emulation)
         wt_text(path, sizeof(path), "%s/slurm", emulation);
     else
-        wt_text(path, sizeof(path), "%s" FACTS, root);
-    int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1;
+        wt_text(path, sizeof(path), "%s" WT_LEASE_FACTS_DIR, root);
+    int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder < 0)
         return WT_JOB_TOLD_NOT;
-    if (is_roots_alone(folder, S_IFDIR))
-        fd = openat(folder, wt_text(name, sizeof(name), "%u", job),
-                    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (is_roots_alone(folder, S_IFDIR)) {
+        if (read_facts(folder, wt_text(name, sizeof(name), "%u", job), text))
+            told = strstr(text, "\nend_ns=") ? WT_JOB_TOLD_ENDED : WT_JOB_TOLD_RUNS;
+        /* What a measuring program has done with, and put aside. */
+        else if (read_facts(folder, wt_text(name, sizeof(name), "%u.ended", job), text) &&
+                 strstr(text, "\nend_ns="))
+            told = WT_JOB_TOLD_ENDED;
+    }
     close(folder);
-    if (fd < 0)
-        return WT_JOB_TOLD_NOT;
-    ssize_t n = -1;
-    if (is_roots_alone(fd, S_IFREG))
-        do
-            n = read(fd, text, sizeof(text) - 1);
-        while (n < 0 && errno == EINTR);
-    close(fd);
-    if (n <= 0)
-        return WT_JOB_TOLD_NOT;
-    text[n] = '\0';
-    return strstr(text, "\nend_ns=") ? WT_JOB_TOLD_ENDED : WT_JOB_TOLD_RUNS;
+    return told;
 }
 
 /* ---- by its traces ---- */

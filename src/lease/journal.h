@@ -158,6 +158,9 @@ int wt_owner_of(uint32_t pid, const struct wt_owner *self, struct wt_owner *ret_
 enum wt_owner_life wt_lease_life(const struct wt_ctx *ctx, const struct wt_lease_record *record,
                                  const struct wt_owner *self);
 
+/* A job is told of before its cgroup is there: so long it lives without a trace. */
+#define WT_JOB_GRACE_NS (60 * WT_NS_PER_S)
+
 /* ---- job.c: Slurm jobs, by what our plugin tells of them and the traces they leave ---- */
 
 /* The job whose cgroup, made by root, a process is in; 0: none. A user can make a folder of that
@@ -165,7 +168,8 @@ enum wt_owner_life wt_lease_life(const struct wt_ctx *ctx, const struct wt_lease
 uint32_t wt_job_of(const struct wt_ctx *ctx, uint32_t pid);
 /* What the facts of a job say, which the plugin in slurmd writes and only root can have written: an
  * allocation without a step (salloc) leaves no other trace, and an epilog that met no daemon leaves
- * its word there. Of an emulation they lie in its folder. */
+ * its word there. They lie where the context says; of an emulation in its folder. */
+#define WT_LEASE_FACTS_DIR "/run/wattune/slurm" /* WT_JOB_FACTS_DIR, of wattune/jobs.h */
 enum wt_job_told { WT_JOB_TOLD_NOT, WT_JOB_TOLD_RUNS, WT_JOB_TOLD_ENDED };
 enum wt_job_told wt_job_told(const struct wt_ctx *ctx, uint32_t job);
 /* Whether there is a cgroup of that job, or a slurmstepd that works for it. */

@@ -131,9 +131,6 @@ enum wt_owner_life wt_owner_life(const struct wt_owner *owner, const struct wt_o
     return state && (state[2] == 'Z' || state[2] == 'X') ? WT_OWNER_DEAD : WT_OWNER_ALIVE;
 }
 
-/* A job that is only just being set up has left no trace yet. */
-#define JOB_GRACE_NS (60 * WT_NS_PER_S)
-
 enum wt_owner_life wt_lease_life(const struct wt_ctx *ctx, const struct wt_lease_record *r,
                                  const struct wt_owner *self)
 {
@@ -144,6 +141,6 @@ enum wt_owner_life wt_lease_life(const struct wt_ctx *ctx, const struct wt_lease
     if (wt_job_told(ctx, r->job) == WT_JOB_TOLD_ENDED)
         return WT_OWNER_DEAD; /* however young the claim is */
     int64_t age_ns = wt_clock_unix_ns() - r->unix_ns;
-    return (age_ns >= 0 && age_ns < JOB_GRACE_NS) || wt_job_is_alive(ctx, r->job) ? WT_OWNER_ALIVE
-                                                                                  : WT_OWNER_DEAD;
+    bool is_young = age_ns >= 0 && age_ns < WT_JOB_GRACE_NS;
+    return is_young || wt_job_is_alive(ctx, r->job) ? WT_OWNER_ALIVE : WT_OWNER_DEAD;
 }

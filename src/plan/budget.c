@@ -10,46 +10,51 @@
 #define STEPS_MAX 1000
 #define GRAIN     20 /* of --follow: twentieths, 5 % */
 
-static bool number(const char *text, const char **ret_end, double *ret_value)
+int wt_budget_level_parse(double *ret_share, const char *text, double total_w, struct wt_error *err)
 {
-    char *end;
-    if (!strchr("0123456789.-", *text) || !*text)
-        return false;
-    *ret_value = strtod(text, &end);
-    *ret_end = end;
-    return end != text && isfinite(*ret_value);
+    static const struct {
+        const char *unit;
+        double watts; /* 0: hundredths of the total */
+    } units[] = {{"%", 0}, {"kW", 1e3}, {"MW", 1e6}, {"W", 1}};
+    size_t len = strlen(text);
+    for (size_t i = 0; i < WT_COUNTOF(units); i++) {
+        char digits[32];
+        double value;
+        size_t tail = strlen(units[i].unit);
+        if (len <= tail || len - tail >= sizeof(digits) ||
+            strcmp(text + len - tail, units[i].unit) != 0)
+            continue;
+        wt_text(digits, sizeof(digits), "%.*s", (int)(len - tail), text);
+        if (wt_text_to_double(digits, &value) < 0 || value < 0)
+            break;
+        double share = units[i].watts > 0 ? value * units[i].watts / total_w : value / 100;
+        if (!(share <= 1))
+            return wt_fail(err, WT_E_USAGE, "\"%.80s\": is more than the total of %.0f W", text,
+                           total_w);
+        *ret_share = share;
+        return 0;
+    }
+    return wt_fail(err, WT_E_USAGE, "\"%.80s\": is no level, such as 60%% or 12kW", text);
 }
 
 int wt_budget_rule_parse(struct wt_budget_rule *ret_rule, const char *text, double total_w,
                          struct wt_error *err)
 {
     struct wt_budget_rule rule = {0};
-    const char *at, *end;
-    char name[16];
-    double level;
-    if (!number(text, &at, &level) || level < 0)
-        goto bad;
-    if (strncmp(at, "%:", 2) == 0) {
-        rule.share = level / 100;
-    } else {
-        double unit = *at == 'k' ? 1e3 : *at == 'M' ? 1e6 : 1;
-        at += unit > 1;
-        if (strncmp(at, "W:", 2) != 0)
-            goto bad;
-        rule.share = level * unit / total_w;
-    }
-    at += 2;
+    const char *colon = strchr(text, ':'), *at = colon ? colon + 1 : "";
+    char level[40], name[16];
     size_t len = strcspn(at, "<>");
-    if (!at[len] || len >= sizeof(name))
+    if (!colon || (size_t)(colon - text) >= sizeof(level) || !at[len] || len >= sizeof(name))
         goto bad;
+    wt_text(level, sizeof(level), "%.*s", (int)(colon - text), text);
     wt_text(name, sizeof(name), "%.*s", (int)len, at);
     rule.is_above = at[len] == '>';
     if (wt_signal_kind_from_name(name, &rule.kind) < 0 ||
-        !number(at + len + 1, &end, &rule.limit) || *end)
+        wt_text_to_double(at + len + 1, &rule.limit) < 0)
         goto bad;
-    if (rule.share > 1)
-        return wt_fail(err, WT_E_USAGE, "\"%.80s\": is more than the total of %.0f W", text,
-                       total_w);
+    int rc = wt_budget_level_parse(&rule.share, level, total_w, err);
+    if (rc < 0)
+        return rc;
     *ret_rule = rule;
     return 0;
 bad:

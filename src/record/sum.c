@@ -12,7 +12,15 @@ static bool is_part(const struct wt_run *run, const char *command)
     return run->node.count && (!command || strcmp(run->command, command) == 0);
 }
 
-/* The newest run of each node, by index and host. */
+/* By index alone where the job says how many nodes it has: one that was requeued may have another
+ * host at that place. Else by host too (mpirun numbers no nodes). */
+static bool is_same_node(const struct wt_run *a, const struct wt_run *b)
+{
+    return a->node.index == b->node.index &&
+           ((a->node.nodes && b->node.nodes) || strcmp(a->host, b->host) == 0);
+}
+
+/* The newest run of each node. */
 static int choose(struct wt_run_sum *s, const struct wt_run *runs, size_t count,
                   const char *command)
 {
@@ -23,8 +31,7 @@ static int choose(struct wt_run_sum *s, const struct wt_run *runs, size_t count,
         size_t k = 0;
         if (!is_part(&runs[i], command))
             continue;
-        while (k < s->count && (runs[s->parts[k]].node.index != runs[i].node.index ||
-                                strcmp(runs[s->parts[k]].host, runs[i].host) != 0))
+        while (k < s->count && !is_same_node(&runs[s->parts[k]], &runs[i]))
             k++;
         if (k == s->count)
             s->parts[s->count++] = i;
@@ -57,13 +64,15 @@ static void say_missing(struct wt_run_sum *s, const struct wt_run *runs)
                              runs[s->parts[i]].host);
             used = n > 0 && used + (size_t)n < sizeof(hosts) ? used + (size_t)n : used;
         }
-    if (s->nodes && s->count < s->nodes)
+    if (s->nodes && s->count > s->nodes)
+        wt_text(s->why, sizeof(s->why), "%zu nodes told, and the job has %u", s->count, s->nodes);
+    else if (s->nodes && s->count < s->nodes)
         wt_text(s->why, sizeof(s->why), "%zu of %u nodes told of nothing (%u ranks)%s%s",
                 s->nodes - s->count, s->nodes, s->missed, open ? "; not ended: " : "", hosts);
     else if (open)
         wt_text(s->why, sizeof(s->why), "not ended: %s", hosts);
     else if (s->missed)
-        wt_text(s->why, sizeof(s->why), "the nodes at hand have %u of %u ranks",
+        wt_text(s->why, sizeof(s->why), "what the nodes measured covers %u of %u ranks",
                 s->ranks - s->missed, s->ranks);
 }
 
@@ -133,16 +142,21 @@ void wt_run_sum_done(struct wt_run_sum *sum)
     *sum = (struct wt_run_sum){0};
 }
 
+static json_t *joules_json(const struct wt_joules *joules)
+{
+    json_t *o = json_object();
+    if (o && wt_json_set_joules(o, joules) == 0)
+        return o;
+    json_decref(o);
+    return NULL;
+}
+
 char *wt_run_sum_to_json(const struct wt_run_sum *sum, const struct wt_run *runs)
 {
     json_t *parts = json_array();
     for (size_t i = 0; parts && i < sum->count; i++)
         json_array_append_new(parts, wt_run_json(&runs[sum->parts[i]], false));
-    json_t *total = json_null(), *work = json_null();
-    if (sum->is_whole)
-        total = json_pack("{s:f,s:f,s:f,s:s}", "energy_j", sum->total.energy_j, "low_j",
-                          sum->total.low_j, "high_j", sum->total.high_j, "provenance",
-                          wt_provenance_name(sum->total.provenance));
+    json_t *total = sum->is_whole ? joules_json(&sum->total) : json_null(), *work = json_null();
     if (sum->unit[0])
         work = json_pack("{s:s,s:I}", "unit", sum->unit, "count", (json_int_t)sum->work);
     json_t *doc = json_pack("{s:s,s:b,s:o,s:o,s:o,s:f,s:o,s:o,s:o}", "group",
@@ -151,7 +165,5 @@ char *wt_run_sum_to_json(const struct wt_run_sum *sum, const struct wt_run *runs
                             json_integer((json_int_t)sum->count), "of_nodes",
                             sum->nodes ? json_integer(sum->nodes) : json_null(), "wall_s",
                             sum->wall_s, "total", total, "work", work, "runs", parts);
-    char *text = doc ? json_dumps(doc, JSON_INDENT(1)) : NULL;
-    json_decref(doc);
-    return text;
+    return doc ? wt_json_dump(doc) : NULL;
 }

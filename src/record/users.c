@@ -19,7 +19,6 @@
 #define PERIOD_NS  WT_NS_PER_S
 #define STOP_NS    (300 * WT_NS_PER_MS)
 #define PROCS_MOST 64
-#define KIN_MOST   4096 /* processes of a run that are looked at */
 #define ANCESTRY   64
 #define JOB_NAME   "this run"
 
@@ -67,6 +66,7 @@ struct wt_users {
     uint32_t job_pid;
     size_t point; /* points of the run looked at */
     bool has_cpu_time;
+    struct wt_error cpu_lost; /* code 0: the run's CPU time is known */
     uint64_t job_ns, busy_ns; /* at the last span */
 };
 
@@ -234,26 +234,27 @@ static bool is_kin(const struct wt_users *u, uint32_t pid)
 
 /* CPU time of all that the job's process has started, the dead in the time of those who waited for
  * them. Our own helpers and the programs that are sensors are not of the job. */
-static uint64_t job_cpu_ns(const struct wt_users *u)
+static int job_cpu_ns(const struct wt_users *u, uint64_t *ret_ns, struct wt_error *err)
 {
-    uint32_t *pids = calloc(KIN_MOST, sizeof(*pids));
+    struct wt_pids pids = {0};
     uint64_t sum_ns = 0, ns;
-    if (!pids)
-        return 0;
-    size_t count = wt_process_children(u->ctx, u->job_pid, pids, 0, KIN_MOST);
-    for (size_t i = 0; i < count; i++) {
+    int rc = wt_process_children(u->ctx, u->job_pid, &pids, err);
+    for (size_t i = 0; rc == 0 && i < pids.count; i++) {
         char name[64];
-        if (wt_is_sensor_process(pids[i]) ||
-            wt_process_cpu_ns(u->ctx, pids[i], &ns, name, sizeof(name), NULL) < 0 ||
+        if (wt_is_sensor_process(pids.at[i]) ||
+            wt_process_cpu_ns(u->ctx, pids.at[i], &ns, name, sizeof(name), NULL) < 0 ||
             strncmp(name, "wattune-guard", 13) == 0)
             continue;
         sum_ns += ns;
-        count = wt_process_children(u->ctx, pids[i], pids, count, KIN_MOST);
+        rc = wt_process_children(u->ctx, pids.at[i], &pids, err);
     }
-    free(pids);
+    free(pids.at);
+    if (rc < 0)
+        return rc;
     if (u->job_pid == (uint32_t)getpid())
         sum_ns += wt_program_others_cpu_ns();
-    return sum_ns;
+    *ret_ns = sum_ns;
+    return 0;
 }
 
 /* ---- splitting ---- */
@@ -387,10 +388,14 @@ static uint64_t idle_uj_of(const struct user *user, int64_t begin_ns, int64_t en
 static void cpu_times(struct wt_users *u, uint64_t *ret_job_ns, uint64_t *ret_busy_ns)
 {
     uint64_t job_ns, busy_ns;
+    struct wt_error err;
     *ret_job_ns = *ret_busy_ns = 0;
     if (!u->has_cpu || wt_busy_cpu_ns(u->ctx, &busy_ns, NULL) < 0)
         return;
-    job_ns = job_cpu_ns(u);
+    if (job_cpu_ns(u, &job_ns, &err) < 0) {
+        u->cpu_lost = err;
+        return;
+    }
     if (u->has_cpu_time) {
         *ret_job_ns = job_ns > u->job_ns ? job_ns - u->job_ns : 0;
         *ret_busy_ns = busy_ns > u->busy_ns ? busy_ns - u->busy_ns : 0;
@@ -457,6 +462,11 @@ static int finish_device(struct wt_users *u, size_t i, struct wt_run_device *out
     if (is_gpu && !has_parts && user->is_blind && !user->has_ours && !user->has_others) {
         wt_text(out->attribution.note, sizeof(out->attribution.note),
                 "who used it is not known: %s", user->why);
+        return 0;
+    }
+    if (!is_gpu && u->cpu_lost.code) {
+        wt_text(out->attribution.note, sizeof(out->attribution.note),
+                "the run's CPU time is not known: %s", u->cpu_lost.text);
         return 0;
     }
     out->attribution.is_known = true;

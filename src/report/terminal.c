@@ -384,7 +384,7 @@ void wt_report_run(const struct wt_term *term, const struct wt_run *run, bool is
     if (run->node.count) {
         if (run->node.nodes)
             wt_text(text, sizeof(text), " %u of %u", run->node.index + 1, run->node.nodes);
-        line(term, "node", "%s,%s with %u of %u ranks", run->host, run->node.nodes ? text : "",
+        line(term, "node", "%s,%s covers %u of %u ranks", run->host, run->node.nodes ? text : "",
              run->node.count, run->node.ranks);
     }
     print_troubles(term, run);

@@ -43,9 +43,7 @@ static int64_t now_ns(const struct wt_nvml *nvml)
 
 /* ---- opening ---- */
 
-/* $WATTUNE_NVML_TIMEOUT in seconds replaces both deadlines; "none" is wattuned's, whose every
- * device has a thread that may wait for ever. */
-static int64_t timeout_from_env(int64_t otherwise_ns)
+int64_t wt_nvml_timeout_ns(int64_t otherwise_ns)
 {
     const char *text = getenv("WATTUNE_NVML_TIMEOUT");
     double seconds;
@@ -517,12 +515,12 @@ static int nvml_open(struct wt_source **ret_source, struct wt_ctx *ctx,
     }
     job->nvml->source.ops = &wt_nvml_ops;
     job->nvml->clock = ctx->clock;
-    job->nvml->timeout_ns = timeout_from_env(CALL_TIMEOUT_NS);
+    job->nvml->timeout_ns = wt_nvml_timeout_ns(CALL_TIMEOUT_NS);
     atomic_init(&job->nvml->refs, 1);
     const char *library = ctx->nvml_library ? ctx->nvml_library : DEFAULT_LIBRARY;
     wt_text(job->library, sizeof(job->library), "%s", library);
 
-    int64_t timeout_ns = timeout_from_env(OPEN_TIMEOUT_NS);
+    int64_t timeout_ns = wt_nvml_timeout_ns(OPEN_TIMEOUT_NS);
     bool is_abandoned;
     int rc = wt_deadline_run(open_all, open_job_free, job, timeout_ns, &is_abandoned);
     if (is_abandoned) {

@@ -40,6 +40,11 @@ struct wt_nvml {
     _Atomic int64_t pcie_next_ns;
 };
 
+/* How long to wait for the driver: otherwise_ns, which $WATTUNE_NVML_TIMEOUT in seconds replaces;
+ * INT64_MAX for its "none", which is wattuned's, whose every device has a thread that may wait for
+ * ever. */
+int64_t wt_nvml_timeout_ns(int64_t otherwise_ns);
+
 /* The NVML source behind a device, NULL when another source reads it. */
 struct wt_nvml *wt_nvml_of(const struct wt_devices *devices, size_t i, size_t *ret_k);
 

@@ -104,11 +104,13 @@ struct tail {
     char *buf;
     size_t size, used;
     int fd; /* -1: at its end */
+    bool is_cut;
 };
 
 static void keep(struct tail *t, const char *text, size_t n)
 {
     size_t room = t->size - 1;
+    t->is_cut |= t->used + n > room;
     if (n > room) {
         text += n - room;
         n = room;
@@ -319,6 +321,7 @@ int wt_program_run(const char *const *args, int stop_fd, int64_t timeout_ns,
         return rc;
     finish(&out);
     finish(&problems);
+    result.is_cut = out.is_cut;
     last_line(text, result.error, sizeof(result.error));
     if (!take_code(result.out, &result.code))
         return wt_fail(err, WT_E_IO, "%s: was killed%s%s", args[0], *result.error ? ": " : "",

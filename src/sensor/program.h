@@ -7,7 +7,8 @@
 #include "base/base.h"
 
 struct wt_program_result {
-    char out[4096];  /* the end of its stdout, as text */
+    char out[16384]; /* the end of its stdout, as text */
+    bool is_cut;     /* ... and not all of it */
     char error[160]; /* the last line of its stderr that is not empty, or "" */
     int code;        /* as a shell has it: 127 no such program, 128+n killed by signal n */
 };

@@ -17,6 +17,7 @@
 #define HISTORY_NS  (600 * WT_NS_PER_S) /* of the meter: ticks are asked for at once */
 #define STALE_NS    (5 * WT_NS_PER_S)   /* a status that is older is none */
 #define STEP_MOST_S 3.0                 /* between two ticks; more was not looked at */
+#define RETRY_NS    (5 * WT_NS_PER_S)   /* until a job store is opened again */
 #define JOBS_MOST   64
 #define DROPPED     1024 /* jobs not listed that are told from new ones */
 
@@ -24,7 +25,10 @@ struct wt_live {
     struct wt_ctx *ctx;
     struct wt_devices *devices;
     struct wt_meter *meter;
-    struct wt_accounts *accounts;
+    struct wt_accounts *accounts; /* NULL: none, or their store cannot be opened now */
+    struct wt_accounts_options accounts_options;
+    bool keeps_jobs;
+    int64_t t_open_ns; /* when that is tried again */
     struct wt_lease_watch *leases;
     struct wt_process_watch *processes;
     uint64_t since, today; /* windows */
@@ -218,29 +222,64 @@ static void take_accounted(struct wt_live *l, const struct wt_account_device *li
             }
 }
 
-static int tick_accounts(struct wt_live *l, int64_t unix_ns)
+/* What is wrong with the jobs, among the problems. */
+static void say_jobs(struct wt_live *l, const char *text)
+{
+    pthread_mutex_lock(&l->lock);
+    wt_text(l->state.accounts.problem, sizeof(l->state.accounts.problem), "%.199s", text);
+    pthread_mutex_unlock(&l->lock);
+}
+
+/* A store that fails must not stop the metrics: it is tried again. What only a person can mend by
+ * other options is an error. */
+static int open_accounts(struct wt_live *l, bool is_start, struct wt_error *err)
+{
+    struct wt_error why = {0};
+    int rc =
+        wt_accounts_new(&l->accounts, l->ctx, l->devices, l->meter, &l->accounts_options, &why);
+    bool is_faulty = rc == WT_E_DENIED || rc == WT_E_FORMAT || rc == WT_E_IO || rc == WT_E_FULL ||
+                     rc == WT_E_NOTFOUND;
+    if (rc < 0 && is_start && !is_faulty) {
+        *err = why;
+        return rc;
+    }
+    l->t_open_ns = wt_ctx_now_ns(l->ctx) + RETRY_NS;
+    if (rc < 0 &&
+        strncmp(why.text, l->state.accounts.problem, sizeof(l->state.accounts.problem) - 1) != 0)
+        wt_log(l->ctx, WT_LOG_WARN, "jobs", "no energy of jobs is kept: %s%s%s", why.text,
+               why.fix[0] ? "; " : "", why.fix);
+    say_jobs(l, rc < 0 ? why.text : "");
+    return 0;
+}
+
+/* What goes wrong is in the status and in the log. */
+static void tick_accounts(struct wt_live *l, int64_t unix_ns)
 {
     struct wt_job_row *rows = NULL;
     struct wt_account_device *devices = NULL;
     struct wt_accounts_status status;
     size_t count = 0, device_count = 0;
+    if (l->keeps_jobs && !l->accounts && wt_ctx_now_ns(l->ctx) >= l->t_open_ns)
+        open_accounts(l, false, NULL);
     if (!l->accounts)
-        return 0;
-    wt_accounts_tick(l->accounts, NULL); /* what goes wrong is in the status and in the log */
-    int rc = wt_accounts_list(l->accounts, &rows, &count, NULL);
+        return;
+    wt_accounts_tick(l->accounts, NULL);
+    int rc = wt_accounts_list(l->accounts, false, &rows, &count, NULL);
     if (rc == 0)
         rc = wt_accounts_devices(l->accounts, &devices, &device_count, NULL);
     wt_accounts_status(l->accounts, &status);
     pthread_mutex_lock(&l->lock);
+    l->state.has_jobs = true;
     l->state.accounts = status;
     if (rc == 0)
         rc = take_jobs(l, rows, count, unix_ns);
     if (rc == 0)
         take_accounted(l, devices, device_count);
     pthread_mutex_unlock(&l->lock);
+    if (rc < 0) /* those of the last tick stay */
+        say_jobs(l, "no memory for the jobs of a state");
     free(rows);
     free(devices);
-    return rc;
 }
 
 /* ---- a tick ---- */
@@ -284,9 +323,7 @@ int wt_live_tick(struct wt_live *l, struct wt_error *err)
         take_sums(l, &since, &today);
         wt_meter_cost(l->meter, &l->state.cost);
         pthread_mutex_unlock(&l->lock);
-        rc = tick_accounts(l, unix_ns);
-        if (rc < 0)
-            wt_fail(err, rc, "no memory for the jobs of a state");
+        tick_accounts(l, unix_ns);
     }
     wt_window_result_done(&since);
     wt_window_result_done(&today);
@@ -376,8 +413,11 @@ static int start(struct wt_live *l, const struct wt_live_options *o, struct wt_e
         rc = wt_lease_watch_new(&l->leases, l->ctx, is_emulated, err);
     if (rc == 0 && o->has_processes)
         rc = wt_process_watch_new(&l->processes, l->ctx, l->devices, err);
-    if (rc == 0 && o->accounts)
-        rc = wt_accounts_new(&l->accounts, l->ctx, l->devices, l->meter, o->accounts, err);
+    if (rc == 0 && o->accounts) {
+        l->keeps_jobs = true;
+        l->accounts_options = *o->accounts;
+        rc = open_accounts(l, true, err);
+    }
     l->state.has_jobs = l->accounts;
     return rc;
 }
@@ -463,7 +503,7 @@ static int list_problems(const struct wt_live *l, struct wt_live_state *s)
         wt_text(p->why, sizeof(p->why), "%s", d->note[0] ? d->note : "unknown");
         s->problem_count++;
     }
-    if (l->accounts && (s->accounts.problem[0] || s->accounts.central_problem[0])) {
+    if (l->keeps_jobs && (s->accounts.problem[0] || s->accounts.central_problem[0])) {
         struct wt_live_problem *p = &s->problems[s->problem_count++];
         wt_text(p->what, sizeof(p->what), "jobs");
         wt_text(p->why, sizeof(p->why), "%s",

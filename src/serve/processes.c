@@ -1,7 +1,9 @@
 /* processes: who uses the GPUs, as their driver says, asked every other second by a thread of its
- * own: a driver may hang. */
+ * own: a driver may hang, and so may the database of users. A thread that is left behind in such a
+ * call touches neither devices nor context once it returns. */
 #include <math.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +17,7 @@ struct wt_process_watch {
     struct wt_watch *watch;
     const struct wt_ctx *ctx;
     struct wt_devices *devices;
+    atomic_bool is_left; /* ctx and devices may be gone */
 
     pthread_mutex_t lock; /* of what follows */
     struct wt_live_process *list;
@@ -38,36 +41,43 @@ static void name(const struct wt_ctx *ctx, struct wt_live_process *p)
         return; /* ended, or in another pid namespace */
     const char *line = strncmp(text, "Name:\t", 6) == 0 ? text + 6 : "";
     wt_text(p->program, sizeof(p->program), "%.*s", (int)strcspn(line, "\n"), line);
+    p->job = wt_job_of(ctx, p->pid);
     unsigned uid;
     line = strstr(text, "\nUid:\t");
     if (line && sscanf(line, "\nUid: %u", &uid) == 1)
-        wt_user_name(uid, p->user, sizeof(p->user));
-    p->job = wt_job_of(ctx, p->pid);
+        wt_user_name(uid, p->user, sizeof(p->user)); /* last: it may hang */
+}
+
+/* Those of one GPU. */
+static size_t look_at(struct wt_process_watch *w, size_t device, struct wt_live_process *list)
+{
+    struct wt_device_process procs[PROCS_MOST];
+    const struct wt_device_info *info = wt_devices_info(w->devices, device);
+    size_t n = 0, count = 0;
+    if (info->kind != WT_DEVICE_GPU || info->is_part ||
+        wt_devices_processes(w->devices, device, procs, PROCS_MOST, &n, NULL) < 0)
+        return 0;
+    for (; count < n && count < PROCS_MOST && !atomic_load(&w->is_left); count++) {
+        list[count] = (struct wt_live_process){
+            .device = device,
+            .pid = procs[count].pid,
+            .mem_bytes = procs[count].mem_bytes,
+            .busy = procs[count].busy_ppm == UINT32_MAX ? NAN : procs[count].busy_ppm * 1e-6,
+        };
+        name(w->ctx, &list[count]);
+    }
+    return count;
 }
 
 static void look(void *data)
 {
     struct wt_process_watch *w = data;
-    struct wt_device_process procs[PROCS_MOST];
+    if (atomic_load(&w->is_left))
+        return;
     size_t devices = wt_devices_count(w->devices), count = 0;
     struct wt_live_process *list = calloc(devices * PROCS_MOST + 1, sizeof(*list));
-    for (size_t i = 0; list && i < devices; i++) {
-        const struct wt_device_info *info = wt_devices_info(w->devices, i);
-        size_t n = 0;
-        if (info->kind != WT_DEVICE_GPU || info->is_part ||
-            wt_devices_processes(w->devices, i, procs, PROCS_MOST, &n, NULL) < 0)
-            continue;
-        for (size_t k = 0; k < n && k < PROCS_MOST; k++) {
-            struct wt_live_process *p = &list[count++];
-            *p = (struct wt_live_process){
-                .device = i,
-                .pid = procs[k].pid,
-                .mem_bytes = procs[k].mem_bytes,
-                .busy = procs[k].busy_ppm == UINT32_MAX ? NAN : procs[k].busy_ppm * 1e-6,
-            };
-            name(w->ctx, p);
-        }
-    }
+    for (size_t i = 0; list && i < devices && !atomic_load(&w->is_left); i++)
+        count += look_at(w, i, list + count);
     pthread_mutex_lock(&w->lock);
     free(w->list);
     w->list = list;
@@ -82,6 +92,7 @@ int wt_process_watch_new(struct wt_process_watch **ret_watch, const struct wt_ct
     if (!w)
         return wt_fail(err, WT_E_NOMEM, "no memory for processes");
     pthread_mutex_init(&w->lock, NULL);
+    atomic_init(&w->is_left, false);
     w->ctx = ctx;
     w->devices = devices;
     struct wt_watch *watch;
@@ -94,8 +105,10 @@ int wt_process_watch_new(struct wt_process_watch **ret_watch, const struct wt_ct
 
 void wt_process_watch_free(struct wt_process_watch *w)
 {
-    if (w)
-        wt_watch_stop(w->watch);
+    if (!w)
+        return;
+    atomic_store(&w->is_left, true);
+    wt_watch_stop(w->watch);
 }
 
 int wt_process_watch_copy(struct wt_process_watch *w, struct wt_live_state *state)

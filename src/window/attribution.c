@@ -1,8 +1,11 @@
 /* attribution: rows that add up, and the CPU times they are made from. */
 #include "window/attribution.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define PIDS_MOST 65536u
 
 const char *wt_share_rule_name(enum wt_share_rule rule)
 {
@@ -147,28 +150,76 @@ int wt_process_cpu_ns(const struct wt_ctx *ctx, uint32_t pid, uint64_t *ret_ns, 
     return 0;
 }
 
-/* The kernel lists children by the thread that started them. */
-size_t wt_process_children(const struct wt_ctx *ctx, uint32_t pid, uint32_t *pids, size_t count,
-                           size_t max)
+static int add_pid(struct wt_pids *pids, uint32_t pid, struct wt_error *err)
 {
-    char path[96], text[4096], **tasks;
+    if (pids->count == PIDS_MOST)
+        return wt_fail(err, WT_E_RANGE, "more than %u processes below one", PIDS_MOST);
+    if (pids->count == pids->room) {
+        size_t room = pids->room ? 2 * pids->room : 64;
+        uint32_t *more = realloc(pids->at, room * sizeof(*more));
+        if (!more)
+            return wt_fail(err, WT_E_NOMEM, "no memory for the processes of a program");
+        pids->at = more;
+        pids->room = room;
+    }
+    pids->at[pids->count++] = pid;
+    return 0;
+}
+
+/* A file of any length, owned. */
+static int read_long(const struct wt_ctx *ctx, const char *path, char **ret_text,
+                     struct wt_error *err)
+{
+    for (size_t size = 4096;; size *= 2) {
+        char *text = malloc(size);
+        if (!text)
+            return wt_fail(err, WT_E_NOMEM, "no memory for %s", path);
+        int rc = wt_fs_read(ctx, path, text, size, err);
+        if (rc == 0) {
+            *ret_text = text;
+            return 0;
+        }
+        free(text);
+        if (rc != WT_E_FORMAT || size > 16 * PIDS_MOST)
+            return rc;
+    }
+}
+
+/* The kernel lists children by the thread that started them. */
+static int add_children(const struct wt_ctx *ctx, const char *path, struct wt_pids *pids,
+                        struct wt_error *err)
+{
+    char *text = NULL;
+    int rc = read_long(ctx, path, &text, err);
+    if (rc < 0)
+        return rc == WT_E_NOTFOUND || rc == WT_E_GONE ? 0 : rc;
+    for (char *save, *word = strtok_r(text, " ", &save); rc == 0 && word;
+         word = strtok_r(NULL, " ", &save)) {
+        uint64_t child;
+        if (wt_text_to_u64(word, &child) < 0 || child > UINT32_MAX)
+            rc = wt_fail(err, WT_E_FORMAT, "%s: not as proc(5) says", path);
+        else
+            rc = add_pid(pids, (uint32_t)child, err);
+    }
+    free(text);
+    return rc;
+}
+
+int wt_process_children(const struct wt_ctx *ctx, uint32_t pid, struct wt_pids *io_pids,
+                        struct wt_error *err)
+{
+    char path[96], **tasks;
     size_t task_count;
     wt_text(path, sizeof(path), "/proc/%u/task", pid);
-    if (wt_fs_list(ctx, path, &tasks, &task_count, NULL) < 0)
-        return count;
-    for (size_t t = 0; t < task_count; t++) {
+    int rc = wt_fs_list(ctx, path, &tasks, &task_count, err);
+    if (rc < 0)
+        return rc == WT_E_NOTFOUND || rc == WT_E_GONE ? 0 : rc;
+    for (size_t t = 0; rc == 0 && t < task_count; t++) {
         wt_text(path, sizeof(path), "/proc/%u/task/%.20s/children", pid, tasks[t]);
-        if (wt_fs_read(ctx, path, text, sizeof(text), NULL) < 0)
-            continue;
-        for (char *save, *word = strtok_r(text, " ", &save); word && count < max;
-             word = strtok_r(NULL, " ", &save)) {
-            uint64_t child;
-            if (wt_text_to_u64(word, &child) == 0 && child <= UINT32_MAX)
-                pids[count++] = (uint32_t)child;
-        }
+        rc = add_children(ctx, path, io_pids, err);
     }
     wt_fs_list_free(tasks, task_count);
-    return count;
+    return rc;
 }
 
 int wt_cgroup_cpu_ns(const struct wt_ctx *ctx, const char *cgroup, uint64_t *ret_ns,

@@ -71,10 +71,15 @@ void wt_ledger_close(struct wt_ledger *ledger, uint64_t total_uj, uint64_t idle_
  * reaped). Errors: WT_E_GONE (no such process), WT_E_FORMAT. */
 int wt_process_cpu_ns(const struct wt_ctx *ctx, uint32_t pid, uint64_t *ret_ns, char *name,
                       size_t name_size, struct wt_error *err);
-/* Adds the children of a process to the count that are in pids[], up to max; returns how many there
- * are then. Of a process that has ended none. */
-size_t wt_process_children(const struct wt_ctx *ctx, uint32_t pid, uint32_t *pids, size_t count,
-                           size_t max);
+/* Processes, however many there are. Empty: all 0. */
+struct wt_pids {
+    uint32_t *at; /* owned: free() */
+    size_t count, room;
+};
+/* Adds the children of a process; of one that has ended none. Errors: WT_E_NOMEM, WT_E_DENIED,
+ * WT_E_IO, WT_E_FORMAT; WT_E_RANGE: more than anything but a loop would have. */
+int wt_process_children(const struct wt_ctx *ctx, uint32_t pid, struct wt_pids *io_pids,
+                        struct wt_error *err);
 /* CPU time in ns of a cgroup (v2 cpu.stat usage_usec; path as in /proc/PID/cgroup).
  * Errors: WT_E_NOTFOUND, WT_E_DENIED, WT_E_FORMAT. */
 int wt_cgroup_cpu_ns(const struct wt_ctx *ctx, const char *cgroup, uint64_t *ret_ns,

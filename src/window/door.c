@@ -180,32 +180,52 @@ struct wt_doorkeeper {
     size_t count;
 };
 
-int wt_doorkeeper_new(struct wt_doorkeeper **ret_keeper, const char *dir, struct wt_error *err)
+/* Takes over the directory at k->path. A shared one may have been made by anybody. */
+static int adopt(struct wt_doorkeeper *k, bool is_shared, struct wt_error *err)
+{
+    struct stat st;
+    k->dir_fd = open(k->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (k->dir_fd < 0 || fstat(k->dir_fd, &st) < 0)
+        return wt_fail_errno(err, errno, "%s", k->path);
+    if (is_shared && (st.st_uid != geteuid() || (st.st_mode & 077)))
+        return wt_fail(err, WT_E_DENIED, "%s: is not this user's alone", k->path);
+    return 0;
+}
+
+/* Of the directory at dir, or one to be made below it. */
+static int keeper_new(struct wt_doorkeeper **ret_keeper, const char *dir, const char *below,
+                      struct wt_error *err)
 {
     struct wt_doorkeeper *k = calloc(1, sizeof(*k));
     if (!k)
         return wt_fail(err, WT_E_NOMEM, "no memory for a doorkeeper");
     k->dir_fd = -1;
-    int rc = 0;
+    if (snprintf(k->path, sizeof(k->path), "%s%s", dir, below) >= (int)sizeof(k->path)) {
+        free(k);
+        return wt_fail(err, WT_E_USAGE, "%.100s...: the path is too long", dir);
+    }
+    *ret_keeper = k;
+    return 0;
+}
+
+int wt_doorkeeper_new(struct wt_doorkeeper **ret_keeper, const char *dir, struct wt_error *err)
+{
+    struct wt_doorkeeper *k;
     if (!dir)
         dir = getenv("XDG_RUNTIME_DIR");
     if (!dir || access(dir, W_OK) < 0)
         dir = "/tmp";
-    if (snprintf(k->path, sizeof(k->path), "%s/wattune-door-XXXXXX", dir) >= (int)sizeof(k->path)) {
-        rc = wt_fail(err, WT_E_USAGE, "%.100s...: the path is too long", dir);
-        k->path[0] = '\0';
-        goto out;
-    }
+    int rc = keeper_new(&k, dir, "/wattune-door-XXXXXX", err);
+    if (rc < 0)
+        return rc;
     if (!mkdtemp(k->path)) { /* 0700 */
         rc = wt_fail_errno(err, errno, "%s", k->path);
         k->path[0] = '\0';
         goto out;
     }
-    k->dir_fd = open(k->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (k->dir_fd < 0) {
-        rc = wt_fail_errno(err, errno, "%s", k->path);
+    rc = adopt(k, false, err);
+    if (rc < 0)
         goto out;
-    }
     *ret_keeper = k;
     k = NULL;
 out:
@@ -215,30 +235,20 @@ out:
 
 int wt_doorkeeper_share(struct wt_doorkeeper **ret_keeper, const char *path, struct wt_error *err)
 {
-    struct stat st;
-    struct wt_doorkeeper *k = calloc(1, sizeof(*k));
-    if (!k)
-        return wt_fail(err, WT_E_NOMEM, "no memory for a doorkeeper");
-    int rc = 0;
-    k->dir_fd = -1;
-    if (mkdir(path, 0700) < 0 && errno != EEXIST) {
+    struct wt_doorkeeper *k;
+    int rc = keeper_new(&k, path, "", err);
+    if (rc < 0)
+        return rc;
+    bool is_made = mkdir(path, 0700) == 0;
+    if (!is_made && errno != EEXIST)
         rc = wt_fail_errno(err, errno, "%s", path);
+    else
+        rc = adopt(k, true, err);
+    if (rc < 0) {
+        if (!is_made)
+            k->path[0] = '\0'; /* is not removed */
         goto out;
     }
-    k->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (k->dir_fd < 0 || fstat(k->dir_fd, &st) < 0) {
-        rc = wt_fail_errno(err, errno, "%s", path);
-        goto out;
-    }
-    if (st.st_uid != geteuid() || (st.st_mode & 077)) {
-        rc = wt_fail(err, WT_E_DENIED, "%s: is not this user's alone", path);
-        goto out;
-    }
-    if (strlen(path) >= sizeof(k->path)) {
-        rc = wt_fail(err, WT_E_USAGE, "%.100s...: the path is too long", path);
-        goto out;
-    }
-    wt_text(k->path, sizeof(k->path), "%s", path);
     *ret_keeper = k;
     k = NULL;
 out:

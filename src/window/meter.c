@@ -531,7 +531,7 @@ static void add_gap(void *data, int64_t from_ns, int64_t to_ns, double bound_j, 
 {
     struct gap_list *list = data;
     struct wt_window_result *r = list->result;
-    if (to_ns <= from_ns)
+    if (to_ns <= from_ns || !r) /* NULL: nobody asks for them */
         return;
     struct wt_window_gap *more = realloc(r->gaps, (r->gap_count + 1) * sizeof(*more));
     if (!more) {
@@ -779,6 +779,30 @@ int wt_meter_peek(struct wt_meter *m, uint64_t window, struct wt_window_result *
     if (rc == 0)
         *ret_result = r;
     return rc;
+}
+
+int wt_meter_peek_device(struct wt_meter *m, uint64_t window, size_t device,
+                         struct wt_window_device *ret_device, struct wt_error *err)
+{
+    struct wt_window_result r = {0};
+    struct wt_window_device out = {.device = device};
+    struct gap_list none = {.device = device};
+    if (device >= m->count)
+        return wt_fail(err, WT_E_NOTFOUND, "there is no device %zu", device);
+    int rc = look_up(m, window, true, &r, err);
+    if (rc < 0)
+        return rc;
+    struct device *d = &m->devices[device];
+    pthread_mutex_lock(&d->lock);
+    fill_device(m, d, &out, &r, &none);
+    pthread_mutex_unlock(&d->lock);
+    *ret_device = out;
+    return 0;
+}
+
+void wt_meter_wait(struct wt_meter *m, int64_t t_ns, int64_t wait_ns)
+{
+    wait_for(m, t_ns - SHORT_NS, t_ns, wait_ns);
 }
 
 void wt_window_result_done(struct wt_window_result *result)

@@ -10,6 +10,14 @@
 int wt_meter_new_over(struct wt_meter **ret_meter, struct wt_ctx *ctx,
                       const struct wt_device_info *const *infos, size_t count, wt_sampler_read read,
                       void *devices, const struct wt_meter_options *options, struct wt_error *err);
+/* One device of a window up to now, at the cost of one: what wt_meter_peek says of it. Errors:
+ * WT_E_NOTFOUND. Threads: any thread. */
+int wt_meter_peek_device(struct wt_meter *meter, uint64_t window, size_t device,
+                         struct wt_window_device *ret_device, struct wt_error *err);
+/* Waits (at most wait_ns) until the samples of all devices cover this moment, so that the results
+ * of many windows wait once. Threads: any thread. */
+void wt_meter_wait(struct wt_meter *meter, int64_t t_ns, int64_t wait_ns);
+
 /* A move of a device's counter: it lay after lo_ns and not after hi_ns, and up to it the counter
  * had counted cum_j since the meter began. */
 struct wt_meter_tick {

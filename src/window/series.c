@@ -153,11 +153,12 @@ static int64_t drift_ns(const struct wt_series *s, double away_ns)
 
 /* Places a move as well as is known: anywhere between the reads, no longer ago than a period, and
  * at the instant that the phase says when it is known. */
-static void place(const struct wt_series *s, struct wt_knot *k)
+static void place(const struct wt_series *s, struct wt_knot *k, bool is_first)
 {
     int64_t lo_ns = k->lo_ns, hi_ns = k->hi_ns;
-    /* A slow read may show what was there when it began. */
-    int64_t shown_ns = s->is_slow || !s->count ? k->before_ns : hi_ns;
+    /* A slow read, or the first, may show what was there when it began. */
+    bool is_early = s->is_slow || is_first;
+    int64_t shown_ns = is_early ? k->before_ns : hi_ns;
     if (s->traits.period_ns > 0 && shown_ns - lo_ns > s->traits.period_ns)
         lo_ns = shown_ns - s->traits.period_ns;
     int64_t x_ns = lo_ns + (hi_ns - lo_ns) / 2;
@@ -172,8 +173,8 @@ static void place(const struct wt_series *s, struct wt_knot *k)
         if (by_phase_ns >= lo_ns - off_ns && off_ns < half_ns) {
             x_ns = by_phase_ns;
             half_ns = off_ns;
-            /* A slow read that met a move shows what was before it or after it. */
-            if (s->is_slow && k->before_ns < x_ns + half_ns &&
+            /* Such a read that met a move shows what was before it or after it. */
+            if (is_early && k->before_ns < x_ns + half_ns &&
                 k->lo_ns < x_ns - s->traits.period_ns) {
                 x_ns -= s->traits.period_ns / 2;
                 half_ns += s->traits.period_ns / 2;
@@ -241,7 +242,7 @@ static void learn_phase(struct wt_series *s, int64_t lo_ns, int64_t hi_ns)
     size_t from = s->count > 16 ? s->count - 16 : 0;
     for (size_t i = from; i < s->count; i++) {
         struct wt_knot k = s->knots[i];
-        place(s, &k);
+        place(s, &k, i == 0);
         if (k.half_ns < s->knots[i].half_ns && (i == 0 || k.x_ns > s->knots[i - 1].x_ns) &&
             (i + 1 == s->count || k.x_ns < s->knots[i + 1].x_ns))
             s->knots[i] = k;
@@ -364,7 +365,7 @@ int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_n
     if (!s->has_value) {
         struct wt_knot first = {
             .lo_ns = before_ns - period_of(s), .hi_ns = after_ns, .before_ns = before_ns};
-        place(s, &first);
+        place(s, &first, true);
         int rc = append(s, &first);
         if (rc == 0)
             keep_value(s, before_ns, after_ns, uj);
@@ -401,7 +402,7 @@ int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_n
         s->garbage_count--;
         s->reset_count++;
         s->has_ref = false;
-        place(s, &knot);
+        place(s, &knot, false);
         if (knot.x_ns <= last->x_ns)
             knot.x_ns = last->x_ns + 1;
         int rc = append_gap(s, &knot, "the counter jumped or was reset");
@@ -423,7 +424,7 @@ int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_n
     bool has_hung = did_hang(s, last, energy_j, span_ns);
     if (!s->is_broken && !was_frozen && !has_hung)
         learn_phase(s, knot.lo_ns, knot.hi_ns);
-    place(s, &knot);
+    place(s, &knot, false);
     if (!s->is_broken && !was_frozen && !has_hung && fold(s, &knot, energy_j)) {
         keep_value(s, before_ns, after_ns, uj);
         s->max_mw = 0;
@@ -462,6 +463,7 @@ int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_n
             /* It began to hang some time before the last move that was seen, which is too small. */
             if (s->count > 1 && last->kind == WT_KNOT_PLAIN) {
                 knot.max_mw = last->max_mw > knot.max_mw ? last->max_mw : knot.max_mw;
+                knot.is_contested = last->is_contested;
                 s->count--;
             }
         }
@@ -555,6 +557,7 @@ void wt_series_thin(struct wt_series *s, const int64_t *edges_ns, size_t edge_co
 {
     size_t kept = 0, e = 0;
     uint32_t max_mw = 0;
+    bool is_contested = false;
     int64_t before_ns = s->count ? s->knots[0].x_ns : 0;
     for (size_t i = 0; i < s->count; i++) {
         struct wt_knot k = s->knots[i];
@@ -572,10 +575,13 @@ void wt_series_thin(struct wt_series *s, const int64_t *edges_ns, size_t edge_co
         bool is_young = k.x_ns >= keep_ns || i + 2 >= s->count;
         if (k.max_mw > max_mw)
             max_mw = k.max_mw;
+        is_contested |= k.is_contested;
         if (!is_young && !is_near && (is_past || (!is_gap && i % 2)))
             continue;
         k.max_mw = max_mw;
+        k.is_contested = is_contested;
         max_mw = 0;
+        is_contested = false;
         s->knots[kept++] = k;
     }
     s->count = kept;
@@ -687,7 +693,8 @@ struct point {
     double gap_s;  /* of what was asked, unknown: before the first knot or after the last */
     const char *why;
     bool is_known;
-    bool is_unseen;  /* after the last of a few knots: anything may have been drawn since */
+    int unseen;      /* beyond a few knots, where anything may have been drawn: 1 after the last, -1
+                        before the first */
     bool is_in_step; /* after the last move of a coarse counter: less than a step since then */
 };
 
@@ -720,21 +727,23 @@ static double range_w(const struct wt_series *power, int64_t from_ns, int64_t to
     double least = INFINITY, most = -INFINITY;
     int64_t reach_ns = 2 * period_of(power);
     for (size_t i = find(power, from_ns - reach_ns); i < power->count; i++) {
+        if (i > 0 && power->knots[i - 1].x_ns > to_ns + reach_ns)
+            break;
         if (!is_plain(power, i))
             continue;
         least = fmin(least, span_w(power, i));
         most = fmax(most, span_w(power, i));
-        if (power->knots[i].x_ns > to_ns + reach_ns)
-            break;
     }
     return most >= least ? most - least : NAN;
 }
 
-/* The same, or where nothing was read all that there may be. */
+/* The same, or where nothing was read all that there may be: without a limit, anything. */
 static double range_most_w(const struct wt_series *s, int64_t from_ns, int64_t to_ns)
 {
     double w = range_w(s->shape, from_ns, to_ns);
-    return isnan(w) ? s->power_max_w : w;
+    if (!isnan(w))
+        return w;
+    return s->power_max_w > 0 ? s->power_max_w : INFINITY;
 }
 
 /* The largest step in power next to span i. */
@@ -751,7 +760,8 @@ static double step_w2(const struct wt_series *s, size_t i)
     return most * most;
 }
 
-#define KNOTS_FEW 5 /* before so many are known, so little is known of how power varies */
+#define KNOTS_FEW  5 /* before so many are known, so little is known of how power varies */
+#define KNOTS_STEP 3 /* they show one step */
 
 /* Energy of the first part f of span i, when the span's power lies between those of its neighbours:
  * then one step within it, at the only place that fits, explains all three. NaN: it does not. */
@@ -826,17 +836,21 @@ static struct point at_by_shape(const struct wt_series *s, size_t i, int64_t t_n
     double energy_j = b->cum_j - a->cum_j;
     double f = (double)(t_ns - a->x_ns) / (double)(b->x_ns - a->x_ns);
     struct point p = {.is_known = true, .from_here = a->unbounded, .to_here = b->unbounded};
-    p.slack_low_j = a->slack_low_j + f * (b->slack_low_j - a->slack_low_j);
-    p.slack_high_j = a->slack_high_j + f * (b->slack_high_j - a->slack_high_j);
     double first_j, second_j, first_j2, second_j2;
     if (!shape_j(s, a->x_ns, t_ns, &first_j, &first_j2) ||
         !shape_j(s, t_ns, b->x_ns, &second_j, &second_j2) || !(first_j + second_j > 0)) {
         p.cum_j = a->cum_j + f * energy_j;
+        p.slack_low_j = a->slack_low_j + f * (b->slack_low_j - a->slack_low_j);
+        p.slack_high_j = a->slack_high_j + f * (b->slack_high_j - a->slack_high_j);
         p.less_j = f * energy_j;
         p.more_j = (1 - f) * energy_j;
         p.why = "the counter was read rarely, and power could not be read";
         return p;
     }
+    /* So is what power says it may have had less, or more. */
+    double first = first_j / (first_j + second_j);
+    p.slack_low_j = a->slack_low_j + first * (b->slack_low_j - a->slack_low_j);
+    p.slack_high_j = a->slack_high_j + first * (b->slack_high_j - a->slack_high_j);
     /* The shorter part by power, the other is what remains: so both have its error. */
     double share = energy_j / (first_j + second_j), var_j2 = fmin(first_j2, second_j2);
     p.cum_j = a->cum_j + share * first_j;
@@ -930,37 +944,35 @@ static struct point at(const struct wt_series *s, int64_t t_ns, const struct var
     bool is_still = is_end && stands_still(s);
     bool is_near = span_ns <= near_ns && !is_still && !(is_end && s->is_broken);
     /* After a move or two nothing says how far the load steps: from nothing to the most it may. A
-     * run shorter than the counter's period began after the last move that was seen. */
-    bool is_few = s->count < KNOTS_FEW && s->power_max_w > 0 && span_ns > 0;
-    if (is_near && is_few && is_end) {
-        double most_j = bound_j(s, span_ns), guess_j = fmin(w * span_s, most_j);
-        p.cum_j = k->cum_j + guess_j;
-        p.less_j = guess_j;
-        p.more_j = most_j - guess_j;
-        p.var_j2 = w * w * half_s * half_s / 3;
-        p.is_unseen = true;
-        p.why = s->traits.is_counter ? "too few of its moves have been seen" : "too few readings";
-        return p;
-    }
-    if (is_few)
-        step = fmax(step, s->power_max_w * s->power_max_w / 4);
-    if (is_near) {
+     * run shorter than the counter's period began after the last move that was seen. Where the most
+     * is not known that is no bound, and a step that was seen has to do. */
+    bool is_few = s->count < (s->power_max_w > 0 ? KNOTS_FEW : KNOTS_STEP) && span_ns > 0;
+    if (is_near && !is_few) {
         p.var_j2 = w * w * half_s * half_s / 3 + span_s * span_s * step / 3;
         return p;
     }
     double most_j = bound_j(s, span_ns), guess_j = fmin(w * span_s, most_j);
+    double rest_j = isfinite(most_j) ? most_j - guess_j : 0;
+    if (!isfinite(most_j)) {
+        p.to_here += is_end;
+        p.from_here -= !is_end;
+    }
+    /* What goes before the first knot is subtracted. */
+    if (is_near) {
+        p.cum_j = k->cum_j + (is_end ? guess_j : -guess_j);
+        p.less_j = is_end ? guess_j : rest_j;
+        p.more_j = is_end ? rest_j : guess_j;
+        p.var_j2 = w * w * half_s * half_s / 3;
+        p.unseen = is_end ? 1 : -1;
+        p.why = s->traits.is_counter ? "too few of its moves have been seen" : "too few readings";
+        return p;
+    }
     p.gap_s = span_s;
     p.why = s->is_broken && is_end ? s->why
             : is_end               ? "the sensor stands still"
                                    : "it was not read from the start";
-    /* What goes before the first knot is subtracted. */
     p.slack_low_j += is_end ? guess_j : -guess_j;
-    if (isfinite(most_j)) {
-        p.slack_high_j += is_end ? most_j - guess_j : guess_j - most_j;
-    } else {
-        p.to_here += is_end;
-        p.from_here -= !is_end;
-    }
+    p.slack_high_j += is_end ? rest_j : -rest_j;
     if (is_still)
         add_missing(s, &p);
     return p;
@@ -986,16 +998,24 @@ static double gaps_s(const struct wt_series *s, int64_t from_ns, int64_t to_ns, 
     return sum_s;
 }
 
-/* Is there a span in the window that power readings contradict? */
-static bool is_contested(const struct wt_series *s, int64_t from_ns, int64_t to_ns)
+/* Are there spans in the window that power readings contradict? And by how much they say more, or
+ * less, of these. */
+static bool is_contested(const struct wt_series *s, int64_t from_ns, int64_t to_ns,
+                         double *ret_more_j, double *ret_less_j)
 {
+    bool is_any = false;
+    *ret_more_j = *ret_less_j = 0;
     for (size_t i = find(s, from_ns + 1); i < s->count; i++) {
-        if (s->knots[i].is_contested)
-            return true;
-        if (s->knots[i].x_ns >= to_ns)
+        const struct wt_knot *k = &s->knots[i];
+        if (k->is_contested && i > 0) {
+            is_any = true;
+            *ret_more_j += k->slack_high_j - k[-1].slack_high_j;
+            *ret_less_j += k->slack_low_j - k[-1].slack_low_j;
+        }
+        if (k->x_ns >= to_ns)
             break;
     }
-    return false;
+    return is_any;
 }
 
 static double max_w(const struct wt_series *s, int64_t from_ns, int64_t to_ns)
@@ -1118,20 +1138,23 @@ void wt_series_span(const struct wt_series *s, int64_t from_ns, int64_t to_ns, d
     double gap_s = gaps_s(s, from_ns, to_ns, &b.why) + b.gap_s + e.gap_s;
     double slack_low_j = fmax(0, e.slack_low_j - b.slack_low_j) + e.less_j + b.more_j;
     double slack_high_j = fmax(0, e.slack_high_j - b.slack_high_j) + e.more_j + b.less_j;
-    if (b.is_unseen && e.is_unseen) { /* and what lay before the window is not in it */
-        slack_low_j = fmax(0, e.less_j - b.less_j);
-        slack_high_j = fmax(0, e.more_j - b.more_j);
+    if (b.unseen && b.unseen == e.unseen) { /* what lies between it and the knots is not in it */
+        bool is_after = b.unseen > 0;
+        slack_low_j = fmax(0, is_after ? e.less_j - b.less_j : b.more_j - e.more_j);
+        slack_high_j = fmax(0, is_after ? e.more_j - b.more_j : b.less_j - e.less_j);
     }
     double gain_j = s->traits.gain * energy_j, offset_j = s->traits.offset_w * span_s;
     double share = z / 1.96;
     double half_j = sqrt(z * z * var_j2 + share * share * (gain_j * gain_j + offset_j * offset_j));
 
     ret_span->why = e.why ? e.why : b.why;
-    ret_span->is_contested = is_contested(s, from_ns, to_ns);
+    ret_span->is_contested =
+        is_contested(s, from_ns, to_ns, &ret_span->contested_more_j, &ret_span->contested_less_j);
+    if (!ret_span->why && !ret_span->is_contested && first == last && is_long_span(s, first))
+        ret_span->why = "it was not read in between, which is by power";
+    ret_span->has_holes = ret_span->why;
     if (!ret_span->why && ret_span->is_contested)
         ret_span->why = "the power readings contradict it, and it may be either";
-    if (!ret_span->why && first == last && is_long_span(s, first))
-        ret_span->why = "it was not read in between, which is by power";
     ret_span->is_known = b.is_known && e.is_known && gap_s <= 0.5 * span_s &&
                          e.to_here <= b.from_here && isfinite(half_j);
     if (!ret_span->is_known) {
@@ -1148,12 +1171,19 @@ void wt_series_span(const struct wt_series *s, int64_t from_ns, int64_t to_ns, d
         ret_span->low_j = ret_span->energy_j;
 }
 
-bool wt_span_is_by_power(const struct wt_span *by_counter, const struct wt_span *by_power)
+bool wt_span_is_by_power(const struct wt_span *by_counter, struct wt_span *by_power)
 {
-    if (!by_power->is_known || !by_counter->is_known)
-        return by_power->is_known;
-    bool has_holes = by_counter->why && !by_counter->is_contested;
-    return has_holes && by_power->high_j - by_power->low_j < by_counter->high_j - by_counter->low_j;
+    if (!by_power->is_known)
+        return false;
+    /* Where the two contradict each other outside of the holes, it may be as the counter says. */
+    double low_j = fmax(0, by_power->low_j - by_counter->contested_more_j);
+    double high_j = by_power->high_j + by_counter->contested_less_j;
+    bool is_narrower = high_j - low_j < by_counter->high_j - by_counter->low_j;
+    if (by_counter->is_known && !(by_counter->has_holes && is_narrower))
+        return false;
+    by_power->low_j = low_j;
+    by_power->high_j = high_j;
+    return true;
 }
 
 double wt_series_power_w(const struct wt_series *s)

@@ -119,7 +119,9 @@ void wt_series_thin(struct wt_series *s, const int64_t *edges_ns, size_t count, 
 struct wt_span {
     bool is_known;
     const char *why;   /* not known, or what widened the bound; NULL: nothing */
+    bool has_holes;    /* some of it was not read */
     bool is_contested; /* power readings contradict it: no reason to believe those instead */
+    double contested_more_j, contested_less_j; /* the most that these say more of it, or less */
     double energy_j, low_j, high_j;
     double max_w; /* NaN: no power was read */
 };
@@ -127,8 +129,9 @@ struct wt_span {
 void wt_series_span(const struct wt_series *s, int64_t from_ns, int64_t to_ns, double z,
                     struct wt_span *ret_span);
 /* Is a window's energy the integrated power, of these two? The counter's it is, unless that is
- * lost, or has holes where the power has not. */
-bool wt_span_is_by_power(const struct wt_span *by_counter, const struct wt_span *by_power);
+ * lost, or has holes where the power has not. Then by_power is widened by what it contradicts of
+ * the counter besides. */
+bool wt_span_is_by_power(const struct wt_span *by_counter, struct wt_span *by_power);
 /* The latest power the series knows, NaN while it knows none. */
 double wt_series_power_w(const struct wt_series *s);
 /* Up to when energies can be read off without a guess. INT64_MIN: nothing yet. */

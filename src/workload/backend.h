@@ -190,7 +190,6 @@ struct wt_backend_ops {
                     struct wt_error *err);
     int (*sync)(void *self, struct wt_error *err);
     void (*fill_zero)(void *self, void *at, size_t bytes);
-    void (*copy)(void *self, void *to, const void *from, size_t bytes);
     /* to act [n] from float [n]: a working copy */
     void (*narrow)(void *self, void *to, const float *from, size_t n);
     /* For weights that stay as they are: packed, quantised. May do nothing. w->prepared is freed by

@@ -141,13 +141,6 @@ static void count_fill_zero(void *self, void *at, size_t bytes)
     add(self, 0, (double)bytes, WT_EMU_FP32);
 }
 
-static void count_copy(void *self, void *to, const void *from, size_t bytes)
-{
-    (void)to;
-    (void)from;
-    add(self, 0, 2 * (double)bytes, WT_EMU_FP32);
-}
-
 static void count_narrow(void *self, void *to, const float *from, size_t n)
 {
     (void)to;
@@ -354,7 +347,6 @@ static const struct wt_backend_ops ops = {
     .download = count_download,
     .sync = count_sync,
     .fill_zero = count_fill_zero,
-    .copy = count_copy,
     .narrow = count_narrow,
     .prepare = count_prepare,
     .unprepare = count_unprepare,

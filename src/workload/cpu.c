@@ -42,10 +42,6 @@ struct allocation {
     size_t bytes; /* 0: from the heap */
 };
 
-struct thread {
-    struct room scratch;
-};
-
 struct cpu {
     enum wt_dtype dtype;
     bool is_bf16;
@@ -55,7 +51,7 @@ struct cpu {
     const struct wt_matvec_kernels *matvec;
     struct wt_pool *pool;
     struct wt_products *products;
-    struct thread *threads;
+    struct room *scratch; /* of each thread */
     struct allocation *allocations;
     size_t allocation_count, allocation_size;
     struct room logits, partial;
@@ -151,14 +147,14 @@ static void *room(struct cpu *c, struct room *r, size_t bytes)
 static bool rooms(struct cpu *c, size_t floats)
 {
     for (unsigned i = 0; i < c->thread_count; i++)
-        if (!room(c, &c->threads[i].scratch, floats * sizeof(float)))
+        if (!room(c, &c->scratch[i], floats * sizeof(float)))
             return false;
     return true;
 }
 
 static float *scratch_of(const struct cpu *c, unsigned thread)
 {
-    return c->threads[thread].scratch.at;
+    return c->scratch[thread].at;
 }
 
 static int cpu_sync(void *self, struct wt_error *err)
@@ -1204,9 +1200,9 @@ static void cpu_free(void *self)
     for (size_t i = 0; i < c->allocation_count; i++)
         allocation_done(&c->allocations[i]);
     free(c->allocations);
-    for (unsigned i = 0; c->threads && i < c->thread_count; i++)
-        free(c->threads[i].scratch.at);
-    free(c->threads);
+    for (unsigned i = 0; c->scratch && i < c->thread_count; i++)
+        free(c->scratch[i].at);
+    free(c->scratch);
     free(c->logits.at);
     free(c->partial.at);
     wt_products_free(c->products);
@@ -1222,7 +1218,6 @@ static const struct wt_backend_ops cpu_ops = {
     .download = cpu_download,
     .sync = cpu_sync,
     .fill_zero = cpu_fill_zero,
-    .copy = cpu_copy,
     .narrow = cpu_narrow,
     .prepare = cpu_prepare,
     .unprepare = cpu_unprepare,
@@ -1287,8 +1282,8 @@ int wt_cpu_new_with(struct wt_backend *ret_backend, const struct wt_cpu_options 
     c->matvec = o->matvec ? o->matvec : wt_matvec_best();
     c->attend = o->attend ? o->attend : wt_attend_best();
     c->thread_count = o->threads ? o->threads : 1;
-    c->threads = calloc(c->thread_count, sizeof(*c->threads));
-    if (!c->threads) {
+    c->scratch = calloc(c->thread_count, sizeof(*c->scratch));
+    if (!c->scratch) {
         rc = wt_fail(err, WT_E_NOMEM, "no memory for %u threads", c->thread_count);
         goto out;
     }

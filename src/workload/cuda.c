@@ -390,14 +390,6 @@ static void cuda_fill_zero(void *self, void *p, size_t bytes)
         wt_cuda_is_well(c, c->api.fill(at(p), 0, bytes, c->stream), "clearing memory");
 }
 
-static void cuda_copy(void *self, void *to, const void *from, size_t bytes)
-{
-    struct wt_cuda *c = self;
-    forget(c, to, bytes);
-    if (bytes)
-        wt_cuda_is_well(c, c->api.copy(at(to), at(from), bytes, c->stream), "a copy");
-}
-
 void wt_cuda_narrow(struct wt_cuda *c, wt_cu_at to, const float *from, size_t n)
 {
     wt_cu_at source = at(from);
@@ -962,7 +954,6 @@ static const struct wt_backend_ops ops = {
     .download = cuda_download,
     .sync = cuda_sync,
     .fill_zero = cuda_fill_zero,
-    .copy = cuda_copy,
     .narrow = cuda_narrow,
     .prepare = cuda_prepare,
     .unprepare = cuda_unprepare,

@@ -46,7 +46,6 @@ typedef uint64_t wt_cu_at; /* an address in the device's memory */
     X(host_free, "cuMemFreeHost", (void *))                                                        \
     X(to_device, "cuMemcpyHtoDAsync_v2", (wt_cu_at, const void *, size_t, void *))                 \
     X(to_host, "cuMemcpyDtoHAsync_v2", (void *, wt_cu_at, size_t, void *))                         \
-    X(copy, "cuMemcpyDtoDAsync_v2", (wt_cu_at, wt_cu_at, size_t, void *))                          \
     X(fill, "cuMemsetD8Async", (wt_cu_at, unsigned char, size_t, void *))                          \
     X(module_load, "cuModuleLoadData", (void **, const void *))                                    \
     X(module_unload, "cuModuleUnload", (void *))                                                   \

@@ -732,7 +732,6 @@ int wt_products_run(struct wt_products *p, const struct wt_product *of, struct w
         return 0;
     struct choice *c = choice_for(p, of);
     double flops = 2.0 * (double)of->m * (double)of->n * (double)of->k;
-    p->flops += flops;
     /* A small one may share a choice with larger ones; it takes the same way before and after. */
     bool is_tuned = flops >= TUNED_FLOPS;
     unsigned library = is_tuned ? c->library : 0, grid = is_tuned ? c->grid : 0;
@@ -766,5 +765,6 @@ int wt_products_run(struct wt_products *p, const struct wt_product *of, struct w
             return wt_fail(err, WT_E_NOMEM, "no memory for a product of %zu x %zu x %zu", of->m,
                            of->n, of->k);
         }
+    p->flops += flops;
     return 0;
 }

@@ -22,7 +22,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NOBODY = 65534
-PATIENCE_S = int(os.environ.get("WATTUNE_SLURM_PATIENCE", "40"))  # until something counts as not done: never how fast it must be
+PATIENCE_S = int(os.environ.get("WATTUNE_SLURM_PATIENCE", "60"))  # until something counts as not done: never how fast it must be
+PLUGIN_MS = 8000  # what the plugin waits for wattuned; its default is 2000
 CHARACTER_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "console")
 PYTHON = "/usr/bin/python3"  # Debian's: any user may run it
 VARIABLES = ("WATTUNE_EMULATION", "WATTUNE_EMULATION_SPEC", "WATTUNE_NVML", "LD_LIBRARY_PATH")
@@ -74,9 +75,9 @@ def is_alive(pid):
         return False
 
 
-def free_ports(count):
+def free_ports(count, after=None):
     """The first of so many ports in a row that nobody has."""
-    for base in range(21000 + os.getpid() % 200 * 40, 60000, 40):
+    for base in range(after + 40 if after else 21000 + os.getpid() % 200 * 40, 60000, 40):
         sockets = []
         try:
             for port in range(base, base + count):
@@ -102,7 +103,7 @@ class Node:
         self.audit = os.path.join(self.dir, "audit")
         self.facts = os.path.join(self.run, "slurm")
         self.daemon = self.slurmd = self.host = self.watcher = self.serve = None
-        self.boot = None
+        self.boot, self.stores = None, 0
         os.makedirs(self.dir)
         bed.write(self.policy, policy)
         os.chmod(self.policy, 0o644)
@@ -129,7 +130,7 @@ class Node:
 
     def start_daemon(self, *, waits=True):
         words = [os.environ["WATTUNED_COMMAND"], "--policy", self.policy, "--audit", self.audit,
-                 "--state-dir", os.path.join(self.dir, "state")]
+                 "--state-dir", os.path.join(self.dir, "state"), "--jobs", self.facts]
         if self.boot:  # of a machine that was started anew: another boot id
             words = ["unshare", "--mount", "--propagation", "private", "sh", "-c",
                      f"mount --bind {self.boot} /proc/sys/kernel/random/boot_id && exec \"$@\"", "sh",
@@ -149,9 +150,10 @@ class Node:
             self.daemon = None
 
     def start_serve(self):
-        """What measures the node and its jobs; nobody asks it by HTTP here."""
+        """What measures the node and its jobs, into a new store; nobody asks it by HTTP here."""
         os.makedirs(self.facts, exist_ok=True)
-        self.store = os.path.join(self.dir, "jobs.db")
+        self.stores += 1
+        self.store = os.path.join(self.dir, f"jobs-{self.stores}.db")
         self.serve = subprocess.Popen(
             [os.environ["WATTUNE_COMMAND"], "serve", "--listen", "127.0.0.1:0", "--node", self.name, "--jobs",
              self.facts, "--store", self.store],
@@ -166,23 +168,24 @@ class Node:
             self.serve = None
 
     def jobs(self, *options):
-        """What `wattune jobs` tells of this node's store."""
+        """What `wattune jobs` tells of this node's store; None: it is only being made."""
         done = subprocess.run([os.environ["WATTUNE_COMMAND"], "jobs", "--store", self.store, "--json", *options],
-                              env=self.bed.environment(), text=True, capture_output=True, check=True)
-        return json.loads(done.stdout)["sums"]
+                              env=self.bed.environment(), text=True, capture_output=True, check=False)
+        return json.loads(done.stdout)["sums"] if done.returncode == 0 else None
 
     def status(self):
         """What wattuned holds, as it says; None: it does not answer."""
         try:
             done = subprocess.run([os.environ["WATTUNED_COMMAND"], "--status"], text=True,
                                   env={**self.bed.environment(), **self.env}, capture_output=True,
-                                  timeout=5, check=False)
+                                  timeout=PATIENCE_S / 4, check=False)
         except subprocess.TimeoutExpired:
             return None
         return done.stdout if done.returncode == 0 else None
 
     def start_slurmd(self, *options):
-        self.slurmd = subprocess.Popen(["slurmd", "-D", "-N", self.name, *options], env=self.bed.environment(),
+        self.slurmd = subprocess.Popen([*self.bed.before_slurmd(self), "slurmd", "-D", "-N", self.name, *options],
+                                       env=self.bed.environment(),
                                        stdin=subprocess.DEVNULL, start_new_session=True,
                                        stdout=self.bed.log(f"slurmd-{self.name}"),
                                        stderr=subprocess.STDOUT)
@@ -254,6 +257,8 @@ class Node:
 class Bed:
     """nodes: a list of (spec of emulated GPUs, policy); four GPUs each."""
 
+    ACCOUNTING = "AccountingStorageType=accounting_storage/none\nJobAcctGatherType=jobacct_gather/none"
+
     def __init__(self, nodes, plugin="", plugstack=None, extra="", cpus=32, gpus=4):
         self.dir = tempfile.mkdtemp(prefix="wattune-slurm-")
         os.chmod(self.dir, 0o755)
@@ -268,15 +273,20 @@ class Bed:
         self.port = free_ports(len(nodes) + 1)
         self.nodes = [Node(self, f"n{i + 1}", spec, policy) for i, (spec, policy) in enumerate(nodes)]
         spank = os.environ["WATTUNE_SPANK"]
-        self.write(os.path.join(self.dir, "etc", "plugstack.conf"),
-                   plugstack if plugstack is not None else
+        self.plugstack = os.path.join(self.dir, "etc", "plugstack.conf")
+        # A machine that stands still for seconds is no fault of wattuned's.
+        self.write(self.plugstack, plugstack if plugstack is not None else
                    f"optional {spank} run={self.dir}/run/%n map={self.dir}/etc/map-%n "
-                   f"auto={self.dir}/etc/auto {plugin}\n")
+                   f"auto={self.dir}/etc/auto timeout={PLUGIN_MS} {plugin}\n")
 
     @staticmethod
     def write(path, text):
-        with open(path, "w", encoding="utf-8") as f:
+        """Whole or not at all: an epilog that read half a plugstack.conf would have no plugin, and leave
+        its job's limits on the cards until the next job comes there."""
+        with open(f"{path}.new", "w", encoding="utf-8") as f:
             f.write(text)
+        os.chmod(f"{path}.new", 0o644)
+        os.rename(f"{path}.new", path)
 
     def read(self, path):
         try:
@@ -335,16 +345,16 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SchedulerType=sched/backfill
 SchedulerParameters=bf_interval=1,sched_interval=1,batch_sched_delay=0
-JobAcctGatherType=jobacct_gather/none
 JobCompType=jobcomp/none
-AccountingStorageType=accounting_storage/none
+{self.ACCOUNTING}
 GresTypes=gpu
 PlugStackConfig={d}/etc/plugstack.conf
 TaskProlog={prolog}
 Prolog={oracle}
 Epilog={oracle}
 PrologFlags=Alloc
-PrologEpilogTimeout=20
+PrologEpilogTimeout=40
+MessageTimeout=30
 KillWait=2
 MinJobAge=60
 SlurmdParameters=config_overrides
@@ -353,7 +363,20 @@ NodeName=n[1-{count}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{port + 1}-{p
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=1
 """)
 
+    def before_slurmd(self, _node):
+        """Words in front of a slurmd's command."""
+        return []
+
+    def before_slurmctld(self):
+        """What has to run before slurmctld does."""
+
     def start(self):
+        try:
+            self._start()
+        except AssertionError as why:
+            raise AssertionError(f"{why}\n{self.tails()}") from why
+
+    def _start(self):
         munge = os.path.join(self.dir, "munge")
         with open(os.path.join(munge, "key"), "wb", opener=lambda p, f: os.open(p, f, 0o400)) as f:
             f.write(os.urandom(128))
@@ -369,6 +392,7 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=
         for t in threads:
             t.join()
         await_("munge's socket", lambda: os.path.exists(f"{munge}/socket"))
+        self.before_slurmctld()
         self.ctld = subprocess.Popen(["slurmctld", "-D"], env=self.environment(),
                                      stdin=subprocess.DEVNULL, stdout=self.log("slurmctld"),
                                      stderr=subprocess.STDOUT, start_new_session=True)
@@ -422,10 +446,13 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=
             shutil.rmtree(self.dir, ignore_errors=True)
 
     def kill_orphans(self, job=None):
-        """What a killed slurmstepd left of a job, or of all; proctrack/linuxproc loses it."""
+        """What a killed slurmstepd left of a job, or of all; proctrack/linuxproc loses it. Of a job its user's
+        processes alone: its epilog at work has the same variables, and a node whose epilog is killed is drained."""
         wanted = f"SLURM_CONF={self.dir}/etc/slurm.conf".encode()
         for path in glob.glob("/proc/[0-9]*/environ"):
             try:
+                if job is not None and os.stat(path).st_uid != NOBODY:
+                    continue
                 with open(path, "rb") as f:
                     words = f.read().split(b"\0")
                 if wanted in words and any(w.startswith(b"SLURM_JOB_ID=") and
@@ -440,10 +467,14 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=
     def run(self, *words, user=None, check=True, timeout=PATIENCE_S, env=None, **more):
         """A command of Slurm's, as this user."""
         who = {} if user is None else {"user": user, "group": user, "extra_groups": []}
-        done = subprocess.run(words, env={**self.environment(), **(env or {})}, text=True,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, check=False, timeout=timeout, errors="replace",
-                              cwd=os.path.join(self.dir, "out"), **who, **more)
+        try:
+            done = subprocess.run(words, env={**self.environment(), **(env or {})}, text=True,
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, check=False, timeout=timeout, errors="replace",
+                                  cwd=os.path.join(self.dir, "out"), **who, **more)
+        except subprocess.TimeoutExpired as late:
+            said = b"".join(part or b"" for part in (late.stdout, late.stderr)).decode("utf-8", "replace")
+            raise AssertionError(f"{' '.join(words)}: not done after {timeout} s; it said:\n{said}") from late
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(words)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
         return done
@@ -484,6 +515,17 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=
     def states(self):
         text = self.run("sinfo", "-h", "-N", "-o", "%N %T", check=False).stdout
         return dict(line.split() for line in text.splitlines())
+
+    def tails(self, count=4):
+        """The last lines of each daemon's log, for who wants to know why a test failed."""
+        found = []
+        if self.ctld and self.ctld.poll() is None:
+            found += self.run("sinfo", "-h", "-N", "-o", "%N: %T %E", check=False).stdout.splitlines()
+        for path in sorted(glob.glob(os.path.join(self.dir, "log", "*"))):
+            lines = self.read(path).splitlines()
+            if lines and not path.endswith((".pid", "/oracle")) and not os.path.exists(path + ".log"):
+                found += [f"{os.path.basename(path)}: {line[-240:]}" for line in lines[-count:]]
+        return "\n".join(found)
 
     def await_idle(self, patience_s=PATIENCE_S):
         """No job is left, no node drained or down."""

@@ -78,13 +78,14 @@ def script_of(life, bed):
 def live(life, bed):
     """One life, to its end as Slurm sees it."""
     if life.kind in ("srun", "salloc"):
-        step = f'echo "GPUS $SLURM_STEP_GPUS"; {slurm.PYTHON} -S {bed.client}; sleep {life.work_s:.2f}'
+        step = (f'echo "job $SLURM_JOB_ID"; echo "GPUS $SLURM_STEP_GPUS"; {slurm.PYTHON} -S {bed.client}; '
+                f'sleep {life.work_s:.2f}')
         words = ["srun", *life.options(), "sh", "-c", step] if life.kind == "srun" else \
             ["salloc", *life.options(), "sleep", f"{life.work_s:.2f}"]
         done = bed.run(*words, user=slurm.NOBODY, check=False, timeout=120)
         life.said = done.stdout + done.stderr
-        found = re.search(r"Granted job allocation (\d+)", life.said)
-        life.job = int(found.group(1)) if found else None
+        found = re.search(r"^job (\d+)$|Granted job allocation (\d+)", life.said, re.MULTILINE)
+        life.job = int(found.group(1) or found.group(2)) if found else None
         if done.returncode != 0:
             raise AssertionError(f"{life}: exit code {done.returncode}: {life.said}")
         return
@@ -187,19 +188,20 @@ def await_nothing_left(bed, nodes, problems):
         jobs = bed.run("squeue", "-h", "-w", ",".join(n.name for n in nodes), check=False).stdout
         return all(states.get(n.name) == "idle" for n in nodes) and not jobs.strip()
     try:
-        slurm.await_("nodes idle and no job left", is_quiet, 60)
+        slurm.await_("nodes idle and no job left", is_quiet, 90)
     except AssertionError:
-        problems.append(f"stuck: {bed.states()} " + bed.run("squeue", "-h", check=False).stdout)
+        reasons = bed.run("sinfo", "-h", "-N", "-o", "%N %T %E;", check=False).stdout.split("\n")
+        problems.append(f"stuck: {' '.join(reasons)} " + bed.run("squeue", "-h", check=False).stdout)
     for node in nodes:
         own = [RANGES[node.name][1]] * bed.gpus
         try:
-            slurm.await_("limits", lambda n=node, o=own: n.limits() == o, 10)
+            slurm.await_("limits", lambda n=node, o=own: n.limits() == o, 30)
         except AssertionError:
             problems.append(f"{node.name}: left behind: {node.limits()}")
         if "nothing is held" not in (node.status() or ""):
             problems.append(f"{node.name}: left behind: {node.status()}")
         for name in os.listdir(node.facts):
-            if name.startswith(".") or (name.isdigit() and "end_ns" not in node.fact(name)):
+            if (name.startswith(".") and name != ".serve") or (name.isdigit() and "end_ns" not in node.fact(name)):
                 problems.append(f"{node.name}: left behind: {name} of the facts")
 
 
@@ -224,12 +226,6 @@ def run(bed, nodes, count, seed, *, around=None, checks=()):
         disturber.join()
         await_nothing_left(bed, nodes, report.problems)
     spans = spans_of(bed, offset)
-    for life in lives:  # `srun` does not say its job's number: by its limit, which nobody else had there
-        if life.kind == "srun" and life.cap:
-            found = [job for (job, node) in spans if node == life.nodes[0]
-                     and (bed.nodes[int(node[1:]) - 1].fact(job) or {}).get("cap_mw") == str(life.cap * 1000)
-                     and not any(other.job == job for other in lives)]
-            life.job = found[0] if found else None
     changes = sum(check_watched(node.name, node.watcher.since(marks[node.name]), lives, spans, report.problems)
                   for node in nodes)
     for life in lives:

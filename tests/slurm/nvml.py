@@ -5,9 +5,11 @@ loader finds.
 usage: nvml.py                 the GPUs as JSON
        nvml.py --set WATTS     as root: the limit of each
        nvml.py --watch FILE    a line "TIME GPU WATTS" in FILE for each limit and each change of it
+       nvml.py --meter FOLDER  what they draw as a Cray's node meter shows it: FOLDER/energy and power
 """
 import ctypes
 import json
+import os
 import sys
 import time
 
@@ -70,10 +72,30 @@ def watch(nvml, path):
             time.sleep(0.01)
 
 
+def show(path, value, unit):
+    """In place and in one write: a file that is replaced does not show in an overlay that is mounted."""
+    with open(path, "r+" if os.path.exists(path) else "w", encoding="utf-8") as out:
+        out.write(f"{value:12.0f} {unit} {time.time() * 1e6:.0f} us\n")
+
+
+def meter(nvml, folder):
+    all_devices = devices(nvml)
+    last_s, last_j = time.monotonic(), None
+    while True:
+        now_s, now_j = time.monotonic(), sum(energy_j(nvml, h) for h in all_devices)
+        watts = (now_j - last_j) / (now_s - last_s) if last_j is not None else 0
+        show(f"{folder}/power", watts, "W")
+        show(f"{folder}/energy", now_j, "J")
+        last_s, last_j = now_s, now_j
+        time.sleep(0.1)
+
+
 def main():
     nvml = ctypes.CDLL("libnvidia-ml.so.1")
     if sys.argv[1:2] == ["--watch"]:
         watch(nvml, sys.argv[2])
+    if sys.argv[1:2] == ["--meter"]:
+        meter(nvml, sys.argv[2])
     if sys.argv[1:2] == ["--set"]:
         for handle in devices(nvml):
             check(nvml.nvmlDeviceSetPowerManagementLimit(handle, int(sys.argv[2]) * 1000))

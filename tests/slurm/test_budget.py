@@ -40,6 +40,10 @@ def tearDownModule():
     BED.stop()
 
 
+def diagnose():
+    return BED.tails()
+
+
 def table(text):
     BED.write(os.path.join(BED.dir, "etc", "wattune-budget.conf"), text)
 
@@ -87,9 +91,12 @@ class Budget(unittest.TestCase):
     def test_a_job_takes_the_watts_of_its_gpus_by_the_cap_it_asks_for(self):
         for options, want in ((["--gres=gpu:2", "--power-cap=150"], 310), (["--gpus=2"], 410),
                               (["--gres=gpu:x:1", "--gpupower=120"], 130), (["--gres=gpu:1", "--power-cap=off"], 260),
-                              (["--gres=gpu:1", "--power-cap=3"], 110), (["-N2", "--gres=gpu:1", "--power-cap=100"], 220),
+                              (["--gres=gpu:1", "--power-cap=99"], 260),  # below min it is not set: as without
+                              (["-N2", "--gres=gpu:1", "--power-cap=100"], 220),
                               (["--gpus-per-task=1", "-n3", "--power-cap=100"], 310), (["--gpus=5", "--power-cap=100"], 520),
-                              (["-n1"], 10)):
+                              (["-n1"], 10), (["-N1", "--exclusive"], 810),
+                              (["--exclusive", "--gres=gpu:1", "--power-cap=100"], 410),
+                              (["-N1", "--exclusive=user", "--gres=gpu:1"], 210)):
             job, said = submit("-H", *options)
             self.assertEqual(watts(job), f"watt:{want}", options)
             self.assertIn(f"wattune: {want} W of the power budget", said)
@@ -104,6 +111,29 @@ class Budget(unittest.TestCase):
         self.assertEqual(watts(job), "watt:310")
         BED.run("scontrol", "update", f"jobid={job}", "licenses=watt:7")  # an administrator may
         self.assertEqual(watts(job), "watt:7")
+        done = BED.run("scontrol", "update", f"jobid={job}", "oversubscribe=no", user=slurm.NOBODY, check=False)
+        self.assertIn("denied", done.stderr)  # Slurm's own word: whole nodes are asked for when it is submitted
+
+    def test_a_job_that_runs_or_was_requeued_stays_in_the_budget(self):
+        job, _ = submit("--gres=gpu:1", "--power-cap=150")
+        BED.await_state(job, "RUNNING")
+        for change in ("licenses=watt:1", "licenses="):
+            done = BED.run("scontrol", "update", f"jobid={job}", change, user=slurm.NOBODY, check=False)
+            self.assertNotEqual(done.returncode, 0, change)
+            self.assertEqual(watts(job), "watt:160", change)
+        BED.run("scontrol", "update", f"jobid={job}", "jobname=other", user=slurm.NOBODY)
+        BED.run("scontrol", "requeuehold", str(job), user=slurm.NOBODY)
+        BED.await_state(job, "PENDING")
+        for change in ("licenses=watt:1", "licenses="):
+            BED.run("scontrol", "update", f"jobid={job}", change, user=slurm.NOBODY, check=False)
+            self.assertEqual(watts(job), "watt:160", change)
+        BED.run("scontrol", "release", str(job), user=slurm.NOBODY)
+        self.assertEqual(watts(job), "watt:160")
+
+    def test_a_partition_of_whole_nodes_takes_all_gpus(self):
+        table(TABLE + "partition main exclusive\n")
+        job, _ = submit("-H", "-N1", "--gres=gpu:1", "--power-cap=150")
+        self.assertEqual(watts(job), "watt:610")
 
     def test_long_words_of_a_user_do_not_hold_up_the_controller(self):
         begun = time.monotonic()
@@ -122,6 +152,9 @@ class Budget(unittest.TestCase):
         job, _ = submit("-H", "--gres=gpu:1")
         self.assertEqual(watts(job), "watt:210")  # as it was before
         self.assertIn('line 1: "much" is no whole number', BED.read("log/slurmctld.log"))
+        table("gpu x 250\n")
+        submit("-H", "--gres=gpu:1")
+        self.assertIn("line 1: min=W is missing", BED.read("log/slurmctld.log"))
         os.unlink(f"{BED.dir}/etc/wattune-budget.conf")
         job, said = submit("-H", "--gres=gpu:1")
         self.assertEqual((watts(job), said), ("(null)", ""))

@@ -8,6 +8,7 @@ usage: test_slurm.py [CLASS[.test]...]   under `meson test`, which sets what it 
 WATTUNE_SLURM_LIVES (200) and WATTUNE_SLURM_SEED (the time) are of the random lives; WATTUNE_SLURM_KEEP=1
 leaves the folder with all logs.
 """
+import contextlib
 import glob
 import os
 import shutil
@@ -22,6 +23,7 @@ import uuid
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import cases  # noqa: E402  (lies one folder up)
 import bed as slurm  # noqa: E402
+import energies  # noqa: E402
 import lives  # noqa: E402
 
 FREE = "allow slurm on all set power\nallow slurm on all set clock\n"
@@ -64,6 +66,21 @@ def start_old():
     BED.await_limits(n4=[140, 130, 130, 250])
     soon = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 2))  # --time counts minutes
     BED.run("scontrol", "update", f"jobid={OLD['late']}", f"EndTime={soon}")
+
+
+def diagnose():
+    return BED.tails()
+
+
+@contextlib.contextmanager
+def default_timeout():
+    """The plugin waits for wattuned as it does by itself."""
+    before = BED.read(BED.plugstack)
+    BED.write(BED.plugstack, before.replace(f" timeout={slurm.PLUGIN_MS}", ""))
+    try:
+        yield
+    finally:
+        BED.write(BED.plugstack, before)
 
 
 def ended(job, want="COMPLETED"):
@@ -183,8 +200,7 @@ class Caps(Node):
         self.assertIn("wattune tune", done.stderr)
 
     def test_the_papers_gpupower_is_another_name(self):
-        plugstack = f"{BED.dir}/etc/plugstack.conf"
-        before = BED.read(plugstack)
+        plugstack, before = BED.plugstack, BED.read(BED.plugstack)
         for value, want in (("150", 150), ("no", 250), ("yes", 170)):
             done = srun("-w", "n1", "--gres=gpu:1", f"--gpupower={value}", "sh", "-c", LOOK)
             self.assertEqual(slurm.json.loads(done.stdout)[0]["limit_w"], want, value)
@@ -303,6 +319,7 @@ class Facts(Node):
 
         def measure():
             while not is_over.is_set():
+                BED.write(f"{self.n1.facts}/.serve", "")
                 for path in glob.glob(f"{self.n1.facts}/[0-9]*.[0-9b]*"):
                     name = os.path.basename(path)
                     if name.endswith(".energy") or os.path.exists(path + ".energy"):
@@ -322,6 +339,7 @@ class Facts(Node):
         finally:
             is_over.set()
             thread.join()
+            os.unlink(f"{self.n1.facts}/.serve")
         began = time.monotonic()
         done = srun("-w", "n1", "--gres=gpu:1", "--energy-report", "true")
         self.assertIn("no energy to report: nothing measures jobs on this node", done.stderr)
@@ -380,8 +398,7 @@ class Deaths(Node):
 
     def test_an_epilog_that_never_comes(self):
         """slurmd was killed just as it ended a job. Here: the epilog runs without the plugin."""
-        plugstack = f"{BED.dir}/etc/plugstack.conf"
-        before = BED.read(plugstack)
+        plugstack, before = BED.plugstack, BED.read(BED.plugstack)
         first = running("sleep 100", "-w", "n1", "--gres=gpu:1", "--power-cap=150")
         second = running("sleep 100", "-w", "n1", "--gres=gpu:1", "--power-cap=160")
         stays = running("sleep 100", "-w", "n1", "--gres=gpu:1", "--power-cap=170",
@@ -439,15 +456,16 @@ class Faults(Node):
     def test_a_daemon_that_hangs(self):
         self.n1.daemon.send_signal(signal.SIGSTOP)
         try:
-            began = time.monotonic()
-            done = srun("-w", "n1", "--gres=gpu:1", "--power-cap=150", "echo", "ran")
-            took_s = time.monotonic() - began
+            with default_timeout():
+                began = time.monotonic()
+                done = srun("-w", "n1", "--gres=gpu:1", "--power-cap=150", "echo", "ran")
+                took_s = time.monotonic() - began
         finally:
             self.n1.daemon.send_signal(signal.SIGCONT)
         self.assertEqual(done.stdout, "ran\n")
         self.assertIn("did not answer within 2 s", done.stderr)
         self.assertGreater(took_s, 1.9)
-        self.assertLess(took_s, 15)
+        self.assertLess(took_s, 30)
 
     def test_a_daemon_that_talks_nonsense(self):
         self.n1.stop_daemon()
@@ -457,7 +475,7 @@ class Faults(Node):
                             (socket.SOCK_SEQPACKET, [b"WTTD" + bytes([1, 0, 133, 0, 16, 0, 0, 0, n, 0, 0, 0])
                                                      for n in range(2, 250)]),  # answers to others
                             (socket.SOCK_STREAM, [b"HTTP/1.1 400 Bad Request\r\n\r\n"])):
-            with nonsense(path, kind, words):
+            with nonsense(path, kind, words), default_timeout():
                 began = time.monotonic()
                 done = srun("-w", "n1", "--gres=gpu:1", "--power-cap=150", "echo", "ran")
                 self.assertEqual(done.stdout, "ran\n")
@@ -481,8 +499,11 @@ class Faults(Node):
         self.n1.daemon.send_signal(signal.SIGSTOP)
         try:
             job = BED.sbatch("echo ran", "-w", "n1", "--gres=gpu:1", "--power-cap=150")
-            for pid in slurm.await_("its prolog at work", lambda: [parent(pid) for pid in workers()]):
+            working = slurm.await_("its prolog at work", workers)
+            for pid in {parent(pid) for pid in working}:
                 os.kill(pid, signal.SIGKILL)
+            for pid in working:
+                slurm.await_("its work ended with it", lambda p=pid: not slurm.is_alive(p))
         finally:
             self.n1.daemon.send_signal(signal.SIGCONT)
         slurm.await_("Slurm to drain the node", lambda: "drain" in BED.states()["n1"])
@@ -492,8 +513,7 @@ class Faults(Node):
         BED.run("scontrol", "update", "nodename=n1", "state=resume")
 
     def test_the_plugin_is_not_there(self):
-        plugstack = f"{BED.dir}/etc/plugstack.conf"
-        before = BED.read(plugstack)
+        plugstack, before = BED.plugstack, BED.read(BED.plugstack)
         try:
             BED.write(plugstack, "optional /nowhere/wattune.so\n")
             self.assertEqual(srun("-w", "n1", "--gres=gpu:1", "echo", "ran").stdout, "ran\n")
@@ -527,8 +547,9 @@ class Lives(Node):
     def test_random_lives_leave_nothing_and_touch_no_foreign_gpu(self):
         count = int(os.environ.get("WATTUNE_SLURM_LIVES", "200"))
         seed = int(os.environ.get("WATTUNE_SLURM_SEED", str(int(time.time()))))
-        report = lives.run(BED, BED.nodes[:3], count, seed)
-        print(report.text, file=sys.stderr, flush=True)
+        around = energies.Energies(BED.nodes[:3])
+        report = lives.run(BED, BED.nodes[:3], count, seed, around=around, checks=[around.check])
+        print("\n".join([report.text, *around.lines]), file=sys.stderr, flush=True)
         self.assertFalse(report.problems, report.text)
 
     def test_two_that_take_a_minute(self):

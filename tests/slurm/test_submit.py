@@ -44,6 +44,10 @@ def tearDownModule():
     BED.stop()
 
 
+def diagnose():
+    return BED.tails()
+
+
 def iso(t):
     return datetime.datetime.fromtimestamp(t, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 

@@ -428,8 +428,8 @@ static int check(const struct bench_options *o, const bool *is_given)
         return 1 + bench_usage("--repeatable: it is about the CPU's products (--device cpu)");
     if (is_given[OPT_GPU - OPT_DATA] && o->place == PLACE_CPU)
         return 1 + bench_usage("--gpu %u: a GPU is used with --device cuda or emu", o->gpu);
-    if (o->has_phases && o->place == PLACE_CPU)
-        return 1 + bench_usage("--phases: on the CPU phases are told anyhow; it is for "
+    if (o->has_phases && o->place != PLACE_CUDA)
+        return 1 + bench_usage("--phases: without a GPU phases are told anyhow; it is for "
                                "--device cuda");
     if (o->has_schedule && o->schedule != SCHEDULE_CONSTANT && !o->steps && o->seconds > 0)
         return 1 + bench_usage("--schedule %s: it ends at the last step, which --seconds does not "

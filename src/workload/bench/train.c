@@ -237,8 +237,9 @@ int bench_train(struct bench *b, struct wt_error *err)
             return rc;
         uint64_t done = bench_step(b) + 1;
         bool evaluates = is_due(done, o->evaluate_every), keeps = is_due(done, o->checkpoint_every);
-        bool waits = bench_pace_is_due(&pace, wt_ctx_now_ns(NULL), end_ns(b));
-        waits |= o->place != PLACE_CUDA || done == o->steps || evaluates || keeps;
+        bool waits =
+            o->place != PLACE_CUDA || bench_pace_is_due(&pace, wt_ctx_now_ns(NULL), end_ns(b));
+        waits |= done == o->steps || evaluates || keeps;
         if (waits && !b->emu)
             rc = read_loss(b, done, rate, err);
         if (waits)
