@@ -9,6 +9,7 @@
 
 #define NAME      "slurm-auto"
 #define BYTES_MAX 65536
+#define LINE_MAX_ 300
 
 /* Where the model of a line begins; NULL: it is no such line. */
 static const char *model_of(const char *line)
@@ -23,7 +24,7 @@ static const char *model_of(const char *line)
 
 int wt_auto_remember(const char *model, bool is_emulated, double limit_w, struct wt_error *err)
 {
-    char dir[4000], path[4096], label[256], line[300], *old = NULL, *text = NULL;
+    char dir[4000], path[4096], label[256], *old = NULL, *text = NULL;
     size_t size = 0, length = 0;
     int rc = wt_store_default_dir(dir, sizeof(dir), err);
     if (rc < 0)
@@ -34,7 +35,7 @@ int wt_auto_remember(const char *model, bool is_emulated, double limit_w, struct
     rc = wt_file_read(path, BYTES_MAX, &old, &size, err);
     if (rc == WT_E_NOTFOUND)
         rc = 0;
-    if (rc == 0 && !(text = malloc(size + sizeof(line) + 1)))
+    if (rc == 0 && !(text = malloc(size + 1 + LINE_MAX_)))
         rc = wt_fail(err, WT_E_NOMEM, "no memory for %s", path);
     for (const char *at = old; rc == 0 && at && *at;) {
         size_t n = strcspn(at, "\n"), m = strlen(label);
@@ -50,9 +51,8 @@ int wt_auto_remember(const char *model, bool is_emulated, double limit_w, struct
         at += n + (at[n] == '\n');
     }
     if (rc == 0) {
-        wt_text(line, sizeof(line), "%.0f %s\n", limit_w, label);
-        memcpy(text + length, line, strlen(line));
-        length += strlen(line);
+        wt_text(text + length, LINE_MAX_, "%.0f %s\n", limit_w, label);
+        length += strlen(text + length);
         rc = wt_file_replace(path, text, length, err);
     }
     free(old);
