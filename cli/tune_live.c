@@ -254,11 +254,32 @@ static void recall(struct live *l, char **command)
                  b->run_id);
 }
 
+/* Of a job that saved energy by the limit alone, on cards of one model: for the user's next jobs.
+ */
+static void remember_for_slurm(const struct live *l, const struct wt_search_result *r)
+{
+    const struct wt_candidate *best = &l->candidates[r->points[r->choice].candidate];
+    const struct wt_device_info *first = wt_devices_info(l->o->bed.devices, l->devices[0].index);
+    struct wt_error why;
+    if (l->knob_count != 1 || l->knobs[0] != WT_KNOB_POWER || first->kind != WT_DEVICE_GPU ||
+        l->o->is_per_gpu || l->o->goal.objective != WT_OBJECTIVE_ENERGY)
+        return;
+    for (size_t i = 1; i < l->device_count; i++)
+        if (strcmp(wt_devices_info(l->o->bed.devices, l->devices[i].index)->name, first->name) != 0)
+            return;
+    if (wt_auto_remember(first->name, l->o->bed.emulation_name[0], best->values[0], &why) < 0)
+        cli_note("--power-cap=auto will not know of it: %s", why.text);
+    else if (getenv("SLURM_JOB_ID"))
+        cli_note("%.0f W is what --power-cap=auto takes for your jobs on %s from now on",
+                 best->values[0], first->name);
+}
+
 static void remember(struct live *l, const struct wt_search_result *r, const char *run_id)
 {
     struct wt_error why;
     if (!l->m.store || !r->is_saving_real)
         return;
+    remember_for_slurm(l, r);
     setting_text(l, r->points[r->choice].candidate, l->best.setting, sizeof(l->best.setting));
     snprintf(l->best.run_id, sizeof(l->best.run_id), "%s", run_id);
     if (wt_store_remember(l->m.store, &l->best, &why) < 0)

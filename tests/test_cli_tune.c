@@ -234,6 +234,16 @@ static void it_finds_a_setting_while_the_job_runs_and_remembers_it(void **state)
     assert_string_equal(json_string_value(json_object_get(doc, "provenance")), "emulated");
     json_decref(doc);
     spawn_done(&s);
+    /* For --power-cap=auto of Slurm, as of an emulated card. */
+    char path[300], line[100] = "", want[100];
+    snprintf(path, sizeof(path), "%s/wattune/slurm-auto", home);
+    snprintf(want, sizeof(want), "%.0f EMULATED Tesla V100-PCIE-32GB\n", watts);
+    FILE *in = fopen(path, "re");
+    assert_non_null(in);
+    assert_non_null(fgets(line, sizeof(line), in));
+    assert_string_equal(line, want);
+    assert_null(fgets(line, sizeof(line), in));
+    fclose(in);
 
     /* The same again begins with it, and --fresh does not. */
     spawn_run(&s, home, "wattune", "tune", "--emulate", "v100-pcie-32gb", "--window", "300ms",

@@ -216,6 +216,37 @@ static void tables_are_roots_and_say_which_line_is_wrong(void **state)
     assert_int_equal(wt_slurm_auto_find("/nowhere/auto", "Tesla V100", &mw, &err), WT_E_NOTFOUND);
 }
 
+static void what_tune_noted_for_the_user_is_passed_on(void **state)
+{
+    (void)state;
+    char list[96], folder[300];
+    int64_t mw = 0;
+    struct wt_error err;
+    wt_text(folder, sizeof(folder), "%s/wattune", root);
+    assert_int_equal(mkdir(folder, 0755), 0);
+    assert_int_equal(setenv("XDG_DATA_HOME", root, 1), 0);
+    assert_int_equal(wt_slurm_auto_own(list, sizeof(list), &err), WT_E_NOTFOUND);
+    put("wattune/slurm-auto", "# mine\n150 Tesla V100-PCIE-32GB\nmuch NVIDIA A40\n"
+                              "140 EMULATED Tesla V100-PCIE-32GB\n300 a;b\n\n"
+                              "310 NVIDIA H100 80GB HBM3 with a name too long for what is left\n"
+                              "1 x\n");
+    assert_int_equal(wt_slurm_auto_own(list, sizeof(list), &err), 0);
+    assert_string_equal(list, "150 Tesla V100-PCIE-32GB;140 EMULATED Tesla V100-PCIE-32GB;1 x");
+    assert_int_equal(wt_slurm_auto_pick(list, "Tesla V100-PCIE-32GB", &mw), 0);
+    assert_int_equal(mw, 150000);
+    assert_int_equal(wt_slurm_auto_pick(list, "EMULATED Tesla V100-PCIE-32GB", &mw), 0);
+    assert_int_equal(mw, 140000);
+    assert_int_equal(wt_slurm_auto_pick(list, "x", &mw), 0);
+    static const char *const none[] = {"Tesla V100", "Tesla V100-PCIE-32GB;", "", "V100-PCIE-32GB"};
+    for (size_t i = 0; i < WT_COUNTOF(none); i++)
+        assert_int_equal(wt_slurm_auto_pick(list, none[i], &mw), WT_E_NOTFOUND);
+    /* His srun may send anything. */
+    static const char *const lists[] = {
+        "", ";", ";;", " x", "1", "1 ", "-1 x", "nan x", "99999999999999999999 x"};
+    for (size_t i = 0; i < WT_COUNTOF(lists); i++)
+        assert_int_equal(wt_slurm_auto_pick(lists[i], "x", &mw), WT_E_NOTFOUND);
+}
+
 static void facts_are_whole_and_end_once(void **state)
 {
     (void)state;
@@ -308,6 +339,7 @@ int main(void)
         SLURM_TEST(slurms_lists_are_numbers_and_hosts),
         SLURM_TEST(a_text_is_a_line_of_utf8),
         SLURM_TEST(tables_are_roots_and_say_which_line_is_wrong),
+        SLURM_TEST(what_tune_noted_for_the_user_is_passed_on),
         SLURM_TEST(facts_are_whole_and_end_once),
         SLURM_TEST(without_a_daemon_the_facts_say_why),
     };

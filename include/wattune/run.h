@@ -266,6 +266,12 @@ WT_API int wt_store_remember(struct wt_store *store, const struct wt_best *best,
                              struct wt_error *err);
 /* Fills setting, run_id and unix_ns by machine, work and goal. Errors: WT_E_NOTFOUND, WT_E_IO. */
 WT_API int wt_store_recall(struct wt_store *store, struct wt_best *io_best, struct wt_error *err);
+/* Notes a power limit, W, as the user's own for a model of card, in place of an earlier one: what
+ * `--power-cap=auto` takes in Slurm. Not for several threads or programs at once: the last one
+ * stays. Errors: WT_E_NOTFOUND (no home), WT_E_FORMAT (that file is no such list), WT_E_DENIED,
+ * WT_E_IO. */
+WT_API int wt_auto_remember(const char *model, bool is_emulated, double limit_w,
+                            struct wt_error *err);
 
 #ifdef __cplusplus
 }

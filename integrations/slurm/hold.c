@@ -200,13 +200,17 @@ static int64_t wanted_cap(struct scene *s, size_t i)
     case WT_SLURM_AUTO:
         break;
     }
+    char label[128]; /* what was found on an emulated card holds on no other */
+    wt_text(label, sizeof(label), "%s%s", s->talk.is_emulated ? "EMULATED " : "", s->cards[i].name);
+    if (wt_slurm_auto_pick(w->autos, label, &cap_mw) == 0)
+        return cap_mw;
     if (wt_slurm_auto_find(c->autos, s->cards[i].name, &cap_mw, &err) == 0)
         return cap_mw;
     s->has_failed = true;
     note(
         s, UINT64_C(1) << i,
         "no cap: no setting is known yet for \"%s\" (%s). Find one with `wattune tune -- CMD` in a "
-        "job, use it with --power-cap=WATTS, and ask the site to note it there",
+        "job: it is noted for your next ones; or give the watts",
         s->cards[i].name, err.code == WT_E_FORMAT || err.code == WT_E_DENIED ? err.text : c->autos);
     return 0;
 }

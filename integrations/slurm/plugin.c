@@ -36,6 +36,7 @@ SPANK_PLUGIN(wattune, 1)
 #define ENV_CLOCK    "WATTUNE_CLOCK"
 #define ENV_REQUIRED "WATTUNE_REQUIRED"
 #define ENV_REPORT   "WATTUNE_REPORT"
+#define ENV_AUTO     "WATTUNE_AUTO"
 
 #define GUARD_NS    WT_NS_PER_S       /* beyond the talk's own limit */
 #define ENERGY_NS   (3 * WT_NS_PER_S) /* for whoever measures, which looks once a second */
@@ -134,6 +135,14 @@ static void send_options(spank_t sp)
     for (int i = 1; i < OPT_COUNT; i++)
         if (*typed[i] && spank_job_control_setenv(sp, names[i], typed[i], 1) != ESPANK_SUCCESS)
             slurm_error("wattune: Slurm does not pass %s on to the nodes", names[i]);
+    if (wish.power != WT_SLURM_AUTO && wish.power != WT_SLURM_YES)
+        return;
+    struct wt_error err;
+    int rc = wt_slurm_auto_own(wish.autos, sizeof(wish.autos), &err);
+    if (rc < 0 && rc != WT_E_NOTFOUND)
+        slurm_error("wattune: what was found best for you is not used: %s", err.text);
+    else if (rc == 0 && spank_job_control_setenv(sp, ENV_AUTO, wish.autos, 1) != ESPANK_SUCCESS)
+        slurm_error("wattune: Slurm does not pass %s on to the nodes", ENV_AUTO);
 }
 
 /* ---- prolog and epilog ---- */
@@ -329,6 +338,8 @@ static void read_wish(struct wt_slurm_wish *w)
         if (text && rows[i].parse(text, w, &err) < 0)
             log_error(err.text);
     }
+    const char *autos = getenv("SPANK_" ENV_AUTO);
+    wt_text(w->autos, sizeof(w->autos), "%s", autos ? autos : "");
     w->is_required = getenv("SPANK_" ENV_REQUIRED) != NULL;
     w->has_report = getenv("SPANK_" ENV_REPORT) != NULL;
 }

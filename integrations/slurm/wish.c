@@ -375,3 +375,50 @@ int wt_slurm_auto_find(const char *path, const char *model, int64_t *ret_cap_mw,
     free(text);
     return rc == WT_E_NOTFOUND ? wt_fail(err, rc, "%s: has no line for %s", path, model) : rc;
 }
+
+int wt_slurm_auto_own(char *buf, size_t size, struct wt_error *err)
+{
+    const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+    char path[1100], *text, *word, *rest;
+    unsigned number = 0;
+    size_t used = 0;
+    uint64_t watts;
+    buf[0] = '\0';
+    if (data && *data == '/')
+        wt_text(path, sizeof(path), "%.1000s/wattune/slurm-auto", data);
+    else if (home && *home == '/')
+        wt_text(path, sizeof(path), "%.1000s/.local/share/wattune/slurm-auto", home);
+    else
+        return wt_fail(err, WT_E_NOTFOUND, "no home directory");
+    int rc = read_table(path, &text, err);
+    if (rc < 0)
+        return rc;
+    for (char *at = text; next_line(&at, &number, &word, &rest);) {
+        if (parse_number(word, "W", WATTS_MAX, &watts) < 0 || !*rest || strchr(rest, ';') ||
+            used + strlen(word) + strlen(rest) + 3 > size)
+            continue;
+        wt_text(buf + used, size - used, "%s%s %s", used ? ";" : "", word, rest);
+        used += strlen(buf + used);
+    }
+    free(text);
+    return used ? 0 : wt_fail(err, WT_E_NOTFOUND, "%s: is empty", path);
+}
+
+int wt_slurm_auto_pick(const char *list, const char *model, int64_t *ret_cap_mw)
+{
+    char word[24];
+    uint64_t watts;
+    for (size_t len; *list; list += len + (list[len] == ';')) {
+        len = strcspn(list, ";");
+        size_t n = strcspn(list, " ;");
+        if (n >= len || n >= sizeof(word) || strlen(model) != len - n - 1 ||
+            memcmp(list + n + 1, model, len - n - 1) != 0)
+            continue;
+        if (parse_number(wt_text(word, sizeof(word), "%.*s", (int)n, list), "W", WATTS_MAX,
+                         &watts) < 0)
+            continue;
+        *ret_cap_mw = (int64_t)watts * 1000;
+        return 0;
+    }
+    return WT_E_NOTFOUND;
+}

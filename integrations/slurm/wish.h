@@ -20,6 +20,7 @@ struct wt_slurm_wish {
     int64_t cap_mw;    /* of WT_SLURM_WATTS */
     int64_t clock_khz; /* 0: not asked for */
     bool is_required, has_report;
+    char autos[1024]; /* the user's own "WATTS MODEL;...", for WT_SLURM_AUTO; "": none */
 };
 
 /* What follows the plugin's name in plugstack.conf. "%n" in a path is the node's name. */
@@ -53,5 +54,10 @@ int wt_slurm_map_find(const char *path, uint32_t gpu, char *ret_id, size_t size,
  * as above, and WT_E_FORMAT (names the line). */
 int wt_slurm_auto_find(const char *path, const char *model, int64_t *ret_cap_mw,
                        struct wt_error *err);
+/* What `wattune tune` noted for this user, who is at the terminal, as "WATTS MODEL;WATTS MODEL".
+ * Lines that do not fit are left out. Errors: WT_E_NOTFOUND, WT_E_DENIED, WT_E_FORMAT, WT_E_IO. */
+int wt_slurm_auto_own(char *buf, size_t size, struct wt_error *err);
+/* The watts of a model in that. Errors: WT_E_NOTFOUND. */
+int wt_slurm_auto_pick(const char *list, const char *model, int64_t *ret_cap_mw);
 
 #endif

@@ -17,6 +17,9 @@ json_t *wt_json_text(const char *text);
 /* ISO 8601 UTC to the second. Returns buf. */
 const char *wt_time_text(char *buf, size_t size, int64_t unix_ns);
 
+/* The folder of a user's runs, below $XDG_DATA_HOME or ~/.local/share. Errors: WT_E_NOTFOUND. */
+int wt_store_default_dir(char *buf, size_t size, struct wt_error *err);
+
 /* Decimal points whatever the program's locale: numbers written between enter and leave. */
 struct wt_plain {
     locale_t mine, old;

@@ -133,7 +133,7 @@ static int undo(struct wt_store *store, struct wt_error *err, const char *what)
 
 /* ---- opening ---- */
 
-static int default_dir(char *buf, size_t size, struct wt_error *err)
+int wt_store_default_dir(char *buf, size_t size, struct wt_error *err)
 {
     const char *data = getenv("XDG_DATA_HOME");
     if (data && data[0] == '/') { /* a relative path is to be ignored, says the XDG standard */
@@ -256,7 +256,7 @@ int wt_store_open(struct wt_store **ret_store, const char *dir, struct wt_error 
     int rc = 0;
     if (dir)
         wt_text(folder, sizeof(folder), "%s", dir);
-    else if ((rc = default_dir(folder, sizeof(folder), err)) < 0)
+    else if ((rc = wt_store_default_dir(folder, sizeof(folder), err)) < 0)
         return rc;
     struct stat st;
     if (stat(folder, &st) < 0 && (rc = wt_fs_mkdirs(folder, 0700, err)) < 0) {
@@ -285,7 +285,7 @@ bool wt_store_exists(const char *dir)
     char folder[4000], path[4096];
     if (dir)
         wt_text(folder, sizeof(folder), "%s", dir);
-    else if (default_dir(folder, sizeof(folder), NULL) < 0)
+    else if (wt_store_default_dir(folder, sizeof(folder), NULL) < 0)
         return false;
     wt_text(path, sizeof(path), "%s/" FILE_NAME, folder);
     return access(path, F_OK) == 0;

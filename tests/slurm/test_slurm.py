@@ -199,6 +199,17 @@ class Caps(Node):
         self.assertIn('no setting is known yet for "NVIDIA A100 80GB PCIe"', done.stderr)
         self.assertIn("wattune tune", done.stderr)
 
+    def test_auto_is_what_the_user_found_before_what_the_site_noted(self):
+        data = f"{BED.dir}/out/data"
+        os.makedirs(f"{data}/wattune")
+        for line, want in (("130 Tesla V100-PCIE-32GB", 170),  # found on a real card: not for an emulated one
+                           ("140 EMULATED Tesla V100-PCIE-32GB", 140)):
+            BED.write(f"{data}/wattune/slurm-auto", line + "\n")
+            shutil.chown(f"{data}/wattune/slurm-auto", slurm.NOBODY)
+            done = BED.run("srun", "-w", "n1", "--gres=gpu:1", "--power-cap=auto", "sh", "-c", LOOK,
+                           user=slurm.NOBODY, env={"XDG_DATA_HOME": data})
+            self.assertEqual(slurm.json.loads(done.stdout)[0]["limit_w"], want, line)
+
     def test_the_papers_gpupower_is_another_name(self):
         plugstack, before = BED.plugstack, BED.read(BED.plugstack)
         for value, want in (("150", 150), ("no", 250), ("yes", 170)):
