@@ -33,6 +33,7 @@ static char said[8192]; /* in its log and to the user */
 static struct spank_option *registered[8];
 static size_t registered_count;
 
+static void say(const char *fmt, va_list args) WT_PRINTF(1, 0);
 static void say(const char *fmt, va_list args)
 {
     size_t at = strlen(said);

@@ -267,7 +267,8 @@ class Ranks(unittest.TestCase):
         self.assertEqual((document["is_whole"], document["total"]), (False, None))
 
     def test_gpus_that_each_rank_has_alone_are_all_measured(self):
-        self.srun("-N1", "-n2", "--gpus-per-task=1", WATTUNE, "run", "--", "sleep", "0.5")
+        BED.await_idle()  # the GPUs of a job that is ending are not given yet
+        self.srun("-w", "n1", "-n2", "--gpus-per-task=1", WATTUNE, "run", "--", "sleep", "0.5")
         run, = self.runs()
         self.assertEqual(sorted(d["id"] for d in run["devices"] if d["kind"] == "gpu"),
                          sorted(gpu["uuid"] for gpu in BED.nodes[0].look()[:2]))
