@@ -98,12 +98,11 @@ __attribute__((visibility("default"))) int getaddrinfo(const char *node, const c
                                                        const struct addrinfo *hints,
                                                        struct addrinfo **ret)
 {
-    static __typeof__(getaddrinfo) *real;
+    __typeof__(getaddrinfo) *real;
     atomic_fetch_add(&lookups, 1);
     for (int i = 0; i < 500 && atomic_load(&is_stuck); i++)
         usleep(10000);
-    if (!real)
-        *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo"); /* each time: two may be here at once */
     return node && strcmp(node, "stuck.invalid") == 0 ? EAI_AGAIN : real(node, service, hints, ret);
 }
 
