@@ -441,7 +441,8 @@ class Deaths(Node):
         self.n1.kill_slurmd()
         self.n1.stop_daemon(signal.SIGKILL)
         BED.kill_orphans(job)
-        shutil.rmtree(self.n1.facts)  # /run is in memory
+        slurm.await_("no facts", lambda: shutil.rmtree(self.n1.facts, ignore_errors=True)  # /run is in memory
+                     or not os.path.exists(self.n1.facts))  # what is just being written comes again
         os.unlink(os.path.join(self.n1.emulation, "jobs"))
         # The journal is on disk; another boot. The emulated cards, unlike real ones, keep the cap.
         self.n1.boot = os.path.join(self.n1.dir, "boot_id")
