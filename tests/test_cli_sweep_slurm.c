@@ -286,7 +286,7 @@ static void jobs_go_on_and_are_collected_by_resume(void **state)
                                 "sleep",    "0.2",   NULL};
     spawn_start(&s, home, argv);
     bool is_held = false;
-    for (int i = 0; i < 1500 && !is_held; i++) {
+    for (int i = 0; i < 6000 && !is_held; i++) {
         char *held = slurp(".held");
         is_held = strlen(held) >= 4 * 8;
         free(held);
