@@ -4,64 +4,32 @@
  *
  * A comment that is empty or begins with "wattune:" is ours to write. Others' is left alone, unless
  * that is forced. */
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "jobs.h"
+#include "slurm.h"
 
 #define OURS  "wattune:"
 #define BATCH 200 /* jobs asked for at once */
 
-extern char **environ;
-
-/* Runs a program of Slurm's. *ret_out: its stdout, owned. False: told why. */
-static bool run(char *const *argv, char **ret_out)
+/* Runs a program of Slurm's. *ret_text: all that it wrote, owned. False: told why. */
+static bool run(char *const *argv, char **ret_text)
 {
-    posix_spawn_file_actions_t actions;
-    int fds[2], status = -1;
-    pid_t pid;
-    char *out = NULL;
-    size_t size = 0;
-    if (pipe2(fds, O_CLOEXEC) < 0) {
-        cli_note("no pipe to %s: %s", argv[0], strerror(errno));
-        return false;
-    }
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, fds[1], 1);
-    int errnum = posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    close(fds[1]);
-    if (errnum) {
-        close(fds[0]);
-        cli_note("%s: %s; it comes with Slurm: apt-get install slurm-client", argv[0],
-                 strerror(errnum));
-        return false;
-    }
-    FILE *in = fdopen(fds[0], "r"), *memory = open_memstream(&out, &size);
-    for (int c; in && memory && (c = fgetc(in)) != EOF;)
-        fputc(c, memory);
-    if (in)
-        fclose(in);
-    if (memory)
-        fclose(memory);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    bool is_good = out && WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    if (!is_good)
-        cli_note("%s failed%s%.200s", argv[0], out && *out ? ": " : "", out ? out : "");
-    if (is_good && ret_out)
-        *ret_out = out;
+    struct wt_error err = {0};
+    char *text = NULL;
+    int code = cli_slurm_run(argv, &text, &err);
+    if (code < 0)
+        cli_note("%s%s%s", err.text, err.fix[0] ? "; " : "", err.fix);
+    else if (code)
+        cli_note("%s failed%s%.200s", argv[0], *text ? ": " : "", text);
+    if (code == 0 && ret_text)
+        *ret_text = text;
     else
-        free(out);
-    return is_good;
+        free(text);
+    return code == 0;
 }
 
 /* What is known of a job in one line, without characters that Slurm's programs take for theirs. */

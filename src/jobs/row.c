@@ -199,7 +199,7 @@ char *wt_job_select_make(char buf[WT_JOB_SELECT_MAX], const char *table, struct 
     const struct wt_job_filter *f = filter ? filter : &any;
     char names[1024], latest[2048] = "";
     make_where(where, f, mark);
-    /* The same conditions within: a placeholder may stand more than once. */
+    /* The same conditions within: a parameter may stand more than once. */
     if (f->latest)
         wt_text(latest, sizeof(latest),
                 " AND (cluster, job%s) IN (SELECT cluster, job%s FROM %s WHERE %s"

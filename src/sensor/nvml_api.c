@@ -17,22 +17,22 @@ static void resolve(void *library, const char *symbol, const char *older, void *
 
 int wt_nvml_api_open(struct wt_nvml_api *ret_api, const char *name, struct wt_error *err)
 {
-    struct wt_nvml_api api = {.library = dlopen(name, RTLD_NOW | RTLD_LOCAL)};
-    if (!api.library) {
+    struct wt_nvml_api api = {.handle = dlopen(name, RTLD_NOW | RTLD_LOCAL)};
+    if (!api.handle) {
         const char *why = dlerror();
         return wt_fail(err, WT_E_NOTFOUND, "%s", why ? why : name);
     }
 #define WT_NVML_RESOLVE(member, symbol, older, parameters)                                         \
-    resolve(api.library, symbol, older, &api.member, sizeof(api.member));
+    resolve(api.handle, symbol, older, &api.member, sizeof(api.member));
     WT_NVML_CALLS(WT_NVML_RESOLVE)
 #undef WT_NVML_RESOLVE
-    api.is_emulated = dlsym(api.library, "wattune_nvml_is_emulated") != NULL;
+    api.is_emulated = dlsym(api.handle, "wattune_nvml_is_emulated") != NULL;
     if (api.is_emulated)
-        resolve(api.library, "wattune_nvml_is_privileged", NULL, &api.is_privileged,
+        resolve(api.handle, "wattune_nvml_is_privileged", NULL, &api.is_privileged,
                 sizeof(api.is_privileged));
 
     struct link_map *map;
-    bool is_named = dlinfo(api.library, RTLD_DI_LINKMAP, &map) == 0 && map->l_name && *map->l_name;
+    bool is_named = dlinfo(api.handle, RTLD_DI_LINKMAP, &map) == 0 && map->l_name && *map->l_name;
     wt_text(api.path, sizeof(api.path), "%s", is_named ? map->l_name : name);
     *ret_api = api;
     return 0;
@@ -40,8 +40,8 @@ int wt_nvml_api_open(struct wt_nvml_api *ret_api, const char *name, struct wt_er
 
 void wt_nvml_api_close(struct wt_nvml_api *api)
 {
-    if (api->library)
-        dlclose(api->library);
+    if (api->handle)
+        dlclose(api->handle);
     memset(api, 0, sizeof(*api));
 }
 

@@ -172,7 +172,7 @@ typedef void *wt_nvml_device;
       (wt_nvml_device, unsigned, wt_nvml_device *))
 
 struct wt_nvml_api {
-    void *library; /* of dlopen */
+    void *handle; /* of dlopen */
     char path[512];
     bool is_emulated;           /* exports wattune_nvml_is_emulated: our emulator's stand-in */
     int (*is_privileged)(void); /* the stand-in alone: may this caller change settings? or NULL */
