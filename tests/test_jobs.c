@@ -1055,7 +1055,7 @@ static void one_store_has_one_keeper(void **state)
     struct wt_error err = {0};
     assert_int_equal(wt_accounts_new_over(&second, bed->ctx, bed->pointers, NULL, DEVICES,
                                           &bed->meter, &options, &err),
-                     WT_E_BUSY);
+                     WT_E_STATE);
     char pid[32];
     snprintf(pid, sizeof(pid), "process %d ", (int)getpid());
     assert_non_null(strstr(err.text, pid));

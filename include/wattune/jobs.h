@@ -180,7 +180,7 @@ struct wt_accounts_options {
 /* Opens the store, takes up what runs in it, and starts a thread that sends when there is a central
  * store (one that is not reached is no error here: rows wait). ctx, devices and meter are borrowed
  * until wt_accounts_free, and options may be NULL. Errors: as wt_job_store_open, WT_E_USAGE,
- * WT_E_BUSY (another program keeps its accounts in this store).
+ * WT_E_STATE (another program keeps its accounts in this store).
  * Threads: owner thread. */
 WT_API int wt_accounts_new(struct wt_accounts **ret_accounts, struct wt_ctx *ctx,
                            struct wt_devices *devices, struct wt_meter *meter,

@@ -335,6 +335,20 @@ local function modify(job_desc, job_rec, part_list, uid)
     if get("num_tasks") == nil and get("tres_per_task") then -- Slurm does not say how many tasks it has
         for name, watts in pairs(needs) do needs[name] = math.max(watts, held(job_rec.licenses, name)) end
     end
+    if get("shared") == nil then
+        -- job_rec does not say whether it has whole nodes (22.05): what it holds does.
+        local function whole_of(from)
+            return function(name)
+                if name == "shared" then return 0 end
+                return from(name)
+            end
+        end
+        local before = needs_of(t, whole_of(function(name) return job_rec[name] end), part_list)
+        for name, watts in pairs(needs_of(t, whole_of(get), part_list)) do
+            local had = held(job_rec.licenses, name)
+            if before[name] and had > 0 and had >= before[name] then needs[name] = watts end
+        end
+    end
     local asked = job_desc.licenses
     if asked == nil then asked = job_rec.licenses end
     local licences = licences_with(t, asked, needs)

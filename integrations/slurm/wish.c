@@ -285,7 +285,8 @@ static int read_table(const char *path, char **ret_text, struct wt_error *err)
         rc = wt_fail_errno(err, errno, "%s", path);
     else if (!S_ISREG(st.st_mode) || (st.st_uid != 0 && st.st_uid != geteuid()) ||
              (st.st_mode & (S_IWGRP | S_IWOTH)))
-        rc = wt_fail(err, WT_E_DENIED, "%s: must be a file that only root may write", path);
+        rc = wt_fail(err, WT_E_DENIED, "%s: must be yours or root's, and writable by nobody else",
+                     path);
     else if (st.st_size > TABLE_BYTES)
         rc = wt_fail(err, WT_E_FORMAT, "%s: longer than %d bytes", path, TABLE_BYTES);
     else if (!(text = calloc(1, TABLE_BYTES + 1)))

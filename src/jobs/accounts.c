@@ -371,6 +371,8 @@ static void take_written(struct wt_accounts *a, const struct batch *b)
         const struct ended *e = &b->ended[i];
         char text[2048], name[48];
         wt_accounts_leave_text(a, name_of(name, sizeof(name), e->job, e->step),
+                               e->step ? e->step->ino : e->job->ino,
+                               e->step ? e->step->mtime_ns : e->job->mtime_ns,
                                wt_accounts_text(text, sizeof(text), b->rows + e->at, e->count));
         if (e->step)
             e->step->is_final = true;
@@ -708,12 +710,12 @@ static int lock_store(struct wt_accounts *a, const char *file, struct wt_error *
     ssize_t n = read(a->lock_fd, pid, sizeof(pid) - 1);
     pid[n > 0 ? n : 0] = '\0';
     pid[strspn(pid, "0123456789")] = '\0';
-    wt_fail(err, WT_E_BUSY, "%.300s: process %s keeps the energy of jobs there", file,
+    wt_fail(err, WT_E_STATE, "%.300s: process %s keeps the energy of jobs there", file,
             pid[0] ? pid : "?");
     wt_fix(err,
            "systemctl status wattune-serve; end that one, keep these elsewhere (--store FILE), "
            "or keep none (--no-jobs)");
-    return WT_E_BUSY;
+    return WT_E_STATE;
 }
 
 static int open_stores(struct wt_accounts *a, const struct wt_accounts_options *o,

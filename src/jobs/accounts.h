@@ -175,9 +175,12 @@ int wt_accounts_scan(struct wt_accounts *a, struct wt_error *err);
 void wt_accounts_forget(struct wt_accounts *a, const char *name, uint64_t ino, int64_t mtime_ns);
 /* The plugin need not wait for us any more. */
 void wt_accounts_hide(const struct wt_accounts *a);
-/* A file for everybody to read, written beside and renamed. */
+/* A file for everybody to read, written beside and renamed. Unlike wt_file_replace: of any umask,
+ * under a name beside that no reader of the folder lists, and not synced, as it lies in memory. */
 int wt_accounts_write(const char *fresh, const char *path, const char *text, struct wt_error *err);
-void wt_accounts_leave_text(struct wt_accounts *a, const char *name, const char *text);
+/* What was drawn, for the user; nothing where the file of that name is another job's by now. */
+void wt_accounts_leave_text(struct wt_accounts *a, const char *name, uint64_t ino, int64_t mtime_ns,
+                            const char *text);
 struct job *wt_accounts_job_new(struct wt_accounts *a);
 void wt_accounts_job_free(struct job *job);
 void wt_accounts_step_free(struct step *step);

@@ -139,19 +139,31 @@ static int64_t mtime_of(const struct stat *st)
     return (int64_t)st->st_mtim.tv_sec * WT_NS_PER_S + st->st_mtim.tv_nsec;
 }
 
+/* Begun anew meanwhile: it is another job's. */
+static bool is_anothers(const struct wt_accounts *a, const char *name, uint64_t ino,
+                        int64_t mtime_ns)
+{
+    char path[640];
+    struct stat st;
+    wt_text(path, sizeof(path), "%s/%.100s", a->facts_dir, name);
+    return lstat(path, &st) == 0 && (ino != st.st_ino || mtime_ns != mtime_of(&st));
+}
+
 void wt_accounts_forget(struct wt_accounts *a, const char *name, uint64_t ino, int64_t mtime_ns)
 {
     char path[640], aside[660];
     struct wt_error err;
     struct stat st;
     wt_text(path, sizeof(path), "%s/%.100s", a->facts_dir, name);
-    /* Begun anew meanwhile: it is another job's. */
-    if (lstat(path, &st) == 0 && (ino != st.st_ino || mtime_ns != mtime_of(&st)))
+    if (is_anothers(a, name, ino, mtime_ns))
         return;
     /* A job's stays under another name: wattuned, which may have been away when the epilog called,
      * takes from it that what the job holds is nobody's. */
     wt_text(aside, sizeof(aside), "%s" ENDED, path);
-    int rc = strchr(name, '.') ? unlink(path) : rename(path, aside);
+    bool is_step = strchr(name, '.') != NULL;
+    int rc = is_step ? unlink(path) : rename(path, aside);
+    if (rc == 0 && !is_step)
+        utimensat(AT_FDCWD, aside, NULL, AT_SYMLINK_NOFOLLOW); /* its five minutes begin */
     if (rc == 0 || errno == ENOENT || errno == ENOTDIR)
         return;
     wt_fail_errno(&err, errno, "%s: cannot be removed", path);
@@ -182,21 +194,29 @@ int wt_accounts_write(const char *fresh, const char *path, const char *text, str
         ssize_t n = write(fd, text + done, len - done);
         if (n < 0 && errno == EINTR)
             continue;
+        if (n == 0)
+            errno = EIO;
         if (n <= 0)
             break;
         done += (size_t)n;
     }
-    if (fd < 0 || done < len || fchmod(fd, 0644) < 0 || rename(fresh, path) < 0)
+    if (fd < 0 || done < len || fchmod(fd, 0644) < 0 || rename(fresh, path) < 0) {
         rc = wt_fail_errno(err, errno, "%s", path);
+        if (fd >= 0)
+            unlink(fresh);
+    }
     if (fd >= 0)
         close(fd);
     return rc;
 }
 
-void wt_accounts_leave_text(struct wt_accounts *a, const char *name, const char *text)
+void wt_accounts_leave_text(struct wt_accounts *a, const char *name, uint64_t ino, int64_t mtime_ns,
+                            const char *text)
 {
     char path[640], fresh[640];
     struct wt_error err;
+    if (is_anothers(a, name, ino, mtime_ns))
+        return;
     wt_text(path, sizeof(path), "%s/%.90s.energy", a->facts_dir, name);
     wt_text(fresh, sizeof(fresh), "%s/.%.90s.energy", a->facts_dir, name);
     wt_accounts_trouble(a, wt_accounts_write(fresh, path, text, &err), &err);
@@ -417,7 +437,8 @@ static int list_names(int folder, char ***ret_names, size_t *ret_count)
     }
     rewinddir(dir);
     int64_t now_s = wt_clock_unix_ns() / WT_NS_PER_S;
-    for (struct dirent *e; count < FILES_MOST && (e = readdir(dir));) {
+    bool is_cut = false; /* whoever is not listed would seem to have ended */
+    for (struct dirent *e; !is_cut && (errno = 0, e = readdir(dir));) {
         struct stat st;
         const char *dot = strrchr(e->d_name, '.');
         if (dot && (strcmp(dot, ".energy") == 0 || strcmp(dot, ENDED) == 0)) {
@@ -431,16 +452,25 @@ static int list_names(int folder, char ***ret_names, size_t *ret_count)
         if (count == room) {
             size_t more_room = room ? room * 2 : 64;
             char **more = reallocarray(names, more_room, sizeof(*more));
-            if (!more)
+            is_cut = !more || count == FILES_MOST;
+            if (is_cut) {
+                names = more ? more : names;
                 break;
+            }
             names = more;
             room = more_room;
         }
-        if (!(names[count] = strdup(e->d_name)))
-            break;
-        count++;
+        is_cut = !(names[count] = strdup(e->d_name));
+        count += !is_cut;
     }
+    is_cut |= errno != 0;
     closedir(dir);
+    if (is_cut) {
+        while (count)
+            free(names[--count]);
+        free(names);
+        return WT_E_IO;
+    }
     if (count)
         qsort(names, count, sizeof(*names), compare_names);
     *ret_names = names;

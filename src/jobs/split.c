@@ -254,6 +254,7 @@ static void close_segment(struct wt_accounts *a, size_t i, int64_t t_ns)
         place->low_uj += place->open_low_uj;
         place->high_uj += place->open_high_uj;
         place->open_low_uj = place->open_high_uj = 0;
+        place->open_gap_ns = 0;
         hold_gap(a, i, place, t_ns - known_ns);
     }
 }
@@ -390,6 +391,10 @@ static int split_gpu(struct wt_accounts *a, size_t i, int64_t now_ns, struct wt_
         close_segment(a, i, now_ns);
         rc = open_segment(a, i, now_ns, err);
     }
+    /* What is not known yet may never be: who ends now has it in his bound. */
+    int64_t open_ns = now_ns - (s->known_ns ? s->known_ns : s->begin_ns);
+    for (size_t k = 0; rc == 0 && k < (s->count ? s->count : 1); k++)
+        holder(a, s, k)->places[i].open_gap_ns = open_ns;
     a->nobody.places[i].is_here = true;
     return rc;
 }

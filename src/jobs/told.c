@@ -94,6 +94,13 @@ char *wt_accounts_text(char *buf, size_t size, const struct wt_job_row *rows, si
 
 /* ---- dcgm-exporter ---- */
 
+/* Each vendor counts from 0; the exporter is NVIDIA's. */
+static bool is_mapped(const struct wt_accounts *a, const struct device *d)
+{
+    return d->is_split && d->info->kind == WT_DEVICE_GPU &&
+           (!a->has_nvml || strcmp(d->info->source, "nvml") == 0);
+}
+
 void wt_accounts_map(struct wt_accounts *a)
 {
     struct wt_error err = {0};
@@ -108,7 +115,7 @@ void wt_accounts_map(struct wt_accounts *a)
     for (size_t i = 0; i < a->count; i++) {
         const struct device *d = &a->devices[i];
         char path[640], fresh[640], text[4096] = "", line[16];
-        if (!d->is_split || d->info->kind != WT_DEVICE_GPU)
+        if (!is_mapped(a, d))
             continue;
         wt_text(path, sizeof(path), "%s/%u", a->mapping_dir, d->info->index);
         for (size_t k = 0; k < d->segment.count; k++) {
@@ -131,7 +138,7 @@ void wt_accounts_unmap(struct wt_accounts *a)
 {
     for (size_t i = 0; a->mapping_dir[0] && a->devices && i < a->count; i++) {
         char path[640];
-        if (!a->devices[i].is_split || a->devices[i].info->kind != WT_DEVICE_GPU)
+        if (!is_mapped(a, &a->devices[i]))
             continue;
         wt_text(path, sizeof(path), "%s/%u", a->mapping_dir, a->devices[i].info->index);
         unlink(path);

@@ -283,16 +283,17 @@ static int write_tools(const char *dir, struct wt_gathered *g, struct wt_error *
         "utilization.gpu,memory.used,memory.total,persistence_mode,mig.mode.current";
     static const struct {
         const char *path, *argv[4];
+        bool is_nvml;
     } tools[] = {
-        {"/tools/nvidia-smi.csv", {"nvidia-smi", fields, "--format=csv", NULL}},
-        {"/tools/ipmi-dcmi.txt", {"ipmi-dcmi", "--get-system-power-statistics", NULL}},
+        {"/tools/nvidia-smi.csv", {"nvidia-smi", fields, "--format=csv", NULL}, true},
+        {"/tools/ipmi-dcmi.txt", {"ipmi-dcmi", "--get-system-power-statistics", NULL}, false},
     };
-    int64_t timeout_ns = wt_nvml_timeout_ns(TOOL_NS);
-    if (timeout_ns == INT64_MAX)
-        timeout_ns = TOOL_NS;
+    int64_t nvml_ns = wt_nvml_timeout_ns(TOOL_NS);
+    if (nvml_ns == INT64_MAX)
+        nvml_ns = TOOL_NS;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < WT_COUNTOF(tools); i++) {
-        char *text = ask_tool(tools[i].argv, timeout_ns);
+        char *text = ask_tool(tools[i].argv, tools[i].is_nvml ? nvml_ns : TOOL_NS);
         if (text && *text) {
             scrub(tools[i].path, text, NULL);
             rc = write_file(dir, tools[i].path, text, err);

@@ -206,8 +206,6 @@ static int read_uk(struct call *c, struct wt_error *err)
     int rc = ask_uk(c, c->now_s - HISTORY_S, minute_text(to, sizeof(to), c->now_s), err);
     if (rc == 0)
         rc = ask_uk(c, c->now_s, "fw48h", err);
-    if (*c->zone)
-        wt_text(c->word, sizeof(c->word), "of a region the service has estimates alone");
     return rc;
 }
 
@@ -449,9 +447,12 @@ static int take_zone(const struct feed *feed, enum wt_signal_kind kind, const ch
 static void tell_estimates(struct call *c)
 {
     size_t n = strlen(c->word);
-    bool is_told = strstr(c->word, "estimates") != NULL;
-    if (c->rows.estimated && !is_told)
-        wt_text(c->word + n, sizeof(c->word) - n, "%sof its %zu values that are no forecast %zu %s",
+    char *end = c->word + n;
+    if (c->rows.estimated && c->rows.estimated == c->rows.given)
+        wt_text(end, sizeof(c->word) - n, "%sall its values that are no forecast are estimates",
+                n ? "; " : "");
+    else if (c->rows.estimated)
+        wt_text(end, sizeof(c->word) - n, "%sof its %zu values that are no forecast %zu %s",
                 n ? "; " : "", c->rows.given, c->rows.estimated,
                 c->rows.estimated > 1 ? "are estimates" : "is an estimate");
 }

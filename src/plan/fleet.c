@@ -306,16 +306,17 @@ static int run_case(struct wt_fleet_work *w, struct wt_fleet_case *c, struct wt_
     return rc;
 }
 
-/* Signals to until_s, as far as they can be made to reach; those that cannot, to end_s. */
-static int make_rates(struct wt_fleet_work *w, int64_t until_s, int64_t end_s, struct wt_error *err)
+/* Signals to until_s, or as far as they can be made to reach: one job that asks for a year must not
+ * take the others' shifts away. */
+static int make_rates(struct wt_fleet_work *w, int64_t until_s, struct wt_error *err)
 {
     for (int k = 0; k < WT_SIGNAL_KINDS; k++) {
+        struct wt_signal *signal = w->r->place.signals[k];
         struct wt_signal_forecast f;
-        if (!w->r->place.signals[k])
+        if (!signal)
             continue;
-        int rc = wt_signal_forecast(w->r->place.signals[k], until_s, &f, NULL);
-        if (rc == WT_E_RANGE)
-            rc = wt_signal_forecast(w->r->place.signals[k], end_s, &f, NULL);
+        int64_t reach_s = wt_signal_reach(signal);
+        int rc = wt_signal_forecast(signal, until_s < reach_s ? until_s : reach_s, &f, NULL);
         if (rc < 0 && rc != WT_E_RANGE) /* too far: it is not known there, and said */
             return wt_fail(err, rc, "a forecast of %s",
                            wt_signal_kind_name((enum wt_signal_kind)k));
@@ -388,14 +389,14 @@ static int run_cases(struct wt_fleet_work *w, struct wt_error *err)
     for (size_t i = 0; rc == 0 && i < r->case_count; i++) {
         if (r->cases[i].has_shifts && !w->rates.count) {
             int64_t sight_s = sight_of(w);
-            rc = make_rates(w, sight_s > end_s ? sight_s : end_s, end_s, err);
+            rc = make_rates(w, sight_s > end_s ? sight_s : end_s, err);
         }
         if (rc == 0)
             rc = run_case(w, &r->cases[i], &w->schedules[i], err);
         if (rc == 0 && r->cases[i].end_s > end_s)
             end_s = r->cases[i].end_s;
     }
-    return rc < 0 ? rc : make_rates(w, end_s, end_s, err);
+    return rc < 0 ? rc : make_rates(w, end_s, err);
 }
 
 int wt_fleet_replay(struct wt_fleet_result *ret_result, const struct wt_trace *trace,

@@ -130,6 +130,14 @@ static int try_at(const struct wt_signal *s, int64_t origin_s, int64_t to_s, uns
     return 0;
 }
 
+int64_t wt_signal_reach(const struct wt_signal *s)
+{
+    if (s->form != WT_SIGNAL_SERIES)
+        return INT64_MAX;
+    int64_t end_s = wt_signal_info(s).end_s, history_s = end_s - s->at_s[0];
+    return history_s < WT_DAY_S ? end_s : end_s + history_s / 2;
+}
+
 int wt_signal_forecast(struct wt_signal *s, int64_t until_s,
                        struct wt_signal_forecast *ret_forecast, struct wt_error *err)
 {
@@ -141,7 +149,7 @@ int wt_signal_forecast(struct wt_signal *s, int64_t until_s,
     }
     int64_t end_s = wt_signal_info(s).end_s;
     int64_t history_s = end_s - s->at_s[0], ahead_s = until_s - end_s;
-    if (ahead_s > history_s / 2 || history_s < WT_DAY_S) {
+    if (until_s > wt_signal_reach(s)) {
         wt_fail(err, WT_E_RANGE, "%s ends at %s, too far from %s for a forecast from itself",
                 s->name, wt_moment_text(from, sizeof(from), end_s),
                 wt_moment_text(to, sizeof(to), until_s));

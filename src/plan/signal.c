@@ -343,7 +343,7 @@ int wt_signal_parse(struct wt_signal **ret_signal, enum wt_signal_kind kind, FIL
         rc = wt_fail_errno(err, errno, "%s", name);
     if (rc == 0 && rows != UINT64_MAX && (rows != s->count || !is_whole))
         rc = wt_fail(err, WT_E_FORMAT, "%s: holds %zu whole rows, and says that it has %llu", name,
-                     s->count - !is_whole, (unsigned long long)rows);
+                     s->count - (s->count && !is_whole), (unsigned long long)rows);
     if (rc == 0 && !s->count) {
         rc = wt_fail(err, WT_E_FORMAT, "%s: %s", name,
                      layout.count ? "a header and no rows" : "it is empty");

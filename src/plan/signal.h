@@ -77,6 +77,11 @@ int wt_plan_note_add(struct wt_plan_note **io_notes, size_t *io_count, struct wt
                      const char *fmt, ...) WT_PRINTF(4, 5);
 #define WT_NOTE(r, err, ...) wt_plan_note_add(&(r)->notes, &(r)->note_count, err, __VA_ARGS__)
 
+/* ---- forecast.c ---- */
+
+/* How far a series can be made to reach by wt_signal_forecast. INT64_MAX of what is no series. */
+int64_t wt_signal_reach(const struct wt_signal *signal);
+
 /* ---- signal_notes.c ---- */
 
 /* Notes of a signal in a window: where it is from, a hole, time that is not known. where: " of DE",

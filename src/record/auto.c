@@ -3,6 +3,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "record/record.h"
@@ -24,6 +25,7 @@ static const char *model_of(const char *line)
 
 int wt_auto_remember(const char *model, bool is_emulated, double limit_w, struct wt_error *err)
 {
+    struct wt_file_draft draft;
     char dir[4000], path[4096], label[256], *old = NULL, *text = NULL;
     size_t size = 0, length = 0;
     int rc = wt_store_default_dir(dir, sizeof(dir), err);
@@ -41,7 +43,6 @@ int wt_auto_remember(const char *model, bool is_emulated, double limit_w, struct
         size_t n = strcspn(at, "\n"), m = strlen(label);
         const char *found = model_of(at);
         bool is_same = found && found < at + n && strncmp(found, label, m) == 0 &&
-                       found[m + strspn(found + m, " \t\r")] == at[n] &&
                        found + m + strspn(found + m, " \t\r") == at + n;
         if (!is_same) {
             memcpy(text + length, at, n);
@@ -53,7 +54,13 @@ int wt_auto_remember(const char *model, bool is_emulated, double limit_w, struct
     if (rc == 0) {
         wt_text(text + length, LINE_MAX_, "%.0f %s\n", limit_w, label);
         length += strlen(text + length);
-        rc = wt_file_replace(path, text, length, err);
+        rc = wt_file_begin(&draft, path, err);
+    }
+    if (rc == 0) {
+        /* Whatever umask there is: what a group may write the plugin does not believe. */
+        fchmod(fileno(draft.file), 0644);
+        fwrite(text, 1, length, draft.file);
+        rc = wt_file_commit(&draft, err);
     }
     free(old);
     free(text);

@@ -238,7 +238,7 @@ static int open_accounts(struct wt_live *l, bool is_start, struct wt_error *err)
     int rc =
         wt_accounts_new(&l->accounts, l->ctx, l->devices, l->meter, &l->accounts_options, &why);
     bool is_faulty = rc == WT_E_DENIED || rc == WT_E_FORMAT || rc == WT_E_IO || rc == WT_E_FULL ||
-                     rc == WT_E_NOTFOUND;
+                     rc == WT_E_NOTFOUND || rc == WT_E_BUSY;
     if (rc < 0 && is_start && !is_faulty) {
         *err = why;
         return rc;
