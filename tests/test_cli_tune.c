@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "spawn.h"
@@ -219,6 +220,7 @@ static void it_finds_a_setting_while_the_job_runs_and_remembers_it(void **state)
 {
     (void)state;
     struct spawned s;
+    mode_t mask = umask(002); /* as many users have it */
     spawn_run(&s, home, "wattune", "tune", "--emulate", "v100-pcie-32gb", "--json", "--window",
               "300ms", "--settle", "100ms", "--tag", "tuned", "--set", "power=100,150,200,250",
               "--", getenv("WATTUNE_COMMAND"), "bench", "train", "bert-base", "--batch", "8",
@@ -238,6 +240,10 @@ static void it_finds_a_setting_while_the_job_runs_and_remembers_it(void **state)
     char path[300], line[100] = "", want[100];
     snprintf(path, sizeof(path), "%s/wattune/slurm-auto", home);
     snprintf(want, sizeof(want), "%.0f EMULATED Tesla V100-PCIE-32GB\n", watts);
+    struct stat st;
+    umask(mask);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0644); /* what others may write the plugin does not believe */
     FILE *in = fopen(path, "re");
     assert_non_null(in);
     assert_non_null(fgets(line, sizeof(line), in));

@@ -695,6 +695,14 @@ static void a_shift_looks_as_far_as_a_job_asked(void **state)
     assert_int_equal(r.cases[1].unplanned, 0);
     wt_fleet_result_done(&r);
     free_signals(&s);
+    /* Who asks for a year cannot be planned; the other can all the same. */
+    s.signals[WT_SIGNAL_CARBON] = hourly(WT_SIGNAL_CARBON, 1577836800 - 240 * 3600, 240);
+    t.jobs[0].asked_s = 365 * 86400;
+    r = replayed(&t, &c, &p, &s);
+    assert_int_equal(r.cases[1].unplanned, 1);
+    wt_fleet_result_done(&r);
+    free_signals(&s);
+    t.jobs[0].asked_s = 345600;
     s.signals[WT_SIGNAL_CARBON] = hourly(WT_SIGNAL_CARBON, 1577836800 - 72 * 3600, 72);
     c.busy_w = 500;
     p.shifts[0].span_s = 0;
