@@ -178,6 +178,9 @@ static void bad_files_are_refused_by_name_and_line(void **state)
     } rows[] = {
         {"", "text: it is empty"},
         {"time,gco2_per_kwh\n", "a header and no rows"},
+        {"# rows: 3\ntime,gco2_per_kwh", "holds 0 whole rows, and says that it has 3"},
+        {"# rows: 2\ntime,gco2_per_kwh\n2024-01-01T00:00:00Z,1\n2024-01-01T01:00:00Z,2",
+         "holds 1 whole rows, and says that it has 2"},
         {"time,gco2_per_kwh\n2020-01-01,5\n", "one row only"},
         {"time,pue\n2020-01-01,5\n", "text:1: no column gco2_per_kwh"},
         {"when,gco2_per_kwh\n1,5\n", "text:1: no column time"},
