@@ -135,6 +135,15 @@ class Budget(unittest.TestCase):
         job, _ = submit("-H", "-N1", "--gres=gpu:1", "--power-cap=150")
         self.assertEqual(watts(job), "watt:610")
 
+    def test_a_job_of_whole_nodes_stays_one_when_it_is_changed(self):
+        job, _ = submit("-H", "-N1", "--exclusive", "--gres=gpu:1", "--power-cap=150")
+        self.assertEqual(watts(job), "watt:610")
+        for change in ("numnodes=1", "licenses=watt:1"):
+            BED.run("scontrol", "update", f"jobid={job}", change, user=slurm.NOBODY, check=False)
+            self.assertEqual(watts(job), "watt:610", change)
+        BED.run("scontrol", "update", f"jobid={job}", "gres=gpu:2", user=slurm.NOBODY)
+        self.assertEqual(watts(job), "watt:610")
+
     def test_long_words_of_a_user_do_not_hold_up_the_controller(self):
         begun = time.monotonic()
         submit("-H", "--gres=" + ",".join(["gpu:1"] * 3000), "-p", ",".join(["main"] * 3000), check=False)
