@@ -167,10 +167,12 @@ class Node:
             self.serve.wait(timeout=PATIENCE_S)
             self.serve = None
 
-    def jobs(self, *options):
-        """What `wattune jobs` tells of this node's store; None: it is only being made."""
+    def jobs(self, *options, is_new=False):
+        """What `wattune jobs` tells of this node's store. None, of a new one: it is only being made."""
         done = subprocess.run([os.environ["WATTUNE_COMMAND"], "jobs", "--store", self.store, "--json", *options],
                               env=self.bed.environment(), text=True, capture_output=True, check=False)
+        if done.returncode != 0 and not is_new:
+            raise AssertionError(f"{self.name}: wattune jobs: exit code {done.returncode}\n{done.stderr}")
         return json.loads(done.stdout)["sums"] if done.returncode == 0 else None
 
     def status(self):
