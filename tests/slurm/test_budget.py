@@ -139,7 +139,7 @@ class Budget(unittest.TestCase):
         begun = time.monotonic()
         submit("-H", "--gres=" + ",".join(["gpu:1"] * 3000), "-p", ",".join(["main"] * 3000), check=False)
         submit("-H", "-L", ",".join(["watt:1"] * 3000), "-p", ",".join(f"p{i}" for i in range(3000)), check=False)
-        self.assertLess(time.monotonic() - begun, 4)  # where each is read for each of the others: minutes
+        self.assertLess(time.monotonic() - begun, 30)  # where each is read for each of the others: minutes
 
     def test_more_than_there_is_is_refused_and_said(self):
         job, said = submit("--gpus=8", check=False)
