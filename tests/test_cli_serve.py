@@ -263,7 +263,7 @@ class Page(unittest.TestCase):
                 peers.append(s)
             t = time.monotonic()
             self.assertEqual(self.server.get("/metrics")[0], 200)
-            self.assertLess(time.monotonic() - t, 2)
+            self.assertLess(time.monotonic() - t, 8)  # before the first of them is closed
             # Those that stay silent are closed.
             t = time.monotonic()
             for s in peers:
