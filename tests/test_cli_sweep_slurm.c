@@ -69,7 +69,8 @@ static int each_setup(void **state)
     stand_in("sbatch", sbatch);
     stand_in("slurm-task", task);
     stand_in("squeue",
-             "#!/bin/sh\nif [ -e \"$LOG.deaf\" ]; then rm \"$LOG.deaf\"\n"
+             "#!/bin/sh\necho asked >>\"$LOG.asked\"\n"
+             "if [ -e \"$LOG.deaf\" ]; then rm \"$LOG.deaf\"\n"
              "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1; fi\n"
              "cat \"$LOG.states\" 2>/dev/null && exit\n"
              "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1\n");
@@ -119,9 +120,32 @@ static int count_log(const char *word)
     return count;
 }
 
+/* The word comes to stand in what was written down. */
+static void await_in(const char *suffix, const char *word)
+{
+    for (int i = 0; i < 6000; i++) {
+        char *text = slurp(suffix);
+        bool is_there = strstr(text, word) != NULL;
+        free(text);
+        if (is_there)
+            return;
+        nanosleep(&(struct timespec){0, 10000000}, NULL);
+    }
+    fail_msg("never in %s%s: %s", log_path, suffix, word);
+}
+
 #define SWEEP(s, ...)                                                                              \
     spawn_run((s), home, "wattune", "sweep", "--slurm", "--set", "power=150,250", "--report",      \
               report, ##__VA_ARGS__)
+
+/* Some of whose tasks are held: it goes on until somebody does something. */
+static void start_held(struct spawned *s)
+{
+    const char *const argv[] = {"wattune",  "sweep", "--slurm",   "--set", "power=150,250",
+                                "--report", report,  "--repeats", "2",     "--",
+                                "sleep",    "0.2",   NULL};
+    spawn_start(s, home, argv);
+}
 
 static void expect(struct spawned *s, int code, const char *says)
 {
@@ -253,12 +277,8 @@ static void what_fails_by_itself_is_not_submitted_again(void **state)
     mark(".FAILED-1", "");
     mark(".hold-2", "");
     mark(".hold-3", "");
-    const char *const argv[] = {"wattune",  "sweep", "--slurm",   "--set", "power=150,250",
-                                "--report", report,  "--repeats", "2",     "--",
-                                "sleep",    "0.2",   NULL};
-    spawn_start(&s, home, argv);
-    for (int i = 0; i < 1500 && !count_log("scancel"); i++)
-        nanosleep(&(struct timespec){0, 10000000}, NULL);
+    start_held(&s);
+    await_in("", "scancel");
     forget(".states");
     spawn_wait(&s);
     expect(&s, 1, "two runs failed: giving up");
@@ -281,19 +301,8 @@ static void jobs_go_on_and_are_collected_by_resume(void **state)
         snprintf(name, sizeof(name), ".hold-%d", i);
         mark(name, "");
     }
-    const char *const argv[] = {"wattune",  "sweep", "--slurm",   "--set", "power=150,250",
-                                "--report", report,  "--repeats", "2",     "--",
-                                "sleep",    "0.2",   NULL};
-    spawn_start(&s, home, argv);
-    bool is_held = false;
-    for (int i = 0; i < 6000 && !is_held; i++) {
-        char *held = slurp(".held");
-        is_held = strlen(held) >= 4 * 8;
-        free(held);
-        nanosleep(&(struct timespec){0, 10000000}, NULL);
-    }
-    assert_true(is_held);
-    nanosleep(&(struct timespec){1, 0}, NULL);
+    start_held(&s);
+    await_in(".asked", "asked"); /* all are submitted, and it waits */
     /* Two do not collect one sweep. */
     struct spawned other;
     SWEEP(&other, "--resume", "last", "--repeats", "2", "--", "sleep", "0.2");
