@@ -80,19 +80,6 @@ static int each_setup(void **state)
     return 0;
 }
 
-static char *slurp(const char *suffix)
-{
-    char path[160];
-    snprintf(path, sizeof(path), "%s%s", log_path, suffix);
-    FILE *in = fopen(path, "re");
-    char *text = calloc(1, 16384);
-    if (in) {
-        text[fread(text, 1, 16383, in)] = '\0';
-        fclose(in);
-    }
-    return text;
-}
-
 static void mark(const char *suffix, const char *text)
 {
     char path[160];
@@ -112,7 +99,7 @@ static void forget(const char *suffix)
 /* How often a word stands in what was written down. */
 static int count_log(const char *word)
 {
-    char *log = slurp("");
+    char *log = spawn_read("log");
     int count = 0;
     for (const char *p = log; (p = strstr(p, word)) != NULL; p++)
         count++;
@@ -123,15 +110,17 @@ static int count_log(const char *word)
 /* The word comes to stand in what was written down. */
 static void await_in(const char *suffix, const char *word)
 {
+    char name[32];
+    snprintf(name, sizeof(name), "log%s", suffix);
     for (int i = 0; i < 6000; i++) {
-        char *text = slurp(suffix);
+        char *text = spawn_read(name);
         bool is_there = strstr(text, word) != NULL;
         free(text);
         if (is_there)
             return;
         nanosleep(&(struct timespec){0, 10000000}, NULL);
     }
-    fail_msg("never in %s%s: %s", log_path, suffix, word);
+    fail_msg("never in %s: %s", name, word);
 }
 
 #define SWEEP(s, ...)                                                                              \
@@ -191,7 +180,7 @@ static void a_sweep_is_one_array_and_one_report(void **state)
     spawn_done(&s);
     assert_int_equal(access(report, R_OK), 0);
     assert_int_equal(access(csv, R_OK), 0);
-    char *log = slurp("");
+    char *log = spawn_read("log");
     assert_int_equal(count_log("sbatch "), 1);
     assert_non_null(strstr(log, "sbatch [--parsable] [--job-name=sweep-"));
     assert_non_null(strstr(log, "[--array=0-3] [--output="));
