@@ -372,11 +372,18 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=
     def before_slurmctld(self):
         """What has to run before slurmctld does."""
 
-    def start(self):
+    def start(self, prepare=lambda: None):
+        """And what a file's tests need besides. All of it, or nothing is left."""
         try:
             self._start()
+            prepare()
         except AssertionError as why:
-            raise AssertionError(f"{why}\n{self.tails()}") from why
+            tails = self.tails()
+            self.stop()
+            raise AssertionError(f"{why}\n{tails}") from why
+        except BaseException:
+            self.stop()
+            raise
 
     def _start(self):
         munge = os.path.join(self.dir, "munge")

@@ -27,13 +27,9 @@ BED = None
 def setUpModule():
     global BED
     BED = slurm.Bed([("v100-pcie-32gb:4", "")] * 2, extra="JobSubmitPlugins=lua\nLicenses=watt:1000\n")
-    try:
-        shutil.copy(LUA, os.path.join(BED.dir, "etc", "job_submit.lua"))
-        table(TABLE)
-        BED.start()
-    except BaseException:
-        BED.stop()
-        raise
+    shutil.copy(LUA, os.path.join(BED.dir, "etc", "job_submit.lua"))
+    table(TABLE)
+    BED.start()
 
 
 def tearDownModule():

@@ -129,11 +129,7 @@ StorageLoc=slurm_acct
 def setUpModule():
     global BED
     BED = AccountingBed([("v100-pcie-32gb:4", POLICY), ("v100-pcie-32gb:4", POLICY)])
-    try:
-        BED.start()
-    except BaseException:
-        BED.stop()
-        raise
+    BED.start()
 
 
 def tearDownModule():

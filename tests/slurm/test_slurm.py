@@ -38,22 +38,21 @@ def setUpModule():
     BED = slurm.Bed([("v100-pcie-32gb:4", FREE), ("v100-pcie-32gb:4", STRICT),
                      ("a100-pcie-80gb:4", FREE), ("v100-pcie-16gb:4", FREE)])
     LOOK = f"{slurm.PYTHON} -S {BED.client}"
-    try:
-        BED.start()
-        BED.nodes[1].set_limits(200)
-        ids = [gpu["uuid"] for gpu in BED.nodes[2].look()]
-        BED.write(f"{BED.dir}/etc/map-n3", "# Slurm's number, device\n" + "".join(
-            f"{i} {gpu}\n" for i, gpu in enumerate(reversed(ids))))
-        BED.write(f"{BED.dir}/etc/auto", "# WATTS MODEL\n170 Tesla V100*\n")
-        if not sys.argv[1:] or any(name.startswith("Lives") for name in sys.argv[1:]):
-            start_old()
-    except BaseException:
-        BED.stop()
-        raise
+    BED.write(f"{BED.dir}/etc/auto", "# WATTS MODEL\n170 Tesla V100*\n")
+    BED.start(prepare)
 
 
 def tearDownModule():
     BED.stop()
+
+
+def prepare():
+    BED.nodes[1].set_limits(200)
+    ids = [gpu["uuid"] for gpu in BED.nodes[2].look()]
+    BED.write(f"{BED.dir}/etc/map-n3", "# Slurm's number, device\n" + "".join(
+        f"{i} {gpu}\n" for i, gpu in enumerate(reversed(ids))))
+    if not sys.argv[1:] or any(name.startswith("Lives") for name in sys.argv[1:]):
+        start_old()
 
 
 def start_old():

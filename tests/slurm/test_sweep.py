@@ -13,12 +13,8 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-try:
-    import bed as slurm
-except ImportError as why:
-    print(f"there is no bed of Slurm here: {why}")
-    sys.exit(77)
 import cases  # noqa: E402  (lies one folder up)
+import bed as slurm  # noqa: E402
 
 BED = None
 WATTUNE = os.environ.get("WATTUNE_COMMAND", "")
@@ -28,13 +24,9 @@ POLICY = "allow uid 65534 on all set power\n"  # without cgroups nobody can tell
 def setUpModule():
     global BED
     BED = slurm.Bed([("v100-pcie-32gb:4", POLICY)] * 2)
-    try:
-        BED.start()
-        os.makedirs(f"{BED.dir}/out/home", mode=0o700)
-        os.chown(f"{BED.dir}/out/home", slurm.NOBODY, slurm.NOBODY)
-    except BaseException:
-        BED.stop()
-        raise
+    os.makedirs(f"{BED.dir}/out/home", mode=0o700)
+    os.chown(f"{BED.dir}/out/home", slurm.NOBODY, slurm.NOBODY)
+    BED.start()
 
 
 def tearDownModule():
