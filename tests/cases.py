@@ -10,7 +10,7 @@ SKIPPED = 77
 
 
 class _Lines(unittest.TestResult):
-    told = 0  # the last test whose failure has its line
+    told = None  # the last test whose failure has its line; the set-up of a module or a class has one too
 
     def _line(self, verdict, test, directive=""):
         print(f"{verdict} {self.testsRun} - {test.id().split('.')[-1]}{directive}", flush=True)
@@ -22,9 +22,9 @@ class _Lines(unittest.TestResult):
     def addFailure(self, test, err):
         super().addFailure(test, err)
         traceback.print_exception(*err)
-        if self.told != self.testsRun:  # a tearDown may fail after its test
+        if self.told != (self.testsRun, test.id()):  # a tearDown may fail after its test
             self._line("not ok", test)
-        self.told = self.testsRun
+        self.told = (self.testsRun, test.id())
         lines = [f"{err[0].__name__}: {err[1]}"]
         frames = [f for f in traceback.extract_tb(err[2]) if os.path.basename(f.filename) != "case.py"]
         lines += [f"at {os.path.basename(f.filename)}:{f.lineno}: {f.line}" for f in frames[-3:]]

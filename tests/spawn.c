@@ -194,6 +194,17 @@ const char *spawn_file(char *path, size_t size, const char *name, const char *te
     return path;
 }
 
+char *spawn_read(const char *name)
+{
+    char path[256], *text = NULL;
+    int fd = open(spawn_path(path, sizeof(path), name), O_RDONLY | O_CLOEXEC);
+    while (fd >= 0 && read_some(fd, &text))
+        ;
+    if (fd >= 0)
+        close(fd);
+    return text ? text : strdup("");
+}
+
 json_t *spawn_json(const struct spawned *s)
 {
     json_error_t why;

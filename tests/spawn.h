@@ -37,6 +37,8 @@ int spawn_teardown(void **state);
 /* The path of name in it, and a file there with its path. */
 const char *spawn_path(char *buf, size_t size, const char *name);
 const char *spawn_file(char *path, size_t size, const char *name, const char *text);
+/* All of a file there, owned; "" when it is not there. */
+char *spawn_read(const char *name);
 
 /* All of stdout as one JSON document, owned; anything else fails the test. */
 json_t *spawn_json(const struct spawned *s);

@@ -103,24 +103,11 @@ static void fails(const char *signal, int code, const char *says)
     spawn_done(&s);
 }
 
-static char *slurp(const char *name)
-{
-    char path[256];
-    spawn_path(path, sizeof(path), name);
-    FILE *in = fopen(path, "re");
-    if (!in)
-        return NULL;
-    char *text = calloc(1, 1 << 20);
-    text[fread(text, 1, (1 << 20) - 1, in)] = '\0';
-    fclose(in);
-    return text;
-}
-
 static size_t requests(void)
 {
-    char *log = slurp("log");
+    char *log = spawn_read("log");
     size_t n = 0;
-    for (const char *p = log; p && (p = strchr(p, '\n')); p++)
+    for (const char *p = log; (p = strchr(p, '\n')); p++)
         n++;
     free(log);
     return n;
@@ -219,7 +206,7 @@ static void age(const char *name, int hours)
 {
     char path[256], file[128], stamp[32];
     snprintf(file, sizeof(file), "wattune/feeds/%s.csv", name);
-    char *text = slurp(file), *at = text ? strstr(text, "# fetched: ") : NULL;
+    char *text = spawn_read(file), *at = strstr(text, "# fetched: ");
     assert_non_null(at);
     time_t then = time(NULL) - hours * 3600;
     struct tm utc;
@@ -238,7 +225,7 @@ static void move_kept(const char *name, const char *variable)
 {
     char path[256], file[128];
     snprintf(file, sizeof(file), "wattune/feeds/%s.csv", name);
-    char *text = slurp(file), *at = text ? strstr(text, "# url: ") : NULL;
+    char *text = spawn_read(file), *at = strstr(text, "# url: ");
     assert_non_null(at);
     spawn_path(path, sizeof(path), file);
     FILE *out = fopen(path, "we");
@@ -288,7 +275,7 @@ static void what_is_kept_is_the_users_own_and_has_no_key(void **state)
     spawn_path(path, sizeof(path), "wattune/feeds/entsoe-10Y1001A1001A82H.csv");
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
-    char *text = slurp("wattune/feeds/entsoe-10Y1001A1001A82H.csv");
+    char *text = spawn_read("wattune/feeds/entsoe-10Y1001A1001A82H.csv");
     assert_null(strstr(text, KEY));
     free(text);
     /* A file that was cut off is not there. */

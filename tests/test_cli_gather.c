@@ -83,13 +83,13 @@ static void a_tool_that_does_not_end_is_left_out(void **state)
     (void)state;
     static const struct {
         const char *script;
-        bool is_kept;
+        bool is_kept, is_endless;
     } rows[] = {
-        {"#!/bin/sh\necho index, name\n", true},
-        {"#!/bin/sh\nexec sleep 1000\n", false},
-        {"#!/bin/sh\nexec yes\n", false},
-        {"#!/bin/sh\nexec head -c 100000 /dev/zero\n", false},
-        {"#!/bin/sh\necho no driver\nexit 9\n", false},
+        {"#!/bin/sh\necho index, name\n", true, false},
+        {"#!/bin/sh\nexec sleep 1000\n", false, true},
+        {"#!/bin/sh\nexec yes\n", false, true},
+        {"#!/bin/sh\nexec head -c 100000 /dev/zero\n", false, false},
+        {"#!/bin/sh\necho no driver\nexit 9\n", false, false},
     };
     struct spawned s;
     char bin[96], tool[128];
@@ -102,7 +102,7 @@ static void a_tool_that_does_not_end_is_left_out(void **state)
         tree_put(bin, "/nvidia-smi", rows[i].script);
         assert_int_equal(chmod(tool, 0755), 0);
         setenv("PATH", with, 1);
-        setenv("WATTUNE_NVML_TIMEOUT", rows[i].is_kept ? "60" : "0.2", 1);
+        setenv("WATTUNE_NVML_TIMEOUT", rows[i].is_endless ? "0.2" : "60", 1);
         spawn_run(&s, home, "wattune", "gather", "--output", archive);
         setenv("PATH", before, 1);
         unsetenv("WATTUNE_NVML_TIMEOUT");

@@ -68,19 +68,6 @@ static int each_setup(void **state)
     return 0;
 }
 
-static char *slurp(const char *suffix)
-{
-    char path[160];
-    snprintf(path, sizeof(path), "%s%s", log_path, suffix);
-    FILE *in = fopen(path, "re");
-    char *text = calloc(1, 8192);
-    if (in) {
-        text[fread(text, 1, 8191, in)] = '\0';
-        fclose(in);
-    }
-    return text;
-}
-
 static void mark(const char *suffix)
 {
     char path[160];
@@ -105,7 +92,7 @@ static void one_piece_is_one_sbatch_with_its_begin(void **state)
     snprintf(want, sizeof(want),
              "sbatch [--begin=%s] [--partition] [gpu] [%s] [a b] [--begin=now]\n", t,
              script); /* the script's own option is none of sbatch's */
-    char *log = slurp("");
+    char *log = spawn_read("log");
     assert_string_equal(log, want);
     free(log);
 }
@@ -173,7 +160,7 @@ static void several_pieces_go_with_the_script(void **state)
     if (spawn_code(&s) != 0)
         fail_msg("%s", s.err);
     spawn_done(&s);
-    char *log = slurp(""), *kept = slurp(".script");
+    char *log = spawn_read("log"), *kept = spawn_read("log.script");
     t[0][19] = '\0';
     snprintf(want, sizeof(want), "sbatch [--begin=%s] [--requeue] [--open-mode=append] [/", t[0]);
     assert_memory_equal(log, want, strlen(want));
@@ -312,13 +299,13 @@ static void a_piece_ends_with_a_signal_and_a_requeue(void **state)
     spawn_start(&s, home, argv);
     assert_true(spawn_expect(&s, "kept"));
     char *log = NULL; /* requeued, and Slurm ends it */
-    for (int i = 0; i < 1000 && (!log || !strstr(log, "update JobId=4711 StartTime=") ||
+    for (int i = 0; i < 6000 && (!log || !strstr(log, "update JobId=4711 StartTime=") ||
                                  strstr(log, "update") == strrchr(log, 'u'));
          i++) {
         struct timespec pause = {0, 10000000};
         nanosleep(&pause, NULL);
         free(log);
-        log = slurp("");
+        log = spawn_read("log");
     }
     kill(s.pid, SIGTERM);
     spawn_wait(&s);
@@ -326,7 +313,7 @@ static void a_piece_ends_with_a_signal_and_a_requeue(void **state)
     assert_non_null(strstr(s.out, "begins a\nkept\n"));
     assert_non_null(strstr(s.err, "requeued; goes on at"));
     free(log);
-    log = slurp("");
+    log = spawn_read("log");
     t[19] = '\0';
     snprintf(want, sizeof(want),
              "scontrol requeue 4711\nscontrol update JobId=4711 StartTime=%.17s", t);
@@ -353,7 +340,7 @@ static void the_last_piece_has_no_end_and_its_code_is_the_scripts(void **state)
     spawn_run(&s, home, "wattune", "segment", path);
     assert_int_equal(spawn_code(&s), 0);
     spawn_done(&s);
-    char *log = slurp("");
+    char *log = spawn_read("log");
     assert_string_equal(log, ""); /* nothing is asked of Slurm */
     free(log);
 }
@@ -368,11 +355,11 @@ static void between_pieces_the_job_goes_back_to_the_queue(void **state)
     const char *const argv[] = {"wattune", "segment", path, NULL};
     spawn_start(&s, home, argv);
     char *log = NULL;
-    for (int i = 0; i < 1000 && (!log || !strstr(log, "StartTime=")); i++) {
+    for (int i = 0; i < 6000 && (!log || !strstr(log, "StartTime=")); i++) {
         struct timespec pause = {0, 10000000};
         nanosleep(&pause, NULL);
         free(log);
-        log = slurp("");
+        log = spawn_read("log");
     }
     kill(s.pid, SIGTERM);
     spawn_wait(&s);
@@ -405,7 +392,7 @@ static void a_job_that_cannot_be_requeued_or_is_cancelled_says_so(void **state)
     spawn_wait(&s);
     assert_int_equal(spawn_code(&s), 3);
     spawn_done(&s);
-    char *log = slurp("");
+    char *log = spawn_read("log");
     assert_string_equal(log, "scontrol requeue 4711\n");
     free(log);
 }

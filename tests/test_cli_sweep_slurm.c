@@ -69,7 +69,8 @@ static int each_setup(void **state)
     stand_in("sbatch", sbatch);
     stand_in("slurm-task", task);
     stand_in("squeue",
-             "#!/bin/sh\nif [ -e \"$LOG.deaf\" ]; then rm \"$LOG.deaf\"\n"
+             "#!/bin/sh\necho asked >>\"$LOG.asked\"\n"
+             "if [ -e \"$LOG.deaf\" ]; then rm \"$LOG.deaf\"\n"
              "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1; fi\n"
              "cat \"$LOG.states\" 2>/dev/null && exit\n"
              "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1\n");
@@ -77,19 +78,6 @@ static int each_setup(void **state)
                       "echo Slurm accounting storage is disabled >&2; exit 1\n");
     stand_in("scancel", "#!/bin/sh\necho \"scancel $*\" >>\"$LOG\"\n");
     return 0;
-}
-
-static char *slurp(const char *suffix)
-{
-    char path[160];
-    snprintf(path, sizeof(path), "%s%s", log_path, suffix);
-    FILE *in = fopen(path, "re");
-    char *text = calloc(1, 16384);
-    if (in) {
-        text[fread(text, 1, 16383, in)] = '\0';
-        fclose(in);
-    }
-    return text;
 }
 
 static void mark(const char *suffix, const char *text)
@@ -111,7 +99,7 @@ static void forget(const char *suffix)
 /* How often a word stands in what was written down. */
 static int count_log(const char *word)
 {
-    char *log = slurp("");
+    char *log = spawn_read("log");
     int count = 0;
     for (const char *p = log; (p = strstr(p, word)) != NULL; p++)
         count++;
@@ -119,9 +107,34 @@ static int count_log(const char *word)
     return count;
 }
 
+/* The word comes to stand in what was written down. */
+static void await_in(const char *suffix, const char *word)
+{
+    char name[32];
+    snprintf(name, sizeof(name), "log%s", suffix);
+    for (int i = 0; i < 6000; i++) {
+        char *text = spawn_read(name);
+        bool is_there = strstr(text, word) != NULL;
+        free(text);
+        if (is_there)
+            return;
+        nanosleep(&(struct timespec){0, 10000000}, NULL);
+    }
+    fail_msg("never in %s: %s", name, word);
+}
+
 #define SWEEP(s, ...)                                                                              \
     spawn_run((s), home, "wattune", "sweep", "--slurm", "--set", "power=150,250", "--report",      \
               report, ##__VA_ARGS__)
+
+/* Some of whose tasks are held: it goes on until somebody does something. */
+static void start_held(struct spawned *s)
+{
+    const char *const argv[] = {"wattune",  "sweep", "--slurm",   "--set", "power=150,250",
+                                "--report", report,  "--repeats", "2",     "--",
+                                "sleep",    "0.2",   NULL};
+    spawn_start(s, home, argv);
+}
 
 static void expect(struct spawned *s, int code, const char *says)
 {
@@ -167,7 +180,7 @@ static void a_sweep_is_one_array_and_one_report(void **state)
     spawn_done(&s);
     assert_int_equal(access(report, R_OK), 0);
     assert_int_equal(access(csv, R_OK), 0);
-    char *log = slurp("");
+    char *log = spawn_read("log");
     assert_int_equal(count_log("sbatch "), 1);
     assert_non_null(strstr(log, "sbatch [--parsable] [--job-name=sweep-"));
     assert_non_null(strstr(log, "[--array=0-3] [--output="));
@@ -253,12 +266,8 @@ static void what_fails_by_itself_is_not_submitted_again(void **state)
     mark(".FAILED-1", "");
     mark(".hold-2", "");
     mark(".hold-3", "");
-    const char *const argv[] = {"wattune",  "sweep", "--slurm",   "--set", "power=150,250",
-                                "--report", report,  "--repeats", "2",     "--",
-                                "sleep",    "0.2",   NULL};
-    spawn_start(&s, home, argv);
-    for (int i = 0; i < 1500 && !count_log("scancel"); i++)
-        nanosleep(&(struct timespec){0, 10000000}, NULL);
+    start_held(&s);
+    await_in("", "scancel");
     forget(".states");
     spawn_wait(&s);
     expect(&s, 1, "two runs failed: giving up");
@@ -281,19 +290,8 @@ static void jobs_go_on_and_are_collected_by_resume(void **state)
         snprintf(name, sizeof(name), ".hold-%d", i);
         mark(name, "");
     }
-    const char *const argv[] = {"wattune",  "sweep", "--slurm",   "--set", "power=150,250",
-                                "--report", report,  "--repeats", "2",     "--",
-                                "sleep",    "0.2",   NULL};
-    spawn_start(&s, home, argv);
-    bool is_held = false;
-    for (int i = 0; i < 6000 && !is_held; i++) {
-        char *held = slurp(".held");
-        is_held = strlen(held) >= 4 * 8;
-        free(held);
-        nanosleep(&(struct timespec){0, 10000000}, NULL);
-    }
-    assert_true(is_held);
-    nanosleep(&(struct timespec){1, 0}, NULL);
+    start_held(&s);
+    await_in(".asked", "asked"); /* all are submitted, and it waits */
     /* Two do not collect one sweep. */
     struct spawned other;
     SWEEP(&other, "--resume", "last", "--repeats", "2", "--", "sleep", "0.2");

@@ -100,7 +100,7 @@ __attribute__((visibility("default"))) int getaddrinfo(const char *node, const c
 {
     __typeof__(getaddrinfo) *real;
     atomic_fetch_add(&lookups, 1);
-    for (int i = 0; i < 500 && atomic_load(&is_stuck); i++)
+    for (int i = 0; i < 6000 && atomic_load(&is_stuck); i++)
         usleep(10000);
     *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo"); /* each time: two may be here at once */
     return node && strcmp(node, "stuck.invalid") == 0 ? EAI_AGAIN : real(node, service, hints, ret);
@@ -118,7 +118,7 @@ static void a_resolver_that_hangs_holds_nobody_up(void **state)
     int64_t t_ns = wt_clock_now_ns();
     assert_int_equal(wt_pg_open(&pg, "postgresql://stuck.invalid/jobs", true, &stop, &err),
                      WT_E_STATE);
-    assert_true(wt_clock_now_ns() - t_ns < 3 * WT_NS_PER_S);
+    assert_true(wt_clock_now_ns() - t_ns < 30 * WT_NS_PER_S);
     while (!atomic_load(&lookups)) /* it does hang there */
         usleep(1000);
     atomic_store(&is_stuck, false);

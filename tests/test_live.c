@@ -51,12 +51,15 @@ static void wait_for(struct looked *l, const unsigned *what, unsigned count)
 static void a_watch_looks_until_it_is_stopped(void **state)
 {
     (void)state;
-    struct looked l = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    /* Outlives this function, as the thread may on a busy machine: a stop waits 0.3 s. */
+    static struct looked l = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                              .changed = PTHREAD_COND_INITIALIZER};
     struct wt_watch *watch;
     assert_int_equal(wt_watch_start(&watch, look, drop, &l, WT_NS_PER_MS / 10), 0);
     wait_for(&l, &l.looks, 3);
     assert_int_equal(l.drops, 0);
     wt_watch_stop(watch);
+    wait_for(&l, &l.drops, 1);
     assert_int_equal(l.drops, 1);
 }
 

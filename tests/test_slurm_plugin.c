@@ -296,7 +296,6 @@ static void a_claim_without_an_answer_may_hold_later(void **state)
     char text[16];
     start_fake(-1, 1, false);
     struct wt_slurm_hold h = hold_of("0,1,2", 150000);
-    h.config.timeout_ns = 200 * WT_NS_PER_MS;
     wt_slurm_hold_begin(&h);
     stop_fake();
     assert_int_equal(fake.claims, 1);
@@ -423,7 +422,7 @@ static void a_users_bytes_are_one_line_of_the_log(void **state)
 {
     (void)state;
     char *av[2];
-    be_prolog(av, "100");
+    be_prolog(av, "20000");
     setenv("SPANK_WATTUNE_POWER", "1\nslurmd: error: \x1b[2J\xff", 1);
     assert_int_equal(slurm_spank_job_prolog(NULL, 2, av), 0);
     forget();
@@ -449,7 +448,7 @@ static bool is_gone(pid_t pid)
 static bool await_(bool (*is)(pid_t pid), pid_t pid)
 {
     const struct timespec nap = {.tv_nsec = 10 * WT_NS_PER_MS};
-    for (int i = 0; i < 500 && !is(pid); i++)
+    for (int i = 0; i < 6000 && !is(pid); i++)
         nanosleep(&nap, NULL);
     return is(pid);
 }
@@ -497,7 +496,7 @@ static void the_prologs_work_ends_with_it(void **state)
 
 static void *write_energy(void *data)
 {
-    const struct timespec nap = {.tv_sec = 1, .tv_nsec = 300 * WT_NS_PER_MS};
+    const struct timespec nap = {.tv_sec = 1, .tv_nsec = 100 * WT_NS_PER_MS};
     nanosleep(&nap, NULL);
     struct wt_slurm_facts f = {.len = 0};
     wt_text(f.text, sizeof(f.text), "7.0: 5 J\n");
@@ -511,7 +510,7 @@ static void energy_is_this_steps_and_waited_for_where_somebody_measures(void **s
     (void)state;
     char *av[2];
     char path[160];
-    be_prolog(av, "100");
+    be_prolog(av, "20000");
     forget();
     put("slurm/7", "job=7\nuid=1000\nnode=n1\nbegin_ns=1\n");
     /* It was requeued: what its step of that number took before. */
@@ -524,7 +523,7 @@ static void energy_is_this_steps_and_waited_for_where_somebody_measures(void **s
     int64_t began_ns = wt_clock_now_ns();
     assert_int_equal(slurm_spank_task_exit(NULL, 2, av), 0);
     assert_non_null(strstr(said, "no energy to report: nothing measures jobs on this node"));
-    assert_true(wt_clock_now_ns() - began_ns < WT_NS_PER_S);
+    assert_true(wt_clock_now_ns() - began_ns < 3 * WT_NS_PER_S); /* it did not wait */
 
     said[0] = '\0';
     pthread_t writer;

@@ -167,10 +167,12 @@ class Node:
             self.serve.wait(timeout=PATIENCE_S)
             self.serve = None
 
-    def jobs(self, *options):
-        """What `wattune jobs` tells of this node's store; None: it is only being made."""
+    def jobs(self, *options, is_new=False):
+        """What `wattune jobs` tells of this node's store. None, of a new one: it is only being made."""
         done = subprocess.run([os.environ["WATTUNE_COMMAND"], "jobs", "--store", self.store, "--json", *options],
                               env=self.bed.environment(), text=True, capture_output=True, check=False)
+        if done.returncode != 0 and not is_new:
+            raise AssertionError(f"{self.name}: wattune jobs: exit code {done.returncode}\n{done.stderr}")
         return json.loads(done.stdout)["sums"] if done.returncode == 0 else None
 
     def status(self):
@@ -370,11 +372,18 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=
     def before_slurmctld(self):
         """What has to run before slurmctld does."""
 
-    def start(self):
+    def start(self, prepare=lambda: None):
+        """And what a file's tests need besides. All of it, or nothing is left."""
         try:
             self._start()
+            prepare()
         except AssertionError as why:
-            raise AssertionError(f"{why}\n{self.tails()}") from why
+            tails = self.tails()
+            self.stop()
+            raise AssertionError(f"{why}\n{tails}") from why
+        except BaseException:
+            self.stop()
+            raise
 
     def _start(self):
         munge = os.path.join(self.dir, "munge")

@@ -4,10 +4,10 @@ What jobs and nobody drew on a node has to add up to what the counters moved.
 
     around = Energies(nodes); lives.run(..., around=around, checks=[around.check])
 """
+import os
 
 import bed as slurm
 
-SETTLE_S = 20.0  # the last rows are in the store within this
 BY_NODE, ALL = ("--by", "node"), ("--limit", "0")
 
 
@@ -15,26 +15,46 @@ def counters_j(node):
     return sum(gpu["energy_j"] for gpu in node.look())
 
 
+def settle(node, *jobs):
+    """These are in the node's store, and so is the end of each that Slurm has ended: what serve has taken in
+    is no file of its own any more."""
+    wanted = {str(job) for job in jobs}
+
+    def is_settled():
+        waiting = [name for name in os.listdir(node.facts) if name.isdigit() and "end_ns" in (node.fact(name) or {})]
+        rows = node.jobs(*ALL)
+        return not waiting and not any(row["running"] for row in rows) and wanted <= {row["key"] for row in rows}
+    slurm.await_(f"{node.name}: the last of its jobs in the store", is_settled)
+
+
 class Energies:
     def __init__(self, nodes):
-        self.nodes, self.moved, self.lines = nodes, {}, []
+        self.nodes, self.before, self.moved, self.lines = nodes, {}, {}, []
 
     def __enter__(self):
+        self.begin()
+        return self
+
+    def __exit__(self, *_):
+        self.end()
+
+    def begin(self):
         for node in self.nodes:
             before = counters_j(node)
             node.start_serve()
             # Its first row of what is nobody's: from then on all is in its accounts.
-            slurm.await_(f"{node.name}: its first rows", lambda n=node: n.jobs(*BY_NODE))
-            self.moved[node.name] = [before, counters_j(node)]
-        return self
+            slurm.await_(f"{node.name}: its first rows", lambda n=node: n.jobs(*BY_NODE, is_new=True))
+            self.before[node.name] = (before, counters_j(node))
 
-    def __exit__(self, *_):
+    def end(self, **jobs):
+        """All that ran has ended, in the accounts too; n1=[7, 8]: these among it. From then on `moved` is
+        node -> (least, most) that its counters moved."""
         for node in self.nodes:
-            slurm.await_(f"{node.name}: the last of its jobs in the store",
-                        lambda n=node: not any(row["running"] for row in n.jobs(*ALL)), SETTLE_S)
-            self.moved[node.name].append(counters_j(node))
+            settle(node, *jobs.get(node.name, ()))
+            after = counters_j(node)
             node.stop_serve()
-            self.moved[node.name].append(counters_j(node))
+            first, second = self.before[node.name]
+            self.moved[node.name] = (after - second, counters_j(node) - first)
 
     def check(self, lives, spans):
         """The problems there are."""
@@ -45,8 +65,7 @@ class Energies:
             if len(sums) != 2 or len(jobs) != 1 or not all(row["emulated"] for row in sums):
                 problems.append(f"{node.name}: not one row of jobs and one of nobody, emulated: {sums}")
                 continue
-            least = self.moved[node.name][2] - self.moved[node.name][1]
-            most = self.moved[node.name][3] - self.moved[node.name][0]
+            least, most = self.moved[node.name]
             told, low, high = (sum(row[key] for row in sums) for key in ("energy_j", "low_j", "high_j"))
             self.lines.append(f"{node.name}: jobs {jobs[0]['energy_j']:.1f} J + nobody {told - jobs[0]['energy_j']:.1f} J "
                               f"= {told:.1f} J [{low:.1f}, {high:.1f}]; the counters moved {least:.1f} to {most:.1f} J")

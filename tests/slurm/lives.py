@@ -195,10 +195,12 @@ def await_nothing_left(bed, nodes, problems):
     for node in nodes:
         own = [RANGES[node.name][1]] * bed.gpus
         try:
-            slurm.await_("limits", lambda n=node, o=own: n.limits() == o, 30)
+            slurm.await_("limits", lambda n=node, o=own: n.limits() == o)
         except AssertionError:
             problems.append(f"{node.name}: left behind: {node.limits()}")
-        if "nothing is held" not in (node.status() or ""):
+        try:
+            slurm.await_("nothing held", lambda n=node: "nothing is held" in (n.status() or ""))
+        except AssertionError:
             problems.append(f"{node.name}: left behind: {node.status()}")
         left = []
 
@@ -207,7 +209,7 @@ def await_nothing_left(bed, nodes, problems):
                        or (name.isdigit() and "end_ns" not in (node.fact(name) or {"end_ns": 0}))]
             return not left
         try:
-            slurm.await_("facts", has_none_left, 10)
+            slurm.await_("facts", has_none_left)
         except AssertionError:
             problems += [f"{node.name}: left behind: {name} of the facts" for name in left]
 

@@ -27,13 +27,9 @@ BED = None
 def setUpModule():
     global BED
     BED = slurm.Bed([("v100-pcie-32gb:4", "")] * 2, extra="JobSubmitPlugins=lua\nLicenses=watt:1000\n")
-    try:
-        shutil.copy(LUA, os.path.join(BED.dir, "etc", "job_submit.lua"))
-        table(TABLE)
-        BED.start()
-    except BaseException:
-        BED.stop()
-        raise
+    shutil.copy(LUA, os.path.join(BED.dir, "etc", "job_submit.lua"))
+    table(TABLE)
+    BED.start()
 
 
 def tearDownModule():
@@ -148,7 +144,7 @@ class Budget(unittest.TestCase):
         begun = time.monotonic()
         submit("-H", "--gres=" + ",".join(["gpu:1"] * 3000), "-p", ",".join(["main"] * 3000), check=False)
         submit("-H", "-L", ",".join(["watt:1"] * 3000), "-p", ",".join(f"p{i}" for i in range(3000)), check=False)
-        self.assertLess(time.monotonic() - begun, 4)  # where each is read for each of the others: minutes
+        self.assertLess(time.monotonic() - begun, 30)  # where each is read for each of the others: minutes
 
     def test_more_than_there_is_is_refused_and_said(self):
         job, said = submit("--gpus=8", check=False)

@@ -38,22 +38,21 @@ def setUpModule():
     BED = slurm.Bed([("v100-pcie-32gb:4", FREE), ("v100-pcie-32gb:4", STRICT),
                      ("a100-pcie-80gb:4", FREE), ("v100-pcie-16gb:4", FREE)])
     LOOK = f"{slurm.PYTHON} -S {BED.client}"
-    try:
-        BED.start()
-        BED.nodes[1].set_limits(200)
-        ids = [gpu["uuid"] for gpu in BED.nodes[2].look()]
-        BED.write(f"{BED.dir}/etc/map-n3", "# Slurm's number, device\n" + "".join(
-            f"{i} {gpu}\n" for i, gpu in enumerate(reversed(ids))))
-        BED.write(f"{BED.dir}/etc/auto", "# WATTS MODEL\n170 Tesla V100*\n")
-        if not sys.argv[1:] or any(name.startswith("Lives") for name in sys.argv[1:]):
-            start_old()
-    except BaseException:
-        BED.stop()
-        raise
+    BED.write(f"{BED.dir}/etc/auto", "# WATTS MODEL\n170 Tesla V100*\n")
+    BED.start(prepare)
 
 
 def tearDownModule():
     BED.stop()
+
+
+def prepare():
+    BED.nodes[1].set_limits(200)
+    ids = [gpu["uuid"] for gpu in BED.nodes[2].look()]
+    BED.write(f"{BED.dir}/etc/map-n3", "# Slurm's number, device\n" + "".join(
+        f"{i} {gpu}\n" for i, gpu in enumerate(reversed(ids))))
+    if not sys.argv[1:] or any(name.startswith("Lives") for name in sys.argv[1:]):
+        start_old()
 
 
 def start_old():
@@ -124,7 +123,7 @@ class Node(unittest.TestCase):
         slurm.await_("n1 to n3 idle again", is_quiet)
         BED.await_limits(n1=[250] * 4, n2=[200] * 4, n3=[300] * 4)
         for node in BED.nodes[:3]:
-            self.assertIn("nothing is held", node.status())
+            slurm.await_(f"{node.name}: nothing held", lambda n=node: "nothing is held" in (n.status() or ""))
 
 
 class Caps(Node):
@@ -351,10 +350,8 @@ class Facts(Node):
             is_over.set()
             thread.join()
             os.unlink(f"{self.n1.facts}/.serve")
-        began = time.monotonic()
         done = srun("-w", "n1", "--gres=gpu:1", "--energy-report", "true")
         self.assertIn("no energy to report: nothing measures jobs on this node", done.stderr)
-        self.assertLess(time.monotonic() - began, 10)
 
 
 class Deaths(Node):
@@ -476,8 +473,7 @@ class Faults(Node):
             self.n1.daemon.send_signal(signal.SIGCONT)
         self.assertEqual(done.stdout, "ran\n")
         self.assertIn("did not answer within 2 s", done.stderr)
-        self.assertGreater(took_s, 1.9)
-        self.assertLess(took_s, 30)
+        self.assertGreater(took_s, 1.9)  # and less than srun() waits
 
     def test_a_daemon_that_talks_nonsense(self):
         self.n1.stop_daemon()
@@ -488,11 +484,9 @@ class Faults(Node):
                                                      for n in range(2, 250)]),  # answers to others
                             (socket.SOCK_STREAM, [b"HTTP/1.1 400 Bad Request\r\n\r\n"])):
             with nonsense(path, kind, words), default_timeout():
-                began = time.monotonic()
                 done = srun("-w", "n1", "--gres=gpu:1", "--power-cap=150", "echo", "ran")
                 self.assertEqual(done.stdout, "ran\n")
                 self.assertIn("wattune: n1: no cap: ", done.stderr)
-                self.assertLess(time.monotonic() - began, 20)
 
     def test_the_prologs_work_killed(self):
         for words, state, said in (([], "COMPLETED", "ran\n"),

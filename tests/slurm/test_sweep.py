@@ -13,12 +13,8 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-try:
-    import bed as slurm
-except ImportError as why:
-    print(f"there is no bed of Slurm here: {why}")
-    sys.exit(77)
 import cases  # noqa: E402  (lies one folder up)
+import bed as slurm  # noqa: E402
 
 BED = None
 WATTUNE = os.environ.get("WATTUNE_COMMAND", "")
@@ -28,26 +24,27 @@ POLICY = "allow uid 65534 on all set power\n"  # without cgroups nobody can tell
 def setUpModule():
     global BED
     BED = slurm.Bed([("v100-pcie-32gb:4", POLICY)] * 2)
-    try:
-        BED.start()
-        os.makedirs(f"{BED.dir}/out/home", mode=0o700)
-        os.chown(f"{BED.dir}/out/home", slurm.NOBODY, slurm.NOBODY)
-    except BaseException:
-        BED.stop()
-        raise
+    os.makedirs(f"{BED.dir}/out/home", mode=0o700)
+    os.chown(f"{BED.dir}/out/home", slurm.NOBODY, slurm.NOBODY)
+    BED.start()
 
 
 def tearDownModule():
     BED.stop()
 
 
+def diagnose():
+    return BED.tails()
+
+
 class Sweep(unittest.TestCase):
     """An ordinary user's, whose home the nodes see."""
 
     def start(self, *options, sbatch=("--gres=gpu:4",)):
-        # What an NVML client that knows nothing of Wattune sees meanwhile.
+        # What an NVML client that knows nothing of Wattune sees meanwhile; and each stays until it may go.
+        self.go = f"{BED.dir}/out/home/go"
         command = f"{slurm.PYTHON} -S {BED.client} >{BED.dir}/out/home/seen-$SLURM_ARRAY_JOB_ID-" \
-                  "$SLURM_ARRAY_TASK_ID-$SLURMD_NODENAME; sleep 2"
+                  f"$SLURM_ARRAY_TASK_ID-$SLURMD_NODENAME; sleep 1; while [ ! -e {self.go} ]; do sleep 0.2; done"
         self.said = f"{BED.dir}/out/home/said"
         with open(self.said, "a", encoding="utf-8") as err:
             sweep = subprocess.Popen(
@@ -78,14 +75,18 @@ class Sweep(unittest.TestCase):
         found = {}
         for line in text.splitlines():
             node, job, array, task = line.split()
-            if glob.glob(f"{BED.dir}/out/home/seen-{array}-{task}-{node}"):
+            if any(os.path.getsize(path) for path in glob.glob(f"{BED.dir}/out/home/seen-{array}-{task}-{node}")):
                 found[node] = (job, array, task)
         return found
 
+    def on_both(self):
+        """What running() found, where that is a task on each node."""
+        found = self.running()
+        return found if len(found) == 2 else None
+
     def test_a_sweep_on_two_nodes_with_tasks_that_are_lost(self):
         sweep = self.start()
-        slurm.await_("a task on each node", lambda: len(self.running()) == 2)
-        running = self.running()
+        running = slurm.await_("a task on each node", self.on_both)
         lost, requeued = running["n2"], running["n1"]
         # One goes with its node, and Slurm may not begin it again; one is begun again by Slurm; and he
         # who waits is gone meanwhile.
@@ -103,8 +104,9 @@ class Sweep(unittest.TestCase):
         task = f"{requeued[1]}_{requeued[2]}"
         BED.await_state(task, "PENDING")
         BED.run("scontrol", "update", f"JobId={task}", "StartTime=now")
+        BED.write(self.go, "")
         sweep = self.start("--resume", "last")
-        out, _ = sweep.communicate(timeout=slurm.PATIENCE_S)
+        out, _ = sweep.communicate(timeout=3 * slurm.PATIENCE_S)
         self.assertEqual(sweep.returncode, 0, BED.read("out/home/said"))
         self.says("was lost, and Slurm has begun it again")
         report = json.loads(out)
@@ -129,7 +131,8 @@ class Sweep(unittest.TestCase):
             with open(path, encoding="utf-8") as f:
                 text = f.read()
             limits = {gpu["limit_w"] for gpu in json.loads(text)} if text else set()
-            seen[(int(task), int(array))] = limits
+            if limits:  # one that was lost before it looked saw none
+                seen[(int(task), int(array))] = limits
         latest = {task: limits for (task, _), limits in sorted(seen.items())}
         self.assertEqual(sorted(f"{limits.pop():g} W" for limits in latest.values() if len(limits) == 1), wanted)
 
