@@ -58,15 +58,20 @@ static const char *logged(void)
     return text;
 }
 
-static void reservation(const char *name, long from, long to, const char *licences)
+static void reservation_at(const char *name, long from, long to, const char *licences)
 {
     char path[128], text[400];
-    long now = (long)time(NULL);
     snprintf(text, sizeof(text),
              "ReservationName=%s StartTime=%ld EndTime=%ld Duration=1 Nodes=(null) Users=root "
              "Licenses=%s State=ACTIVE Watts=n/a\n",
-             name, now + from, now + to, licences);
+             name, from, to, licences);
     spawn_file(path, sizeof(path), "log.reservations", text);
+}
+
+static void reservation(const char *name, long from, long to, const char *licences)
+{
+    long now = (long)time(NULL);
+    reservation_at(name, now + from, now + to, licences);
 }
 
 #define BUDGET(s, ...) spawn_run((s), home, "wattune", "budget", __VA_ARGS__)
@@ -101,20 +106,33 @@ static void a_total_below_the_licences_is_set_aside_always(void **state)
     spawn_done(&s);
 }
 
+/* Where steps of an hour end, with a horizon of a minute. */
+static long end_of_hours(void)
+{
+    return ((long)time(NULL) + 60 + 3599) / 3600 * 3600;
+}
+
 static void what_is_as_it_should_be_is_left(void **state)
 {
     (void)state;
     struct spawned s;
-    long end = 3600 - (long)(time(NULL) % 3600);
-    reservation("wattune-watt-400", -60, end, "watt:400");
-    BUDGET(&s, "--signal", "carbon=450", "--level", "60%:carbon>400", "--horizon", "1min", "--step",
-           "60min");
+    char path[128];
+    long end = 0;
+    while (end != end_of_hours()) { /* again, where one began in between */
+        if (end)
+            spawn_done(&s);
+        spawn_file(path, sizeof(path), "log", "");
+        end = end_of_hours();
+        reservation_at("wattune-watt-400", (long)time(NULL) - 60, end, "watt:400");
+        BUDGET(&s, "--signal", "carbon=450", "--level", "60%:carbon>400", "--horizon", "1min",
+               "--step", "60min");
+    }
     assert_int_equal(spawn_code(&s), 0);
     assert_string_equal(logged(), "");
     assert_non_null(strstr(s.out, "nothing to change"));
     spawn_done(&s);
     /* Other licences, put right; an end, moved. */
-    reservation("wattune-watt-400", -60, end + 600, "watt:5");
+    reservation_at("wattune-watt-400", (long)time(NULL) - 60, end + 600, "watt:5");
     BUDGET(&s, "--signal", "carbon=450", "--level", "60%:carbon>400", "--horizon", "1min", "--step",
            "60min");
     assert_non_null(strstr(logged(), "scontrol [update] [reservation=wattune-watt-400] [endtime="));

@@ -243,7 +243,7 @@ static void it_finds_a_setting_while_the_job_runs_and_remembers_it(void **state)
     struct stat st;
     umask(mask);
     assert_int_equal(stat(path, &st), 0);
-    assert_int_equal(st.st_mode & 0777, 0644); /* what others may write the plugin does not believe */
+    assert_int_equal(st.st_mode & 0777, 0644); /* the plugin believes none that others may write */
     FILE *in = fopen(path, "re");
     assert_non_null(in);
     assert_non_null(fgets(line, sizeof(line), in));

@@ -362,10 +362,10 @@ static int query(struct wt_pg *pg, const char *sql, int count, const char *const
                  int64_t span_ns, PGresult **ret_result, const char *what, struct wt_error *err)
 {
     int64_t until_ns = wt_clock_now_ns() + span_ns;
-    int rc = 0, left;
+    int rc = 0;
     if (!pq.PQsendQueryParams(pg->conn, sql, count, NULL, values, NULL, NULL, 0))
         return fail(pg, err, WT_E_IO, what, pq.PQerrorMessage(pg->conn));
-    while ((left = pq.PQflush(pg->conn)) > 0) {
+    while (pq.PQflush(pg->conn) > 0) {
         if ((rc = wait_for(pg, POLLIN | POLLOUT, until_ns)) < 0)
             return fail(pg, err, rc, what, told(rc, pq.PQerrorMessage(pg->conn)));
         if (!pq.PQconsumeInput(pg->conn))
