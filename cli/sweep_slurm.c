@@ -370,13 +370,13 @@ static int write_script(const struct sweep_job *job, int argc, char **argv, stru
     fputs("#!/bin/sh\n# of `wattune sweep --slurm`: a task of the array makes a run of the plan\n"
           "exec ",
           out);
-    cli_slurm_word(out, self);
+    cli_shell_word(out, self);
     fputs(" sweep --slurm-task ", out);
-    cli_slurm_word(out, job->slurm->folder.path);
+    cli_shell_word(out, job->slurm->folder.path);
     fprintf(out, " --seed %llu", (unsigned long long)job->plan.seed);
     for (int i = 1; i < argc; i++) {
         putc(' ', out);
-        cli_slurm_word(out, argv[i]);
+        cli_shell_word(out, argv[i]);
     }
     putc('\n', out);
     if (fclose(out) != 0) {
@@ -426,7 +426,7 @@ void cli_sweep_slurm_dry(const struct sweep_job *job)
     snprintf(b->name, sizeof(b->name), "--job-name=%s", job->o.resume ? job->group : "SWEEP");
     for (size_t i = 0; b->argv[i]; i++) {
         putchar(i ? ' ' : '\n');
-        cli_slurm_word(stdout, b->argv[i]);
+        cli_shell_word(stdout, b->argv[i]);
     }
     putchar('\n');
     free(b);
