@@ -202,6 +202,7 @@ static int keep_all(struct sweep_slurm *s, const char *group, struct wt_error *e
     for (size_t i = 0; i < s->before_count && rc == 0; i++) {
         struct wt_run run = {0};
         char model[sizeof(s->model)];
+        cli_folder_read_word(&s->folder, &s->before[i]);
         if (s->before[i].code < 0 || load_run(s, &s->before[i], &run, NULL) < 0)
             continue;
         describe_model(&run, model, sizeof(model));
@@ -359,13 +360,13 @@ static int write_script(const struct sweep_job *job, int argc, char **argv, stru
     char self[4096], *text = NULL;
     size_t size = 0;
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    FILE *out = open_memstream(&text, &size);
-    if (!out || n <= 0) {
-        if (out)
-            fclose(out);
-        free(text);
-        return err->code = WT_E_NOMEM;
+    if (n <= 0) {
+        snprintf(err->text, sizeof(err->text), "/proc/self/exe: %s", strerror(errno));
+        return err->code = WT_E_IO;
     }
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return err->code = WT_E_NOMEM;
     self[n] = '\0';
     fputs("#!/bin/sh\n# of `wattune sweep --slurm`: a task of the array makes a run of the plan\n"
           "exec ",
@@ -653,10 +654,11 @@ static void look(struct sweep_job *job)
     char name[120];
     struct sweep_word *words = cli_folder_words(&s->folder, &count);
     for (size_t k = 0; k < count; k++) {
-        const struct sweep_word *word = &words[k];
+        struct sweep_word *word = &words[k];
         struct task *t = word->step < s->limit ? &s->tasks[word->step] : NULL;
         if (!t || t->state != TASK_SENT || t->job != word->job)
             continue;
+        cli_folder_read_word(&s->folder, word);
         if (word->restart > t->restarts) {
             t->restarts = word->restart;
             cli_progress_clear(&job->progress);

@@ -447,6 +447,38 @@ static void mistakes_are_told(void **state)
     spawn_done(&s);
 }
 
+/* A script of Slurm's, in place of each_setup's. */
+#define ON_PATH(name, ...) stand_in(name, "#!/bin/sh\n" __VA_ARGS__)
+
+static bool has(const struct spawned *s, const char *text)
+{
+    return strstr(s->err, text) != NULL;
+}
+
+static void two_nodes_are_told_where_the_sweep_waits(void **state)
+{
+    (void)state;
+    struct spawned s;
+    setenv("SLURM_JOB_NUM_NODES", "2", 1);
+    SWEEP(&s, "--repeats", "1", "--", "sleep", "0.2");
+    unsetenv("SLURM_JOB_NUM_NODES");
+    expect(&s, 1, "could not be made on n");
+    assert_true(has(&s, "  | wattune sweep: --slurm: a run is measured on one node"));
+    assert_false(has(&s, "left no word"));
+    spawn_done(&s);
+}
+
+static void a_folder_that_slurm_reads_otherwise_is_refused(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char path[128];
+    assert_int_equal(mkdir(spawn_path(path, sizeof(path), "a%b"), 0700), 0);
+    SWEEP(&s, "--slurm-folder", path, "--", "sleep", "0.2");
+    expect(&s, 2, "Slurm reads %, \\ and a line's end as something else");
+    spawn_done(&s);
+}
+
 int main(void)
 {
 #define EACH(name) cmocka_unit_test_setup_teardown(name, each_setup, spawn_teardown)
@@ -459,6 +491,8 @@ int main(void)
         EACH(more_rounds_are_submitted_until_it_is_precise),
         EACH(a_dry_run_makes_nothing),
         EACH(mistakes_are_told),
+        EACH(two_nodes_are_told_where_the_sweep_waits),
+        EACH(a_folder_that_slurm_reads_otherwise_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
