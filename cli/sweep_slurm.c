@@ -59,9 +59,25 @@ struct sweep_slurm {
     size_t before_count;
     int64_t begun_ns, next_ask_ns, delay_ns;
     bool is_giving_up, is_cancelled, is_deaf; /* deaf: it was said that Slurm does not answer */
+    bool is_stricter_told;
 };
 
 /* ---- options ---- */
+
+/* sbatch takes the beginning of a name for the whole; a shorter one is several options'. */
+static bool is_option(const char *text, const char *name)
+{
+    size_t n = strcspn(text, "=");
+    return n > 3 && strncmp(text, name, n) == 0;
+}
+
+/* Claims stack and the strictest holds: a site's default limit would be the reference's, too. And
+ * --power, of Cray's machines, begins as one that is refused. */
+static bool is_allowed(const char *text)
+{
+    return strcmp(text, "--power-cap=off") == 0 || strcmp(text, "--gpupower=no") == 0 ||
+           strncmp(text, "--power=", 8) == 0;
+}
 
 int cli_sweep_sbatch_option(struct sweep_options *o, const char *text)
 {
@@ -78,6 +94,8 @@ int cli_sweep_sbatch_option(struct sweep_options *o, const char *text)
         {"--parsable", 0, "it is given by itself"},
         {"--test-only", 0, "--dry-run shows what would be submitted"},
         {"--no-requeue", 0, "a task that is lost is begun again; --resubmit 0 for not"},
+        {"--clusters", 'M',
+         "the sweep asks this cluster alone; $SLURM_CLUSTERS names another for all commands"},
         {"--power-cap", 0, "it is the same for all tasks; --set says the settings"},
         {"--gpupower", 0, "it is the same for all tasks; --set says the settings"},
     };
@@ -86,12 +104,9 @@ int cli_sweep_sbatch_option(struct sweep_options *o, const char *text)
                          "--sbatch-option %s: an option in one word, such as "
                          "--sbatch-option=--partition=gpu or --sbatch-option=-pgpu",
                          text);
-    for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++) {
-        size_t len = strlen(refused[i].name);
-        bool is_name = strncmp(text, refused[i].name, len) == 0 && (!text[len] || text[len] == '=');
-        if (is_name || (text[1] != '-' && text[1] == refused[i].letter))
+    for (size_t i = 0; i < sizeof(refused) / sizeof(*refused) && !is_allowed(text); i++)
+        if (is_option(text, refused[i].name) || (text[1] != '-' && text[1] == refused[i].letter))
             return cli_usage("sweep", "--sbatch-option %s: %s", text, refused[i].why);
-    }
     if (o->slurm.sbatch_count == SWEEP_SBATCH_MAX)
         return cli_usage("sweep", "--sbatch-option: more than %d", SWEEP_SBATCH_MAX);
     o->slurm.sbatch[o->slurm.sbatch_count++] = text;
@@ -601,6 +616,25 @@ static void other_model(struct sweep_job *job, size_t i, const struct wt_run *ru
     failed(job, i);
 }
 
+/* Of a site's default, say: the run is not at the setting that its label says. */
+static void tell_stricter(struct sweep_job *job, const char *name, const struct wt_run *run)
+{
+    struct sweep_slurm *s = job->slurm;
+    for (size_t i = 0; i < run->setting_count; i++) {
+        const struct wt_run_setting *set = &run->settings[i];
+        if (set->knob != WT_KNOB_POWER || set->enforced >= set->requested)
+            continue;
+        cli_progress_clear(&job->progress);
+        cli_note("%s: a stricter limit held on %s, %g W", name, run->host,
+                 wt_knob_to_user(set->enforced));
+        if (!s->is_stricter_told)
+            cli_note("  try: --sbatch-option=--power-cap=off, where the limit is the site's "
+                     "default for jobs");
+        s->is_stricter_told = true;
+        return;
+    }
+}
+
 /* A task has ended by itself. */
 static void take_word(struct sweep_job *job, const struct sweep_word *word)
 {
@@ -639,6 +673,7 @@ static void take_word(struct sweep_job *job, const struct sweep_word *word)
     } else {
         t->state = TASK_DONE;
         job->steps[word->step].is_stored = true;
+        tell_stricter(job, name, &run);
         cli_progress_done(&job->progress, &run);
     }
     if (is_there)

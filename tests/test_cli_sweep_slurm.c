@@ -479,6 +479,37 @@ static void a_folder_that_slurm_reads_otherwise_is_refused(void **state)
     spawn_done(&s);
 }
 
+static void options_of_sbatch_that_would_undo_the_sweep_are_refused(void **state)
+{
+    (void)state;
+    struct spawned s;
+    static const struct {
+        const char *option, *says; /* NULL: it is taken */
+    } rows[] = {
+        {"--arr=1", "the tasks are the sweep's"},
+        {"--power-c=90", "the same for all tasks"},
+        {"--power-cap=auto", "the same for all tasks"},
+        {"--gpupower=yes", "the same for all tasks"},
+        {"--power-cap=off", NULL},
+        {"--gpupower=no", NULL},
+        {"--power=level", NULL},
+        {"-Mother", "the sweep asks this cluster alone"},
+        {"--clusters=other", "the sweep asks this cluster alone"},
+        {"--cluster=other", "the sweep asks this cluster alone"},
+        {"--cluster-constraint=x", NULL},
+        {"--wait-all-nodes=1", NULL},
+        {"--nodes=1", NULL},
+        {"--partition=gpu", NULL},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        SWEEP(&s, "--dry-run", "--sbatch-option", rows[i].option, "--", "x");
+        bool is_taken = spawn_code(&s) == 0 && strstr(s.out, rows[i].option);
+        if (rows[i].says ? spawn_code(&s) != 2 || !has(&s, rows[i].says) : !is_taken)
+            fail_msg("%s: code %d, says: %s", rows[i].option, spawn_code(&s), s.err);
+        spawn_done(&s);
+    }
+}
+
 int main(void)
 {
 #define EACH(name) cmocka_unit_test_setup_teardown(name, each_setup, spawn_teardown)
@@ -493,6 +524,7 @@ int main(void)
         EACH(mistakes_are_told),
         EACH(two_nodes_are_told_where_the_sweep_waits),
         EACH(a_folder_that_slurm_reads_otherwise_is_refused),
+        EACH(options_of_sbatch_that_would_undo_the_sweep_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
