@@ -157,8 +157,6 @@ void cli_plan_order(struct wt_sweep_step *steps, size_t points, unsigned repeats
  * WT_E_CHANGED (the seed is another), WT_E_BUSY (it is still running), those of wt_store_open(). */
 int cli_resume_find(struct sweep_options *o, const char *name, struct sweep_stored *ret_stored,
                     struct wt_error *err);
-/* The group of the newest sweep, "" where none is stored. Errors: those of wt_store_list(). */
-int cli_resume_newest(struct wt_store *store, char *buf, size_t size, struct wt_error *err);
 /* Takes the seed of a sweep that goes on. Errors: WT_E_CHANGED. */
 int cli_resume_seed(struct sweep_options *o, const struct sweep_stored *stored,
                     struct wt_error *err);

@@ -43,6 +43,7 @@ struct task {
     unsigned again;    /* times that we submitted it again */
     unsigned restarts; /* times that Slurm began it again, in this array */
     int64_t over_ns;   /* since then it is not at work, and left no word; 0: no */
+    bool is_left;      /* from before a resume, and not seen at work since: is just sent again */
     char slurm[24];    /* "NODE_FAIL" */
     char node[64];
 };
@@ -59,7 +60,7 @@ struct sweep_slurm {
     size_t before_count;
     int64_t begun_ns, next_ask_ns, delay_ns;
     bool is_giving_up, is_cancelled, is_deaf; /* deaf: it was said that Slurm does not answer */
-    bool is_stricter_told;
+    bool is_stricter_told, is_cancel_told;
 };
 
 /* ---- options ---- */
@@ -248,22 +249,19 @@ static int read_plan(struct sweep_job *job, const char *group, struct wt_error *
 static int find(struct sweep_job *job, struct wt_error *err)
 {
     struct sweep_slurm *s = job->slurm;
-    char group[40], newest[40] = "";
-    int rc = 0;
+    char group[40];
     snprintf(group, sizeof(group), "%s", job->o.resume);
-    if (strcmp(group, "last") == 0) {
+    if (strcmp(group, "last") == 0)
         cli_folder_newest(s->parent, group, sizeof(group));
-        rc = cli_resume_newest(s->store, newest, sizeof(newest), err);
-        if (strcmp(newest, group) > 0)
-            snprintf(group, sizeof(group), "%s", newest);
+    if (!group[0]) {
+        snprintf(err->text, sizeof(err->text), "--resume last: no sweep is stored in %.300s",
+                 s->parent);
+        snprintf(err->fix, sizeof(err->fix),
+                 "--slurm-folder as it was begun with; one that was made here goes on without "
+                 "--slurm");
+        return err->code = WT_E_NOTFOUND;
     }
-    if (rc == 0 && !group[0]) {
-        snprintf(err->text, sizeof(err->text), "--resume last: no sweep is stored");
-        snprintf(err->fix, sizeof(err->fix), "`wattune runs` lists what is");
-        rc = err->code = WT_E_NOTFOUND;
-    }
-    if (rc == 0)
-        rc = cli_folder_open(&s->folder, s->parent, group, false, err);
+    int rc = cli_folder_open(&s->folder, s->parent, group, false, err);
     if (rc == 0 && !job->o.is_dry_run)
         rc = keep_all(s, group, err);
     if (rc == 0)
@@ -430,14 +428,17 @@ static void fill_sbatch(const struct sweep_job *job, const char *list, struct sb
 
 void cli_sweep_slurm_dry(const struct sweep_job *job)
 {
-    char list[48];
+    struct sweep_slurm *s = job->slurm;
     struct sbatch *b = calloc(1, sizeof(*b));
-    if (!b)
-        return;
+    s->tasks = calloc(job->step_count, sizeof(*s->tasks));
+    s->limit = s->tasks ? job->point_count * job->o.repeats : 0;
+    for (size_t i = 0; i < s->limit; i++)
+        s->tasks[i].state = job->steps[i].is_stored ? TASK_DONE : TASK_NEW;
+    char *list = list_new(s);
+    if (!b || !list)
+        goto out;
     if (!job->o.resume)
-        snprintf(job->slurm->folder.path, sizeof(job->slurm->folder.path), "%.3500s/SWEEP",
-                 job->slurm->parent);
-    snprintf(list, sizeof(list), "0-%zu", job->point_count * job->o.repeats - 1);
+        snprintf(s->folder.path, sizeof(s->folder.path), "%.3500s/SWEEP", s->parent);
     fill_sbatch(job, list, b);
     snprintf(b->name, sizeof(b->name), "--job-name=%s", job->o.resume ? job->group : "SWEEP");
     for (size_t i = 0; b->argv[i]; i++) {
@@ -445,7 +446,28 @@ void cli_sweep_slurm_dry(const struct sweep_job *job)
         cli_shell_word(stdout, b->argv[i]);
     }
     putchar('\n');
+out:
+    free(list);
     free(b);
+}
+
+/* scancel of an array or of one of its tasks. What is over already is no error. Errors: WT_E_IO,
+ * those of cli_slurm_run(). */
+static int cancel(const char *id, bool is_waiting_only, struct wt_error *err)
+{
+    char name[48], *said = NULL;
+    snprintf(name, sizeof(name), "%s", id);
+    char *const waiting[] = {"scancel", "--state=PENDING", name, NULL};
+    char *const all[] = {"scancel", name, NULL};
+    int rc = cli_slurm_run(is_waiting_only ? waiting : all, &said, err);
+    if (rc > 0 && (strstr(said, "Invalid job id") || strstr(said, "already complet")))
+        rc = 0;
+    if (rc > 0) {
+        snprintf(err->text, sizeof(err->text), "scancel %s: %.200s", id, said);
+        rc = err->code = WT_E_IO;
+    }
+    free(said);
+    return rc;
 }
 
 /* The number in sbatch's answer; every other line is for the user. 0: there is none. */
@@ -472,6 +494,20 @@ static int note_job(struct sweep_slurm *s, unsigned number, const char *list, st
     free(s->jobs);
     s->jobs = more;
     return cli_folder_write(&s->folder, "jobs", s->jobs, err);
+}
+
+/* An array that nobody would know of: not this sweep, nor one that goes on with it. */
+static void take_back(unsigned number)
+{
+    struct wt_error err = {0};
+    char id[24];
+    snprintf(id, sizeof(id), "%u", number);
+    if (cancel(id, false, &err) == 0) {
+        cli_note("job %u could not be noted, and is cancelled", number);
+        return;
+    }
+    cli_note("job %u could not be noted, nor cancelled: %s", number, err.text);
+    cli_note("  try: `scancel %u` ends it", number);
 }
 
 /* What is to be submitted. */
@@ -505,8 +541,11 @@ static int submit(struct sweep_job *job, struct wt_error *err)
             rc = err->code = WT_E_IO;
         }
     }
-    if (rc == 0)
+    if (rc == 0) {
         rc = note_job(s, number, list, err);
+        if (rc < 0)
+            take_back(number);
+    }
     for (size_t i = 0; i < s->limit && rc == 0; i++) {
         if (!is_of(s, i, TASK_NEW))
             continue;
@@ -515,6 +554,7 @@ static int submit(struct sweep_job *job, struct wt_error *err)
         s->tasks[i].job = number;
         s->tasks[i].restarts = 0;
         s->tasks[i].over_ns = 0;
+        s->tasks[i].is_left = false;
         count++;
     }
     if (rc == 0) {
@@ -527,27 +567,74 @@ static int submit(struct sweep_job *job, struct wt_error *err)
     return rc;
 }
 
+static int by_number(const void *a, const void *b)
+{
+    unsigned x = *(const unsigned *)a, y = *(const unsigned *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* The arrays that tasks are still in, each once, owned; NULL: no memory. */
+static unsigned *arrays_of(const struct sweep_slurm *s, bool is_unknown_only, size_t *ret_count)
+{
+    unsigned *arrays = calloc(s->limit + 1, sizeof(*arrays));
+    size_t found = 0, count = 0;
+    for (size_t i = 0; i < s->limit && arrays; i++)
+        if (is_of(s, i, TASK_SENT) && (!is_unknown_only || s->tasks[i].word == WORD_UNKNOWN))
+            arrays[found++] = s->tasks[i].job;
+    if (found)
+        qsort(arrays, found, sizeof(*arrays), by_number);
+    for (size_t i = 0; i < found; i++)
+        if (!count || arrays[i] != arrays[count - 1])
+            arrays[count++] = arrays[i];
+    *ret_count = count;
+    return arrays;
+}
+
+/* "12,15" of them, owned; NULL: tasks are in none, or no memory. */
+static char *list_jobs(const struct sweep_slurm *s, bool is_unknown_only)
+{
+    char *text = NULL;
+    size_t size = 0, count = 0;
+    unsigned *arrays = arrays_of(s, is_unknown_only, &count);
+    FILE *out = count ? open_memstream(&text, &size) : NULL;
+    for (size_t i = 0; out && i < count; i++)
+        fprintf(out, "%s%u", i ? "," : "", arrays[i]);
+    free(arrays);
+    if (out && fclose(out) == 0)
+        return text;
+    free(text);
+    return NULL;
+}
+
 /* scancel of what has not begun: the rest would fail too. */
 static void cancel_waiting(struct sweep_job *job)
 {
     struct sweep_slurm *s = job->slurm;
-    struct wt_error err = {0};
+    size_t count = 0;
+    unsigned *arrays = arrays_of(s, false, &count);
+    s->is_cancelled = arrays != NULL;
+    for (size_t i = 0; i < count; i++) {
+        struct wt_error err = {0};
+        char id[24];
+        snprintf(id, sizeof(id), "%u", arrays[i]);
+        if (cancel(id, true, &err) == 0)
+            continue;
+        s->is_cancelled = false;
+        if (!s->is_cancel_told) {
+            cli_progress_clear(&job->progress);
+            cli_note("what has not begun is not cancelled, and that is tried again: %s", err.text);
+        }
+        s->is_cancel_told = true;
+    }
+    free(arrays);
+}
+
+/* What was not submitted yet is not any more. */
+static void drop_new(struct sweep_slurm *s)
+{
     for (size_t i = 0; i < s->limit; i++)
         if (is_of(s, i, TASK_NEW))
             s->tasks[i].state = TASK_FAILED;
-    unsigned last = 0;
-    for (size_t i = 0; i < s->limit; i++) {
-        char number[24], *said = NULL;
-        if (!is_of(s, i, TASK_SENT) || s->tasks[i].job == last)
-            continue;
-        last = s->tasks[i].job;
-        snprintf(number, sizeof(number), "%u", last);
-        char *const argv[] = {"scancel", "--state=PENDING", number, NULL};
-        if (cli_slurm_run(argv, &said, &err) < 0)
-            cli_note("%s", err.text);
-        free(said);
-    }
-    s->is_cancelled = true;
 }
 
 /* ---- what became of the tasks ---- */
@@ -571,12 +658,19 @@ static void show_log(const struct sweep_job *job, size_t i)
     close(fd);
 }
 
+/* What waits is cancelled, at once. */
+static void give_up(struct sweep_slurm *s)
+{
+    s->is_giving_up = true;
+    s->next_ask_ns = 0;
+}
+
 static void failed(struct sweep_job *job, size_t i)
 {
     job->slurm->tasks[i].state = TASK_FAILED;
     job->failed++;
     if (job->failed == GIVE_UP && !job->slurm->is_giving_up) {
-        job->slurm->is_giving_up = true;
+        give_up(job->slurm);
         cli_note("two runs failed: giving up");
     }
 }
@@ -612,7 +706,7 @@ static void other_model(struct sweep_job *job, size_t i, const struct wt_run *ru
         cli_note("  try: --resume with --sbatch-option=--constraint=FEATURE, or --partition, for "
                  "nodes with %s alone",
                  s->model);
-    s->is_giving_up = true;
+    give_up(s);
     failed(job, i);
 }
 
@@ -682,6 +776,20 @@ static void take_word(struct sweep_job *job, const struct sweep_word *word)
         wt_run_done(&run);
 }
 
+/* Slurm has begun it again, more often than was allowed with the times that we did. */
+static void too_often(struct sweep_job *job, size_t i)
+{
+    const struct task *t = &job->slurm->tasks[i];
+    struct wt_error err = {0};
+    char name[120], id[48];
+    cli_note("%s was lost %u times, and is cancelled (--resubmit)",
+             name_of(job, i, name, sizeof(name)), t->again + t->restarts);
+    snprintf(id, sizeof(id), "%u_%zu", t->job, i);
+    if (cancel(id, false, &err) < 0)
+        cli_note("%s", err.text);
+    failed(job, i);
+}
+
 static void look(struct sweep_job *job)
 {
     struct sweep_slurm *s = job->slurm;
@@ -697,6 +805,10 @@ static void look(struct sweep_job *job)
         if (word->restart > t->restarts) {
             t->restarts = word->restart;
             cli_progress_clear(&job->progress);
+            if (word->code == SWEEP_WORD_NONE && t->again + t->restarts > job->o.slurm.resubmit) {
+                too_often(job, word->step);
+                continue;
+            }
             cli_note("%s was lost, and Slurm has begun it again",
                      name_of(job, word->step, name, sizeof(name)));
         }
@@ -744,40 +856,18 @@ static void take_states(struct sweep_job *job, char *text)
     }
 }
 
-/* "12,15" of the arrays that tasks are still in. False: in none. */
-static bool list_jobs(const struct sweep_slurm *s, bool is_unknown_only, char *buf, size_t size)
-{
-    size_t used = 0;
-    buf[0] = '\0';
-    for (size_t i = 0; i < s->limit; i++) {
-        char number[24];
-        bool is_new =
-            is_of(s, i, TASK_SENT) && (!is_unknown_only || s->tasks[i].word == WORD_UNKNOWN);
-        for (size_t k = 0; k < i && is_new; k++)
-            is_new = !is_of(s, k, TASK_SENT) || s->tasks[k].job != s->tasks[i].job ||
-                     (is_unknown_only && s->tasks[k].word != WORD_UNKNOWN);
-        if (!is_new)
-            continue;
-        snprintf(number, sizeof(number), "%s%u", used ? "," : "", s->tasks[i].job);
-        if (used + strlen(number) >= size)
-            break;
-        snprintf(buf + used, size - used, "%s", number);
-        used += strlen(number);
-    }
-    return used > 0;
-}
-
 static void ask(struct sweep_job *job)
 {
     struct sweep_slurm *s = job->slurm;
-    char list[2000], *said = NULL;
+    char *said = NULL, *list = list_jobs(s, false);
     struct wt_error err = {0};
     int code;
-    if (!list_jobs(s, false, list, sizeof(list)))
+    if (!list)
         return;
     char *const squeue[] = {"squeue", "--noheader",           "--array", "--states=all", "--jobs",
                             list,     "--format=%F_%K|%T|%N", NULL};
     code = cli_slurm_run(squeue, &said, &err);
+    free(list);
     if (code < 0 || (code && !strstr(said, "Invalid job id"))) {
         if (!s->is_deaf) {
             cli_progress_clear(&job->progress);
@@ -798,7 +888,8 @@ static void ask(struct sweep_job *job)
     free(said);
     said = NULL;
     /* Those that ended some minutes ago; where there is no accounting it says nothing. */
-    if (!list_jobs(s, true, list, sizeof(list)))
+    list = list_jobs(s, true);
+    if (!list)
         return;
     char *const sacct[] = {"sacct",
                            "--noheader",
@@ -811,6 +902,7 @@ static void ask(struct sweep_job *job)
     if (cli_slurm_run(sacct, &said, &err) == 0)
         take_states(job, said);
     free(said);
+    free(list);
 }
 
 /* Over, for Slurm, without a word in the folder. */
@@ -850,13 +942,18 @@ static void judge(struct sweep_job *job)
         struct task *t = &s->tasks[i];
         if (t->state != TASK_SENT)
             continue;
-        if (t->word == WORD_WAITS || t->word == WORD_RUNS)
+        if (t->word == WORD_WAITS || t->word == WORD_RUNS) {
             t->over_ns = 0;
-        else if (!t->over_ns)
+            t->is_left = false;
+        } else if (!t->over_ns) {
             t->over_ns = now_ns;
-        else if (now_ns - t->over_ns > s->delay_ns || t->word == WORD_LOST ||
-                 strcmp(t->slurm, "CANCELLED") == 0)
-            no_word(job, i);
+        } else if (now_ns - t->over_ns > s->delay_ns || t->word == WORD_LOST ||
+                   strcmp(t->slurm, "CANCELLED") == 0) {
+            if (t->is_left)
+                t->state = TASK_NEW;
+            else
+                no_word(job, i);
+        }
     }
 }
 
@@ -953,10 +1050,16 @@ static int begin(struct sweep_job *job, int argc, char **argv, struct wt_error *
             t->restarts = word->restart;
     }
     ask(job);
-    for (size_t i = 0; i < job->step_count; i++)
-        if (is_of(s, i, TASK_SENT) && s->tasks[i].word != WORD_WAITS &&
-            s->tasks[i].word != WORD_RUNS && !s->is_deaf)
-            s->tasks[i].state = TASK_NEW;
+    look(job); /* some ended since then, and Slurm said so */
+    for (size_t i = 0; i < job->step_count; i++) {
+        struct task *t = &s->tasks[i];
+        if (t->state != TASK_SENT || t->word == WORD_WAITS || t->word == WORD_RUNS)
+            continue;
+        /* The word of one that ended well may still be on its way. */
+        t->is_left = true;
+        if (t->word != WORD_UNKNOWN && strcmp(t->slurm, "COMPLETED") != 0)
+            t->state = TASK_NEW;
+    }
     return 0;
 }
 
@@ -970,17 +1073,18 @@ int cli_sweep_slurm_run(struct sweep_job *job, int argc, char **argv)
 {
     struct sweep_slurm *s = job->slurm;
     struct wt_error err = {0};
-    char list[2000];
-    int rc = begin(job, argc, argv, &err);
+    int code = -1, rc = begin(job, argc, argv, &err);
     while (rc == 0 && !job->asked) {
         look(job);
         if (cli_now_ns() >= s->next_ask_ns) {
             ask(job);
             judge(job);
+            if (s->is_giving_up && !s->is_cancelled)
+                cancel_waiting(job);
             s->next_ask_ns = cli_now_ns() + ask_after(s);
         }
-        if (s->is_giving_up && !s->is_cancelled)
-            cancel_waiting(job);
+        if (s->is_giving_up)
+            drop_new(s);
         if (is_settled(s) && !wants_more(job))
             break;
         rc = submit(job, &err);
@@ -992,12 +1096,15 @@ int cli_sweep_slurm_run(struct sweep_job *job, int argc, char **argv)
     cli_progress_clear(&job->progress);
     qsort(job->runs, job->run_count, sizeof(*job->runs), by_start);
     if (rc < 0) {
-        int code = cli_fail("sweep", &err);
-        if (list_jobs(s, false, list, sizeof(list)))
-            cli_resume_tell(&job->o, job->group, argc, argv);
-        return err.code == WT_E_NOTFOUND ? CLI_FAILURE : code; /* no sbatch, as with submit */
+        code = cli_fail("sweep", &err);
+        if (err.code == WT_E_NOTFOUND)
+            code = CLI_FAILURE; /* no sbatch, as with submit */
     }
-    if (job->asked && list_jobs(s, false, list, sizeof(list)))
+    char *list = rc < 0 || job->asked ? list_jobs(s, false) : NULL;
+    if (list)
         cli_note("the jobs go on; `scancel %s` ends them", list);
-    return -1;
+    if (list && rc < 0 && !job->run_count) /* else it is told where the runs are */
+        cli_resume_tell(&job->o, job->group, argc, argv);
+    free(list);
+    return code;
 }
