@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "wattune/wattune.h"
@@ -53,6 +54,8 @@ void cli_note(const char *fmt, ...) WT_PRINTF(1, 2);
 void cli_log(void *data, enum wt_log_level level, const char *area, const char *text);
 /* After getopt_long's '?' (which has said what is wrong): points to --help. Returns CLI_USAGE. */
 int cli_bad_option(const char *command);
+/* One argument as a shell reads it back. */
+void cli_shell_word(FILE *out, const char *text);
 
 /* ---- bed.c: where a command measures ---- */
 

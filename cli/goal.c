@@ -49,7 +49,8 @@ static int read_objective(const char *arg, struct wt_goal *goal, struct wt_error
     return complain(err, "", "--objective %.60s: there is %s", arg, names);
 }
 
-int cli_goal_option(int c, const char *arg, struct wt_goal *goal, struct wt_error *err)
+/* 0; 1 when c is none of these. */
+static int read_option(int c, const char *arg, struct wt_goal *goal, struct wt_error *err)
 {
     int rc;
     switch (c) {
@@ -83,6 +84,17 @@ int cli_goal_option(int c, const char *arg, struct wt_goal *goal, struct wt_erro
     default:
         return 1;
     }
+}
+
+int cli_goal_option_last(const char *command, int c, const char *arg, struct wt_goal *goal,
+                         struct cli_bed *bed)
+{
+    struct wt_error err = {0};
+    int code = cli_bed_option(command, c, arg, bed);
+    if (code != CLI_OTHER)
+        return code;
+    int rc = read_option(c, arg, goal, &err);
+    return rc < 0 ? cli_fail(command, &err) : rc > 0 ? cli_bad_option(command) : -1;
 }
 
 static double or_else(double value, double other)

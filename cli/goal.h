@@ -1,6 +1,6 @@
 /* goal: what a setting is chosen for, as options that several commands share. A command puts
  * GOAL_OPTIONS into its table and GOAL_HELP into its help, hands what getopt_long returns to
- * cli_goal_option(), and calls cli_goal_check() at the end. */
+ * cli_goal_option_last(), and calls cli_goal_check() at the end. */
 #ifndef WT_CLI_GOAL_H
 #define WT_CLI_GOAL_H
 
@@ -43,8 +43,10 @@ enum {
 
 /* NaN: not given, until cli_goal_check(). */
 void cli_goal_init(struct wt_goal *goal);
-/* 0; 1 when c is none of these options. Errors: WT_E_USAGE. */
-int cli_goal_option(int c, const char *arg, struct wt_goal *goal, struct wt_error *err);
+/* Takes one of these options or of the bed's, where no others are left. Returns -1, or an exit
+ * code: a mistake, of which it has told. */
+int cli_goal_option_last(const char *command, int c, const char *arg, struct wt_goal *goal,
+                         struct cli_bed *bed);
 /* Whether the options given make a goal, and the defaults of those that were not. has_params: not
  * only settings of devices are varied, so that the fastest is a question by itself.
  * Errors: WT_E_USAGE. */

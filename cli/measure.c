@@ -296,28 +296,17 @@ static int64_t result_wait_ns(int64_t wall_ns)
 
 void cli_command_text(char *buf, size_t size, char **argv)
 {
-    size_t used = 0;
-    buf[0] = '\0';
-    for (; *argv && used + 1 < size; argv++) {
-        const char *safe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                           "%+,-./:=@_";
-        bool is_plain = **argv && strspn(*argv, safe) == strlen(*argv);
-        if (used)
-            buf[used++] = ' ';
-        if (!is_plain && used + 1 < size)
-            buf[used++] = '\'';
-        for (const char *p = *argv; *p && used + 5 < size; p++) {
-            if (*p == '\'') {
-                memcpy(buf + used, "'\\''", 4);
-                used += 4;
-            } else {
-                buf[used++] = *p;
-            }
-        }
-        if (!is_plain && used + 1 < size)
-            buf[used++] = '\'';
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+    for (size_t i = 0; out && argv[i]; i++) {
+        if (i)
+            putc(' ', out);
+        cli_shell_word(out, argv[i]);
     }
-    buf[used] = '\0';
+    bool is_whole = out && fclose(out) == 0;
+    snprintf(buf, size, "%s", is_whole ? text : "");
+    free(text);
 }
 
 /* A program that only counts steps has its work told by the user: so much a step. */

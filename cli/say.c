@@ -1,4 +1,5 @@
-/* say: how the command speaks - errors with what to do, remarks, all on stderr. */
+/* say: how the command speaks - errors with what to do, remarks, all on stderr; and words as a
+ * shell reads them back. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,12 +9,12 @@
 #include "cli.h"
 
 /* What is said may hold words of a service, of a file or of another user: none of them steers the
- * terminal. Lines stay lines. */
+ * terminal. Lines stay lines, and columns columns. */
 static char *clean(char *text)
 {
     for (unsigned char *p = (unsigned char *)text; *p; p++) {
         bool is_c1 = p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0;
-        if ((*p < 0x20 && *p != '\n') || *p == 0x7f || is_c1)
+        if ((*p < 0x20 && *p != '\n' && *p != '\t') || *p == 0x7f || is_c1)
             *p = '?';
         if (is_c1)
             p[1] = '?';
@@ -95,4 +96,21 @@ int cli_bad_option(const char *command)
 {
     fprintf(stderr, "  `wattune %s --help` lists the options\n", command);
     return CLI_USAGE;
+}
+
+void cli_shell_word(FILE *out, const char *text)
+{
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_@%+=:,./-";
+    if (*text && strspn(text, plain) == strlen(text)) {
+        fputs(text, out);
+        return;
+    }
+    putc('\'', out);
+    for (; *text; text++)
+        if (*text == '\'')
+            fputs("'\\''", out);
+        else
+            putc(*text, out);
+    putc('\'', out);
 }

@@ -1,9 +1,7 @@
-/* slurm: what the commands that speak to Slurm share (budget, segment, submit, sweep): times and
- * words as Slurm's commands take them, and those commands. */
+/* slurm: what the commands that speak to Slurm share (budget, jobs, segment, submit, sweep):
+ * times and signals as Slurm's commands take them, and those commands. */
 #ifndef WT_CLI_SLURM_H
 #define WT_CLI_SLURM_H
-
-#include <stdio.h>
 
 #include "cli.h"
 
@@ -21,7 +19,5 @@ const char *cli_slurm_time(char *buf, size_t size, int64_t t_s);
 int cli_slurm_run(char *const argv[], char **ret_text, struct wt_error *err);
 /* "USR1", "USR2", "TERM", "INT" or "HUP", which a script can be told by; 0: none of these. */
 int cli_slurm_signal(const char *name);
-/* One argument as a shell reads it back. */
-void cli_slurm_word(FILE *out, const char *text);
 
 #endif

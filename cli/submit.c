@@ -264,7 +264,7 @@ static int submit(struct submit *s, const struct wt_plan *plan)
         for (int i = 0; i < n; i++) {
             if (i)
                 putchar(' ');
-            cli_slurm_word(stdout, argv[i]);
+            cli_shell_word(stdout, argv[i]);
         }
         putchar('\n');
         if (has_pieces)

@@ -157,8 +157,6 @@ void cli_plan_order(struct wt_sweep_step *steps, size_t points, unsigned repeats
  * WT_E_CHANGED (the seed is another), WT_E_BUSY (it is still running), those of wt_store_open(). */
 int cli_resume_find(struct sweep_options *o, const char *name, struct sweep_stored *ret_stored,
                     struct wt_error *err);
-/* The group of the newest sweep, "" where none is stored. Errors: those of wt_store_list(). */
-int cli_resume_newest(struct wt_store *store, char *buf, size_t size, struct wt_error *err);
 /* Takes the seed of a sweep that goes on. Errors: WT_E_CHANGED. */
 int cli_resume_seed(struct sweep_options *o, const struct sweep_stored *stored,
                     struct wt_error *err);
@@ -189,11 +187,14 @@ int cli_sweep_slurm_check(struct sweep_options *o);
 /* Before the plan: the store and, of a sweep that goes on, its folder and what came of it. Errors:
  * those of wt_store_open() and cli_resume_find(), WT_E_BUSY (another collects it). */
 int cli_sweep_slurm_open(struct sweep_job *job, struct wt_error *err);
-/* --dry-run: what sbatch would be given, on stdout. */
-void cli_sweep_slurm_dry(const struct sweep_job *job);
 /* Submits, waits, collects. argv as the sweep got it. Returns an exit code, or -1 to go on. */
 int cli_sweep_slurm_run(struct sweep_job *job, int argc, char **argv);
 void cli_sweep_slurm_close(struct sweep_job *job);
+
+/* ---- sweep_submit.c ---- */
+
+/* --dry-run: what sbatch would be given, on stdout; nothing where all runs are stored. */
+void cli_sweep_slurm_dry(const struct sweep_job *job);
 
 /* ---- sweep_task.c ---- */
 

@@ -23,6 +23,16 @@ static int fail(struct wt_error *err, const char *path, int errnum)
     return err->code;
 }
 
+static int refuse(struct wt_error *err, const char *path)
+{
+    snprintf(err->text, sizeof(err->text),
+             "%.300s: in the path of what its tasks write Slurm reads %%, \\ and a line's end as "
+             "something else",
+             path);
+    snprintf(err->fix, sizeof(err->fix), "--slurm-folder names a folder without them");
+    return err->code = WT_E_USAGE;
+}
+
 int cli_folder_parent(const char *given, const struct wt_store *store, char *buf, size_t size,
                       struct wt_error *err)
 {
@@ -44,8 +54,10 @@ int cli_folder_parent(const char *given, const struct wt_store *store, char *buf
         rc = fail(err, path, ENOTDIR);
     else if (access(whole, W_OK | X_OK) < 0)
         rc = fail(err, path, errno);
-    else if (strlen(whole) >= size || strpbrk(whole, "%\\\n"))
-        rc = fail(err, path, ENAMETOOLONG); /* Slurm has a meaning of its own for these */
+    else if (strlen(whole) >= size)
+        rc = fail(err, path, ENAMETOOLONG);
+    else if (strpbrk(whole, "%\\\n"))
+        rc = refuse(err, whole);
     else
         snprintf(buf, size, "%s", whole);
     free(whole);
@@ -109,16 +121,22 @@ void cli_folder_close(struct sweep_folder *folder)
 static int write_file(const char *folder, const char *name, const char *text, struct wt_error *err)
 {
     char path[4096], beside[4096];
+    int errnum = 0;
     snprintf(path, sizeof(path), "%s/%s", folder, name);
     snprintf(beside, sizeof(beside), "%s/%s-new", folder, name);
     FILE *out = fopen(beside, "we");
-    bool is_written = out && fputs(text, out) >= 0 && fflush(out) == 0 && fsync(fileno(out)) == 0;
-    int errnum = errno;
-    if (out && fclose(out) != 0)
-        is_written = false;
-    if (is_written && rename(beside, path) == 0)
+    if (!out)
+        return fail(err, beside, errno);
+    if (fputs(text, out) < 0 || fflush(out) != 0 || fsync(fileno(out)) != 0)
+        errnum = errno;
+    if (fclose(out) != 0 && !errnum)
+        errnum = errno;
+    if (!errnum && rename(beside, path) < 0)
+        errnum = errno;
+    if (!errnum)
         return 0;
-    return fail(err, path, is_written ? errno : errnum);
+    unlink(beside);
+    return fail(err, path, errnum);
 }
 
 int cli_folder_write(const struct sweep_folder *folder, const char *name, const char *text,
@@ -149,12 +167,11 @@ void cli_folder_try(const char *folder, const struct sweep_word *word, char *buf
     snprintf(buf, size, "%s/%u-%u-%u", folder, word->step, word->job, word->restart);
 }
 
-/* "CODE NODE" of a try, where it has ended by itself. */
-static void read_word(const char *folder, struct sweep_word *word)
+void cli_folder_read_word(const struct sweep_folder *folder, struct sweep_word *word)
 {
     char path[4096];
     int code;
-    cli_folder_try(folder, word, path, sizeof(path) - sizeof("/ended"));
+    cli_folder_try(folder->path, word, path, sizeof(path) - sizeof("/ended"));
     snprintf(path + strlen(path), sizeof("/ended"), "/ended");
     FILE *in = fopen(path, "re");
     word->code = SWEEP_WORD_NONE;
@@ -170,7 +187,7 @@ struct sweep_word *cli_folder_words(const struct sweep_folder *folder, size_t *r
     size_t count = 0, room = 0;
     DIR *dir = opendir(folder->path);
     for (struct dirent *e; dir && (e = readdir(dir)) != NULL;) {
-        struct sweep_word word = {0};
+        struct sweep_word word = {.code = SWEEP_WORD_NONE};
         int end = 0;
         if (sscanf(e->d_name, "%u-%u-%u%n", &word.step, &word.job, &word.restart, &end) != 3 ||
             e->d_name[end])
@@ -181,7 +198,6 @@ struct sweep_word *cli_folder_words(const struct sweep_folder *folder, size_t *r
                 break; /* the rest is seen the next time, or never */
             words = more;
         }
-        read_word(folder->path, &word);
         words[count++] = word;
     }
     if (dir)

@@ -31,7 +31,7 @@ enum {
 };
 
 /* Where the folders of all sweeps are: `given`, or beside the store. Absolute. Errors:
- * WT_E_NOTFOUND, WT_E_IO, WT_E_DENIED. */
+ * WT_E_NOTFOUND, WT_E_IO, WT_E_DENIED, WT_E_USAGE (Slurm reads something else in its path). */
 int cli_folder_parent(const char *given, const struct wt_store *store, char *buf, size_t size,
                       struct wt_error *err);
 /* The newest of them, "" where there is none. */
@@ -48,8 +48,11 @@ int cli_folder_write(const struct sweep_folder *folder, const char *name, const 
 char *cli_folder_read(const struct sweep_folder *folder, const char *name);
 /* The folder of one time that a task began; a copy into buf. */
 void cli_folder_try(const char *folder, const struct sweep_word *word, char *buf, size_t size);
-/* All of its tries, in no order, owned: free(). NULL with a count of 0 where there are none. */
+/* All of its tries, in no order, owned: free(). NULL with a count of 0 where there are none. How
+ * each ended is not read. */
 struct sweep_word *cli_folder_words(const struct sweep_folder *folder, size_t *ret_count);
+/* How a try ended, "CODE NODE" in its folder. */
+void cli_folder_read_word(const struct sweep_folder *folder, struct sweep_word *word);
 /* Says in its folder how a try ended. Errors: as of cli_folder_write. */
 int cli_folder_tell(const char *folder, const struct sweep_word *word, struct wt_error *err);
 /* How long after its end a task's word may not be seen yet: a file system over the network is asked

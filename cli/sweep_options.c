@@ -157,7 +157,7 @@ int cli_sweep_parse(int argc, char **argv, struct sweep_options *o)
     const char *needs[MAX_AXES];
     size_t need_count = 0;
     struct wt_error err = {0};
-    int c, rc, code;
+    int c, code;
     while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
         char *end = NULL;
         switch (c) {
@@ -281,10 +281,7 @@ int cli_sweep_parse(int argc, char **argv, struct sweep_options *o)
             print_help();
             return CLI_OK;
         default:
-            code = cli_bed_option("sweep", c, optarg, &o->bed);
-            rc = code == CLI_OTHER ? cli_goal_option(c, optarg, &o->goal, &err) : 0;
-            if (rc)
-                return rc == 1 ? cli_bad_option("sweep") : cli_fail("sweep", &err);
+            code = cli_goal_option_last("sweep", c, optarg, &o->goal, &o->bed);
             if (code >= 0)
                 return code;
         }

@@ -21,8 +21,14 @@ static int differs(const char *group, struct wt_error *err, const char *fmt, ...
     return err->code = WT_E_CHANGED;
 }
 
-int cli_resume_newest(struct wt_store *store, char *buf, size_t size, struct wt_error *err)
+/* The group's name, of "last" too. */
+static int find_group(struct wt_store *store, const char *name, char *buf, size_t size,
+                      struct wt_error *err)
 {
+    if (strcmp(name, "last") != 0) {
+        snprintf(buf, size, "%s", name);
+        return 0;
+    }
     struct wt_run *runs = NULL;
     size_t count = 0;
     int rc = wt_store_list(store, NULL, NULL, 0, &runs, &count, err);
@@ -33,20 +39,8 @@ int cli_resume_newest(struct wt_store *store, char *buf, size_t size, struct wt_
         if (runs[i].group[0] && runs[i].plan)
             snprintf(buf, size, "%s", runs[i].group);
     wt_runs_free(runs, count);
-    return 0;
-}
-
-/* The group's name, of "last" too. */
-static int find_group(struct wt_store *store, const char *name, char *buf, size_t size,
-                      struct wt_error *err)
-{
-    if (strcmp(name, "last") != 0) {
-        snprintf(buf, size, "%s", name);
+    if (buf[0])
         return 0;
-    }
-    int rc = cli_resume_newest(store, buf, size, err);
-    if (rc < 0 || buf[0])
-        return rc;
     snprintf(err->text, sizeof(err->text), "--resume last: no sweep is stored");
     snprintf(err->fix, sizeof(err->fix), "`wattune runs` lists what is");
     return err->code = WT_E_NOTFOUND;

@@ -29,23 +29,29 @@ static bool number(const char *name, unsigned *ret)
 /* Which of the runs, and which time it is begun. Returns an exit code, or -1. */
 static int find_place(const struct sweep_job *job, struct sweep_word *word)
 {
-    unsigned nodes = 1;
     const char *node = getenv("SLURMD_NODENAME");
     if (!number("SLURM_ARRAY_TASK_ID", &word->step) || !number("SLURM_ARRAY_JOB_ID", &word->job))
         return cli_usage("sweep", "--slurm-task: this is no task of a job array of Slurm's");
     number("SLURM_RESTART_COUNT", &word->restart);
     if (word->step >= job->step_count)
         return cli_usage("sweep", "--slurm-task: the plan has no run %u", word->step);
-    if (number("SLURM_JOB_NUM_NODES", &nodes) && nodes > 1)
-        return cli_usage("sweep",
-                         "--slurm: a run is measured on one node, and this job has %u: "
-                         "--sbatch-option=--nodes=1",
-                         nodes);
     if (node && *node && !strpbrk(node, " \t\n"))
         snprintf(word->node, sizeof(word->node), "%s", node);
     else if (gethostname(word->node, sizeof(word->node) - 1) < 0 || !word->node[0])
         snprintf(word->node, sizeof(word->node), "node");
     return -1;
+}
+
+/* Returns an exit code, or -1. */
+static int check_nodes(void)
+{
+    unsigned nodes;
+    if (!number("SLURM_JOB_NUM_NODES", &nodes) || nodes <= 1)
+        return -1;
+    return cli_usage("sweep",
+                     "--slurm: a run is measured on one node, and this job has %u: "
+                     "--sbatch-option=--nodes=1",
+                     nodes);
 }
 
 static int measure(struct sweep_job *job, const struct sweep_word *word, const char *dir)
@@ -96,15 +102,19 @@ int cli_sweep_task(struct sweep_job *job)
     int code = find_place(job, &word);
     if (code >= 0)
         return code;
+    code = check_nodes(); /* a mistake that he who waits hears of, too */
     cli_folder_try(folder, &word, dir, sizeof(dir));
     if (mkdir(dir, 0700) < 0) {
         snprintf(err.text, sizeof(err.text), "%.300s: %s on %s", dir, strerror(errno), word.node);
         snprintf(err.fix, sizeof(err.fix),
                  "--slurm-folder names a folder on a file system that the nodes share");
         err.code = WT_E_IO;
-        return cli_fail("sweep", &err);
+        int why = cli_fail("sweep", &err);
+        return code >= 0 ? code : why;
     }
-    if (word.restart > job->o.slurm.resubmit) {
+    if (code >= 0) {
+        word.code = code;
+    } else if (word.restart > job->o.slurm.resubmit) {
         cli_note("this run was lost %u times, and is not begun again (--resubmit)", word.restart);
         word.code = SWEEP_WORD_TOO_OFTEN;
         code = CLI_FAILURE;

@@ -101,7 +101,7 @@ static int parse(int argc, char **argv, struct tune_options *o)
         {0},
     };
     struct wt_error err = {0};
-    int c, rc, code;
+    int c, code;
     while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
         char *end = NULL;
         switch (c) {
@@ -179,10 +179,7 @@ static int parse(int argc, char **argv, struct tune_options *o)
             print_help();
             return CLI_OK;
         default:
-            code = cli_bed_option("tune", c, optarg, &o->bed);
-            rc = code == CLI_OTHER ? cli_goal_option(c, optarg, &o->goal, &err) : 0;
-            if (rc)
-                return rc == 1 ? cli_bad_option("tune") : cli_fail("tune", &err);
+            code = cli_goal_option_last("tune", c, optarg, &o->goal, &o->bed);
             if (code >= 0)
                 return code;
         }

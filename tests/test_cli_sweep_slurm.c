@@ -445,6 +445,204 @@ static void mistakes_are_told(void **state)
     spawn_done(&s);
 }
 
+/* A script of Slurm's, in place of each_setup's. */
+#define ON_PATH(name, ...) stand_in(name, "#!/bin/sh\n" __VA_ARGS__)
+
+static bool has(const struct spawned *s, const char *text)
+{
+    return strstr(s->err, text) != NULL;
+}
+
+static void two_nodes_are_told_where_the_sweep_waits(void **state)
+{
+    (void)state;
+    struct spawned s;
+    setenv("SLURM_JOB_NUM_NODES", "2", 1);
+    SWEEP(&s, "--repeats", "1", "--", "sleep", "0.2");
+    unsetenv("SLURM_JOB_NUM_NODES");
+    expect(&s, 1, "could not be made on n");
+    assert_true(has(&s, "  | wattune sweep: --slurm: a run is measured on one node"));
+    assert_false(has(&s, "left no word"));
+    spawn_done(&s);
+}
+
+static void a_folder_that_slurm_reads_otherwise_is_refused(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char path[128];
+    assert_int_equal(mkdir(spawn_path(path, sizeof(path), "a%b"), 0700), 0);
+    SWEEP(&s, "--slurm-folder", path, "--", "sleep", "0.2");
+    expect(&s, 2, "Slurm reads %, \\ and a line's end as something else");
+    spawn_done(&s);
+}
+
+static void options_of_sbatch_that_would_undo_the_sweep_are_refused(void **state)
+{
+    (void)state;
+    struct spawned s;
+    static const struct {
+        const char *option, *says; /* NULL: it is taken */
+    } rows[] = {
+        {"--arr=1", "the tasks are the sweep's"},
+        {"--power-c=90", "the same for all tasks"},
+        {"--power-cap=auto", "the same for all tasks"},
+        {"--gpupower=yes", "the same for all tasks"},
+        {"--power-cap=off", NULL},
+        {"--gpupower=no", NULL},
+        {"--power=level", NULL},
+        {"-Mother", "the sweep asks this cluster alone"},
+        {"--clusters=other", "the sweep asks this cluster alone"},
+        {"--cluster=other", "the sweep asks this cluster alone"},
+        {"--cluster-constraint=x", NULL},
+        {"--wait-all-nodes=1", NULL},
+        {"--nodes=1", NULL},
+        {"--partition=gpu", NULL},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        SWEEP(&s, "--dry-run", "--sbatch-option", rows[i].option, "--", "x");
+        bool is_taken = spawn_code(&s) == 0 && strstr(s.out, rows[i].option);
+        if (rows[i].says ? spawn_code(&s) != 2 || !has(&s, rows[i].says) : !is_taken)
+            fail_msg("%s: code %d, says: %s", rows[i].option, spawn_code(&s), s.err);
+        spawn_done(&s);
+    }
+}
+
+static void what_ends_while_a_resume_begins_is_not_made_again(void **state)
+{
+    (void)state;
+    struct spawned s;
+    mark(".hold-0", "");
+    /* The first that waits is told to end; then its task ends when Slurm is first asked. */
+    ON_PATH("squeue", "[ -e \"$LOG.go\" ] || kill -INT $PPID\n"
+                      "if [ -e \"$LOG.go\" ] && [ -e \"$LOG.held\" ]; then\n"
+                      "slurm-task $(cat \"$LOG.held\"); rm \"$LOG.held\"; fi\n"
+                      "grep -v PENDING \"$LOG.states\"\n"
+                      "[ ! -e \"$LOG.held\" ] || grep PENDING \"$LOG.states\"\n");
+    SWEEP(&s, "--repeats", "1", "--", "sleep", "0.2");
+    expect(&s, 130, "the jobs go on; `scancel 41` ends them");
+    spawn_done(&s);
+    mark(".go", "");
+    SWEEP(&s, "--resume", "last", "--repeats", "1", "--json", "--", "sleep", "0.2");
+    expect(&s, 0, "1 of 2 runs are stored");
+    json_decref(whole(&s, 1));
+    spawn_done(&s);
+    assert_int_equal(count_log("sbatch "), 1);
+}
+
+static void what_slurm_and_we_begin_again_counts_together(void **state)
+{
+    (void)state;
+    struct spawned s;
+    mark(".NODE_FAIL-0", "");
+    ON_PATH("squeue",
+            "if [ -e \"$LOG.held\" ]; then read -r job task script folder <\"$LOG.held\"\n"
+            "mkdir -p \"$folder/$task-$job-1\"; else : >\"$LOG.hold-0\"; fi\n"
+            "cat \"$LOG.states\"\n");
+    SWEEP(&s, "--repeats", "1", "--resubmit", "1", "--", "sleep", "0.2");
+    expect(&s, 1, "was lost 2 times, and is cancelled");
+    spawn_done(&s);
+    assert_int_equal(count_log("scancel 42_0\n"), 1);
+}
+
+static void an_array_that_cannot_be_noted_is_cancelled(void **state)
+{
+    (void)state;
+    struct spawned s;
+    ON_PATH("sbatch", "for a; do case $a in --output=*) out=${a#*=};; esac; done\n"
+                      "echo \"${out%/*}\" >\"$LOG.folder\"\nmkdir \"${out%/*}/jobs\"\necho 77\n");
+    SWEEP(&s, "--repeats", "1", "--", "sleep", "0.2");
+    expect(&s, 1, "job 77 could not be noted, and is cancelled");
+    assert_true(has(&s, "/jobs: Is a directory"));
+    spawn_done(&s);
+    assert_int_equal(count_log("scancel 77\n"), 1);
+    assert_int_not_equal(system("test -e \"$(cat \"$LOG.folder\")/jobs-new\""), 0);
+    ON_PATH("scancel", "echo 'scancel: error: no access' >&2; exit 1\n");
+    SWEEP(&s, "--repeats", "1", "--", "sleep", "0.2");
+    expect(&s, 1,
+           "job 77 could not be noted, nor cancelled: scancel 77: scancel: error: no access");
+    assert_true(has(&s, "`scancel 77` ends it"));
+    spawn_done(&s);
+}
+
+static void a_scancel_that_fails_is_tried_again(void **state)
+{
+    (void)state;
+    struct spawned s;
+    mark(".CANCELLED-0", "");
+    mark(".CANCELLED-1", "");
+    mark(".hold-2", "");
+    mark(".hold-3", "");
+    ON_PATH("scancel", "echo \"scancel $*\" >>\"$LOG\"\n"
+                       "if [ $(grep -c scancel \"$LOG\") -lt 3 ]; then\n"
+                       "echo 'scancel: error: Unable to contact' >&2; exit 1; fi\n"
+                       "rm \"$LOG.states\"\n");
+    SWEEP(&s, "--repeats", "2", "--", "sleep", "0.2");
+    expect(&s, 1, "that is tried again: scancel 41: scancel: error: Unable to contact");
+    spawn_done(&s);
+    assert_int_equal(count_log("scancel --state=PENDING 41"), 3);
+}
+
+static void an_error_says_that_the_jobs_go_on(void **state)
+{
+    (void)state;
+    struct spawned s;
+    mark(".NODE_FAIL-0", "");
+    mark(".hold-1", "");
+    ON_PATH("squeue", ": >\"$LOG.fail\"; cat \"$LOG.states\"\n");
+    SWEEP(&s, "--repeats", "2", "--", "sleep", "0.2");
+    expect(&s, 1, "sbatch did not take the job");
+    assert_true(has(&s, "the jobs go on; `scancel 41` ends them"));
+    const char *first = strstr(s.err, "go on with it: wattune sweep --resume sweep-");
+    assert_non_null(first);
+    assert_null(strstr(first + 1, "go on with it"));
+    spawn_done(&s);
+}
+
+static void the_last_by_slurm_goes_on_and_a_dry_run_says_with_what(void **state)
+{
+    (void)state;
+    struct spawned s;
+    SWEEP(&s, "--repeats", "1", "--", "sleep", "0.2");
+    expect(&s, 0, "");
+    spawn_done(&s);
+    /* A sweep that was made here is newer. */
+    spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb", "--set", "power=150,250",
+              "--repeats", "1", "--report", "-", "--", "sleep", "0.2");
+    expect(&s, 0, "");
+    spawn_done(&s);
+    SWEEP(&s, "--resume", "last", "--dry-run", "--repeats", "2", "--", "sleep", "0.2");
+    expect(&s, 0, "");
+    assert_non_null(strstr(s.out, " --array=2-3 "));
+    spawn_done(&s);
+    SWEEP(&s, "--resume", "last", "--dry-run", "--repeats", "1", "--", "sleep", "0.2");
+    expect(&s, 0, "");
+    assert_null(strstr(s.out, "sbatch"));
+    spawn_done(&s);
+    assert_int_equal(count_log("sbatch "), 1);
+}
+
+static void a_stricter_limit_is_told(void **state)
+{
+    (void)state;
+    struct spawned s;
+    /* As if a site's default had held: what the device obeys, in what the task stored. */
+    stand_in("slurm-task-0", task);
+    ON_PATH("slurm-task", "slurm-task-0 \"$@\"\n"
+                          "python3 -c 'import sqlite3, sys; db = sqlite3.connect(sys.argv[1])\n"
+                          "db.execute(\"UPDATE run SET doc = replace(doc, ?, ?)\", "
+                          "(\"\\\"enforced\\\":250.0\", \"\\\"enforced\\\":200.0\"))\n"
+                          "db.commit()' \"$4/$2-$1-0/runs.db\"\n");
+    SWEEP(&s, "--repeats", "2", "--", "sleep", "0.2");
+    expect(&s, 0, "250 W, run 1: a stricter limit held on n");
+    assert_true(has(&s, "250 W, run 2: a stricter limit held on n"));
+    assert_false(has(&s, "150 W, run 1: a stricter"));
+    const char *first = strstr(s.err, "  try: --sbatch-option=--power-cap=off");
+    assert_non_null(first);
+    assert_null(strstr(first + 1, "  try: --sbatch-option=--power-cap=off"));
+    spawn_done(&s);
+}
+
 int main(void)
 {
 #define EACH(name) cmocka_unit_test_setup_teardown(name, each_setup, spawn_teardown)
@@ -457,6 +655,16 @@ int main(void)
         EACH(more_rounds_are_submitted_until_it_is_precise),
         EACH(a_dry_run_makes_nothing),
         EACH(mistakes_are_told),
+        EACH(two_nodes_are_told_where_the_sweep_waits),
+        EACH(a_folder_that_slurm_reads_otherwise_is_refused),
+        EACH(options_of_sbatch_that_would_undo_the_sweep_are_refused),
+        EACH(what_ends_while_a_resume_begins_is_not_made_again),
+        EACH(what_slurm_and_we_begin_again_counts_together),
+        EACH(an_array_that_cannot_be_noted_is_cancelled),
+        EACH(a_scancel_that_fails_is_tried_again),
+        EACH(an_error_says_that_the_jobs_go_on),
+        EACH(the_last_by_slurm_goes_on_and_a_dry_run_says_with_what),
+        EACH(a_stricter_limit_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
