@@ -233,6 +233,11 @@ static void a_requeued_job_is_another(void **state)
         }
     assert_int_equal(gpu, 2);
     free(rows);
+    /* The first's energy is not left for the second's user to read as his. */
+    assert_false(has_file(bed->facts, "5.energy"));
+    tell(bed, 5, NULL, "0", bed->now_ns - 3 * S, bed->now_ns, 0);
+    run_s(bed, 1, 0);
+    assert_true(has_file(bed->facts, "5.energy"));
     bed_free(bed);
 }
 
@@ -456,6 +461,36 @@ static void numbers_are_nvidias_where_there_are_such(void **state)
     bed_free(bed);
 }
 
+/* dcgm-exporter's files are of NVIDIA's numbers alone. */
+static void another_vendors_gpu_is_not_mapped(void **state)
+{
+    (void)state;
+    struct bed *bed = bed_new();
+    wt_text(bed->infos[0].source, sizeof(bed->infos[0].source), "nvml");
+    wt_text(bed->infos[1].source, sizeof(bed->infos[1].source), "amdgpu");
+    bed->infos[1].index = 0;
+    wt_accounts_free(bed->accounts);
+    start(bed);
+    run_s(bed, 1, 0);
+    bed->devices = "GPU-1";
+    tell(bed, 5, NULL, "0", bed->now_ns, 0, 0);
+    run_s(bed, 2, 0);
+    assert_int_equal(bed->accounts->devices[1].segment.count, 1);
+    assert_false(has_file(bed->map, "0"));
+    bed->devices = "GPU-0";
+    int64_t begin_ns = bed->now_ns;
+    tell(bed, 6, NULL, "0", begin_ns, 0, 0);
+    run_s(bed, 2, 0);
+    assert_true(has_file(bed->map, "0"));
+    /* Nor do both write one file: the other's end does not take it away. */
+    bed->devices = "GPU-1";
+    tell(bed, 5, NULL, "0", begin_ns - 2 * S, bed->now_ns, 0);
+    run_s(bed, 2, 0);
+    assert_int_equal(bed->accounts->devices[1].segment.count, 0);
+    assert_true(has_file(bed->map, "0"));
+    bed_free(bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -476,6 +511,7 @@ int main(void)
         cmocka_unit_test(ids_go_before_numbers),
         cmocka_unit_test(ids_that_come_later_move_the_job),
         cmocka_unit_test(numbers_are_nvidias_where_there_are_such),
+        cmocka_unit_test(another_vendors_gpu_is_not_mapped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
