@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "emulator/physics.h"
 
 #define NEVER      INT64_MAX
 #define CTL_NS     (2 * WT_NS_PER_MS)   /* the controller's tick */
@@ -44,36 +45,9 @@ static double draw_between(uint64_t *state, double low, double high)
 
 /* ---- physics ---- */
 
-static double voltage(const struct wt_profile *p, double f)
-{
-    if (f <= p->f_knee)
-        return p->v_min;
-    return p->v_min + (1.0 - p->v_min) * (f - p->f_knee) / (1.0 - p->f_knee);
-}
-
 static double mem_scale(const struct wt_model *m, const struct wt_profile *p)
 {
     return (double)m->memclock_khz / (double)p->memclock_khz[0];
-}
-
-struct pace {
-    double span_ns, launch_ns;
-};
-
-/* How long a whole kernel takes at clock f (relative), duty and memory clock. */
-static struct pace kernel_pace(const struct wt_profile *p, const struct wt_model_kernel *k,
-                               double f, double duty, double mem)
-{
-    double compute = (double)k->compute_ns / f;
-    double memory = (double)k->memory_ns * (1.0 + p->mem_sm_share * (1.0 / f - 1.0)) / mem;
-    if (f < p->mem_sm_knee)
-        memory *= p->mem_sm_knee / f;
-    double body =
-        compute > memory ? compute + p->overlap_lost * memory : memory + p->overlap_lost * compute;
-    struct pace pace = {(body + p->launch_ns) / duty, p->launch_ns / duty};
-    if (pace.span_ns < 1.0)
-        pace.span_ns = 1.0;
-    return pace;
 }
 
 static const struct wt_model_load *running(const struct wt_model *m)
@@ -90,7 +64,6 @@ static const struct wt_model_kernel *kernel_at(const struct wt_model *m,
 /* Power and pace follow from what runs, the clocks and the temperature. */
 static void settle_power(struct wt_model *m, const struct wt_profile *p)
 {
-    double leak = 1.0 + p->leak_per_k * (m->temp_c - p->leak_ref_c);
     double w;
 
     m->mem_busy_ppm = 0;
@@ -99,20 +72,16 @@ static void settle_power(struct wt_model *m, const struct wt_profile *p)
         /* At idle clocks the whole board is one number; heat moves the leaking part of it. */
         w = p->idle_w + p->leak_w * p->v_min * p->leak_per_k * (m->temp_c - p->ambient_c);
     } else {
+        struct wt_pace pace = {0};
         double f = (double)m->clock_khz / (double)p->clock_max_khz;
-        double v = voltage(p, f);
-        w = p->base_w + p->leak_w * v * leak + v * v * f * p->tree_w;
+        const struct wt_model_kernel *k = NULL;
         if (m->is_running && !m->is_gap) {
-            const struct wt_model_kernel *k = kernel_at(m, running(m), m->kernel);
-            struct pace pace = kernel_pace(p, k, f, m->duty, mem_scale(m, p));
-            double a_compute = (double)k->compute_ns / f / pace.span_ns;
-            double a_memory = (double)k->memory_ns / pace.span_ns;
-            double a_busy = (pace.span_ns - pace.launch_ns) * m->duty / pace.span_ns;
-            double engine_w = k->engine == WT_EMU_TENSOR ? p->tensor_w : p->fp32_w;
-            w += v * v * f * (p->busy_w * a_busy + engine_w * a_compute) + p->memory_w * a_memory;
+            k = kernel_at(m, running(m), m->kernel);
+            pace = wt_physics_pace(p, k, f, m->duty, mem_scale(m, p));
             m->kernel_span_ns = pace.span_ns;
-            m->mem_busy_ppm = (uint32_t)lround(fmin(a_memory, 1.0) * 1e6);
+            m->mem_busy_ppm = (uint32_t)lround(fmin(pace.memory, 1.0) * 1e6);
         }
+        w = wt_physics_power(p, k, &pace, f, m->temp_c);
     }
     m->power_uw = (uint64_t)llround(fmax(w, 0.001) * 1e6);
 }
@@ -276,11 +245,8 @@ static void on_control(struct wt_model *m, const struct wt_profile *p)
 {
     double span = (double)(m->t_ns - m->ctl_t_ns);
     double mean_w = (double)(m->energy_fj - m->ctl_energy_fj) / span * 1e-6;
-    /* Measured boards stay further below a high limit than below a low one. */
-    double rise =
-        (voltage(p, (double)m->clock_khz / (double)p->clock_max_khz) - p->v_min) / (1.0 - p->v_min);
-    double aim_w =
-        (double)m->limit_mw * 1e-3 * (p->cap_share_low + (p->cap_share - p->cap_share_low) * rise);
+    double aim_w = wt_physics_aim(p, (double)m->limit_mw * 1e-3,
+                                  (double)m->clock_khz / (double)p->clock_max_khz);
     double top = ceiling_khz(m, p);
     double bottom = bottom_khz(p);
 
@@ -571,15 +537,9 @@ int wt_model_submit(struct wt_model *m, const struct wt_profile *p, uint64_t loa
         m->kernel_tail - m->kernel_head + count > WT_MODEL_KERNELS)
         return wt_fail(err, WT_E_FULL, "the device's queue is full");
 
-    for (size_t i = 0; i < count; i++) {
-        struct wt_model_kernel *k = &m->kernels[(m->kernel_tail + i) & (WT_MODEL_KERNELS - 1)];
-        bool is_tensor = kernels[i].engine == WT_EMU_TENSOR && p->tensor_flops_s > 0;
-        double flops_s =
-            is_tensor ? p->tensor_flops_s * p->tensor_share : p->fp32_flops_s * p->fp32_share;
-        k->engine = is_tensor ? WT_EMU_TENSOR : WT_EMU_FP32;
-        k->compute_ns = (float)(kernels[i].flops / flops_s * 1e9);
-        k->memory_ns = (float)(kernels[i].bytes / (p->mem_bytes_s * p->mem_share) * 1e9);
-    }
+    for (size_t i = 0; i < count; i++)
+        m->kernels[(m->kernel_tail + i) & (WT_MODEL_KERNELS - 1)] =
+            wt_physics_kernel(p, &kernels[i]);
     m->loads[m->load_tail & (WT_MODEL_LOADS - 1)] =
         (struct wt_model_load){.id = load_id,
                                .t_submit_ns = m->t_ns,
@@ -634,7 +594,7 @@ static int64_t due_ns(const struct wt_model *m, const struct wt_profile *p, uint
             t += load->gap_ns;
         }
         for (uint32_t k = from; k < load->count; k++)
-            span += ceil(kernel_pace(p, kernel_at(m, load, k), f, m->duty, mem).span_ns);
+            span += ceil(wt_physics_pace(p, kernel_at(m, load, k), f, m->duty, mem).span_ns);
         t += (int64_t)span;
     }
     return t;

@@ -17,6 +17,7 @@
 #include "wattune/meter.h"
 #include "wattune/phases.h"
 #include "wattune/plan.h"
+#include "wattune/predict.h"
 #include "wattune/probe.h"
 #include "wattune/report.h"
 #include "wattune/run.h"

@@ -17,24 +17,10 @@
 #include <sys/mman.h>
 
 #include "base/base.h"
+#include "workload/count.h"
 #include "workload/model.h"
 
-struct count {
-    struct wt_emu_kernel *kernels;
-    size_t count, room;
-    bool is_short; /* no memory for the list */
-    double act;    /* bytes of an activation */
-    double weight; /* bytes of a weight in products */
-    enum wt_emu_engine engine;
-    uint64_t memory;
-    struct block {
-        void *at;
-        size_t bytes;
-        struct block *next;
-    } * blocks;
-};
-
-static void add(struct count *c, double flops, double bytes, enum wt_emu_engine engine)
+void wt_count_add(struct count *c, double flops, double bytes, enum wt_emu_engine engine)
 {
     if (c->count == c->room) {
         size_t room = c->room ? 2 * c->room : 256;
@@ -49,27 +35,24 @@ static void add(struct count *c, double flops, double bytes, enum wt_emu_engine 
     c->kernels[c->count++] = (struct wt_emu_kernel){flops, bytes, engine};
 }
 
-/* values: how many come out; tensors: how many such are read and written. */
-static void elementwise(struct count *c, double values, double flops_each, double tensors)
+void wt_count_elementwise(struct count *c, double values, double flops_each, double tensors)
 {
-    add(c, values * flops_each, values * tensors * c->act, WT_EMU_FP32);
+    wt_count_add(c, values * flops_each, values * tensors * c->act, WT_EMU_FP32);
 }
 
-/* y [m, n] = x [m, k] w [n, k]' */
-static void product(struct count *c, double m, double n, double k, double result)
+void wt_count_product(struct count *c, double m, double n, double k, double result)
 {
-    add(c, 2 * m * n * k, m * k * c->act + n * k * c->weight + m * n * result, c->engine);
+    wt_count_add(c, 2 * m * n * k, m * k * c->act + n * k * c->weight + m * n * result, c->engine);
 }
 
-/* dx [m, k] = dy [m, n] w, and dw [n, k] = dy' x */
-static void product_input(struct count *c, double m, double n, double k)
+void wt_count_product_input(struct count *c, double m, double n, double k)
 {
-    add(c, 2 * m * n * k, m * n * c->act + n * k * c->weight + m * k * c->act, c->engine);
+    wt_count_add(c, 2 * m * n * k, m * n * c->act + n * k * c->weight + m * k * c->act, c->engine);
 }
 
-static void product_weight(struct count *c, double m, double n, double k)
+void wt_count_product_weight(struct count *c, double m, double n, double k)
 {
-    add(c, 2 * m * n * k, m * n * c->act + m * k * c->act + n * k * 4, c->engine);
+    wt_count_add(c, 2 * m * n * k, m * n * c->act + m * k * c->act + n * k * 4, c->engine);
 }
 
 /* ---- memory ---- */
@@ -138,7 +121,7 @@ static int count_download(void *self, void *to, const void *from, size_t bytes,
 static void count_fill_zero(void *self, void *at, size_t bytes)
 {
     (void)at;
-    add(self, 0, (double)bytes, WT_EMU_FP32);
+    wt_count_add(self, 0, (double)bytes, WT_EMU_FP32);
 }
 
 static void count_narrow(void *self, void *to, const float *from, size_t n)
@@ -146,7 +129,7 @@ static void count_narrow(void *self, void *to, const float *from, size_t n)
     (void)to;
     (void)from;
     struct count *c = self;
-    add(c, 0, (4 + c->act) * (double)n, WT_EMU_FP32);
+    wt_count_add(c, 0, (4 + c->act) * (double)n, WT_EMU_FP32);
 }
 
 static int count_prepare(void *self, struct wt_weight *w, struct wt_error *err)
@@ -168,7 +151,7 @@ static void count_unprepare(void *self, struct wt_weight *w)
 static void count_embed(void *self, const struct wt_embed *e)
 {
     unsigned tables = e->type ? 3 : 2;
-    elementwise(self, (double)e->rows * (double)e->hidden, tables - 1, tables + 1);
+    wt_count_elementwise(self, (double)e->rows * (double)e->hidden, tables - 1, tables + 1);
 }
 
 /* Read once; of each table rows are read, added to and written. */
@@ -177,30 +160,30 @@ static void count_embed_backward(void *self, const struct wt_embed *e,
 {
     (void)g;
     unsigned tables = e->type ? 3 : 2;
-    elementwise(self, (double)e->rows * (double)e->hidden, tables, 1 + 2 * tables);
+    wt_count_elementwise(self, (double)e->rows * (double)e->hidden, tables, 1 + 2 * tables);
 }
 
 static void count_norm(void *self, const struct wt_norm *n)
 {
     double tensors = 1 + (n->residual ? 1 : 0) + (n->sum ? 1 : 0) + (n->y ? 1 : 0);
     double flops = (n->y ? 8 : 0) + (n->residual ? 1 : 0);
-    elementwise(self, (double)n->rows * (double)n->n, flops, tensors);
+    wt_count_elementwise(self, (double)n->rows * (double)n->n, flops, tensors);
 }
 
 static void count_norm_backward(void *self, const struct wt_norm *n, const struct wt_norm_grad *g)
 {
     double tensors = (g->dy ? 2 : 0) + (g->dother ? 1 : 0) + 1 + (g->dx ? 1 : 0);
     double flops = (g->dy ? 12 : 0) + (g->dother ? 1 : 0);
-    elementwise(self, (double)n->rows * (double)n->n, flops, tensors);
+    wt_count_elementwise(self, (double)n->rows * (double)n->n, flops, tensors);
 }
 
 static void count_linear(void *self, const struct wt_linear *l)
 {
     struct count *c = self;
     double m = (double)l->m, out = (double)l->w->out;
-    product(c, m, out, (double)l->w->in, l->is_float ? 4 : c->act);
+    wt_count_product(c, m, out, (double)l->w->in, l->is_float ? 4 : c->act);
     if (l->f != WT_IDENTITY)
-        elementwise(c, m * out, 20, 2);
+        wt_count_elementwise(c, m * out, 20, 2);
 }
 
 static void count_linear_backward(void *self, const struct wt_linear *l,
@@ -209,14 +192,14 @@ static void count_linear_backward(void *self, const struct wt_linear *l,
     struct count *c = self;
     double m = (double)l->m, out = (double)l->w->out, in = (double)l->w->in;
     if (l->f != WT_IDENTITY)
-        elementwise(c, m * out, 24, 3);
+        wt_count_elementwise(c, m * out, 24, 3);
     if (g->dx)
-        product_input(c, m, out, in);
-    product_weight(c, m, out, in);
+        wt_count_product_input(c, m, out, in);
+    wt_count_product_weight(c, m, out, in);
     if (g->dbias)
-        elementwise(c, m * out, 1, 1);
+        wt_count_elementwise(c, m * out, 1, 1);
     if (g->dx && g->is_adding_dx)
-        elementwise(c, m * in, 1, 3);
+        wt_count_elementwise(c, m * in, 1, 3);
 }
 
 struct pairs {
@@ -235,14 +218,14 @@ static struct pairs pairs_of(const struct wt_attention *a)
 /* A product of attention: all three operands are activations. */
 static void attention_product(struct count *c, const struct pairs *p)
 {
-    add(c, 2 * p->scores * p->head, (2 * p->rows * p->head + p->scores) * c->act, c->engine);
+    wt_count_add(c, 2 * p->scores * p->head, (2 * p->rows * p->head + p->scores) * c->act, c->engine);
 }
 
 static void count_attention(void *self, const struct wt_attention *a)
 {
     struct pairs p = pairs_of(a);
     attention_product(self, &p);
-    elementwise(self, p.scores, 6, 2); /* scale, mask, softmax */
+    wt_count_elementwise(self, p.scores, 6, 2); /* scale, mask, softmax */
     attention_product(self, &p);
 }
 
@@ -253,7 +236,7 @@ static void count_attention_backward(void *self, const struct wt_attention *a,
     struct pairs p = pairs_of(a);
     attention_product(self, &p);
     attention_product(self, &p);
-    elementwise(self, p.scores, 5, 3); /* softmax */
+    wt_count_elementwise(self, p.scores, 5, 3); /* softmax */
     attention_product(self, &p);
     attention_product(self, &p);
 }
@@ -264,7 +247,7 @@ static void count_cache(void *self, const struct wt_attention *a, void *keys, vo
     (void)keys;
     (void)values;
     (void)capacity;
-    elementwise(self, (double)(a->at.count * a->at.longest * a->heads * a->head), 0, 4);
+    wt_count_elementwise(self, (double)(a->at.count * a->at.longest * a->heads * a->head), 0, 4);
 }
 
 static void count_decode(void *self, const struct wt_decode *d)
@@ -272,22 +255,22 @@ static void count_decode(void *self, const struct wt_decode *d)
     struct count *c = self;
     double h = (double)(d->heads * d->head), rows = (double)d->count;
     double cached = rows * (double)d->longest * h;
-    add(c, 4 * cached, (2 * cached + 6 * rows * h) * c->act, c->engine);
+    wt_count_add(c, 4 * cached, (2 * cached + 6 * rows * h) * c->act, c->engine);
 }
 
 static void count_loss(void *self, const struct wt_loss *l)
 {
     struct count *c = self;
     double m = (double)l->m, v = (double)l->w->out, h = (double)l->w->in;
-    product(c, m, v, h, c->act);
-    elementwise(c, m * v, 4, 1); /* log-sum-exp of the logits */
+    wt_count_product(c, m, v, h, c->act);
+    wt_count_elementwise(c, m * v, 4, 1); /* log-sum-exp of the logits */
     if (!l->dx)
         return;
-    elementwise(c, m * v, 4, 2); /* softmax minus one-hot */
-    product_input(c, m, v, h);
-    product_weight(c, m, v, h);
+    wt_count_elementwise(c, m * v, 4, 2); /* softmax minus one-hot */
+    wt_count_product_input(c, m, v, h);
+    wt_count_product_weight(c, m, v, h);
     if (l->dbias)
-        elementwise(c, m * v, 1, 1);
+        wt_count_elementwise(c, m * v, 1, 1);
 }
 
 static void count_cross_entropy(void *self, const float *logits, const int32_t *targets, size_t m,
@@ -297,7 +280,7 @@ static void count_cross_entropy(void *self, const float *logits, const int32_t *
     (void)targets;
     (void)scale;
     (void)losses;
-    elementwise(self, (double)m * (double)n, 8, dlogits ? 2 : 1);
+    wt_count_elementwise(self, (double)m * (double)n, 8, dlogits ? 2 : 1);
 }
 
 static void count_gather(void *self, void *out, const void *x, const int32_t *rows, size_t count,
@@ -307,7 +290,7 @@ static void count_gather(void *self, void *out, const void *x, const int32_t *ro
     (void)x;
     (void)rows;
     (void)drop;
-    elementwise(self, (double)count * (double)n, 0, 2);
+    wt_count_elementwise(self, (double)count * (double)n, 0, 2);
 }
 
 static void count_scatter(void *self, void *dx, const void *dout, const int32_t *rows, size_t count,
@@ -317,17 +300,21 @@ static void count_scatter(void *self, void *dx, const void *dout, const int32_t 
     (void)dout;
     (void)rows;
     (void)drop;
-    elementwise(self, (double)total * (double)n, 0, 1);
-    elementwise(self, (double)count * (double)n, 0, 2);
+    wt_count_elementwise(self, (double)total * (double)n, 0, 1);
+    wt_count_elementwise(self, (double)count * (double)n, 0, 2);
 }
 
 /* The norm for clipping reads the gradients. AdamW reads parameters, gradients and two moments and
  * writes all but the gradients; with bf16 the working copy as well. */
+void wt_count_optimizer(struct count *c, double n, bool has_copy)
+{
+    wt_count_add(c, 2 * n, 4 * n, WT_EMU_FP32);
+    wt_count_add(c, 14 * n, (has_copy ? 30 : 28) * n, WT_EMU_FP32);
+}
+
 static void count_adamw(void *self, const struct wt_adam *a)
 {
-    double n = (double)a->total;
-    add(self, 2 * n, 4 * n, WT_EMU_FP32);
-    add(self, 14 * n, (a->working ? 30 : 28) * n, WT_EMU_FP32);
+    wt_count_optimizer(self, (double)a->total, a->working != NULL);
 }
 
 static void count_free(void *self)
@@ -368,14 +355,19 @@ static const struct wt_backend_ops ops = {
     .free = count_free,
 };
 
+void wt_count_dtype(struct count *c, enum wt_dtype dtype)
+{
+    c->act = dtype == WT_BF16 ? 2 : 4;
+    c->weight = dtype == WT_INT8 ? 1 : c->act;
+    c->engine = dtype == WT_F32 ? WT_EMU_FP32 : WT_EMU_TENSOR;
+}
+
 int wt_count_new(struct wt_backend *ret_backend, enum wt_dtype dtype, struct wt_error *err)
 {
     struct count *c = calloc(1, sizeof(*c));
     if (!c)
         return wt_fail(err, WT_E_NOMEM, "no memory for a backend");
-    c->act = dtype == WT_BF16 ? 2 : 4;
-    c->weight = dtype == WT_INT8 ? 1 : c->act;
-    c->engine = dtype == WT_F32 ? WT_EMU_FP32 : WT_EMU_TENSOR;
+    wt_count_dtype(c, dtype);
     ret_backend->ops = &ops;
     ret_backend->self = c;
     ret_backend->dtype = dtype;
@@ -397,86 +389,4 @@ void wt_count_reset(struct wt_backend *count)
 uint64_t wt_count_memory(const struct wt_backend *count)
 {
     return ((const struct count *)count->self)->memory;
-}
-
-/* ---- a training step ---- */
-
-static int count_step(struct wt_model *model, struct wt_backend *backend, bool is_causal,
-                      unsigned batch, unsigned seq, size_t counts[3], struct wt_error *err)
-{
-    size_t rows = (size_t)batch * seq, chosen = is_causal ? 0 : batch * wt_masked_per_sequence(seq);
-    int32_t *zeros = calloc(rows, sizeof(*zeros)), *lengths = calloc(batch, sizeof(*lengths));
-    int rc = 0;
-    if (!zeros || !lengths) {
-        rc = wt_fail(err, WT_E_NOMEM, "no memory for a batch of %u x %u tokens", batch, seq);
-        goto out;
-    }
-    for (unsigned b = 0; b < batch; b++)
-        lengths[b] = (int32_t)seq;
-    struct wt_input input = {.tokens = zeros,
-                             .lengths = lengths,
-                             .count = batch,
-                             .rows = rows,
-                             .chosen = is_causal ? NULL : zeros,
-                             .targets = is_causal ? NULL : zeros,
-                             .chosen_count = chosen};
-    struct wt_rate rate = {.rate = 1e-4f, .beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f};
-    size_t ends[3];
-    wt_count_reset(backend);
-    wt_model_forward(model, &input, true, 0, 1);
-    wt_count_kernels(backend, &ends[0]);
-    wt_model_backward(model);
-    wt_count_kernels(backend, &ends[1]);
-    wt_model_optimize(model, &rate);
-    wt_count_kernels(backend, &ends[2]);
-    for (size_t i = 0; i < 3; i++)
-        counts[i] = ends[i] - (i ? ends[i - 1] : 0);
-    rc = backend->ops->sync(backend->self, err);
-out:
-    free(zeros);
-    free(lengths);
-    return rc;
-}
-
-int wt_workload_train_ops(const struct wt_model_shape *shape, unsigned batch, unsigned seq,
-                          enum wt_dtype dtype, struct wt_emu_kernel **ret_kernels,
-                          size_t *ret_count, size_t *phases, struct wt_error *err)
-{
-    if (dtype == WT_INT8)
-        return wt_fail(err, WT_E_UNSUPPORTED, "training is counted in fp32, tf32 and bf16 only");
-    bool is_causal = shape->family == WT_FAMILY_GPT2;
-    struct wt_config config;
-    wt_config_of_shape(&config, shape);
-    struct wt_model_options options = {.task = is_causal ? WT_TASK_CLM : WT_TASK_MLM,
-                                       .batch = batch,
-                                       .seq = seq,
-                                       .is_blank = true};
-    struct wt_backend backend = {0};
-    struct wt_model *model = NULL;
-    struct wt_emu_kernel *kernels = NULL;
-    size_t counts[3];
-    int rc = wt_count_new(&backend, dtype, err);
-    if (rc == 0)
-        rc = wt_model_new(&model, &config, &options, &backend, err);
-    if (rc == 0)
-        rc = count_step(model, &backend, is_causal, batch, seq, counts, err);
-    if (rc < 0)
-        goto out;
-    size_t count = 0;
-    const struct wt_emu_kernel *list = wt_count_kernels(&backend, &count);
-    kernels = calloc(count, sizeof(*kernels));
-    if (!kernels) {
-        rc = wt_fail(err, WT_E_NOMEM, "no memory for %zu kernels", count);
-        goto out;
-    }
-    for (size_t i = 0; i < count; i++)
-        kernels[i] = list[i];
-    *ret_kernels = kernels;
-    *ret_count = count;
-    for (size_t i = 0; phases && i < 3; i++)
-        phases[i] = counts[i];
-out:
-    wt_model_free(model);
-    wt_backend_free(&backend);
-    return rc;
 }
