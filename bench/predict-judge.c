@@ -242,7 +242,7 @@ static const struct point {
 static bool judge_decode(void)
 {
     double off[sizeof(points) / sizeof(*points)];
-    size_t count = sizeof(points) / sizeof(*points);
+    size_t count = sizeof(points) / sizeof(*points), within = 0;
     printf("\nDecoding (prompts of %d tokens, answers of %d: assumed)\n", PROMPT, ANSWER);
     printf("  model          GPU       n  batch   J/token measured predicted   off     ms measured "
            "predicted     W measured predicted  limited by\n");
@@ -266,6 +266,9 @@ static bool judge_decode(void)
             die(&err);
         /* A sequence's prompt once, then its answer; others decode on meanwhile. */
         double token_j = decode.energy_j.value / m->batch + prefill.energy_j.value / ANSWER;
+        double low_j = decode.energy_j.low / m->batch + prefill.energy_j.low / ANSWER;
+        double high_j = decode.energy_j.high / m->batch + prefill.energy_j.high / ANSWER;
+        within += low_j <= m->j_per_token && m->j_per_token <= high_j;
         double step_s = decode.pass_s.value + prefill.pass_s.value * m->batch / ANSWER;
         off[i] = fabs(token_j / m->j_per_token - 1);
         printf("  %-14s %-9s %u  %5u           %.4f   %.4f %+5.0f %%         %5.1f     %5.1f"
@@ -275,8 +278,9 @@ static bool judge_decode(void)
                token_j * m->batch / step_s, wt_prediction_limit(&decode));
     }
     double median = quantile(off, (unsigned)count, 0.5);
-    printf("  => energy per token off %.0f %% at the median (bar 30), %.0f %% at 95 %%\n", 100 * median,
-           100 * quantile(off, (unsigned)count, 0.95));
+    printf("  => energy per token off %.0f %% at the median (bar 30), %.0f %% at 95 %%; %zu of %zu "
+           "within the 95 %% bounds\n",
+           100 * median, 100 * quantile(off, (unsigned)count, 0.95), within, count);
     return median <= 0.30;
 }
 

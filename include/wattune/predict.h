@@ -88,9 +88,46 @@ WT_API int wt_predict(struct wt_prediction *ret_prediction, const struct wt_gpu 
                       struct wt_error *err);
 /* "memory", "compute", ...: what decides most of the time. */
 WT_API const char *wt_prediction_limit(const struct wt_prediction *prediction);
-/* As a run of so many tokens, which was not made: the shape of the run JSON. Errors: WT_E_NOMEM. */
-WT_API int wt_prediction_run(const struct wt_prediction *prediction, uint64_t tokens,
-                             struct wt_run *ret_run, struct wt_error *err);
+/* ---- a whole job ---- */
+
+struct wt_predict_part {
+    char name[16]; /* "train", "encode", "prefill", "decode" */
+    struct wt_prediction each;
+    double passes;
+};
+
+/* What is known of where it runs; NaN: not. */
+struct wt_predict_site {
+    double host_w; /* the rest of the node, while it runs */
+    double pue;
+    double carbon_g_per_kwh;
+    double price_per_kwh, price_per_hour; /* of all the devices together */
+};
+
+struct wt_predict_job {
+    struct wt_predict_part parts[2];
+    size_t part_count;
+    uint64_t tokens; /* that are read in training and encoding, that are made in generating */
+    struct wt_estimate time_s, energy_j, power_w, tokens_per_s, j_per_token; /* of the devices */
+    struct wt_predict_site site;
+    /* With the rest of the node and what the facility adds, where they are given. NaN: unknown. */
+    struct wt_estimate facility_kwh, carbon_g, cost;
+};
+/* What is asked for: work of one kind over so many tokens, or with answer > 0 prompts of work->seq
+ * tokens that get answers so long, until so many tokens are made. tokens 0: one pass, or one batch
+ * of answers. site may be NULL. Errors: as wt_predict(), WT_E_USAGE. */
+WT_API int wt_predict_job(struct wt_predict_job *ret_job, const struct wt_gpu *gpu,
+                          const struct wt_work *work, unsigned answer, uint64_t tokens,
+                          const struct wt_predict_options *options,
+                          const struct wt_predict_site *site, struct wt_error *err);
+/* The shape of the run JSON with what was not run, and "prediction" (docs/json.md); owned: free().
+ * NULL: no memory. */
+WT_API char *wt_predict_job_to_json(const struct wt_predict_job *job);
+/* The calibration that a stored run gives for this work: its rate, its devices' mean power and the
+ * limit that they had. Errors: WT_E_USAGE (it counted no tokens, or its GPUs have no energy). */
+WT_API int wt_predict_measured_from(struct wt_predict_measured *ret_measured,
+                                    const struct wt_run *run, const struct wt_work *work,
+                                    unsigned devices, struct wt_error *err);
 
 #ifdef __cplusplus
 }

@@ -7,6 +7,7 @@
 #include "wattune/fleet.h"
 #include "wattune/jobs.h"
 #include "wattune/plan.h"
+#include "wattune/predict.h"
 #include "wattune/search.h"
 #include "wattune/sweep.h"
 
@@ -29,6 +30,8 @@ WT_API void wt_report_search(const struct wt_term *term, const struct wt_search_
                              const struct wt_search_story *story);
 /* Each place against starting now, a line of time, what the plan rests on. */
 WT_API void wt_report_plan(const struct wt_term *term, const struct wt_plan_result *result);
+/* A pass of each part and all of the work, what decides it, and what it rests on. */
+WT_API void wt_report_predict(const struct wt_term *term, const struct wt_predict_job *job);
 /* Each node of a job of many ranks, and their sum or why there is none. */
 WT_API void wt_report_sum(const struct wt_term *term, const struct wt_run_sum *sum,
                           const struct wt_run *runs);

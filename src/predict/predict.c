@@ -15,13 +15,16 @@ const char *wt_predict_basis_name(enum wt_predict_basis basis)
     return names[basis];
 }
 
-/* How far off such predictions were, as a factor with 95 % of them within: docs/predict.md. */
+/* How far off such predictions were, as a factor with 95 % of them within (bench/predict-judge,
+ * docs/predict.md). Where a limit is below 60 % of the highest, boards part: some gate. */
+#define LOW_LIMIT      0.6
+#define LOW_LIMIT_TIME 1.6
 static const struct {
     double time, power;
 } bounds[] = {
     [WT_PREDICT_ROW] = {2.0, 1.5},
     [WT_PREDICT_PROFILE] = {1.7, 1.3},
-    [WT_PREDICT_CALIBRATED] = {1.15, 1.12},
+    [WT_PREDICT_CALIBRATED] = {1.12, 1.1},
 };
 
 static struct wt_estimate within(double value, double factor)
@@ -110,11 +113,14 @@ static double exchange_ns(const struct wt_gpu *gpu, const struct wt_work_ops *op
                                                wt_device_link_bytes_s(gpu) * 1e9);
 }
 
-static void fill(struct wt_prediction *r, const struct wt_steady *s, double link_ns, double flops)
+static void fill(struct wt_prediction *r, const struct wt_steady *s, double link_ns, double flops,
+                 double limit_max_w)
 {
     double n = r->devices, tokens = (double)wt_work_tokens(&r->work), pass_s = s->pass_ns * 1e-9;
     double copies = r->work.is_decoder ? 1 : n; /* each does a batch of its own */
     double time = bounds[r->basis].time, power = bounds[r->basis].power;
+    if (s->is_capped && r->limit_w < LOW_LIMIT * limit_max_w)
+        time *= LOW_LIMIT_TIME;
     /* Where time is wrong by a factor, power is not: they are taken as independent. */
     double both = exp(hypot(log(time), log(power)));
     tokens *= copies;
@@ -168,7 +174,7 @@ int wt_predict(struct wt_prediction *ret_prediction, const struct wt_gpu *gpu,
         r.clock_mhz = steady.f * steady.duty * p.clock_max_khz * 1e-3;
         r.memory_gb = (double)ops.memory * 1e-9;
         r.fits = !(gpu->memory_gb > 0) || r.memory_gb <= gpu->memory_gb;
-        fill(&r, &steady, link_ns, flops);
+        fill(&r, &steady, link_ns, flops, p.limit_max_mw * 1e-3);
         *ret_prediction = r;
     }
     wt_work_ops_done(&ops);

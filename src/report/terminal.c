@@ -127,21 +127,6 @@ static void print_devices(const struct wt_term *term, const struct wt_run *run)
     free(lines);
 }
 
-/* "51 200 tokens": digits in groups of three. */
-static const char *grouped(char *buf, size_t size, uint64_t count)
-{
-    char digits[32];
-    wt_text(digits, sizeof(digits), "%llu", (unsigned long long)count);
-    size_t n = strlen(digits), used = 0;
-    for (size_t i = 0; i < n && used + 2 < size; i++) {
-        if (i && (n - i) % 3 == 0)
-            buf[used++] = ',';
-        buf[used++] = digits[i];
-    }
-    buf[used] = '\0';
-    return buf;
-}
-
 static const char *unit_of(const struct wt_run *run)
 {
     return strcmp(run->work.unit, "tokens") == 0 ? "token" : run->work.unit;
@@ -156,11 +141,11 @@ static void print_work(const struct wt_term *term, const struct wt_run *run)
     if (run->wall_s > 0)
         wt_text(
             rate, sizeof(rate), ", %s/s",
-            grouped(per, sizeof(per), (uint64_t)llround((double)run->work.count / run->wall_s)));
+            wt_grouped(per, sizeof(per), (uint64_t)llround((double)run->work.count / run->wall_s)));
     if (run->work.steps)
-        wt_text(steps, sizeof(steps), " in %s step%s", grouped(per, sizeof(per), run->work.steps),
+        wt_text(steps, sizeof(steps), " in %s step%s", wt_grouped(per, sizeof(per), run->work.steps),
                 run->work.steps == 1 ? "" : "s");
-    line(term, "work", "%s %s%s%s", grouped(count, sizeof(count), run->work.count), run->work.unit,
+    line(term, "work", "%s %s%s%s", wt_grouped(count, sizeof(count), run->work.count), run->work.unit,
          steps, rate);
     if (j.provenance != WT_PROV_UNKNOWN)
         line(term, "", "%s per %s%s%s", wt_format_interval(per, sizeof(per), &j), unit_of(run),

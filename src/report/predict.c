@@ -1,0 +1,153 @@
+/* predict: a prediction for people - a pass, all of the work, what decides it, what it rests on. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "record/record.h"
+#include "report/table.h"
+#include "report/words.h"
+
+enum { WHAT, TIME, POWER, ENERGY, TOKEN };
+
+/* Three digits, in s, ms or us below a minute. */
+static const char *seconds(char *buf, size_t size, double s)
+{
+    if (s >= 60 || isnan(s))
+        return wt_format_seconds(buf, size, s);
+    double factor = s >= 1 ? 1 : s >= 1e-3 ? 1e3 : 1e6, value = s * factor;
+    return wt_text(buf, size, "%.*f %s", value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2, value,
+                   s >= 1 ? "s" : s >= 1e-3 ? "ms" : "us");
+}
+
+static void put_seconds(struct wt_table *table, size_t row, const struct wt_estimate *e)
+{
+    struct wt_cell *cell = wt_table_cell(table, row, TIME);
+    char value[40], low[40], high[40];
+    seconds(value, sizeof(value), e->value);
+    wt_table_set(table, row, TIME, "%s [%s, %s]", value, seconds(low, sizeof(low), e->low),
+                 seconds(high, sizeof(high), e->high));
+    wt_text(cell->brief, sizeof(cell->brief), "%s", value);
+}
+
+static void put_joules(struct wt_table *table, size_t row, size_t column,
+                       const struct wt_estimate *e)
+{
+    struct wt_joules j = {e->value, e->low, e->high, WT_PROV_MODELED};
+    struct wt_cell *cell = wt_table_cell(table, row, column);
+    char text[80];
+    wt_table_set(table, row, column, "%s", wt_format_interval(text, sizeof(text), &j));
+    wt_format_joules(cell->brief, sizeof(cell->brief), e->value);
+}
+
+static void put_watts(struct wt_table *table, size_t row, const struct wt_estimate *e)
+{
+    struct wt_cell *cell = wt_table_cell(table, row, POWER);
+    wt_table_set(table, row, POWER, "%.0f W [%.0f, %.0f]", e->value, e->low, e->high);
+    wt_text(cell->brief, sizeof(cell->brief), "%.0f W", e->value);
+}
+
+static void print_table(const struct wt_term *term, const struct wt_predict_job *job)
+{
+    static const struct wt_column columns[] = {{"", false, NULL},
+                                               {"time", true, NULL},
+                                               {"power", true, NULL},
+                                               {"energy", true, NULL},
+                                               {"per token", true, NULL}};
+    static const struct wt_table_step steps[] = {
+        {POWER, WT_BRIEF}, {TIME, WT_BRIEF}, {TOKEN, WT_BRIEF}, {ENERGY, WT_BRIEF}};
+    struct wt_table table;
+    if (wt_table_init(&table, term, columns, WT_COUNTOF(columns), job->part_count + 1)) {
+        table.steps = steps;
+        table.step_count = WT_COUNTOF(steps);
+        for (size_t i = 0; i < job->part_count; i++) {
+            const struct wt_prediction *r = &job->parts[i].each;
+            wt_table_set(&table, i, WHAT, "a pass of %s", job->parts[i].name);
+            put_seconds(&table, i, &r->pass_s);
+            put_watts(&table, i, &r->power_w);
+            put_joules(&table, i, ENERGY, &r->energy_j);
+            put_joules(&table, i, TOKEN, &r->j_per_token);
+        }
+        size_t all = job->part_count;
+        char count[32];
+        wt_table_set(&table, all, WHAT, "%s tokens",
+                     wt_grouped(count, sizeof(count), job->tokens));
+        put_seconds(&table, all, &job->time_s);
+        put_watts(&table, all, &job->power_w);
+        put_joules(&table, all, ENERGY, &job->energy_j);
+        put_joules(&table, all, TOKEN, &job->j_per_token);
+        table.colours[all] = WT_BOLD;
+        wt_table_print(&table);
+    }
+    wt_table_done(&table);
+}
+
+static void say_amount(const struct wt_term *term, const char *lead, const char *unit,
+                       const struct wt_estimate *e, double scale)
+{
+    char text[120];
+    if (isnan(e->value))
+        return;
+    wt_text(text, sizeof(text), "%.3g%s [%.3g, %.3g]", e->value * scale, unit, e->low * scale,
+            e->high * scale);
+    wt_term_wrap(term, WT_PLAIN, lead, text);
+}
+
+static void say_limits(const struct wt_term *term, const struct wt_predict_job *job)
+{
+    for (size_t i = 0; i < job->part_count; i++) {
+        const struct wt_prediction *r = &job->parts[i].each;
+        char text[300], lead[40];
+        wt_text(text, sizeof(text), "limited by %s: compute %.0f %% of the time, memory %.0f %%",
+                wt_prediction_limit(r), 100 * r->compute_share, 100 * r->memory_share);
+        const struct {
+            double share;
+            const char *name;
+        } rows[] = {{r->launch_share, "launches"},
+                    {r->link_share, "the link between devices"},
+                    {r->host_share, "the host"}};
+        for (size_t k = 0; k < WT_COUNTOF(rows); k++)
+            if (rows[k].share >= 0.005) {
+                size_t used = strlen(text);
+                wt_text(text + used, sizeof(text) - used, ", %s %.0f %%", rows[k].name,
+                        100 * rows[k].share);
+            }
+        wt_text(lead, sizeof(lead), "  %-10s", job->parts[i].name);
+        wt_term_wrap(term, WT_PLAIN, lead, text);
+    }
+}
+
+/* What the bounds stand on. */
+static const char *basis_words(const struct wt_prediction *r, char *buf, size_t size)
+{
+    if (r->basis == WT_PREDICT_CALIBRATED)
+        return wt_text(buf, size, "calibrated by run %s", r->measured);
+    if (r->basis == WT_PREDICT_PROFILE)
+        return wt_text(buf, size, "the emulator's profile %s", r->gpu.profile);
+    return wt_text(buf, size, "its row in the catalogue, and what boards have in common; a run of "
+                              "your own makes it narrower (--calibrate)");
+}
+
+void wt_report_predict(const struct wt_term *term, const struct wt_predict_job *job)
+{
+    const struct wt_prediction *r = &job->parts[0].each;
+    char text[400], basis[200];
+    wt_term_banner(term, "PREDICTED", r->gpu.name, "nothing was measured");
+    print_table(term, job);
+    fputc('\n', term->out);
+    say_limits(term, job);
+    double need = r->memory_gb;
+    for (size_t i = 1; i < job->part_count; i++)
+        need = fmax(need, job->parts[i].each.memory_gb);
+    if (r->gpu.memory_gb > 0) {
+        wt_text(text, sizeof(text), "%.3g GB of the device's %.3g GB%s", need, r->gpu.memory_gb,
+                need > r->gpu.memory_gb ? ": IT DOES NOT FIT" : "");
+        wt_term_wrap(term, need > r->gpu.memory_gb ? WT_RED : WT_PLAIN, "  memory    ", text);
+    }
+    wt_text(text, sizeof(text), "%u x %s at %.0f W each, %.0f MHz%s", r->devices, r->gpu.id,
+            r->limit_w, r->clock_mhz, r->is_hot ? ", held back by heat" : "");
+    wt_term_wrap(term, WT_PLAIN, "  devices   ", text);
+    say_amount(term, "  facility  ", " kWh", &job->facility_kwh, 1);
+    say_amount(term, "  carbon    ", " kg CO2e", &job->carbon_g, 1e-3);
+    say_amount(term, "  cost      ", "", &job->cost, 1);
+    wt_term_wrap(term, WT_DIM, "  rests on  ", basis_words(r, basis, sizeof(basis)));
+}
