@@ -4,7 +4,8 @@
  *
  *     build/bench/predict-judge bench/power-traces [OTHER.csv GPU]    (exit 1: outside a bar)
  *
- * With a file in the traces' form and the name of its GPU in the catalogue, that board is judged too.
+ * With a file in the traces' form and the name of its GPU in the catalogue, that board is judged
+ * too.
  *
  * Bars: relative time (limits of 60 % of the highest and up) and relative energy (all limits) of
  * BERT training off by 10 % at most at the median; after the calibration 5 % and 4 %. Energy per
@@ -113,7 +114,8 @@ static void print_factor(const struct trace_group *groups, int found, const char
         struct wt_work work = bert(g);
         if (wt_work_ops(&work, &ops, &err) < 0)
             die(&err);
-        factors[count++] = calibrate(&p, &ops, g->limit_w[g->limits - 1], g->power_w[g->limits - 1]);
+        factors[count++] =
+            calibrate(&p, &ops, g->limit_w[g->limits - 1], g->power_w[g->limits - 1]);
         wt_work_ops_done(&ops);
     }
     printf("  of the profile %s BERT draws %.3f of the power of work at the median\n", profile,
@@ -196,8 +198,8 @@ static bool judge_board(const char *path, const char *name, const char *other)
     return is_met;
 }
 
-/* ML.ENERGY leaderboard v3 (December 2025), lm-arena-chat, bf16: whole GPUs by NVML, J a token made,
- * reading the prompts included; median time between tokens. */
+/* ML.ENERGY leaderboard v3 (December 2025), lm-arena-chat, bf16: whole GPUs by NVML, J a token
+ * made, reading the prompts included; median time between tokens. */
 static const struct point {
     const char *model, *gpu;
     unsigned devices, batch;
@@ -235,7 +237,8 @@ static const struct point {
     {"llama-3.1-70b", "b200-sxm", 2, 511, 1932, .271, 63.7},
 };
 
-/* Of a chat the collection gives no lengths here; assumed: prompts of 256 tokens, answers of 512. */
+/* Of a chat the collection gives no lengths here; assumed: prompts of 256 tokens, answers of 512.
+ */
 #define PROMPT 256
 #define ANSWER 512
 

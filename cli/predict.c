@@ -23,7 +23,8 @@ static void print_help(void)
     fputs(
         "usage: wattune predict train|infer|generate MODEL --gpu GPU[:N] [OPTION...]\n"
         "       wattune predict --list\n\n"
-        "Says what time and energy a model's work takes on a GPU, and what limits it, before it is\n"
+        "Says what time and energy a model's work takes on a GPU, and what limits it, before it "
+        "is\n"
         "run and where the GPU is not at hand. MODEL is a name or a config.json; --list shows the\n"
         "names of models and GPUs.\n\n"
         "  --gpu GPU[:N]      of the catalogue, and how many: parts of a large decoder, else\n"
@@ -149,8 +150,23 @@ static int take_setting(struct predict_options *p, const char *text)
 }
 
 enum {
-    GPU = 256, BATCH, SEQ, NEW, DTYPE, TOKENS, SET, GAP, CALIBRATE, HOST_WATTS, PUE, CARBON,
-    PRICE_KWH, PRICE_HOUR, LIST, JSON, HELP
+    GPU = 256,
+    BATCH,
+    SEQ,
+    NEW,
+    DTYPE,
+    TOKENS,
+    SET,
+    GAP,
+    CALIBRATE,
+    HOST_WATTS,
+    PUE,
+    CARBON,
+    PRICE_KWH,
+    PRICE_HOUR,
+    LIST,
+    JSON,
+    HELP
 };
 
 static int take_option(struct predict_options *p, int c)
@@ -251,8 +267,8 @@ static int read_measured(struct predict_options *p)
     if (rc == 0)
         rc = wt_store_load(store, p->calibrate, &run, &err);
     if (rc == 0)
-        rc = wt_predict_measured_from(&p->measured, &run, &p->work,
-                                      p->o.devices ? p->o.devices : 1, &err);
+        rc = wt_predict_measured_from(&p->measured, &run, &p->work, p->o.devices ? p->o.devices : 1,
+                                      &err);
     p->o.measured = &p->measured;
     wt_run_done(&run);
     wt_store_close(store);
@@ -284,7 +300,8 @@ static int predict(struct predict_options *p)
     if (code >= 0)
         return code;
     if (wt_predict_job(&job, &gpu, &p->work, p->answer, p->tokens, &p->o, &p->site, &err) < 0)
-        return cli_fail("predict", &err);
+        return err.code == WT_E_UNSUPPORTED ? cli_usage("predict", "%s", err.text)
+                                            : cli_fail("predict", &err);
     if (p->is_json)
         return cli_print_json("predict", wt_predict_job_to_json(&job));
     struct wt_term term;

@@ -538,8 +538,8 @@ int wt_model_submit(struct wt_model *m, const struct wt_profile *p, uint64_t loa
         return wt_fail(err, WT_E_FULL, "the device's queue is full");
 
     for (size_t i = 0; i < count; i++)
-        m->kernels[(m->kernel_tail + i) & (WT_MODEL_KERNELS - 1)] =
-            wt_physics_kernel(p, &kernels[i]);
+        wt_physics_kernel(p, &kernels[i],
+                          &m->kernels[(m->kernel_tail + i) & (WT_MODEL_KERNELS - 1)]);
     m->loads[m->load_tail & (WT_MODEL_LOADS - 1)] =
         (struct wt_model_load){.id = load_id,
                                .t_submit_ns = m->t_ns,

@@ -14,17 +14,16 @@ double wt_physics_voltage(const struct wt_profile *p, double f)
     return p->v_min + (1.0 - p->v_min) * (f - p->f_knee) / (1.0 - p->f_knee);
 }
 
-struct wt_model_kernel wt_physics_kernel(const struct wt_profile *p,
-                                         const struct wt_emu_kernel *kernel)
+/* A member at a time: emulated devices are compared by their bytes. */
+void wt_physics_kernel(const struct wt_profile *p, const struct wt_emu_kernel *kernel,
+                       struct wt_model_kernel *ret_kernel)
 {
     bool is_tensor = kernel->engine == WT_EMU_TENSOR && p->tensor_flops_s > 0;
     double flops_s =
         is_tensor ? p->tensor_flops_s * p->tensor_share : p->fp32_flops_s * p->fp32_share;
-    return (struct wt_model_kernel){
-        .compute_ns = (float)(kernel->flops / flops_s * 1e9),
-        .memory_ns = (float)(kernel->bytes / (p->mem_bytes_s * p->mem_share) * 1e9),
-        .engine = is_tensor ? WT_EMU_TENSOR : WT_EMU_FP32,
-    };
+    ret_kernel->engine = is_tensor ? WT_EMU_TENSOR : WT_EMU_FP32;
+    ret_kernel->compute_ns = (float)(kernel->flops / flops_s * 1e9);
+    ret_kernel->memory_ns = (float)(kernel->bytes / (p->mem_bytes_s * p->mem_share) * 1e9);
 }
 
 /* Memory's time of a whole kernel, which a low SM clock makes longer. */
@@ -106,7 +105,7 @@ static struct kind *kinds_of(const struct wt_profile *p, const struct wt_steady_
     qsort(sorted, load->count, sizeof(*sorted), by_work);
     for (size_t i = 0; i < load->count; i++) {
         if (i == 0 || by_work(&sorted[i], &sorted[i - 1]) != 0)
-            kinds[count++].kernel = wt_physics_kernel(p, &sorted[i]);
+            wt_physics_kernel(p, &sorted[i], &kinds[count++].kernel);
         kinds[count - 1].count++;
     }
     free(sorted);

@@ -1,5 +1,5 @@
-/* The device model's equations, without state: pace and power of a kernel at a clock, and the steady
- * state that a load comes to when it is run over and over. model.c plays them through time;
+/* The device model's equations, without state: pace and power of a kernel at a clock, and the
+ * steady state that a load comes to when it is run over and over. model.c plays them through time;
  * predictions take the steady state. docs/emulator-model.md has the equations. */
 #ifndef WT_EMULATOR_PHYSICS_H
 #define WT_EMULATOR_PHYSICS_H
@@ -17,8 +17,8 @@ struct wt_pace {
 /* Relative to that at the highest clock; f likewise. */
 double wt_physics_voltage(const struct wt_profile *p, double f);
 /* On the engines that there are: without tensor cores on FP32's. */
-struct wt_model_kernel wt_physics_kernel(const struct wt_profile *p,
-                                         const struct wt_emu_kernel *kernel);
+void wt_physics_kernel(const struct wt_profile *p, const struct wt_emu_kernel *kernel,
+                       struct wt_model_kernel *ret_kernel);
 /* At clock f (relative), duty and relative memory clock. */
 struct wt_pace wt_physics_pace(const struct wt_profile *p, const struct wt_model_kernel *k,
                                double f, double duty, double mem);

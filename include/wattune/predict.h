@@ -18,8 +18,8 @@ extern "C" {
 
 /* A board, as data/gpus.csv has it; NaN: not known. */
 struct wt_gpu {
-    char id[32];   /* "v100-pcie" */
-    char name[64]; /* as NVML calls it */
+    char id[32];               /* "v100-pcie" */
+    char name[64];             /* as NVML calls it */
     char arch[16], memory[12]; /* "Volta", "HBM2" */
     char profile[32];          /* of the emulator; "": none */
     double tdp_w, idle_w;
@@ -52,7 +52,7 @@ struct wt_predict_measured {
     double power_w; /* mean, of one device */
     double limit_w; /* that was enforced; 0: the device's highest */
     double clock_mhz;
-    char run_id[40];
+    char run_id[40], emulation[64]; /* "": of a real device */
 };
 
 struct wt_predict_options {
@@ -70,7 +70,7 @@ struct wt_prediction {
     unsigned devices;
     double limit_w, clock_mhz; /* of each; clock: where it comes to rest */
     enum wt_predict_basis basis;
-    char measured[40]; /* the run it was calibrated by; "" */
+    char measured[40], emulation[64]; /* the run it was calibrated by, and what on; "" */
     /* Of all devices together. With 95 % bounds. */
     struct wt_estimate pass_s, power_w, energy_j; /* a pass, mean, a pass */
     struct wt_estimate tokens_per_s, j_per_token;

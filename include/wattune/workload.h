@@ -36,8 +36,8 @@ WT_API int wt_workload_train_ops(const struct wt_model_shape *shape, unsigned ba
 
 /* ---- any work, for predictions ---- */
 
-/* A decoder of the LLaMA kind: RMS norms, rotary positions, grouped keys, a gated MLP. It is counted
- * here and not computed. */
+/* A decoder of the LLaMA kind: RMS norms, rotary positions, grouped keys, a gated MLP. It is
+ * counted here and not computed. */
 struct wt_decoder_shape {
     char name[48];
     unsigned layers, hidden, heads, kv_heads, head, ffn, vocab;

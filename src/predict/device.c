@@ -1,8 +1,8 @@
 /* device: see device.h.
  *
  * Two boards were measured under limits, a V100 and an A40 (docs/emulator-model.md), and what they
- * have in common is all that is known of others: a board of 2n watts is taken to spend on each thing
- * twice what one of n watts does. What its row says itself goes before that. */
+ * have in common is all that is known of others: a board of 2n watts is taken to spend on each
+ * thing twice what one of n watts does. What its row says itself goes before that. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +14,31 @@
 /* ---- the catalogue ---- */
 
 enum column {
-    NAME, TDP, TDP_SOURCE, IDLE, IDLE_SOURCE, ID, MEMORY, ARCH, MEM_GB, MEM_GB_SOURCE, MEM_GB_S,
-    MEM_GB_S_SOURCE, LIMIT_MIN, LIMIT_MAX, LIMIT_SOURCE, CLOCK_BASE, CLOCK_MAX, CLOCK_SOURCE, FP32,
-    TF32, BF16, TFLOP_SOURCE, PROFILE, MEM_TARGET, MEM_TARGET_SOURCE,
+    NAME,
+    TDP,
+    TDP_SOURCE,
+    IDLE,
+    IDLE_SOURCE,
+    ID,
+    MEMORY,
+    ARCH,
+    MEM_GB,
+    MEM_GB_SOURCE,
+    MEM_GB_S,
+    MEM_GB_S_SOURCE,
+    LIMIT_MIN,
+    LIMIT_MAX,
+    LIMIT_SOURCE,
+    CLOCK_BASE,
+    CLOCK_MAX,
+    CLOCK_SOURCE,
+    FP32,
+    TF32,
+    BF16,
+    TFLOP_SOURCE,
+    PROFILE,
+    MEM_TARGET,
+    MEM_TARGET_SOURCE,
 };
 
 static void copy_cell(const char *line, enum column n, char *buf, size_t size)
@@ -232,9 +254,9 @@ int wt_device_from_row(const struct wt_gpu *gpu, const struct wt_profile *const 
     p.mem_bytes_s = gpu->memory_gb_s * 1e9;
     if (gpu->memory_reached_gb_s > 0)
         p.mem_share = wt_device_memory_share(gpu);
-    /* Boards with GDDR memory gate below their base clock, as the A40 does; with stacked memory they
-     * go far below it, as the V100 does. One board of each was seen. */
-    p.floor_share = is_stacked(gpu) ? 0.30
+    /* Boards with GDDR memory gate below their base clock, as the A40 does; with stacked memory
+     * they go far below it, as the V100 does. One board of each was seen. */
+    p.floor_share = is_stacked(gpu)           ? 0.30
                     : gpu->clock_base_mhz > 0 ? gpu->clock_base_mhz / gpu->clock_max_mhz
                                               : 0.6;
     p.ambient_c = 30;
@@ -251,8 +273,8 @@ double wt_device_link_bytes_s(const struct wt_gpu *gpu)
     static const struct {
         const char *arch;
         double nvlink_gb_s, pcie_gb_s;
-    } rows[] = {{"Pascal", 80, 12},  {"Volta", 150, 12}, {"Turing", 50, 12},
-                {"Ampere", 300, 25}, {"Ada", 25, 25},    {"Hopper", 450, 50},
+    } rows[] = {{"Pascal", 80, 12},     {"Volta", 150, 12}, {"Turing", 50, 12},
+                {"Ampere", 300, 25},    {"Ada", 25, 25},    {"Hopper", 450, 50},
                 {"Blackwell", 900, 50}, {"CDNA2", 200, 25}, {"CDNA3", 448, 50}};
     bool is_linked = strstr(gpu->id, "sxm") || strcmp(gpu->id, "gh200") == 0 ||
                      strncmp(gpu->arch, "CDNA", 4) == 0;

@@ -91,9 +91,10 @@ int wt_predict_job(struct wt_predict_job *ret_job, const struct wt_gpu *gpu,
     }
     double n = (double)job.tokens, power = job.energy_j.value / job.time_s.value;
     const struct wt_estimate *w = &job.parts[0].each.power_w;
-    job.power_w = (struct wt_estimate){power, power * w->low / w->value, power * w->high / w->value};
-    job.tokens_per_s = (struct wt_estimate){n / job.time_s.value, n / job.time_s.high,
-                                            n / job.time_s.low};
+    job.power_w =
+        (struct wt_estimate){power, power * w->low / w->value, power * w->high / w->value};
+    job.tokens_per_s =
+        (struct wt_estimate){n / job.time_s.value, n / job.time_s.high, n / job.time_s.low};
     job.j_per_token = scaled(&job.energy_j, 1 / n);
     take_site(&job);
     *ret_job = job;
@@ -135,6 +136,9 @@ int wt_predict_measured_from(struct wt_predict_measured *ret_measured, const str
             m.clock_mhz = wt_knob_to_user(set->enforced);
     }
     memcpy(m.run_id, run->id, sizeof(m.run_id));
+    if (run->is_emulated)
+        wt_text(m.emulation, sizeof(m.emulation), "%s",
+                run->emulation[0] ? run->emulation : "unknown");
     *ret_measured = m;
     return 0;
 }

@@ -84,8 +84,8 @@ static json_t *part_json(const struct wt_predict_part *p)
         "name", p->name, "passes", wt_json_number(p->passes), "pass_s", estimate(&r->pass_s),
         "pass_j", estimate(&r->energy_j), "power_w", estimate(&r->power_w), "limited_by",
         wt_prediction_limit(r), "time_shares", "compute", wt_json_number(r->compute_share),
-        "memory", wt_json_number(r->memory_share), "launch", wt_json_number(r->launch_share), "link",
-        wt_json_number(r->link_share), "host", wt_json_number(r->host_share), "is_capped",
+        "memory", wt_json_number(r->memory_share), "launch", wt_json_number(r->launch_share),
+        "link", wt_json_number(r->link_share), "host", wt_json_number(r->host_share), "is_capped",
         r->is_capped, "fits", r->fits, "clock_mhz", wt_json_number(r->clock_mhz), "memory_gb",
         wt_json_number(r->memory_gb), "flops", wt_json_number(r->flops));
 }
@@ -108,6 +108,8 @@ static json_t *prediction_json(const struct wt_predict_job *job)
                           estimate(&job->carbon_g), "cost", estimate(&job->cost), "parts", parts);
     if (j && each->measured[0])
         json_object_set_new(j, "calibrated_by", json_string(each->measured));
+    if (j && each->emulation[0])
+        json_object_set_new(j, "calibrated_on_emulated", json_string(each->emulation));
     return j;
 }
 

@@ -164,6 +164,7 @@ int wt_predict(struct wt_prediction *ret_prediction, const struct wt_gpu *gpu,
         rc = calibrate(&p, &load, o->measured, err);
         r.basis = WT_PREDICT_CALIBRATED;
         memcpy(r.measured, o->measured->run_id, sizeof(r.measured));
+        memcpy(r.emulation, o->measured->emulation, sizeof(r.emulation));
     }
     if (rc == 0)
         rc = wt_physics_steady(&p, &load, o->limit_w, (uint32_t)(o->clock_mhz * 1e3), &steady, err);

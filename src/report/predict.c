@@ -15,8 +15,14 @@ static const char *seconds(char *buf, size_t size, double s)
     if (s >= 60 || isnan(s))
         return wt_format_seconds(buf, size, s);
     double factor = s >= 1 ? 1 : s >= 1e-3 ? 1e3 : 1e6, value = s * factor;
-    return wt_text(buf, size, "%.*f %s", value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2, value,
-                   s >= 1 ? "s" : s >= 1e-3 ? "ms" : "us");
+    return wt_text(buf, size, "%.*f %s",
+                   value >= 99.95   ? 0
+                   : value >= 9.995 ? 1
+                                    : 2,
+                   value,
+                   s >= 1      ? "s"
+                   : s >= 1e-3 ? "ms"
+                               : "us");
 }
 
 static void put_seconds(struct wt_table *table, size_t row, const struct wt_estimate *e)
@@ -69,8 +75,7 @@ static void print_table(const struct wt_term *term, const struct wt_predict_job 
         }
         size_t all = job->part_count;
         char count[32];
-        wt_table_set(&table, all, WHAT, "%s tokens",
-                     wt_grouped(count, sizeof(count), job->tokens));
+        wt_table_set(&table, all, WHAT, "%s tokens", wt_grouped(count, sizeof(count), job->tokens));
         put_seconds(&table, all, &job->time_s);
         put_watts(&table, all, &job->power_w);
         put_joules(&table, all, ENERGY, &job->energy_j);
@@ -120,11 +125,14 @@ static void say_limits(const struct wt_term *term, const struct wt_predict_job *
 static const char *basis_words(const struct wt_prediction *r, char *buf, size_t size)
 {
     if (r->basis == WT_PREDICT_CALIBRATED)
-        return wt_text(buf, size, "calibrated by run %s", r->measured);
+        return wt_text(buf, size, "run %s%s%s%s", r->measured,
+                       r->emulation[0] ? ", which was made on an EMULATED " : "", r->emulation,
+                       r->emulation[0] ? ": no real device was measured" : "");
     if (r->basis == WT_PREDICT_PROFILE)
         return wt_text(buf, size, "the emulator's profile %s", r->gpu.profile);
-    return wt_text(buf, size, "its row in the catalogue, and what boards have in common; a run of "
-                              "your own makes it narrower (--calibrate)");
+    return wt_text(buf, size,
+                   "its row in the catalogue, and what boards have in common; a run of "
+                   "your own makes it narrower (--calibrate)");
 }
 
 void wt_report_predict(const struct wt_term *term, const struct wt_predict_job *job)

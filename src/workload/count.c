@@ -218,7 +218,8 @@ static struct pairs pairs_of(const struct wt_attention *a)
 /* A product of attention: all three operands are activations. */
 static void attention_product(struct count *c, const struct pairs *p)
 {
-    wt_count_add(c, 2 * p->scores * p->head, (2 * p->rows * p->head + p->scores) * c->act, c->engine);
+    wt_count_add(c, 2 * p->scores * p->head, (2 * p->rows * p->head + p->scores) * c->act,
+                 c->engine);
 }
 
 static void count_attention(void *self, const struct wt_attention *a)

@@ -1,6 +1,6 @@
 /* decoder: see decoder.h. A layer is norm, attention over grouped keys with rotary positions, norm,
- * and a gated MLP; count.c's rules hold, but for attention, which is counted as the fused kernels of
- * today's servers do it: no scores in memory.
+ * and a gated MLP; count.c's rules hold, but for attention, which is counted as the fused kernels
+ * of today's servers do it: no scores in memory.
  *
  * In parts, heads and the MLP's inner rows are split over the devices, as Megatron does it: two
  * all-reduces a layer of the forward pass, and two more of the backward pass. */
@@ -22,8 +22,8 @@ static const struct wt_decoder_shape shapes[] = {
     {"qwen3-8b", 36, 4096, 32, 8, 128, 12288, 151936, false, true},
     {"qwen3-32b", 64, 5120, 64, 8, 128, 25600, 151936, false, true},
 };
-static const char *const names[] = {"llama-3.2-1b", "llama-3.1-8b", "llama-3.1-70b", "qwen3-8b",
-                                    "qwen3-32b", NULL};
+static const char *const names[] = {"llama-3.2-1b", "llama-3.1-8b", "llama-3.1-70b",
+                                    "qwen3-8b",     "qwen3-32b",    NULL};
 
 const char *const *wt_decoder_names(void)
 {
@@ -106,8 +106,10 @@ int wt_decoder_parse(struct wt_decoder_shape *ret_shape, const char *name, const
         if (strcmp(type, types[i]) == 0)
             rc = take_shape(&s, name, object, type, err);
     if (rc == WT_E_UNSUPPORTED)
-        wt_fail(err, rc, "%s: model_type is \"%.40s\"; llama, mistral, qwen2, qwen3, bert, "
-                         "distilbert and gpt2 are known", name, type ? type : "");
+        wt_fail(err, rc,
+                "%s: model_type is \"%.40s\"; llama, mistral, qwen2, qwen3, bert, "
+                "distilbert and gpt2 are known",
+                name, type ? type : "");
     if (rc == 0)
         *ret_shape = s;
     json_decref(object);
@@ -138,10 +140,10 @@ uint64_t wt_decoder_parameters(const struct wt_decoder_shape *s)
 
 /* What a pass is over; all sizes of one device. */
 struct sizes {
-    double rows, outs;     /* tokens, and those of them that get logits */
-    double hidden, q, kv;  /* q: all its heads together */
+    double rows, outs;    /* tokens, and those of them that get logits */
+    double hidden, q, kv; /* q: all its heads together */
     double ffn, vocab;
-    double pairs, cached;  /* query and key that see each other, a head; keys read from the cache */
+    double pairs, cached; /* query and key that see each other, a head; keys read from the cache */
     bool is_decode;
 };
 
@@ -176,7 +178,8 @@ static void backward(struct count *c, const struct wt_decoder_shape *s, const st
     backward_product(c, z->rows, 2 * z->ffn, z->hidden);
     wt_count_elementwise(c, z->rows * z->hidden, 12, 5);
     backward_product(c, z->rows, z->hidden, z->q);
-    /* Four products; the fifth, which the fused kernel computes a second time, is not the model's. */
+    /* Four products; the fifth, which the fused kernel computes a second time, is not the model's.
+     */
     wt_count_add(c, 8 * z->pairs * z->q, (4 * z->rows * z->q + 4 * z->cached * z->kv) * c->act,
                  c->engine);
     wt_count_elementwise(c, z->rows * (z->q + z->kv), 6, 2);
@@ -195,8 +198,8 @@ static double memory_of(const struct count *c, const struct wt_work *work, const
     double memory = parameters * c->weight;
     if (work->kind == WT_WORK_TRAIN)
         return memory + parameters * (c->act < 4 ? 16 : 12) +
-               z->rows * c->act * (s->layers * (5 * z->hidden + 3 * z->q + 3 * z->kv + 4 * z->ffn) +
-                                   z->vocab);
+               z->rows * c->act *
+                   (s->layers * (5 * z->hidden + 3 * z->q + 3 * z->kv + 4 * z->ffn) + z->vocab);
     double kept = work->kind == WT_WORK_ENCODE ? 0 : (double)work->batch * (work->seq + 1.0);
     return memory + kept * 2 * z->kv * s->layers * c->act +
            z->rows * c->act * (4 * z->hidden + 2 * z->ffn) + z->outs * z->vocab * 4;

@@ -1,4 +1,5 @@
-/* Decoders of the LLaMA kind: their shapes, and what a pass costs. They are counted and not computed.
+/* Decoders of the LLaMA kind: their shapes, and what a pass costs. They are counted and not
+ * computed.
  *
  * Internal to the workload. Threads: any thread. */
 #ifndef WT_WORKLOAD_DECODER_H

@@ -50,7 +50,8 @@ int wt_work_find(const char *name, struct wt_work *ret_work, struct wt_error *er
                                               .vocab = config.vocab,
                                               .positions = config.positions,
                                               .family = config.family};
-    wt_text(ret_work->model.name, sizeof(ret_work->model.name), "%s", wt_family_name(config.family));
+    wt_text(ret_work->model.name, sizeof(ret_work->model.name), "%s",
+            wt_family_name(config.family));
     return 0;
 }
 

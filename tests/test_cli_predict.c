@@ -1,0 +1,196 @@
+/* `wattune predict`: what it prints, its document, a calibration by a stored run, and what it says
+ * to mistakes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "spawn.h"
+
+static const char *const home = spawn_folder;
+
+#define PREDICT(s, ...) spawn_run((s), home, "wattune", "predict", __VA_ARGS__)
+
+static double number_at(const json_t *doc, const char *key, const char *inner)
+{
+    const json_t *value = json_object_get(doc, key);
+    value = inner ? json_object_get(value, inner) : value;
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+static void it_says_time_energy_limits_and_what_it_rests_on(void **state)
+{
+    (void)state;
+    static const char *const wants[] = {"PREDICTED",
+                                        "nothing was measured",
+                                        "a pass of prefill",
+                                        "a pass of decode",
+                                        "1,000,000 tokens",
+                                        "limited by memory",
+                                        "the link between devices",
+                                        "of the device's 80 GB",
+                                        "4 x h100-sxm at 700 W each",
+                                        "kWh [",
+                                        "kg CO2e [",
+                                        "cost",
+                                        "profile h100-sxm-80gb"};
+    struct spawned s;
+    PREDICT(&s, "generate", "llama-3.1-70b", "--gpu", "h100-sxm:4", "--batch", "32", "--seq", "256",
+            "--new", "512", "--tokens", "1M", "--pue", "1.2", "--carbon-intensity", "350",
+            "--price-hour", "10");
+    assert_int_equal(spawn_code(&s), 0);
+    for (size_t i = 0; i < sizeof(wants) / sizeof(*wants); i++)
+        if (!strstr(s.out, wants[i]))
+            fail_msg("no \"%s\" in\n%s", wants[i], s.out);
+    assert_string_equal(s.err, "");
+    spawn_done(&s);
+    PREDICT(&s, "train", "llama-3.1-70b", "--gpu", "a100-sxm-80gb:2");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "IT DOES NOT FIT"));
+    assert_non_null(strstr(s.out, "--calibrate"));
+    assert_null(strstr(s.out, "CO2e"));
+    spawn_done(&s);
+}
+
+static void a_limit_makes_it_slower_and_thriftier(void **state)
+{
+    (void)state;
+    struct spawned s;
+    double time[2], energy[2];
+    static const char *const limits[] = {"power=250", "power=150"};
+    for (int i = 0; i < 2; i++) {
+        PREDICT(&s, "train", "bert-base", "--gpu", "v100-pcie", "--batch", "32", "--json", "--set",
+                limits[i]);
+        assert_int_equal(spawn_code(&s), 0);
+        json_t *doc = spawn_json(&s);
+        time[i] = number_at(doc, "wall_s", NULL);
+        energy[i] = number_at(doc, "total", "energy_j");
+        const json_t *total = json_object_get(doc, "total");
+        assert_string_equal(json_string_value(json_object_get(total, "provenance")), "modeled");
+        json_decref(doc);
+        spawn_done(&s);
+    }
+    assert_true(time[1] > 1.1 * time[0] && time[1] < 1.4 * time[0]);
+    assert_true(energy[1] < 0.9 * energy[0]);
+    /* Without 16 bits of that kind: fp32, which is slower than bf16 elsewhere said so. */
+    PREDICT(&s, "train", "bert-base", "--gpu", "v100-pcie", "--batch", "32", "--json", "--dtype",
+            "bf16");
+    json_t *doc = spawn_json(&s);
+    assert_true(number_at(doc, "wall_s", NULL) < 0.5 * time[0]);
+    json_decref(doc);
+    spawn_done(&s);
+}
+
+static void a_stored_run_calibrates_it(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "run", "--emulate", "v100-pcie-32gb", "--",
+              getenv("WATTUNE_COMMAND"), "bench", "train", "bert-base", "--device", "emu",
+              "--batch", "32", "--seq", "128", "--steps", "12");
+    assert_int_equal(spawn_code(&s), 0);
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "runs", "last", "--json");
+    json_t *run = spawn_json(&s);
+    double rate = number_at(run, "work", "count") / number_at(run, "wall_s", NULL);
+    json_decref(run);
+    spawn_done(&s);
+    PREDICT(&s, "train", "bert-base", "--gpu", "v100-pcie", "--batch", "32", "--seq", "128",
+            "--calibrate", "last", "--json");
+    assert_int_equal(spawn_code(&s), 0);
+    json_t *doc = spawn_json(&s);
+    const json_t *prediction = json_object_get(doc, "prediction");
+    assert_string_equal(json_string_value(json_object_get(prediction, "basis")), "calibrated");
+    assert_string_equal(json_string_value(json_object_get(prediction, "calibrated_on_emulated")),
+                        "v100-pcie-32gb");
+    assert_true(fabs(number_at(prediction, "tokens_per_s", "value") / rate - 1) < 0.01);
+    json_decref(doc);
+    spawn_done(&s);
+    PREDICT(&s, "train", "bert-base", "--gpu", "v100-pcie", "--batch", "32", "--calibrate", "last");
+    assert_non_null(strstr(s.out, "EMULATED"));
+    spawn_done(&s);
+}
+
+static void the_list_names_models_and_gpus(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "predict", "--list");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "bert-base"));
+    assert_non_null(strstr(s.out, "qwen3-32b"));
+    assert_non_null(strstr(s.out, "mi300x"));
+    assert_non_null(strstr(s.out, "(100 to 250)"));
+    spawn_done(&s);
+}
+
+static void mistakes_are_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words[8], *want;
+        int code;
+    } rows[] = {
+        {{"train", "bert-base"}, "--gpu is wanted", 2},
+        {{"train", "bert-huge", "--gpu", "a40"}, "bert-huge", 4},
+        {{"train", "bert-base", "--gpu", "a41"}, "a41", 4},
+        {{"bake", "bert-base", "--gpu", "a40"}, "\"bake\" is not train", 2},
+        {{"train", "--gpu", "a40"}, "a model are wanted", 2},
+        {{"train", "bert-base", "--gpu", "a40:0"}, "--gpu 0", 2},
+        {{"train", "bert-base", "--gpu", "a40", "--batch", "0"}, "--batch 0", 2},
+        {{"train", "bert-base", "--gpu", "a40", "--tokens", "3Q"}, "--tokens 3Q", 2},
+        {{"train", "bert-base", "--gpu", "a40", "--dtype", "fp8"}, "--dtype fp8", 2},
+        {{"train", "bert-base", "--gpu", "a40", "--dtype", "int8"}, "training is counted", 2},
+        {{"train", "bert-base", "--gpu", "a40", "--set", "power=20"}, "100 to 300 W", 2},
+        {{"train", "bert-base", "--gpu", "a40", "--set", "power=100,200"}, "one value", 2},
+        {{"train", "bert-base", "--gpu", "a40", "--set", "cpu-power=20"}, "power and clock", 2},
+        {{"train", "bert-base", "--gpu", "a40", "--pue", "0.9"}, "--pue 0.9", 2},
+        {{"train", "bert-base", "--gpu", "a40", "--new", "3"}, "--new goes with generate", 2},
+        {{"train", "bert-base", "--gpu", "a40", "--gap", "x"}, "--gap x", 2},
+        {{"generate", "bert-base", "--gpu", "a40"}, "makes no text", 2},
+        {{"train", "bert-base", "--gpu", "a40", "--calibrate", "nothing"}, "nothing", 4},
+        {{"train", "/nowhere/config.json", "--gpu", "a40"}, "/nowhere/config.json", 4},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct spawned s;
+        const char *argv[12] = {"wattune", "predict"};
+        for (size_t k = 0; k < 8 && rows[i].words[k]; k++)
+            argv[2 + k] = rows[i].words[k];
+        spawn_start(&s, home, argv);
+        spawn_wait(&s);
+        if (spawn_code(&s) != rows[i].code || !strstr(s.err, rows[i].want))
+            fail_msg("%s: %d, %s", rows[i].want, spawn_code(&s), s.err);
+        assert_string_equal(s.out, "");
+        spawn_done(&s);
+    }
+}
+
+static void help_is_on_stdout(void **state)
+{
+    (void)state;
+    struct spawned s;
+    PREDICT(&s, "--help");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "usage: wattune predict"));
+    spawn_done(&s);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, spawn_setup, spawn_teardown)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(it_says_time_energy_limits_and_what_it_rests_on),
+        TEST(a_limit_makes_it_slower_and_thriftier),
+        TEST(a_stored_run_calibrates_it),
+        TEST(the_list_names_models_and_gpus),
+        TEST(mistakes_are_named),
+        TEST(help_is_on_stdout),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
