@@ -45,6 +45,7 @@ static void print_help(void)
         "  --carbon-intensity G  g CO2e a kWh\n"
         "  --price-kwh P      what a kWh costs\n"
         "  --price-hour P     what an hour of the machine costs, in the same currency\n"
+        "  --list             the names of models and GPUs\n"
         "  --json             one JSON document on stdout, of the shape of a run's\n"
         "  --help             this text\n\n"
         "Exit code: 0, 1 failure, 2 usage, 4 no such model or GPU.\n",

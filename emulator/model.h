@@ -68,9 +68,7 @@ struct wt_profile {
      * + memory a_m. What is there without work, at full clock, is base + leak + tree. */
     double base_w, leak_w, leak_per_k, leak_ref_c;
     double tree_w, busy_w, fp32_w, tensor_w, memory_w;
-    double
-        active_w;  /* what a resident kernel keeps awake outside the SM clock: L2, crossbar, I/O */
-    double idle_w; /* no work, idle clocks, at leak_ref_c less idle_cooler_k */
+    double idle_w;        /* no work, idle clocks, at leak_ref_c less idle_cooler_k */
     double v_min, f_knee; /* v = v_min up to f_knee, then a straight line to 1 */
 
     /* the cap controller */

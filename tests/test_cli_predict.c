@@ -87,6 +87,29 @@ static void a_limit_makes_it_slower_and_thriftier(void **state)
     spawn_done(&s);
 }
 
+static void the_rest_of_the_node_and_the_price_count(void **state)
+{
+    (void)state;
+    struct spawned s;
+    double cost[2];
+    for (int i = 0; i < 2; i++) {
+        PREDICT(&s, "train", "bert-base", "--gpu", "a40", "--tokens", "1G", "--json", "--price-kwh",
+                "0.25", "--host-watts", i ? "300" : "0", "--gap", "1ms");
+        assert_int_equal(spawn_code(&s), 0);
+        json_t *doc = spawn_json(&s);
+        const json_t *prediction = json_object_get(doc, "prediction");
+        cost[i] = number_at(prediction, "cost", "value");
+        if (i) {
+            double more = 300 * number_at(doc, "wall_s", NULL) / 3.6e6 * 0.25;
+            assert_true(fabs(cost[1] - cost[0] - more) < 1e-6 * more);
+            const json_t *part = json_array_get(json_object_get(prediction, "parts"), 0);
+            assert_true(number_at(part, "time_shares", "host") > 0.005);
+        }
+        json_decref(doc);
+        spawn_done(&s);
+    }
+}
+
 static void a_stored_run_calibrates_it(void **state)
 {
     (void)state;
@@ -187,6 +210,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(it_says_time_energy_limits_and_what_it_rests_on),
         TEST(a_limit_makes_it_slower_and_thriftier),
+        TEST(the_rest_of_the_node_and_the_price_count),
         TEST(a_stored_run_calibrates_it),
         TEST(the_list_names_models_and_gpus),
         TEST(mistakes_are_named),

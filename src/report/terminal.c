@@ -143,10 +143,10 @@ static void print_work(const struct wt_term *term, const struct wt_run *run)
             rate, sizeof(rate), ", %s/s",
             wt_grouped(per, sizeof(per), (uint64_t)llround((double)run->work.count / run->wall_s)));
     if (run->work.steps)
-        wt_text(steps, sizeof(steps), " in %s step%s", wt_grouped(per, sizeof(per), run->work.steps),
-                run->work.steps == 1 ? "" : "s");
-    line(term, "work", "%s %s%s%s", wt_grouped(count, sizeof(count), run->work.count), run->work.unit,
-         steps, rate);
+        wt_text(steps, sizeof(steps), " in %s step%s",
+                wt_grouped(per, sizeof(per), run->work.steps), run->work.steps == 1 ? "" : "s");
+    line(term, "work", "%s %s%s%s", wt_grouped(count, sizeof(count), run->work.count),
+         run->work.unit, steps, rate);
     if (j.provenance != WT_PROV_UNKNOWN)
         line(term, "", "%s per %s%s%s", wt_format_interval(per, sizeof(per), &j), unit_of(run),
              j.provenance == WT_PROV_MODELED ? ", " : "",
