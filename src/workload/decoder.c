@@ -43,10 +43,13 @@ bool wt_decoder_named(const char *name, struct wt_decoder_shape *ret_shape)
 
 /* ---- config.json ---- */
 
-#define SIZE_MOST (1u << 24)
+/* So that no product of them overflows 64 bits. */
+#define SIZE_MOST  (1u << 20)
+#define VOCAB_MOST (1u << 24)
+#define WIDTH_MOST (1u << 22) /* of all heads together */
 
 static int take_size(const json_t *object, const char *name, const char *key, unsigned fallback,
-                     unsigned *ret_size, struct wt_error *err)
+                     unsigned most, unsigned *ret_size, struct wt_error *err)
 {
     const json_t *value = json_object_get(object, key);
     if (!value || json_is_null(value)) {
@@ -56,9 +59,9 @@ static int take_size(const json_t *object, const char *name, const char *key, un
     if (!json_is_integer(value))
         return wt_fail(err, WT_E_FORMAT, "%s: %s is no integer", name, key);
     json_int_t n = json_integer_value(value);
-    if (n < 1 || n > SIZE_MOST)
+    if (n < 1 || n > most)
         return wt_fail(err, WT_E_RANGE, "%s: %s is %lld; 1 to %u can be", name, key, (long long)n,
-                       SIZE_MOST);
+                       most);
     *ret_size = (unsigned)n;
     return 0;
 }
@@ -67,22 +70,23 @@ static int take_shape(struct wt_decoder_shape *s, const char *name, const json_t
                       const char *type, struct wt_error *err)
 {
     const json_t *tied = json_object_get(object, "tie_word_embeddings");
-    int rc = take_size(object, name, "num_hidden_layers", 0, &s->layers, err);
+    int rc = take_size(object, name, "num_hidden_layers", 0, SIZE_MOST, &s->layers, err);
     if (rc == 0)
-        rc = take_size(object, name, "hidden_size", 0, &s->hidden, err);
+        rc = take_size(object, name, "hidden_size", 0, SIZE_MOST, &s->hidden, err);
     if (rc == 0)
-        rc = take_size(object, name, "num_attention_heads", 0, &s->heads, err);
+        rc = take_size(object, name, "num_attention_heads", 0, SIZE_MOST, &s->heads, err);
     if (rc == 0)
-        rc = take_size(object, name, "num_key_value_heads", s->heads, &s->kv_heads, err);
+        rc = take_size(object, name, "num_key_value_heads", s->heads, SIZE_MOST, &s->kv_heads, err);
     if (rc == 0)
-        rc = take_size(object, name, "head_dim", s->hidden / s->heads, &s->head, err);
+        rc = take_size(object, name, "head_dim", s->hidden / s->heads, SIZE_MOST, &s->head, err);
     if (rc == 0)
-        rc = take_size(object, name, "intermediate_size", 0, &s->ffn, err);
+        rc = take_size(object, name, "intermediate_size", 0, SIZE_MOST, &s->ffn, err);
     if (rc == 0)
-        rc = take_size(object, name, "vocab_size", 0, &s->vocab, err);
+        rc = take_size(object, name, "vocab_size", 0, VOCAB_MOST, &s->vocab, err);
     if (rc < 0)
         return rc;
-    if (s->layers > 10000 || s->heads % s->kv_heads != 0)
+    if (s->layers > 10000 || s->heads % s->kv_heads != 0 ||
+        (uint64_t)s->heads * s->head > WIDTH_MOST)
         return wt_fail(err, WT_E_RANGE, "%s: %u layers, %u heads over %u keys do not fit", name,
                        s->layers, s->heads, s->kv_heads);
     s->is_tied = json_is_true(tied);
