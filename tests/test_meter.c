@@ -129,7 +129,9 @@ static void a_window_holds_the_energy_of_its_devices(void **state)
     bed_open(&bed);
     bed_start(&bed, 2);
     pass(10 * TICK);
-    struct wt_window_result r = measure(&bed, 60 * MS);
+    /* In one of less than 80 ms the highest reading may be from before it, and is not told where
+     * the counter says more than it. */
+    struct wt_window_result r = measure(&bed, 10 * TICK);
     assert_int_equal(r.device_count, 2);
     for (size_t i = 0; i < 2; i++) {
         const struct wt_window_device *d = &r.devices[i];

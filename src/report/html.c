@@ -473,6 +473,12 @@ static const char *note_of(const struct wt_sweep *sweep, size_t i)
     return row->is_overlapping_best ? "as low as the best" : "";
 }
 
+/* Four digits that count, and never an exponent where the digits fit. */
+static const char *four(char *buf, size_t size, double value)
+{
+    return wt_text(buf, size, fabs(value) >= 9999.5 && fabs(value) < 1e12 ? "%.0f" : "%.4g", value);
+}
+
 static void put_sweep_table(FILE *out, const struct wt_sweep *sweep)
 {
     char text[96], unit[32];
@@ -527,12 +533,11 @@ static void put_sweep_table(FILE *out, const struct wt_sweep *sweep)
         if (has_work) {
             tag(out, "<td>", wt_format_joules(text, sizeof(text), row->j_per_work.value * 1000),
                 "</td>");
-            tag(out, "<td>", wt_text(text, sizeof(text), "%.4g", row->work_per_s.value), "</td>");
+            tag(out, "<td>", four(text, sizeof(text), row->work_per_s.value), "</td>");
         }
         for (size_t k = 0; k < told.count; k++) {
             double value = wt_sweep_told(sweep, i, told.names[k]);
-            tag(out, "<td>", isnan(value) ? "" : wt_text(text, sizeof(text), "%.4g", value),
-                "</td>");
+            tag(out, "<td>", isnan(value) ? "" : four(text, sizeof(text), value), "</td>");
         }
         tag(out, "<td class=\"l\">", wt_provenance_name(row->provenance), "</td></tr>\n");
     }

@@ -93,8 +93,9 @@ def srun(*words, check=True, **more):
 
 
 def running(script, *options, limits=None):
-    """A job that has begun; and its node's limits are those."""
-    job = BED.sbatch(script, *options)
+    """A job whose script has begun, which is after Slurm's RUNNING; and its node's limits are those."""
+    job = BED.sbatch(f"echo begun; {script}", *options)
+    slurm.await_(f"job {job} begun", lambda: BED.output(job).startswith("begun\n"))
     BED.await_state(job, "RUNNING")
     if limits:
         BED.await_limits(**limits)
