@@ -17,6 +17,7 @@
  * read with getopt_long and an optstring that begins with "+", so that CMD keeps its own. */
 int cmd_bench(int argc, char **argv);
 int cmd_budget(int argc, char **argv);
+int cmd_compare(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_emulate(int argc, char **argv);
 int cmd_gather(int argc, char **argv);

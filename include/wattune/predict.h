@@ -129,6 +129,43 @@ WT_API int wt_predict_measured_from(struct wt_predict_measured *ret_measured,
                                     const struct wt_run *run, const struct wt_work *work,
                                     unsigned devices, struct wt_error *err);
 
+/* ---- side by side ---- */
+
+/* A machine that can be had; NaN: not known. */
+struct wt_offer {
+    char name[64], region[32];
+    struct wt_gpu gpu;
+    unsigned devices;
+    double price_per_hour, carbon_g_per_kwh, pue;
+};
+/* A CSV whose first line names its columns, in any order: name, gpu (of the catalogue), gpus,
+ * price_per_hour, region, gco2_per_kwh, pue; all but gpu may be left out or empty. Lines that begin
+ * with # are. *ret_offers owned: free(). Errors: WT_E_FORMAT (names file and line), those of
+ * reading a file, WT_E_NOMEM. */
+WT_API int wt_offers_read(const char *path, struct wt_offer **ret_offers, size_t *ret_count,
+                          struct wt_error *err);
+/* Every GPU of the catalogue, so many of each. *ret_offers owned: free(). Errors: WT_E_NOMEM. */
+WT_API int wt_offers_catalogue(unsigned devices, struct wt_offer **ret_offers, size_t *ret_count,
+                               struct wt_error *err);
+
+struct wt_compare_row {
+    struct wt_offer offer;
+    bool is_predicted;
+    char why[200]; /* it is not */
+    bool fits;     /* in the memory */
+    struct wt_predict_job job;
+    /* Set by wt_compare_mark(), of those that fit: */
+    bool is_fastest, is_thriftiest, is_cleanest, is_cheapest;
+    bool is_pareto; /* none is better in something and worse in nothing that is known of all */
+};
+/* By the values; the intervals of several may overlap. */
+WT_API void wt_compare_mark(struct wt_compare_row *rows, size_t count);
+enum wt_compare_by { WT_COMPARE_TIME, WT_COMPARE_ENERGY, WT_COMPARE_CARBON, WT_COMPARE_COST };
+/* Least first; what is not known, does not fit or is not predicted last. */
+WT_API void wt_compare_sort(struct wt_compare_row *rows, size_t count, enum wt_compare_by by);
+/* docs/json.md; owned: free(). NULL: no memory. */
+WT_API char *wt_compare_to_json(const struct wt_compare_row *rows, size_t count);
+
 #ifdef __cplusplus
 }
 #endif

@@ -32,6 +32,13 @@ WT_API void wt_report_search(const struct wt_term *term, const struct wt_search_
 WT_API void wt_report_plan(const struct wt_term *term, const struct wt_plan_result *result);
 /* A pass of each part and all of the work, what decides it, and what it rests on. */
 WT_API void wt_report_predict(const struct wt_term *term, const struct wt_predict_job *job);
+/* Machines side by side, in the order given; which are best, and which no other beats. */
+WT_API void wt_report_compare(const struct wt_term *term, const struct wt_compare_row *rows,
+                              size_t count);
+/* Time against energy, as an SVG; the whole file or nothing. Errors: WT_E_USAGE (nothing fits), as
+ * of writing a file. */
+WT_API int wt_report_compare_svg(const char *path, const struct wt_compare_row *rows, size_t count,
+                                 struct wt_error *err);
 /* Each node of a job of many ranks, and their sum or why there is none. */
 WT_API void wt_report_sum(const struct wt_term *term, const struct wt_run_sum *sum,
                           const struct wt_run *runs);

@@ -9,29 +9,13 @@
 
 enum { WHAT, TIME, POWER, ENERGY, TOKEN };
 
-/* Three digits, in s, ms or us below a minute. */
-static const char *seconds(char *buf, size_t size, double s)
-{
-    if (s >= 60 || isnan(s))
-        return wt_format_seconds(buf, size, s);
-    double factor = s >= 1 ? 1 : s >= 1e-3 ? 1e3 : 1e6, value = s * factor;
-    return wt_text(buf, size, "%.*f %s",
-                   value >= 99.95   ? 0
-                   : value >= 9.995 ? 1
-                                    : 2,
-                   value,
-                   s >= 1      ? "s"
-                   : s >= 1e-3 ? "ms"
-                               : "us");
-}
-
 static void put_seconds(struct wt_table *table, size_t row, const struct wt_estimate *e)
 {
     struct wt_cell *cell = wt_table_cell(table, row, TIME);
     char value[40], low[40], high[40];
-    seconds(value, sizeof(value), e->value);
-    wt_table_set(table, row, TIME, "%s [%s, %s]", value, seconds(low, sizeof(low), e->low),
-                 seconds(high, sizeof(high), e->high));
+    wt_short_seconds(value, sizeof(value), e->value);
+    wt_table_set(table, row, TIME, "%s [%s, %s]", value, wt_short_seconds(low, sizeof(low), e->low),
+                 wt_short_seconds(high, sizeof(high), e->high));
     wt_text(cell->brief, sizeof(cell->brief), "%s", value);
 }
 

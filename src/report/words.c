@@ -418,3 +418,18 @@ const char *wt_grouped(char *buf, size_t size, uint64_t count)
     buf[used] = '\0';
     return buf;
 }
+
+const char *wt_short_seconds(char *buf, size_t size, double s)
+{
+    if (s >= 60 || isnan(s))
+        return wt_format_seconds(buf, size, s);
+    double factor = s >= 1 ? 1 : s >= 1e-3 ? 1e3 : 1e6, value = s * factor;
+    return wt_text(buf, size, "%.*f %s",
+                   value >= 99.95   ? 0
+                   : value >= 9.995 ? 1
+                                    : 2,
+                   value,
+                   s >= 1      ? "s"
+                   : s >= 1e-3 ? "ms"
+                               : "us");
+}

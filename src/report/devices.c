@@ -1,0 +1,283 @@
+/* devices: predictions side by side - a table, and time against energy as an SVG. */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "record/record.h"
+#include "report/table.h"
+#include "report/words.h"
+
+enum { MARK, NAME, REGION, TIME, POWER, ENERGY, TOKEN, CARBON, COST, BEST, LIMIT };
+
+static const char *three(char *buf, size_t size, double value, const char *unit)
+{
+    return wt_text(buf, size, fabs(value) >= 999.5 && fabs(value) < 1e9 ? "%.0f%s" : "%.3g%s",
+                   value, unit);
+}
+
+static void put_row(struct wt_table *table, size_t i, const struct wt_compare_row *row)
+{
+    const struct wt_predict_job *job = &row->job;
+    const struct wt_prediction *last = &job->parts[job->part_count - 1].each;
+    struct wt_joules j = {job->energy_j.value, job->energy_j.low, job->energy_j.high,
+                          WT_PROV_MODELED};
+    char text[80];
+    wt_table_set(table, i, MARK, "%s",
+                 row->is_pareto ? (table->term->is_utf8 ? "\xe2\x96\xb8" : ">") : "");
+    if (row->offer.devices > 1)
+        wt_table_set(table, i, NAME, "%s x %u", row->offer.name, row->offer.devices);
+    else
+        wt_table_set(table, i, NAME, "%s", row->offer.name);
+    wt_table_set(table, i, REGION, "%s", row->offer.region);
+    wt_table_set(table, i, TIME, "%s", wt_short_seconds(text, sizeof(text), job->time_s.value));
+    wt_table_watts(table, i, POWER, job->power_w.value);
+    wt_table_set(table, i, ENERGY, "%s", wt_format_interval(text, sizeof(text), &j));
+    wt_format_joules(wt_table_cell(table, i, ENERGY)->brief,
+                     sizeof(wt_table_cell(table, i, ENERGY)->brief), job->energy_j.value);
+    wt_table_set(table, i, TOKEN, "%s",
+                 wt_format_joules(text, sizeof(text), job->j_per_token.value));
+    if (!isnan(job->carbon_g.value))
+        wt_table_set(table, i, CARBON, "%s",
+                     job->carbon_g.value < 999.5
+                         ? three(text, sizeof(text), job->carbon_g.value, " g")
+                         : three(text, sizeof(text), job->carbon_g.value * 1e-3, " kg"));
+    if (!isnan(job->cost.value))
+        wt_table_set(table, i, COST, "%s", three(text, sizeof(text), job->cost.value, ""));
+    wt_table_set(table, i, LIMIT, "%s", wt_prediction_limit(last));
+    wt_text(wt_table_cell(table, i, LIMIT)->brief, 48, "%.*s",
+            (int)strcspn(wt_prediction_limit(last), ","), wt_prediction_limit(last));
+    const struct {
+        bool is_it;
+        const char *word;
+    } words[] = {{!row->fits, "does not fit"},
+                 {row->is_fastest, "fastest"},
+                 {row->is_thriftiest, "thriftiest"},
+                 {row->is_cleanest, "cleanest"},
+                 {row->is_cheapest, "cheapest"}};
+    text[0] = '\0';
+    for (size_t k = 0; k < WT_COUNTOF(words); k++)
+        if (words[k].is_it) {
+            size_t used = strlen(text);
+            wt_text(text + used, sizeof(text) - used, "%s%s", used ? ", " : "", words[k].word);
+        }
+    wt_table_set(table, i, BEST, "%s", text);
+    table->colours[i] = !row->fits ? WT_DIM : row->is_pareto ? WT_BOLD : WT_PLAIN;
+}
+
+void wt_report_compare(const struct wt_term *term, const struct wt_compare_row *rows, size_t count)
+{
+    static const struct wt_column columns[] = {
+        {"", false, NULL},       {"", false, NULL},          {"region", false, NULL},
+        {"time", true, NULL},    {"power", true, NULL},      {"energy", true, NULL},
+        {"a token", true, NULL}, {"carbon", true, NULL},     {"cost", true, NULL},
+        {"", false, NULL},       {"limited by", false, NULL}};
+    static const struct wt_table_step steps[] = {{LIMIT, WT_BRIEF},  {ENERGY, WT_BRIEF},
+                                                 {LIMIT, WT_HIDDEN}, {POWER, WT_HIDDEN},
+                                                 {TOKEN, WT_HIDDEN}, {REGION, WT_HIDDEN}};
+    struct wt_table table;
+    size_t shown = 0;
+    char text[400], tokens[32] = "0";
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].is_predicted) {
+            wt_grouped(tokens, sizeof(tokens), rows[i].job.tokens);
+            shown++;
+        }
+    wt_text(text, sizeof(text), "%s tokens", tokens);
+    wt_term_banner(term, "PREDICTED", text, "nothing was measured");
+    if (wt_table_init(&table, term, columns, WT_COUNTOF(columns), shown)) {
+        table.steps = steps;
+        table.step_count = WT_COUNTOF(steps);
+        shown = 0;
+        for (size_t i = 0; i < count; i++)
+            if (rows[i].is_predicted)
+                put_row(&table, shown++, &rows[i]);
+        wt_table_print(&table);
+    }
+    wt_table_done(&table);
+    fputc('\n', term->out);
+    for (size_t i = 0; i < count; i++)
+        if (!rows[i].is_predicted) {
+            wt_text(text, sizeof(text), "not predicted: %s: %s", rows[i].offer.name, rows[i].why);
+            wt_term_wrap(term, WT_DIM, "  ", text);
+        }
+    wt_text(text, sizeof(text),
+            "%s none beats these in all that is known of every one. Order by the values: the 95 %% "
+            "bounds of several overlap, and one run of your own on a candidate tells more "
+            "(wattune predict --calibrate).",
+            term->is_utf8 ? "\xe2\x96\xb8" : ">");
+    wt_term_wrap(term, WT_DIM, "  ", text);
+}
+
+/* ---- the plot ---- */
+
+#define WIDTH  800.0
+#define HEIGHT 520.0
+#define LEFT   70.0
+#define RIGHT  150.0
+#define TOP    40.0
+#define BOTTOM 50.0
+#define LINE   13.0 /* of a label */
+
+struct axis {
+    double low, high; /* logarithms */
+};
+
+static void widen(struct axis *a, double value)
+{
+    a->low = fmin(a->low, log10(value));
+    a->high = fmax(a->high, log10(value));
+}
+
+static double x_of(const struct axis *a, double value)
+{
+    return LEFT + (WIDTH - LEFT - RIGHT) * (log10(value) - a->low) / (a->high - a->low);
+}
+
+static double y_of(const struct axis *a, double value)
+{
+    return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (log10(value) - a->low) / (a->high - a->low);
+}
+
+/* What a name may not be in XML. */
+static void put_escaped(FILE *out, const char *text)
+{
+    for (; *text; text++)
+        if (*text == '<' || *text == '>' || *text == '&')
+            fprintf(out, "&#%d;", *text);
+        else if ((unsigned char)*text >= ' ')
+            fputc(*text, out);
+}
+
+static void put_time(FILE *out, const struct axis *x, double value, const char *label)
+{
+    if (log10(value) < x->low || log10(value) > x->high)
+        return;
+    fprintf(out,
+            "<path d=\"M%.1f %.1fV%.1f\" stroke=\"#ddd\"/>"
+            "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%s</text>\n",
+            x_of(x, value), TOP, HEIGHT - BOTTOM, x_of(x, value), HEIGHT - BOTTOM + 18, label);
+}
+
+static void put_grid(FILE *out, const struct axis *x, const struct axis *y)
+{
+    static const double steps[] = {1, 2, 5};
+    static const struct {
+        double seconds;
+        const char *label;
+    } times[] = {{1e-3, "1 ms"},
+                 {1e-2, "10 ms"},
+                 {0.1, "0.1 s"},
+                 {1, "1 s"},
+                 {5, "5 s"},
+                 {20, "20 s"},
+                 {60, "1 min"},
+                 {300, "5 min"},
+                 {1200, "20 min"},
+                 {3600, "1 h"},
+                 {4 * 3600, "4 h"},
+                 {12 * 3600, "12 h"},
+                 {86400, "1 d"},
+                 {3 * 86400, "3 d"},
+                 {10 * 86400, "10 d"},
+                 {30 * 86400, "30 d"},
+                 {100 * 86400, "100 d"},
+                 {365 * 86400, "1 y"},
+                 {3650 * 86400., "10 y"}};
+    char text[48];
+    for (size_t i = 0; i < WT_COUNTOF(times); i++)
+        put_time(out, x, times[i].seconds, times[i].label);
+    for (int e = (int)floor(y->low); e <= (int)ceil(y->high); e++)
+        for (size_t k = 0; k < WT_COUNTOF(steps); k++) {
+            double value = steps[k] * pow(10, e);
+            if (log10(value) < y->low || log10(value) > y->high)
+                continue;
+            fprintf(out,
+                    "<path d=\"M%.1f %.1fH%.1f\" stroke=\"#ddd\"/>"
+                    "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n",
+                    LEFT, y_of(y, value), WIDTH - RIGHT, LEFT - 6, y_of(y, value) + 4,
+                    wt_format_joules(text, sizeof(text), value));
+        }
+}
+
+struct label {
+    double x, y, width;
+};
+
+/* Beside its point, or as far below as no other label is. */
+static void place(struct label *labels, size_t count, struct label *now)
+{
+    for (size_t tries = 0; tries < 12; tries++) {
+        bool is_free = true;
+        for (size_t i = 0; i < count; i++)
+            is_free &= fabs(labels[i].y - now->y) >= LINE ||
+                       now->x > labels[i].x + labels[i].width || labels[i].x > now->x + now->width;
+        if (is_free)
+            break;
+        now->y += LINE / 2;
+    }
+    labels[count] = *now;
+}
+
+static void put_point(FILE *out, const struct axis *x, const struct axis *y,
+                      const struct wt_compare_row *row, struct label *labels, size_t count)
+{
+    double at_x = x_of(x, row->job.time_s.value), at_y = y_of(y, row->job.energy_j.value);
+    size_t letters = strlen(row->offer.name) + strlen(row->offer.region) +
+                     (row->offer.devices > 1 ? 4 : 0) + (row->offer.region[0] ? 2 : 0);
+    struct label label = {at_x + 9, at_y + 4, 7.0 * (double)letters};
+    place(labels, count, &label);
+    fprintf(out,
+            "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%d\" fill=\"%s\"/><text x=\"%.1f\" "
+            "y=\"%.1f\"%s>",
+            at_x, at_y, row->is_pareto ? 6 : 4, row->is_pareto ? "#1e7153" : "#9aa7a2", label.x,
+            label.y, row->is_pareto ? " font-weight=\"bold\"" : "");
+    put_escaped(out, row->offer.name);
+    if (row->offer.devices > 1)
+        fprintf(out, " x %u", row->offer.devices);
+    if (row->offer.region[0]) {
+        fputs(", ", out);
+        put_escaped(out, row->offer.region);
+    }
+    fputs("</text>\n", out);
+}
+
+int wt_report_compare_svg(const char *path, const struct wt_compare_row *rows, size_t count,
+                          struct wt_error *err)
+{
+    struct axis x = {INFINITY, -INFINITY}, y = x;
+    struct wt_file_draft draft;
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].is_predicted && rows[i].fits) {
+            widen(&x, rows[i].job.time_s.value);
+            widen(&y, rows[i].job.energy_j.value);
+        }
+    if (!(x.low <= x.high))
+        return wt_fail(err, WT_E_USAGE, "no machine has room for it: there is nothing to plot");
+    x.low -= 0.08, x.high += 0.08, y.low -= 0.08, y.high += 0.08;
+    struct label *labels = calloc(count, sizeof(*labels));
+    size_t placed = 0;
+    int rc = labels ? wt_file_begin(&draft, path, err)
+                    : wt_fail(err, WT_E_NOMEM, "no memory for a plot of %zu machines", count);
+    if (rc < 0) {
+        free(labels);
+        return rc;
+    }
+    struct wt_plain plain;
+    wt_plain_enter(&plain); /* points, whatever the locale */
+    fprintf(draft.file,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %g %g\" "
+            "font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" "
+            "fill=\"#fff\"/>\n<text x=\"%g\" y=\"22\" font-size=\"15\">Predicted: energy against "
+            "time. Nothing was measured.</text>\n",
+            WIDTH, HEIGHT, LEFT);
+    put_grid(draft.file, &x, &y);
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].is_predicted && rows[i].fits)
+            put_point(draft.file, &x, &y, &rows[i], labels, placed++);
+    free(labels);
+    fputs("</svg>\n", draft.file);
+    wt_plain_leave(&plain);
+    return wt_file_commit(&draft, err);
+}
