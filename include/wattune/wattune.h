@@ -15,6 +15,7 @@
 #include "wattune/lease.h"
 #include "wattune/live.h"
 #include "wattune/meter.h"
+#include "wattune/pair.h"
 #include "wattune/phases.h"
 #include "wattune/plan.h"
 #include "wattune/probe.h"
