@@ -239,6 +239,30 @@ class Statement(unittest.TestCase):
         self.assertIn("42.5 g CO2e per kWh; source: grid operator\\_1; date: 2025-06", text)
         self.assertIn("**PUE**: not included", text)
 
+    def test_sweeps_and_their_trials_are_counted(self):
+        done = self.run_wattune("sweep", "--emulate", "v100-pcie-32gb", "--tag", "swept", "--param", "s=0.1,0.2",
+                                "--host-watts", "100", "--repeats", "2", "--", "sleep", "{s}")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        doc = json.loads(self.run_wattune("statement", "--json", "--tag", "swept").stdout)
+        self.assertEqual([doc["runs"][k] for k in ("count", "sweeps", "in_sweeps", "trials", "failed")],
+                         [4, 1, 4, 4, 0])
+        wall = sum(r["wall_s"] for r in doc["list"])
+        self.assertAlmostEqual(doc["energy"]["host_given"]["energy_j"], 100 * wall, 6)
+        self.assertAlmostEqual(doc["energy"]["sum"]["energy_j"], doc["energy"]["total"]["energy_j"] + 100 * wall, 6)
+        text = self.run_wattune("statement", "--tag", "swept").stdout
+        self.assertIn("of sweeps: 4 (sweeps: 1)", text)
+        self.assertIn("given, not measured: ", text)
+
+    def test_emulated_and_real_runs_are_never_in_one(self):
+        self.run_wattune("run", "--emulate", "v100-pcie-32gb", "--tag", "mixed", "--", "true")
+        self.run_wattune("run", "--tag", "mixed", "--", "true")
+        ids = {r["emulated"]: r["id"] for r in
+               json.loads(self.run_wattune("runs", "--json", "--tag", "mixed").stdout)["runs"]}
+        for form in ([], ["--latex"], ["--json"]):
+            done = self.run_wattune("statement", "--tag", "mixed", *form)
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertIn(f"emulated runs ({ids[True]}) and real ones ({ids[False]})", done.stderr)
+
     def test_bad_options_say_what_is_wanted(self):
         for options, code, words in (
                 ([], 2, "of which runs: --tag TAG"),

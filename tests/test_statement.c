@@ -236,8 +236,19 @@ static void what_is_modeled_stays_beside_the_total(void **state)
     assert_near(statement.modeled.energy_j, modeled, 1e-6);
     assert_int_equal(statement.part_count, 1);
     assert_non_null(strstr(told("modeled"), "CPU 0"));
-    assert_non_null(told("cpu"));
+    assert_non_null(strstr(told("cpu"),
+                           "no CPU sensor: the energy of the processors is estimated by a "
+                           "model, beside the total"));
     assert_has(wt_statement_to_markdown(&statement), "not in this: ");
+    for (size_t i = 0; i < RUNS; i++) { /* with no sensor at all the model is all there is */
+        runs[i].devices[0] = runs[i].devices[1];
+        runs[i].device_count = 1;
+        runs[i].devices[0].is_counted = true;
+        runs[i].total = runs[i].devices[0].energy;
+    }
+    make(&plain_options);
+    assert_non_null(strstr(told("cpu"), "estimated by a model, and so it is in the total"));
+    assert_has(wt_statement_to_markdown(&statement), "; weakest part: modeled");
 }
 
 static void a_missing_sensor_is_named_with_its_runs(void **state)

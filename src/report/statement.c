@@ -297,18 +297,25 @@ static int sum_energy(struct wt_statement *s)
 
 /* ---- what is missing ---- */
 
-/* Whether a sensor of this kind, or a meter of the whole node, is in the total of a run. */
-static bool is_seen(const struct wt_run *run, enum wt_device_kind kind)
+/* What of a kind of device is in a run. */
+enum seen { SEEN_NONE, SEEN_BESIDE, SEEN_MODELED, SEEN_MEASURED };
+static enum seen look_for(const struct wt_run *run, enum wt_device_kind kind)
 {
+    enum seen best = SEEN_NONE;
     for (size_t i = 0; i < run->device_count; i++) {
         const struct wt_run_device *d = &run->devices[i];
-        if (d->is_counted && !d->is_modeled && (d->kind == kind || d->kind == WT_DEVICE_NODE))
-            return true;
+        bool is_node = d->kind == WT_DEVICE_NODE && d->is_counted; /* sees all of it */
+        if (d->is_part || (d->kind != kind && !is_node))
+            continue;
+        enum seen seen = !d->is_modeled  ? d->is_counted ? SEEN_MEASURED : SEEN_NONE
+                         : d->is_counted ? SEEN_MODELED
+                                         : SEEN_BESIDE;
+        best = seen > best ? seen : best;
     }
-    return false;
+    return best;
 }
 
-/* "in 2 of 3 runs: ", or nothing where it is all of them. */
+/* " in 2 of 3 runs", or nothing where it is all of them. */
 static const char *of_runs(const struct wt_statement *s, size_t n, char *buf, size_t size)
 {
     return n == s->run_count ? wt_text(buf, size, "%s", "")
@@ -319,24 +326,30 @@ static int tell_sensors(struct wt_statement *s)
 {
     static const struct {
         enum wt_device_kind kind;
-        const char *what, *name, *lost;
+        const char *what, *name, *energy;
     } rows[] = {
-        {WT_DEVICE_GPU, "gpu", "GPU sensor",
-         "the energy of GPUs, if there were any, is in no figure"},
-        {WT_DEVICE_CPU, "cpu", "CPU sensor", "the energy of the processors is in no figure"},
-        {WT_DEVICE_DRAM, "dram", "memory sensor", "the energy of the memory is in no figure"},
+        {WT_DEVICE_GPU, "gpu", "GPU sensor", "the energy of GPUs, if there were any,"},
+        {WT_DEVICE_CPU, "cpu", "CPU sensor", "the energy of the processors"},
+        {WT_DEVICE_DRAM, "dram", "memory sensor", "the energy of the memory"},
         {WT_DEVICE_NODE, "node", "node meter",
-         "fans, disks, the board and the power supply's loss are in no figure"},
+         "the energy of fans, disks, the board and the power supply's loss"},
     };
-    for (size_t r = 0; r < WT_COUNTOF(rows); r++) {
-        size_t blind = 0;
-        char where[48];
-        for (size_t i = 0; i < s->run_count; i++)
-            blind += !is_seen(&s->runs[i], rows[r].kind);
-        if (blind && tell(s, rows[r].what, "no %s%s: %s", rows[r].name,
-                          of_runs(s, blind, where, sizeof(where)), rows[r].lost) < 0)
-            return WT_E_NOMEM;
-    }
+    static const char *const lost[] = {
+        [SEEN_NONE] = "is in no figure",
+        [SEEN_BESIDE] = "is estimated by a model, beside the total",
+        [SEEN_MODELED] = "is estimated by a model, and so it is in the total",
+    };
+    for (size_t r = 0; r < WT_COUNTOF(rows); r++)
+        for (enum seen seen = SEEN_NONE; seen < SEEN_MEASURED; seen++) {
+            size_t count = 0;
+            char where[48];
+            for (size_t i = 0; i < s->run_count; i++)
+                count += look_for(&s->runs[i], rows[r].kind) == seen;
+            if (count &&
+                tell(s, rows[r].what, "no %s%s: %s %s", rows[r].name,
+                     of_runs(s, count, where, sizeof(where)), rows[r].energy, lost[seen]) < 0)
+                return WT_E_NOMEM;
+        }
     if (s->host_runs && s->host_runs < s->run_count &&
         tell(s, "host", "the rest of the node was given for %zu of %zu runs only", s->host_runs,
              s->run_count) < 0)

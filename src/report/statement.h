@@ -13,7 +13,7 @@ const char *wt_statement_kind_name(enum wt_statement_kind kind);
 void wt_statement_why(const struct wt_run *run, char *buf, size_t size);
 /* "EMULATED ", "REPLAYED " or "": what goes before anything such a statement is called by. */
 const char *wt_statement_mark(const struct wt_statement *s);
-/* "3 x Tesla V100-PCIE-32GB, ...": what is not modeled, and no node. Returns buf. */
+/* "3 x Tesla V100-PCIE-32GB, ...": without meters of nodes. Returns buf. */
 const char *wt_statement_hardware(const struct wt_statement *s, char *buf, size_t size);
 /* "Germany (DEU)". Returns buf. */
 const char *wt_statement_place(const struct wt_statement *s, char *buf, size_t size);

@@ -30,12 +30,12 @@ static void write_card(FILE *out, const struct wt_statement *s)
     fprintf(out, "%s\n",
             s->is_whole ? "" : "; at least, as the energy of some runs is not wholly known");
     wt_text(text, sizeof(text),
-            "%s%s%sWattune %s, %zu runs (%zu failed), %s, carbon factor: %.200s%s%s",
+            "%s%s%sWattune %s, %zu runs (%zu failed), energy: %s, %s, carbon factor: %.200s%s%s",
             wt_statement_mark(s), s->origin,
             s->kind == WT_STATEMENT_EMULATED   ? ", no real device was measured: "
             : s->kind == WT_STATEMENT_REPLAYED ? ", nothing was measured here: "
                                                : "",
-            s->version, s->run_count, s->failed,
+            s->version, s->run_count, s->failed, wt_provenance_name(s->sum.provenance),
             isnan(s->pue) ? "PUE not included" : "PUE included", s->region.source,
             s->region.date[0] ? ", " : "", s->region.date);
     put_yaml(out, "source", text);

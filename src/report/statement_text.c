@@ -273,7 +273,7 @@ static void tell_hardware(struct doc *d, const struct wt_statement *s)
             sub(d, "on %s: %s", s->runs[i].host, s->runs[i].system);
     }
     bool is_short = s->gpu_hours < 0.01;
-    fact(d, "Time", "%s summed over the runs; %.4g GPU %s",
+    fact(d, "Time", "%s summed over the runs; %.4g GPU %s, of every GPU that was measured",
          wt_format_seconds(text, sizeof(text), s->wall_s),
          is_short ? s->gpu_hours * 3600 : s->gpu_hours, is_short ? "seconds" : "hours");
 }
@@ -285,13 +285,16 @@ static void tell_energy(struct doc *d, const struct wt_statement *s)
     if (s->sum.provenance != WT_PROV_UNKNOWN)
         e = (struct wt_estimate){s->sum.energy_j / WT_J_PER_KWH, s->sum.low_j / WT_J_PER_KWH,
                                  s->sum.high_j / WT_J_PER_KWH};
-    fact(d, "Energy", "%s%s%s (%s)", wt_statement_mark(s), least(s),
-         energy(&s->sum, joules, sizeof(joules)), interval(&e, kwh_units, kwh, sizeof(kwh)));
+    fact(d, "Energy", "%s%s%s (%s); weakest part: %s", wt_statement_mark(s), least(s),
+         energy(&s->sum, joules, sizeof(joules)), interval(&e, kwh_units, kwh, sizeof(kwh)),
+         wt_provenance_name(s->sum.provenance));
     for (size_t i = 0; i < s->part_count; i++) {
         const struct wt_statement_part *p = &s->parts[i];
         const char *name = wt_provenance_name(p->provenance);
         const char *method = wt_provenance_name(p->method);
-        bool is_alike = p->provenance == p->method || p->method == WT_PROV_UNKNOWN;
+        /* Of an estimate it does not matter how it was added up. */
+        bool is_alike = p->provenance == p->method || p->provenance == WT_PROV_MODELED ||
+                        p->method == WT_PROV_UNKNOWN;
         sub(d, "%s%s%s: %s, in %zu of the runs", name, is_alike ? "" : ", read as ",
             is_alike ? "" : method, energy(&p->energy, joules, sizeof(joules)), p->runs);
     }
@@ -399,10 +402,12 @@ static void write_facts(struct doc *d, const struct wt_statement *s)
     tell_facility(d, s);
     tell_missing(d, s);
     tell_list(d, s);
-    fact(d, "How",
-         "measured and summed by Wattune %s; brackets are 95 %% intervals, and a sum of "
-         "runs adds them; equivalents (cars, trees) are left out on purpose",
-         s->version);
+    fact(
+        d, "How",
+        "measured and summed by Wattune %s; brackets are 95 %% intervals, and a sum of runs adds "
+        "them; "
+        "a device counts whole, whoever used it; equivalents (cars, trees) are left out on purpose",
+        s->version);
     end_subs(d);
 }
 
@@ -473,10 +478,13 @@ const char *wt_statement_hardware(const struct wt_statement *s, char *buf, size_
 {
     buf[0] = '\0';
     for (size_t i = 0; i < s->device_count; i++) {
+        const struct wt_statement_device *d = &s->devices[i];
+        const char *modeled = strstr(d->name, ", modeled: ");
         size_t used = strlen(buf);
-        if (s->devices[i].kind != WT_DEVICE_NODE && !s->devices[i].is_modeled)
-            wt_text(buf + used, size - used, "%s%zu x %s", used ? ", " : "", s->devices[i].count,
-                    s->devices[i].name);
+        if (d->kind == WT_DEVICE_NODE || (d->is_modeled && d->kind == WT_DEVICE_DRAM))
+            continue;
+        wt_text(buf + used, size - used, "%s%zu x %s%s", used ? ", " : "", d->count,
+                modeled ? modeled + 11 : d->name, d->is_modeled ? " (modeled)" : "");
     }
     return buf[0] ? buf : wt_text(buf, size, "no device was measured");
 }
