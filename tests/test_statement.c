@@ -358,6 +358,30 @@ static void a_command_cannot_leave_its_place(void **state)
                "h{]} \\textbackslash{}input\\{/\\allowbreak{}etc");
 }
 
+static void a_long_list_ends_with_a_count(void **state)
+{
+    (void)state;
+    struct wt_run many[60];
+    struct wt_error err = {0};
+    for (size_t i = 0; i < WT_COUNTOF(many); i++) { /* borrows what the one has */
+        many[i] = runs[0];
+        many[i].start_unix_ns += (int64_t)i * INT64_C(3600000000000);
+        wt_text(many[i].id, sizeof(many[i].id), "id-%zu-", i);
+        wt_text(many[i].command, sizeof(many[i].command), "train --seed %zu", i);
+    }
+    if (wt_statement_make(&statement, many, WT_COUNTOF(many), &plain_options, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_near(statement.total.energy_j, runs[0].total.energy_j * 60, 1e-3);
+    assert_null(told("overlap"));
+    char *text = wt_statement_to_markdown(&statement);
+    assert_non_null(text);
+    assert_non_null(strstr(text, "id-39-"));
+    assert_null(strstr(text, "id-40-"));
+    assert_non_null(strstr(text, "train --seed 39"));
+    assert_has(text, "and 20 more, which the JSON has");
+    assert_has(wt_statement_to_json(&statement), "train --seed 59");
+}
+
 /* ---- regions ---- */
 
 static void regions_are_found_by_id(void **state)
@@ -445,6 +469,7 @@ int main(void)
         TEST(a_sweep_counts_as_one),
         TEST(a_pue_below_1_is_none),
         TEST(a_command_cannot_leave_its_place),
+        TEST(a_long_list_ends_with_a_count),
         cmocka_unit_test(regions_are_found_by_id),
         cmocka_unit_test(what_is_no_region_says_what_is_close),
         cmocka_unit_test(every_row_of_the_catalogue_is_one),

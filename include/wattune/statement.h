@@ -72,9 +72,9 @@ struct wt_statement {
     char training_type[64];
 };
 
-/* Sums them up; runs (heads will do) are borrowed until wt_statement_done(). Errors: WT_E_NOTFOUND
- * (no run), WT_E_MIXED (emulated, replayed and real ones together: names them), WT_E_RANGE (PUE),
- * WT_E_NOMEM. Threads: any thread. */
+/* Sums them up. runs (heads will do), oldest first, are borrowed until wt_statement_done(). Errors:
+ * WT_E_NOTFOUND (no run), WT_E_MIXED (emulated, replayed and real ones together: names them),
+ * WT_E_RANGE (PUE), WT_E_NOMEM. Threads: any thread. */
 WT_API int wt_statement_make(struct wt_statement *ret_statement, const struct wt_run *runs,
                              size_t count, const struct wt_statement_options *options,
                              struct wt_error *err);

@@ -112,6 +112,11 @@ static int check_kind(struct wt_statement *s, struct wt_error *err)
 
 /* ---- runs and time ---- */
 
+static int64_t end_of(const struct wt_run *run)
+{
+    return run->start_unix_ns + (isfinite(run->wall_s) ? (int64_t)(run->wall_s * 1e9) : 0);
+}
+
 static bool is_failed(const struct wt_run *run)
 {
     return run->state == WT_RUN_DONE && run->exit_code != 0;
@@ -133,7 +138,7 @@ static void count_runs(struct wt_statement *s)
     for (size_t i = 0; i < s->run_count; i++) {
         const struct wt_run *run = &s->runs[i];
         double wall_s = isfinite(run->wall_s) ? run->wall_s : 0;
-        int64_t end_ns = run->start_unix_ns + (int64_t)(wall_s * 1e9);
+        int64_t end_ns = end_of(run);
         s->failed += is_failed(run);
         s->done += run->state == WT_RUN_DONE && !run->exit_code;
         s->incomplete += run->state == WT_RUN_INCOMPLETE;
@@ -169,21 +174,36 @@ static size_t count_in(const struct wt_run *run, const struct wt_run_device *lik
     return n;
 }
 
+bool wt_statement_is_new_host(const struct wt_statement *s, size_t at)
+{
+    for (size_t i = 0; i < at; i++)
+        if (strcmp(s->runs[i].host, s->runs[at].host) == 0)
+            return false;
+    return true;
+}
+
+bool wt_statement_is_new_command(const struct wt_statement *s, size_t at)
+{
+    for (size_t i = 0; i < at; i++)
+        if (strcmp(s->runs[i].command, s->runs[at].command) == 0)
+            return false;
+    return true;
+}
+
 /* Of each host the most that one of its runs had. */
 static size_t count_of(const struct wt_statement *s, const struct wt_run_device *like)
 {
     size_t sum = 0;
     for (size_t i = 0; i < s->run_count; i++) {
         size_t most = 0;
-        bool is_first = true;
-        for (size_t k = 0; k < s->run_count; k++) {
-            if (strcmp(s->runs[k].host, s->runs[i].host) != 0)
-                continue;
-            is_first &= k >= i;
-            size_t n = count_in(&s->runs[k], like);
-            most = n > most ? n : most;
-        }
-        sum += is_first ? most : 0;
+        if (!wt_statement_is_new_host(s, i))
+            continue;
+        for (size_t k = i; k < s->run_count; k++)
+            if (strcmp(s->runs[k].host, s->runs[i].host) == 0) {
+                size_t n = count_in(&s->runs[k], like);
+                most = n > most ? n : most;
+            }
+        sum += most;
     }
     return sum;
 }
@@ -381,27 +401,27 @@ static int tell_beside(struct wt_statement *s, bool is_modeled)
 }
 
 /* Two runs at once on one device have its energy both. */
-static const struct wt_run_device *shared_device(const struct wt_run *a, const struct wt_run *b)
+static bool is_device_shared(const struct wt_run *a, const struct wt_run *b)
 {
-    if (strcmp(a->host, b->host) != 0 || !isfinite(a->wall_s) || !isfinite(b->wall_s) ||
-        a->start_unix_ns + (int64_t)(a->wall_s * 1e9) <= b->start_unix_ns ||
-        b->start_unix_ns + (int64_t)(b->wall_s * 1e9) <= a->start_unix_ns)
-        return NULL;
+    if (strcmp(a->host, b->host) != 0)
+        return false;
     for (size_t i = 0; i < a->device_count; i++)
         for (size_t k = 0; k < b->device_count; k++)
             if (a->devices[i].is_counted && b->devices[k].is_counted &&
                 strcmp(a->devices[i].id, b->devices[k].id) == 0)
-                return &a->devices[i];
-    return NULL;
+                return true;
+    return false;
 }
 
 static int tell_overlaps(struct wt_statement *s)
 {
     size_t pairs = 0;
     const struct wt_run *one = NULL, *other = NULL;
+    /* By their start, so that the first one after the end is the last to look at. */
     for (size_t i = 0; i < s->run_count; i++)
-        for (size_t k = i + 1; k < s->run_count; k++)
-            if (shared_device(&s->runs[i], &s->runs[k]) && !pairs++) {
+        for (size_t k = i + 1; k < s->run_count && s->runs[k].start_unix_ns < end_of(&s->runs[i]);
+             k++)
+            if (is_device_shared(&s->runs[i], &s->runs[k]) && !pairs++) {
                 one = &s->runs[i];
                 other = &s->runs[k];
             }

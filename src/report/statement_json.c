@@ -67,15 +67,11 @@ static json_t *hardware_json(const struct wt_statement *s)
 static json_t *hosts_json(const struct wt_statement *s)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < s->run_count; i++) {
-        bool is_new = true;
-        for (size_t k = 0; k < i; k++)
-            is_new &= strcmp(s->runs[k].host, s->runs[i].host) != 0;
-        if (is_new)
+    for (size_t i = 0; i < s->run_count; i++)
+        if (wt_statement_is_new_host(s, i))
             json_array_append_new(list,
                                   json_pack("{s:o,s:o}", "name", wt_json_text(s->runs[i].host),
                                             "system", text_or_null(s->runs[i].system)));
-    }
     return list;
 }
 

@@ -10,7 +10,7 @@
 #include "report/statement.h"
 #include "report/words.h"
 
-enum { LISTED_MOST = 40 }; /* of gaps and commands; the JSON has all */
+enum { LISTED_MOST = 40 }; /* of gaps, runs and commands; the JSON has all */
 
 struct doc {
     FILE *out;
@@ -265,13 +265,9 @@ static void tell_hardware(struct doc *d, const struct wt_statement *s)
 {
     char text[700];
     fact(d, "Hardware", "%s%s", wt_statement_mark(s), wt_statement_hardware(s, text, sizeof(text)));
-    for (size_t i = 0; i < s->run_count; i++) {
-        bool is_new = true;
-        for (size_t k = 0; k < i; k++)
-            is_new &= strcmp(s->runs[k].host, s->runs[i].host) != 0;
-        if (is_new)
+    for (size_t i = 0; i < s->run_count; i++)
+        if (wt_statement_is_new_host(s, i))
             sub(d, "on %s: %s", s->runs[i].host, s->runs[i].system);
-    }
     bool is_short = s->gpu_hours < 0.01;
     fact(d, "Time", "%s summed over the runs; %.4g GPU %s, of every GPU that was measured",
          wt_format_seconds(text, sizeof(text), s->wall_s),
@@ -373,18 +369,17 @@ static void tell_list(struct doc *d, const struct wt_statement *s)
     char time[48], joules[96], end[48];
     size_t listed = 0;
     fact(d, "Each run", "time, energy of what is counted, how it ended");
-    for (size_t i = 0; i < s->run_count; i++) {
+    for (size_t i = 0; i < s->run_count && i < LISTED_MOST; i++) {
         const struct wt_run *run = &s->runs[i];
         sub(d, "%s: %s, %s, %s%s%s", run->id, wt_format_seconds(time, sizeof(time), run->wall_s),
             energy(&run->total, joules, sizeof(joules)), how_ended(run, end, sizeof(end)),
             run->label[0] ? "; " : "", run->label);
     }
+    if (s->run_count > LISTED_MOST)
+        sub(d, "and %zu more, which the JSON has", s->run_count - LISTED_MOST);
     fact(d, "Commands", "as they were run");
     for (size_t i = 0; i < s->run_count; i++) {
-        bool is_new = true;
-        for (size_t k = 0; k < i; k++)
-            is_new &= strcmp(s->runs[k].command, s->runs[i].command) != 0;
-        if (!is_new || listed++ >= LISTED_MOST)
+        if (!wt_statement_is_new_command(s, i) || listed++ >= LISTED_MOST)
             continue;
         begin_sub(d);
         put_code(d, s->runs[i].command);
