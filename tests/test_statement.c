@@ -332,6 +332,39 @@ static void a_sweep_counts_as_one(void **state)
     assert_int_equal(statement.trials, 2);
 }
 
+static void a_job_of_many_ranks_is_no_sweep(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        wt_text(runs[i].group, sizeof(runs[i].group), "slurm-7.0");
+        runs[i].node.count = 8;
+        runs[i].node.index = (unsigned)i;
+    }
+    make(&plain_options);
+    assert_int_equal(statement.sweeps, 0);
+    assert_int_equal(statement.nodes, 2);
+    assert_has(wt_statement_to_markdown(&statement), "one of each node: 2");
+}
+
+static void a_card_has_no_exponent(void **state)
+{
+    (void)state;
+    static const struct {
+        double carbon_g;
+        const char *want;
+    } rows[] = {{1e-6, "emissions: 0.0000000088"}, {1e9, "emissions: 88"}};
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        const struct wt_region region = {.carbon_g = rows[i].carbon_g, .source = "somebody"};
+        const struct wt_statement_options options = {.pue = NAN, .region = &region};
+        char *text = NULL;
+        make(&options);
+        assert_int_equal(wt_statement_to_model_card(&statement, &text, NULL), 0);
+        assert_null(strstr(text, "e-0"));
+        assert_null(strstr(text, "e+0"));
+        assert_has(text, rows[i].want);
+    }
+}
+
 static void a_pue_below_1_is_none(void **state)
 {
     (void)state;
@@ -467,6 +500,8 @@ int main(void)
         TEST(energy_that_two_runs_have_is_told),
         TEST(devices_are_counted_by_host),
         TEST(a_sweep_counts_as_one),
+        TEST(a_job_of_many_ranks_is_no_sweep),
+        TEST(a_card_has_no_exponent),
         TEST(a_pue_below_1_is_none),
         TEST(a_command_cannot_leave_its_place),
         TEST(a_long_list_ends_with_a_count),

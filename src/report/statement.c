@@ -144,6 +144,7 @@ static void count_runs(struct wt_statement *s)
         s->incomplete += run->state == WT_RUN_INCOMPLETE;
         s->running += run->state == WT_RUN_RUNNING;
         s->trials += run->param_count > 0;
+        s->nodes += run->node.count > 0;
         if (run->group[0] && !run->node.count) {
             s->swept++;
             s->sweeps += is_new_sweep(s, i);

@@ -21,12 +21,20 @@ static void put_yaml(FILE *out, const char *key, const char *text)
     fputs("\"\n", out);
 }
 
+/* Six digits at least, and no exponent: "1e-05" is no number to every YAML. */
+static int decimals_of(double value)
+{
+    return value > 0 ? (int)fmin(15, fmax(0, 5 - floor(log10(value)))) : 1;
+}
+
 static void write_card(FILE *out, const struct wt_statement *s)
 {
     char text[900], hardware[700];
-    fprintf(out, "co2_eq_emissions:\n  emissions: %.6g # g CO2e, 95 %% interval", s->co2_g.value);
+    fprintf(out, "co2_eq_emissions:\n  emissions: %.*f # g CO2e, 95 %% interval",
+            decimals_of(s->co2_g.value), s->co2_g.value);
     if (isfinite(s->co2_g.high))
-        fprintf(out, " %.6g to %.6g", s->co2_g.low, s->co2_g.high);
+        fprintf(out, " %.*f to %.*f", decimals_of(s->co2_g.low), s->co2_g.low,
+                decimals_of(s->co2_g.high), s->co2_g.high);
     fprintf(out, "%s\n",
             s->is_whole ? "" : "; at least, as the energy of some runs is not wholly known");
     wt_text(text, sizeof(text),

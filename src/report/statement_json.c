@@ -41,12 +41,12 @@ static json_t *estimate_or_null(const struct wt_estimate *e)
 static json_t *runs_json(const struct wt_statement *s)
 {
     char first[32], last[32];
-    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:s,s:s,s:o,s:o}", "count",
+    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:s,s:s,s:o,s:o}", "count",
                      count_of(s->run_count), "done", count_of(s->done), "failed",
                      count_of(s->failed), "incomplete", count_of(s->incomplete), "running",
                      count_of(s->running), "sweeps", count_of(s->sweeps), "in_sweeps",
-                     count_of(s->swept), "trials", count_of(s->trials), "first",
-                     wt_time_text(first, sizeof(first), s->first_unix_ns), "last",
+                     count_of(s->swept), "trials", count_of(s->trials), "nodes", count_of(s->nodes),
+                     "first", wt_time_text(first, sizeof(first), s->first_unix_ns), "last",
                      wt_time_text(last, sizeof(last), s->last_unix_ns), "failed_energy",
                      joules_or_null(&s->failed_energy), "incomplete_energy",
                      joules_or_null(&s->incomplete_energy));

@@ -149,6 +149,7 @@ static void end_subs(struct doc *d)
     d->has_subs = false;
 }
 
+static void say(struct doc *d, const char *fmt, va_list args) WT_PRINTF(2, 0);
 static void say(struct doc *d, const char *fmt, va_list args)
 {
     char text[1400];
@@ -257,6 +258,8 @@ static void tell_runs(struct doc *d, const struct wt_statement *s)
         sub(d, "still going: %zu", s->running);
     if (s->sweeps)
         sub(d, "of sweeps: %zu (sweeps: %zu)", s->swept, s->sweeps);
+    if (s->nodes)
+        sub(d, "of jobs of many ranks, one of each node: %zu", s->nodes);
     if (s->trials)
         sub(d, "trials with parameters of the command: %zu", s->trials);
 }

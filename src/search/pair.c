@@ -329,6 +329,8 @@ static int make(struct wt_pair *p, struct wt_error *err)
     /* What a page made of the sweep says. */
     wt_text(p->sweep.advice, sizeof(p->sweep.advice), "%s", p->sentence);
     p->sweep.apply[0] = '\0';
+    if (p->is_emulated)
+        wt_text(p->sweep.emulation, sizeof(p->sweep.emulation), "%.63s", p->origin);
     return 0;
 }
 
