@@ -155,6 +155,56 @@ static void runs_that_were_not_repeated_prove_nothing(void **state)
     assert_non_null(strstr(pair.sentence, "how many repeats would tell is not known"));
 }
 
+/* Seeded, so that it is the same each time. */
+static double gauss(uint64_t *io_seed)
+{
+    double sum = -6;
+    for (int i = 0; i < 12; i++) {
+        *io_seed = *io_seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        sum += (double)(*io_seed >> 11) * 0x1p-53;
+    }
+    return sum;
+}
+
+/* How many of 400 pairs, three runs each whose times and powers spread by 1 %, are told to differ
+ * in energy when B takes so much more. */
+static unsigned told_of_400(double ratio)
+{
+    unsigned told = 0;
+    uint64_t seed = 20220710;
+    fill(3, 1, 1);
+    for (int n = 0; n < 400; n++) {
+        for (unsigned i = 0; i < 6; i++) {
+            struct wt_run *run = i < 3 ? &a[i] : &b[i - 3];
+            double j = 8000 * (1 + 0.01 * gauss(&seed)) * (i < 3 ? 1 : ratio);
+            run->wall_s = 40 * (1 + 0.01 * gauss(&seed));
+            run->devices[0].energy = (struct wt_joules){j, j * 0.99, j * 1.01, WT_PROV_COUNTER};
+            run->total = run->devices[0].energy;
+        }
+        make();
+        enum wt_pair_verdict verdict = pair.figures[WT_PAIR_ENERGY].verdict;
+        told += verdict == WT_PAIR_LOWER || verdict == WT_PAIR_HIGHER;
+        wt_pair_done(&pair);
+    }
+    return told;
+}
+
+static void no_difference_is_seldom_told(void **state)
+{
+    (void)state;
+    unsigned told = told_of_400(1);
+    print_message("of 400 pairs without a difference %u are told to have one\n", told);
+    assert_in_range(told, 1, 400 / 20);
+}
+
+static void a_difference_of_five_spreads_is_mostly_told(void **state)
+{
+    (void)state;
+    unsigned told = told_of_400(1.05);
+    print_message("of 400 pairs with a difference of 5 %% %u are told to have one\n", told);
+    assert_in_range(told, 340, 400);
+}
+
 static void other_boards_do_not_cancel(void **state)
 {
     (void)state;
@@ -318,6 +368,8 @@ int main(void)
         TEST(its_intervals_are_those_of_a_sweep),
         TEST(a_small_difference_needs_more_repeats),
         TEST(runs_that_were_not_repeated_prove_nothing),
+        TEST(no_difference_is_seldom_told),
+        TEST(a_difference_of_five_spreads_is_mostly_told),
         TEST(other_boards_do_not_cancel),
         TEST(a_package_of_another_host_is_another),
         TEST(an_offset_weighs_by_its_runs),
