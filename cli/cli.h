@@ -32,6 +32,7 @@ int cmd_runs(int argc, char **argv);
 int cmd_segment(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 int cmd_set(int argc, char **argv);
+int cmd_statement(int argc, char **argv);
 int cmd_submit(int argc, char **argv);
 int cmd_sweep(int argc, char **argv);
 int cmd_top(int argc, char **argv);

@@ -1,4 +1,5 @@
-/* wattune report: a stored run or sweep as one HTML file, or as JSON. */
+/* wattune report: a stored run or sweep as one HTML file, or as JSON; or two groups of runs against
+ * each other. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,22 +11,29 @@
 
 static void print_help(void)
 {
-    fputs("usage: wattune report [OPTION...] [ID|SWEEP|last]\n\n"
-          "Writes a stored run, or a sweep with all its runs, as one HTML file that needs nothing\n"
-          "else: tables, plots, the machine, where each figure comes from. \"last\" (the default) "
-          "is the\n"
-          "newest run, or the sweep it belongs to.\n\n"
-          "  -o, --output FILE  where to (default " DEFAULT_FILE ")\n"
-          "  --json             the same as one JSON document on stdout; then no file, unless -o "
-          "names\n"
-          "                     one\n"
-          "  --help             this text\n\n"
-          "Exit code: 0, 1 failure, 2 usage, 3 not permitted, 4 no such run.\n",
-          stdout);
+    fputs(
+        "usage: wattune report [OPTION...] [ID|SWEEP|last]\n"
+        "       wattune report [OPTION...] A[,A2...] B[,B2...]\n\n"
+        "Writes a stored run, or a sweep with all its runs, as one HTML file that needs nothing\n"
+        "else: tables, plots, the machine, where each figure comes from. \"last\" (the default) "
+        "is the\n"
+        "newest run, or the sweep it belongs to.\n\n"
+        "With two runs, or two groups of repeats (ids with commas between), compares B with A on\n"
+        "the terminal: time, energy, power, energy per unit of work, and whether the difference "
+        "is\n"
+        "real; and as HTML with -o. Runs of a sweep may be named, too.\n\n"
+        "  -o, --output FILE  where to (default " DEFAULT_FILE ")\n"
+        "  --json             the same as one JSON document on stdout; then no file, unless -o "
+        "names\n"
+        "                     one\n"
+        "  --help             this text\n\n"
+        "Exit code: 0, 1 failure, 2 usage, 3 not permitted, 4 no such run.\n",
+        stdout);
 }
 
 struct report_options {
-    const char *what, *output;
+    const char *what, *with; /* with: what is compared with it; NULL: nothing */
+    const char *output;
     bool is_json;
 };
 
@@ -104,6 +112,86 @@ static int report(struct wt_store *store, const struct report_options *o)
     return code;
 }
 
+/* ---- B against A ---- */
+
+#define SIDE_MOST 200
+
+/* One side: the runs that ids with commas between name. Owned: wt_runs_free(). */
+static int load_side(struct wt_store *store, const char *list, struct wt_run **ret_runs,
+                     size_t *ret_count)
+{
+    struct wt_error err = {0};
+    struct wt_run *runs = calloc(SIDE_MOST, sizeof(*runs));
+    size_t count = 0;
+    int code = CLI_OK;
+    if (!runs) {
+        cli_note("no memory for the runs to compare");
+        return CLI_FAILURE;
+    }
+    for (const char *at = list; code == CLI_OK; at += strcspn(at, ",") + 1) {
+        char id[64];
+        size_t length = strcspn(at, ","), swept = 0;
+        struct wt_run *of_sweep = NULL;
+        snprintf(id, sizeof(id), "%.*s", (int)length, at);
+        if (!length || length >= sizeof(id))
+            code = cli_usage("report", "\"%s\": ids with commas between are wanted", list);
+        else if (count == SIDE_MOST)
+            code = cli_usage("report", "more than %d runs on a side", SIDE_MOST);
+        else if (wt_store_list(store, NULL, id, 1, &of_sweep, &swept, &err) < 0)
+            code = cli_fail("report", &err);
+        else if (swept)
+            code = cli_usage("report",
+                             "%s is a sweep: name runs of it; `wattune runs --sweep %s` "
+                             "lists them",
+                             id, id);
+        else if (wt_store_load(store, id, &runs[count], &err) < 0)
+            code = cli_fail("report", &err);
+        else
+            count++;
+        wt_runs_free(of_sweep, swept);
+        if (!at[length])
+            break;
+    }
+    *ret_runs = runs;
+    *ret_count = count;
+    return code;
+}
+
+static int deliver_pair(const struct report_options *o, const struct wt_pair *pair)
+{
+    struct report_options page = *o;
+    int code = CLI_OK;
+    if (o->is_json) {
+        code = cli_print_json("report", wt_pair_to_json(pair));
+    } else {
+        struct wt_term term;
+        wt_term_init(&term, stdout);
+        wt_report_pair(&term, pair);
+    }
+    page.is_json = false;
+    return code == CLI_OK && o->output ? deliver(&page, NULL, &pair->sweep, NULL, 0) : code;
+}
+
+static int compare(struct wt_store *store, const struct report_options *o)
+{
+    struct wt_error err = {0};
+    struct wt_run *a = NULL, *b = NULL;
+    size_t a_count = 0, b_count = 0;
+    struct wt_pair pair;
+    int code = load_side(store, o->what, &a, &a_count);
+    if (code == CLI_OK)
+        code = load_side(store, o->with, &b, &b_count);
+    if (code == CLI_OK && wt_pair_make(&pair, a, a_count, b, b_count, &err) < 0) {
+        code = cli_fail("report", &err);
+    } else if (code == CLI_OK) {
+        code = deliver_pair(o, &pair);
+        wt_pair_done(&pair);
+    }
+    wt_runs_free(a, a_count);
+    wt_runs_free(b, b_count);
+    return code;
+}
+
 int cmd_report(int argc, char **argv)
 {
     enum { JSON = 256, HELP };
@@ -128,18 +216,25 @@ int cmd_report(int argc, char **argv)
         default:
             return cli_bad_option("report");
         }
-    if (argc - optind > 1)
-        return cli_usage("report", "one run or sweep at a time: \"%s\" is too much",
-                         argv[optind + 1]);
+    if (argc - optind > 2)
+        return cli_usage("report",
+                         "one run or sweep, or two to compare: \"%s\" is too much; repeats go "
+                         "together with commas, A,A2 B,B2",
+                         argv[optind + 2]);
     if (optind < argc)
         o.what = argv[optind];
-    if (!o.what[0])
+    if (argc - optind == 2)
+        o.with = argv[optind + 1];
+    if (!o.what[0] || (o.with && !o.with[0]))
         return cli_usage("report", "an empty id names no run");
+    if (!o.with && strchr(o.what, ','))
+        return cli_usage("report", "%s is a group of runs: with which other is it to be compared",
+                         o.what);
     struct wt_store *store = NULL;
     struct wt_error err = {0};
     if (wt_store_open(&store, NULL, &err) < 0)
         return cli_fail("report", &err);
-    int code = report(store, &o);
+    int code = o.with ? compare(store, &o) : report(store, &o);
     wt_store_close(store);
     return code;
 }

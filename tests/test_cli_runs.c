@@ -1,5 +1,5 @@
-/* `wattune runs` and `wattune report`: what is stored can be listed, shown and written as a page.
- */
+/* `wattune runs` and `wattune report`: what is stored can be listed, shown, compared and written as
+ * a page. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -120,7 +120,12 @@ static void wrong_usage_and_unknown_runs_are_told_apart(void **state)
         {"runs", "--nonsense", NULL, 2, "--help"},
         {"runs", "a", "b", 2, "\"b\" is too much"},
         {"report", "no-such-run", NULL, 4, "no-such-run"},
-        {"report", "a", "b", 2, "\"b\" is too much"},
+        {"report", "last", "no-such-run", 4, "no-such-run"},
+        {"report", "last", "last", 2, "is there twice"},
+        {"report", "last", "", 2, "empty id"},
+        {"report", "last", "last,", 2, "\"last,\": ids with commas between are wanted"},
+        {"report", "last", "20260921-133200-000beef", 2, "is a sweep: name runs of it"},
+        {"report", "a,b", NULL, 2, "with which other is it to be compared"},
         {"report", "", NULL, 2, "empty id"},
         {"report", "--nonsense", NULL, 2, "--help"},
     };
@@ -191,6 +196,60 @@ static void a_report_that_cannot_be_written_is_no_missing_run(void **state)
     spawn_done(&s);
 }
 
+static void more_than_two_sides_are_too_much(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "report", "a", "b", "c");
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "\"c\" is too much"));
+    spawn_done(&s);
+}
+
+/* Of the sweep: two runs at 100 W, and two at 250 W. */
+static const char side_a[] = "20260921-133300-2500a1b,20260921-133301-2500a1b";
+static const char side_b[] = "20260921-133300-1000a1b,20260921-133301-1000a1b";
+
+static void two_groups_of_runs_are_compared(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "report", side_a, side_b);
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "EMULATED v100-pcie-32gb"));
+    assert_non_null(strstr(s.out, "B, 2 runs"));
+    assert_non_null(strstr(s.out, "energy per token"));
+    assert_non_null(strstr(s.out, "the difference is real"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "report", "--json", side_a, side_b);
+    assert_int_equal(spawn_code(&s), 0);
+    json_t *doc = spawn_json(&s);
+    const json_t *energy = json_object_get(doc, "energy_j");
+    assert_string_equal(json_string_value(json_object_get(energy, "verdict")), "lower");
+    assert_true(json_is_true(json_object_get(energy, "is_real")));
+    json_t *b = json_object_get(doc, "b");
+    assert_int_equal(json_array_size(json_object_get(b, "runs")), 2);
+    json_decref(doc);
+    spawn_done(&s);
+}
+
+static void a_comparison_is_a_page_too(void **state)
+{
+    (void)state;
+    char path[100];
+    wt_text(path, sizeof(path), "%s/pair.html", home);
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "report", "-o", path, side_a, side_b);
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.err, path));
+    spawn_done(&s);
+    char *text = spawn_read("pair.html");
+    assert_non_null(strstr(text, "the difference is real"));
+    assert_non_null(strstr(text, "20260921-133301-1000a1b"));
+    assert_non_null(strstr(text, "Emulated"));
+    free(text);
+}
+
 static void help_goes_to_stdout(void **state)
 {
     (void)state;
@@ -216,6 +275,9 @@ int main(void)
         TEST(wrong_usage_and_unknown_runs_are_told_apart),
         TEST(a_page_is_written_for_a_run_and_a_sweep),
         TEST(a_report_as_json_writes_no_file),
+        TEST(more_than_two_sides_are_too_much),
+        TEST(two_groups_of_runs_are_compared),
+        TEST(a_comparison_is_a_page_too),
         TEST(help_goes_to_stdout),
         TEST(a_report_that_cannot_be_written_is_no_missing_run),
     };

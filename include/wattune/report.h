@@ -6,6 +6,7 @@
 
 #include "wattune/fleet.h"
 #include "wattune/jobs.h"
+#include "wattune/pair.h"
 #include "wattune/plan.h"
 #include "wattune/predict.h"
 #include "wattune/search.h"
@@ -42,6 +43,8 @@ WT_API int wt_report_compare_svg(const char *path, const struct wt_compare_row *
 /* Each node of a job of many ranks, and their sum or why there is none. */
 WT_API void wt_report_sum(const struct wt_term *term, const struct wt_run_sum *sum,
                           const struct wt_run *runs);
+/* B against A: figures, ratios, and whether the difference is real. */
+WT_API void wt_report_pair(const struct wt_term *term, const struct wt_pair *pair);
 /* A line each; what is not known, was not measured or was lost is said below. */
 WT_API void wt_report_jobs(const struct wt_term *term, const struct wt_job_sum *sums, size_t count,
                            enum wt_job_by by);

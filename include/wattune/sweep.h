@@ -136,7 +136,8 @@ struct wt_sweep {
                             value's ratio lies below 1 */
     double spread;       /* of one run's energy, relative; NaN: nothing was repeated */
     double value_spread; /* of one run's value */
-    double precision;    /* widest half of the value ratios that matter; NaN: none */
+    double time_spread, power_spread;  /* likewise of its time and mean power */
+    double precision;                  /* widest half of the value ratios that matter; NaN: none */
     struct wt_sweep_outlier *outliers; /* owned */
     size_t outlier_count;
     char advice[840]; /* the sentence */

@@ -285,12 +285,13 @@ static void tally_devices(struct tally *tally, const struct wt_run *run, double 
             continue;
         if (k == tally->device_count) {
             tally->devices[k].id = d->id;
-            tally->devices[k].share = 0;
+            tally->devices[k].share = tally->devices[k].offset_w = 0;
             tally->device_count++;
         }
+        /* A device that only some of the runs are on weighs by them. */
         tally->devices[k].share += d->energy.energy_j / energy / (double)tally->count;
         tally->devices[k].gain = d->gain_ppm * 1e-6;
-        tally->devices[k].offset_w = d->offset_mw * 1e-3;
+        tally->devices[k].offset_w += d->offset_mw * 1e-3 / (double)tally->count;
     }
 }
 
@@ -398,14 +399,14 @@ static double shared_error_of_ratio(const struct tally *a, const struct tally *b
 {
     double error = 0;
     for (size_t i = 0; i < a->device_count; i++) {
-        double share = 0, inverse_w = 0;
+        double share = 0, offset = 0;
         for (size_t k = 0; k < b->device_count; k++)
             if (strcmp(a->devices[i].id, b->devices[k].id) == 0) {
                 share = b->devices[k].share;
-                inverse_w = 1 / b->power;
+                offset = b->devices[k].offset_w / b->power;
             }
         error += hypot(a->devices[i].gain * (a->devices[i].share - share),
-                       a->devices[i].offset_w * (1 / a->power - inverse_w));
+                       a->devices[i].offset_w / a->power - offset);
     }
     for (size_t k = 0; k < b->device_count; k++) {
         bool is_shared = false;
@@ -890,6 +891,8 @@ static int make(struct wt_sweep *sweep, const char *reference_label, struct tall
             sweep->rows[i].is_binding_known && sweep->rows[i].power_ratio.high < 1;
     sweep->spread = pool.freedom ? pool.energy_sd : (double)NAN;
     sweep->value_spread = pool.freedom ? pool.value_sd : (double)NAN;
+    sweep->time_spread = pool.freedom ? pool.time_sd : (double)NAN;
+    sweep->power_spread = pool.freedom ? pool.power_sd : (double)NAN;
     wt_sweep_choose(sweep);
     wt_sweep_advise(sweep);
     if (warn_of_failed_runs(sweep) < 0 || wt_sweep_warn_of_limits(sweep) < 0 ||
