@@ -18,6 +18,7 @@
 #include "wattune/phases.h"
 #include "wattune/plan.h"
 #include "wattune/probe.h"
+#include "wattune/race.h"
 #include "wattune/report.h"
 #include "wattune/run.h"
 #include "wattune/search.h"
