@@ -76,8 +76,7 @@ static struct wt_race_curves part_of(const struct wt_race_curves *all, int part)
 
 static int grid(const struct wt_race_curves *all)
 {
-    static const double shares[] = {0.067, 0.1, 0.134, 0.167, 0.2, 0.267, 0.334},
-                        etas[] = {2, 3, 4, 6};
+    static const double shares[] = {0.066, 0.1, 0.133, 0.166, 0.2}, etas[] = {1.25, 1.5, 2, 3};
     struct wt_race_curves odd = part_of(all, 0);
     for (int rule = 0; rule < WT_RACE_RULES; rule++)
         for (size_t s = 0; s < sizeof(shares) / sizeof(*shares); s++)

@@ -24,9 +24,10 @@ static void print_help(void)
         "measured; else each step costs the same.\n\n"
         "  --replay DIR       the recorded curves\n"
         "  --loss COLUMN      the column to race by (default loss)\n"
-        "  --rule RULE        tse, tse-e, tse-ema, lcga or asha (default tse-e; docs/race.md)\n"
+        "  --rule RULE        forecast, tse, tse-e, tse-ema, lcga or asha (default\n"
+        "                     forecast; docs/race.md)\n"
         "  --first PCT        the first rung, of a whole trial (default 13.3)\n"
-        "  --eta X            one in X goes on, to a rung X times as far (default 2)\n"
+        "  --eta X            one in X goes on, to a rung X times as far (default 1.5)\n"
         "  --epoch STEPS      steps whose mean loss is one term of tse and lcga (default: the "
         "distance\n"
         "                     between two points)\n"
@@ -135,7 +136,8 @@ static int parse(int argc, char **argv, struct race_options *o)
             break;
         case RULE:
             if (wt_race_rule_from_name(optarg, &o->race.rule) < 0)
-                return cli_usage("race", "--rule %s: tse, tse-e, tse-ema, lcga or asha", optarg);
+                return cli_usage("race", "--rule %s: forecast, tse, tse-e, tse-ema, lcga or asha",
+                                 optarg);
             break;
         case FIRST:
             value = number("first", optarg, 0.1, 100);

@@ -66,6 +66,9 @@ static void training_speed_is_the_papers_sums(void **state)
         assert_true(is_near(wt_race_score(&o, epochs, n), tse_ema, 1e-12));
         o.rule = WT_RACE_ASHA;
         assert_true(is_near(wt_race_score(&o, epochs, n), epochs[n - 1], 1e-12));
+        o.rule = WT_RACE_FORECAST;
+        double fall = n > 1 && epochs[n - 1] < epochs[n - 2] ? epochs[n - 2] - epochs[n - 1] : 0;
+        assert_true(is_near(wt_race_score(&o, epochs, n), epochs[n - 1] - fall, 1e-12));
         assert_true(isinf(wt_race_score(&o, epochs, 0)));
     }
 }

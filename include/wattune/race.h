@@ -16,13 +16,14 @@ extern "C" {
 
 /* By what trials are ranked at a rung. The lowest is the best. */
 enum wt_race_rule {
-    WT_RACE_TSE,     /* "tse": sum over the epochs of the mean loss (Ru et al., NeurIPS'21) */
-    WT_RACE_TSE_E,   /* "tse-e": of the last epochs */
-    WT_RACE_TSE_EMA, /* "tse-ema": of all, older ones weighing less */
-    WT_RACE_LCGA,    /* "lcga": gradients of a fitted curve (Zhao et al., IPDPSW'22) */
-    WT_RACE_ASHA,    /* "asha": the last loss, and no waiting for others (Li et al., MLSys'20) */
+    WT_RACE_TSE,      /* "tse": sum over the epochs of the mean loss (Ru et al., NeurIPS'21) */
+    WT_RACE_TSE_E,    /* "tse-e": of the last epochs */
+    WT_RACE_TSE_EMA,  /* "tse-ema": of all, older ones weighing less */
+    WT_RACE_LCGA,     /* "lcga": gradients of a fitted curve (Zhao et al., IPDPSW'22) */
+    WT_RACE_ASHA,     /* "asha": the last loss, and no waiting for others (Li et al., MLSys'20) */
+    WT_RACE_FORECAST, /* "forecast": the mean loss of the next epoch if it falls on as it did */
 };
-#define WT_RACE_RULES 5
+#define WT_RACE_RULES 6
 /* "tse", ...; NULL for none. Threads: any thread. */
 WT_API const char *wt_race_rule_name(enum wt_race_rule rule);
 /* 0 or WT_E_NOTFOUND. Threads: any thread. */

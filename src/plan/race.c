@@ -42,10 +42,10 @@ const char *wt_race_state_name(enum wt_race_state state)
 
 void wt_race_options_init(struct wt_race_options *options, double step_max)
 {
-    *options = (struct wt_race_options){.rule = WT_RACE_TSE_E,
+    *options = (struct wt_race_options){.rule = WT_RACE_FORECAST,
                                         .step_max = step_max,
-                                        .first_share = 0.1,
-                                        .eta = 3,
+                                        .first_share = 0.133,
+                                        .eta = 1.5,
                                         .epochs = 1,
                                         .decay = 0.999,
                                         .burn_in = 2};

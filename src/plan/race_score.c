@@ -10,7 +10,8 @@
 #include "base/base.h"
 #include "wattune/race.h"
 
-static const char *const rule_names[WT_RACE_RULES] = {"tse", "tse-e", "tse-ema", "lcga", "asha"};
+static const char *const rule_names[WT_RACE_RULES] = {"tse",  "tse-e", "tse-ema",
+                                                      "lcga", "asha",  "forecast"};
 
 const char *wt_race_rule_name(enum wt_race_rule rule)
 {
@@ -157,6 +158,8 @@ double wt_race_score(const struct wt_race_options *options, const double *epochs
         return sum;
     case WT_RACE_LCGA:
         return lcga(options, epochs, count);
+    case WT_RACE_FORECAST:
+        return epochs[count - 1] - fmax(0, count > 1 ? epochs[count - 2] - epochs[count - 1] : 0);
     default:
         return epochs[count - 1];
     }
