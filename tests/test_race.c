@@ -644,6 +644,26 @@ static void curves_of_different_length_race_to_their_own_ends(void **state)
     wt_race_curves_done(&curves);
 }
 
+static void a_loss_below_zero_is_no_gain_on_the_best(void **state)
+{
+    (void)state;
+    /* The lower one begins the worse, and all rungs but the first come too late for it. */
+    static const char *const below[] = {"a.csv", "step,loss\n1,1\n10,-1\n", "b.csv",
+                                        "step,loss\n1,9\n10,-2\n", NULL};
+    struct wt_race_curves curves;
+    struct wt_race_replayed r;
+    struct wt_race_options o = options_of(WT_RACE_TSE);
+    o.step_max = o.epoch_steps = 0;
+    o.first_share = 0.1;
+    assert_int_equal(read_folder(&curves, below, NULL), 0);
+    assert_int_equal(wt_race_replay(&r, &curves, &o, 0, 1, NULL), 0);
+    assert_int_equal(r.winner, 0);
+    assert_int_equal(r.best, 1);
+    assert_true(is_near(r.regret, 0.5, 1e-12));
+    wt_race_replayed_done(&r);
+    wt_race_curves_done(&curves);
+}
+
 static void where_every_curve_diverges_there_is_no_winner(void **state)
 {
     (void)state;
@@ -733,6 +753,7 @@ int main(void)
         cmocka_unit_test(a_curve_ends_where_its_loss_is_no_number),
         cmocka_unit_test(a_folder_without_two_alike_curves_is_refused),
         cmocka_unit_test(curves_of_different_length_race_to_their_own_ends),
+        cmocka_unit_test(a_loss_below_zero_is_no_gain_on_the_best),
         cmocka_unit_test(where_every_curve_diverges_there_is_no_winner),
         cmocka_unit_test(the_real_curves_are_a_hundred_and_a_seed_is_a_race),
         cmocka_unit_test(without_rungs_all_are_run_and_the_best_wins),

@@ -144,7 +144,7 @@ struct wt_race_replayed {
     size_t rung_count;
     size_t winner, best; /* curves: the survivor, and the one with the lowest final loss */
     double spent, full;  /* cost of the race, and of running all to their end */
-    double regret;       /* the survivor's final loss over the best one's, minus 1 */
+    double regret; /* how far the survivor's final loss lies above the best one's, over its size */
 };
 /* A race of `draw` of the curves (0: all), chosen and put in order by the seed.
  * options->step_max and epoch_steps of 0 are taken from the curves. Errors: WT_E_USAGE (draw of 1

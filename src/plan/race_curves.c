@@ -309,7 +309,8 @@ static int sum_up(struct wt_race_replayed *r, const struct wt_race *race,
     if (winner == SIZE_MAX)
         return wt_fail(err, WT_E_STATE, "all %zu trials diverged: there is no winner", r->count);
     r->winner = r->order[winner];
-    r->regret = final_loss(&curves->curves[r->winner]) / least - 1;
+    double behind = final_loss(&curves->curves[r->winner]) - least;
+    r->regret = behind > 0 ? behind / fabs(least) : 0;
     return 0;
 }
 
