@@ -22,7 +22,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct wt_race_curves curves = {.curves = twins,
                                         .count = 2,
                                         .has_energy = has_energy,
-                                        .step_max = last,
                                         .gap_steps = last / (double)c->count};
         for (int rule = 0; rule < WT_RACE_RULES; rule++) {
             struct wt_race_options o;

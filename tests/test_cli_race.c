@@ -108,6 +108,7 @@ static void text_and_document_tell_the_same(void **state)
     assert_non_null(strstr(s.out, "REPLAYED"));
     assert_non_null(strstr(s.out, want));
     assert_non_null(strstr(s.out, "winner"));
+    assert_non_null(strstr(s.out, "stopped, best"));
     assert_non_null(strstr(s.out, "The best would have been d"));
     assert_null(strstr(s.out, "each step costs the same"));
     spawn_done(&s);

@@ -123,7 +123,6 @@ struct wt_race_curves {
     size_t count;
     bool has_energy;  /* costs are J; else each step costs the same */
     char column[32];  /* which loss */
-    double step_max;  /* the longest curve's */
     double gap_steps; /* the widest mean distance between two points of a curve */
 };
 /* Reads every *.csv of a folder: a header with step, the loss column (NULL: "loss") and, where it
@@ -146,11 +145,10 @@ struct wt_race_replayed {
     double spent, full;  /* cost of the race, and of running all to their end */
     double regret; /* how far the survivor's final loss lies above the best one's, over its size */
 };
-/* A race of `draw` of the curves (0: all), chosen and put in order by the seed.
- * options->step_max and epoch_steps of 0 are taken from the curves. Errors: WT_E_USAGE (draw of 1
- * or more than there are), WT_E_STATE (none of them has a final loss), WT_E_NOMEM. Threads: any
- * thread.
- */
+/* A race of `draw` of the curves (0: all), chosen and put in order by the seed. A whole trial is
+ * the longest of them, whatever options->step_max says; epoch_steps of 0 is the curves' gap_steps.
+ * Errors: WT_E_USAGE (draw of 1 or more than there are), WT_E_STATE (none of them has a final
+ * loss), WT_E_NOMEM. Threads: any thread. */
 WT_API int wt_race_replay(struct wt_race_replayed *ret_replayed,
                           const struct wt_race_curves *curves,
                           const struct wt_race_options *options, size_t draw, uint64_t seed,

@@ -188,7 +188,6 @@ static int read_one(struct wt_race_curves *c, const char *folder, const char *na
                        path, has_energy ? "has" : "lacks", c->curves[0].name);
     c->has_energy = has_energy;
     double last = curve->steps[curve->count - 1];
-    c->step_max = fmax(c->step_max, last);
     c->gap_steps = fmax(c->gap_steps, last / (double)curve->count);
     return 0;
 }
@@ -262,6 +261,16 @@ static double final_loss(const struct wt_race_curve *curve)
     return curve->is_diverged ? INFINITY : curve->losses[curve->count - 1];
 }
 
+static double longest(const struct wt_race_curves *curves, const size_t *order, size_t count)
+{
+    double steps = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct wt_race_curve *c = &curves->curves[order[i]];
+        steps = fmax(steps, c->steps[c->count - 1]);
+    }
+    return steps;
+}
+
 static int run_all(struct wt_race *race, const struct wt_race_curves *curves, const size_t *order,
                    size_t *told, struct wt_error *err)
 {
@@ -326,18 +335,18 @@ int wt_race_replay(struct wt_race_replayed *ret_replayed, const struct wt_race_c
                        "a race of %zu of %zu curves: 2 or more, and no more than "
                        "there are",
                        r.count, curves->count);
-    if (!(o.step_max > 0))
-        o.step_max = curves->step_max;
     if (!(o.epoch_steps > 0))
         o.epoch_steps = curves->gap_steps;
     size_t *told = calloc(r.count, sizeof(*told));
     r.order = calloc(curves->count, sizeof(*r.order));
-    int rc = r.order && told ? wt_race_new(&race, &o, r.count, err)
-                             : wt_fail(err, WT_E_NOMEM, "no memory for a race");
+    int rc = r.order && told ? 0 : wt_fail(err, WT_E_NOMEM, "no memory for a race");
     if (rc == 0) {
         shuffle(r.order, curves->count, r.count, seed);
-        rc = run_all(race, curves, r.order, told, err);
+        o.step_max = longest(curves, r.order, r.count);
+        rc = wt_race_new(&race, &o, r.count, err);
     }
+    if (rc == 0)
+        rc = run_all(race, curves, r.order, told, err);
     if (rc == 0)
         rc = sum_up(&r, race, curves, err);
     wt_race_free(race);

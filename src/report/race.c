@@ -21,7 +21,8 @@ static void put_trial(struct wt_table *table, size_t row, const struct wt_race_c
     const struct wt_race_curve *c = &curves->curves[r->order[row]];
     bool is_winner = r->order[row] == r->winner;
     wt_table_set(table, row, TRIAL, "%s", c->name);
-    wt_table_set(table, row, STATE, "%s", is_winner ? "winner" : wt_race_state_name(t->state));
+    wt_table_set(table, row, STATE, "%s%s", is_winner ? "winner" : wt_race_state_name(t->state),
+                 r->order[row] == r->best ? ", best" : "");
     wt_table_set(table, row, STEP, "%.6g of %.6g", t->step, c->steps[c->count - 1]);
     if (isfinite(t->loss))
         wt_table_set(table, row, LOSS, "%.4f", t->loss);
@@ -30,8 +31,7 @@ static void put_trial(struct wt_table *table, size_t row, const struct wt_race_c
     if (c->is_diverged)
         wt_table_set(table, row, FINAL, "diverged");
     else
-        wt_table_set(table, row, FINAL, "%.4f%s", c->losses[c->count - 1],
-                     r->order[row] == r->best ? ", the best" : "");
+        wt_table_set(table, row, FINAL, "%.4f", c->losses[c->count - 1]);
     if (is_winner)
         table->colours[row] = WT_GREEN;
 }
