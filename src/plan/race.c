@@ -238,11 +238,15 @@ void wt_race_ended(struct wt_race *race, size_t trial)
 
 /* ---- deciding ---- */
 
-/* Whether a is before b at a rung; the earlier one where they are alike. */
+/* Whether a is before b at a rung: by score, then by loss (a rule may know nothing yet), then the
+ * one that began earlier. */
 static bool is_before(const struct wt_race *race, size_t a, size_t b, size_t rung)
 {
-    double left = race->trials[a].scores[rung], right = race->trials[b].scores[rung];
-    return left < right || (!(left > right) && a < b);
+    const struct trial *left = &race->trials[a], *right = &race->trials[b];
+    if (left->scores[rung] < right->scores[rung] || left->scores[rung] > right->scores[rung])
+        return left->scores[rung] < right->scores[rung];
+    double lead = left->rung_losses[rung] - right->rung_losses[rung];
+    return lead < 0 || (!(lead > 0) && a < b);
 }
 
 /* How many of those at a rung are before it; *ret_is_lowest: none has a lower loss there. */

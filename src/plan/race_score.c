@@ -118,7 +118,7 @@ int wt_race_fit(struct wt_race_fit *ret_fit, const double *losses, size_t count,
 
 /* Mean over the epochs after the burn-in of d1 / sqrt(d2), with d1 = -b2 / (b1 + b2 k)^2 and d2 = 2
  * b2^2 / (b1 + b2 k)^3, both of the losses as they were. That is -sqrt of half of what the curve
- * still lies above its own end: near 0 is a training that has arrived, so the sign is turned. */
+ * still lies above its own end: the lowest is the training that has most before it. */
 static double lcga(const struct wt_race_options *o, const double *epochs, size_t count)
 {
     struct wt_race_fit fit;
@@ -135,7 +135,7 @@ static double lcga(const struct wt_race_options *o, const double *epochs, size_t
         double d2 = 2 * fit.b2 * fit.b2 / (base * base * base) * fit.scale;
         sum += d1 / sqrt(d2);
     }
-    return -sum / (double)(count - o->burn_in);
+    return sum / (double)(count - o->burn_in);
 }
 
 double wt_race_score(const struct wt_race_options *options, const double *epochs, size_t count)
