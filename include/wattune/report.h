@@ -9,6 +9,7 @@
 #include "wattune/pair.h"
 #include "wattune/plan.h"
 #include "wattune/predict.h"
+#include "wattune/race.h"
 #include "wattune/search.h"
 #include "wattune/sweep.h"
 
@@ -50,6 +51,11 @@ WT_API void wt_report_jobs(const struct wt_term *term, const struct wt_job_sum *
                            enum wt_job_by by);
 /* A replay: cases against the baseline, who is slowed, what it rests on. */
 WT_API void wt_report_fleet(const struct wt_term *term, const struct wt_fleet_result *result);
+/* A replayed race: each trial, the saving, the risk. */
+WT_API void wt_report_race(const struct wt_term *term, const struct wt_race_curves *curves,
+                           const struct wt_race_options *options,
+                           const struct wt_race_replayed *replayed,
+                           const struct wt_race_risk *risk);
 WT_API void wt_report_runs(const struct wt_term *term, const struct wt_run *runs, size_t count);
 
 /* Writes the whole file or nothing (temporary name, rename). Either sweep or runs[0..count) with a

@@ -20,6 +20,7 @@
 #include "wattune/plan.h"
 #include "wattune/predict.h"
 #include "wattune/probe.h"
+#include "wattune/race.h"
 #include "wattune/region.h"
 #include "wattune/report.h"
 #include "wattune/run.h"
