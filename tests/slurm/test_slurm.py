@@ -375,11 +375,13 @@ class Deaths(Node):
         BED.kill_orphans(job)
 
     def test_slurmd_killed_and_started_again(self):
-        job = running("sleep 1", "-w", "n1", "--gres=gpu:1", "--power-cap=150",
+        go = f"{BED.dir}/out/go"
+        job = running(f"while [ ! -e {go} ]; do sleep 0.1; done", "-w", "n1", "--gres=gpu:1", "--power-cap=150",
                       limits={"n1": [150, 250, 250, 250]})
         stays = running("sleep 100", "-w", "n1", "--gres=gpu:1", "--power-cap=160",
                         limits={"n1": [150, 160, 250, 250]})
         self.n1.kill_slurmd()
+        BED.write(go, "")
         slurm.await_("its slurmstepd gone", lambda: not self.n1.stepds(job))
         self.assertEqual(self.n1.limits()[:2], [150, 160])  # no epilog could run
         self.n1.start_slurmd()
