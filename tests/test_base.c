@@ -49,6 +49,18 @@ static void numbers_are_whole_strings(void **state)
     assert_int_equal(wt_text_to_double("1-", &d), WT_E_FORMAT);
 }
 
+static void fields_of_a_line_come_without_blanks_and_quotes(void **state)
+{
+    (void)state;
+    char line[] = "\xef\xbb\xbf a , \"b c\",,\" \r\n";
+    static const char *const want[] = {"a", "b c", "", "\""};
+    char *rest = wt_text_after_mark(line);
+    assert_ptr_equal(wt_text_after_mark(rest), rest);
+    for (size_t i = 0; i < WT_COUNTOF(want); i++)
+        assert_string_equal(wt_text_field(&rest), want[i]);
+    assert_null(wt_text_field(&rest));
+}
+
 static void a_sum_has_its_weakest_provenance(void **state)
 {
     (void)state;
@@ -124,6 +136,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(energy_does_not_overflow_in_an_hour_of_a_node),
         cmocka_unit_test(numbers_are_whole_strings),
+        cmocka_unit_test(fields_of_a_line_come_without_blanks_and_quotes),
         cmocka_unit_test(a_sum_has_its_weakest_provenance),
         cmocka_unit_test(emulated_and_real_do_not_add),
         cmocka_unit_test(reads_stay_below_the_root_and_name_the_file),

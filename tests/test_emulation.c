@@ -28,7 +28,7 @@
 /* One emulation and the stand-in opened on it. */
 struct bed {
     struct wt_emulation *emulation;
-    void *library;
+    void *standin;
     char dir[64];
 };
 
@@ -37,7 +37,7 @@ static struct bed bed;
 /* Any NVML function by its name. */
 static nvmlReturn_t (*nvml(const char *name))()
 {
-    void *address = dlsym(bed.library, name);
+    void *address = dlsym(bed.standin, name);
     if (!address)
         fail_msg("%s is missing: %s", name, dlerror());
     nvmlReturn_t (*function)() = NULL;
@@ -48,8 +48,8 @@ static nvmlReturn_t (*nvml(const char *name))()
 /* After a test that failed half-way. */
 static void bed_drop(void)
 {
-    if (bed.library)
-        dlclose(bed.library);
+    if (bed.standin)
+        dlclose(bed.standin);
     wt_emulation_free(bed.emulation);
     if (bed.dir[0])
         rmdir(bed.dir);
@@ -67,8 +67,8 @@ static void bed_open(const char *spec, const struct wt_emulation_options *option
     if (wt_emulation_start(&bed.emulation, spec, &o, &err) < 0)
         fail_msg("%s", err.text);
     assert_int_equal(wt_emulation_setenv(bed.emulation, &err), 0);
-    bed.library = dlopen(wt_emulation_library(bed.emulation), RTLD_NOW | RTLD_LOCAL);
-    if (!bed.library)
+    bed.standin = dlopen(wt_emulation_library(bed.emulation), RTLD_NOW | RTLD_LOCAL);
+    if (!bed.standin)
         fail_msg("%s", dlerror());
     assert_int_equal(nvml("nvmlInit_v2")(), NVML_SUCCESS);
 }
@@ -76,7 +76,7 @@ static void bed_open(const char *spec, const struct wt_emulation_options *option
 static void bed_close(void)
 {
     assert_int_equal(nvml("nvmlShutdown")(), NVML_SUCCESS);
-    dlclose(bed.library);
+    dlclose(bed.standin);
     wt_emulation_free(bed.emulation);
     assert_int_equal(rmdir(bed.dir), 0); /* the emulation has left nothing behind */
     unsetenv("WATTUNE_EMULATION");
@@ -277,7 +277,7 @@ static void without_an_emulation_the_driver_is_not_loaded(void **state)
     assert_int_equal(nvml("nvmlInit_v2")(), NVML_ERROR_DRIVER_NOT_LOADED);
     setenv("WATTUNE_EMULATION", dir, 1);
     assert_int_equal(nvml("nvmlInit_v2")(), NVML_SUCCESS);
-    assert_non_null(dlsym(bed.library, "wattune_nvml_is_emulated"));
+    assert_non_null(dlsym(bed.standin, "wattune_nvml_is_emulated"));
     bed_close();
 }
 

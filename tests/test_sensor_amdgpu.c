@@ -454,12 +454,12 @@ static void a_library_without_the_functions_is_none(void **state)
 {
     (void)state;
     static const struct {
-        const char *library, *said;
+        const char *file, *said;
     } rows[] = {{"libm.so.6", "lacks the functions"}, {"/nonexistent/librocm.so", "nonexistent"}};
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
         struct bed bed;
         (void)rocm(&bed);
-        setenv("WATTUNE_ROCM_SMI", rows[i].library, 1);
+        setenv("WATTUNE_ROCM_SMI", rows[i].file, 1);
         bed_open(&bed);
         assert_int_equal(wt_devices_count(bed.devices), 1);
         assert_non_null(strstr(bed_note(&bed, "amdgpu", "energy counters")->value, rows[i].said));

@@ -16,7 +16,7 @@
 #include "wattune/gather.h"
 
 struct bed {
-    void *library;
+    void *handle;
     struct fake_nvml *fake;
     struct wt_ctx *ctx;
     struct wt_devices *devices;
@@ -29,10 +29,10 @@ static void bed_init(struct bed *bed, const char *path)
     memset(bed, 0, sizeof(*bed));
     unsetenv("CUDA_VISIBLE_DEVICES");
     setenv("WATTUNE_NVML_TIMEOUT", "10", 1);
-    bed->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    assert_non_null(bed->library);
+    bed->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    assert_non_null(bed->handle);
     struct fake_nvml *(*reset)(void);
-    void *symbol = dlsym(bed->library, "fake_nvml_reset");
+    void *symbol = dlsym(bed->handle, "fake_nvml_reset");
     memcpy(&reset, &symbol, sizeof(reset));
     bed->fake = reset();
     struct wt_ctx_options options = {.nvml_library = path};
@@ -55,7 +55,7 @@ static void bed_done(struct bed *bed)
 {
     close_devices(bed);
     wt_ctx_free(bed->ctx);
-    dlclose(bed->library);
+    dlclose(bed->handle);
 }
 
 static bool has_note(const struct bed *bed, enum wt_finding_kind kind, const char *text)
@@ -306,14 +306,14 @@ static void every_symbol_is_optional(void **state)
     struct bed whole;
     bed_init(&whole, FAKE_NVML);
     for (size_t s = 0; s < WT_COUNTOF(symbols); s++) {
-        if (!dlsym(whole.library, symbols[s]))
+        if (!dlsym(whole.handle, symbols[s]))
             continue;
         tried++;
         wt_text(path, sizeof(path), "%s/%zu.so", dir, s);
         copy_without(symbols[s], path);
         struct bed bed;
         bed_init(&bed, path);
-        assert_null(dlsym(bed.library, symbols[s]));
+        assert_null(dlsym(bed.handle, symbols[s]));
         bed.fake->mig_gpu = 1;
         assert_int_equal(open_devices(&bed, NULL), 0);
         /* Without these there is no way to any GPU, and that is said. */

@@ -206,6 +206,11 @@ char *wt_text(char *buf, size_t size, const char *fmt, ...) WT_PRINTF(3, 4);
 /* Whole string to a number: no leading or trailing anything. Errors: WT_E_FORMAT, WT_E_RANGE. */
 int wt_text_to_u64(const char *text, uint64_t *ret_value);
 int wt_text_to_double(const char *text, double *ret_value); /* decimal point in every locale */
+/* The next field of a line of CSV, cut out of it, without the blanks and quotes around it; a comma
+ * within quotes is one all the same. NULL: none left. */
+char *wt_text_field(char **io_line);
+/* A file's first line without the byte order mark that some editors put there. */
+char *wt_text_after_mark(char *line);
 
 /* ---- json.c: jansson with our number format ---- */
 
@@ -213,6 +218,8 @@ typedef struct json_t json_t; /* jansson */
 /* {"energy_j":..,"low_j":..,"high_j":..,"provenance":..} fields into an object; unknown energy is
  * null, as is a number that is not finite. */
 json_t *wt_json_number(double value);
+/* {"value":..,"low":..,"high":..}; null where the value is NaN. NULL: no memory. */
+json_t *wt_json_estimate(const struct wt_estimate *e);
 int wt_json_set_joules(json_t *object, const struct wt_joules *joules);
 /* Sets a field and takes the value, whatever comes of it. Either may be NULL: no memory for it.
  * Errors: WT_E_NOMEM. */

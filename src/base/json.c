@@ -9,6 +9,14 @@ json_t *wt_json_number(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
+json_t *wt_json_estimate(const struct wt_estimate *e)
+{
+    if (isnan(e->value))
+        return json_null();
+    return json_pack("{s:o, s:o, s:o}", "value", wt_json_number(e->value), "low",
+                     wt_json_number(e->low), "high", wt_json_number(e->high));
+}
+
 int wt_json_put(json_t *object, const char *key, json_t *value)
 {
     if (object)

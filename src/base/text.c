@@ -62,3 +62,28 @@ int wt_text_to_double(const char *text, double *ret_value)
     *ret_value = value;
     return 0;
 }
+
+char *wt_text_field(char **io_line)
+{
+    char *field = *io_line;
+    if (!field)
+        return NULL;
+    char *comma = strchr(field, ',');
+    *io_line = comma ? comma + 1 : NULL;
+    if (comma)
+        *comma = '\0';
+    field += strspn(field, " \t\r\n");
+    size_t n = strlen(field);
+    while (n && strchr(" \t\r\n", field[n - 1]))
+        field[--n] = '\0';
+    if (n >= 2 && field[0] == '"' && field[n - 1] == '"') { /* as spreadsheets write words */
+        field[n - 1] = '\0';
+        field++;
+    }
+    return field;
+}
+
+char *wt_text_after_mark(char *line)
+{
+    return strncmp(line, "\xef\xbb\xbf", 3) == 0 ? line + 3 : line;
+}

@@ -20,27 +20,11 @@ struct columns {
     int count;
 };
 
-/* The next field of a line, without blanks around it; NULL: none left. */
-static char *next_field(char **io_line)
-{
-    char *field = *io_line;
-    if (!field)
-        return NULL;
-    char *comma = strchr(field, ',');
-    *io_line = comma ? comma + 1 : NULL;
-    if (comma)
-        *comma = '\0';
-    field += strspn(field, " \t\r\n");
-    for (size_t n = strlen(field); n && strchr(" \t\r\n", field[n - 1]); n--)
-        field[n - 1] = '\0';
-    return field;
-}
-
 static int read_header(struct columns *c, char *line, const char *column, const char *path,
                        struct wt_error *err)
 {
     *c = (struct columns){-1, -1, -1, 0};
-    for (char *field; (field = next_field(&line)); c->count++) {
+    for (char *field; (field = wt_text_field(&line)); c->count++) {
         int *at = strcasecmp(field, "step") == 0       ? &c->step
                   : strcasecmp(field, column) == 0     ? &c->loss
                   : strcasecmp(field, "energy_j") == 0 ? &c->energy
@@ -75,7 +59,7 @@ static int read_row(struct wt_race_curve *curve, const struct columns *c, char *
 {
     double step = NAN, loss = NAN, energy_j = NAN;
     int i = 0;
-    for (char *field; (field = next_field(&line)); i++) {
+    for (char *field; (field = wt_text_field(&line)); i++) {
         double *value = i == c->step     ? &step
                         : i == c->loss   ? &loss
                         : i == c->energy ? &energy_j
@@ -132,7 +116,7 @@ int wt_race_curve_parse(struct wt_race_curve *ret_curve, bool *ret_has_energy, F
     char line[LINE_MAX_];
     int rc = 0;
     for (size_t number = 1; rc == 0 && fgets(line, sizeof(line), in); number++) {
-        char *text = number == 1 && strncmp(line, "\xef\xbb\xbf", 3) == 0 ? line + 3 : line;
+        char *text = number == 1 ? wt_text_after_mark(line) : line;
         text += strspn(text, " \t\r\n");
         if (!strchr(line, '\n') && !feof(in))
             rc = wt_fail(err, WT_E_FORMAT, "%s:%zu: a line of more than %d characters", path,

@@ -61,27 +61,6 @@ struct layout {
     bool has_time, has_month, has_hour, has_value, has_hours;
 };
 
-/* The next field of a line, without blanks and quotes around it; NULL: none left. */
-static char *next_field(char **io_line)
-{
-    char *field = *io_line;
-    if (!field)
-        return NULL;
-    char *comma = strchr(field, ',');
-    *io_line = comma ? comma + 1 : NULL;
-    if (comma)
-        *comma = '\0';
-    field += strspn(field, " \t\r\n");
-    size_t n = strlen(field);
-    while (n && strchr(" \t\r\n", field[n - 1]))
-        field[--n] = '\0';
-    if (n >= 2 && field[0] == '"' && field[n - 1] == '"') {
-        field[n - 1] = '\0';
-        field++;
-    }
-    return field;
-}
-
 /* A whole number below max; -1. */
 static int whole(const char *text, unsigned max)
 {
@@ -103,7 +82,7 @@ static int read_header(struct wt_signal *s, struct layout *l, char *line, const 
 {
     bool is_seen[24] = {0};
     char text[160];
-    for (char *field; (field = next_field(&line));) {
+    for (char *field; (field = wt_text_field(&line));) {
         if (l->count == COLUMNS_MAX)
             return wt_fail(err, WT_E_FORMAT, "%s:%zu: more than %d columns", name, number,
                            COLUMNS_MAX);
@@ -209,7 +188,7 @@ static int read_row(struct wt_signal *s, const struct layout *l, bool is_set[12]
     int month = -1, hour = -1;
     double value = NAN, hours[24];
     size_t i = 0;
-    for (char *field; (field = next_field(&line)); i++) {
+    for (char *field; (field = wt_text_field(&line)); i++) {
         if (i == l->count)
             return wt_fail(err, WT_E_FORMAT, "%s:%zu: more than the %zu columns of the header",
                            name, number, l->count);
@@ -324,7 +303,7 @@ int wt_signal_parse(struct wt_signal **ret_signal, enum wt_signal_kind kind, FIL
     if (rc < 0)
         return rc;
     for (size_t number = 1; rc == 0 && fgets(line, sizeof(line), in); number++) {
-        char *text = number == 1 && strncmp(line, "\xef\xbb\xbf", 3) == 0 ? line + 3 : line;
+        char *text = number == 1 ? wt_text_after_mark(line) : line;
         size_t blank = strspn(text, " \t\r\n");
         is_whole = strchr(line, '\n') != NULL;
         if (!is_whole && !feof(in))

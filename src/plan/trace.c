@@ -152,8 +152,8 @@ static int read_lines(struct wt_trace_reader *r, FILE *in, char *line, struct wt
         }
         n -= n && line[n - 1] == '\r';
         line[n] = '\0';
-        if (r->number == 1 && strncmp(line, "\xef\xbb\xbf", 3) == 0)
-            text += 3;
+        if (r->number == 1)
+            text = wt_text_after_mark(text);
         if (!text[strspn(text, " \t\r")])
             continue;
         if (!is_told)

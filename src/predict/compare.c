@@ -17,22 +17,6 @@ static const char *const column_names[COLUMNS] = {
     "name", "gpu", "gpus", "price_per_hour", "region", "gco2_per_kwh", "pue"};
 enum { NAME, GPU, GPUS, PRICE, REGION, CARBON, PUE };
 
-/* The next field of a line, without blanks around it; NULL: none left. */
-static char *next_field(char **io_line)
-{
-    char *field = *io_line;
-    if (!field)
-        return NULL;
-    char *comma = strchr(field, ',');
-    *io_line = comma ? comma + 1 : NULL;
-    if (comma)
-        *comma = '\0';
-    field += strspn(field, " \t\r");
-    for (size_t n = strlen(field); n && strchr(" \t\r", field[n - 1]); n--)
-        field[n - 1] = '\0';
-    return field;
-}
-
 struct reader {
     const char *path;
     unsigned number;
@@ -46,7 +30,7 @@ static int read_header(struct reader *r, char *line, struct wt_error *err)
     char *field;
     for (size_t i = 0; i < COLUMNS; i++)
         r->at[i] = -1;
-    for (int n = 0; (field = next_field(&line)) != NULL; n++)
+    for (int n = 0; (field = wt_text_field(&line)) != NULL; n++)
         for (size_t i = 0; i < COLUMNS; i++)
             if (strcasecmp(field, column_names[i]) == 0)
                 r->at[i] = n;
@@ -77,7 +61,7 @@ static int read_offer(struct reader *r, char *line, struct wt_error *err)
     struct wt_offer o = {.devices = 1, .price_per_hour = NAN, .carbon_g_per_kwh = NAN, .pue = NAN};
     double devices;
     char *field;
-    for (int n = 0; (field = next_field(&line)) != NULL; n++)
+    for (int n = 0; (field = wt_text_field(&line)) != NULL; n++)
         for (size_t i = 0; i < COLUMNS; i++)
             if (r->at[i] == n)
                 cells[i] = field;
@@ -122,7 +106,7 @@ int wt_offers_read(const char *path, struct wt_offer **ret_offers, size_t *ret_c
         return rc;
     for (char *rest = text, *line; rc == 0 && (line = strsep(&rest, "\n")) != NULL;) {
         r.number++;
-        line += strncmp(line, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+        line = r.number == 1 ? wt_text_after_mark(line) : line;
         if (line[strspn(line, " \t\r")] == '\0' || *line == '#')
             continue;
         rc = has_header ? read_offer(&r, line, err) : read_header(&r, line, err);
@@ -236,14 +220,6 @@ void wt_compare_sort(struct wt_compare_row *rows, size_t count, enum wt_compare_
 
 /* ---- the document ---- */
 
-static json_t *estimate(const struct wt_estimate *e)
-{
-    if (isnan(e->value))
-        return json_null();
-    return json_pack("{s:o, s:o, s:o}", "value", wt_json_number(e->value), "low",
-                     wt_json_number(e->low), "high", wt_json_number(e->high));
-}
-
 static json_t *row_json(const struct wt_compare_row *row)
 {
     json_t *j = json_pack("{s:s, s:s, s:I, s:o}", "name", row->offer.name, "gpu", row->offer.gpu.id,
@@ -257,11 +233,12 @@ static json_t *row_json(const struct wt_compare_row *row)
         "{s:s, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:b, s:b}", "basis",
         wt_predict_basis_name(row->job.parts[0].each.basis), "fits", row->fits, "limited_by",
         wt_prediction_limit(&row->job.parts[row->job.part_count - 1].each), "time_s",
-        estimate(&row->job.time_s), "power_w", estimate(&row->job.power_w), "energy_j",
-        estimate(&row->job.energy_j), "j_per_token", estimate(&row->job.j_per_token),
-        "tokens_per_s", estimate(&row->job.tokens_per_s), "facility_kwh",
-        estimate(&row->job.facility_kwh), "carbon_g", estimate(&row->job.carbon_g), "cost",
-        estimate(&row->job.cost), "is_fastest", row->is_fastest, "is_thriftiest",
+        wt_json_estimate(&row->job.time_s), "power_w", wt_json_estimate(&row->job.power_w),
+        "energy_j", wt_json_estimate(&row->job.energy_j), "j_per_token",
+        wt_json_estimate(&row->job.j_per_token), "tokens_per_s",
+        wt_json_estimate(&row->job.tokens_per_s), "facility_kwh",
+        wt_json_estimate(&row->job.facility_kwh), "carbon_g", wt_json_estimate(&row->job.carbon_g),
+        "cost", wt_json_estimate(&row->job.cost), "is_fastest", row->is_fastest, "is_thriftiest",
         row->is_thriftiest, "is_cleanest", row->is_cleanest, "is_cheapest", row->is_cheapest,
         "is_pareto", row->is_pareto);
     json_object_update(j, more);

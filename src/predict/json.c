@@ -68,26 +68,19 @@ static int fill_run(struct wt_run *run, const struct wt_predict_job *job)
     return rc;
 }
 
-static json_t *estimate(const struct wt_estimate *e)
-{
-    if (isnan(e->value))
-        return json_null();
-    return json_pack("{s:o, s:o, s:o}", "value", wt_json_number(e->value), "low",
-                     wt_json_number(e->low), "high", wt_json_number(e->high));
-}
-
 static json_t *part_json(const struct wt_predict_part *p)
 {
     const struct wt_prediction *r = &p->each;
     return json_pack(
         "{s:s, s:o, s:o, s:o, s:o, s:s, s:{s:o, s:o, s:o, s:o, s:o}, s:b, s:b, s:o, s:o, s:o}",
-        "name", p->name, "passes", wt_json_number(p->passes), "pass_s", estimate(&r->pass_s),
-        "pass_j", estimate(&r->energy_j), "power_w", estimate(&r->power_w), "limited_by",
-        wt_prediction_limit(r), "time_shares", "compute", wt_json_number(r->compute_share),
-        "memory", wt_json_number(r->memory_share), "launch", wt_json_number(r->launch_share),
-        "link", wt_json_number(r->link_share), "host", wt_json_number(r->host_share), "is_capped",
-        r->is_capped, "fits", r->fits, "clock_mhz", wt_json_number(r->clock_mhz), "memory_gb",
-        wt_json_number(r->memory_gb), "flops", wt_json_number(r->flops));
+        "name", p->name, "passes", wt_json_number(p->passes), "pass_s",
+        wt_json_estimate(&r->pass_s), "pass_j", wt_json_estimate(&r->energy_j), "power_w",
+        wt_json_estimate(&r->power_w), "limited_by", wt_prediction_limit(r), "time_shares",
+        "compute", wt_json_number(r->compute_share), "memory", wt_json_number(r->memory_share),
+        "launch", wt_json_number(r->launch_share), "link", wt_json_number(r->link_share), "host",
+        wt_json_number(r->host_share), "is_capped", r->is_capped, "fits", r->fits, "clock_mhz",
+        wt_json_number(r->clock_mhz), "memory_gb", wt_json_number(r->memory_gb), "flops",
+        wt_json_number(r->flops));
 }
 
 static json_t *prediction_json(const struct wt_predict_job *job)
@@ -97,15 +90,16 @@ static json_t *prediction_json(const struct wt_predict_job *job)
     json_t *parts = json_array();
     for (size_t i = 0; i < job->part_count; i++)
         json_array_append_new(parts, part_json(&job->parts[i]));
-    json_t *j = json_pack("{s:s, s:s, s:I, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-                          "model", model, "gpu", each->gpu.id, "gpus", (json_int_t)each->devices,
-                          "basis", wt_predict_basis_name(each->basis), "parameters",
-                          (json_int_t)wt_work_parameters(&each->work), "limit_w",
-                          wt_json_number(each->limit_w), "time_s", estimate(&job->time_s),
-                          "power_w", estimate(&job->power_w), "tokens_per_s",
-                          estimate(&job->tokens_per_s), "j_per_token", estimate(&job->j_per_token),
-                          "facility_kwh", estimate(&job->facility_kwh), "carbon_g",
-                          estimate(&job->carbon_g), "cost", estimate(&job->cost), "parts", parts);
+    json_t *j = json_pack(
+        "{s:s, s:s, s:I, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "model", model,
+        "gpu", each->gpu.id, "gpus", (json_int_t)each->devices, "basis",
+        wt_predict_basis_name(each->basis), "parameters",
+        (json_int_t)wt_work_parameters(&each->work), "limit_w", wt_json_number(each->limit_w),
+        "time_s", wt_json_estimate(&job->time_s), "power_w", wt_json_estimate(&job->power_w),
+        "tokens_per_s", wt_json_estimate(&job->tokens_per_s), "j_per_token",
+        wt_json_estimate(&job->j_per_token), "facility_kwh", wt_json_estimate(&job->facility_kwh),
+        "carbon_g", wt_json_estimate(&job->carbon_g), "cost", wt_json_estimate(&job->cost), "parts",
+        parts);
     if (j && each->measured[0])
         json_object_set_new(j, "calibrated_by", json_string(each->measured));
     if (j && each->emulation[0])

@@ -31,13 +31,6 @@ static json_t *joules_or_null(const struct wt_joules *joules)
     return joules->provenance == WT_PROV_UNKNOWN ? json_null() : joules_json(joules);
 }
 
-static json_t *estimate_or_null(const struct wt_estimate *e)
-{
-    return isnan(e->value) ? json_null()
-                           : json_pack("{s:o,s:o,s:o}", "value", wt_json_number(e->value), "low",
-                                       wt_json_number(e->low), "high", wt_json_number(e->high));
-}
-
 static json_t *runs_json(const struct wt_statement *s)
 {
     char first[32], last[32];
@@ -192,8 +185,8 @@ char *wt_statement_to_json(const struct wt_statement *statement)
     rc |= wt_json_put(doc, "pue", wt_json_number(s->pue));
     rc |= wt_json_put(doc, "region", region_json(s));
     rc |= wt_json_put(doc, "carbon", carbon_json(s));
-    rc |= wt_json_put(doc, "facility_kwh", estimate_or_null(&s->facility_kwh));
-    rc |= wt_json_put(doc, "co2e_g", estimate_or_null(&s->co2_g));
+    rc |= wt_json_put(doc, "facility_kwh", wt_json_estimate(&s->facility_kwh));
+    rc |= wt_json_put(doc, "co2e_g", wt_json_estimate(&s->co2_g));
     rc |= wt_json_put(doc, "list", list_json(s));
     if (rc) {
         json_decref(doc);

@@ -5,19 +5,12 @@
 #include "record/record.h"
 #include "search/pair.h"
 
-static json_t *estimate_json(const struct wt_estimate *e)
-{
-    return isnan(e->value) ? json_null()
-                           : json_pack("{s:o,s:o,s:o}", "value", wt_json_number(e->value), "low",
-                                       wt_json_number(e->low), "high", wt_json_number(e->high));
-}
-
 static json_t *figure_json(const struct wt_pair_figure *f)
 {
     if (isnan(f->ratio.value))
         return json_null();
-    return json_pack("{s:o,s:o,s:o,s:s,s:b,s:o}", "a", estimate_json(&f->a), "b",
-                     estimate_json(&f->b), "ratio", estimate_json(&f->ratio), "verdict",
+    return json_pack("{s:o,s:o,s:o,s:s,s:b,s:o}", "a", wt_json_estimate(&f->a), "b",
+                     wt_json_estimate(&f->b), "ratio", wt_json_estimate(&f->ratio), "verdict",
                      wt_pair_verdict_name(f->verdict), "is_real",
                      f->verdict == WT_PAIR_LOWER || f->verdict == WT_PAIR_HIGHER, "repeats_needed",
                      f->repeats ? json_integer(f->repeats) : json_null());

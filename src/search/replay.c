@@ -21,33 +21,6 @@ struct layout {
     size_t count;
 };
 
-/* The next field of a line, without blanks around it; NULL: none left. */
-static char *next_field(char **io_line)
-{
-    char *field = *io_line;
-    if (!field)
-        return NULL;
-    char *comma = strchr(field, ',');
-    *io_line = comma ? comma + 1 : NULL;
-    if (comma)
-        *comma = '\0';
-    field += strspn(field, " \t\r\n");
-    for (size_t n = strlen(field); n && strchr(" \t\r\n", field[n - 1]); n--)
-        field[n - 1] = '\0';
-    size_t n = strlen(field);
-    if (n >= 2 && field[0] == '"' && field[n - 1] == '"') { /* as spreadsheets write words */
-        field[n - 1] = '\0';
-        field++;
-    }
-    return field;
-}
-
-/* A line without the byte order mark that some editors put first. */
-static char *after_mark(char *line)
-{
-    return strncmp(line, "\xef\xbb\xbf", 3) == 0 ? line + 3 : line;
-}
-
 static bool is_blank(const char *line)
 {
     line += strspn(line, " \t\r\n");
@@ -89,7 +62,7 @@ static int read_header(struct wt_replay *r, struct layout *layout, char *line, c
 {
     bool has_time = false, has_energy = false;
     double number;
-    for (char *field; (field = next_field(&line));) {
+    for (char *field; (field = wt_text_field(&line));) {
         if (layout->count == COLUMNS_MAX)
             return wt_fail(err, WT_E_FORMAT, "%s: more than %d columns", path, COLUMNS_MAX);
         for (size_t i = 0; i < layout->count; i++)
@@ -153,7 +126,7 @@ static int read_row(struct wt_replay *r, const struct layout *layout, char *line
 {
     double values[WT_SEARCH_AXES] = {0}, time_s = 0, energy_j = 0, epochs = 1;
     size_t i = 0;
-    for (char *field; (field = next_field(&line)); i++) {
+    for (char *field; (field = wt_text_field(&line)); i++) {
         double value;
         if (i == layout->count)
             return wt_fail(err, WT_E_FORMAT, "%s:%zu: more than the %zu columns of the header",
@@ -231,10 +204,10 @@ int wt_replay_parse(struct wt_replay *ret_replay, FILE *in, const char *path, st
         if (!strchr(line, '\n') && !feof(in))
             rc = wt_fail(err, WT_E_FORMAT, "%s:%zu: a line of more than %d characters", path,
                          number, LINE_MAX_ - 2);
-        else if (is_blank(number == 1 ? after_mark(line) : line))
+        else if (is_blank(number == 1 ? wt_text_after_mark(line) : line))
             read_title(&r, line);
         else if (!layout.count)
-            rc = read_header(&r, &layout, after_mark(line), path, err);
+            rc = read_header(&r, &layout, wt_text_after_mark(line), path, err);
         else
             rc = read_row(&r, &layout, line, path, number, err);
     }

@@ -5,14 +5,6 @@
 #include "record/record.h"
 #include "search/sweep.h"
 
-static json_t *estimate_json(const struct wt_estimate *e)
-{
-    if (isnan(e->value))
-        return json_null();
-    return json_pack("{s:o, s:o, s:o}", "value", wt_json_number(e->value), "low",
-                     wt_json_number(e->low), "high", wt_json_number(e->high));
-}
-
 static json_t *params_json(const struct wt_run *run)
 {
     json_t *all = json_object();
@@ -40,14 +32,15 @@ static json_t *row_json(const struct wt_sweep *sweep, size_t i)
         " s:o, s:b, s:i, s:o, s:o}",
         "label", wt_json_text(row->label), "setting", wt_json_number(row->setting), "is_reference",
         row->is_reference, "is_choice", i == sweep->choice, "repeats", (int)row->repeats, "time_s",
-        estimate_json(&row->time_s), "energy_j", estimate_json(&row->energy_j), "power_w",
-        estimate_json(&row->power_w), "time_ratio", estimate_json(&row->time_ratio), "energy_ratio",
-        estimate_json(&row->energy_ratio), "power_ratio", estimate_json(&row->power_ratio),
-        "j_per_work", estimate_json(&row->j_per_work), "work_per_s",
-        estimate_json(&row->work_per_s), "provenance", wt_provenance_name(row->provenance),
-        "is_binding", row->is_binding_known ? json_boolean(row->is_binding) : json_null(),
-        "is_overlapping_best", row->is_overlapping_best, "value", estimate_json(&row->value),
-        "value_ratio", estimate_json(&row->value_ratio), "need",
+        wt_json_estimate(&row->time_s), "energy_j", wt_json_estimate(&row->energy_j), "power_w",
+        wt_json_estimate(&row->power_w), "time_ratio", wt_json_estimate(&row->time_ratio),
+        "energy_ratio", wt_json_estimate(&row->energy_ratio), "power_ratio",
+        wt_json_estimate(&row->power_ratio), "j_per_work", wt_json_estimate(&row->j_per_work),
+        "work_per_s", wt_json_estimate(&row->work_per_s), "provenance",
+        wt_provenance_name(row->provenance), "is_binding",
+        row->is_binding_known ? json_boolean(row->is_binding) : json_null(), "is_overlapping_best",
+        row->is_overlapping_best, "value", wt_json_estimate(&row->value), "value_ratio",
+        wt_json_estimate(&row->value_ratio), "need",
         sweep->is_to_target ? json_real(row->need) : json_null(), "is_admissible",
         row->is_admissible, "outliers", (int)row->outlier_count, "params",
         params_json(&sweep->runs[row->first_run]), "told", told_json(sweep, i));
@@ -120,8 +113,9 @@ json_t *wt_sweep_json(const struct wt_sweep *sweep)
         sweep->is_per_work, "rows", rows, "reference",
         wt_json_text(sweep->rows[sweep->reference].label), "choice", "label",
         wt_json_text(choice->label), "setting", wt_json_number(choice->setting), "energy_ratio",
-        estimate_json(&choice->energy_ratio), "time_ratio", estimate_json(&choice->time_ratio),
-        "value_ratio", estimate_json(&choice->value_ratio), "is_saving_real", sweep->is_saving_real,
+        wt_json_estimate(&choice->energy_ratio), "time_ratio",
+        wt_json_estimate(&choice->time_ratio), "value_ratio",
+        wt_json_estimate(&choice->value_ratio), "is_saving_real", sweep->is_saving_real,
         "is_admissible", choice->is_admissible, "breakeven_host_w",
         wt_json_number(sweep->breakeven_w), "advice", wt_json_text(sweep->advice), "apply",
         text_or_null(sweep->apply), "warnings", warnings, "runs", runs, "spread",

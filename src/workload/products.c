@@ -285,7 +285,7 @@ static void sgemm(enum library library, bool ta, bool tb, size_t m, size_t n, si
 struct job {
     struct wt_products *p;
     const struct wt_product *of;
-    enum library library;
+    enum library by;
     size_t piece_rows, piece_columns;
     struct grid grid;
 #ifdef WT_HAS_DNNL
@@ -346,7 +346,7 @@ static void widened_piece(const struct job *j, size_t row, size_t rows, size_t c
         k->widen(a + r * a_columns, (const uint16_t *)of->a + o.a + r * o.lda, a_columns);
     for (size_t r = 0; r < b_rows; r++)
         k->widen(b + r * b_columns, (const uint16_t *)of->b + o.b + r * o.ldb, b_columns);
-    sgemm(j->library, ta, tb, rows, columns, of->k, a, a_columns, b, b_columns, 0, c, columns);
+    sgemm(j->by, ta, tb, rows, columns, of->k, a, a_columns, b, b_columns, 0, c, columns);
     for (size_t r = 0; r < rows; r++) {
         float *from = c + r * columns;
         size_t at = o.c + r * o.ldc;
@@ -370,8 +370,8 @@ static void float_piece(const struct job *j, size_t row, size_t rows, size_t col
     const struct wt_product *of = j->of;
     struct operands o = operands_at(of, row, column);
     float *c = (float *)of->c + o.c;
-    sgemm(j->library, of->form == WT_FORM_GRAD_WEIGHT, of->form == WT_FORM_FORWARD, rows, columns,
-          of->k, (const float *)of->a + o.a, o.lda, (const float *)of->b + o.b, o.ldb,
+    sgemm(j->by, of->form == WT_FORM_GRAD_WEIGHT, of->form == WT_FORM_FORWARD, rows, columns, of->k,
+          (const float *)of->a + o.a, o.lda, (const float *)of->b + o.b, o.ldb,
           of->is_adding ? 1 : 0, c, o.ldc);
     if (of->bias)
         for (size_t r = 0; r < rows; r++)
@@ -421,7 +421,7 @@ static void piece(void *data, size_t from, size_t to, unsigned thread)
         size_t rows = of->m - row < j->piece_rows ? of->m - row : j->piece_rows;
         size_t columns = of->n - column < j->piece_columns ? of->n - column : j->piece_columns;
 #ifdef WT_HAS_DNNL
-        if (j->library == DNNL_PRIMITIVE)
+        if (j->by == DNNL_PRIMITIVE)
             primitive_piece(j, j->primitives[r + 1 == j->grid.rows][c + 1 == j->grid.columns], row,
                             column, thread);
         else
@@ -738,20 +738,20 @@ int wt_products_run(struct wt_products *p, const struct wt_product *of, struct w
     /* Whoever names a library gets the same sums each time, so nothing is tried. */
     bool is_try = is_tuned && p->forced < 0 && next_try(c, &library, &grid);
 
-    struct job j = {.p = p, .of = of, .library = c->libraries[library]};
+    struct job j = {.p = p, .of = of, .by = c->libraries[library]};
     j.piece_rows = piece_of(of->m, c->grids[grid].rows);
     j.piece_columns = piece_of(of->n, c->grids[grid].columns);
     j.grid = (struct grid){(unsigned)((of->m + j.piece_rows - 1) / j.piece_rows),
                            (unsigned)((of->n + j.piece_columns - 1) / j.piece_columns)};
 #ifdef WT_HAS_DNNL
     /* Without values to sum up there is no primitive, and nothing to multiply. */
-    if (j.library == DNNL_PRIMITIVE && (of->k == 0 || !take_primitives(&j))) {
+    if (j.by == DNNL_PRIMITIVE && (of->k == 0 || !take_primitives(&j))) {
         /* By way of float it would be slow, and pass for bfloat16's speed. */
         if (of->is_bf16 && p->has_native_bf16 && of->k > 0)
             return wt_fail(err, WT_E_UNSUPPORTED,
                            "oneDNN has no bf16 product of %zu x %zu x %zu, or no memory for it",
                            of->m, of->n, of->k);
-        j.library = DNNL_SGEMM;
+        j.by = DNNL_SGEMM;
     }
 #endif
     int64_t from_ns = is_try ? wt_clock_now_ns() : 0;
