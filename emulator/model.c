@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "base/random.h"
 #include "emulator/physics.h"
 
 #define NEVER      INT64_MAX
@@ -29,18 +30,10 @@ double wt_j_from_fj(wt_fj fj)
     return (double)fj * 1e-15;
 }
 
-/* splitmix64: a full-period mixer, so that neighbouring seeds give unrelated devices. */
-static uint64_t draw(uint64_t *state)
+/* Neighbouring seeds give unrelated devices. */
+static double draw_between(struct wt_random *dice, double low, double high)
 {
-    uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
-static double draw_between(uint64_t *state, double low, double high)
-{
-    return low + (high - low) * ((double)(draw(state) >> 11) * 0x1p-53);
+    return low + (high - low) * ((double)(wt_random_next(dice) >> 11) * 0x1p-53);
 }
 
 /* ---- physics ---- */
@@ -488,7 +481,7 @@ void wt_model_advance(struct wt_model *m, const struct wt_profile *p, int64_t t_
 
 void wt_model_init(struct wt_model *m, const struct wt_profile *p, int64_t t_ns, uint64_t seed)
 {
-    uint64_t dice = seed;
+    struct wt_random dice = {.seed = seed};
 
     memset(m, 0, sizeof(*m));
     m->t_ns = m->t_init_ns = m->util_t_ns = t_ns;
@@ -499,17 +492,18 @@ void wt_model_init(struct wt_model *m, const struct wt_profile *p, int64_t t_ns,
 
     m->gain = draw_between(&dice, p->gain_low, p->gain_high);
     m->offset_w = draw_between(&dice, p->offset_low_w, p->offset_high_w);
-    int64_t phase = (int64_t)(draw(&dice) % (uint64_t)p->power_period_ns);
+    int64_t phase = (int64_t)(wt_random_next(&dice) % (uint64_t)p->power_period_ns);
     m->t_publish_ns = t_ns + p->power_period_ns + phase;
     if (p->power_window_ns < p->power_period_ns)
         m->t_open_ns = m->t_publish_ns - p->power_window_ns;
     if (p->counter != WT_COUNTER_NONE) {
         /* A driver loaded a while ago: the counter stands anywhere within a day at 100 W. */
-        m->counter_mj = m->counter_first_mj =
-            draw(&dice) % UINT64_C(8640000000) / p->counter_quantum_mj * p->counter_quantum_mj;
-        m->t_counter_ns = t_ns + 1 + (int64_t)(draw(&dice) % (uint64_t)p->counter_period_ns);
+        m->counter_mj = m->counter_first_mj = wt_random_next(&dice) % UINT64_C(8640000000) /
+                                              p->counter_quantum_mj * p->counter_quantum_mj;
+        m->t_counter_ns =
+            t_ns + 1 + (int64_t)(wt_random_next(&dice) % (uint64_t)p->counter_period_ns);
     }
-    m->t_util_ns = t_ns + 1 + (int64_t)(draw(&dice) % (uint64_t)UTIL_NS);
+    m->t_util_ns = t_ns + 1 + (int64_t)(wt_random_next(&dice) % (uint64_t)UTIL_NS);
 
     /* Cool and settled: the temperature at which idle power holds itself. */
     m->temp_c = p->ambient_c + p->kelvin_per_w * p->idle_w;

@@ -212,6 +212,12 @@ char *wt_text_field(char **io_line);
 /* A file's first line without the byte order mark that some editors put there. */
 char *wt_text_after_mark(char *line);
 
+/* One more text of a list, whose texts are owned. Errors: WT_E_NOMEM. */
+int wt_texts_add(char ***io_texts, size_t *io_count, const char *fmt, va_list args);
+
+/* "51,200": digits in groups of three. Returns buf. */
+const char *wt_grouped(char *buf, size_t size, uint64_t count);
+
 /* ---- json.c: jansson with our number format ---- */
 
 typedef struct json_t json_t; /* jansson */

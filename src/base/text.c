@@ -87,3 +87,29 @@ char *wt_text_after_mark(char *line)
 {
     return strncmp(line, "\xef\xbb\xbf", 3) == 0 ? line + 3 : line;
 }
+
+int wt_texts_add(char ***io_texts, size_t *io_count, const char *fmt, va_list args)
+{
+    char **more = reallocarray(*io_texts, *io_count + 1, sizeof(*more));
+    if (!more)
+        return WT_E_NOMEM;
+    *io_texts = more;
+    if (vasprintf(&more[*io_count], fmt, args) < 0)
+        return WT_E_NOMEM;
+    ++*io_count;
+    return 0;
+}
+
+const char *wt_grouped(char *buf, size_t size, uint64_t count)
+{
+    char digits[32];
+    wt_text(digits, sizeof(digits), "%llu", (unsigned long long)count);
+    size_t n = strlen(digits), used = 0;
+    for (size_t i = 0; i < n && used + 2 < size; i++) {
+        if (i && (n - i) % 3 == 0)
+            buf[used++] = ',';
+        buf[used++] = digits[i];
+    }
+    buf[used] = '\0';
+    return buf;
+}

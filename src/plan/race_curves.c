@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/random.h"
 #include "plan/race.h"
 
 #define LINE_MAX_   4096
@@ -220,21 +221,14 @@ void wt_race_curves_done(struct wt_race_curves *curves)
 
 /* ---- a race on them ---- */
 
-/* splitmix64: the same races on every machine. */
-static uint64_t draw_next(uint64_t *io_state)
-{
-    uint64_t z = (*io_state += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
+/* By the seed: the same races on every machine. */
 static void shuffle(size_t *order, size_t all, size_t count, uint64_t seed)
 {
+    struct wt_random dice = {.seed = seed};
     for (size_t i = 0; i < all; i++)
         order[i] = i;
     for (size_t i = 0; i < count; i++) {
-        size_t other = i + (size_t)(draw_next(&seed) % (all - i)), kept = order[i];
+        size_t other = i + (size_t)(wt_random_next(&dice) % (all - i)), kept = order[i];
         order[i] = order[other];
         order[other] = kept;
     }

@@ -405,20 +405,6 @@ const char *wt_share_name(const struct wt_run *run, const struct wt_run_share *s
     return wt_device_title_of(run, share->name, buf, size);
 }
 
-const char *wt_grouped(char *buf, size_t size, uint64_t count)
-{
-    char digits[32];
-    wt_text(digits, sizeof(digits), "%llu", (unsigned long long)count);
-    size_t n = strlen(digits), used = 0;
-    for (size_t i = 0; i < n && used + 2 < size; i++) {
-        if (i && (n - i) % 3 == 0)
-            buf[used++] = ',';
-        buf[used++] = digits[i];
-    }
-    buf[used] = '\0';
-    return buf;
-}
-
 const char *wt_short_seconds(char *buf, size_t size, double s)
 {
     if (s >= 60 || isnan(s))

@@ -21,18 +21,11 @@ const char *wt_pair_verdict_name(enum wt_pair_verdict verdict)
 static int note(struct wt_pair *p, const char *fmt, ...) WT_PRINTF(2, 3);
 static int note(struct wt_pair *p, const char *fmt, ...)
 {
-    char **more = reallocarray(p->notes, p->note_count + 1, sizeof(*more));
-    if (!more)
-        return WT_E_NOMEM;
-    p->notes = more;
     va_list args;
     va_start(args, fmt);
-    int n = vasprintf(&more[p->note_count], fmt, args);
+    int rc = wt_texts_add(&p->notes, &p->note_count, fmt, args);
     va_end(args);
-    if (n < 0)
-        return WT_E_NOMEM;
-    p->note_count++;
-    return 0;
+    return rc;
 }
 
 /* ---- may they be compared? ---- */

@@ -9,18 +9,11 @@
 static int warn(struct wt_search_result *r, const char *fmt, ...) WT_PRINTF(2, 3);
 static int warn(struct wt_search_result *r, const char *fmt, ...)
 {
-    char **more = reallocarray(r->warnings, r->warning_count + 1, sizeof(*more));
-    if (!more)
-        return WT_E_NOMEM;
-    r->warnings = more;
     va_list args;
     va_start(args, fmt);
-    int n = vasprintf(&more[r->warning_count], fmt, args);
+    int rc = wt_texts_add(&r->warnings, &r->warning_count, fmt, args);
     va_end(args);
-    if (n < 0)
-        return WT_E_NOMEM;
-    r->warning_count++;
-    return 0;
+    return rc;
 }
 
 static int warn_of_ties(struct wt_search_result *r)

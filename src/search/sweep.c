@@ -52,18 +52,11 @@ struct pool {
 
 int wt_sweep_warn(struct wt_sweep *sweep, const char *fmt, ...)
 {
-    char **more = reallocarray(sweep->warnings, sweep->warning_count + 1, sizeof(*more));
-    if (!more)
-        return WT_E_NOMEM;
-    sweep->warnings = more;
     va_list args;
     va_start(args, fmt);
-    int n = vasprintf(&more[sweep->warning_count], fmt, args);
+    int rc = wt_texts_add(&sweep->warnings, &sweep->warning_count, fmt, args);
     va_end(args);
-    if (n < 0)
-        return WT_E_NOMEM;
-    sweep->warning_count++;
-    return 0;
+    return rc;
 }
 
 /* "150 W" or "power=150 W" in its parts; the knob is "" in the first. False for a label that is not

@@ -217,7 +217,6 @@ bool bench_is_diverging(double first, double smooth, double choices);
 
 int bench_fail(const struct wt_error *err);
 int bench_usage(const char *fmt, ...) WT_PRINTF(1, 2);
-const char *bench_grouped(char *buf, size_t size, double count);
 const char *bench_rate_words(char *buf, size_t size, double tokens, double seconds);
 /* "2.3 TFLOP/s" */
 const char *bench_flops_words(char *buf, size_t size, double flops_s);

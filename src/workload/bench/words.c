@@ -30,29 +30,15 @@ int bench_usage(const char *fmt, ...)
     return EXIT_USAGE;
 }
 
-/* "13,070": a count with its digits in groups of three. */
-const char *bench_grouped(char *buf, size_t size, double count)
-{
-    char digits[40];
-    wt_text(digits, sizeof(digits), "%.0f", count);
-    size_t n = strlen(digits), used = 0;
-    for (size_t i = 0; i < n && used + 2 < size; i++) {
-        if (i && (n - i) % 3 == 0)
-            buf[used++] = ',';
-        buf[used++] = digits[i];
-    }
-    buf[used] = '\0';
-    return buf;
-}
-
 /* "13,070 tokens/s"; with decimals where whole numbers would tell too little. */
 const char *bench_rate_words(char *buf, size_t size, double tokens, double seconds)
 {
     char number[48];
     double rate = tokens / seconds;
-    if (rate < 99.95)
+    if (rate < 99.95 || !(rate < 1e18))
         return wt_text(buf, size, "%.1f tokens/s", rate);
-    return wt_text(buf, size, "%s tokens/s", bench_grouped(number, sizeof(number), rate));
+    return wt_text(buf, size, "%s tokens/s",
+                   wt_grouped(number, sizeof(number), (uint64_t)llround(rate)));
 }
 
 const char *bench_flops_words(char *buf, size_t size, double flops_s)
@@ -195,8 +181,7 @@ void bench_say_summary(struct bench *b)
         bench_show_progress(b, wt_ctx_now_ns(NULL), true);
     char tokens[48], rate[64], flops[48];
     fprintf(stderr, "%s: %" PRIu64 " step%s, %s tokens in %.1f s", PROGRAM, b->steps,
-            b->steps == 1 ? "" : "s", bench_grouped(tokens, sizeof(tokens), (double)b->tokens),
-            b->seconds);
+            b->steps == 1 ? "" : "s", wt_grouped(tokens, sizeof(tokens), b->tokens), b->seconds);
     if (b->steps == 0)
         return;
     double flops_s = b->flops / b->seconds;
