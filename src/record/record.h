@@ -14,6 +14,9 @@ json_t *wt_run_json(const struct wt_run *run, bool is_full);
 int wt_run_from_json(struct wt_run *ret_run, const json_t *doc, struct wt_error *err);
 /* A JSON string of any bytes: what is no UTF-8 (a cut character, a file name) becomes '?'. */
 json_t *wt_json_text(const char *text);
+/* Adds a profile or a recording to a list of them, "A, B", where it is not there; of a run that was
+ * measured nothing. */
+void wt_run_add_origin(const struct wt_run *run, char *io_list, size_t size);
 /* ISO 8601 UTC to the second. Returns buf. */
 const char *wt_time_text(char *buf, size_t size, int64_t unix_ns);
 

@@ -956,3 +956,14 @@ int wt_run_from_json(struct wt_run *ret_run, const json_t *doc, struct wt_error 
     *ret_run = run;
     return 0;
 }
+
+void wt_run_add_origin(const struct wt_run *run, char *io_list, size_t size)
+{
+    const char *name = run->is_emulated        ? run->emulation
+                       : !run->is_replayed     ? ""
+                       : *run->recording_title ? run->recording_title
+                                               : run->recording;
+    size_t used = strlen(io_list);
+    if (*name && !strstr(io_list, name))
+        wt_text(io_list + used, size - used, "%s%s", used ? ", " : "", name);
+}

@@ -97,16 +97,8 @@ static int check_kind(struct wt_statement *s, struct wt_error *err)
         wt_fix(err, "give what is not measured here a tag of its own: wattune run --tag");
         return WT_E_MIXED;
     }
-    for (size_t i = 0; i < s->run_count; i++) {
-        const struct wt_run *run = &s->runs[i];
-        const char *name = run->is_emulated        ? run->emulation
-                           : !run->is_replayed     ? ""
-                           : *run->recording_title ? run->recording_title
-                                                   : run->recording;
-        size_t used = strlen(s->origin);
-        if (*name && !strstr(s->origin, name))
-            wt_text(s->origin + used, sizeof(s->origin) - used, "%s%s", used ? ", " : "", name);
-    }
+    for (size_t i = 0; i < s->run_count; i++)
+        wt_run_add_origin(&s->runs[i], s->origin, sizeof(s->origin));
     return 0;
 }
 

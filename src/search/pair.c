@@ -149,16 +149,8 @@ static void tell_origin(struct wt_pair *p)
 {
     p->is_emulated = p->runs[0].is_emulated;
     p->is_replayed = p->runs[0].is_replayed && !p->is_emulated;
-    for (size_t i = 0; i < p->a_count + p->b_count; i++) {
-        const struct wt_run *run = &p->runs[i];
-        const char *name = p->is_emulated          ? run->emulation
-                           : !p->is_replayed       ? ""
-                           : *run->recording_title ? run->recording_title
-                                                   : run->recording;
-        size_t used = strlen(p->origin);
-        if (*name && !strstr(p->origin, name))
-            wt_text(p->origin + used, sizeof(p->origin) - used, "%s%s", used ? ", " : "", name);
-    }
+    for (size_t i = 0; i < p->a_count + p->b_count; i++)
+        wt_run_add_origin(&p->runs[i], p->origin, sizeof(p->origin));
 }
 
 /* ---- what it means ---- */
