@@ -1,5 +1,4 @@
 /* wattune statement: the Energy Statement of all runs with a tag, for a paper or a model card. */
-#include <errno.h>
 #include <getopt.h>
 #include <math.h>
 #include <stdio.h>
@@ -136,20 +135,16 @@ static int check_options(const struct statement_options *o)
 
 static int write_file(const char *path, char *text)
 {
-    FILE *out = text ? fopen(path, "we") : NULL;
+    struct wt_error err = {0};
     if (!text) {
         cli_note("no memory for --codecarbon");
         return CLI_FAILURE;
     }
-    int error = out ? 0 : errno;
-    if (out && fputs(text, out) < 0)
-        error = errno;
-    if (out && fclose(out) != 0)
-        error = errno;
+    int rc = wt_file_write(path, text, &err);
     free(text);
-    if (error) {
-        cli_note("--codecarbon %s: %s", path, strerror(error));
-        return error == EACCES || error == EPERM ? CLI_DENIED : CLI_FAILURE;
+    if (rc < 0) {
+        int code = cli_fail("statement", &err);
+        return code == CLI_NO_SENSOR ? CLI_FAILURE : code; /* a folder is no run */
     }
     fprintf(stderr, "codecarbon: %s\n", path);
     return CLI_OK;

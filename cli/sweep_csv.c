@@ -1,7 +1,7 @@
 /* sweep_csv: the measured points of a sweep as CSV, one row a run. What a replay reads are limits
  * of power and clocks, whatever they are limits of; names and parameters are for people. */
-#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "sweep.h"
@@ -49,10 +49,12 @@ static void print_title(FILE *out, const struct wt_sweep *sweep)
 int cli_sweep_write_csv(const char *path, const struct wt_sweep *sweep)
 {
     const struct wt_sweep_plan *plan = &sweep->plan;
-    char text[80];
-    FILE *out = fopen(path, "we");
+    struct wt_error err = {0};
+    char text[80], *all = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&all, &size);
     if (!out) {
-        cli_note("--csv %s: %s", path, strerror(errno));
+        cli_note("--csv %s: no memory", path);
         return -1;
     }
     print_title(out, sweep);
@@ -70,9 +72,13 @@ int cli_sweep_write_csv(const char *path, const struct wt_sweep *sweep)
             fprintf(out, "%s,", value_of(text, sizeof(text), &plan->axes[a], run));
         fprintf(out, "%.6f,%.6f\n", run->wall_s, run->total.energy_j);
     }
-    if (fclose(out) != 0) {
-        cli_note("--csv %s: %s", path, strerror(errno));
-        return -1;
+    bool is_written = fclose(out) == 0;
+    if (!is_written)
+        cli_note("--csv %s: no memory", path);
+    else if (wt_file_write(path, all, &err) < 0) {
+        cli_note("--csv: %s", err.text);
+        is_written = false;
     }
-    return 0;
+    free(all);
+    return is_written ? 0 : -1;
 }

@@ -117,26 +117,11 @@ void cli_folder_close(struct sweep_folder *folder)
     folder->lock_fd = -1;
 }
 
-/* Whole under its name or not there: written beside and renamed. */
 static int write_file(const char *folder, const char *name, const char *text, struct wt_error *err)
 {
-    char path[4096], beside[4096];
-    int errnum = 0;
+    char path[4400];
     snprintf(path, sizeof(path), "%s/%s", folder, name);
-    snprintf(beside, sizeof(beside), "%s/%s-new", folder, name);
-    FILE *out = fopen(beside, "we");
-    if (!out)
-        return fail(err, beside, errno);
-    if (fputs(text, out) < 0 || fflush(out) != 0 || fsync(fileno(out)) != 0)
-        errnum = errno;
-    if (fclose(out) != 0 && !errnum)
-        errnum = errno;
-    if (!errnum && rename(beside, path) < 0)
-        errnum = errno;
-    if (!errnum)
-        return 0;
-    unlink(beside);
-    return fail(err, path, errnum);
+    return wt_file_write(path, text, err);
 }
 
 int cli_folder_write(const struct sweep_folder *folder, const char *name, const char *text,

@@ -61,6 +61,31 @@ static void fields_of_a_line_come_without_blanks_and_quotes(void **state)
     assert_null(wt_text_field(&rest));
 }
 
+static void a_file_is_written_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/wattune-base-XXXXXX", path[64], linked[64];
+    struct wt_error err = {0};
+    struct stat st;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/a", dir);
+    assert_int_equal(wt_file_write(path, "one", &err), 0);
+    assert_int_equal(wt_file_write(path, "three", &err), 0);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, 5);
+    assert_int_equal(unlink(path), 0);
+    /* What is no regular file stays what it is. */
+    snprintf(linked, sizeof(linked), "%s/null", dir);
+    assert_int_equal(symlink("/dev/null", linked), 0);
+    assert_int_equal(wt_file_write(linked, "text", &err), 0);
+    assert_int_equal(lstat(linked, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    assert_int_equal(unlink(linked), 0);
+    assert_int_equal(rmdir(dir), 0); /* and nothing is left beside */
+    assert_int_equal(wt_file_write(path, "one", &err), WT_E_NOTFOUND);
+    assert_non_null(strstr(err.text, path));
+}
+
 static void a_sum_has_its_weakest_provenance(void **state)
 {
     (void)state;
@@ -137,6 +162,7 @@ int main(void)
         cmocka_unit_test(energy_does_not_overflow_in_an_hour_of_a_node),
         cmocka_unit_test(numbers_are_whole_strings),
         cmocka_unit_test(fields_of_a_line_come_without_blanks_and_quotes),
+        cmocka_unit_test(a_file_is_written_whole_or_not_at_all),
         cmocka_unit_test(a_sum_has_its_weakest_provenance),
         cmocka_unit_test(emulated_and_real_do_not_add),
         cmocka_unit_test(reads_stay_below_the_root_and_name_the_file),

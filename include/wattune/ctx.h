@@ -51,6 +51,11 @@ WT_API const char *wt_version(void);
  * Errors: WT_E_NOTFOUND, naming the places looked at. */
 WT_API int wt_helper_path(const char *name, char *buf, size_t size, struct wt_error *err);
 
+/* Writes a text as a file: whole or not at all, on disk when it returns. What is there and is no
+ * regular file (/dev/stdout, a pipe) is written to as it is. Errors: WT_E_NOTFOUND (the folder),
+ * WT_E_DENIED, WT_E_FULL, WT_E_IO, WT_E_RANGE (a path too long). Threads: any thread. */
+WT_API int wt_file_write(const char *path, const char *text, struct wt_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -133,3 +133,22 @@ int wt_file_replace(const char *path, const char *text, size_t size, struct wt_e
     fwrite(text, 1, size, draft.file); /* ferror() keeps a failure for the commit */
     return wt_file_commit(&draft, err);
 }
+
+static int write_through(const char *path, const char *text, struct wt_error *err)
+{
+    FILE *out = fopen(path, "we");
+    if (!out)
+        return wt_fail_errno(err, errno, "writing %s", path);
+    int failed = fputs(text, out) < 0 ? errno : 0;
+    if (fclose(out) != 0 && !failed)
+        failed = errno;
+    return failed ? wt_fail_errno(err, failed, "writing %s", path) : 0;
+}
+
+int wt_file_write(const char *path, const char *text, struct wt_error *err)
+{
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return write_through(path, text, err);
+    return wt_file_replace(path, text, strlen(text), err);
+}

@@ -17,6 +17,8 @@ json_t *wt_json_text(const char *text);
 /* Adds a profile or a recording to a list of them, "A, B", where it is not there; of a run that was
  * measured nothing. */
 void wt_run_add_origin(const struct wt_run *run, char *io_list, size_t size);
+/* Whether a device counts in both, by its id. */
+bool wt_runs_share_device(const struct wt_run *a, const struct wt_run *b);
 /* ISO 8601 UTC to the second. Returns buf. */
 const char *wt_time_text(char *buf, size_t size, int64_t unix_ns);
 

@@ -967,3 +967,13 @@ void wt_run_add_origin(const struct wt_run *run, char *io_list, size_t size)
     if (*name && !strstr(io_list, name))
         wt_text(io_list + used, size - used, "%s%s", used ? ", " : "", name);
 }
+
+bool wt_runs_share_device(const struct wt_run *a, const struct wt_run *b)
+{
+    for (size_t i = 0; i < a->device_count; i++)
+        for (size_t k = 0; k < b->device_count; k++)
+            if (a->devices[i].is_counted && b->devices[k].is_counted &&
+                strcmp(a->devices[i].id, b->devices[k].id) == 0)
+                return true;
+    return false;
+}

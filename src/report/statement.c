@@ -394,18 +394,6 @@ static int tell_beside(struct wt_statement *s, bool is_modeled)
 }
 
 /* Two runs at once on one device have its energy both. */
-static bool is_device_shared(const struct wt_run *a, const struct wt_run *b)
-{
-    if (strcmp(a->host, b->host) != 0)
-        return false;
-    for (size_t i = 0; i < a->device_count; i++)
-        for (size_t k = 0; k < b->device_count; k++)
-            if (a->devices[i].is_counted && b->devices[k].is_counted &&
-                strcmp(a->devices[i].id, b->devices[k].id) == 0)
-                return true;
-    return false;
-}
-
 static int tell_overlaps(struct wt_statement *s)
 {
     size_t pairs = 0;
@@ -414,7 +402,8 @@ static int tell_overlaps(struct wt_statement *s)
     for (size_t i = 0; i < s->run_count; i++)
         for (size_t k = i + 1; k < s->run_count && s->runs[k].start_unix_ns < end_of(&s->runs[i]);
              k++)
-            if (is_device_shared(&s->runs[i], &s->runs[k]) && !pairs++) {
+            if (strcmp(s->runs[i].host, s->runs[k].host) == 0 &&
+                wt_runs_share_device(&s->runs[i], &s->runs[k]) && !pairs++) {
                 one = &s->runs[i];
                 other = &s->runs[k];
             }

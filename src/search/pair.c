@@ -250,11 +250,8 @@ static bool is_device_shared(const struct wt_pair *p)
 {
     for (size_t i = 0; i < p->a_count; i++)
         for (size_t k = p->a_count; k < p->a_count + p->b_count; k++)
-            for (size_t m = 0; m < p->runs[i].device_count; m++)
-                for (size_t n = 0; n < p->runs[k].device_count; n++)
-                    if (p->runs[i].devices[m].is_counted && p->runs[k].devices[n].is_counted &&
-                        strcmp(p->runs[i].devices[m].id, p->runs[k].devices[n].id) == 0)
-                        return true;
+            if (wt_runs_share_device(&p->runs[i], &p->runs[k]))
+                return true;
     return false;
 }
 

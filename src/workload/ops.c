@@ -94,8 +94,8 @@ static void pass_done(struct pass *pass)
     free(pass->lengths);
 }
 
-static int count_step(struct wt_model *model, struct wt_backend *backend, bool is_causal,
-                      struct pass *pass, size_t counts[3])
+static void count_step(struct wt_model *model, struct wt_backend *backend, bool is_causal,
+                       struct pass *pass, size_t counts[3])
 {
     struct wt_input input = pass->input;
     if (!is_causal) {
@@ -114,7 +114,6 @@ static int count_step(struct wt_model *model, struct wt_backend *backend, bool i
     wt_count_kernels(backend, &ends[2]);
     for (size_t i = 0; i < 3; i++)
         counts[i] = ends[i] - (i ? ends[i - 1] : 0);
-    return 0;
 }
 
 static int count_inference(struct wt_model *model, struct wt_backend *backend,
@@ -169,8 +168,7 @@ static int count_model(const struct wt_work *work, struct wt_work_ops *ret_ops, 
     if (rc == 0)
         rc = pass_new(&pass, work->batch, work->seq, err);
     if (rc == 0 && work->kind == WT_WORK_TRAIN)
-        rc = count_step(model, &backend, options.task == WT_TASK_CLM, &pass,
-                        counts ? counts : parts);
+        count_step(model, &backend, options.task == WT_TASK_CLM, &pass, counts ? counts : parts);
     else if (rc == 0)
         rc = count_inference(model, &backend, work, &pass, err);
     if (rc == 0)
