@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "spawn.h"
+#include "spawned.h"
 
 #define JONAH    WT_TEST_DATA "/jonah.txt"
 #define TRAIN    "wattune", "bench", "train"

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "spawn.h"
+#include "spawned.h"
 #include "wattune/plan.h"
 
 static const char *const home = spawn_folder;

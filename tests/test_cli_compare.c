@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "spawn.h"
+#include "spawned.h"
 
 static const char *const home = spawn_folder;
 

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "daemon_rig.h"
-#include "spawn.h"
+#include "spawned.h"
 
 #include <grp.h>
 #include <signal.h>

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "spawn.h"
+#include "spawned.h"
 #include "trees.h"
 
 static const char *const home = spawn_folder;

@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "spawn.h"
+#include "spawned.h"
 
 #define KEY "sesame-4711"
 

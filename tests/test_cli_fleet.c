@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "spawn.h"
+#include "spawned.h"
 
 #define DE "carbon=" WT_BENCH_CARBON "/de-2020-hourly.csv"
 

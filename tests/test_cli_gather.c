@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "spawn.h"
+#include "spawned.h"
 #include "trees.h"
 
 static const char *const home = spawn_folder;

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "jobs/jobs.h"
-#include "spawn.h"
+#include "spawned.h"
 
 #define BEGIN (INT64_C(1793534400) * WT_NS_PER_S) /* 2026-11-01 */
 

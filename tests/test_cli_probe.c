@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/base.h"
-#include "spawn.h"
+#include "spawned.h"
 #include "trees.h"
 #include "wattune/probe.h"
 

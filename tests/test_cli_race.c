@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "spawn.h"
+#include "spawned.h"
 
 static const char *const home = spawn_folder;
 static const char curves[] = WT_TEST_DATA "/race";

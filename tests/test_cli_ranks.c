@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "runs.h"
-#include "spawn.h"
+#include "spawned.h"
 #include "wattune/door.h"
 
 static const char *const home = spawn_folder;

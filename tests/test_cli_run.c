@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "spawn.h"
+#include "spawned.h"
 
 static const char *const home = spawn_folder;
 

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 #include "runs.h"
-#include "spawn.h"
+#include "spawned.h"
 
 static const char *const home = spawn_folder;
 

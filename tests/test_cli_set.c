@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "spawn.h"
+#include "spawned.h"
 #include "trees.h"
 
 #define EMULATE "--emulate", "v100-pcie-32gb:2"

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "spawn.h"
+#include "spawned.h"
 
 static const char *const home = spawn_folder;
 static char log_path[128], script[128], cut_grid[160];

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "spawn.h"
+#include "spawned.h"
 
 #define V100 "--emulate=v100-pcie-32gb"
 

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "spawn.h"
+#include "spawned.h"
 
 static const char *const home = spawn_folder;
 static char log_path[128], report[128], programs[3000];

@@ -12,7 +12,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "spawn.h"
+#include "spawned.h"
 
 static const char *const home = spawn_folder;
 

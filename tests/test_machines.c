@@ -8,7 +8,7 @@
 
 #include "bed.h"
 #include "knob/knob.h"
-#include "spawn.h"
+#include "spawned.h"
 
 #define NOISE_BYTES (1 << 20)
 #define FILES_MAX   64

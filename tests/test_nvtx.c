@@ -17,7 +17,7 @@
 #include <unistd.h>
 #include <wchar.h>
 
-#include "spawn.h"
+#include "spawned.h"
 
 /* ---- a client ---- */
 

@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "spawn.h"
+#include "spawned.h"
 
 #include <fcntl.h>
 #include <ftw.h>

@@ -1,6 +1,6 @@
 /* Spawning the built command in tests: what it wrote, how it ended, on a pipe or a terminal. */
-#ifndef WT_TESTS_SPAWN_H
-#define WT_TESTS_SPAWN_H
+#ifndef WT_TESTS_SPAWNED_H
+#define WT_TESTS_SPAWNED_H
 
 #include <jansson.h>
 #include <stdbool.h>
