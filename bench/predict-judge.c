@@ -27,6 +27,8 @@ struct errors {
     unsigned times, energies;
 };
 
+static struct wt_catalogue *catalogue;
+
 static void die(const struct wt_error *err)
 {
     fprintf(stderr, "predict-judge: %s\n", err->text);
@@ -168,7 +170,7 @@ static bool judge_board(const char *path, const char *name, const char *other)
     int found = trace_read(path, groups);
     if (found < 0)
         exit(1);
-    if (wt_gpu_find(name, &gpu, &err) < 0)
+    if (wt_gpu_find(catalogue, name, &gpu, &err) < 0)
         die(&err);
     if (other)
         sources[count++] = wt_profile_find(other);
@@ -256,7 +258,8 @@ static bool judge_decode(void)
         struct wt_prediction decode, prefill;
         struct wt_error err;
         const struct wt_predict_options o = {.devices = m->devices};
-        if (wt_gpu_find(m->gpu, &gpu, &err) < 0 || wt_work_find(m->model, &work, &err) < 0)
+        if (wt_gpu_find(catalogue, m->gpu, &gpu, &err) < 0 ||
+            wt_work_find(m->model, &work, &err) < 0)
             die(&err);
         work.kind = WT_WORK_DECODE;
         work.seq = PROMPT + ANSWER / 2;
@@ -291,6 +294,9 @@ int main(int argc, char **argv)
 {
     const char *dir = argc > 1 ? argv[1] : "bench/power-traces";
     char path[512];
+    struct wt_error err;
+    if (wt_catalogue_open(&catalogue, NULL, &err) < 0)
+        die(&err);
     snprintf(path, sizeof(path), "%s/summary_power_v100.csv", dir);
     bool is_met = judge_board(path, "v100-pcie", "a40");
     snprintf(path, sizeof(path), "%s/summary_power_a40.csv", dir);
@@ -298,6 +304,7 @@ int main(int argc, char **argv)
     if (argc > 3)
         is_met &= judge_board(argv[2], argv[3], NULL);
     is_met &= judge_decode();
+    wt_catalogue_close(catalogue);
     printf("\n%s\n", is_met ? "within the bars" : "OUTSIDE a bar");
     return is_met ? 0 : 1;
 }

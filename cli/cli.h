@@ -18,6 +18,7 @@
 int cmd_bench(int argc, char **argv);
 int cmd_budget(int argc, char **argv);
 int cmd_compare(int argc, char **argv);
+int cmd_data(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_emulate(int argc, char **argv);
 int cmd_gather(int argc, char **argv);
@@ -60,6 +61,11 @@ void cli_log(void *data, enum wt_log_level level, const char *area, const char *
 int cli_bad_option(const char *command);
 /* One argument as a shell reads it back. */
 void cli_shell_word(FILE *out, const char *text);
+
+/* ---- data.c ---- */
+
+/* The user's own tables: --data, else where they are by default; NULL: there are none. */
+const char *cli_data_folder(const char *given, char *buf, size_t size);
 
 /* ---- bed.c: where a command measures ---- */
 

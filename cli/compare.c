@@ -12,6 +12,8 @@
 struct compare {
     struct cli_predict p;
     const char *gpus, *offers, *plot;
+    bool has_instances;
+    const char *instances; /* patterns; NULL: all of them */
     enum wt_compare_by by;
     bool is_json;
 };
@@ -20,13 +22,15 @@ static void print_help(void)
 {
     fputs(
         "usage: wattune compare train|infer|generate MODEL [OPTION...]\n\n"
-        "Predicts a model's work on each GPU of the catalogue, or on the machines of a file, and\n"
-        "shows them side by side: time, energy, and with what is given carbon and cost; which is\n"
-        "fastest, thriftiest, cleanest and cheapest, and which no other beats. Nothing is\n"
-        "measured (wattune-predict(1)).\n\n"
+        "Predicts a model's work on each GPU of the catalogue, on cloud instances, or on the\n"
+        "machines of a file, and shows them side by side: time, energy, and with what is given\n"
+        "carbon and cost; which is fastest, thriftiest, cleanest and cheapest, and which no other\n"
+        "beats. Nothing is measured (wattune-predict(1)).\n\n"
         "  --gpu GPU[:N],...  only these GPUs, and how many of each (default: one of each)\n"
-        "  --offers FILE      machines as a CSV: name,gpu,gpus,price_per_hour,region,\n"
-        "                     gco2_per_kwh,pue; all but gpu may be left out\n",
+        "  --instances [LIST]  cloud instances: of a cloud, with a GPU or by id, * for any, as\n"
+        "                     aws,gcp:a3*,h100-sxm (default: all in the catalogue)\n"
+        "  --offers FILE      machines as a CSV: name,gpu,gpus,instance,price_per_hour,region,\n"
+        "                     gco2_per_kwh,pue; all but gpu or instance may be left out\n",
         stdout);
     fputs(cli_predict_help, stdout);
     fputs("  --sort WHAT        time, energy (the default), carbon or cost\n"
@@ -54,6 +58,7 @@ static int take_gpus(const struct compare *o, struct wt_offer **ret_offers, size
         code = cli_predict_gpu(&o->p, word, &offers[n].gpu, &offers[n].devices);
         snprintf(offers[n].name, sizeof(offers[n].name), "%s", offers[n].gpu.id);
         offers[n].price_per_hour = offers[n].carbon_g_per_kwh = offers[n].pue = NAN;
+        offers[n].vcpus = offers[n].memory_gib = NAN;
     }
     free(words);
     *ret_offers = offers;
@@ -63,16 +68,43 @@ static int take_gpus(const struct compare *o, struct wt_offer **ret_offers, size
 
 static int read_offers(const struct compare *o, struct wt_offer **ret_offers, size_t *ret_count)
 {
+    const struct wt_catalogue *catalogue = o->p.catalogue;
     struct wt_error err = {0};
-    if (o->gpus)
-        return take_gpus(o, ret_offers, ret_count);
-    int rc = o->offers ? wt_offers_read(o->offers, ret_offers, ret_count, &err)
-                       : wt_offers_catalogue(1, ret_offers, ret_count, &err);
+    size_t left_out = 0;
+    int rc = 0;
+    if (o->gpus) {
+        int code = take_gpus(o, ret_offers, ret_count);
+        if (code >= 0)
+            return code;
+    } else if (o->has_instances) {
+        rc = wt_offers_instances(catalogue, o->instances, ret_offers, ret_count, &err);
+    } else if (o->offers) {
+        rc = wt_offers_read(catalogue, o->offers, ret_offers, ret_count, &err);
+    } else {
+        rc = wt_offers_catalogue(catalogue, 1, ret_offers, ret_count, &err);
+    }
+    if (rc == 0 && o->p.regions)
+        rc = wt_offers_place(catalogue, o->p.regions, ret_offers, ret_count, &left_out, &err);
+    if (left_out)
+        cli_note("%zu row%s left out: an instance of one cloud is not in a region of another",
+                 left_out, left_out == 1 ? "" : "s");
     return rc < 0 ? cli_fail("compare", &err) : -1;
 }
 
+/* The same machine elsewhere: what takes long, its prediction, is done. */
+static const struct wt_compare_row *find_same(const struct wt_compare_row *rows, size_t count,
+                                              const struct wt_offer *offer)
+{
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].offer.devices == offer->devices &&
+            strcmp(rows[i].offer.gpu.id, offer->gpu.id) == 0)
+            return &rows[i];
+    return NULL;
+}
+
 /* The same tokens everywhere. What a row does not say of its place, the options do. */
-static void predict(const struct compare *o, struct wt_compare_row *row)
+static void predict(const struct compare *o, struct wt_compare_row *row,
+                    const struct wt_compare_row *same)
 {
     const struct wt_offer *offer = &row->offer;
     struct wt_predict_options options = o->p.o;
@@ -82,10 +114,22 @@ static void predict(const struct compare *o, struct wt_compare_row *row)
     uint64_t pass = o->p.answer ? (uint64_t)work.batch * o->p.answer : wt_work_tokens(&work);
     options.devices = offer->devices;
     site.price_per_hour = offer->price_per_hour;
-    if (!isnan(offer->carbon_g_per_kwh))
+    if (!isnan(offer->carbon_g_per_kwh)) {
         site.carbon_g_per_kwh = offer->carbon_g_per_kwh;
-    if (!isnan(offer->pue))
+        memcpy(site.carbon_source, offer->carbon_source, sizeof(site.carbon_source));
+    }
+    if (!isnan(offer->pue)) {
         site.pue = offer->pue;
+        snprintf(site.pue_source, sizeof(site.pue_source), "%s", offer->pue_source);
+    }
+    if (same) {
+        struct wt_offer own = row->offer;
+        *row = *same;
+        row->offer = own;
+        if (row->is_predicted)
+            wt_predict_job_place(&row->job, &site);
+        return;
+    }
     row->is_predicted =
         wt_predict_job(&row->job, &offer->gpu, &work, o->p.answer, o->p.tokens ? o->p.tokens : pass,
                        &options, &site, &err) == 0;
@@ -108,7 +152,7 @@ static int compare(const struct compare *o)
     }
     for (size_t i = 0; code < 0 && i < count; i++) {
         rows[i].offer = offers[i];
-        predict(o, &rows[i]);
+        predict(o, &rows[i], find_same(rows, i, &offers[i]));
         done += rows[i].is_predicted;
     }
     if (code < 0 && !done)
@@ -143,12 +187,26 @@ static int take_sort(const char *text, enum wt_compare_by *ret_by)
     return cli_usage("compare", "--sort %s: is not time, energy, carbon or cost", text);
 }
 
+/* The word behind an option whose argument may be left out: none where an option or what is done
+ * comes next. */
+static const char *next_word(int argc, char **argv)
+{
+    static const char *const others[] = {"train", "infer", "generate"};
+    if (optind >= argc || argv[optind][0] == '-')
+        return NULL;
+    for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
+        if (strcmp(argv[optind], others[i]) == 0)
+            return NULL;
+    return argv[optind++];
+}
+
 int cmd_compare(int argc, char **argv)
 {
-    enum { GPU = 256, OFFERS, SORT, PLOT, JSON, HELP };
+    enum { GPU = 256, INSTANCES, OFFERS, SORT, PLOT, JSON, HELP };
     static const struct option options[] = {
         PREDICT_OPTIONS,
         {"gpu", required_argument, NULL, GPU},
+        {"instances", optional_argument, NULL, INSTANCES},
         {"offers", required_argument, NULL, OFFERS},
         {"sort", required_argument, NULL, SORT},
         {"plot", required_argument, NULL, PLOT},
@@ -167,6 +225,10 @@ int cmd_compare(int argc, char **argv)
         switch (c) {
         case GPU:
             o.gpus = optarg;
+            break;
+        case INSTANCES:
+            o.has_instances = true;
+            o.instances = optarg ? optarg : next_word(argc, argv);
             break;
         case OFFERS:
             o.offers = optarg;
@@ -189,8 +251,13 @@ int cmd_compare(int argc, char **argv)
             return cli_bad_option("compare");
         }
     }
-    if (o.gpus && o.offers)
-        return cli_usage("compare", "--gpu and --offers: one of them");
+    if ((o.gpus != NULL) + (o.offers != NULL) + o.has_instances > 1)
+        return cli_usage("compare", "--gpu, --instances and --offers: one of them");
     int code = cli_predict_work(&o.p, argc - optind, argv + optind);
-    return code >= 0 ? code : compare(&o);
+    if (code < 0)
+        code = cli_predict_open(&o.p);
+    if (code < 0)
+        code = compare(&o);
+    cli_predict_close(&o.p);
+    return code;
 }

@@ -32,7 +32,7 @@ static void print_help(void)
         stdout);
 }
 
-static int print_list(void)
+static int print_list(const struct cli_predict *p)
 {
     struct wt_gpu gpu;
     struct wt_error err = {0};
@@ -43,11 +43,12 @@ static int print_list(void)
     for (const char *const *name = wt_decoder_names(); *name; name++)
         printf(" %s%s", *name, name[1] ? "," : "\n");
     puts("\nGPUs:");
-    for (size_t i = 0; wt_gpu_at(i, &gpu); i++) {
+    for (size_t i = 0; wt_gpu_at(p->catalogue, i, &gpu); i++) {
         printf("  %-16s %-18s %-10s %4.0f W", gpu.id, gpu.name, gpu.arch, gpu.tdp_w);
         if (gpu.limit_min_w > 0)
             printf(" (%.0f to %.0f)", gpu.limit_min_w, gpu.limit_max_w);
-        printf("%s%s\n", gpu.profile[0] ? "  profile " : "", gpu.profile);
+        printf("%s%s", gpu.profile[0] ? "  profile " : "", gpu.profile);
+        printf("%s%s\n", gpu.origin[0] ? "  of " : "", gpu.origin);
     }
     return CLI_OK;
 }
@@ -68,13 +69,32 @@ static int read_measured(struct cli_predict *p, const char *id, const struct wt_
     return rc < 0 ? cli_fail("predict", &err) : -1;
 }
 
+/* Where it runs: its carbon by the catalogue. Returns an exit code, or -1. */
+static int take_region(struct cli_predict *p)
+{
+    struct wt_region region;
+    struct wt_error err = {0};
+    if (wt_region_find(p->catalogue, &region, p->regions, &err) < 0)
+        return cli_fail("predict", &err);
+    if (isnan(region.carbon_g))
+        return cli_usage("predict",
+                         "--region %s: the catalogue has no carbon factor of it; give "
+                         "--carbon-intensity in its place",
+                         p->regions);
+    p->site.carbon_g_per_kwh = region.carbon_g;
+    wt_region_words(&region, p->site.carbon_source, sizeof(p->site.carbon_source));
+    return -1;
+}
+
 static int predict(struct cli_predict *p, const char *name, const char *run, bool is_json)
 {
     struct wt_gpu gpu;
     struct wt_predict_job job;
     struct wt_predict_measured measured;
     struct wt_error err = {0};
-    int code = cli_predict_gpu(p, name, &gpu, &p->o.devices);
+    int code = p->regions ? take_region(p) : -1;
+    if (code < 0)
+        code = cli_predict_gpu(p, name, &gpu, &p->o.devices);
     if (code >= 0)
         return code;
     struct wt_work work = cli_predict_work_on(p, &gpu);
@@ -111,7 +131,7 @@ int cmd_predict(int argc, char **argv)
     };
     struct cli_predict p = CLI_PREDICT_INIT("predict");
     const char *gpu = NULL, *run = NULL;
-    bool is_json = false;
+    bool is_json = false, is_list = false;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         int code = cli_predict_option(c, optarg, &p);
         if (code != CLI_OTHER) {
@@ -132,7 +152,8 @@ int cmd_predict(int argc, char **argv)
             run = optarg;
             break;
         case LIST:
-            return print_list();
+            is_list = true;
+            break;
         case JSON:
             is_json = true;
             break;
@@ -143,10 +164,13 @@ int cmd_predict(int argc, char **argv)
             return cli_bad_option("predict");
         }
     }
-    int code = cli_predict_work(&p, argc - optind, argv + optind);
-    if (code >= 0)
-        return code;
-    if (!gpu)
-        return cli_usage("predict", "--gpu is wanted; `wattune predict --list` names them");
-    return predict(&p, gpu, run, is_json);
+    int code = is_list ? -1 : cli_predict_work(&p, argc - optind, argv + optind);
+    if (code < 0 && !is_list && !gpu)
+        code = cli_usage("predict", "--gpu is wanted; `wattune predict --list` names them");
+    if (code < 0)
+        code = cli_predict_open(&p);
+    if (code < 0)
+        code = is_list ? print_list(&p) : predict(&p, gpu, run, is_json);
+    cli_predict_close(&p);
+    return code;
 }

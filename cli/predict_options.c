@@ -17,9 +17,12 @@ const char cli_predict_help[] =
     "  --set KNOB=V       power=W or clock=MHZ of each GPU (repeatable)\n"
     "  --gap TIME         nothing runs so long between two passes (default 0s)\n"
     "  --host-watts W     of the rest of the node, for what the facility draws\n"
-    "  --pue X            of the facility\n"
+    "  --pue X            of the facility, or one of `wattune data list pue`\n"
     "  --carbon-intensity G  g CO2e a kWh\n"
-    "  --price-kwh P      what a kWh costs\n";
+    "  --region ID        where it runs (`wattune data list regions`), for the carbon: DEU,\n"
+    "                     gcp:europe-west4; compare takes several, with commas\n"
+    "  --price-kwh P      what a kWh costs\n"
+    "  --data DIR         tables of your own (wattune-data(1); default: ~/.config/wattune/data)\n";
 
 static int take_count(const struct cli_predict *p, const char *option, const char *text,
                       unsigned *ret_count)
@@ -125,9 +128,17 @@ int cli_predict_option(int c, const char *arg, struct cli_predict *p)
     case PREDICT_HOST_WATTS:
         return cli_predict_number(p, "--host-watts", arg, 0, &p->site.host_w);
     case PREDICT_PUE:
-        return cli_predict_number(p, "--pue", arg, 1, &p->site.pue);
+        p->pue = arg;
+        return -1;
     case PREDICT_CARBON:
+        snprintf(p->site.carbon_source, sizeof(p->site.carbon_source), "--carbon-intensity");
         return cli_predict_number(p, "--carbon-intensity", arg, 0, &p->site.carbon_g_per_kwh);
+    case PREDICT_REGION:
+        p->regions = arg;
+        return -1;
+    case PREDICT_DATA:
+        p->data = arg;
+        return -1;
     case PREDICT_PRICE_KWH:
         return cli_predict_number(p, "--price-kwh", arg, 0, &p->site.price_per_kwh);
     default:
@@ -156,6 +167,44 @@ int cli_predict_work(struct cli_predict *p, int argc, char **argv)
     return wt_work_find(argv[1], &p->work, &err) < 0 ? cli_fail(p->command, &err) : -1;
 }
 
+/* A number, or the name of an example. */
+static int find_pue(struct cli_predict *p)
+{
+    struct wt_pue pue;
+    struct wt_error err = {0};
+    double value;
+    if (cli_number_parse(p->pue, strlen(p->pue), &value)) {
+        snprintf(p->site.pue_source, sizeof(p->site.pue_source), "--pue");
+        return cli_predict_number(p, "--pue", p->pue, 1, &p->site.pue);
+    }
+    if (wt_pue_find(p->catalogue, &pue, p->pue, &err) < 0)
+        return cli_fail(p->command, &err);
+    if (isnan(pue.pue))
+        return cli_usage(p->command, "--pue %s: the catalogue has no number of it", p->pue);
+    p->site.pue = pue.pue;
+    wt_pue_words(&pue, p->site.pue_source, sizeof(p->site.pue_source));
+    return -1;
+}
+
+int cli_predict_open(struct cli_predict *p)
+{
+    char folder[4096];
+    struct wt_error err = {0};
+    if (p->regions && !isnan(p->site.carbon_g_per_kwh))
+        return cli_usage(p->command, "--region and --carbon-intensity: one of them; a region has "
+                                     "its own carbon factor");
+    if (wt_catalogue_open(&p->catalogue, cli_data_folder(p->data, folder, sizeof(folder)), &err) <
+        0)
+        return cli_fail(p->command, &err);
+    return p->pue ? find_pue(p) : -1;
+}
+
+void cli_predict_close(struct cli_predict *p)
+{
+    wt_catalogue_close(p->catalogue);
+    p->catalogue = NULL;
+}
+
 int cli_predict_gpu(const struct cli_predict *p, const char *text, struct wt_gpu *ret_gpu,
                     unsigned *ret_devices)
 {
@@ -171,7 +220,7 @@ int cli_predict_gpu(const struct cli_predict *p, const char *text, struct wt_gpu
     int code = colon ? take_count(p, "--gpu", colon + 1, ret_devices) : -1;
     if (code >= 0)
         return code;
-    return wt_gpu_find(name, ret_gpu, &err) < 0 ? cli_fail(p->command, &err) : -1;
+    return wt_gpu_find(p->catalogue, name, ret_gpu, &err) < 0 ? cli_fail(p->command, &err) : -1;
 }
 
 struct wt_work cli_predict_work_on(const struct cli_predict *p, const struct wt_gpu *gpu)

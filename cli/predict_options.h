@@ -13,6 +13,8 @@ struct cli_predict {
     unsigned answer; /* generate: tokens of each; 0: not given */
     uint64_t tokens;
     bool has_dtype;
+    const char *pue, *regions, *data; /* borrowed from argv; NULL: not given */
+    struct wt_catalogue *catalogue;   /* after cli_predict_open() */
 };
 #define CLI_PREDICT_INIT(name)                                                                     \
     {                                                                                              \
@@ -21,7 +23,9 @@ struct cli_predict {
             NAN,                                                                                   \
             NAN,                                                                                   \
             NAN,                                                                                   \
-            NAN                                                                                    \
+            NAN,                                                                                   \
+            "",                                                                                    \
+            ""                                                                                     \
         }                                                                                          \
     }
 
@@ -36,7 +40,9 @@ enum {
     PREDICT_HOST_WATTS,
     PREDICT_PUE,
     PREDICT_CARBON,
-    PREDICT_PRICE_KWH
+    PREDICT_REGION,
+    PREDICT_PRICE_KWH,
+    PREDICT_DATA
 };
 /* clang-format off */
 #define PREDICT_OPTIONS                                                                            \
@@ -50,7 +56,9 @@ enum {
     {"host-watts", required_argument, NULL, PREDICT_HOST_WATTS},                                   \
     {"pue", required_argument, NULL, PREDICT_PUE},                                                 \
     {"carbon-intensity", required_argument, NULL, PREDICT_CARBON},                                 \
-    {"price-kwh", required_argument, NULL, PREDICT_PRICE_KWH}
+    {"region", required_argument, NULL, PREDICT_REGION},                                           \
+    {"price-kwh", required_argument, NULL, PREDICT_PRICE_KWH},                                     \
+    {"data", required_argument, NULL, PREDICT_DATA}
 /* clang-format on */
 /* Their lines in --help. */
 extern const char cli_predict_help[];
@@ -59,6 +67,10 @@ extern const char cli_predict_help[];
 int cli_predict_option(int c, const char *arg, struct cli_predict *p);
 /* What is done and the model, after the options. Returns an exit code, or -1. */
 int cli_predict_work(struct cli_predict *p, int argc, char **argv);
+/* Opens the catalogue, and looks up in it what the options name. Returns an exit code, or -1.
+ * Either way cli_predict_close(). */
+int cli_predict_open(struct cli_predict *p);
+void cli_predict_close(struct cli_predict *p);
 /* "h100-sxm:4". Returns an exit code, or -1. */
 int cli_predict_gpu(const struct cli_predict *p, const char *text, struct wt_gpu *ret_gpu,
                     unsigned *ret_devices);

@@ -25,6 +25,7 @@ static void print_help(void)
         "  --pue X               of the data centre; without it none is included\n"
         "  --region NAME         gcp:europe-west4, DEU, ... (data/regions.csv): gives the carbon\n"
         "                        factor, its source and year. With --carbon-intensity any name\n"
+        "  --data DIR            a regions.csv of your own is there (wattune-data(1))\n"
         "  --carbon-intensity G  g CO2e per kWh, in place of the catalogue's; goes with\n"
         "  --carbon-source TEXT  who says so, and\n"
         "  --carbon-date DATE    of when it is: 2025, 2025-06 or 2025-06-30\n"
@@ -36,7 +37,7 @@ static void print_help(void)
 enum form { FORM_MARKDOWN, FORM_LATEX, FORM_JSON, FORM_CARD };
 
 struct statement_options {
-    const char *tag, *region, *codecarbon, *training_type, *source, *date, *factor;
+    const char *tag, *region, *data, *codecarbon, *training_type, *source, *date, *factor;
     enum form form;
     const char *form_option; /* NULL: none was given */
     double pue, carbon_g;    /* NaN: not given */
@@ -73,12 +74,27 @@ static int take_form(struct statement_options *o, enum form form, const char *op
     return -1;
 }
 
+static int find_in_catalogue(const struct statement_options *o, struct wt_region *ret_region,
+                             struct wt_error *err)
+{
+    char folder[4096];
+    struct wt_catalogue *catalogue;
+    int rc = wt_catalogue_open(&catalogue, cli_data_folder(o->data, folder, sizeof(folder)), err);
+    if (rc < 0)
+        return rc == WT_E_NOTFOUND ? WT_E_IO : rc; /* the folder, and not the region */
+    rc = wt_region_find(catalogue, ret_region, o->region, err);
+    wt_catalogue_close(catalogue);
+    return rc;
+}
+
 /* Fills the region from the catalogue or from what was given. Returns an exit code, or -1. */
 static int find_region(const struct statement_options *o, struct wt_region *ret_region)
 {
     struct wt_error err = {0};
     struct wt_region region = {.carbon_g = NAN};
-    int rc = o->region ? wt_region_find(&region, o->region, &err) : 0;
+    int rc = o->region ? find_in_catalogue(o, &region, &err) : 0;
+    if (rc < 0 && rc != WT_E_NOTFOUND)
+        return cli_fail("statement", &err);
     if (!o->factor) {
         if (rc < 0) {
             snprintf(err.fix, sizeof(err.fix),
@@ -234,6 +250,7 @@ int cmd_statement(int argc, char **argv)
         CODECARBON,
         PUE,
         REGION,
+        DATA,
         FACTOR,
         SOURCE,
         DATE,
@@ -248,6 +265,7 @@ int cmd_statement(int argc, char **argv)
         {"codecarbon", required_argument, NULL, CODECARBON},
         {"pue", required_argument, NULL, PUE},
         {"region", required_argument, NULL, REGION},
+        {"data", required_argument, NULL, DATA},
         {"carbon-intensity", required_argument, NULL, FACTOR},
         {"carbon-source", required_argument, NULL, SOURCE},
         {"carbon-date", required_argument, NULL, DATE},
@@ -282,6 +300,9 @@ int cmd_statement(int argc, char **argv)
             break;
         case REGION:
             o.region = optarg;
+            break;
+        case DATA:
+            o.data = optarg;
             break;
         case FACTOR:
             o.factor = optarg;

@@ -34,6 +34,7 @@ static void become(const char *home, const char *const *argv)
         signal(signals[i], SIG_DFL);
     setenv("HOME", home, 1);
     setenv("XDG_CACHE_HOME", home, 1);
+    setenv("XDG_CONFIG_HOME", home, 1);
     setenv("XDG_DATA_HOME", home, 1);
     setenv("XDG_STATE_HOME", home, 1);
     setenv("XDG_RUNTIME_DIR", home, 1);

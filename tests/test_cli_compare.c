@@ -39,7 +39,7 @@ static void the_whole_catalogue_is_compared_and_the_best_are_named(void **state)
     assert_int_equal(spawn_code(&s), 0);
     json_t *doc = spawn_json(&s);
     const json_t *rows = json_object_get(doc, "rows"), *row;
-    assert_int_equal(json_array_size(rows), 25);
+    assert_int_equal(json_array_size(rows), 29);
     assert_int_equal(json_integer_value(json_object_get(doc, "tokens")), 1000000000);
     assert_string_equal(json_string_value(json_object_get(doc, "provenance")), "modeled");
     double before = 0;
@@ -105,6 +105,194 @@ static void offers_bring_their_price_and_place(void **state)
     spawn_done(&s);
 }
 
+static const char *text_of(const json_t *row, const char *key)
+{
+    const char *text = json_string_value(json_object_get(row, key));
+    return text ? text : "";
+}
+
+static void instances_of_a_cloud_are_offers(void **state)
+{
+    (void)state;
+    struct spawned s;
+    size_t i, all;
+    json_t *doc, *row;
+    setenv("COLUMNS", "400", 1); /* what is looked for is not broken */
+    COMPARE(&s, "train", "bert-base", "--tokens", "1G", "--instances", "--json");
+    doc = spawn_json(&s);
+    all = json_array_size(json_object_get(doc, "rows"));
+    assert_true(all > 100);
+    json_decref(doc);
+    spawn_done(&s);
+    COMPARE(&s, "--instances", "train", "bert-base", "--json"); /* no pattern, but what is done */
+    doc = spawn_json(&s);
+    assert_int_equal(json_array_size(json_object_get(doc, "rows")), all);
+    json_decref(doc);
+    spawn_done(&s);
+    COMPARE(&s, "train", "bert-base", "--instances", "aws:p*,gcp:a3-highgpu-8g", "--json");
+    assert_int_equal(spawn_code(&s), 0);
+    doc = spawn_json(&s);
+    const json_t *rows = json_object_get(doc, "rows");
+    assert_int_equal(json_array_size(rows), 12);
+    json_array_foreach(rows, i, row)
+    {
+        const char *instance = text_of(row, "instance");
+        assert_true(strncmp(instance, "aws:p", 5) == 0 || strncmp(instance, "gcp:a3", 6) == 0);
+        assert_true(json_number_value(json_object_get(row, "vcpus")) >= 8);
+        assert_string_equal(text_of(row, "gpu_row"), "built-in");
+        if (strcmp(instance, "aws:p4d.24xlarge") == 0) {
+            assert_string_equal(text_of(row, "gpu"), "a100-sxm-40gb");
+            assert_int_equal(json_integer_value(json_object_get(row, "gpus")), 8);
+            assert_true(json_number_value(json_object_get(row, "memory_gib")) == 1152);
+        }
+    }
+    json_decref(doc);
+    spawn_done(&s);
+    COMPARE(&s, "train", "bert-base", "--instances=aws:p4d*");
+    assert_non_null(strstr(s.out, "aws:p4d.24xlarge, 8 x a100-sxm-40gb"));
+    spawn_done(&s);
+    unsetenv("COLUMNS");
+}
+
+static void each_offer_is_seen_in_each_region(void **state)
+{
+    (void)state;
+    struct spawned s;
+    json_t *doc, *row;
+    size_t i;
+    setenv("COLUMNS", "400", 1); /* what is looked for is not broken */
+    COMPARE(&s, "train", "bert-base", "--tokens", "1G", "--gpu", "a40,h100-sxm", "--region",
+            "DEU,SWE,gcp:europe-west4", "--sort", "carbon", "--json");
+    assert_int_equal(spawn_code(&s), 0);
+    doc = spawn_json(&s);
+    const json_t *rows = json_object_get(doc, "rows");
+    assert_int_equal(json_array_size(rows), 6);
+    json_array_foreach(rows, i, row)
+    {
+        double g = json_number_value(json_object_get(row, "carbon_g_per_kwh"));
+        bool is_german = strcmp(text_of(row, "region"), "DEU") == 0;
+        assert_int_equal(is_german, g == 380.95);
+        assert_true(!is_german || strstr(text_of(row, "carbon_source"), "Our World in Data, 2023"));
+        assert_true(
+            fabs(number_of(row, "carbon_g") / (number_of(row, "energy_j") / 3.6e6 * g) - 1) < 1e-9);
+    }
+    assert_string_equal(text_of(json_array_get(rows, 0), "region"), "SWE");
+    json_decref(doc);
+    spawn_done(&s);
+    /* Of another cloud: left out, and said. */
+    COMPARE(&s, "train", "bert-base", "--instances", "aws:p4d.*,gcp:a2-highgpu-8g", "--region",
+            "gcp:europe-west4,FRA");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.err, "1 row left out"));
+    assert_non_null(strstr(s.out, "carbon 236 g a kWh: gcp:europe-west4 (Eemshaven Netherlands)"));
+    assert_non_null(strstr(s.out, "no year named"));
+    spawn_done(&s);
+    unsetenv("COLUMNS"); /* nor in a narrow window are two rows alike */
+    COMPARE(&s, "train", "bert-base", "--instances", "azure:*H100*", "--region", "DEU,FRA");
+    assert_non_null(strstr(s.out, "azure:Standard_ND96isr_H100_v5   DEU"));
+    assert_non_null(strstr(s.out, "azure:Standard_ND96isr_H100_v5   FRA"));
+    setenv("COLUMNS", "400", 1);
+    spawn_done(&s);
+    COMPARE(&s, "train", "bert-base", "--instances", "aws", "--region", "gcp:europe-west4");
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "in a region of another cloud"));
+    spawn_done(&s);
+    COMPARE(&s, "train", "bert-base", "--region", "DEU", "--carbon-intensity", "3");
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "--region and --carbon-intensity: one of them"));
+    spawn_done(&s);
+    unsetenv("COLUMNS");
+}
+
+static void an_offer_may_be_an_instance_in_a_region(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char path[96];
+    setenv("COLUMNS", "400", 1); /* what is looked for is not broken */
+    spawn_file(path, sizeof(path), "offers.csv",
+               "instance,gpu,price_per_hour,region,gco2_per_kwh,pue\n"
+               "aws:p4d.24xlarge,,30,DEU,,1.2\nazure:standard_nd96isr_h100_v5,,90,DEU,100,\n"
+               ",a40,2,our site,,\n,t4,1,,,\n");
+    COMPARE(&s, "train", "bert-large", "--offers", path, "--tokens", "1G", "--region", "FRA",
+            "--pue", "mllsc-2020-07", "--sort", "carbon", "--json");
+    assert_int_equal(spawn_code(&s), 0);
+    json_t *doc = spawn_json(&s);
+    const json_t *rows = json_object_get(doc, "rows"), *row;
+    size_t i, seen = 0;
+    assert_int_equal(json_array_size(rows), 4);
+    json_array_foreach(rows, i, row)
+    {
+        const char *instance = text_of(row, "instance"), *gpu = text_of(row, "gpu");
+        double g = json_number_value(json_object_get(row, "carbon_g_per_kwh"));
+        double pue = json_number_value(json_object_get(row, "pue"));
+        if (strcmp(instance, "aws:p4d.24xlarge") == 0) {
+            assert_true(g == 380.95 && pue == 1.2);
+            assert_string_equal(text_of(row, "pue_source"), "offers.csv:2");
+            seen |= 1;
+        } else if (*instance) {
+            assert_true(g == 100 && pue == 1.49);
+            assert_non_null(strstr(text_of(row, "carbon_source"), "offers.csv:3"));
+            assert_non_null(strstr(text_of(row, "pue_source"), "McDonald"));
+            seen |= 2;
+        } else if (strcmp(gpu, "a40") == 0) { /* a region that nobody knows has no figure */
+            assert_true(json_is_null(json_object_get(row, "carbon_g_per_kwh")));
+            assert_string_equal(text_of(row, "region"), "our site");
+            seen |= 4;
+        } else {
+            assert_string_equal(text_of(row, "region"), "FRA");
+            seen |= 8;
+        }
+    }
+    assert_int_equal(seen, 15);
+    json_decref(doc);
+    spawn_done(&s);
+    COMPARE(&s, "train", "bert-large", "--offers", path);
+    assert_non_null(strstr(s.out, "carbon of our site: not known"));
+    spawn_done(&s);
+    unsetenv("COLUMNS");
+}
+
+static void rows_of_ones_own_are_compared_and_named(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char path[96];
+    setenv("COLUMNS", "400", 1); /* what is looked for is not broken */
+    spawn_file(path, sizeof(path), "gpus.csv",
+               "id,tdp_w,clock_max_mhz,mem_gb_s,fp32_tflop_s,bf16_tflop_s,mem_gb\n"
+               "lab-board,500,2000,2000,50,400,64\n");
+    spawn_file(path, sizeof(path), "instances.csv", "id,gpu,gpus\nlab:node,lab-board,4\n");
+    spawn_file(path, sizeof(path), "regions.csv", "id,gco2_per_kwh,source\nlab:hall,12,a meter\n");
+    COMPARE(&s, "train", "bert-base", "--data", home, "--instances", "lab", "--region", "lab:hall");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "lab:node, 4 x lab-board"));
+    assert_non_null(strstr(s.out, "lab-board is a row of your own: "));
+    assert_non_null(strstr(s.out, "/gpus.csv:2"));
+    assert_non_null(strstr(s.out, "carbon 12 g a kWh: lab:hall, a meter"));
+    spawn_done(&s);
+    spawn_file(path, sizeof(path), "gpus.csv", "id,tdp_w\nlab-board,five\n");
+    COMPARE(&s, "train", "bert-base", "--data", home);
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "/gpus.csv:2: tdp_w: \"five\" is no number"));
+    spawn_done(&s);
+    unsetenv("COLUMNS");
+}
+
+static void the_example_of_offers_is_one(void **state)
+{
+    (void)state;
+    struct spawned s;
+    setenv("COLUMNS", "400", 1); /* what is looked for is not broken */
+    COMPARE(&s, "train", "bert-large", "--offers", WT_OFFERS, "--tokens", "10G", "--sort", "cost");
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    assert_non_null(strstr(s.out, "8 A100 in Germany, 8 x a100-sxm-40gb"));
+    assert_non_null(strstr(s.out, "gcp:us-west1"));
+    spawn_done(&s);
+    unsetenv("COLUMNS");
+}
+
 static void a_table_and_a_plot_are_for_people(void **state)
 {
     (void)state;
@@ -144,7 +332,10 @@ static void mistakes_are_named(void **state)
                  {"gpu,gpus\na40,0\n", "offers.csv:2: gpus \"0\""},
                  {"gpu,price_per_hour\n\na40,x\n", "offers.csv:3: price_per_hour \"x\""},
                  {"gpu,pue\na40,0.5\n", "offers.csv:2: pue \"0.5\""},
-                 {"gpu\na41\n", "offers.csv:2: no GPU"}};
+                 {"gpu\na41\n", "offers.csv:2: no GPU"},
+                 {"instance\naws:p9\n", "offers.csv:2: \"aws:p9\" is no instance"},
+                 {"instance,gpu\naws:p4d.24xlarge,a40\n", "instance and gpu: one of them"},
+                 {"instance,gpus\naws:p4d.24xlarge,2\n", "instance and gpus: one of them"}};
     for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
         spawn_file(path, sizeof(path), "offers.csv", files[i].text);
         COMPARE(&s, "train", "bert-base", "--offers", path);
@@ -161,7 +352,13 @@ static void mistakes_are_named(void **state)
                 {"--gpu", "", "no GPU", 4},
                 {"--offers", "/nowhere/o.csv", "/nowhere/o.csv", 4},
                 {"--dtype", "int8", "training is counted", 2},
-                {"--plot", "/nowhere/p.svg", "/nowhere/p.svg", 4}};
+                {"--plot", "/nowhere/p.svg", "/nowhere/p.svg", 4},
+                {"--instances", "nobody", "no instance of the catalogue is like \"nobody\"", 4},
+                {"--region", "nowhere", "\"nowhere\" is no region", 4},
+                {"--region", "CAF", "of CAF the catalogue has no carbon factor", 2},
+                {"--pue", "nowhere", "no PUE of the catalogue", 4},
+                {"--pue", "0.9", "--pue 0.9", 2},
+                {"--data", "/nowhere", "/nowhere", 4}};
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         COMPARE(&s, "train", "bert-base", rows[i].option, rows[i].value);
         if (spawn_code(&s) != rows[i].code || !strstr(s.err, rows[i].want))
@@ -182,6 +379,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_whole_catalogue_is_compared_and_the_best_are_named),
         TEST(offers_bring_their_price_and_place),
+        TEST(instances_of_a_cloud_are_offers),
+        TEST(each_offer_is_seen_in_each_region),
+        TEST(an_offer_may_be_an_instance_in_a_region),
+        TEST(rows_of_ones_own_are_compared_and_named),
+        TEST(the_example_of_offers_is_one),
         TEST(a_table_and_a_plot_are_for_people),
         TEST(mistakes_are_named),
     };

@@ -153,6 +153,52 @@ static void the_list_names_models_and_gpus(void **state)
     spawn_done(&s);
 }
 
+static void a_region_gives_the_carbon_and_an_example_the_pue(void **state)
+{
+    (void)state;
+    struct spawned s;
+    setenv("COLUMNS", "400", 1); /* what is looked for is not broken */
+    PREDICT(&s, "train", "bert-base", "--gpu", "a40", "--tokens", "1G", "--region",
+            "gcp:europe-west4", "--pue", "mllsc-2020-07", "--json");
+    assert_int_equal(spawn_code(&s), 0);
+    json_t *doc = spawn_json(&s);
+    const json_t *p = json_object_get(doc, "prediction");
+    assert_true(number_at(p, "carbon_g_per_kwh", NULL) == 236 && number_at(p, "pue", NULL) == 1.49);
+    double kwh = number_at(doc, "total", "energy_j") / 3.6e6 * 1.49;
+    assert_true(fabs(number_at(p, "carbon_g", "value") / (236 * kwh) - 1) < 1e-9);
+    assert_non_null(strstr(json_string_value(json_object_get(p, "carbon_source")), "Eemshaven"));
+    assert_non_null(strstr(json_string_value(json_object_get(p, "pue_source")), "McDonald"));
+    json_decref(doc);
+    spawn_done(&s);
+    PREDICT(&s, "train", "bert-base", "--gpu", "a40", "--region", "DEU");
+    assert_non_null(strstr(s.out, "380.95 g CO2e: DEU (Germany), CodeCarbon's"));
+    spawn_done(&s);
+    unsetenv("COLUMNS");
+}
+
+static void a_board_of_ones_own_is_predicted_and_named(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char path[96];
+    setenv("COLUMNS", "400", 1); /* what is looked for is not broken */
+    spawn_file(path, sizeof(path), "gpus.csv",
+               "id,tdp_w,clock_max_mhz,mem_gb_s,fp32_tflop_s,profile\n"
+               "lab-board,500,2000,2000,50,\na40,300,1740,696,37.4,a40\n");
+    PREDICT(&s, "train", "bert-base", "--gpu", "lab-board", "--data", home);
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "PREDICTED lab-board"));
+    assert_non_null(strstr(s.out, "/gpus.csv:2"));
+    spawn_done(&s);
+    PREDICT(&s, "train", "bert-base", "--gpu", "a40", "--data", home);
+    assert_non_null(strstr(s.out, "a40 is a row of your own: "));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "predict", "--list", "--data", home);
+    assert_non_null(strstr(s.out, "lab-board"));
+    spawn_done(&s);
+    unsetenv("COLUMNS");
+}
+
 static void mistakes_are_named(void **state)
 {
     (void)state;
@@ -174,6 +220,13 @@ static void mistakes_are_named(void **state)
         {{"train", "bert-base", "--gpu", "a40", "--set", "power=100,200"}, "one value", 2},
         {{"train", "bert-base", "--gpu", "a40", "--set", "cpu-power=20"}, "power and clock", 2},
         {{"train", "bert-base", "--gpu", "a40", "--pue", "0.9"}, "--pue 0.9", 2},
+        {{"train", "bert-base", "--gpu", "a40", "--pue", "x"}, "no PUE of the catalogue", 4},
+        {{"train", "bert-base", "--gpu", "a40", "--region", "x"}, "\"x\" is no region", 4},
+        {{"train", "bert-base", "--gpu", "a40", "--region", "CAF"}, "no carbon factor of it", 2},
+        {{"train", "bert-base", "--gpu", "a40", "--region", "DEU", "--carbon-intensity=3"},
+         "--region and --carbon-intensity: one of them",
+         2},
+        {{"train", "bert-base", "--gpu", "a40", "--data", "/nowhere"}, "/nowhere", 4},
         {{"train", "bert-base", "--gpu", "a40", "--new", "3"}, "--new goes with generate", 2},
         {{"train", "bert-base", "--gpu", "a40", "--gap", "x"}, "--gap x", 2},
         {{"generate", "bert-base", "--gpu", "a40"}, "makes no text", 2},
@@ -213,6 +266,8 @@ int main(void)
         TEST(the_rest_of_the_node_and_the_price_count),
         TEST(a_stored_run_calibrates_it),
         TEST(the_list_names_models_and_gpus),
+        TEST(a_region_gives_the_carbon_and_an_example_the_pue),
+        TEST(a_board_of_ones_own_is_predicted_and_named),
         TEST(mistakes_are_named),
         TEST(help_is_on_stdout),
     };

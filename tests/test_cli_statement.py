@@ -243,6 +243,19 @@ class Statement(unittest.TestCase):
         self.assertIn("42.5 g CO2e per kWh; source: grid operator\\_1; date: 2025-06", text)
         self.assertIn("**PUE**: not included", text)
 
+    def test_a_region_of_the_users_own_is_named_with_its_source(self):
+        with tempfile.TemporaryDirectory() as folder:
+            with open(os.path.join(folder, "regions.csv"), "w", encoding="utf-8") as f:
+                f.write("id,name,gco2_per_kwh,year,source\nDEU,Germany by a meter,300,2026,a meter of ours\n")
+            done = self.run_wattune("statement", "--json", "--tag", TAG, "--region", "DEU", "--data", folder)
+            self.assertEqual(json.loads(done.stdout)["carbon"], {"g_per_kwh": 300, "source": "a meter of ours",
+                                                                 "date": "2026", "is_catalogue": False})
+            with open(os.path.join(folder, "regions.csv"), "a", encoding="utf-8") as f:
+                f.write("x,,many,,\n")
+            done = self.run_wattune("statement", "--json", "--tag", TAG, "--region", "DEU", "--data", folder)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("regions.csv:3: gco2_per_kwh: ", done.stderr)
+
     def test_sweeps_and_their_trials_are_counted(self):
         done = self.run_wattune("sweep", "--emulate", "v100-pcie-32gb", "--tag", "swept", "--param", "s=0.1,0.2",
                                 "--host-watts", "100", "--repeats", "2", "--", "sleep", "{s}")

@@ -45,11 +45,13 @@ static double flops_of(const struct wt_work *work)
     return sum;
 }
 
+static struct wt_catalogue *catalogue; /* of the built-in tables, in every test */
+
 static struct wt_gpu gpu_of(const char *name)
 {
     struct wt_gpu gpu;
     struct wt_error err;
-    if (wt_gpu_find(name, &gpu, &err) < 0)
+    if (wt_gpu_find(catalogue, name, &gpu, &err) < 0)
         fail_msg("%s", err.text);
     return gpu;
 }
@@ -302,7 +304,9 @@ static void gpus_go_by_several_names(void **state)
     (void)state;
     static const char *const rows[][2] = {{"v100-pcie", "v100-pcie"},
                                           {"V100-PCIE-32GB", "v100-pcie"},
-                                          {"Tesla V100-PCIE-16GB", "v100-pcie"},
+                                          {"Tesla V100-PCIE-16GB", "v100-pcie-16gb"},
+                                          {"v100-pcie-32gb", "v100-pcie"},
+                                          {"v100-sxm2-32gb", "v100-sxm2"},
                                           {"Tesla V100-SXM2-32GB", "v100-sxm2"},
                                           {"NVIDIA A40", "a40"},
                                           {"NVIDIA H100 80GB HBM3", "h100-sxm"},
@@ -313,18 +317,18 @@ static void gpus_go_by_several_names(void **state)
     struct wt_error err = {0};
     for (size_t i = 0; i < WT_COUNTOF(rows); i++)
         assert_string_equal(gpu_of(rows[i][0]).id, rows[i][1]);
-    assert_int_equal(wt_gpu_find("A4", &gpu, &err), WT_E_NOTFOUND);
-    assert_int_equal(wt_gpu_find("", &gpu, &err), WT_E_NOTFOUND);
+    assert_int_equal(wt_gpu_find(catalogue, "A4", &gpu, &err), WT_E_NOTFOUND);
+    assert_int_equal(wt_gpu_find(catalogue, "", &gpu, &err), WT_E_NOTFOUND);
     assert_non_null(strstr(err.fix, "b200-sxm"));
     size_t count = 0;
-    while (wt_gpu_at(count, &gpu)) {
+    while (wt_gpu_at(catalogue, count, &gpu)) {
         struct wt_gpu same = gpu_of(gpu.id);
         assert_string_equal(same.name, gpu.name);
         assert_true(gpu.tdp_w > 0 && gpu.memory_gb > 0 && gpu.fp32_tflop_s > 0);
         assert_true(!*gpu.profile || wt_profile_find(gpu.profile));
         count++;
     }
-    assert_int_equal(count, 25);
+    assert_int_equal(count, 29);
 }
 
 static void every_row_is_a_device_that_limits_slow_down(void **state)
@@ -332,7 +336,7 @@ static void every_row_is_a_device_that_limits_slow_down(void **state)
     (void)state;
     struct wt_gpu gpu;
     struct wt_work work = work_of("bert-base", WT_WORK_TRAIN, WT_BF16, 64, 128);
-    for (size_t i = 0; wt_gpu_at(i, &gpu); i++) {
+    for (size_t i = 0; wt_gpu_at(catalogue, i, &gpu); i++) {
         struct wt_prediction full, half;
         struct wt_error err = {0};
         struct wt_predict_options o = {.is_row_only = true};
@@ -347,8 +351,8 @@ static void every_row_is_a_device_that_limits_slow_down(void **state)
             fail_msg("%s: %s", gpu.id, err.text);
         assert_true(half.pass_s.value >= full.pass_s.value);
         assert_true(half.power_w.value <= full.power_w.value);
-        /* At the lowest clock a board draws what it draws. */
-        assert_true(half.power_w.value < fmax(1.01 * o.limit_w, 0.25 * gpu.tdp_w));
+        /* At the lowest clock a board draws what it draws (the A40 106 W at 100). */
+        assert_true(half.power_w.value < fmax(1.05 * o.limit_w, 0.25 * gpu.tdp_w));
     }
     gpu.memory_gb_s = NAN;
     struct wt_prediction none;
@@ -438,7 +442,7 @@ static void a_job_is_the_sum_of_its_passes(void **state)
     (void)state;
     struct wt_gpu gpu = gpu_of("h100-sxm");
     struct wt_work work = work_of("llama-3.1-8b", WT_WORK_PREFILL, WT_BF16, 16, 256);
-    const struct wt_predict_site site = {100, 1.2, 400, 0.3, 2};
+    const struct wt_predict_site site = {100, 1.2, 400, 0.3, 2, "a meter", "a grid"};
     struct wt_predict_job job;
     struct wt_error err = {0};
     assert_int_equal(wt_predict_job(&job, &gpu, &work, 512, 1000000, NULL, &site, &err), 0);
@@ -461,6 +465,12 @@ static void a_job_is_the_sum_of_its_passes(void **state)
     assert_near(job.carbon_g.value, 400 * kwh, 1e-9, "carbon");
     assert_near(job.cost.value, 0.3 * kwh + 2 * s / 3600, 1e-9, "cost");
     assert_true(job.cost.low < job.cost.value && job.cost.value < job.cost.high);
+    /* The same job elsewhere, without predicting it again. */
+    const struct wt_predict_site there = {0, 1.5, 20, NAN, NAN, "", ""};
+    wt_predict_job_place(&job, &there);
+    assert_near(job.carbon_g.value, 20 * j * 1.5 / 3.6e6, 1e-9, "carbon there");
+    assert_true(isnan(job.cost.value) && job.time_s.value > 0);
+    assert_string_equal(job.site.carbon_source, "");
     /* Without a site nothing of it is made up. */
     assert_int_equal(wt_predict_job(&job, &gpu, &work, 512, 0, NULL, NULL, &err), 0);
     assert_true(isnan(job.carbon_g.value) && isnan(job.cost.value) &&
@@ -520,6 +530,19 @@ static void the_document_has_a_runs_shape_and_says_modeled(void **state)
     json_decref(doc);
 }
 
+static int setup(void **state)
+{
+    (void)state;
+    return wt_catalogue_open(&catalogue, NULL, NULL);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    wt_catalogue_close(catalogue);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -539,5 +562,5 @@ int main(void)
         cmocka_unit_test(copies_do_more_and_parts_do_it_sooner),
         cmocka_unit_test(the_document_has_a_runs_shape_and_says_modeled),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, setup, teardown);
 }

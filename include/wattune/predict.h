@@ -1,39 +1,19 @@
 /* Predict: time and energy of a model's work on a device that need not be at hand.
  *
  * The emulator's device model (docs/emulator-model.md), in the steady state, on the operations that
- * the workload's code counts. A device is a row of data/gpus.csv; where its profile was calibrated
+ * the workload's code counts. A device is a row of the catalogue; where its profile was calibrated
  * on measurements of such a board, that is used, else one is made from the row. What comes out is
  * WT_PROV_MODELED, with bounds as wide as the same predictions were off on measured boards. */
 #ifndef WATTUNE_PREDICT_H
 #define WATTUNE_PREDICT_H
 
+#include "wattune/catalogue.h"
 #include "wattune/run.h"
 #include "wattune/workload.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* ---- the catalogue ---- */
-
-/* A board, as data/gpus.csv has it; NaN: not known. */
-struct wt_gpu {
-    char id[32];               /* "v100-pcie" */
-    char name[64];             /* as NVML calls it */
-    char arch[16], memory[12]; /* "Volta", "HBM2" */
-    char profile[32];          /* of the emulator; "": none */
-    double tdp_w, idle_w;
-    double limit_min_w, limit_max_w;
-    double clock_base_mhz, clock_max_mhz;
-    double memory_gb, memory_gb_s;
-    double memory_reached_gb_s; /* by a healthy board: of DCGM's least, over 0.75 */
-    double fp32_tflop_s, tf32_tflop_s, bf16_tflop_s; /* dense; bf16: what there is of 16 bits */
-};
-/* The i-th; false past the end. Threads: any thread. */
-WT_API bool wt_gpu_at(size_t i, struct wt_gpu *ret_gpu);
-/* By id, by NVML's name, or by the name of a profile. Errors: WT_E_NOTFOUND, naming those there
- * are. */
-WT_API int wt_gpu_find(const char *name, struct wt_gpu *ret_gpu, struct wt_error *err);
 
 /* ---- predictions ---- */
 
@@ -96,12 +76,17 @@ struct wt_predict_part {
     double passes;
 };
 
+/* Room for the words of wt_region_words(). */
+#define WT_SITE_SOURCE_SIZE 400
+
 /* What is known of where it runs; NaN: not. */
 struct wt_predict_site {
     double host_w; /* the rest of the node, while it runs */
     double pue;
     double carbon_g_per_kwh;
     double price_per_kwh, price_per_hour; /* of all the devices together */
+    /* Who says so; "": not told. */
+    char pue_source[WT_SITE_SOURCE_SIZE], carbon_source[WT_SITE_SOURCE_SIZE];
 };
 
 struct wt_predict_job {
@@ -120,6 +105,8 @@ WT_API int wt_predict_job(struct wt_predict_job *ret_job, const struct wt_gpu *g
                           const struct wt_work *work, unsigned answer, uint64_t tokens,
                           const struct wt_predict_options *options,
                           const struct wt_predict_site *site, struct wt_error *err);
+/* The same job elsewhere: facility, carbon and cost anew, for wt_predict_job() takes long. */
+WT_API void wt_predict_job_place(struct wt_predict_job *job, const struct wt_predict_site *site);
 /* The shape of the run JSON with what was not run, and "prediction" (docs/json.md); owned: free().
  * NULL: no memory. */
 WT_API char *wt_predict_job_to_json(const struct wt_predict_job *job);
@@ -133,20 +120,38 @@ WT_API int wt_predict_measured_from(struct wt_predict_measured *ret_measured,
 
 /* A machine that can be had; NaN: not known. */
 struct wt_offer {
-    char name[64], region[32];
+    char name[64], region[48];
+    char instance[64]; /* of the catalogue; "": it is none */
     struct wt_gpu gpu;
     unsigned devices;
+    double vcpus, memory_gib; /* of an instance */
     double price_per_hour, carbon_g_per_kwh, pue;
+    char pue_source[64];                     /* "": not known */
+    char carbon_source[WT_SITE_SOURCE_SIZE]; /* likewise */
 };
 /* A CSV whose first line names its columns, in any order: name, gpu (of the catalogue), gpus,
- * price_per_hour, region, gco2_per_kwh, pue; all but gpu may be left out or empty. Lines that begin
- * with # are. *ret_offers owned: free(). Errors: WT_E_FORMAT (names file and line), those of
- * reading a file, WT_E_NOMEM. */
-WT_API int wt_offers_read(const char *path, struct wt_offer **ret_offers, size_t *ret_count,
-                          struct wt_error *err);
+ * instance (of the catalogue, in place of both), price_per_hour, region, gco2_per_kwh, pue; all but
+ * gpu or instance may be left out or empty. Where gco2_per_kwh is, a region of the catalogue gives
+ * it. Lines that begin with # are left out. *ret_offers owned: free(). Errors: WT_E_FORMAT (names
+ * file and line), those of reading a file, WT_E_NOMEM. */
+WT_API int wt_offers_read(const struct wt_catalogue *catalogue, const char *path,
+                          struct wt_offer **ret_offers, size_t *ret_count, struct wt_error *err);
 /* Every GPU of the catalogue, so many of each. *ret_offers owned: free(). Errors: WT_E_NOMEM. */
-WT_API int wt_offers_catalogue(unsigned devices, struct wt_offer **ret_offers, size_t *ret_count,
+WT_API int wt_offers_catalogue(const struct wt_catalogue *catalogue, unsigned devices,
+                               struct wt_offer **ret_offers, size_t *ret_count,
                                struct wt_error *err);
+/* Its instances that match (wt_instance_matches; NULL: all). *ret_offers owned: free(). Errors:
+ * WT_E_NOTFOUND (none does), WT_E_NOMEM. */
+WT_API int wt_offers_instances(const struct wt_catalogue *catalogue, const char *patterns,
+                               struct wt_offer **ret_offers, size_t *ret_count,
+                               struct wt_error *err);
+/* Each offer that has no region of its own, in each of these: "DEU,gcp:europe-west4". A region of
+ * one cloud takes no instance of another: *ret_left_out, how many pairs. Replaces *io_offers.
+ * Errors: WT_E_NOTFOUND (no such region), WT_E_USAGE (no factor of one is known; no pair is left),
+ * WT_E_NOMEM; the offers are then as they were. */
+WT_API int wt_offers_place(const struct wt_catalogue *catalogue, const char *regions,
+                           struct wt_offer **io_offers, size_t *io_count, size_t *ret_left_out,
+                           struct wt_error *err);
 
 struct wt_compare_row {
     struct wt_offer offer;

@@ -34,6 +34,13 @@ WT_API void wt_report_search(const struct wt_term *term, const struct wt_search_
 WT_API void wt_report_plan(const struct wt_term *term, const struct wt_plan_result *result);
 /* A pass of each part and all of the work, what decides it, and what it rests on. */
 WT_API void wt_report_predict(const struct wt_term *term, const struct wt_predict_job *job);
+/* Rows of the catalogue (wt_catalogue_to_json) with the source of each number. Errors:
+ * WT_E_NOMEM. */
+WT_API int wt_report_catalogue(const struct wt_term *term, const struct wt_catalogue *catalogue,
+                               enum wt_data kind, const char *pattern, size_t *ret_shown,
+                               struct wt_error *err);
+/* Each problem as "FILE:LINE: COLUMN: TEXT", and the sum. */
+WT_API void wt_report_data_check(const struct wt_term *term, const struct wt_data_check *check);
 /* Machines side by side, in the order given; which are best, and which no other beats. */
 WT_API void wt_report_compare(const struct wt_term *term, const struct wt_compare_row *rows,
                               size_t count);

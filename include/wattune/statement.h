@@ -3,7 +3,7 @@
 #ifndef WATTUNE_STATEMENT_H
 #define WATTUNE_STATEMENT_H
 
-#include "wattune/region.h"
+#include "wattune/catalogue.h"
 #include "wattune/run.h"
 
 #ifdef __cplusplus

@@ -3,6 +3,7 @@
 #define WATTUNE_WATTUNE_H
 
 #include "wattune/budget.h"
+#include "wattune/catalogue.h"
 #include "wattune/ctx.h"
 #include "wattune/curve.h"
 #include "wattune/device.h"
@@ -21,7 +22,6 @@
 #include "wattune/predict.h"
 #include "wattune/probe.h"
 #include "wattune/race.h"
-#include "wattune/region.h"
 #include "wattune/report.h"
 #include "wattune/run.h"
 #include "wattune/search.h"

@@ -20,9 +20,10 @@ static struct wt_estimate scaled(const struct wt_estimate *e, double factor)
 
 static const struct wt_estimate unknown = {NAN, NAN, NAN};
 
-static void take_site(struct wt_predict_job *job)
+void wt_predict_job_place(struct wt_predict_job *job, const struct wt_predict_site *site)
 {
     const struct wt_predict_site *s = &job->site;
+    job->site = *site;
     struct wt_estimate j = job->energy_j;
     job->facility_kwh = job->carbon_g = job->cost = unknown;
     if (s->host_w > 0)
@@ -60,7 +61,8 @@ int wt_predict_job(struct wt_predict_job *ret_job, const struct wt_gpu *gpu,
                    const struct wt_predict_options *options, const struct wt_predict_site *site,
                    struct wt_error *err)
 {
-    struct wt_predict_job job = {.site = {NAN, NAN, NAN, NAN, NAN}};
+    struct wt_predict_job job = {0};
+    static const struct wt_predict_site nowhere = {NAN, NAN, NAN, NAN, NAN, "", ""};
     struct wt_work now = *work;
     unsigned devices = options && options->devices ? options->devices : 1;
     /* Copies of a model share the work; parts of one make it together. */
@@ -68,8 +70,6 @@ int wt_predict_job(struct wt_predict_job *ret_job, const struct wt_gpu *gpu,
     double each = copies * (answer ? (double)work->batch * answer : (double)wt_work_tokens(work));
     double times = tokens ? (double)tokens / each : 1;
     int rc;
-    if (site)
-        job.site = *site;
     if (!(each > 0))
         return wt_fail(err, WT_E_USAGE, "no tokens in a pass");
     if (answer) {
@@ -96,7 +96,7 @@ int wt_predict_job(struct wt_predict_job *ret_job, const struct wt_gpu *gpu,
     job.tokens_per_s =
         (struct wt_estimate){n / job.time_s.value, n / job.time_s.high, n / job.time_s.low};
     job.j_per_token = scaled(&job.energy_j, 1 / n);
-    take_site(&job);
+    wt_predict_job_place(&job, site ? site : &nowhere);
     *ret_job = job;
     return 0;
 }

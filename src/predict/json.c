@@ -83,6 +83,20 @@ static json_t *part_json(const struct wt_predict_part *p)
         wt_json_number(r->flops));
 }
 
+static void put_site(json_t *j, const struct wt_predict_site *site)
+{
+    const struct {
+        const char *key, *source_key, *source;
+        double value;
+    } rows[] = {{"pue", "pue_source", site->pue_source, site->pue},
+                {"carbon_g_per_kwh", "carbon_source", site->carbon_source, site->carbon_g_per_kwh}};
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        json_object_set_new(j, rows[i].key, wt_json_number(rows[i].value));
+        json_object_set_new(j, rows[i].source_key,
+                            *rows[i].source ? json_string(rows[i].source) : json_null());
+    }
+}
+
 static json_t *prediction_json(const struct wt_predict_job *job)
 {
     const struct wt_prediction *each = &job->parts[0].each;
@@ -100,6 +114,9 @@ static json_t *prediction_json(const struct wt_predict_job *job)
         wt_json_estimate(&job->j_per_token), "facility_kwh", wt_json_estimate(&job->facility_kwh),
         "carbon_g", wt_json_estimate(&job->carbon_g), "cost", wt_json_estimate(&job->cost), "parts",
         parts);
+    put_site(j, &job->site);
+    json_object_set_new(j, "gpu_row",
+                        json_string(*each->gpu.origin ? each->gpu.origin : "built-in"));
     if (j && each->measured[0])
         json_object_set_new(j, "calibrated_by", json_string(each->measured));
     if (j && each->emulation[0])

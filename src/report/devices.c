@@ -26,7 +26,12 @@ static void put_row(struct wt_table *table, size_t i, const struct wt_compare_ro
     char text[80];
     wt_table_set(table, i, MARK, "%s",
                  row->is_pareto ? (table->term->is_utf8 ? "\xe2\x96\xb8" : ">") : "");
-    if (row->offer.devices > 1)
+    if (row->offer.instance[0]) { /* what a name of a cloud's means */
+        struct wt_cell *cell = wt_table_cell(table, i, NAME);
+        wt_table_set(table, i, NAME, "%s, %u x %s", row->offer.name, row->offer.devices,
+                     row->offer.gpu.id);
+        wt_text(cell->brief, sizeof(cell->brief), "%s", row->offer.name);
+    } else if (row->offer.devices > 1)
         wt_table_set(table, i, NAME, "%s x %u", row->offer.name, row->offer.devices);
     else
         wt_table_set(table, i, NAME, "%s", row->offer.name);
@@ -66,6 +71,80 @@ static void put_row(struct wt_table *table, size_t i, const struct wt_compare_ro
     table->colours[i] = !row->fits ? WT_DIM : row->is_pareto ? WT_BOLD : WT_PLAIN;
 }
 
+/* Whether an earlier row says the same of its place or its GPU. */
+static bool is_told(const struct wt_compare_row *rows, size_t i,
+                    const char *(*of)(const struct wt_compare_row *))
+{
+    for (size_t k = 0; k < i; k++)
+        if (rows[k].is_predicted && strcmp(of(&rows[k]), of(&rows[i])) == 0)
+            return true;
+    return !*of(&rows[i]);
+}
+
+static const char *carbon_of(const struct wt_compare_row *row)
+{
+    return row->job.site.carbon_source;
+}
+
+static const char *pue_of(const struct wt_compare_row *row)
+{
+    return row->offer.pue_source[0] ? "" : row->job.site.pue_source; /* of the file: plain */
+}
+
+static const char *own_row_of(const struct wt_compare_row *row)
+{
+    return row->offer.gpu.origin;
+}
+
+static const char *place_of(const struct wt_compare_row *row)
+{
+    return row->job.site.carbon_source[0] ? "" : row->offer.region;
+}
+
+/* Whose figures they are that no measurement and no prediction gave. */
+static void say_sources(const struct wt_term *term, const struct wt_compare_row *rows, size_t count)
+{
+    enum { MOST = 12 };
+    char text[700];
+    size_t told = 0, more = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct wt_predict_site *site = &rows[i].job.site;
+        const struct wt_gpu *gpu = &rows[i].offer.gpu;
+        const struct {
+            const char *(*of)(const struct wt_compare_row *);
+            const char *lead, *unit;
+            double value;
+        } kinds[] = {{carbon_of, "carbon", " g a kWh", site->carbon_g_per_kwh},
+                     {pue_of, "PUE", "", site->pue},
+                     {own_row_of, "", "", (double)NAN},
+                     {place_of, "", "", (double)NAN}};
+        for (size_t k = 0; rows[i].is_predicted && k < WT_COUNTOF(kinds); k++) {
+            const char *source = kinds[k].of(&rows[i]);
+            if (is_told(rows, i, kinds[k].of) || strncmp(source, "--", 2) == 0)
+                continue;
+            if (told++ >= MOST) {
+                more++;
+                continue;
+            }
+            if (kinds[k].of == place_of)
+                wt_text(text, sizeof(text),
+                        "carbon of %s: not known; it is no region of the catalogue, or one without "
+                        "a figure",
+                        source);
+            else if (kinds[k].of == own_row_of)
+                wt_text(text, sizeof(text), "%s is a row of your own: %s", gpu->id, source);
+            else
+                wt_text(text, sizeof(text), "%s %.6g%s: %s", kinds[k].lead, kinds[k].value,
+                        kinds[k].unit, source);
+            wt_term_wrap(term, WT_DIM, "  ", text);
+        }
+    }
+    if (more) {
+        wt_text(text, sizeof(text), "and %zu more sources: --json has them", more);
+        wt_term_wrap(term, WT_DIM, "  ", text);
+    }
+}
+
 void wt_report_compare(const struct wt_term *term, const struct wt_compare_row *rows, size_t count)
 {
     static const struct wt_column columns[] = {
@@ -73,12 +152,16 @@ void wt_report_compare(const struct wt_term *term, const struct wt_compare_row *
         {"time", true, NULL},    {"power", true, NULL},      {"energy", true, NULL},
         {"a token", true, NULL}, {"carbon", true, NULL},     {"cost", true, NULL},
         {"", false, NULL},       {"limited by", false, NULL}};
-    static const struct wt_table_step steps[] = {{LIMIT, WT_BRIEF},  {ENERGY, WT_BRIEF},
-                                                 {LIMIT, WT_HIDDEN}, {POWER, WT_HIDDEN},
-                                                 {TOKEN, WT_HIDDEN}, {REGION, WT_HIDDEN}};
+    static const struct wt_table_step steps[] = {
+        {LIMIT, WT_BRIEF},  {ENERGY, WT_BRIEF}, {LIMIT, WT_HIDDEN}, {NAME, WT_BRIEF},
+        {POWER, WT_HIDDEN}, {TOKEN, WT_HIDDEN}, {REGION, WT_HIDDEN}};
     struct wt_table table;
-    size_t shown = 0;
+    size_t shown = 0, step_count = WT_COUNTOF(steps);
     char text[400], tokens[32] = "0";
+    for (size_t i = 0; i < count; i++) /* rows that only the region tells apart keep it */
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(rows[i].offer.name, rows[k].offer.name) == 0)
+                step_count = WT_COUNTOF(steps) - 1;
     for (size_t i = 0; i < count; i++)
         if (rows[i].is_predicted) {
             wt_grouped(tokens, sizeof(tokens), rows[i].job.tokens);
@@ -88,7 +171,7 @@ void wt_report_compare(const struct wt_term *term, const struct wt_compare_row *
     wt_term_banner(term, "PREDICTED", text, "nothing was measured");
     if (wt_table_init(&table, term, columns, WT_COUNTOF(columns), shown)) {
         table.steps = steps;
-        table.step_count = WT_COUNTOF(steps);
+        table.step_count = step_count;
         shown = 0;
         for (size_t i = 0; i < count; i++)
             if (rows[i].is_predicted)
@@ -99,9 +182,12 @@ void wt_report_compare(const struct wt_term *term, const struct wt_compare_row *
     fputc('\n', term->out);
     for (size_t i = 0; i < count; i++)
         if (!rows[i].is_predicted) {
+            if (i && strcmp(rows[i].offer.name, rows[i - 1].offer.name) == 0)
+                continue; /* in another region */
             wt_text(text, sizeof(text), "not predicted: %s: %s", rows[i].offer.name, rows[i].why);
             wt_term_wrap(term, WT_DIM, "  ", text);
         }
+    say_sources(term, rows, count);
     wt_text(text, sizeof(text),
             "%s none beats these in all that is known of every one. Order by the values: the 95 %% "
             "bounds of several overlap, and one run of your own on a candidate tells more "

@@ -81,6 +81,17 @@ static void say_amount(const struct wt_term *term, const char *lead, const char 
     wt_term_wrap(term, WT_PLAIN, lead, text);
 }
 
+/* Whose figure it is, where that is more than what was typed. */
+static void say_source(const struct wt_term *term, const char *lead, double value, const char *unit,
+                       const char *source)
+{
+    char text[500];
+    if (isnan(value) || !*source || strncmp(source, "--", 2) == 0)
+        return;
+    wt_text(text, sizeof(text), "%.6g%s: %s", value, unit, source);
+    wt_term_wrap(term, WT_DIM, lead, text);
+}
+
 static void say_limits(const struct wt_term *term, const struct wt_predict_job *job)
 {
     for (size_t i = 0; i < job->part_count; i++) {
@@ -115,14 +126,15 @@ static const char *basis_words(const struct wt_prediction *r, char *buf, size_t 
     if (r->basis == WT_PREDICT_PROFILE)
         return wt_text(buf, size, "the emulator's profile %s", r->gpu.profile);
     return wt_text(buf, size,
-                   "its row in the catalogue, and what boards have in common; a run of "
-                   "your own makes it narrower (--calibrate)");
+                   "its row in %s, and what boards have in common; a run of "
+                   "your own makes it narrower (--calibrate)",
+                   r->gpu.origin[0] ? r->gpu.origin : "the catalogue");
 }
 
 void wt_report_predict(const struct wt_term *term, const struct wt_predict_job *job)
 {
     const struct wt_prediction *r = &job->parts[0].each;
-    char text[400], basis[200];
+    char text[500], basis[400];
     wt_term_banner(term, "PREDICTED", r->gpu.name, "nothing was measured");
     print_table(term, job);
     fputc('\n', term->out);
@@ -138,8 +150,15 @@ void wt_report_predict(const struct wt_term *term, const struct wt_predict_job *
     wt_text(text, sizeof(text), "%u x %s at %.0f W each, %.0f MHz%s", r->devices, r->gpu.id,
             r->limit_w, r->clock_mhz, r->is_hot ? ", held back by heat" : "");
     wt_term_wrap(term, WT_PLAIN, "  devices   ", text);
+    if (r->gpu.origin[0] && r->basis != WT_PREDICT_ROW) {
+        wt_text(text, sizeof(text), "%s is a row of your own: %s", r->gpu.id, r->gpu.origin);
+        wt_term_wrap(term, WT_DIM, "  its row   ", text);
+    }
     say_amount(term, "  facility  ", " kWh", &job->facility_kwh, 1);
     say_amount(term, "  carbon    ", " kg CO2e", &job->carbon_g, 1e-3);
     say_amount(term, "  cost      ", "", &job->cost, 1);
+    say_source(term, "  PUE       ", job->site.pue, "", job->site.pue_source);
+    say_source(term, "  a kWh     ", job->site.carbon_g_per_kwh, " g CO2e",
+               job->site.carbon_source);
     wt_term_wrap(term, WT_DIM, "  rests on  ", basis_words(r, basis, sizeof(basis)));
 }

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sensor/catalogue.h"
+#include "catalogue/sheet.h"
 #include "sensor/cpu_model.h"
 
 /* What is not known of the TDP itself, as a factor either way (95 %). docs/model.md. */
