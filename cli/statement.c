@@ -137,6 +137,8 @@ static int check_options(const struct statement_options *o)
     if (!o->factor && (o->source || o->date))
         return cli_usage("statement", "%s goes with --carbon-intensity",
                          o->source ? "--carbon-source" : "--carbon-date");
+    if (o->data && !o->region)
+        return cli_usage("statement", "--data goes with --region, which is looked for there");
     if (o->training_type && o->form != FORM_CARD)
         return cli_usage("statement", "--training-type goes with --model-card");
     if (o->region && (!o->region[0] || strlen(o->region) >= sizeof(((struct wt_region *)0)->name)))

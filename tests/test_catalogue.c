@@ -145,7 +145,8 @@ static void a_row_of_the_users_takes_the_place_of_a_built_in_one(void **state)
      */
     put("gpus.csv", "\xef\xbb\xbf# boards of ours\r\ntdp_w,id,tdp_source\r\n\r\n"
                     "320,\"A40\",a meter\r\n900,x1,assumed\r\n");
-    put("regions.csv", "id,gco2_per_kwh,source,year\nhall-2,41.5,our supplier,2026-06\n");
+    put("regions.csv",
+        "id,gco2_per_kwh,source,year\nhall-2,41.5,our supplier,2026-06\nhall-3,9,,\n");
     open_own();
     assert_int_equal(wt_gpu_find(catalogue, "a40", &gpu, NULL), 0);
     assert_true(gpu.tdp_w == 320 && isnan(gpu.memory_gb)); /* the row whole, and not its cells */
@@ -163,6 +164,8 @@ static void a_row_of_the_users_takes_the_place_of_a_built_in_one(void **state)
     wt_region_words(&region, words, sizeof(words));
     assert_non_null(strstr(words, "hall-2, our supplier, 2026-06 ("));
     assert_non_null(strstr(words, "/regions.csv:2)"));
+    assert_int_equal(wt_region_find(catalogue, &region, "hall-3", NULL), 0);
+    assert_non_null(strstr(region.source, "names no source"));
     assert_int_equal(wt_region_find(catalogue, &region, "DEU", NULL), 0);
     assert_true(region.is_catalogue);
 }

@@ -296,6 +296,7 @@ class Statement(unittest.TestCase):
                 (["--tag", TAG, "--carbon-date", "June"], 2, "--carbon-date June"),
                 (["--tag", TAG, "--carbon-date", "2025-13"], 2, "--carbon-date 2025-13"),
                 (["--tag", TAG, "--latex", "--json"], 2, "--latex and --json: one form at a time"),
+                (["--tag", TAG, "--data", "."], 2, "--data goes with --region"),
                 (["--tag", TAG, "--training-type", "x"], 2, "--training-type goes with --model-card"),
                 (["--tag", TAG, "--model-card"], 1, "no carbon factor was given"),
                 (["--tag", TAG, "more"], 2, '"more" is too much'),

@@ -350,7 +350,9 @@ static void region_of(const struct wt_entry *e, struct wt_region *region)
     copy_cell(e, WT_REGION_COUNTRY, region->country, sizeof(region->country));
     copy_cell(e, WT_REGION_YEAR, region->date, sizeof(region->date));
     const char *source = wt_sheet_cell(e->sheet, e->row, WT_REGION_SOURCE);
-    wt_text(region->source, sizeof(region->source), "%s", wt_source_words(source));
+    wt_text(region->source, sizeof(region->source), "%s",
+            *source || region->is_catalogue ? wt_source_words(source)
+                                            : "the user's own table, which names no source");
     wt_sheet_origin(e->sheet, e->row, region->origin, sizeof(region->origin));
 }
 

@@ -159,7 +159,7 @@ static bool is_named_for(const char *path, enum wt_data *ret_kind)
     const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
     char name[32];
     size_t n = strlen(base);
-    if (n < 5 || n - 4 >= sizeof(name) || strcasecmp(base + n - 4, ".csv") != 0)
+    if (n < 5 || n - 4 >= sizeof(name) || strcmp(base + n - 4, ".csv") != 0)
         return false;
     wt_text(name, sizeof(name), "%.*s", (int)(n - 4), base);
     return wt_data_named(name, ret_kind);
