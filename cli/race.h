@@ -135,4 +135,61 @@ int race_trial_save(const struct race_trial *t, struct wt_error *err);
 int race_trial_read(struct race_trial *t, struct wt_error *err);
 void race_trial_done(struct race_trial *t);
 
+/* ---- a race of commands as a whole ---- */
+
+#define RACE_DEVICES_MAX 64
+
+enum race_stage { RACE_ON, RACE_VERIFYING, RACE_LEAVING };
+
+struct race_slot {
+    size_t trial; /* SIZE_MAX: free */
+    size_t devices[RACE_DEVICES_MAX];
+    size_t device_count;
+    char cuda[RACE_DEVICES_MAX * 48]; /* "": as ours */
+};
+
+struct race_live {
+    struct race_options *o;
+    struct cli_measure m;
+    struct race_source source;
+    struct race_trial *trials; /* owned */
+    size_t count;
+    struct wt_race *race;
+    struct race_slot *slots; /* owned */
+    size_t slot_count;
+    enum race_stage stage;
+    bool is_decided;
+    int asked;
+    size_t failed;
+    struct wt_raced_trial *raced; /* owned */
+    struct wt_mark *marks;        /* owned: for the run */
+    size_t mark_count, mark_room;
+    int64_t shown_ns, saved_ns;
+    bool is_line_open, is_tty;
+    char folder[4096];
+    struct wt_error err; /* why it was given up; code 0: it was not */
+};
+
+/* For the run that is measured: marks of the program, or ours. */
+void race_mark(void *live, const struct wt_mark *mark);
+void race_clear_line(struct race_live *l);
+
+/* ---- race_setup.c: before it begins ---- */
+
+/* Trials, the race, and the folder, from the options. Returns an exit code (also when that was all,
+ * --dry-run), or -1. */
+int race_setup(struct race_live *l);
+/* Once devices are open: what runs at once, and where. Returns an exit code, or -1. */
+int race_make_slots(struct race_live *l);
+
+/* ---- race_energy.c: what each stretch took in which a trial ran ---- */
+
+void race_stretch_open(struct race_live *l, struct race_trial *t);
+void race_stretch_close(struct race_live *l, struct race_trial *t);
+/* Its energy, into the trial and its points, as soon as samples cover its end, or now. */
+void race_stretch_collect(struct race_live *l, struct race_trial *t, bool is_now);
+/* All, now; and their curves as files. */
+void race_collect_all(struct race_live *l);
+void race_save(struct race_live *l, const struct race_trial *t);
+
 #endif
