@@ -104,9 +104,10 @@ struct race_trial {
     size_t slot; /* SIZE_MAX: none yet */
     bool is_due;
     /* What it took, stretch by stretch in which it ran. */
-    double run_s;                  /* before the open one */
-    double spent_j, low_j, high_j; /* likewise; NaN: not known */
-    int64_t since_ns;              /* the open one's start; 0: none is open */
+    double run_s;           /* before the open one */
+    struct wt_joules spent; /* likewise */
+    bool has_spent;
+    int64_t since_ns; /* the open one's start; 0: none is open */
     uint64_t window;
     bool has_window, is_window_over; /* over: its energy has not been asked for yet */
     int64_t over_ns;

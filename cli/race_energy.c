@@ -24,6 +24,15 @@ void race_stretch_open(struct race_live *l, struct race_trial *t)
     mark_phase(l, t, WT_MARK_BEGIN);
 }
 
+static void spend(struct race_trial *t, const struct wt_joules *energy)
+{
+    struct wt_joules before = t->spent;
+    t->spent = *energy;
+    if (t->has_spent)
+        wt_joules_add(&t->spent, &before, energy);
+    t->has_spent = true;
+}
+
 void race_stretch_close(struct race_live *l, struct race_trial *t)
 {
     if (!t->since_ns)
@@ -37,7 +46,7 @@ void race_stretch_close(struct race_live *l, struct race_trial *t)
     t->is_window_over = t->has_window;
     t->over_ns = now;
     if (!t->has_window)
-        t->spent_j = t->low_j = t->high_j = NAN;
+        spend(t, &(struct wt_joules){.provenance = WT_PROV_UNKNOWN});
     mark_phase(l, t, WT_MARK_END);
 }
 
@@ -46,8 +55,11 @@ static struct wt_joules joules_of(const struct race_live *l, const struct race_t
                                   const struct wt_window_result *result)
 {
     struct wt_joules sum = {.provenance = WT_PROV_UNKNOWN};
-    if (l->slot_count == 1)
-        return result->total;
+    if (l->slot_count ==
+        1) /* without any sensor what is modeled is better than nothing, and says so */
+        return result->total.provenance == WT_PROV_UNKNOWN && result->has_estimate
+                   ? result->estimate
+                   : result->total;
     const struct race_slot *slot = &l->slots[t->slot];
     for (size_t i = 0, n = 0; i < result->device_count; i++)
         for (size_t k = 0; k < slot->device_count; k++)
@@ -65,24 +77,22 @@ void race_stretch_collect(struct race_live *l, struct race_trial *t, bool is_now
 {
     struct wt_window_result result;
     struct wt_error why;
+    struct wt_joules energy = {.provenance = WT_PROV_UNKNOWN};
     if (!t->is_window_over || (!is_now && cli_now_ns() - t->over_ns < COLLECT_NS))
         return;
     t->is_window_over = t->has_window = false;
-    struct wt_joules j = {.provenance = WT_PROV_UNKNOWN};
     if (wt_meter_result(l->m.meter, t->window, is_now ? COLLECT_NS : 0, &result, &why) == 0) {
-        j = joules_of(l, t, &result);
+        energy = joules_of(l, t, &result);
         wt_window_result_done(&result);
     }
-    if (j.provenance == WT_PROV_UNKNOWN)
-        j.energy_j = j.low_j = j.high_j = NAN;
-    double before_s = t->run_s - t->window_s;
+    double begin_s = t->run_s - t->window_s, before_j = t->has_spent ? t->spent.energy_j : 0;
+    spend(t, &energy);
     for (size_t i = t->window_from; i < t->count; i++) {
-        double share = (t->points[i].run_s - before_s) / t->window_s;
-        t->points[i].energy_j = t->spent_j + j.energy_j * (share < 1 ? share : 1);
+        double share = (t->points[i].run_s - begin_s) / t->window_s;
+        t->points[i].energy_j = t->spent.provenance == WT_PROV_UNKNOWN
+                                    ? NAN
+                                    : before_j + energy.energy_j * (share < 1 ? share : 1);
     }
-    t->spent_j += j.energy_j;
-    t->low_j += j.low_j;
-    t->high_j += j.high_j;
 }
 
 void race_save(struct race_live *l, const struct race_trial *t)

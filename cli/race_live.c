@@ -231,9 +231,7 @@ static void take_result(struct race_live *l)
                                      .loss = s->loss,
                                      .score = s->score,
                                      .run_s = t->run_s,
-                                     .energy_j = t->spent_j,
-                                     .low_j = t->low_j,
-                                     .high_j = t->high_j,
+                                     .energy = t->spent,
                                      .processes = t->lives,
                                      .exit_code = t->is_over ? t->exit_code : -1,
                                      .final_loss = NAN,
@@ -268,7 +266,8 @@ static void verified(struct race_live *l)
         if (l->raced[i].state != WT_RACE_PAUSED)
             continue;
         l->raced[i].final_loss = s->state == WT_RACE_FINISHED ? s->loss : NAN;
-        l->raced[i].full_j = l->trials[i].spent_j;
+        l->raced[i].full_j =
+            l->trials[i].spent.provenance == WT_PROV_UNKNOWN ? NAN : l->trials[i].spent.energy_j;
         l->raced[i].processes = l->trials[i].lives;
     }
 }

@@ -12,6 +12,10 @@
 
 #include "race.h"
 
+/* A curve's first line, before its header: where its energies come from, the last and its bounds.
+ */
+#define SPENT "# energy_j"
+
 static int fail_file(struct wt_error *err, const char *path, const char *what)
 {
     snprintf(err->text, sizeof(err->text), "%.400s: %s: %s", path, what, strerror(errno));
@@ -357,6 +361,9 @@ int race_trial_save(const struct race_trial *t, struct wt_error *err)
     FILE *out = open_memstream(&text, &size);
     for (size_t i = 0; out && i < t->count; i++) {
         const struct race_point *p = &t->points[i];
+        if (i == 0 && t->has_spent && t->spent.provenance != WT_PROV_UNKNOWN)
+            fprintf(out, SPENT " %s %.10g %.10g %.10g\n", wt_provenance_name(t->spent.provenance),
+                    t->spent.energy_j, t->spent.low_j, t->spent.high_j);
         if (i == 0)
             fprintf(out, "step,loss,run_s%s\n", has_energy ? ",energy_j" : "");
         fprintf(out, "%.10g,%.10g,%.6g", p->step, p->loss, p->run_s);
@@ -382,6 +389,10 @@ int race_trial_read(struct race_trial *t, struct wt_error *err)
     int rc = 0;
     while (rc == 0 && fgets(line, sizeof(line), in)) {
         struct race_point p = {.energy_j = NAN};
+        char word[16];
+        if (sscanf(line, SPENT " %15s %lf %lf %lf", word, &t->spent.energy_j, &t->spent.low_j,
+                   &t->spent.high_j) == 4)
+            t->spent.provenance = wt_provenance_from_name(word);
         if (*line == '#' || strncmp(line, "step,", 5) == 0)
             continue;
         if (sscanf(line, "%lf,%lf,%lf,%lf", &p.step, &p.loss, &p.run_s, &p.energy_j) < 3 ||
@@ -397,8 +408,7 @@ int race_trial_read(struct race_trial *t, struct wt_error *err)
     fclose(in);
     if (rc == 0 && t->count) {
         t->run_s = t->points[t->count - 1].run_s;
-        t->spent_j = t->points[t->count - 1].energy_j;
-        t->low_j = t->high_j = NAN; /* the file does not say */
+        t->has_spent = true;
     }
     return rc;
 }

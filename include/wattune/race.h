@@ -184,10 +184,9 @@ struct wt_raced_trial {
     size_t rungs;
     double step, loss, score; /* likewise; NaN, infinite: none */
     double run_s;             /* how long it ran until then */
-    double energy_j;          /* NaN: not known. 95 % bounds, NaN where they are not: */
-    double low_j, high_j;
-    unsigned processes; /* that were started for it */
-    int exit_code;      /* of one that ended by itself; -1: none did */
+    struct wt_joules energy;  /* likewise: of the node, or of its GPUs where several ran at once */
+    unsigned processes;       /* that were started for it */
+    int exit_code;            /* of one that ended by itself; -1: none did */
     /* Of a stopped one that was run to its end afterwards, else NaN: */
     double final_loss, full_j;
 };
@@ -204,6 +203,7 @@ struct wt_raced {
     bool is_cut;              /* ended before it was decided */
     bool is_verified;         /* the stopped ones were run to their ends afterwards */
     /* Filled by wt_raced_sum_up(): */
+    enum wt_provenance provenance; /* of the trials' energies, the weakest */
     size_t winner, best;      /* SIZE_MAX: none; best: lowest final loss, known when verified */
     double regret;            /* of the winner against it, over its size; NaN: not known */
     double steps, steps_full; /* that were run, and of whole trials */

@@ -14,6 +14,7 @@ static double last_loss(const struct wt_raced_trial *t)
 void wt_raced_sum_up(struct wt_raced *raced)
 {
     const struct wt_race_options *o = &raced->options;
+    raced->provenance = WT_PROV_COUNTER;
     raced->winner = raced->best = SIZE_MAX;
     raced->steps = raced->spent_j = raced->saved_j = 0;
     raced->steps_full = o->step_max * (double)raced->count;
@@ -22,10 +23,13 @@ void wt_raced_sum_up(struct wt_raced *raced)
         const struct wt_raced_trial *t = &raced->trials[i];
         double last = last_loss(t);
         raced->steps += t->step;
-        raced->spent_j += t->energy_j;
+        double energy_j = t->energy.provenance == WT_PROV_UNKNOWN ? NAN : t->energy.energy_j;
+        if (t->energy.provenance < raced->provenance)
+            raced->provenance = t->energy.provenance;
+        raced->spent_j += energy_j;
         if (t->state == WT_RACE_PAUSED)
-            raced->saved_j += raced->is_verified ? t->full_j - t->energy_j
-                                                 : t->energy_j * (o->step_max / t->step - 1);
+            raced->saved_j +=
+                raced->is_verified ? t->full_j - energy_j : energy_j * (o->step_max / t->step - 1);
         if (t->state == WT_RACE_FINISHED && !isnan(t->loss) &&
             (raced->winner == SIZE_MAX || t->loss < raced->trials[raced->winner].loss))
             raced->winner = i;
@@ -47,20 +51,26 @@ static json_t *name_json(const struct wt_raced *raced, size_t i)
 
 static json_t *trial_json(const struct wt_raced_trial *t)
 {
+    bool is_known = t->energy.provenance != WT_PROV_UNKNOWN;
     const struct {
         const char *key;
         double value;
     } numbers[] = {
-        {"step", t->step},         {"loss", t->loss},
-        {"score", t->score},       {"run_s", t->run_s},
-        {"energy_j", t->energy_j}, {"low_j", t->low_j},
-        {"high_j", t->high_j},     {"final_loss", t->final_loss},
+        {"step", t->step},
+        {"loss", t->loss},
+        {"score", t->score},
+        {"run_s", t->run_s},
+        {"energy_j", is_known ? t->energy.energy_j : NAN},
+        {"low_j", is_known ? t->energy.low_j : NAN},
+        {"high_j", is_known ? t->energy.high_j : NAN},
+        {"final_loss", t->final_loss},
         {"full_j", t->full_j},
     };
-    json_t *o = json_pack("{s:s, s:s, s:I, s:I, s:o}", "name", t->name, "state",
-                          wt_race_state_name(t->state), "rungs", (json_int_t)t->rungs, "processes",
-                          (json_int_t)t->processes, "exit",
-                          t->exit_code < 0 ? json_null() : json_integer(t->exit_code));
+    json_t *o =
+        json_pack("{s:s, s:s, s:s, s:I, s:I, s:o}", "name", t->name, "provenance",
+                  wt_provenance_name(t->energy.provenance), "state", wt_race_state_name(t->state),
+                  "rungs", (json_int_t)t->rungs, "processes", (json_int_t)t->processes, "exit",
+                  t->exit_code < 0 ? json_null() : json_integer(t->exit_code));
     for (size_t i = 0; i < WT_COUNTOF(numbers); i++)
         if (wt_json_put(o, numbers[i].key, wt_json_number(numbers[i].value)) < 0) {
             json_decref(o);
@@ -92,11 +102,10 @@ static json_t *run_json(const struct wt_run *run)
 char *wt_raced_to_json(const struct wt_raced *raced)
 {
     const struct wt_run *run = raced->run;
-    json_t *doc =
-        json_pack("{s:s, s:s, s:s, s:s, s:b, s:b}", "provenance",
-                  wt_provenance_name(run ? run->total.provenance : WT_PROV_UNKNOWN), "folder",
-                  raced->folder, "rule", wt_race_rule_name(raced->options.rule), "loss",
-                  raced->loss, "is_cut", raced->is_cut, "is_verified", raced->is_verified);
+    json_t *doc = json_pack("{s:s, s:s, s:s, s:s, s:b, s:b}", "provenance",
+                            wt_provenance_name(raced->provenance), "folder", raced->folder, "rule",
+                            wt_race_rule_name(raced->options.rule), "loss", raced->loss, "is_cut",
+                            raced->is_cut, "is_verified", raced->is_verified);
     const struct {
         const char *key;
         double value;

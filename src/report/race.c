@@ -109,8 +109,9 @@ static void put_raced(struct wt_table *table, const struct wt_raced *raced, size
         wt_table_set(table, i, LAST, "%.4f", t->loss);
     if (t->run_s > 0)
         wt_table_set(table, i, TIME, "%s", wt_format_seconds(text, sizeof(text), t->run_s));
-    if (isfinite(t->energy_j) && t->run_s > 0)
-        wt_table_set(table, i, ENERGY, "%s", wt_format_joules(text, sizeof(text), t->energy_j));
+    if (t->energy.provenance != WT_PROV_UNKNOWN && t->run_s > 0)
+        wt_table_set(table, i, ENERGY, "%s",
+                     wt_format_joules(text, sizeof(text), t->energy.energy_j));
     if (raced->is_verified && isfinite(t->final_loss))
         wt_table_set(table, i, ITS_END, "%.4f", t->final_loss);
     if (i == raced->winner)
@@ -128,11 +129,13 @@ static void say_saving(const struct wt_term *term, const struct wt_raced *raced)
             raced->steps, raced->steps_full, steps);
     else
         wt_text(text, sizeof(text),
-                "%.0f of %.0f steps were run, %.1f %% less: %s spent and %s saved (%.1f %%, %s).",
+                "%.0f of %.0f steps were run, %.1f %% less: %s spent (%s) and %s saved (%.1f %%, "
+                "%s).",
                 raced->steps, raced->steps_full, steps,
                 wt_format_joules(spent, sizeof(spent), raced->spent_j),
+                wt_provenance_name(raced->provenance),
                 wt_format_joules(saved, sizeof(saved), raced->saved_j), 100 * raced->saving,
-                raced->is_verified ? "measured: the stopped ones were run to their ends afterwards"
+                raced->is_verified ? "by running the stopped ones to their ends afterwards"
                                    : "estimated by each stopped trial's own energy a step");
     wt_term_wrap(term, WT_PLAIN, "  ", text);
 }
