@@ -101,8 +101,9 @@ struct race_trial {
     bool has_new_loss;
     struct race_point *points; /* owned: step by step, each above the last */
     size_t count, room, told;
-    size_t slot; /* SIZE_MAX: none yet */
-    bool is_due;
+    size_t slot;     /* SIZE_MAX: none yet */
+    bool is_due;     /* it is to run, and waits for its slot */
+    bool is_resting; /* it is at a rung, and runs on until somebody else does */
     /* What it took, stretch by stretch in which it ran. */
     double run_s;           /* before the open one */
     struct wt_joules spent; /* likewise */

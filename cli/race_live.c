@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,7 +18,9 @@
 #define TICK_NS INT64_C(20000000)
 #define SHOW_NS INT64_C(500000000)
 #define SAVE_NS INT64_C(10000000000)
+#define LATE_NS INT64_C(1000000000) /* what was said before it was stopped has come by then */
 #define GIVE_UP 2
+
 /* ---- what the run is told ---- */
 
 void race_clear_line(struct race_live *l)
@@ -135,7 +136,8 @@ static void attend_one(struct race_live *l, struct race_trial *t)
         return;
     }
     race_trial_look(t);
-    race_trial_hear(t, race_mark, l);
+    if (before != RACE_STOPPED || cli_now_ns() - t->over_ns < LATE_NS)
+        race_trial_hear(t, race_mark, l);
     for (size_t i = points; i < t->count; i++)
         mark_loss(l, t, t->points[i].loss);
     if (t->process == RACE_NONE)
@@ -152,16 +154,30 @@ static void attend_one(struct race_live *l, struct race_trial *t)
                      t->exit_code, t->log);
         leave_slot(l, t);
         race_save(l, t);
-    } else if (t->process == RACE_RUNS && state == WT_RACE_PAUSED && l->o->is_end) {
-        race_trial_end(t, l->o->grace_ns);
     } else if (t->process == RACE_RUNS && state == WT_RACE_PAUSED) {
-        race_trial_stop(t);
-        race_stretch_close(l, t);
-        leave_slot(l, t);
-        race_save(l, t);
+        t->is_resting = true; /* unless it is the next to run */
     } else if (state == WT_RACE_DIVERGED ||
                (state == WT_RACE_FINISHED && t->step > l->o->race.step_max)) {
         race_trial_end(t, l->o->grace_ns); /* its work is done, or hopeless */
+    }
+}
+
+/* Those at a rung that are not to go on at once. */
+static void rest(struct race_live *l)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        struct race_trial *t = &l->trials[i];
+        if (!t->is_resting)
+            continue;
+        t->is_resting = false;
+        if (l->o->is_end) {
+            race_trial_end(t, l->o->grace_ns); /* its slot is free when it has gone */
+        } else {
+            race_trial_stop(t);
+            race_stretch_close(l, t);
+            leave_slot(l, t);
+            race_save(l, t);
+        }
     }
 }
 
@@ -211,7 +227,7 @@ static size_t busy(const struct race_live *l)
     for (size_t i = 0; i < l->slot_count; i++)
         count += l->slots[i].trial != SIZE_MAX;
     for (size_t i = 0; i < l->count; i++)
-        count += l->trials[i].is_due;
+        count += (size_t)l->trials[i].is_due - l->trials[i].is_resting;
     return count;
 }
 
@@ -338,6 +354,11 @@ static void hand_out(struct race_live *l)
     double until;
     while (busy(l) < l->slot_count) {
         enum wt_race_turn turn = wt_race_next(l->race, &trial, &until);
+        if (turn == WT_RACE_RUN && l->trials[trial].is_resting) {
+            l->trials[trial].is_resting = false;
+            continue;
+        }
+        rest(l);
         if (turn == WT_RACE_RUN) {
             l->trials[trial].is_due = true;
             run_due(l, &l->trials[trial]);
@@ -353,6 +374,7 @@ static void hand_out(struct race_live *l)
         }
         break;
     }
+    rest(l);
 }
 
 static bool leave(struct race_live *l)
@@ -432,13 +454,18 @@ static int finish(struct race_live *l, const struct wt_run *run)
     if (l->o->is_json) {
         cli_print_json("race", text);
     } else {
-        struct wt_term term;
         free(text);
+    }
+    if (!l->o->is_json && has_any_loss(l)) {
+        struct wt_term term;
         wt_term_init(&term, stdout);
         wt_report_raced(&term, &raced);
     }
-    if (l->err.code)
-        return cli_fail("race", &l->err);
+    if (l->err.code) {
+        int code =
+            cli_fail("race", &l->err); /* a command that cannot be started: as a shell has it */
+        return l->err.code == WT_E_NOTFOUND ? 127 : l->err.code == WT_E_DENIED ? 126 : code;
+    }
     if (l->asked)
         cli_note("--folder %s --resume goes on", l->folder);
     return l->asked ? 128 + l->asked : raced.winner == SIZE_MAX ? CLI_FAILURE : CLI_OK;
