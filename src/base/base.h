@@ -213,8 +213,7 @@ char *wt_text_field(char **io_line);
 char *wt_text_after_mark(char *line);
 
 /* One more text of a list, whose texts are owned. Errors: WT_E_NOMEM. */
-int wt_texts_add(char ***io_texts, size_t *io_count, const char *fmt, va_list args)
-    WT_PRINTF(3, 0);
+int wt_texts_add(char ***io_texts, size_t *io_count, const char *fmt, va_list args) WT_PRINTF(3, 0);
 
 /* "51,200": digits in groups of three. Returns buf. */
 const char *wt_grouped(char *buf, size_t size, uint64_t count);

@@ -111,10 +111,14 @@ static int migrate(struct file *f, struct wt_error *err)
 static int check_schema(struct file *f, struct wt_error *err)
 {
     int version = 0, application = 0, tables = 0;
+    /* In one transaction: another program may be making its tables at this moment. */
+    if (execute(f, "BEGIN") < 0)
+        return file_fail(f, err, "read it");
     if (query_int(f, "PRAGMA user_version", &version) < 0 ||
         query_int(f, "PRAGMA application_id", &application) < 0 ||
         query_int(f, "SELECT count(*) FROM sqlite_master", &tables) < 0)
-        return file_fail(f, err, "read it");
+        return undo(f, err, "read it");
+    execute(f, "COMMIT");
     if ((tables > 0 || f->is_readonly) && application != APPLICATION_ID) {
         wt_fail(err, WT_E_FORMAT,
                 "%.300s: an SQLite file, but no job store of Wattune's; left as it is", f->path);

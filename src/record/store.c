@@ -190,10 +190,14 @@ static int migrate(struct wt_store *store, struct wt_error *err)
 static int check_schema(struct wt_store *store, struct wt_error *err)
 {
     int version = 0, application = 0, tables = 0;
+    /* In one transaction: another Wattune may be making its tables at this moment. */
+    if (execute(store, "BEGIN") < 0)
+        return store_fail(store, err, "read it");
     if (query_int(store, "PRAGMA user_version", &version) < 0 ||
         query_int(store, "PRAGMA application_id", &application) < 0 ||
         query_int(store, "SELECT count(*) FROM sqlite_master", &tables) < 0)
-        return store_fail(store, err, "read it");
+        return undo(store, err, "read it");
+    execute(store, "COMMIT");
     if (version > SCHEMA_VERSION && application == APPLICATION_ID) {
         wt_fail(err, WT_E_FORMAT,
                 "%s: written by a newer Wattune (schema %d, this one knows up to %d)", store->path,

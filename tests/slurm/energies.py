@@ -81,6 +81,7 @@ class Energies:
                 row = rows[job]
                 devices = {device["id"] for device in row["devices"]}
                 if len(devices) != gpus or not row["low_j"] <= row["energy_j"] <= row["high_j"] or \
-                        not 0 < row["high_j"] <= gpus * 400 * (seconds + 3):
-                    problems.append(f"{node.name}: job {job} of {gpus} GPUs for {seconds:.1f} s: {row}")
+                        not 0 < row["high_j"] <= gpus * 400 * (seconds + 3 + row["gap_s"]):
+                    problems.append(f"{node.name}: job {job} of {gpus} GPUs for {seconds:.1f} s: {len(devices)} devices, "
+                                    f"{row['energy_j']} J [{row['low_j']}, {row['high_j']}], gap {row['gap_s']} s: {row}")
         return problems
