@@ -168,7 +168,7 @@ struct race_live {
     size_t mark_count, mark_room;
     int64_t shown_ns, saved_ns;
     bool is_line_open, is_tty;
-    char folder[4096];
+    char folder[4000];
     struct wt_error err; /* why it was given up; code 0: it was not */
 };
 
@@ -188,9 +188,9 @@ int race_make_slots(struct race_live *l);
 
 void race_stretch_open(struct race_live *l, struct race_trial *t);
 void race_stretch_close(struct race_live *l, struct race_trial *t);
-/* Its energy, into the trial and its points, as soon as samples cover its end, or now. */
+/* Its energy, into the trial, its points and its file, as soon as samples cover its end, or now. */
 void race_stretch_collect(struct race_live *l, struct race_trial *t, bool is_now);
-/* All, now; and their curves as files. */
+/* All of them, now. */
 void race_collect_all(struct race_live *l);
 void race_save(struct race_live *l, const struct race_trial *t);
 

@@ -72,6 +72,15 @@ static struct wt_joules joules_of(const struct race_live *l, const struct race_t
     return sum;
 }
 
+void race_save(struct race_live *l, const struct race_trial *t)
+{
+    struct wt_error why;
+    if (race_trial_save(t, &why) < 0) {
+        race_clear_line(l);
+        cli_note("%s is not written: %s", t->curve, why.text);
+    }
+}
+
 /* Its points lie on the straight line in time between what it had taken before and after. */
 void race_stretch_collect(struct race_live *l, struct race_trial *t, bool is_now)
 {
@@ -93,23 +102,11 @@ void race_stretch_collect(struct race_live *l, struct race_trial *t, bool is_now
                                     ? NAN
                                     : before_j + energy.energy_j * (share < 1 ? share : 1);
     }
-}
-
-void race_save(struct race_live *l, const struct race_trial *t)
-{
-    struct wt_error why;
-    if (race_trial_save(t, &why) < 0) {
-        race_clear_line(l);
-        cli_note("%s is not written: %s", t->curve, why.text);
-    }
+    race_save(l, t);
 }
 
 void race_collect_all(struct race_live *l)
 {
-    for (size_t i = 0; i < l->count; i++) {
-        bool is_new = l->trials[i].is_window_over;
+    for (size_t i = 0; i < l->count; i++)
         race_stretch_collect(l, &l->trials[i], true);
-        if (is_new)
-            race_save(l, &l->trials[i]);
-    }
 }

@@ -253,8 +253,7 @@ static void take_result(struct race_live *l)
                                      .final_loss = NAN,
                                      .full_j = NAN};
         memcpy(r->name, t->name, sizeof(r->name));
-        if (s->state ==
-            WT_RACE_DIVERGED) /* at the last step that it told, not the one it broke at */
+        if (s->state == WT_RACE_DIVERGED) /* a failure was told as of one step more */
             r->step = t->count ? t->points[t->count - 1].step : 0;
     }
 }

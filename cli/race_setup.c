@@ -181,11 +181,9 @@ static int open_folder(struct race_live *l)
     }
     for (size_t i = 0; code < 0 && i < l->count; i++) {
         struct race_trial *t = &l->trials[i];
-        int n = snprintf(t->log, sizeof(t->log), "%s/%s.log", l->folder, t->name);
+        snprintf(t->log, sizeof(t->log), "%s/%s.log", l->folder, t->name);
         snprintf(t->curve, sizeof(t->curve), "%s/%s.csv", l->folder, t->name);
-        if (n >= (int)sizeof(t->log) - 4)
-            code = cli_usage("race", "--folder: the path is too long");
-        else if (l->o->is_resume && race_trial_read(t, &err) < 0)
+        if (l->o->is_resume && race_trial_read(t, &err) < 0)
             code = cli_fail("race", &err);
     }
     free(text);
@@ -247,6 +245,8 @@ int race_setup(struct race_live *l)
         code = cli_fail("race", &err);
     if (code < 0 && l->o->is_dry_run)
         return dry_run(l);
+    if (code < 0 && l->o->folder && strlen(l->o->folder) >= sizeof(l->folder))
+        code = cli_usage("race", "--folder: the path is too long");
     if (code < 0)
         name_folder(l);
     return code < 0 ? open_folder(l) : code;

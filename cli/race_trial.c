@@ -357,7 +357,8 @@ int race_trial_save(const struct race_trial *t, struct wt_error *err)
     size_t size = 0;
     bool has_energy = t->count > 0;
     for (size_t i = 0; i < t->count; i++)
-        has_energy &= t->points[i].energy_j > (i ? t->points[i - 1].energy_j : 0);
+        has_energy &= t->points[i].energy_j > 0 &&
+                      t->points[i].energy_j >= (i ? t->points[i - 1].energy_j : 0);
     FILE *out = open_memstream(&text, &size);
     for (size_t i = 0; out && i < t->count; i++) {
         const struct race_point *p = &t->points[i];
