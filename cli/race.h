@@ -29,6 +29,7 @@ struct race_options {
     size_t again_count;
     unsigned at_once;
     int64_t grace_ns;
+    int end_signal; /* by which a trial is told to end */
     bool is_end, is_resume, is_to_the_end, is_without_store, is_dry_run;
     char **command;                        /* borrowed */
     const char *given_live, *given_replay; /* an option that is of one of the two only; NULL */
@@ -121,8 +122,8 @@ struct race_trial {
 int race_trial_start(struct race_trial *t, bool is_end, const char *cuda, struct wt_error *err);
 void race_trial_stop(struct race_trial *t);
 void race_trial_go_on(struct race_trial *t);
-/* SIGTERM, and SIGKILL after so long. */
-void race_trial_end(struct race_trial *t, int64_t grace_ns);
+/* That signal, and SIGKILL after so long. */
+void race_trial_end(struct race_trial *t, int number, int64_t grace_ns);
 /* Whether it has ended, and what is due with one that is asked to. */
 void race_trial_look(struct race_trial *t);
 /* Takes what it has said since the last call; marks of work go to fn. */

@@ -158,7 +158,7 @@ static void attend_one(struct race_live *l, struct race_trial *t)
         t->is_resting = true; /* unless it is the next to run */
     } else if (state == WT_RACE_DIVERGED ||
                (state == WT_RACE_FINISHED && t->step > l->o->race.step_max)) {
-        race_trial_end(t, l->o->grace_ns); /* its work is done, or hopeless */
+        race_trial_end(t, l->o->end_signal, l->o->grace_ns); /* its work is done, or hopeless */
     }
 }
 
@@ -171,7 +171,8 @@ static void rest(struct race_live *l)
             continue;
         t->is_resting = false;
         if (l->o->is_end) {
-            race_trial_end(t, l->o->grace_ns); /* its slot is free when it has gone */
+            race_trial_end(t, l->o->end_signal,
+                           l->o->grace_ns); /* its slot is free when it has gone */
         } else {
             race_trial_stop(t);
             race_stretch_close(l, t);
@@ -380,7 +381,7 @@ static bool leave(struct race_live *l)
 {
     bool is_over = true;
     for (size_t i = 0; i < l->count; i++) {
-        race_trial_end(&l->trials[i], l->o->grace_ns);
+        race_trial_end(&l->trials[i], l->o->end_signal, l->o->grace_ns);
         is_over &= l->trials[i].process == RACE_NONE;
     }
     if (is_over && !l->is_decided)

@@ -2,12 +2,14 @@
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "race.h"
+#include "slurm.h"
 
 #define GRACE_NS INT64_C(30000000000)
 
@@ -43,10 +45,11 @@ static void print_help(void)
         "                     filled in, here and in CMD\n"
         "  --pause HOW        stop (default): a trial at a rung is stopped as it is, and keeps its "
         "memory;\n"
-        "                     end: it gets SIGTERM, is to keep its work, and is run again later\n"
+        "                     end: it is told to end, is to keep its work, and is run again later\n"
         "  --again ARG        with --pause end: an argument more for CMD then, --again=--resume "
         "(repeatable)\n"
-        "  --grace TIME       so long after SIGTERM it is killed (default 30s)\n"
+        "  --end-signal NAME  instead of TERM: USR1, USR2, INT or HUP (srun passes on USR1)\n"
+        "  --grace TIME       so long after that it is killed (default 30s)\n"
         "  --at-once N        trials that run at the same time, each on its share of the GPUs "
         "(default 1)\n"
         "  --to-the-end       run the stopped ones to their ends afterwards: what the race saved "
@@ -213,6 +216,7 @@ enum {
     LOSS_FILE,
     PAUSE,
     AGAIN,
+    END_SIGNAL,
     GRACE,
     AT_ONCE,
     TO_THE_END,
@@ -247,6 +251,7 @@ static const struct option options[] = {
     {"loss-file", required_argument, NULL, LOSS_FILE},
     {"pause", required_argument, NULL, PAUSE},
     {"again", required_argument, NULL, AGAIN},
+    {"end-signal", required_argument, NULL, END_SIGNAL},
     {"grace", required_argument, NULL, GRACE},
     {"at-once", required_argument, NULL, AT_ONCE},
     {"to-the-end", no_argument, NULL, TO_THE_END},
@@ -386,6 +391,11 @@ static int take_live(int c, struct race_options *o)
             return cli_usage("race", "--again: more than %d", RACE_AGAIN_MAX);
         o->again[o->again_count++] = optarg;
         break;
+    case END_SIGNAL:
+        o->end_signal = cli_slurm_signal(strncmp(optarg, "SIG", 3) == 0 ? optarg + 3 : optarg);
+        if (!o->end_signal)
+            return cli_usage("race", "--end-signal %s: TERM, USR1, USR2, INT or HUP", optarg);
+        break;
     case GRACE:
         if (cli_duration_parse(optarg, &o->grace_ns, &err) < 0)
             return cli_fail("race", &err);
@@ -457,8 +467,12 @@ static int check_live(struct race_options *o)
 int race_parse(int argc, char **argv, struct race_options *o)
 {
     int c, at = 0;
-    *o = (struct race_options){
-        .races = 500, .seed = 1, .tolerance = 0.01, .at_once = 1, .grace_ns = GRACE_NS};
+    *o = (struct race_options){.races = 500,
+                               .seed = 1,
+                               .tolerance = 0.01,
+                               .at_once = 1,
+                               .grace_ns = GRACE_NS,
+                               .end_signal = SIGTERM};
     wt_race_options_init(&o->race, 0);
     while ((c = getopt_long(argc, argv, "+h", options, &at)) != -1) {
         if (c == HELP || c == 'h') {

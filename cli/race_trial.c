@@ -90,11 +90,11 @@ void race_trial_go_on(struct race_trial *t)
     t->process = RACE_RUNS;
 }
 
-void race_trial_end(struct race_trial *t, int64_t grace_ns)
+void race_trial_end(struct race_trial *t, int number, int64_t grace_ns)
 {
     if (t->process == RACE_NONE || t->process == RACE_ENDING)
         return;
-    tell_group(t, SIGTERM);
+    tell_group(t, number);
     tell_group(t, SIGCONT);
     t->process = RACE_ENDING;
     t->deadline_ns = cli_now_ns() + grace_ns;

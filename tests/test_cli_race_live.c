@@ -456,6 +456,7 @@ static void mistakes_are_told(void **state)
         {{"--steps", "0"}, 2, "a number from 1"},
         {{"--pause", "nap"}, 2, "stop or end"},
         {{"--grace", "soon"}, 2, "soon"},
+        {{"--end-signal", "KILL"}, 2, "TERM, USR1"},
         {{"--at-once", "0"}, 2, "a number from 1"},
         {{"--param", "lr=1,2", "--steps", "9", "--again", "y", "--", "x", "{lr}"},
          2,

@@ -19,7 +19,7 @@ TRAINER = """#!/bin/bash
 kept="$1/$2.kept"
 n=$([ "$3" = --resume ] && cat "$kept" 2>/dev/null || echo 0)
 echo "job $SLURM_JOB_ID on $SLURMD_NODENAME from $n" >>"$1/$2.said"
-trap 'echo $n >"$kept"; exit 143' TERM
+trap 'echo $n >"$kept"; exit 138' USR1
 while [ $n -lt 30 ]; do
     n=$((n + 1)); echo "step $n loss=$2.$((9000 - n))"; sleep 0.1
 done
@@ -28,7 +28,7 @@ done
 
 def setUpModule():
     global BED
-    BED = slurm.Bed([("v100-pcie-32gb:2", ""), ("v100-pcie-32gb:2", "")])
+    BED = slurm.Bed([("v100-pcie-32gb:4", "")] * 2)
     BED.start()
 
 
@@ -49,7 +49,7 @@ class Raced(unittest.TestCase):
         done = BED.run(WATTUNE, "race", "--json", "--no-store", "--folder", os.path.join(out, "race"),
                        "--param", "loss=4,2,1,3", "--steps", "30", "--first", "20", "--eta", "2",
                        "--progress", r"step (\d+)", "--loss-pattern", r"loss=(\S+)",
-                       "--at-once", "2", "--pause", "end", "--again=--resume", "--",
+                       "--at-once", "2", "--pause", "end", "--end-signal", "USR1", "--again=--resume", "--",
                        "srun", "-N1", "-n1", "--gres=gpu:1", script, out, "{loss}", timeout=180)
         race = json.loads(done.stdout)
         self.assertEqual(race["winner"], "loss=1")
