@@ -56,6 +56,54 @@ int cli_signals_block(struct wt_error *err)
     return 0;
 }
 
+/* In the child. False: we have gone meanwhile. */
+static bool be_a_group(pid_t parent)
+{
+    int null = open("/dev/null", O_RDONLY);
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (null > STDIN_FILENO) {
+        dup2(null, STDIN_FILENO);
+        close(null);
+    }
+    return getppid() == parent;
+}
+
+static void environment_free(char **env, char *const *more)
+{
+    for (size_t i = 0; env && more[2 * i]; i++)
+        free(env[i]);
+    free(env);
+}
+
+/* Ours with these in it; the list and what was added are owned, see environment_free. */
+static char **environment(char *const *more)
+{
+    size_t count = 0, added = 0, n = 0;
+    while (environ[count])
+        count++;
+    while (more[2 * added])
+        added++;
+    char **env = calloc(count + added + 1, sizeof(*env));
+    for (size_t i = 0; env && i < added; i++)
+        if (asprintf(&env[n++], "%s=%s", more[2 * i], more[2 * i + 1]) < 0) {
+            env[n - 1] = NULL;
+            environment_free(env, more);
+            return NULL;
+        }
+    for (size_t i = 0; env && i < count; i++) {
+        bool is_replaced = false;
+        for (size_t k = 0; k < added; k++) {
+            size_t length = strlen(more[2 * k]);
+            is_replaced |=
+                strncmp(environ[i], more[2 * k], length) == 0 && environ[i][length] == '=';
+        }
+        if (!is_replaced)
+            env[n++] = environ[i];
+    }
+    return env;
+}
+
 int cli_child_start(struct cli_child *child, char **argv, struct wt_error *err)
 {
     int rc = cli_signals_block(err);
@@ -64,7 +112,9 @@ int cli_child_start(struct cli_child *child, char **argv, struct wt_error *err)
     *child = (struct cli_child){.signal_fd = -1,
                                 .output_fd = child->output_fd,
                                 .is_error_moved = child->is_error_moved,
-                                .terminal_fd = child->terminal_fd};
+                                .terminal_fd = child->terminal_fd,
+                                .is_group = child->is_group,
+                                .env = child->env};
     child->signal_fd = signalfd(-1, &caught, SFD_CLOEXEC | SFD_NONBLOCK);
     if (child->signal_fd < 0)
         return fail_errno(err, WT_E_INTERNAL, "signalfd", errno);
@@ -72,11 +122,17 @@ int cli_child_start(struct cli_child *child, char **argv, struct wt_error *err)
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 
     int report[2];
+    char **env = child->env ? environment(child->env) : NULL;
+    if (child->env && !env) {
+        rc = fail_errno(err, WT_E_NOMEM, argv[0], ENOMEM);
+        goto fail;
+    }
     if (pipe2(report, O_CLOEXEC) < 0) {
         rc = fail_errno(err, WT_E_INTERNAL, "pipe", errno);
         goto fail;
     }
     fflush(NULL);
+    pid_t parent = getpid();
     child->pid = fork();
     if (child->pid < 0) {
         rc = fail_errno(err, WT_E_INTERNAL, "fork", errno);
@@ -85,6 +141,8 @@ int cli_child_start(struct cli_child *child, char **argv, struct wt_error *err)
         goto fail;
     }
     if (child->pid == 0) {
+        if (child->is_group && !be_a_group(parent))
+            _exit(125);
         sigprocmask(SIG_SETMASK, &original, NULL);
         if (!was_pipe_ignored)
             signal(SIGPIPE, SIG_DFL);
@@ -92,12 +150,14 @@ int cli_child_start(struct cli_child *child, char **argv, struct wt_error *err)
             dup2(child->output_fd, STDOUT_FILENO);
         if (child->output_fd >= 0 && child->is_error_moved)
             dup2(child->output_fd, STDERR_FILENO);
-        execvp(argv[0], argv);
+        execvpe(argv[0], argv, env ? env : environ);
         int why = errno;
         if (write(report[1], &why, sizeof(why)) < 0)
             _exit(125);
         _exit(why == ENOENT ? 127 : 126);
     }
+    if (child->is_group)
+        setpgid(child->pid, child->pid); /* whoever of us is first */
     close(report[1]);
     int why = 0;
     ssize_t n;
@@ -105,6 +165,9 @@ int cli_child_start(struct cli_child *child, char **argv, struct wt_error *err)
         n = read(report[0], &why, sizeof(why));
     while (n < 0 && errno == EINTR);
     close(report[0]);
+    if (env)
+        environment_free(env, child->env);
+    env = NULL;
     if (n == sizeof(why)) {
         waitpid(child->pid, NULL, 0);
         rc = fail_errno(err, why == ENOENT ? WT_E_NOTFOUND : WT_E_DENIED, argv[0], why);
@@ -112,6 +175,8 @@ int cli_child_start(struct cli_child *child, char **argv, struct wt_error *err)
     }
     return 0;
 fail:
+    if (env)
+        environment_free(env, child->env);
     close(child->signal_fd);
     child->signal_fd = -1;
     return rc;
@@ -127,7 +192,7 @@ static void reap(struct cli_child *child)
         child->status = status;
         child->is_done = true;
     }
-    while ((pid = waitpid(0, &status, WNOHANG)) > 0)
+    while ((pid = waitpid(child->is_group ? -child->pid : 0, &status, WNOHANG)) > 0)
         if (pid == child->pid) {
             child->status = status;
             child->is_done = true;

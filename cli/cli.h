@@ -149,6 +149,11 @@ struct cli_child {
     int output_fd;       /* its stdout goes here; -1: ours */
     bool is_error_moved; /* and its stderr too */
     int terminal_fd;     /* it writes to this pseudo-terminal, whose size follows ours; -1: none */
+    /* It has a process group of its own, which can be stopped whole, and nothing to read from;
+     * signals are not passed on to it. It does not outlive us: running it is killed, stopped it is
+     * hung up (the kernel does so with a stopped group that nobody is left to continue). */
+    bool is_group;
+    char *const *env; /* NAME, value, ..., NULL: of its environment alone; NULL: nothing */
 };
 /* Blocks the signals it will pass on: call before threads are started, so that they inherit it.
  * The first call does; later ones change nothing. */

@@ -383,8 +383,8 @@ static void tell_recording(const struct cli_bed *bed, struct wt_run *run)
     snprintf(run->recording_title, sizeof(run->recording_title), "%s", title);
 }
 
-int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int *ret_asked,
-                    struct wt_error *err)
+int cli_measure_task(struct cli_measure *m, const struct cli_task *task, char **argv,
+                     struct wt_run *run, struct wt_error *err)
 {
     struct wt_doorkeeper *keeper = NULL;
     struct wt_error why;
@@ -422,19 +422,7 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
         wt_users_new(&users, m->bed->ctx, m->bed->devices, 0, &why) < 0)
         cli_note("phases or users will have no energy of their own: %s", why.text);
 
-    int out_fd = m->is_output_hidden ? m->log_fd : m->is_stdout_moved ? STDERR_FILENO : -1;
-    struct cli_tap *tap = NULL;
-    if (m->progress || m->mark) {
-        rc = cli_tap_open(&tap, out_fd >= 0 ? out_fd : STDOUT_FILENO, m->progress, m->mark, err);
-        if (rc == 0)
-            out_fd = cli_tap_child_fd(tap);
-    }
-    struct cli_child child = {.signal_fd = -1,
-                              .output_fd = out_fd,
-                              .is_error_moved = m->is_output_hidden,
-                              .terminal_fd = tap ? cli_tap_terminal_fd(tap) : -1};
-    if (rc == 0)
-        rc = cli_child_start(&child, argv, err);
+    rc = task->start(task->data, err);
     if (rc < 0) {
         wt_meter_cancel(m->meter, window);
         run->exit_code = rc == WT_E_NOTFOUND ? 127 : 126;
@@ -445,22 +433,19 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
         wt_phases_free(tally.phases);
         wt_users_free(users);
         unsetenv("WATTUNE_DOOR");
-        cli_tap_close(tap);
         return rc;
     }
-    if (tap)
-        cli_tap_started(tap);
 
     int64_t next_store = start_ns + STORE_NS, next_look = start_ns;
-    for (int64_t next = start_ns + TICK_NS; !cli_child_wait(&child, next); next += TICK_NS) {
+    for (int64_t next = start_ns + TICK_NS; !task->wait(task->data, next); next += TICK_NS) {
         int64_t now = cli_now_ns();
         if (next < now)
             next = now; /* we were stopped: do not catch up */
         take_points(m, run, start_ns);
         if (keeper)
             wt_doorkeeper_drain(keeper, hear_mark, &tally, &lost, NULL);
-        if (tap)
-            cli_tap_drain(tap, hear_mark, &tally);
+        if (task->drain)
+            task->drain(task->data, hear_mark, &tally);
         take_marks_until(&tally, now);
         run->wall_s = (double)(now - start_ns) * 1e-9;
         if (tally.phases)
@@ -480,27 +465,17 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
     wt_meter_end(m->meter, window);
     int64_t wall_ns = cli_now_ns() - start_ns;
     run->wall_s = (double)wall_ns * 1e-9;
-    run->exit_code = cli_child_exit_code(&child);
-
-    char names[512];
-    size_t survivors = cli_child_survivors(&child, names, sizeof(names));
-    if (survivors)
-        cli_note("%zu process%s outlived the command and %s not in its energy from here on: %s",
-                 survivors, survivors > 1 ? "es" : "", survivors > 1 ? "are" : "is", names);
-    cli_child_done(&child);
-    if (ret_asked)
-        *ret_asked = child.asked_to_end;
+    run->exit_code = task->exit_code(task->data);
+    if (task->finish)
+        task->finish(task->data);
 
     struct wt_window_result result;
     rc = wt_meter_result(m->meter, window, result_wait_ns(wall_ns), &result, err);
     take_points(m, run, start_ns);
     if (keeper)
         wt_doorkeeper_drain(keeper, hear_mark, &tally, &lost, NULL);
-    if (tap) {
-        cli_tap_finish(tap);
-        cli_tap_drain(tap, hear_mark, &tally);
-        cli_tap_close(tap);
-    }
+    if (task->drain)
+        task->drain(task->data, hear_mark, &tally);
     take_marks_until(&tally, INT64_MAX);
     free(tally.heard);
     if (tally.phases)
@@ -543,6 +518,90 @@ int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int 
         store_failed(m, &why);
     run->is_unstored = !m->store;
     return 0;
+}
+
+/* ---- one command ---- */
+
+struct command {
+    struct cli_measure *m;
+    char **argv;
+    struct cli_child child;
+    struct cli_tap *tap; /* NULL: nobody reads along */
+    bool is_over;
+};
+
+static int command_start(void *data, struct wt_error *err)
+{
+    struct command *c = data;
+    const struct cli_measure *m = c->m;
+    int out_fd = m->is_output_hidden ? m->log_fd : m->is_stdout_moved ? STDERR_FILENO : -1, rc = 0;
+    if (m->progress || m->mark) {
+        rc = cli_tap_open(&c->tap, out_fd >= 0 ? out_fd : STDOUT_FILENO, m->progress, m->mark, err);
+        if (rc == 0)
+            out_fd = cli_tap_child_fd(c->tap);
+    }
+    c->child = (struct cli_child){.signal_fd = -1,
+                                  .output_fd = out_fd,
+                                  .is_error_moved = m->is_output_hidden,
+                                  .terminal_fd = c->tap ? cli_tap_terminal_fd(c->tap) : -1};
+    if (rc == 0)
+        rc = cli_child_start(&c->child, c->argv, err);
+    if (rc < 0)
+        return rc;
+    if (c->tap)
+        cli_tap_started(c->tap);
+    return 0;
+}
+
+static bool command_wait(void *data, int64_t until_ns)
+{
+    struct command *c = data;
+    return cli_child_wait(&c->child, until_ns);
+}
+
+static void command_drain(void *data, void (*fn)(void *tally, const struct wt_mark *mark),
+                          void *tally)
+{
+    struct command *c = data;
+    if (c->tap && c->is_over)
+        cli_tap_finish(c->tap);
+    if (c->tap)
+        cli_tap_drain(c->tap, fn, tally);
+}
+
+static int command_exit_code(void *data)
+{
+    struct command *c = data;
+    return cli_child_exit_code(&c->child);
+}
+
+static void command_finish(void *data)
+{
+    struct command *c = data;
+    char names[512];
+    size_t survivors = cli_child_survivors(&c->child, names, sizeof(names));
+    if (survivors)
+        cli_note("%zu process%s outlived the command and %s not in its energy from here on: %s",
+                 survivors, survivors > 1 ? "es" : "", survivors > 1 ? "are" : "is", names);
+    cli_child_done(&c->child);
+    c->is_over = true;
+}
+
+int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int *ret_asked,
+                    struct wt_error *err)
+{
+    struct command c = {.m = m, .argv = argv};
+    const struct cli_task task = {.data = &c,
+                                  .start = command_start,
+                                  .wait = command_wait,
+                                  .finish = command_finish,
+                                  .exit_code = command_exit_code,
+                                  .drain = command_drain};
+    int rc = cli_measure_task(m, &task, argv, run, err);
+    if (ret_asked && rc == 0)
+        *ret_asked = c.child.asked_to_end;
+    cli_tap_close(c.tap);
+    return rc;
 }
 
 int cli_apply(struct cli_bed *bed, struct wt_lease *lease, enum wt_knob knob, int64_t value,

@@ -53,6 +53,23 @@ void cli_measure_close(struct cli_measure *m);
 int cli_measure_run(struct cli_measure *m, char **argv, struct wt_run *run, int *ret_asked,
                     struct wt_error *err);
 
+/* What is measured, where it is not one command: data is the first argument of each. */
+struct cli_task {
+    void *data;
+    /* Errors: those of cli_measure_run's command. */
+    int (*start)(void *data, struct wt_error *err);
+    /* Attends to it until t_ns (monotonic). True: it is over. */
+    bool (*wait)(void *data, int64_t until_ns);
+    /* After it is over, before the last look; may be NULL. */
+    void (*finish)(void *data);
+    int (*exit_code)(void *data);
+    /* The marks since the last call, for fn; may be NULL. */
+    void (*drain)(void *data, void (*fn)(void *tally, const struct wt_mark *mark), void *tally);
+};
+/* The same of a task; argv is what is said of it. progress and mark are not looked at. */
+int cli_measure_task(struct cli_measure *m, const struct cli_task *task, char **argv,
+                     struct wt_run *run, struct wt_error *err);
+
 /* Applies one value of a knob to every device that has it, writing what was done into run (may be
  * NULL). */
 int cli_apply(struct cli_bed *bed, struct wt_lease *lease, enum wt_knob knob, int64_t value,

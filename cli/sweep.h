@@ -4,25 +4,18 @@
 
 #include "goal.h"
 #include "measure.h"
+#include "params.h"
 
 #define MAX_AXES   WT_SWEEP_AXES
-#define MAX_POINTS 256
+#define MAX_POINTS CLI_PARAM_VALUES_MAX
 
 #define SWEEP_SBATCH_MAX 32
-
-/* NAME=V,... of --param, and the N of --needs for each value. */
-struct sweep_param {
-    char name[32];
-    char (*values)[64]; /* owned; as typed */
-    size_t count;
-    double *needs; /* owned; NULL: none were given */
-};
 
 struct sweep_options {
     struct cli_bed bed;
     struct cli_setting sets[MAX_AXES];
     size_t set_count;
-    struct sweep_param params[MAX_AXES];
+    struct cli_param params[MAX_AXES];
     size_t param_count;
     bool is_auto;
     const char *tag, *report, *csv, *progress;
@@ -120,21 +113,6 @@ void cli_sweep_show_log_end(int fd, off_t from);
  * on. */
 int cli_sweep_parse(int argc, char **argv, struct sweep_options *o);
 void cli_sweep_options_done(struct sweep_options *o);
-
-/* ---- sweep_params.c ---- */
-
-/* NAME=V,... or NAME=LO:HI:STEP of --param. Errors: WT_E_USAGE, WT_E_NOMEM. */
-int cli_param_parse(const char *text, struct sweep_param *ret_param, struct wt_error *err);
-/* NAME=V:N,... of --needs, into the parameter of that name. Errors: WT_E_USAGE, WT_E_NOMEM. */
-int cli_needs_parse(const char *text, struct sweep_param *params, size_t count,
-                    struct wt_error *err);
-/* Every parameter must have its place in CMD, and every place its parameter. Errors: WT_E_USAGE. */
-int cli_params_check(const struct sweep_options *o, char **command, struct wt_error *err);
-/* CMD with each {NAME} filled; without parameters as it is. Owned: cli_params_free(). NULL: no
- * memory. */
-char **cli_params_fill(const struct sweep_options *o, char **command, const struct point *point);
-void cli_params_free(char **command);
-void cli_param_done(struct sweep_param *param);
 
 /* ---- sweep_plan.c ---- */
 

@@ -315,7 +315,7 @@ int cli_sweep_parse(int argc, char **argv, struct sweep_options *o)
         return cli_fail("sweep", &err);
     if (optind == argc)
         return cli_usage("sweep", "no command to run: wattune sweep --set power=auto -- CMD");
-    if (cli_params_check(o, argv + optind, &err) < 0)
+    if (cli_params_check(o->params, o->param_count, argv + optind, &err) < 0)
         return cli_fail("sweep", &err);
     if (!o->set_count && !o->param_count)
         o->is_auto = true;

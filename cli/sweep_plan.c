@@ -54,7 +54,7 @@ static bool name_point(const struct sweep_options *o, struct point *point)
 {
     size_t used = 0, axes = o->set_count + o->param_count;
     for (size_t i = 0; i < axes; i++) {
-        const struct sweep_param *param = i < o->set_count ? NULL : &o->params[i - o->set_count];
+        const struct cli_param *param = i < o->set_count ? NULL : &o->params[i - o->set_count];
         char text[64];
         if (param)
             snprintf(text, sizeof(text), "%s", param->values[point->params[i - o->set_count]]);
@@ -262,7 +262,8 @@ int cli_plan(struct sweep_options *o, char **command, struct point *points, size
     if (cli_goal_power(&o->goal, &o->bed, &err) < 0)
         return cli_fail("sweep", &err);
     for (size_t i = 0; i < *ret_count; i++)
-        if (!(points[i].command = cli_params_fill(o, command, &points[i]))) {
+        if (!(points[i].command =
+                  cli_params_fill(o->params, o->param_count, command, points[i].params))) {
             err.code = WT_E_NOMEM;
             return cli_fail("sweep", &err);
         }
@@ -290,7 +291,7 @@ static bool tell_set(struct wt_sweep_axis *axis, const struct cli_setting *set)
     return axis->value_count == set->count;
 }
 
-static bool tell_param(struct wt_sweep_axis *axis, const struct sweep_param *param)
+static bool tell_param(struct wt_sweep_axis *axis, const struct cli_param *param)
 {
     snprintf(axis->name, sizeof(axis->name), "%s", param->name);
     axis->is_param = true;

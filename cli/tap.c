@@ -14,22 +14,16 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
+#include "pattern.h"
 
 /* A line longer than this is looked at in pieces; it is passed on whole. */
 #define LINE_MAX_BYTES 8192
-
-/* A pattern that backtracks without end gives up on its line: the program waits for us. */
-#define MATCH_STEPS 200000
 
 /* How long a process that outlives the command may go on writing before we leave. */
 #define SURVIVOR_NS INT64_C(200000000)
 
 struct cli_tap {
-    pcre2_code *progress, *mark;
-    pcre2_match_data *match;
-    pcre2_match_context *limits;
+    struct cli_pattern *patterns[2]; /* of --progress and --mark; NULL: not given */
     int out_fd, read_fd, child_fd, stop_fd[2];
     bool is_terminal, is_running;
     pthread_t thread;
@@ -45,41 +39,21 @@ struct cli_tap {
     size_t mark_count, mark_room;
 };
 
-static int compile(pcre2_code **ret_code, const char *option, const char *pattern,
+static int compile(struct cli_pattern *patterns[2], const char *progress, const char *mark,
                    struct wt_error *err)
 {
-    if (!pattern)
-        return 0;
-    int number;
-    PCRE2_SIZE at;
-    uint32_t groups = 0;
-    *ret_code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, 0, &number, &at, NULL);
-    if (!*ret_code) {
-        PCRE2_UCHAR why[120];
-        pcre2_get_error_message(number, why, sizeof(why));
-        snprintf(err->text, sizeof(err->text), "%s '%.200s': at character %zu: %s", option, pattern,
-                 at, (const char *)why);
-        err->fix[0] = '\0';
-        return err->code = WT_E_USAGE;
-    }
-    pcre2_pattern_info(*ret_code, PCRE2_INFO_CAPTURECOUNT, &groups);
-    if (!groups) {
-        snprintf(err->text, sizeof(err->text), "%s '%.200s': has no group in brackets", option,
-                 pattern);
-        snprintf(err->fix, sizeof(err->fix), "--progress 'step (\\d+)' or --mark 'begin (\\w+)'");
-        return err->code = WT_E_USAGE;
-    }
-    return 0;
+    int rc = progress ? cli_pattern_new(&patterns[0], "--progress", progress, err) : 0;
+    if (rc == 0 && mark)
+        rc = cli_pattern_new(&patterns[1], "--mark", mark, err);
+    return rc;
 }
 
 int cli_tap_check(const char *progress, const char *mark, struct wt_error *err)
 {
-    pcre2_code *codes[2] = {NULL, NULL};
-    int rc = compile(&codes[0], "--progress", progress, err);
-    if (rc == 0)
-        rc = compile(&codes[1], "--mark", mark, err);
-    pcre2_code_free(codes[0]);
-    pcre2_code_free(codes[1]);
+    struct cli_pattern *patterns[2] = {NULL, NULL};
+    int rc = compile(patterns, progress, mark, err);
+    cli_pattern_free(patterns[0]);
+    cli_pattern_free(patterns[1]);
     return rc;
 }
 
@@ -103,23 +77,6 @@ static void keep(struct cli_tap *tap, enum wt_mark_kind kind, int64_t t_ns, cons
     pthread_mutex_unlock(&tap->lock);
 }
 
-/* Group 1 of the first match in the line, into buf; cut when it is too long. */
-static bool find(struct cli_tap *tap, const pcre2_code *code, char *buf, size_t size)
-{
-    if (!code ||
-        pcre2_match(code, (PCRE2_SPTR)tap->line, tap->line_used, 0, 0, tap->match, tap->limits) < 2)
-        return false;
-    const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(tap->match);
-    if (ends[2] == PCRE2_UNSET || ends[3] <= ends[2])
-        return false;
-    size_t used = ends[3] - ends[2];
-    if (used > size - 1)
-        used = size - 1;
-    memcpy(buf, tap->line + ends[2], used);
-    buf[used] = '\0';
-    return true;
-}
-
 /* Steps since the last line that said so. A number that falls to where the program began to count
  * is the next epoch's; one that falls by less is another rank's, a little behind. */
 static uint64_t new_steps(struct cli_tap *tap, uint64_t step)
@@ -141,7 +98,7 @@ static uint64_t new_steps(struct cli_tap *tap, uint64_t step)
 static void take_line(struct cli_tap *tap)
 {
     char word[32];
-    if (find(tap, tap->progress, word, sizeof(word))) {
+    if (cli_pattern_find(tap->patterns[0], tap->line, tap->line_used, word, sizeof(word))) {
         char *end;
         errno = 0;
         unsigned long long step = strtoull(word, &end, 10);
@@ -149,7 +106,7 @@ static void take_line(struct cli_tap *tap)
         if (done)
             keep(tap, WT_MARK_STEP, tap->line_ns, "stdout", done);
     }
-    if (find(tap, tap->mark, word, sizeof(word))) {
+    if (cli_pattern_find(tap->patterns[1], tap->line, tap->line_used, word, sizeof(word))) {
         if (tap->phase[0])
             keep(tap, WT_MARK_END, tap->line_ns, tap->phase, 1);
         snprintf(tap->phase, sizeof(tap->phase), "%s", word);
@@ -251,16 +208,9 @@ int cli_tap_open(struct cli_tap **ret_tap, int out_fd, const char *progress, con
     tap->out_fd = out_fd;
     tap->read_fd = tap->child_fd = tap->stop_fd[0] = tap->stop_fd[1] = -1;
     pthread_mutex_init(&tap->lock, NULL);
-    int rc = compile(&tap->progress, "--progress", progress, err);
-    if (rc == 0)
-        rc = compile(&tap->mark, "--mark", mark, err);
+    int rc = compile(tap->patterns, progress, mark, err);
     if (rc < 0)
         goto fail;
-    tap->match = pcre2_match_data_create(2, NULL);
-    tap->limits = pcre2_match_context_create(NULL);
-    if (tap->limits)
-        pcre2_set_match_limit(tap->limits, MATCH_STEPS);
-
     int fds[2];
     tap->is_terminal = isatty(out_fd);
     if (tap->is_terminal) {
@@ -277,7 +227,7 @@ int cli_tap_open(struct cli_tap **ret_tap, int out_fd, const char *progress, con
     } else {
         rc = pipe(fds);
     }
-    if (rc < 0 || !tap->match || !tap->limits || pipe2(tap->stop_fd, O_CLOEXEC) < 0) {
+    if (rc < 0 || pipe2(tap->stop_fd, O_CLOEXEC) < 0) {
         snprintf(err->text, sizeof(err->text), "cannot read along on stdout: %s", strerror(errno));
         rc = err->code = WT_E_IO;
         goto fail;
@@ -350,10 +300,8 @@ void cli_tap_close(struct cli_tap *tap)
     for (size_t i = 0; i < sizeof(fds) / sizeof(*fds); i++)
         if (fds[i] >= 0)
             close(fds[i]);
-    pcre2_match_context_free(tap->limits);
-    pcre2_match_data_free(tap->match);
-    pcre2_code_free(tap->progress);
-    pcre2_code_free(tap->mark);
+    cli_pattern_free(tap->patterns[0]);
+    cli_pattern_free(tap->patterns[1]);
     pthread_mutex_destroy(&tap->lock);
     free(tap->marks);
     free(tap);

@@ -8,7 +8,7 @@
 #ifndef WATTUNE_RACE_H
 #define WATTUNE_RACE_H
 
-#include "wattune/types.h"
+#include "wattune/run.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -174,6 +174,47 @@ WT_API char *wt_race_to_json(const struct wt_race_curves *curves,
                              const struct wt_race_options *options,
                              const struct wt_race_replayed *replayed,
                              const struct wt_race_risk *risk, const char *folder);
+
+/* ---- a race of commands ---- */
+
+/* One of them. */
+struct wt_raced_trial {
+    char name[64];
+    enum wt_race_state state; /* when the race was decided */
+    size_t rungs;
+    double step, loss, score; /* likewise; NaN, infinite: none */
+    double run_s;             /* how long it ran until then */
+    struct wt_joules energy;  /* likewise: of the node, or of its GPUs where several ran at once */
+    unsigned processes;       /* that were started for it */
+    int exit_code;            /* of one that ended by itself; -1: none did */
+    /* Of a stopped one that was run to its end afterwards, else NaN: */
+    double final_loss, full_j;
+};
+
+struct wt_raced {
+    struct wt_race_options options;
+    char loss[32];                 /* which */
+    struct wt_raced_trial *trials; /* borrowed */
+    size_t count;
+    const double *rungs; /* borrowed; steps */
+    size_t rung_count;
+    const struct wt_run *run; /* borrowed: all of it, measured; NULL: it was not */
+    const char *folder;       /* borrowed: logs and curves */
+    bool is_cut;              /* ended before it was decided */
+    bool is_verified;         /* the stopped ones were run to their ends afterwards */
+    /* Filled by wt_raced_sum_up(): */
+    enum wt_provenance provenance; /* of the trials' energies, the weakest */
+    size_t winner, best;      /* SIZE_MAX: none; best: lowest final loss, known when verified */
+    double regret;            /* of the winner against it, over its size; NaN: not known */
+    double steps, steps_full; /* that were run, and of whole trials */
+    double spent_j, saved_j;  /* J; NaN: not known. saved_j is measured when verified, else each
+                                 stopped trial's own J a step times the steps that it lacks */
+    double saving;            /* saved_j over both together; NaN */
+};
+WT_API void wt_raced_sum_up(struct wt_raced *raced);
+/* The stable document (docs/json.md, "A race of commands"), owned by the caller: free(). NULL: no
+ * memory. */
+WT_API char *wt_raced_to_json(const struct wt_raced *raced);
 
 #ifdef __cplusplus
 }

@@ -63,6 +63,8 @@ WT_API void wt_report_race(const struct wt_term *term, const struct wt_race_curv
                            const struct wt_race_options *options,
                            const struct wt_race_replayed *replayed,
                            const struct wt_race_risk *risk);
+/* A race of commands: each trial, what it took, what stopping saved. */
+WT_API void wt_report_raced(const struct wt_term *term, const struct wt_raced *raced);
 WT_API void wt_report_runs(const struct wt_term *term, const struct wt_run *runs, size_t count);
 
 /* Writes the whole file or nothing (temporary name, rename). Either sweep or runs[0..count) with a

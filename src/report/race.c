@@ -1,4 +1,5 @@
-/* race: a replayed race on a terminal: each trial, what was saved, and the risk taken. */
+/* race: a race on a terminal, of recorded curves or of commands: each trial, what was saved, and
+ * the risk taken. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -84,5 +85,119 @@ void wt_report_race(const struct wt_term *term, const struct wt_race_curves *cur
         risk->races, 100 * (1 - risk->won_share), 100 * (1 - risk->near_share),
         100 * risk->tolerance, 100 * risk->regret, 100 * risk->regret_max, 100 * risk->saving,
         100 * risk->saving_min);
+    wt_term_wrap(term, WT_PLAIN, "  ", text);
+}
+
+/* ---- of commands ---- */
+
+enum { NAME, HOW, AT, LAST, TIME, ENERGY, ITS_END };
+
+static void put_raced(struct wt_table *table, const struct wt_raced *raced, size_t i)
+{
+    const struct wt_raced_trial *t = &raced->trials[i];
+    char text[48];
+    wt_table_set(table, i, NAME, "%s", t->name);
+    if (t->state == WT_RACE_DIVERGED && t->exit_code > 0)
+        wt_table_set(table, i, HOW, "failed (exit %d)", t->exit_code);
+    else
+        wt_table_set(table, i, HOW, "%s%s",
+                     i == raced->winner ? "winner" : wt_race_state_name(t->state),
+                     i == raced->best ? ", best" : "");
+    if (t->step > 0)
+        wt_table_set(table, i, AT, "%.6g of %.6g", t->step, raced->options.step_max);
+    if (isfinite(t->loss))
+        wt_table_set(table, i, LAST, "%.4f", t->loss);
+    if (t->run_s > 0)
+        wt_table_set(table, i, TIME, "%s", wt_format_seconds(text, sizeof(text), t->run_s));
+    if (t->energy.provenance != WT_PROV_UNKNOWN && t->run_s > 0)
+        wt_table_set(table, i, ENERGY, "%s",
+                     wt_format_joules(text, sizeof(text), t->energy.energy_j));
+    if (raced->is_verified && isfinite(t->final_loss))
+        wt_table_set(table, i, ITS_END, "%.4f", t->final_loss);
+    if (i == raced->winner)
+        table->colours[i] = WT_GREEN;
+}
+
+static void say_saving(const struct wt_term *term, const struct wt_raced *raced)
+{
+    char text[480], spent[48], saved[48];
+    double steps = 100 * (1 - raced->steps / raced->steps_full);
+    if (isnan(raced->saving))
+        wt_text(
+            text, sizeof(text),
+            "%.0f of %.0f steps were run, %.1f %% less; what that saves in energy is not known.",
+            raced->steps, raced->steps_full, steps);
+    else
+        wt_text(text, sizeof(text),
+                "%.0f of %.0f steps were run, %.1f %% less: %s spent (%s) and %s saved (%.1f %%, "
+                "%s).",
+                raced->steps, raced->steps_full, steps,
+                wt_format_joules(spent, sizeof(spent), raced->spent_j),
+                wt_provenance_name(raced->provenance),
+                wt_format_joules(saved, sizeof(saved), raced->saved_j), 100 * raced->saving,
+                raced->is_verified ? "by running the stopped ones to their ends afterwards"
+                                   : "estimated by each stopped trial's own energy a step");
+    wt_term_wrap(term, WT_PLAIN, "  ", text);
+}
+
+static void say_risk(const struct wt_term *term, const struct wt_raced *raced)
+{
+    char text[480];
+    if (raced->is_verified && raced->regret > 0)
+        wt_text(text, sizeof(text),
+                "A stopped one would have won: %s, whose final loss is lower by %.2f %%.",
+                raced->trials[raced->best].name, 100 * raced->regret);
+    else if (raced->is_verified)
+        wt_text(text, sizeof(text), "No stopped one would have won.");
+    else
+        wt_text(text, sizeof(text),
+                "Whether a stopped one would have won is not known: --to-the-end runs them on, and "
+                "`wattune race --replay` says how often it happens on recorded trainings.");
+    wt_term_wrap(term, WT_PLAIN, "  ", text);
+}
+
+void wt_report_raced(const struct wt_term *term, const struct wt_raced *raced)
+{
+    static const struct wt_column columns[] = {
+        {"trial", false, NULL},      {"", false, NULL},    {"step", true, NULL},
+        {"loss", true, NULL},        {"time", true, NULL}, {"energy", true, NULL},
+        {"at its end", true, "end"},
+    };
+    const struct wt_run *run = raced->run;
+    struct wt_table table;
+    char text[480], joules[48], bound[64];
+    if (run && run->is_emulated)
+        wt_term_banner(term, "EMULATED", run->emulation, "the energies are of emulated devices");
+    if (!wt_table_init(&table, term, columns, WT_COUNTOF(columns) - !raced->is_verified,
+                       raced->count)) {
+        wt_table_done(&table);
+        return;
+    }
+    for (size_t i = 0; i < raced->count; i++)
+        put_raced(&table, raced, i);
+    wt_table_print(&table);
+    wt_table_done(&table);
+    fprintf(term->out, "\n");
+    if (raced->is_cut)
+        wt_text(text, sizeof(text), "Ended before it was decided.");
+    else if (raced->winner == SIZE_MAX)
+        wt_text(text, sizeof(text), "No trial came to its end with a loss: there is no winner.");
+    else
+        wt_text(text, sizeof(text), "%s wins, with a %s of %.4f at step %.6g.",
+                raced->trials[raced->winner].name, raced->loss, raced->trials[raced->winner].loss,
+                raced->trials[raced->winner].step);
+    wt_term_wrap(term, WT_BOLD, "  ", text);
+    if (!raced->is_cut && raced->winner != SIZE_MAX) {
+        say_saving(term, raced);
+        say_risk(term, raced);
+    }
+    if (run && run->total.provenance != WT_PROV_UNKNOWN) {
+        wt_text(text, sizeof(text), "All of it took %s (%s), %s.",
+                wt_format_joules(joules, sizeof(joules), run->total.energy_j),
+                wt_format_interval(bound, sizeof(bound), &run->total),
+                wt_provenance_name(run->total.provenance));
+        wt_term_wrap(term, WT_PLAIN, "  ", text);
+    }
+    wt_text(text, sizeof(text), "Curves and logs: %s", raced->folder);
     wt_term_wrap(term, WT_PLAIN, "  ", text);
 }

@@ -1,4 +1,4 @@
-/* sweep_params: parameters of the command - what --param and --needs say, and CMD with them filled
+/* params: parameters of the command - what --param and --needs say, and CMD with them filled
  * in.
  *
  * {NAME} in any argument of CMD is a place for a parameter. ${NAME} is the shell's, and {{NAME}}
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sweep.h"
+#include "params.h"
 
 static int complain(struct wt_error *err, const char *fix, const char *fmt, ...) WT_PRINTF(3, 4);
 static int complain(struct wt_error *err, const char *fix, const char *fmt, ...)
@@ -35,6 +35,12 @@ static size_t name_length(const char *text)
     while (is_name_char(text[n], n == 0))
         n++;
     return n;
+}
+
+bool cli_param_is_name(const char *text)
+{
+    size_t length = name_length(text);
+    return length && !text[length] && length < sizeof(((struct cli_param *)0)->name);
 }
 
 static bool read_number(const char *text, size_t length, double *ret)
@@ -64,7 +70,7 @@ static bool read_range(const char *text, double *part)
     return true;
 }
 
-static int add_value(struct sweep_param *param, const char *value, size_t length,
+static int add_value(struct cli_param *param, const char *value, size_t length,
                      struct wt_error *err)
 {
     if (!length)
@@ -72,8 +78,9 @@ static int add_value(struct sweep_param *param, const char *value, size_t length
     if (length >= sizeof(*param->values))
         return complain(err, "", "--param %s: the value \"%.60s...\" is longer than %zu bytes",
                         param->name, value, sizeof(*param->values) - 1);
-    if (param->count == MAX_POINTS)
-        return complain(err, "", "--param %s: more than %d values", param->name, MAX_POINTS);
+    if (param->count == CLI_PARAM_VALUES_MAX)
+        return complain(err, "", "--param %s: more than %d values", param->name,
+                        CLI_PARAM_VALUES_MAX);
     snprintf(param->values[param->count], sizeof(*param->values), "%.*s", (int)length, value);
     for (size_t i = 0; i < param->count; i++)
         if (strcmp(param->values[i], param->values[param->count]) == 0)
@@ -83,7 +90,7 @@ static int add_value(struct sweep_param *param, const char *value, size_t length
     return 0;
 }
 
-static int read_values(const char *text, struct sweep_param *param, struct wt_error *err)
+static int read_values(const char *text, struct cli_param *param, struct wt_error *err)
 {
     double part[3];
     int rc = 0;
@@ -112,10 +119,10 @@ static int read_values(const char *text, struct sweep_param *param, struct wt_er
     return rc;
 }
 
-int cli_param_parse(const char *text, struct sweep_param *ret_param, struct wt_error *err)
+int cli_param_parse(const char *text, struct cli_param *ret_param, struct wt_error *err)
 {
     static const char sample[] = "--param batch=8,16,32, with {batch} in CMD";
-    struct sweep_param param = {0};
+    struct cli_param param = {0};
     enum wt_knob knob;
     size_t length = name_length(text);
     if (!length || text[length] != '=' || length >= sizeof(param.name))
@@ -125,7 +132,7 @@ int cli_param_parse(const char *text, struct sweep_param *ret_param, struct wt_e
         return complain(err, "another name for a parameter of CMD",
                         "--param %s: this is a setting of devices (--set %s=...)", param.name,
                         param.name);
-    param.values = calloc(MAX_POINTS + 1, sizeof(*param.values));
+    param.values = calloc(CLI_PARAM_VALUES_MAX + 1, sizeof(*param.values));
     if (!param.values)
         return err->code = WT_E_NOMEM;
     int rc = read_values(text + length + 1, &param, err);
@@ -138,17 +145,17 @@ int cli_param_parse(const char *text, struct sweep_param *ret_param, struct wt_e
     return rc;
 }
 
-void cli_param_done(struct sweep_param *param)
+void cli_param_done(struct cli_param *param)
 {
     free(param->values);
     free(param->needs);
-    *param = (struct sweep_param){0};
+    *param = (struct cli_param){0};
 }
 
 /* ---- --needs ---- */
 
 /* Its index; count: there is none. */
-static size_t find_param(const struct sweep_param *params, size_t count, const char *name,
+static size_t find_param(const struct cli_param *params, size_t count, const char *name,
                          size_t length)
 {
     for (size_t i = 0; i < count; i++)
@@ -158,8 +165,7 @@ static size_t find_param(const struct sweep_param *params, size_t count, const c
 }
 
 /* One "16:3.4". */
-static int read_need(const char *text, size_t length, struct sweep_param *param,
-                     struct wt_error *err)
+static int read_need(const char *text, size_t length, struct cli_param *param, struct wt_error *err)
 {
     size_t colon = length;
     while (colon > 0 && text[colon - 1] != ':')
@@ -181,8 +187,7 @@ static int read_need(const char *text, size_t length, struct sweep_param *param,
                     (int)(colon - 1), text, param->name);
 }
 
-int cli_needs_parse(const char *text, struct sweep_param *params, size_t count,
-                    struct wt_error *err)
+int cli_needs_parse(const char *text, struct cli_param *params, size_t count, struct wt_error *err)
 {
     static const char sample[] = "--param batch=8,16 --needs batch=8:3,16:3.4";
     size_t length = strcspn(text, "=");
@@ -192,7 +197,7 @@ int cli_needs_parse(const char *text, struct sweep_param *params, size_t count,
     if (at == count)
         return complain(err, sample, "--needs %.60s: there is no --param %.*s", text, (int)length,
                         text);
-    struct sweep_param *param = &params[at];
+    struct cli_param *param = &params[at];
     if (param->needs)
         return complain(err, "one --needs with all values", "--needs %s: given twice", param->name);
     param->needs = calloc(param->count, sizeof(*param->needs));
@@ -242,18 +247,19 @@ static struct piece next_piece(const char *arg, const char *at)
                           .is_braced = is_braced};
 }
 
-int cli_params_check(const struct sweep_options *o, char **command, struct wt_error *err)
+int cli_params_check(const struct cli_param *params, size_t count, char **command,
+                     struct wt_error *err)
 {
-    bool is_found[MAX_AXES] = {false};
+    bool is_found[CLI_PARAMS_MAX] = {false};
     char fix[120];
-    for (char **arg = command; o->param_count && *arg; arg++)
+    for (char **arg = command; count && *arg; arg++)
         for (const char *p = *arg; *p;) {
             struct piece piece = next_piece(*arg, p);
             p += piece.length;
             if (!piece.name_length || piece.is_braced)
                 continue;
-            size_t at = find_param(o->params, o->param_count, piece.name, piece.name_length);
-            if (at == o->param_count) {
+            size_t at = find_param(params, count, piece.name, piece.name_length);
+            if (at == count) {
                 snprintf(fix, sizeof(fix),
                          "--param %.*s=V,..., or {{%.*s}} for the braces themselves",
                          (int)piece.name_length, piece.name, (int)piece.name_length, piece.name);
@@ -262,16 +268,17 @@ int cli_params_check(const struct sweep_options *o, char **command, struct wt_er
             }
             is_found[at] = true;
         }
-    for (size_t i = 0; i < o->param_count; i++)
-        if (!is_found[i]) {
-            snprintf(fix, sizeof(fix), "write {%s} in CMD where its value goes", o->params[i].name);
-            return complain(err, fix, "--param %s: there is no {%s} in CMD", o->params[i].name,
-                            o->params[i].name);
+    for (size_t i = 0; i < count; i++)
+        if (!is_found[i] && !params[i].is_offered) {
+            snprintf(fix, sizeof(fix), "write {%s} in CMD where its value goes", params[i].name);
+            return complain(err, fix, "--param %s: there is no {%s} in CMD", params[i].name,
+                            params[i].name);
         }
     return 0;
 }
 
-static char *fill(const struct sweep_options *o, const char *arg, const struct point *point)
+char *cli_params_fill_text(const struct cli_param *params, size_t count, const char *arg,
+                           const size_t *choice)
 {
     char *text = NULL;
     size_t size = 0;
@@ -279,12 +286,12 @@ static char *fill(const struct sweep_options *o, const char *arg, const struct p
     if (!out)
         return NULL;
     for (const char *p = arg; *p;) {
-        struct piece piece = o->param_count ? next_piece(arg, p) : (struct piece){.length = 1};
-        size_t at = find_param(o->params, o->param_count, piece.name, piece.name_length);
+        struct piece piece = count ? next_piece(arg, p) : (struct piece){.length = 1};
+        size_t at = find_param(params, count, piece.name, piece.name_length);
         if (piece.is_braced)
             fprintf(out, "{%.*s}", (int)piece.name_length, piece.name);
-        else if (at < o->param_count)
-            fputs(o->params[at].values[point->params[at]], out);
+        else if (at < count)
+            fputs(params[at].values[choice[at]], out);
         else
             fwrite(p, 1, piece.length, out);
         p += piece.length;
@@ -295,14 +302,15 @@ static char *fill(const struct sweep_options *o, const char *arg, const struct p
     return NULL;
 }
 
-char **cli_params_fill(const struct sweep_options *o, char **command, const struct point *point)
+char **cli_params_fill(const struct cli_param *params, size_t param_count, char **command,
+                       const size_t *choice)
 {
     size_t count = 0;
     while (command[count])
         count++;
     char **filled = calloc(count + 1, sizeof(*filled));
     for (size_t i = 0; filled && i < count; i++)
-        if (!(filled[i] = fill(o, command[i], point))) {
+        if (!(filled[i] = cli_params_fill_text(params, param_count, command[i], choice))) {
             cli_params_free(filled);
             return NULL;
         }

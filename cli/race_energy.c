@@ -1,0 +1,112 @@
+/* race_energy: what a race's trials took - a window for each stretch in which one runs. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "race.h"
+
+#define COLLECT_NS INT64_C(500000000) /* by then a window's end is covered by samples */
+
+static void mark_phase(struct race_live *l, const struct race_trial *t, enum wt_mark_kind kind)
+{
+    struct wt_mark told = {.t_ns = cli_now_ns(), .pid = 1, .kind = kind, .count = 1};
+    snprintf(told.name, sizeof(told.name), "%.31s", t->name);
+    race_mark(l, &told);
+}
+
+void race_stretch_open(struct race_live *l, struct race_trial *t)
+{
+    t->since_ns = cli_now_ns();
+    t->has_window = wt_meter_begin(l->m.meter, t->name, &t->window) == 0;
+    t->is_window_over = false;
+    t->window_from = t->count;
+    mark_phase(l, t, WT_MARK_BEGIN);
+}
+
+static void spend(struct race_trial *t, const struct wt_joules *energy)
+{
+    struct wt_joules before = t->spent;
+    t->spent = *energy;
+    if (t->has_spent)
+        wt_joules_add(&t->spent, &before, energy);
+    t->has_spent = true;
+}
+
+void race_stretch_close(struct race_live *l, struct race_trial *t)
+{
+    if (!t->since_ns)
+        return;
+    int64_t now = cli_now_ns();
+    t->window_s = (double)(now - t->since_ns) * 1e-9;
+    t->run_s += t->window_s;
+    t->since_ns = 0;
+    if (t->has_window)
+        wt_meter_end(l->m.meter, t->window);
+    t->is_window_over = t->has_window;
+    t->over_ns = now;
+    if (!t->has_window)
+        spend(t, &(struct wt_joules){.provenance = WT_PROV_UNKNOWN});
+    mark_phase(l, t, WT_MARK_END);
+}
+
+/* Of its slot's GPUs where several run at once: the rest of the node is nobody's alone. */
+static struct wt_joules joules_of(const struct race_live *l, const struct race_trial *t,
+                                  const struct wt_window_result *result)
+{
+    struct wt_joules sum = {.provenance = WT_PROV_UNKNOWN};
+    if (l->slot_count ==
+        1) /* without any sensor what is modeled is better than nothing, and says so */
+        return result->total.provenance == WT_PROV_UNKNOWN && result->has_estimate
+                   ? result->estimate
+                   : result->total;
+    const struct race_slot *slot = &l->slots[t->slot];
+    for (size_t i = 0, n = 0; i < result->device_count; i++)
+        for (size_t k = 0; k < slot->device_count; k++)
+            if (result->devices[i].device == slot->devices[k]) {
+                struct wt_joules before = sum;
+                sum = result->devices[i].energy;
+                if (n++)
+                    wt_joules_add(&sum, &before, &result->devices[i].energy);
+            }
+    return sum;
+}
+
+void race_save(struct race_live *l, const struct race_trial *t)
+{
+    struct wt_error why;
+    if (race_trial_save(t, &why) < 0) {
+        race_clear_line(l);
+        cli_note("%s is not written: %s", t->curve, why.text);
+    }
+}
+
+/* Its points lie on the straight line in time between what it had taken before and after. */
+void race_stretch_collect(struct race_live *l, struct race_trial *t, bool is_now)
+{
+    struct wt_window_result result;
+    struct wt_error why;
+    struct wt_joules energy = {.provenance = WT_PROV_UNKNOWN};
+    if (!t->is_window_over || (!is_now && cli_now_ns() - t->over_ns < COLLECT_NS))
+        return;
+    t->is_window_over = t->has_window = false;
+    if (wt_meter_result(l->m.meter, t->window, is_now ? COLLECT_NS : 0, &result, &why) == 0) {
+        energy = joules_of(l, t, &result);
+        wt_window_result_done(&result);
+    }
+    double begin_s = t->run_s - t->window_s, before_j = t->has_spent ? t->spent.energy_j : 0;
+    spend(t, &energy);
+    for (size_t i = t->window_from; i < t->count; i++) {
+        double share = (t->points[i].run_s - begin_s) / t->window_s;
+        t->points[i].energy_j = t->spent.provenance == WT_PROV_UNKNOWN
+                                    ? NAN
+                                    : before_j + energy.energy_j * (share < 1 ? share : 1);
+    }
+    race_save(l, t);
+}
+
+void race_collect_all(struct race_live *l)
+{
+    for (size_t i = 0; i < l->count; i++)
+        race_stretch_collect(l, &l->trials[i], true);
+}

@@ -1,0 +1,517 @@
+/* `wattune race` of commands: who is stopped and goes on, by each way to tell losses and to pause;
+ * what is stored and resumed; that nothing is left running. The trainings are a shell script whose
+ * losses are known, and `wattune bench`. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "spawned.h"
+
+static const char *const home = spawn_folder;
+static char script[96], race[96], pids[96];
+
+/* train.sh LOSS STEPS WAY [--resume]: in step i the loss is LOSS.8999 and falls by 0.0001 a step.
+ * WAY says how it tells: stdout, a CSV's name, "nan" at step 4, "fail" there, "silent". */
+static const char train[] =
+    "#!/bin/sh\n"
+    "echo $$ >> \"$PIDS\"\n"
+    "i=0; kept=\"$PIDS.$1\"\n"
+    "[ \"$4\" = --resume ] && [ -f \"$kept\" ] && i=$(cat \"$kept\")\n"
+    "trap 'echo $i > \"$kept\"; exit 143' TERM\n"
+    "case $3 in *.csv) echo 'step,other,loss' > \"$3\";; esac\n"
+    "echo \"gpus $CUDA_VISIBLE_DEVICES from $i\"\n"
+    "while [ $i -lt $2 ]; do\n"
+    "    i=$((i + 1)); loss=$1.$((9000 - i))\n"
+    "    case $3 in\n"
+    "    *.csv) echo \"$i,7,$loss\" >> \"$3\";;\n"
+    "    silent) ;;\n"
+    "    nan) [ $1 = 1 ] && [ $i -ge 4 ] && loss=nan; echo \"step $i loss=$loss\";;\n"
+    "    fail) [ $1 = 1 ] && [ $i -ge 4 ] && exit 3; echo \"step $i loss=$loss\";;\n"
+    "    *) echo \"step $i loss=$loss\";;\n"
+    "    esac\n"
+    "    sleep 0.02\n"
+    "done\n";
+
+static int set_up(void **state)
+{
+    if (spawn_setup(state) < 0)
+        return -1;
+    spawn_file(script, sizeof(script), "train.sh", train);
+    chmod(script, 0700);
+    spawn_path(race, sizeof(race), "race");
+    spawn_path(pids, sizeof(pids), "pids");
+    return setenv("PIDS", pids, 1);
+}
+#define RACE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, spawn_teardown)
+
+static double number(const json_t *doc, const char *key)
+{
+    const json_t *value = json_object_get(doc, key);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+static const char *word(const json_t *doc, const char *key)
+{
+    const char *text = json_string_value(json_object_get(doc, key));
+    return text ? text : "";
+}
+
+static const json_t *trial(const json_t *doc, const char *name)
+{
+    size_t i;
+    json_t *t;
+    json_array_foreach(json_object_get(doc, "trials"), i,
+                       t) if (strcmp(word(t, "name"), name) == 0) return t;
+    fail_msg("no trial %s", name);
+    return NULL;
+}
+
+/* There, and no zombie that waits for whoever took it over. */
+static bool is_alive(const char *pid)
+{
+    char path[64], text[256] = "";
+    snprintf(path, sizeof(path), "/proc/%.20s/stat", pid);
+    FILE *f = fopen(path, "r");
+    if (!f)
+        return false;
+    size_t n = fread(text, 1, sizeof(text) - 1, f);
+    fclose(f);
+    const char *state = n ? strrchr(text, ')') : NULL;
+    return state && state[1] && state[2] != 'Z' && state[2] != 'X';
+}
+
+/* All that the script started has gone. */
+static void nothing_is_left(void)
+{
+    char *text = spawn_read("pids");
+    for (char *rest = text, *line; (line = strtok_r(rest, "\n", &rest)) != NULL;) {
+        for (int i = 0; i < 500 && is_alive(line); i++)
+            usleep(10000);
+        if (is_alive(line))
+            fail_msg("process %s is still there", line);
+    }
+    free(text);
+}
+
+static void start_race(struct spawned *s, const char *const *more)
+{
+    const char *argv[48] = {"wattune", "race", "--json", "--no-store", "--folder", race};
+    for (size_t n = 6; *more; n++)
+        argv[n] = *more++;
+    spawn_start(s, home, argv);
+}
+
+/* With --json and these arguments, NULL at the end. */
+static json_t *run_race(int code, const char *const *more)
+{
+    struct spawned s;
+    start_race(&s, more);
+    spawn_wait(&s);
+    if (spawn_code(&s) != code)
+        fail_msg("exit code %d: %s%s", spawn_code(&s), s.out, s.err);
+    json_t *doc = spawn_json(&s);
+    spawn_done(&s);
+    nothing_is_left();
+    return doc;
+}
+#define RACE(code, ...) run_race(code, (const char *const[]){__VA_ARGS__, NULL})
+#define BY_STDOUT       "--progress", "step (\\d+)", "--loss-pattern", "loss=(\\S+)"
+
+/* Rungs at 20, 40 and 80 % of 20 steps, half go on: of 4 trials 2, then 1. */
+#define RUNGS "--steps", "20", "--first", "20", "--eta", "2"
+
+static void check_decided(const json_t *doc)
+{
+    assert_string_equal(word(doc, "winner"), "loss=1");
+    assert_string_equal(word(trial(doc, "loss=1"), "state"), "finished");
+    assert_true(number(trial(doc, "loss=1"), "step") >= 20);
+    assert_string_equal(word(trial(doc, "loss=2"), "state"), "stopped");
+    assert_string_equal(word(trial(doc, "loss=3"), "state"), "stopped");
+    assert_string_equal(word(trial(doc, "loss=4"), "state"), "stopped");
+    assert_int_equal(number(trial(doc, "loss=2"), "rungs"), 2);
+    assert_int_equal(number(trial(doc, "loss=3"), "rungs"), 1);
+    assert_true(number(trial(doc, "loss=4"), "step") >= 4);
+    assert_true(number(doc, "steps") < number(doc, "steps_full"));
+    assert_int_equal(number(doc, "steps_full"), 80);
+}
+
+static void hopeless_trials_are_stopped_and_the_best_comes_to_its_end(void **state)
+{
+    (void)state;
+    json_t *doc = RACE(0, RUNGS, BY_STDOUT, "--param", "loss=4,2,1,3", "--", script, "{loss}", "20",
+                       "stdout");
+    check_decided(doc);
+    assert_int_equal(number(trial(doc, "loss=1"), "processes"), 1);
+    assert_true(number(trial(doc, "loss=1"), "run_s") > number(trial(doc, "loss=4"), "run_s"));
+    assert_true(json_is_false(json_object_get(doc, "is_verified")));
+    assert_true(json_is_null(json_object_get(doc, "best")));
+    json_decref(doc);
+    char *curve = spawn_read("race/loss=1.csv"), *text = spawn_read("race/race.json"),
+         *log = spawn_read("race/loss=4.log");
+    assert_non_null(strstr(curve, "\n20,1.898"));
+    assert_non_null(strstr(text, "\"winner\""));
+    assert_non_null(strstr(log, "step 4 loss=4.8996"));
+    free(curve);
+    free(text);
+    free(log);
+}
+
+static void a_csv_that_grows_is_followed(void **state)
+{
+    (void)state;
+    char old[96], file[96];
+    spawn_file(old, sizeof(old), "loss=1.csv", "step,other,loss\n19,7,0.1\n20,7,0.1\n");
+    spawn_path(file, sizeof(file), "{trial}.csv");
+    json_t *doc = RACE(0, RUNGS, "--loss-file", file, "--param", "loss=4,2,1,3", "--", script,
+                       "{loss}", "20", file);
+    check_decided(doc);
+    assert_true(number(trial(doc, "loss=1"), "loss") > 1.8); /* and not the older training's */
+    json_decref(doc);
+}
+
+static void told_to_end_a_trial_goes_on_from_what_it_kept(void **state)
+{
+    (void)state;
+    json_t *doc = RACE(0, RUNGS, BY_STDOUT, "--pause", "end", "--again=--resume", "--grace", "20s",
+                       "--param", "loss=4,2,1,3", "--", script, "{loss}", "20", "stdout");
+    check_decided(doc);
+    assert_true(number(trial(doc, "loss=1"), "processes") >= 2);
+    assert_int_equal(number(trial(doc, "loss=4"), "processes"), 1);
+    char *log = spawn_read("race/loss=1.log");
+    assert_non_null(strstr(log, "from 0\n"));
+    assert_null(strstr(strstr(log, "from 0\n") + 1, "from 0\n"));
+    assert_non_null(strstr(log, " from ")); /* a later one, from its checkpoint */
+    free(log);
+    json_decref(doc);
+}
+
+static void the_stopped_ones_can_be_run_on_to_know_the_risk(void **state)
+{
+    (void)state;
+    json_t *doc = RACE(0, RUNGS, BY_STDOUT, "--to-the-end", "--tag", "risk", "--param",
+                       "loss=4,2,1,3", "--", script, "{loss}", "20", "stdout");
+    check_decided(doc);
+    assert_true(json_is_true(json_object_get(doc, "is_verified")));
+    assert_string_equal(word(doc, "best"), "loss=1");
+    assert_true(number(doc, "regret") <= 0);
+    assert_true(number(trial(doc, "loss=4"), "final_loss") > 4);
+    json_decref(doc);
+    struct spawned s; /* whole curves: they can be raced again */
+    spawn_run(&s, home, "wattune", "race", "--replay", race, "--races", "5");
+    if (spawn_code(&s) != 0 || !strstr(s.out, "loss=1 survives"))
+        fail_msg("%s%s", s.out, s.err);
+    spawn_done(&s);
+}
+
+static void energy_is_told_trial_by_trial_and_stored_as_one_run(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "race", "--folder", race, "--emulate", "a100-pcie-80gb", "--gpu",
+              "0", RUNGS, BY_STDOUT, "--tag", "grid", "--param", "loss=3,1,2", "--", script,
+              "{loss}", "20", "stdout");
+    if (spawn_code(&s) != 0)
+        fail_msg("%s%s", s.out, s.err);
+    assert_non_null(strstr(s.out, "EMULATED"));
+    assert_non_null(strstr(s.out, "loss=1 wins"));
+    assert_non_null(strstr(s.out, "saved"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "report", "last", "--json");
+    json_t *run = spawn_json(&s), *phase;
+    spawn_done(&s);
+    assert_string_equal(word(run, "tag"), "grid");
+    assert_non_null(strstr(word(run, "command"), "wattune race --folder"));
+    char *text = spawn_read("race/race.json");
+    json_t *doc = json_loads(text, 0, NULL);
+    double sum = 0, total = number(json_object_get(run, "total"), "energy_j");
+    size_t i;
+    json_array_foreach(json_object_get(doc, "trials"), i, phase)
+    {
+        assert_true(number(phase, "energy_j") > 0);
+        assert_true(number(phase, "low_j") <= number(phase, "energy_j"));
+        sum += number(phase, "energy_j");
+    }
+    assert_true(sum <= total * 1.1 && sum > total / 3);
+    assert_true(number(doc, "saving") > 0 && number(doc, "saving") < 1);
+    assert_true(fabs(number(doc, "spent_j") - sum) < 1e-6 * sum);
+    double phases = 0;
+    json_array_foreach(json_object_get(run, "phases"), i, phase) phases++;
+    assert_int_equal(phases, 3);
+    free(text);
+    json_decref(doc);
+    json_decref(run);
+    char *curve = spawn_read("race/loss=1.csv");
+    assert_non_null(strstr(curve, "step,loss,run_s,energy_j\n"));
+    free(curve);
+}
+
+static void two_at_once_have_a_gpu_each(void **state)
+{
+    (void)state;
+    json_t *doc =
+        RACE(0, "--emulate", "a100-pcie-80gb:2", "--at-once", "2", RUNGS, BY_STDOUT, "--rule",
+             "asha", "--param", "loss=4,2,1,3", "--", script, "{loss}", "20", "stdout");
+    assert_string_equal(word(doc, "winner"), "loss=1");
+    char *one = spawn_read("race/loss=4.log"), *other = spawn_read("race/loss=2.log");
+    assert_int_equal(strncmp(one, "gpus GPU-", 9), 0);
+    assert_int_equal(strncmp(other, "gpus GPU-", 9), 0);
+    assert_int_not_equal(strncmp(one, other, 40), 0);
+    assert_true(number(trial(doc, "loss=4"), "energy_j") > 0);
+    free(one);
+    free(other);
+    json_decref(doc);
+}
+
+static void a_loss_that_is_no_number_ends_a_trial(void **state)
+{
+    (void)state;
+    json_t *doc =
+        RACE(0, RUNGS, BY_STDOUT, "--param", "loss=4,2,1,3", "--", script, "{loss}", "20", "nan");
+    assert_string_equal(word(trial(doc, "loss=1"), "state"), "diverged");
+    assert_int_equal(number(trial(doc, "loss=1"), "step"), 4);
+    assert_string_equal(word(doc, "winner"), "loss=2");
+    json_decref(doc);
+}
+
+static void a_trial_that_fails_does_not_win(void **state)
+{
+    (void)state;
+    struct spawned s;
+    start_race(&s, (const char *const[]){RUNGS, BY_STDOUT, "--param", "loss=4,2,1,3", "--", script,
+                                         "{loss}", "20", "fail", NULL});
+    spawn_wait(&s);
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.err, "loss=1 failed with exit code 3"));
+    json_t *doc = spawn_json(&s);
+    assert_string_equal(word(doc, "winner"), "loss=2");
+    assert_int_equal(number(trial(doc, "loss=1"), "exit"), 3);
+    json_decref(doc);
+    spawn_done(&s);
+}
+
+static void without_losses_it_says_what_is_missing(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *way, *want;
+    } rows[] = {{"silent", "had told no loss and step"}, {"no-such-file", "failed before"}};
+    for (size_t i = 0; i < 2; i++) {
+        struct spawned s;
+        char name[8];
+        snprintf(name, sizeof(name), "r%zu", i);
+        spawn_path(race, sizeof(race), name);
+        start_race(&s, (const char *const[]){RUNGS, BY_STDOUT, "--param", "loss=4,2", "--", "sh",
+                                             "-c", i ? "exit 9; {loss}" : "exec \"$0\" 3 2 silent",
+                                             i ? "x" : script, "{loss}", NULL});
+        spawn_wait(&s);
+        assert_int_equal(spawn_code(&s), 1);
+        if (!strstr(s.err, rows[i].want))
+            fail_msg("%s", s.err);
+        spawn_done(&s);
+        nothing_is_left();
+    }
+}
+
+static void wait_for(const char *name, const char *text)
+{
+    for (int i = 0; i < 3000; i++) {
+        char *found = spawn_read(name);
+        bool is_there = strstr(found, text) != NULL;
+        free(found);
+        if (is_there)
+            return;
+        usleep(10000);
+    }
+    fail_msg("%s never has %s", name, text);
+}
+
+static void interrupted_it_leaves_nothing_and_goes_on_where_it_was(void **state)
+{
+    (void)state;
+    struct spawned s;
+    const char *const argv[] = {RUNGS,  BY_STDOUT, "--param", "loss=4,2,1,3", "--",
+                                script, "{loss}",  "20",      "stdout",       NULL};
+    start_race(&s, argv);
+    wait_for("race/loss=1.log", "step 2 ");
+    kill(s.pid, SIGINT);
+    spawn_wait(&s);
+    assert_int_equal(spawn_code(&s), 130);
+    assert_non_null(strstr(s.err, "--resume goes on"));
+    json_t *doc = spawn_json(&s);
+    assert_true(json_is_true(json_object_get(doc, "is_cut")));
+    assert_true(json_is_null(json_object_get(doc, "winner")));
+    json_decref(doc);
+    spawn_done(&s);
+    nothing_is_left();
+
+    start_race(&s, argv); /* by mistake */
+    spawn_wait(&s);
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "--resume"));
+    spawn_done(&s);
+
+    doc = RACE(0, "--resume", RUNGS, BY_STDOUT, "--param", "loss=4,2,1,3", "--", script, "{loss}",
+               "20", "stdout");
+    check_decided(doc);
+    assert_int_equal(number(trial(doc, "loss=4"), "processes"), 0); /* as was known */
+    json_decref(doc);
+
+    spawn_run(&s, home, "wattune", "race", "--resume", "--folder", race, RUNGS, BY_STDOUT,
+              "--param", "loss=4,2,1", "--", script, "{loss}", "20", "stdout");
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "other trials"));
+    spawn_done(&s);
+}
+
+static void killed_it_leaves_no_process_stopped_or_running(void **state)
+{
+    (void)state;
+    struct spawned s;
+    start_race(&s, (const char *const[]){RUNGS, BY_STDOUT, "--param", "loss=4,2,1,3", "--", script,
+                                         "{loss}", "20", "stdout", NULL});
+    wait_for("race/loss=1.log", "step 2 "); /* two are stopped, one runs */
+    kill(s.pid, SIGKILL);
+    spawn_wait(&s);
+    spawn_done(&s);
+    nothing_is_left();
+}
+
+static void wattunes_own_trainings_are_raced_by_their_door(void **state)
+{
+    (void)state;
+    json_t *doc =
+        RACE(0, "--steps", "16", "--loss", "loss", "--first", "25", "--param", "lr=1e-5,3e-3",
+             "--param", "seq=16,24", "--", getenv("WATTUNE_COMMAND"), "bench", "train", "bert-tiny",
+             "--synthetic", "--steps", "16", "--batch", "2", "--seq", "{seq}", "--lr", "{lr}",
+             "--warmup", "1", "--threads", "1", "--peak", "none", "--quiet", "--evaluate", "0");
+    assert_non_null(strstr(word(doc, "winner"), "lr="));
+    assert_true(number(trial(doc, word(doc, "winner")), "loss") > 0);
+    const json_t *work = json_object_get(json_object_get(doc, "run"), "work");
+    assert_string_equal(word(work, "unit"), "tokens");
+    assert_true(number(work, "count") > 0);
+    json_decref(doc);
+}
+
+static void trials_come_from_a_file_and_are_shown_before(void **state)
+{
+    (void)state;
+    char file[96];
+    struct spawned s;
+    spawn_file(file, sizeof(file), "trials.csv",
+               "\xef\xbb\xbf# mine\nlr, batch\n1e-3,8\r\n\"1e-4\",16\n");
+    spawn_run(&s, home, "wattune", "race", "--dry-run", "--trials", file, "--steps", "100",
+              "--pause", "end", "--again", "--resume={trial}", "--", "train", "--lr={lr}", "-b",
+              "{batch}");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "2 trials, to steps 13.3, 19.95"));
+    assert_non_null(strstr(s.out, "lr=1e-4,batch=16\n    train --lr=1e-4 -b 16\n"));
+    assert_non_null(strstr(s.out, "-b 16 --resume=lr=1e-4,batch=16\n"));
+    spawn_done(&s);
+    static const struct {
+        const char *text, *want;
+    } bad[] = {
+        {"lr,2x\n1,2\n", ":1: the header names"},   {"lr\n1,2\n", ":2: more values"},
+        {"lr,b\n1\n", ":2: fewer values"},          {"lr,b\n1,\n2,3\n", ":2: an empty value"},
+        {"lr,b\n1,2\n", "a race of 1: it takes 2"}, {"", "it takes 2"},
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        spawn_file(file, sizeof(file), "bad.csv", bad[i].text);
+        spawn_run(&s, home, "wattune", "race", "--dry-run", "--trials", file, "--steps", "9", "--",
+                  "x",
+                  i == 1   ? "{lr}"
+                  : i == 5 ? "y"
+                           : "{lr}{b}");
+        if (spawn_code(&s) != 2 || !strstr(s.err, bad[i].want))
+            fail_msg("row %zu: %d: %s", i, spawn_code(&s), s.err);
+        spawn_done(&s);
+    }
+}
+
+static void mistakes_are_told(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *argv[10];
+        int code;
+        const char *want;
+    } rows[] = {
+        {{"--param", "lr=1,2", "--steps", "9"}, 2, "no command"},
+        {{"--steps", "9", "--", "x"}, 2, "nothing that differs"},
+        {{"--param", "lr=1,2", "--", "x", "{lr}"}, 2, "--steps N is missing"},
+        {{"--param", "lr=1,2", "--steps", "9", "--", "x"}, 2, "there is no {lr} in CMD"},
+        {{"--param", "lr=1", "--steps", "9", "--", "x", "{lr}"}, 2, "a race of 1"},
+        {{"--param", "trial=1,2", "--steps", "9"}, 2, "{trial} is the name"},
+        {{"--param", "lr=1,2", "--param", "lr=3,4"}, 2, "given twice"},
+        {{"--steps", "0"}, 2, "a number from 1"},
+        {{"--pause", "nap"}, 2, "stop or end"},
+        {{"--grace", "soon"}, 2, "soon"},
+        {{"--end-signal", "KILL"}, 2, "TERM, USR1"},
+        {{"--at-once", "0"}, 2, "a number from 1"},
+        {{"--param", "lr=1,2", "--steps", "9", "--again", "y", "--", "x", "{lr}"},
+         2,
+         "--pause end"},
+        {{"--param", "lr=1,2", "--steps", "9", "--progress", "(x)", "--", "x", "{lr}"},
+         2,
+         "the loss"},
+        {{"--param", "lr=1,2", "--steps", "9", "--loss-pattern", "x", "--", "x", "{lr}"},
+         2,
+         "no group"},
+        {{"--replay", "x", "--steps", "9"}, 2, "--steps: is of a race of commands"},
+        {{"--param", "lr=1,2", "--steps", "9", "--draw", "3", "--", "x", "{lr}"},
+         2,
+         "is of --replay"},
+        {{"--trials", "/no/such", "--steps", "9", "--", "x", "{lr}"}, 2, "/no/such"},
+        {{"--fault", "x", "--param", "lr=1,2", "--steps", "9", "--", "x", "{lr}"}, 2, "--emulate"},
+        {{"--param", "lr=1,2", "--steps", "9", "--no-store", "--", "/no/such", "{lr}"},
+         127,
+         "/no/such"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct spawned s;
+        const char *argv[16] = {"wattune", "race", "--folder", race};
+        memcpy(argv + 4, rows[i].argv, sizeof(rows[i].argv));
+        spawn_start(&s, home, argv);
+        spawn_wait(&s);
+        if (spawn_code(&s) != rows[i].code || !strstr(s.err, rows[i].want))
+            fail_msg("row %zu: %d: %s", i, spawn_code(&s), s.err);
+        spawn_done(&s);
+    }
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "race", "--param", "lr=1,2", "--steps", "9", "--resume", "--",
+              "x", "{lr}");
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "which race"));
+    spawn_done(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        RACE_TEST(hopeless_trials_are_stopped_and_the_best_comes_to_its_end),
+        RACE_TEST(a_csv_that_grows_is_followed),
+        RACE_TEST(told_to_end_a_trial_goes_on_from_what_it_kept),
+        RACE_TEST(the_stopped_ones_can_be_run_on_to_know_the_risk),
+        RACE_TEST(energy_is_told_trial_by_trial_and_stored_as_one_run),
+        RACE_TEST(two_at_once_have_a_gpu_each),
+        RACE_TEST(a_loss_that_is_no_number_ends_a_trial),
+        RACE_TEST(a_trial_that_fails_does_not_win),
+        RACE_TEST(without_losses_it_says_what_is_missing),
+        RACE_TEST(interrupted_it_leaves_nothing_and_goes_on_where_it_was),
+        RACE_TEST(killed_it_leaves_no_process_stopped_or_running),
+        RACE_TEST(wattunes_own_trainings_are_raced_by_their_door),
+        RACE_TEST(trials_come_from_a_file_and_are_shown_before),
+        RACE_TEST(mistakes_are_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
