@@ -219,7 +219,7 @@ static void a_prediction_gives_power_time_and_their_bounds(void **state)
 
     spawn_run(&s, home, "sh", "-c", PREDICT_3G "--host-watts 500 --json | " PLAN_IT "30d");
     assert_non_null(strstr(s.out, "PREDICTED bert-base on a100-sxm-80gb: power and time were"));
-    assert_non_null(strstr(s.out, "power and time are predicted for bert-base"));
+    assert_non_null(strstr(s.out, "power and time are predicted and not measured"));
     spawn_done(&s);
 
     /* What is given goes before what is predicted, as with a run. */
@@ -229,12 +229,12 @@ static void a_prediction_gives_power_time_and_their_bounds(void **state)
               "carbon=300", "--deadline", "30d");
     assert_int_equal(spawn_code(&s), 0);
     assert_non_null(strstr(s.out, "its time was not measured"));
-    assert_non_null(strstr(s.out, "the time is predicted for"));
+    assert_non_null(strstr(s.out, "the time is predicted and"));
     spawn_done(&s);
     spawn_run(&s, home, "wattune", "plan", "--prediction", file, "--duration", "1h", "--signal",
               "carbon=300", "--deadline", "30d");
     assert_non_null(strstr(s.out, "its power was not measured"));
-    assert_non_null(strstr(s.out, "the power is predicted for"));
+    assert_non_null(strstr(s.out, "the power is predicted and"));
     spawn_done(&s);
     spawn_run(&s, home, "wattune", "plan", "--prediction", file, "--power", "1kW", "--duration",
               "1h", "--signal", "carbon=300", "--deadline", "30d");

@@ -119,7 +119,7 @@ static int note_prediction(struct wt_plan_result *r, struct wt_error *err)
         high = hypot(high, log(p->time_high_s / (double)r->job.duration_s));
     }
     int rc = WT_NOTE(r, err,
-                     "%s predicted for %s and not measured: %s%s%s (95 %%). So every sum here may "
+                     "%s predicted and not measured, for %s: %s%s%s (95 %%). So every sum here may "
                      "be %.2g to %.2g times what it says",
                      !has_time    ? "the power is"
                      : !has_power ? "the time is"
