@@ -111,7 +111,7 @@ int cmd_predict(int argc, char **argv)
     struct cli_predict p = CLI_PREDICT_INIT("predict");
     const char *gpu = NULL, *run = NULL;
     bool is_json = false;
-    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+    for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         int code = cli_predict_option(c, optarg, &p);
         if (code != CLI_OTHER) {
             if (code >= 0)
@@ -136,6 +136,7 @@ int cmd_predict(int argc, char **argv)
             is_json = true;
             break;
         case HELP:
+        case 'h':
             print_help();
             return CLI_OK;
         default:

@@ -441,6 +441,10 @@ static void a_segment_is_of_a_script_of_ours_in_a_job(void **state)
             fail_msg("row %zu: code %d, says: %s", i, spawn_code(&s), s.err);
         spawn_done(&s);
     }
+    spawn_run(&s, home, "wattune", "segment", "/nowhere/slurm_script");
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "wattune: segment: /nowhere/slurm_script: No such file"));
+    spawn_done(&s);
     piece_script(path, sizeof(path), (int64_t[]){-5, 300, 500, 600}, 3, "echo a\n");
     unsetenv("SLURM_JOB_ID");
     spawn_run(&s, home, "wattune", "segment", path);
