@@ -547,7 +547,11 @@ static void a_document_is_read_back_with_the_rest_of_the_node(void **state)
     struct wt_predicted p;
     struct wt_error err = {0};
     for (int i = 0; i < 2; i++) {
-        struct wt_predict_site site = {i ? 2500 : NAN, NAN, NAN, NAN, NAN};
+        struct wt_predict_site site = {.host_w = i ? 2500 : NAN,
+                                       .pue = NAN,
+                                       .carbon_g_per_kwh = NAN,
+                                       .price_per_kwh = NAN,
+                                       .price_per_hour = NAN};
         assert_int_equal(wt_predict_job(&job, &gpu, &work, 0, 10000000, &o, &site, &err), 0);
         char *text = wt_predict_job_to_json(&job);
         assert_non_null(text);
