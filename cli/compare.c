@@ -215,7 +215,7 @@ int cmd_compare(int argc, char **argv)
         {0},
     };
     struct compare o = {.p = CLI_PREDICT_INIT("compare"), .by = WT_COMPARE_ENERGY};
-    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+    for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         int code = cli_predict_option(c, optarg, &o.p);
         if (code != CLI_OTHER) {
             if (code >= 0)
@@ -245,6 +245,7 @@ int cmd_compare(int argc, char **argv)
             o.is_json = true;
             break;
         case HELP:
+        case 'h':
             print_help();
             return CLI_OK;
         default:

@@ -103,7 +103,7 @@ int cmd_data(int argc, char **argv)
     };
     const char *folder = NULL;
     bool is_json = false;
-    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;)
+    for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;)
         switch (c) {
         case DATA:
             folder = optarg;
@@ -112,6 +112,7 @@ int cmd_data(int argc, char **argv)
             is_json = true;
             break;
         case HELP:
+        case 'h':
             print_help();
             return CLI_OK;
         default:

@@ -53,7 +53,7 @@ static int parse(int argc, char **argv, struct doctor *d)
         {0},
     };
     int c;
-    while ((c = getopt_long(argc, argv, "+", options, NULL)) != -1)
+    while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1)
         switch (c) {
         case GPU:
             d->bed.gpus = optarg;
@@ -76,6 +76,7 @@ static int parse(int argc, char **argv, struct doctor *d)
             d->bed.sysroot = optarg;
             break;
         case HELP:
+        case 'h':
             print_help();
             return CLI_OK;
         default:

@@ -54,7 +54,7 @@ static int list_profiles(void)
 static int read_options(int argc, char **argv, struct request *r)
 {
     for (;;) {
-        int o = getopt_long(argc, argv, "+", options, NULL);
+        int o = getopt_long(argc, argv, "+h", options, NULL);
         switch (o) {
         case -1:
             /* getopt stops at PROFILE too; "--" before optind ends the options. */
@@ -89,6 +89,7 @@ static int read_options(int argc, char **argv, struct request *r)
             r->is_list = true;
             break;
         case OPT_HELP:
+        case 'h':
             r->is_help = true;
             break;
         default:

@@ -50,7 +50,7 @@ static int parse(int argc, char **argv, struct gather *g)
         {0},
     };
     int c;
-    while ((c = getopt_long(argc, argv, "+", options, NULL)) != -1)
+    while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1)
         switch (c) {
         case OUTPUT:
             g->output = optarg;
@@ -62,6 +62,7 @@ static int parse(int argc, char **argv, struct gather *g)
             g->options.sysroot = optarg;
             break;
         case HELP:
+        case 'h':
             print_help();
             return CLI_OK;
         default:

@@ -142,7 +142,7 @@ static int parse(int argc, char **argv, struct jobs_options *o)
         {0},
     };
     unsigned long number;
-    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+    for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         switch (c) {
         case STORE:
             o->store = optarg;
@@ -209,6 +209,7 @@ static int parse(int argc, char **argv, struct jobs_options *o)
             o->is_dry = true;
             break;
         case HELP:
+        case 'h':
             print_help();
             return CLI_OK;
         default:

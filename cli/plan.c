@@ -10,6 +10,7 @@
 static void print_help(void)
 {
     fputs("usage: wattune plan --signal KIND=FILE... --power W --duration TIME --deadline TIME\n"
+          "       wattune plan --signal KIND=FILE... --run ID | --prediction FILE --deadline TIME\n"
           "       wattune plan --jobs TRACE [--cap WATTS] [--shift TIME] ...\n\n"
           "When one job is best run: the start, or the pieces, with the least facility energy, "
           "carbon\n"

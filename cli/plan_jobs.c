@@ -175,9 +175,9 @@ static int parse_cluster(struct fleet_options *o, int c)
 /* Of a plan's own options those that a trace of jobs has, too. name: for messages. */
 static int parse_plan_option(struct fleet_options *o, int c, const char *name)
 {
-    static const int of_one_job[] = {PLAN_POWER,    PLAN_DURATION,      PLAN_RUN,
-                                     PLAN_DEADLINE, PLAN_INTERRUPTIBLE, PLAN_CHECKPOINT,
-                                     PLAN_SEGMENT};
+    static const int of_one_job[] = {PLAN_POWER,      PLAN_DURATION, PLAN_RUN,
+                                     PLAN_PREDICTION, PLAN_DEADLINE, PLAN_INTERRUPTIBLE,
+                                     PLAN_CHECKPOINT, PLAN_SEGMENT};
     for (size_t i = 0; i < sizeof(of_one_job) / sizeof(*of_one_job); i++)
         if (c == of_one_job[i])
             return cli_usage("plan", "--%s is of one job, and --jobs has its own", name);

@@ -19,6 +19,7 @@ const char cli_plan_help[] =
     "  --power POWER      what the job draws: 800W, 1.2kW, 2MW\n"
     "  --duration TIME    how long it takes: 90min, 8h, 14d, 2w\n"
     "  --run ID           a stored run instead: its mean power and its time (`wattune runs`)\n"
+    "  --prediction FILE  or a prediction: what `wattune predict --json` wrote; - is stdin\n"
     "  --start TIME       not before: 2020-07-01, 2020-07-01T06:00Z (default: now)\n"
     "  --deadline TIME    done by: a time, or so long after the start (2d)\n"
     "  --interruptible    the job may stop and go on later\n"
@@ -89,6 +90,10 @@ static int take_signal(struct cli_plan *o, size_t place, enum wt_signal_kind kin
              : strcmp(what, "paper") == 0 ? wt_signal_builtin(&signal, kind, "paper", &err)
              : wt_signal_is_feed(what)    ? wt_signal_fetch(&signal, kind, what, &o->feed, &err)
                                           : wt_signal_read(&signal, kind, what, &err);
+    if (rc == WT_E_NOTFOUND && !err.fix[0] && strchr(what, ':') && !strchr(what, '/'))
+        snprintf(err.fix, sizeof(err.fix),
+                 "a file, a number, or a live feed: electricitymaps:ZONE, ukcarbon[:REGION], "
+                 "watttime:REGION, entsoe:ZONE");
     if (rc < 0)
         return file_failed(o->command, &err);
     o->signals[o->signal_count++] = signal;
@@ -216,6 +221,9 @@ int cli_plan_option(int c, const char *arg, struct cli_plan *o)
     case PLAN_RUN:
         o->run = arg;
         break;
+    case PLAN_PREDICTION:
+        o->prediction = arg;
+        break;
     case PLAN_START:
         o->has_start = true;
         if (strcmp(arg, "now") == 0)
@@ -270,11 +278,21 @@ int cli_plan_check(struct cli_plan *o)
                          o->has_checkpoint ? "--checkpoint-cost" : "--min-segment");
     if (!o->deadline)
         return cli_usage(o->command, "until when may it take: --deadline 2d, or a time");
-    if (!o->run && (!(o->job.power_w > 0) || !o->job.duration_s))
-        return cli_usage(o->command, "what is the job: --power and --duration, or --run");
+    if (o->run && o->prediction)
+        return cli_usage(o->command, "--run and --prediction: the job is one of them");
+    if (!o->run && !o->prediction && (!(o->job.power_w > 0) || !o->job.duration_s))
+        return cli_usage(o->command,
+                         "what is the job: --power and --duration, --run or --prediction");
     if (!o->has_start)
         o->job.start_s = (int64_t)time(NULL);
     if (wt_moment_parse(o->deadline, &o->job.deadline_s) < 0) {
+        struct wt_error err = {0};
+        int64_t span_ns;
+        if (cli_duration_parse(o->deadline, &span_ns, &err) < 0)
+            return cli_usage(o->command,
+                             "--deadline %s: is no time, such as 2020-07-01T06:00Z, and no "
+                             "duration after the start, such as 2d",
+                             o->deadline);
         int64_t span_s;
         int code = cli_plan_seconds(o->command, "--deadline", o->deadline, false, &span_s);
         if (code >= 0)
@@ -338,11 +356,45 @@ static int take_run(struct cli_plan *o)
     return code;
 }
 
+/* Power and time of a prediction, where they were not given. Returns an exit code, or -1. */
+static int take_prediction(struct cli_plan *o)
+{
+    struct wt_error err = {0};
+    struct wt_predicted p;
+    bool has_power = o->job.power_w > 0, has_time = o->job.duration_s > 0;
+    if (wt_predicted_read(&p, o->prediction, &err) < 0)
+        return file_failed(o->command, &err);
+    if (has_power && has_time)
+        return -1; /* nothing of it is used */
+    if (!has_time && p.time_s.value < 1)
+        return cli_usage(o->command,
+                         "--prediction %s: it takes %.3g s; of one pass? `wattune predict "
+                         "--tokens N` is of a whole job",
+                         o->prediction, p.time_s.value);
+    if (!has_power) {
+        o->job.power_w = p.power_w.value;
+        o->power.low_w = p.power_w.low;
+        o->power.high_w = p.power_w.high;
+        o->power.provenance = WT_PROV_MODELED;
+        o->power.host_w = p.host_w;
+    }
+    if (!has_time) {
+        o->job.duration_s = (int64_t)ceil(p.time_s.value);
+        o->power.time_low_s = p.time_s.low;
+        o->power.time_high_s = p.time_s.high;
+    }
+    o->power.is_too_large = !p.fits;
+    snprintf(o->power.emulation, sizeof(o->power.emulation), "%s", p.emulation);
+    snprintf(o->power.prediction, sizeof(o->power.prediction), "%s%s%s", p.what,
+             *p.emulation ? ", calibrated on an EMULATED " : "", p.emulation);
+    return -1;
+}
+
 int cli_plan_make(struct cli_plan *o, struct wt_plan_result *ret_result)
 {
     struct wt_error err = {0};
     settle_places(o);
-    int code = o->run ? take_run(o) : -1;
+    int code = o->run ? take_run(o) : o->prediction ? take_prediction(o) : -1;
     if (code >= 0)
         return code;
     if (!o->has_objective)

@@ -26,12 +26,15 @@ struct cli_plan {
     const char *saves[CLI_SIGNALS_MAX]; /* of --save-signal */
     size_t save_count;
     struct wt_feed_options feed;
-    const char *run, *deadline;
+    const char *run, *prediction, *deadline;
     bool has_objective, has_start, has_checkpoint, has_segment_min;
 };
 #define CLI_PLAN_INIT(name)                                                                        \
     {                                                                                              \
-        .command = (name), .power = {.low_w = NAN, .high_w = NAN}, .feed = {.max_age_s = -1 }      \
+        .command = (name),                                                                         \
+        .power = {.low_w = NAN, .high_w = NAN, .time_low_s = NAN, .time_high_s = NAN}, .feed = {   \
+            .max_age_s = -1                                                                        \
+        }                                                                                          \
     }
 
 enum {
@@ -39,6 +42,7 @@ enum {
     PLAN_POWER,
     PLAN_DURATION,
     PLAN_RUN,
+    PLAN_PREDICTION,
     PLAN_START,
     PLAN_DEADLINE,
     PLAN_INTERRUPTIBLE,
@@ -55,6 +59,7 @@ enum {
     {"power", required_argument, NULL, PLAN_POWER},                                                \
     {"duration", required_argument, NULL, PLAN_DURATION},                                          \
     {"run", required_argument, NULL, PLAN_RUN},                                                    \
+    {"prediction", required_argument, NULL, PLAN_PREDICTION},                                      \
     {"start", required_argument, NULL, PLAN_START},                                                \
     {"deadline", required_argument, NULL, PLAN_DEADLINE},                                          \
     {"interruptible", no_argument, NULL, PLAN_INTERRUPTIBLE},                                      \

@@ -10,16 +10,15 @@
 
 static void print_help(void)
 {
-    fputs(
-        "usage: wattune predict train|infer|generate MODEL --gpu GPU[:N] [OPTION...]\n"
-        "       wattune predict --list\n\n"
-        "Says what time and energy a model's work takes on a GPU, and what limits it, before it "
-        "is\n"
-        "run and where the GPU is not at hand. MODEL is a name or a config.json; --list shows the\n"
-        "names of models and GPUs.\n\n"
-        "  --gpu GPU[:N]      of the catalogue, and how many: parts of a large decoder, else\n"
-        "                     copies with a batch each\n",
-        stdout);
+    fputs("usage: wattune predict train|infer|generate MODEL --gpu GPU[:N] [OPTION...]\n"
+          "       wattune predict --list\n\n"
+          "Says what time and energy a model's work takes on a GPU, and what limits it, before it "
+          "is\n"
+          "run and where the GPU is not at hand. MODEL is a name, a config.json or a folder with\n"
+          "one; --list shows the names of models and GPUs.\n\n"
+          "  --gpu GPU[:N]      of the catalogue, and how many: parts of a large decoder, else\n"
+          "                     copies with a batch each\n",
+          stdout);
     fputs(cli_predict_help, stdout);
     fputs(
         "  --price-hour P     what an hour of the machine costs, in the same currency\n"
@@ -132,7 +131,7 @@ int cmd_predict(int argc, char **argv)
     struct cli_predict p = CLI_PREDICT_INIT("predict");
     const char *gpu = NULL, *run = NULL;
     bool is_json = false, is_list = false;
-    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+    for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         int code = cli_predict_option(c, optarg, &p);
         if (code != CLI_OTHER) {
             if (code >= 0)
@@ -158,6 +157,7 @@ int cmd_predict(int argc, char **argv)
             is_json = true;
             break;
         case HELP:
+        case 'h':
             print_help();
             return CLI_OK;
         default:

@@ -110,7 +110,7 @@ static int parse(int argc, char **argv, struct prober *p)
     int c;
     char *end;
     p->seconds = SECONDS_DEFAULT;
-    while ((c = getopt_long(argc, argv, "+", options, NULL)) != -1)
+    while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1)
         switch (c) {
         case GPU:
             p->bed.gpus = optarg;
@@ -148,6 +148,7 @@ static int parse(int argc, char **argv, struct prober *p)
             p->bed.sysroot = optarg;
             break;
         case HELP:
+        case 'h':
             print_help();
             return CLI_OK;
         default:

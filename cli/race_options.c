@@ -277,8 +277,8 @@ static int take_shared(int c, struct race_options *o)
         break;
     case RULE:
         if (wt_race_rule_from_name(optarg, &o->race.rule) < 0)
-            return cli_usage("race", "--rule %s: forecast, tse, tse-e, tse-ema, lcga or asha",
-                             optarg);
+            return cli_usage(
+                "race", "--rule %s: is not forecast, tse, tse-e, tse-ema, lcga or asha", optarg);
         break;
     case FIRST:
         value = number("first", optarg, 0.1, 100);

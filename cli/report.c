@@ -202,7 +202,7 @@ int cmd_report(int argc, char **argv)
         {0},
     };
     struct report_options o = {.what = "last"};
-    for (int c; (c = getopt_long(argc, argv, "o:", options, NULL)) != -1;)
+    for (int c; (c = getopt_long(argc, argv, "o:h", options, NULL)) != -1;)
         switch (c) {
         case 'o':
             o.output = optarg;
@@ -211,6 +211,7 @@ int cmd_report(int argc, char **argv)
             o.is_json = true;
             break;
         case HELP:
+        case 'h':
             print_help();
             return CLI_OK;
         default:

@@ -123,7 +123,7 @@ int cmd_runs(int argc, char **argv)
     const char *tag = NULL, *sweep = NULL, *sum = NULL;
     size_t limit = 20;
     bool is_json = false;
-    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+    for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         char *end;
         switch (c) {
         case TAG:
@@ -145,6 +145,7 @@ int cmd_runs(int argc, char **argv)
             is_json = true;
             break;
         case HELP:
+        case 'h':
             print_help();
             return CLI_OK;
         default:

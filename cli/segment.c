@@ -7,6 +7,7 @@
  * `scontrol requeue` ends this job, and only then a new StartTime is accepted, so that the second
  * call is a race with our own end: signals are blocked, and KillWait (30 s) is time enough. Where
  * it is lost the job starts at once, finds that it is in no piece, and asks again. */
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -59,7 +60,7 @@ static int read_head(struct job *j, const char *path)
     FILE *in = fopen(path, "re");
     int code = -1;
     if (!in) {
-        perror(path);
+        cli_note("segment: %s: %s", path, strerror(errno));
         return CLI_FAILURE;
     }
     for (size_t number = 1; code < 0 && fgets(line, sizeof(line), in); number++) {

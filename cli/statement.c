@@ -276,7 +276,7 @@ int cmd_statement(int argc, char **argv)
     };
     struct statement_options o = {.pue = NAN, .carbon_g = NAN};
     int code = -1;
-    for (int c; code < 0 && (c = getopt_long(argc, argv, "", options, NULL)) != -1;)
+    for (int c; code < 0 && (c = getopt_long(argc, argv, "h", options, NULL)) != -1;)
         switch (c) {
         case TAG:
             o.tag = optarg;
@@ -324,6 +324,7 @@ int cmd_statement(int argc, char **argv)
                     "--carbon-date %s: is no date, such as 2025, 2025-06 or 2025-06-30", optarg);
             break;
         case HELP:
+        case 'h':
             print_help();
             return CLI_OK;
         default:

@@ -4,6 +4,7 @@
  * the job and starts it again, and nobody stays for that: the script is handed over with `wattune
  * segment` as its interpreter and the pieces in lines of its own, so that Slurm keeps them with the
  * job, and the job itself asks to be requeued for the next piece. */
+#include <errno.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -203,7 +204,7 @@ static int write_script(struct submit *s, const struct wt_plan *plan)
     snprintf(s->folder, sizeof(s->folder), "%s/wattune-XXXXXX",
              temporary && strlen(temporary) < 40 ? temporary : "/tmp");
     if (!mkdtemp(s->folder)) {
-        perror(s->folder);
+        cli_note("submit: a folder for the script, %s: %s", s->folder, strerror(errno));
         s->folder[0] = '\0';
         return CLI_FAILURE;
     }

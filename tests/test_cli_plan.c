@@ -181,6 +181,155 @@ static void a_stored_run_gives_power_time_and_where_they_come_from(void **state)
     spawn_done(&s);
 }
 
+#define PREDICT_3G                                                                                 \
+    "\"$WATTUNE_COMMAND\" predict train bert-base --gpu a100-sxm-80gb --batch 64 --tokens 3G "
+#define PLAN_IT                                                                                    \
+    "\"$WATTUNE_COMMAND\" plan --prediction - --signal carbon=300 --start 2020-06-01 --deadline "
+
+static void a_prediction_gives_power_time_and_their_bounds(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "sh", "-c", PREDICT_3G "--host-watts 500 --json | tee $HOME/job.json");
+    json_t *doc = spawn_json(&s), *prediction = json_object_get(doc, "prediction");
+    json_t *time = json_object_get(prediction, "time_s");
+    json_t *power = json_object_get(prediction, "power_w");
+    spawn_done(&s);
+    spawn_run(&s, home, "sh", "-c", PREDICT_3G "--host-watts 500 --json | " PLAN_IT "30d --json");
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    json_t *plan = spawn_json(&s), *job = json_object_get(plan, "job");
+    assert_true(is_near(number(job, "power_w"), number(power, "value") + 500));
+    assert_true(is_near(number(job, "power_low_w"), number(power, "low") + 500));
+    assert_true(is_near(number(job, "power_high_w"), number(power, "high") + 500));
+    assert_true(is_near(number(job, "duration_s"), ceil(number(time, "value"))));
+    assert_true(is_near(number(job, "duration_low_s"), number(time, "low")));
+    assert_true(is_near(number(job, "duration_high_s"), number(time, "high")));
+    assert_string_equal(json_string_value(json_object_get(job, "provenance")), "modeled");
+    assert_string_equal(json_string_value(json_object_get(job, "prediction")),
+                        "bert-base on a100-sxm-80gb");
+    assert_true(json_is_null(json_object_get(job, "run")));
+    double energy_kwh = number(job, "power_w") * number(job, "duration_s") / 3.6e6;
+    assert_true(is_near(number(plan, "energy_kwh"), energy_kwh));
+    assert_null(strstr(s.out, "the rest of the node")); /* it is in the power */
+    assert_null(strstr(s.out, "WARNING"));
+    json_decref(plan);
+    json_decref(doc);
+    spawn_done(&s);
+
+    spawn_run(&s, home, "sh", "-c", PREDICT_3G "--host-watts 500 --json | " PLAN_IT "30d");
+    assert_non_null(strstr(s.out, "PREDICTED bert-base on a100-sxm-80gb: power and time were"));
+    assert_non_null(strstr(s.out, "power and time are predicted and not measured"));
+    spawn_done(&s);
+
+    /* What is given goes before what is predicted, as with a run. */
+    char file[96];
+    spawn_path(file, sizeof(file), "job.json");
+    spawn_run(&s, home, "wattune", "plan", "--prediction", file, "--power", "1kW", "--signal",
+              "carbon=300", "--deadline", "30d");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "its time was not measured"));
+    assert_non_null(strstr(s.out, "the time is predicted and"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "plan", "--prediction", file, "--duration", "1h", "--signal",
+              "carbon=300", "--deadline", "30d");
+    assert_non_null(strstr(s.out, "its power was not measured"));
+    assert_non_null(strstr(s.out, "the power is predicted and"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "plan", "--prediction", file, "--power", "1kW", "--duration",
+              "1h", "--signal", "carbon=300", "--deadline", "30d");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_null(strstr(s.out, "PREDICTED"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "plan", "--prediction", file, "--run", "last", "--signal",
+              "carbon=300", "--deadline", "30d");
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "--run and --prediction"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "plan", "--jobs", "x.swf", "--prediction", file);
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "--prediction is of one job"));
+    spawn_done(&s);
+}
+
+static void a_predicted_job_that_may_be_late_is_warned_of(void **state)
+{
+    (void)state;
+    struct spawned s;
+    /* 10,000 s [5,000, 20,000]. */
+    spawn_run(&s, home, "sh", "-c",
+              "echo '{\"prediction\": {\"model\": \"m\", \"gpu\": \"g\", \"gpus\": 2, \"time_s\": "
+              "{\"value\": 10000, \"low\": 5000, \"high\": 20000}, \"power_w\": {\"value\": 1000, "
+              "\"low\": 500, \"high\": 2000}, \"parts\": [{\"fits\": false}]}}' >$HOME/job.json");
+    spawn_done(&s);
+    static const struct {
+        const char *deadline, *says;
+    } rows[] = {
+        {"15000s", "longer than there is before the deadline"},
+        {"20000s", ""}, /* at once, and done in time */
+        {"7h", "--duration 334min"},
+    };
+    char file[96], grid[96], signal[128];
+    spawn_path(file, sizeof(file), "job.json");
+    /* So that it waits for 3 h, and would be done 8 h 33 min after the start. */
+    spawn_file(grid, sizeof(grid), "late-grid.csv",
+               "time,gco2_per_kwh\n2020-06-01T00:00Z,500\n2020-06-01T03:00Z,100\n"
+               "2020-06-02T03:00Z,100\n");
+    snprintf(signal, sizeof(signal), "carbon=%s", grid);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        spawn_run(&s, home, "wattune", "plan", "--prediction", file, "--signal",
+                  i == 1 ? "carbon=300" : signal, "--start", "2020-06-01", "--deadline",
+                  rows[i].deadline, "--json");
+        if (spawn_code(&s) != 0)
+            fail_msg("%s", s.err);
+        if (!strstr(s.out, rows[i].says) || !*rows[i].says == !!strstr(s.out, "WARNING"))
+            fail_msg("row %zu: %s", i, s.out);
+        /* Twice as much of each: the factor of both is 2 to the square root of 2. */
+        assert_non_null(strstr(s.out, "0.38 to 2.7 times"));
+        assert_non_null(strstr(s.out, "does not fit into the devices' memory"));
+        assert_non_null(strstr(s.out, "the rest of the node is not in it"));
+        spawn_done(&s);
+    }
+    spawn_run(&s, home, "wattune", "plan", "--prediction", file, "--signal", "carbon=300",
+              "--deadline", "1h");
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "does not fit into"));
+    spawn_done(&s);
+}
+
+static void what_is_no_prediction_is_told(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *shell, *says;
+    } rows[] = {
+        {"echo hello | ", "standard input:1: is no JSON"},
+        {"true | ", "standard input: is empty"},
+        {"\"$WATTUNE_COMMAND\" predict train bert-huge --gpu a40 --json 2>&1 | ", "is no JSON"},
+        {"\"$WATTUNE_COMMAND\" compare train bert-base --gpu a40 --json | ", "is a comparison"},
+        {"\"$WATTUNE_COMMAND\" run --json --emulate v100-pcie-32gb -- true | ",
+         "is a run that was measured"},
+        {"\"$WATTUNE_COMMAND\" predict train bert-base --gpu a40 --json | ", "of one pass?"},
+        {"yes '[[[[[[[[[[[[[[[[[[[[[[' | head -c 5000000 | ", "more than the 4194304 bytes"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct spawned s;
+        char line[600];
+        snprintf(line, sizeof(line), "%s%s2d", rows[i].shell, PLAN_IT);
+        spawn_run(&s, home, "sh", "-c", line);
+        if (spawn_code(&s) == 0 || !strstr(s.err, rows[i].says))
+            fail_msg("%s: %d, %s", rows[i].shell, spawn_code(&s), s.err);
+        assert_string_equal(s.out, "");
+        spawn_done(&s);
+    }
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "plan", "--prediction", "/nowhere.json", "--signal", "carbon=3",
+              "--deadline", "2d");
+    assert_int_equal(spawn_code(&s), 1); /* no missing sensor */
+    assert_non_null(strstr(s.err, "/nowhere.json"));
+    spawn_done(&s);
+}
+
 static void one_column_of_energy_is_of_one_kind(void **state)
 {
     (void)state;
@@ -283,6 +432,7 @@ static void mistakes_are_told_with_what_to_do(void **state)
         {{"--signal", "pue=0.5"}, 2, "must be 1 or more"},
         {{"--signal", "carbon=paper"}, 1, "no built-in carbon"},
         {{"--signal", "carbon=/nowhere.csv"}, 1, "/nowhere.csv"},
+        {{"--signal", "carbon=ukcarbom:13"}, 1, "or a live feed: electricitymaps:ZONE"},
         {{"--signal", "carbon=BAD"}, 1, "bad.csv:3: gco2_per_kwh is \"x\""},
         {{"--signal", "carbon=3", "--power", "much"}, 2, "--power much"},
         {{"--signal", "carbon=3", "--power", "-3W"}, 2, "--power -3W"},
@@ -296,6 +446,9 @@ static void mistakes_are_told_with_what_to_do(void **state)
          2,
          "argument"},
         {{"--signal", "carbon=3", "--power", "1W", "--duration", "1h"}, 2, "--deadline 2d"},
+        {{"--signal", "carbon=3", "--power", "1W", "--duration", "1h", "--deadline", "tomorrow"},
+         2,
+         "--deadline tomorrow: is no time"},
         {{"--signal", "carbon=3", "--deadline", "1d", "--power", "1W"},
          2,
          "--power and --duration"},
@@ -344,6 +497,9 @@ int main(void)
         cmocka_unit_test(regions_stand_side_by_side),
         cmocka_unit_test(what_lies_beyond_the_series_is_called_a_forecast),
         cmocka_unit_test(a_stored_run_gives_power_time_and_where_they_come_from),
+        cmocka_unit_test(a_prediction_gives_power_time_and_their_bounds),
+        cmocka_unit_test(a_predicted_job_that_may_be_late_is_warned_of),
+        cmocka_unit_test(what_is_no_prediction_is_told),
         cmocka_unit_test(one_column_of_energy_is_of_one_kind),
         cmocka_unit_test(a_short_job_has_figures_too),
         cmocka_unit_test(what_is_not_known_is_a_question_mark_in_the_line),

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "spawned.h"
 
@@ -199,6 +201,68 @@ static void a_board_of_ones_own_is_predicted_and_named(void **state)
     unsetenv("COLUMNS");
 }
 
+static void a_table_without_room_leaves_intervals_out_and_cuts_none(void **state)
+{
+    (void)state;
+    struct spawned s;
+    PREDICT(&s, "train", "bert-base", "--gpu", "a40:8", "--tokens", "1000G");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_null(strstr(s.out, "\u2026"));
+    assert_null(strstr(s.out, "~"));
+    assert_non_null(strstr(s.out, " d ")); /* and days are days */
+    for (const char *line = s.out, *end; (end = strchr(line, '\n')) != NULL; line = end + 1)
+        assert_true(end == line || end[-1] != ' ');
+    spawn_done(&s);
+}
+
+/* As `wattune bench` takes them. */
+static void a_models_folder_does_as_its_config_does(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *config, *kind;
+    } rows[] = {
+        {"{\"model_type\": \"llama\", \"num_hidden_layers\": 2, \"hidden_size\": 64, "
+         "\"num_attention_heads\": 4, \"intermediate_size\": 128, \"vocab_size\": 1000}",
+         "generate"},
+        {"{\"model_type\": \"bert\", \"num_hidden_layers\": 2, \"hidden_size\": 128, "
+         "\"num_attention_heads\": 2, \"intermediate_size\": 512, \"vocab_size\": 1000}",
+         "infer"},
+    };
+    char folder[96], slashed[112], config[128];
+    spawn_path(folder, sizeof(folder), "Tiny-1M");
+    assert_int_equal(mkdir(folder, 0700), 0);
+    snprintf(slashed, sizeof(slashed), "%s//", folder);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        spawn_file(config, sizeof(config), "Tiny-1M/config.json", rows[i].config);
+        const char *const models[] = {config, folder, slashed};
+        double time_s[3];
+        for (size_t k = 0; k < 3; k++) {
+            struct spawned s;
+            PREDICT(&s, rows[i].kind, models[k], "--gpu", "a40", "--json");
+            if (spawn_code(&s) != 0)
+                fail_msg("%s", s.err);
+            json_t *doc = spawn_json(&s);
+            const json_t *model = json_object_get(json_object_get(doc, "prediction"), "model");
+            assert_string_equal(json_string_value(model), k ? "Tiny-1M" : i ? "bert" : "llama");
+            time_s[k] = number_at(doc, "wall_s", NULL);
+            json_decref(doc);
+            spawn_done(&s);
+        }
+        assert_true(time_s[0] > 0 && time_s[0] == time_s[1] && time_s[0] == time_s[2]);
+    }
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "compare", "infer", folder, "--gpu", "a40,v100-pcie");
+    assert_int_equal(spawn_code(&s), 0);
+    spawn_done(&s);
+    assert_int_equal(unlink(config), 0);
+    PREDICT(&s, "infer", folder, "--gpu", "a40");
+    assert_int_equal(spawn_code(&s), 4);
+    assert_non_null(strstr(s.err, "Tiny-1M: there is no config.json in this folder"));
+    spawn_done(&s);
+    rmdir(folder);
+}
+
 static void mistakes_are_named(void **state)
 {
     (void)state;
@@ -207,7 +271,9 @@ static void mistakes_are_named(void **state)
         int code;
     } rows[] = {
         {{"train", "bert-base"}, "--gpu is wanted", 2},
-        {{"train", "bert-huge", "--gpu", "a40"}, "bert-huge", 4},
+        {{"train", "bert-huge", "--gpu", "a40"},
+         "'bert-huge', and there is no such config.json",
+         4},
         {{"train", "bert-base", "--gpu", "a41"}, "a41", 4},
         {{"bake", "bert-base", "--gpu", "a40"}, "\"bake\" is not train", 2},
         {{"train", "--gpu", "a40"}, "a model are wanted", 2},
@@ -258,18 +324,22 @@ static void help_is_on_stdout(void **state)
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, spawn_setup, spawn_teardown)
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(it_says_time_energy_limits_and_what_it_rests_on),
-        TEST(a_limit_makes_it_slower_and_thriftier),
-        TEST(the_rest_of_the_node_and_the_price_count),
-        TEST(a_stored_run_calibrates_it),
-        TEST(the_list_names_models_and_gpus),
-        TEST(a_region_gives_the_carbon_and_an_example_the_pue),
-        TEST(a_board_of_ones_own_is_predicted_and_named),
-        TEST(mistakes_are_named),
-        TEST(help_is_on_stdout),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+int main(void){
+    const struct CMUnitTest tests[] =
+        {
+            TEST(it_says_time_energy_limits_and_what_it_rests_on),
+            TEST(a_limit_makes_it_slower_and_thriftier),
+            TEST(the_rest_of_the_node_and_the_price_count),
+            TEST(a_stored_run_calibrates_it),
+            TEST(the_list_names_models_and_gpus),
+            TEST(a_region_gives_the_carbon_and_an_example_the_pue),
+            TEST(a_board_of_ones_own_is_predicted_and_named),
+        }
+
+    TEST(a_table_without_room_leaves_intervals_out_and_cuts_none),
+    TEST(a_models_folder_does_as_its_config_does),
+    TEST(mistakes_are_named),
+    TEST(help_is_on_stdout),
+};
+return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -97,6 +97,23 @@ static void one_piece_is_one_sbatch_with_its_begin(void **state)
     free(log);
 }
 
+static void a_predicted_job_is_submitted_too(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char line[600];
+    snprintf(line, sizeof(line),
+             "\"$WATTUNE_COMMAND\" predict train bert-base --gpu a40 --tokens 10M --json | "
+             "\"$WATTUNE_COMMAND\" submit --prediction - --signal %s --deadline 2d --dry-run -- %s",
+             cut_grid, script);
+    spawn_run(&s, home, "sh", "-c", line);
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    assert_non_null(strstr(s.out, "sbatch --begin="));
+    assert_non_null(strstr(s.err, "PREDICTED bert-base on a40"));
+    spawn_done(&s);
+}
+
 static void local_time_is_right_on_both_days_of_the_change(void **state)
 {
     (void)state;
@@ -424,6 +441,10 @@ static void a_segment_is_of_a_script_of_ours_in_a_job(void **state)
             fail_msg("row %zu: code %d, says: %s", i, spawn_code(&s), s.err);
         spawn_done(&s);
     }
+    spawn_run(&s, home, "wattune", "segment", "/nowhere/slurm_script");
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "wattune: segment: /nowhere/slurm_script: No such file"));
+    spawn_done(&s);
     piece_script(path, sizeof(path), (int64_t[]){-5, 300, 500, 600}, 3, "echo a\n");
     unsetenv("SLURM_JOB_ID");
     spawn_run(&s, home, "wattune", "segment", path);
@@ -440,6 +461,7 @@ int main(void)
 #define EACH(name) cmocka_unit_test_setup_teardown(name, each_setup, spawn_teardown)
     const struct CMUnitTest tests[] = {
         EACH(one_piece_is_one_sbatch_with_its_begin),
+        EACH(a_predicted_job_is_submitted_too),
         EACH(local_time_is_right_on_both_days_of_the_change),
         EACH(at_once_is_said_too),
         EACH(several_pieces_go_with_the_script),

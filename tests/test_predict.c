@@ -257,8 +257,12 @@ static void what_cannot_be_counted_is_refused(void **state)
     assert_int_equal(wt_work_find("bert-huge", &work, &err), WT_E_NOTFOUND);
     assert_non_null(strstr(err.fix, "bert-base"));
     assert_non_null(strstr(err.fix, "llama-3.1-70b"));
+    assert_non_null(strstr(err.text, "no such config.json or folder with one"));
     assert_int_equal(wt_work_find("/nowhere/config.json", &work, &err), WT_E_NOTFOUND);
     assert_non_null(strstr(err.text, "/nowhere/config.json"));
+    assert_int_equal(wt_work_find("", &work, &err), WT_E_NOTFOUND);
+    assert_int_equal(wt_work_find("/proc", &work, &err), WT_E_NOTFOUND);
+    assert_non_null(strstr(err.text, "/proc: there is no config.json in this folder"));
 }
 
 static void a_config_is_read_whole_or_refused(void **state)
@@ -478,6 +482,19 @@ static void a_job_is_the_sum_of_its_passes(void **state)
     assert_int_equal(job.tokens, 16 * 512);
 }
 
+static void an_answer_has_to_end_within_the_models_positions(void **state)
+{
+    (void)state;
+    struct wt_gpu gpu = gpu_of("t4");
+    struct wt_work work = work_of("gpt2", WT_WORK_PREFILL, WT_F32, 8, 128);
+    struct wt_predict_job job;
+    struct wt_error err = {0};
+    assert_int_equal(wt_predict_job(&job, &gpu, &work, 1024 - 128, 0, NULL, NULL, &err), 0);
+    assert_int_equal(wt_predict_job(&job, &gpu, &work, 1025 - 128, 0, NULL, NULL, &err),
+                     WT_E_USAGE);
+    assert_non_null(strstr(err.text, "128 tokens and 897 new ones: gpt2 has 1024 positions"));
+}
+
 static void copies_do_more_and_parts_do_it_sooner(void **state)
 {
     (void)state;
@@ -530,6 +547,80 @@ static void the_document_has_a_runs_shape_and_says_modeled(void **state)
     json_decref(doc);
 }
 
+static void a_document_is_read_back_with_the_rest_of_the_node(void **state)
+{
+    (void)state;
+    struct wt_gpu gpu = gpu_of("a100-sxm-80gb");
+    struct wt_work work = work_of("llama-3.1-70b", WT_WORK_TRAIN, WT_BF16, 8, 2048);
+    struct wt_predict_options o = {.devices = 8};
+    struct wt_predict_job job;
+    struct wt_predicted p;
+    struct wt_error err = {0};
+    for (int i = 0; i < 2; i++) {
+        struct wt_predict_site site = {.host_w = i ? 2500 : NAN,
+                                       .pue = NAN,
+                                       .carbon_g_per_kwh = NAN,
+                                       .price_per_kwh = NAN,
+                                       .price_per_hour = NAN};
+        assert_int_equal(wt_predict_job(&job, &gpu, &work, 0, 10000000, &o, &site, &err), 0);
+        char *text = wt_predict_job_to_json(&job);
+        assert_non_null(text);
+        if (wt_predicted_parse(&p, "doc", text, strlen(text), &err) < 0)
+            fail_msg("%s", err.text);
+        free(text);
+        assert_near(p.time_s.value, job.time_s.value, 1e-9, "time");
+        assert_near(p.time_s.high, job.time_s.high, 1e-9, "longest time");
+        double host_w = i ? 2500 : 0;
+        assert_true(fabs(p.host_w - host_w) < 1e-9);
+        assert_near(p.power_w.value, job.power_w.value + host_w, 1e-9, "power");
+        assert_near(p.power_w.low, job.power_w.low + host_w, 1e-9, "lowest power");
+        assert_string_equal(p.what, "llama-3.1-70b on 8 x a100-sxm-80gb");
+        assert_string_equal(p.emulation, "");
+        assert_false(p.fits); /* training takes more than 640 GB */
+    }
+}
+
+static void another_document_is_refused_by_what_it_is(void **state)
+{
+    (void)state;
+#define OF(time, power)                                                                            \
+    "{\"prediction\": {\"model\": \"m\", \"gpu\": \"g\", \"time_s\": " time                        \
+    ", \"power_w\": " power "}}"
+#define GOOD "{\"value\": 3, \"low\": 2, \"high\": 4}"
+    static const struct {
+        const char *text, *says, *fix;
+    } rows[] = {
+        {"", "is empty", "stderr"},
+        {"wattune predict: no", "doc:1: is no JSON", "predict"},
+        {"{\"prediction\":", "is no JSON", "predict"},
+        {"[]", "no prediction in it", "predict"},
+        {"{\"prediction\": 3}", "no prediction in it", "predict"},
+        {"{\"tokens\": 1024, \"rows\": []}", "comparison of several devices", "--gpu GPU"},
+        {"{\"id\": \"20261126-1\", \"devices\": []}", "run that was measured", "--run 20261126-1"},
+        {OF(GOOD, "null"), "has no power_w", ""},
+        {OF("null", GOOD), "has no time_s", ""},
+        {OF("3", GOOD), "time_s of its prediction", ""},
+        {OF("{\"value\": 3}", GOOD), "time_s of its prediction", ""},
+        {OF(GOOD, "{\"value\": 5, \"low\": 2, \"high\": 4}"), "power_w of its prediction", ""},
+        {OF(GOOD, "{\"value\": 0, \"low\": 0, \"high\": 0}"), "power_w of its prediction", ""},
+        {OF("{\"value\": 3, \"low\": 2, \"high\": 1e300}", GOOD), "time_s of its prediction", ""},
+        {OF("{\"value\": \"3\", \"low\": 2, \"high\": 4}", GOOD), "time_s of its prediction", ""},
+    };
+    struct wt_predicted p;
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct wt_error err = {0};
+        int rc = wt_predicted_parse(&p, "doc", rows[i].text, strlen(rows[i].text), &err);
+        if (rc != WT_E_FORMAT || !strstr(err.text, rows[i].says) || !strstr(err.fix, rows[i].fix))
+            fail_msg("%s: %d, %s, %s", rows[i].text, rc, err.text, err.fix);
+    }
+    struct wt_error err = {0};
+    assert_int_equal(wt_predicted_parse(&p, "doc", OF(GOOD, GOOD), strlen(OF(GOOD, GOOD)), &err),
+                     0);
+    assert_int_equal(wt_predicted_read(&p, "/nowhere/doc.json", &err), WT_E_NOTFOUND);
+    assert_int_equal(wt_predicted_read(&p, "/", &err), WT_E_IO); /* a folder */
+    assert_non_null(strstr(err.text, "reading /"));
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -559,8 +650,11 @@ int main(void)
         cmocka_unit_test(a_calibration_meets_its_run_and_narrows_the_bounds),
         cmocka_unit_test(a_run_gives_its_rate_power_and_limit),
         cmocka_unit_test(a_job_is_the_sum_of_its_passes),
+        cmocka_unit_test(an_answer_has_to_end_within_the_models_positions),
         cmocka_unit_test(copies_do_more_and_parts_do_it_sooner),
         cmocka_unit_test(the_document_has_a_runs_shape_and_says_modeled),
+        cmocka_unit_test(a_document_is_read_back_with_the_rest_of_the_node),
+        cmocka_unit_test(another_document_is_refused_by_what_it_is),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

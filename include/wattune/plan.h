@@ -179,11 +179,16 @@ WT_API double wt_plan_objective(const struct wt_plan_sum *sum, enum wt_objective
 
 /* ---- places side by side ---- */
 
-struct wt_plan_power {             /* where the power comes from */
-    double low_w, high_w;          /* NaN: as given */
-    enum wt_provenance provenance; /* WT_PROV_UNKNOWN: as given */
+struct wt_plan_power {    /* where the power comes from, and the duration */
+    double low_w, high_w; /* NaN: as given */
+    double time_low_s;    /* of a predicted duration; NaN or 0: as given */
+    double time_high_s;
+    enum wt_provenance provenance; /* of the power; WT_PROV_UNKNOWN: as given */
     char run_id[40];
-    char emulation[64]; /* of the run whose power, or at least time, it is; "": none */
+    char prediction[256]; /* of what, whose power or time it is; "": none */
+    double host_w;        /* rest of the node that is in a predicted power */
+    bool is_too_large;    /* by the prediction it does not fit into its devices' memory */
+    char emulation[64];   /* of the run whose power, or at least time, it is; "": none */
 };
 
 struct wt_plan_note {

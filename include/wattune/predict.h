@@ -110,6 +110,23 @@ WT_API void wt_predict_job_place(struct wt_predict_job *job, const struct wt_pre
 /* The shape of the run JSON with what was not run, and "prediction" (docs/json.md); owned: free().
  * NULL: no memory. */
 WT_API char *wt_predict_job_to_json(const struct wt_predict_job *job);
+/* What such a document says of its job. */
+struct wt_predicted {
+    struct wt_estimate time_s;
+    struct wt_estimate power_w; /* mean, of the devices and the rest of the node */
+    double host_w;              /* the rest, as it was given; 0: not given, and not in power_w */
+    bool fits;                  /* into the devices' memory */
+    char what[128];             /* "llama-3.1-8b on 8 x h100-sxm" */
+    char emulation[64];         /* that it was calibrated on; "": none */
+};
+/* From text; name is for messages. Errors: WT_E_FORMAT: no JSON, or another document, and which.
+ * Threads: any thread. */
+WT_API int wt_predicted_parse(struct wt_predicted *ret_predicted, const char *name,
+                              const char *text, size_t size, struct wt_error *err);
+/* From a file or a pipe of at most 4 MiB; "-": standard input, to its end. Errors: besides, those
+ * of reading a file, WT_E_NOMEM. */
+WT_API int wt_predicted_read(struct wt_predicted *ret_predicted, const char *path,
+                             struct wt_error *err);
 /* The calibration that a stored run gives for this work: its rate, its devices' mean power and the
  * limit that they had. Errors: WT_E_USAGE (it counted no tokens, or its GPUs have no energy). */
 WT_API int wt_predict_measured_from(struct wt_predict_measured *ret_measured,

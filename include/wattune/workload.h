@@ -65,9 +65,9 @@ struct wt_work {
     unsigned seq;   /* tokens of each; DECODE: how many it has before */
     unsigned parts; /* of the model's tensors, on a device each; 0: 1 */
 };
-/* Fills model or decoder from a name ("bert-base", "llama-3.1-8b") or from a config.json of these
- * families. Errors: WT_E_NOTFOUND (naming those there are), those of reading a file,
- * WT_E_FORMAT, WT_E_RANGE, WT_E_UNSUPPORTED. */
+/* Fills model or decoder from a name ("bert-base", "llama-3.1-8b"), or from a config.json of these
+ * families or a folder that has one. Errors: WT_E_NOTFOUND (naming those there are), those of
+ * reading a file, WT_E_FORMAT, WT_E_RANGE, WT_E_UNSUPPORTED. */
 WT_API int wt_work_find(const char *name, struct wt_work *ret_work, struct wt_error *err);
 /* Names of decoders, NULL-terminated, borrowed for ever. */
 WT_API const char *const *wt_decoder_names(void);

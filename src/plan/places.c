@@ -97,16 +97,90 @@ static size_t earning_stops(const struct wt_plan_result *r, size_t place)
     return stops;
 }
 
+/* Of a prediction: power and time, and by what factor that leaves every sum open. Both are taken
+ * as independent, as predict takes them. */
+static int note_prediction(struct wt_plan_result *r, struct wt_error *err)
+{
+    const struct wt_plan_power *p = &r->power;
+    bool has_power = p->provenance != WT_PROV_UNKNOWN, has_time = p->time_high_s > 0;
+    char power[80] = "", time[160] = "", span[3][48];
+    double low = 0, high = 0; /* logarithms */
+    if (has_power) {
+        wt_text(power, sizeof(power), "%.4g W [%.4g, %.4g]", r->job.power_w, p->low_w, p->high_w);
+        low = log(r->job.power_w / p->low_w);
+        high = log(p->high_w / r->job.power_w);
+    }
+    if (has_time) {
+        wt_text(time, sizeof(time), "%s [%s, %s]",
+                wt_span_text(span[0], sizeof(span[0]), r->job.duration_s),
+                wt_span_text(span[1], sizeof(span[1]), (int64_t)p->time_low_s),
+                wt_span_text(span[2], sizeof(span[2]), (int64_t)ceil(p->time_high_s)));
+        low = hypot(low, log((double)r->job.duration_s / p->time_low_s));
+        high = hypot(high, log(p->time_high_s / (double)r->job.duration_s));
+    }
+    int rc = WT_NOTE(r, err,
+                     "%s predicted and not measured, for %s: %s%s%s (95 %%). So every sum here may "
+                     "be %.2g to %.2g times what it says",
+                     !has_time    ? "the power is"
+                     : !has_power ? "the time is"
+                                  : "power and time are",
+                     p->prediction, power, has_power && has_time ? " for " : "", time, exp(-low),
+                     exp(high));
+    if (rc == 0 && has_power && !(p->host_w > 0))
+        rc = WT_NOTE(r, err,
+                     "that is the power of its devices; the rest of the node is not in it "
+                     "(wattune predict --host-watts)");
+    if (rc == 0 && p->is_too_large)
+        rc = WT_NOTE(r, err, "%s: by the prediction it does not fit into the devices' memory",
+                     p->prediction);
+    return rc;
+}
+
+/* A job whose time is known within bounds may be late. */
+static int note_late(struct wt_plan_result *r, struct wt_error *err)
+{
+    const struct wt_job *job = &r->job;
+    int64_t most_s = r->power.time_high_s > 0 ? (int64_t)ceil(r->power.time_high_s) : 0;
+    int64_t late_s = r->plans[r->best].sum.end_s + most_s - job->duration_s - job->deadline_s;
+    char most[48], late[48], planned[48];
+    if (most_s <= job->duration_s || late_s <= 0)
+        return 0;
+    wt_span_text(most, sizeof(most), most_s);
+    wt_span_text(late, sizeof(late), late_s);
+    wt_span_text(planned, sizeof(planned), job->duration_s);
+    if (most_s > job->deadline_s - job->start_s)
+        return WT_NOTE(r, err,
+                       "WARNING: it may take up to %s, which is longer than there is before the "
+                       "deadline: by this plan it then ends %s late",
+                       most, late);
+    bool is_long = most_s >= 172800;
+    int64_t unit_s = is_long ? 3600 : 60;
+    return WT_NOTE(r, err,
+                   "WARNING: it may take up to %s where %s are planned, and by this plan it then "
+                   "ends %s after the deadline: --duration %lld%s plans for that",
+                   most, planned, late, (long long)((most_s + unit_s - 1) / unit_s),
+                   is_long ? "h" : "min");
+}
+
+static int note_power(struct wt_plan_result *r, struct wt_error *err)
+{
+    const struct wt_plan_power *p = &r->power;
+    if (*p->prediction) {
+        int rc = note_prediction(r, err);
+        return rc < 0 ? rc : note_late(r, err);
+    }
+    if (p->provenance == WT_PROV_UNKNOWN)
+        return 0;
+    return WT_NOTE(
+        r, err,
+        "the power is that of run %s: %.4g W [%.4g, %.4g], %s; every energy here is as wide",
+        p->run_id, r->job.power_w, p->low_w, p->high_w, wt_provenance_name(p->provenance));
+}
+
 static int add_notes(struct wt_plan_result *r, struct wt_error *err)
 {
     const struct wt_plan *best = &r->plans[r->best];
-    int rc = 0;
-    if (r->power.provenance != WT_PROV_UNKNOWN)
-        rc = WT_NOTE(
-            r, err,
-            "the power is that of run %s: %.4g W [%.4g, %.4g], %s; every energy here is as wide",
-            r->power.run_id, r->job.power_w, r->power.low_w, r->power.high_w,
-            wt_provenance_name(r->power.provenance));
+    int rc = note_power(r, err);
     if (rc == 0)
         rc = note_forecasts(r, err);
     for (size_t i = 0; rc == 0 && i < r->count; i++)
@@ -118,8 +192,8 @@ static int add_notes(struct wt_plan_result *r, struct wt_error *err)
     for (size_t i = 0; i < r->count; i++)
         without += !r->places[i].signals[WT_SIGNAL_PUE];
     if (rc == 0 && without)
-        rc = WT_NOTE(r, err, "%s: there the job's own energy is counted, and not the facility's",
-                     without == r->count ? "no PUE is given" : "some places have no PUE");
+        rc = WT_NOTE(r, err, "%s the job's own energy is counted, and not the facility's",
+                     without == r->count ? "no PUE is given:" : "some places have no PUE: there");
     if (rc == 0 && best->count > 1 && r->job.checkpoint_s) {
         char span[48];
         rc = WT_NOTE(r, err, "%zu interruptions take %s more, counted in", best->count - 1,
@@ -141,7 +215,9 @@ int wt_plan_places(struct wt_plan_result *ret_result, const struct wt_job *job,
 {
     struct wt_plan_result r = {.job = *job, .saving = NAN};
     int rc = 0;
-    r.power = power ? *power : (struct wt_plan_power){.low_w = NAN, .high_w = NAN};
+    r.power = power ? *power
+                    : (struct wt_plan_power){
+                          .low_w = NAN, .high_w = NAN, .time_low_s = NAN, .time_high_s = NAN};
     if (!count)
         return wt_fail(err, WT_E_USAGE, "no signals to plan on");
     r.places = calloc(count, sizeof(*r.places));

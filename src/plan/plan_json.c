@@ -173,6 +173,12 @@ static json_t *notes_json(const struct wt_plan_result *r)
     return all;
 }
 
+/* 0 is none, as NaN is. */
+static json_t *time_bound(double time_s)
+{
+    return time_s > 0 ? wt_json_number(time_s) : json_null();
+}
+
 static json_t *job_json(const struct wt_plan_result *r)
 {
     const struct wt_job *job = &r->job;
@@ -185,8 +191,11 @@ static json_t *job_json(const struct wt_plan_result *r)
                     json_string(is_given ? "given" : wt_provenance_name(r->power.provenance))) <
             0 ||
         wt_json_put(o, "run", text_or_null(r->power.run_id)) < 0 ||
+        wt_json_put(o, "prediction", text_or_null(r->power.prediction)) < 0 ||
         wt_json_put(o, "emulation", text_or_null(r->power.emulation)) < 0 ||
         wt_json_put(o, "duration_s", json_integer(job->duration_s)) < 0 ||
+        wt_json_put(o, "duration_low_s", time_bound(r->power.time_low_s)) < 0 ||
+        wt_json_put(o, "duration_high_s", time_bound(r->power.time_high_s)) < 0 ||
         wt_json_put(o, "start", time_json(job->start_s)) < 0 ||
         wt_json_put(o, "deadline", time_json(job->deadline_s)) < 0 ||
         wt_json_put(o, "is_interruptible", json_boolean(job->is_interruptible)) < 0 ||

@@ -63,11 +63,11 @@ char *wt_race_to_json(const struct wt_race_curves *curves, const struct wt_race_
                       const struct wt_race_replayed *replayed, const struct wt_race_risk *risk,
                       const char *folder)
 {
-    json_t *doc = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "provenance", "replayed",
-                            "source", folder, "rule", wt_race_rule_name(options->rule), "loss",
-                            curves->column, "cost_unit", curves->has_energy ? "J" : "steps",
-                            "winner", curves->curves[replayed->winner].name, "best",
-                            curves->curves[replayed->best].name);
+    json_t *doc = json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "wattune", WATTUNE_VERSION, "provenance",
+        "replayed", "source", folder, "rule", wt_race_rule_name(options->rule), "loss",
+        curves->column, "cost_unit", curves->has_energy ? "J" : "steps", "winner",
+        curves->curves[replayed->winner].name, "best", curves->curves[replayed->best].name);
     if (wt_json_put(doc, "eta", wt_json_number(options->eta)) < 0 ||
         wt_json_put(doc, "rungs", rungs_json(replayed)) < 0 ||
         wt_json_put(doc, "regret", wt_json_number(replayed->regret)) < 0 ||

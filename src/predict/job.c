@@ -72,6 +72,11 @@ int wt_predict_job(struct wt_predict_job *ret_job, const struct wt_gpu *gpu,
     int rc;
     if (!(each > 0))
         return wt_fail(err, WT_E_USAGE, "no tokens in a pass");
+    /* A pass is of the mean length; the last ones are longer. As `wattune bench generate`. */
+    if (answer && !work->is_decoder && (uint64_t)work->seq + answer > work->model.positions)
+        return wt_fail(err, WT_E_USAGE,
+                       "a prompt of %u tokens and %u new ones: %s has %u positions for both",
+                       work->seq, answer, work->model.name, work->model.positions);
     if (answer) {
         now.kind = WT_WORK_PREFILL; /* makes the first token of each answer */
         rc = add_part(&job, gpu, &now, times, options, err);

@@ -41,6 +41,7 @@ static int fill_run(struct wt_run *run, const struct wt_predict_job *job)
     const struct wt_prediction *each = &job->parts[0].each;
     int rc = fill_devices(run, job);
     run->wall_s = job->time_s.value;
+    run->host_w = job->site.host_w > 0 ? job->site.host_w : 0;
     run->state = WT_RUN_DONE;
     run->total = joules(&job->energy_j, 1);
     wt_text(run->weakest, sizeof(run->weakest), "%s", each->gpu.name);

@@ -251,7 +251,12 @@ void wt_report_plan(const struct wt_term *term, const struct wt_plan_result *r)
 {
     struct wt_plain plain;
     wt_plain_enter(&plain);
-    if (*r->power.emulation)
+    if (*r->power.prediction)
+        wt_term_banner(term, "PREDICTED", r->power.prediction,
+                       r->power.provenance == WT_PROV_UNKNOWN ? "its time was not measured"
+                       : r->power.time_high_s > 0             ? "power and time were not measured"
+                                                              : "its power was not measured");
+    else if (*r->power.emulation)
         wt_term_banner(term, "EMULATED", r->power.emulation,
                        r->power.provenance == WT_PROV_UNKNOWN
                            ? "its time was not measured on a device"

@@ -43,12 +43,14 @@ static void print_table(const struct wt_term *term, const struct wt_predict_job 
                                                {"power", true, NULL},
                                                {"energy", true, NULL},
                                                {"per token", true, NULL}};
-    static const struct wt_table_step steps[] = {
-        {POWER, WT_BRIEF}, {TIME, WT_BRIEF}, {TOKEN, WT_BRIEF}, {ENERGY, WT_BRIEF}};
+    static const struct wt_table_step steps[] = {{POWER, WT_BRIEF},  {TIME, WT_BRIEF},
+                                                 {TOKEN, WT_BRIEF},  {ENERGY, WT_BRIEF},
+                                                 {TOKEN, WT_HIDDEN}, {POWER, WT_HIDDEN}};
     struct wt_table table;
     if (wt_table_init(&table, term, columns, WT_COUNTOF(columns), job->part_count + 1)) {
         table.steps = steps;
         table.step_count = WT_COUNTOF(steps);
+        table.is_whole = true; /* an interval is left out, never cut */
         for (size_t i = 0; i < job->part_count; i++) {
             const struct wt_prediction *r = &job->parts[i].each;
             wt_table_set(&table, i, WHAT, "a pass of %s", job->parts[i].name);

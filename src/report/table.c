@@ -204,13 +204,17 @@ static size_t table_width(const struct wt_table *table, const enum wt_form *form
     return width;
 }
 
+/* *io_owed: blanks that stand before the next text there is, so that no line ends with some. */
 static void print_cell(const struct wt_table *table, const char *text, size_t width, bool is_right,
-                       bool is_last)
+                       size_t *io_owed)
 {
     size_t n = wt_term_columns(text), blanks = width > n ? width - n : 0;
-    FILE *out = table->term->out;
-    fprintf(out, "  %*s%s%*s", is_right ? (int)blanks : 0, "", text,
-            is_right || is_last ? 0 : (int)blanks, "");
+    size_t before = *io_owed + 2 + (is_right ? blanks : 0);
+    *io_owed = is_right ? 0 : blanks;
+    if (n)
+        fprintf(table->term->out, "%*s%s", (int)before, "", text);
+    else
+        *io_owed += before;
 }
 
 /* Text too long for its place, over as many lines as it takes. */
@@ -254,14 +258,15 @@ void wt_table_print(const struct wt_table *table)
         has_head |= table->columns[c].head[0] != '\0';
     if (has_head) {
         fputs(wt_term_paint(table->term, WT_DIM), out);
-        for (size_t c = 0; c < table->column_count; c++)
+        for (size_t c = 0, owed = 0; c < table->column_count; c++)
             if (widths[c])
                 print_cell(table, head_of(&table->columns[c], forms[c]), widths[c],
-                           table->columns[c].is_right, c == last);
+                           table->columns[c].is_right, &owed);
         fprintf(out, "%s\n", wt_term_unpaint(table->term, WT_DIM));
     }
     for (size_t i = 0; i < table->row_count; i++) {
         enum wt_paint colour = table->colours[i];
+        size_t owed = 0;
         fputs(wt_term_paint(table->term, colour), out);
         for (size_t c = 0; c < table->column_count; c++) {
             if (!widths[c])
@@ -281,7 +286,7 @@ void wt_table_print(const struct wt_table *table)
                 text[wt_term_bytes(text, widths[c] - 1)] = '\0';
                 strcat(text, table->term->is_utf8 ? "\u2026" : "~");
             }
-            print_cell(table, text, widths[c], table->columns[c].is_right, c == last);
+            print_cell(table, text, widths[c], table->columns[c].is_right, &owed);
         }
         fprintf(out, "%s\n", wt_term_unpaint(table->term, colour));
     }

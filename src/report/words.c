@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "plan/signal.h"
 #include "report/words.h"
 
 enum { DEPTH_MOST = 4 }; /* parts of parts; a document that was tampered with may have circles */
@@ -407,6 +408,8 @@ const char *wt_share_name(const struct wt_run *run, const struct wt_run_share *s
 
 const char *wt_short_seconds(char *buf, size_t size, double s)
 {
+    if (s >= 2 * 86400.0 && s < 1e15) /* in days: a training's are many hours */
+        return wt_span_text(buf, size, llround(s));
     if (s >= 60 || isnan(s))
         return wt_format_seconds(buf, size, s);
     double factor = s >= 1 ? 1 : s >= 1e-3 ? 1e3 : 1e6, value = s * factor;

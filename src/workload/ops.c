@@ -1,6 +1,9 @@
 /* ops: what one pass of a model costs, as the models themselves run on the backend that counts. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/base.h"
 #include "workload/decoder.h"
@@ -13,9 +16,42 @@ const char *wt_work_kind_name(enum wt_work_kind kind)
     return kind_names[kind];
 }
 
+/* No name, no file and no folder: which names there are. */
+static int not_found(const char *name, struct wt_error *err)
+{
+    struct wt_model_shape none;
+    char names[240] = "";
+    struct wt_error named = {0};
+    wt_model_shape_named("", &none, &named); /* its fix lists them */
+    for (size_t i = 0; wt_decoder_names()[i]; i++) {
+        size_t used = strlen(names);
+        wt_text(names + used, sizeof(names) - used, ", %s", wt_decoder_names()[i]);
+    }
+    int rc = wt_fail(err, WT_E_NOTFOUND,
+                     "no model is called '%.100s', and there is no such config.json or folder with "
+                     "one",
+                     name);
+    wt_fix(err, "%s%s", named.fix, names);
+    return rc;
+}
+
+/* The folder's own name, where it has one, goes before the family's. */
+static void take_folder_name(char *name, size_t size, const char *folder)
+{
+    size_t end = strlen(folder), from;
+    while (end && folder[end - 1] == '/')
+        end--;
+    for (from = end; from && folder[from - 1] != '/';)
+        from--;
+    if (end > from && folder[from] != '.')
+        wt_text(name, size, "%.*s", (int)(end - from), folder + from);
+}
+
 int wt_work_find(const char *name, struct wt_work *ret_work, struct wt_error *err)
 {
     struct wt_config config;
+    struct stat st;
+    char path[4096];
     ret_work->is_decoder = false;
     if (wt_model_shape_named(name, &ret_work->model, err) == 0)
         return 0;
@@ -24,23 +60,26 @@ int wt_work_find(const char *name, struct wt_work *ret_work, struct wt_error *er
         return 0;
     }
     size_t len = strlen(name);
-    if (len < 5 || strcmp(name + len - 5, ".json") != 0) {
-        char names[300] = "";
-        for (size_t i = 0; wt_decoder_names()[i]; i++) {
-            size_t used = strlen(names);
-            wt_text(names + used, sizeof(names) - used, ", %s", wt_decoder_names()[i]);
-        }
-        size_t used = err ? strlen(err->fix) : 0;
-        if (err)
-            wt_text(err->fix + used, sizeof(err->fix) - used, "%s, or a config.json", names);
-        return WT_E_NOTFOUND;
-    }
-    int rc = wt_decoder_read(&ret_work->decoder, name, err);
-    if (rc != WT_E_UNSUPPORTED) {
-        ret_work->is_decoder = rc == 0;
+    if (len + sizeof("/config.json") > sizeof(path) || stat(name, &st) < 0)
+        return not_found(name, err);
+    bool is_folder = S_ISDIR(st.st_mode);
+    wt_text(path, sizeof(path), "%s%s", name,
+            !is_folder             ? ""
+            : name[len - 1] == '/' ? "config.json"
+                                   : "/config.json");
+    if (is_folder && access(path, F_OK) < 0 && errno == ENOENT) {
+        int rc = wt_fail(err, WT_E_NOTFOUND, "%s: there is no config.json in this folder", name);
+        wt_fix(err, "a model's folder as Hugging Face has it, its config.json, or a name");
         return rc;
     }
-    rc = wt_config_read(&config, name, err);
+    int rc = wt_decoder_read(&ret_work->decoder, path, err);
+    if (rc != WT_E_UNSUPPORTED) {
+        ret_work->is_decoder = rc == 0;
+        if (rc == 0 && is_folder)
+            take_folder_name(ret_work->decoder.name, sizeof(ret_work->decoder.name), name);
+        return rc;
+    }
+    rc = wt_config_read(&config, path, err);
     if (rc < 0)
         return rc;
     ret_work->model = (struct wt_model_shape){.layers = config.layers,
@@ -52,6 +91,8 @@ int wt_work_find(const char *name, struct wt_work *ret_work, struct wt_error *er
                                               .family = config.family};
     wt_text(ret_work->model.name, sizeof(ret_work->model.name), "%s",
             wt_family_name(config.family));
+    if (is_folder)
+        take_folder_name(ret_work->model.name, sizeof(ret_work->model.name), name);
     return 0;
 }
 
