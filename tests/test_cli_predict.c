@@ -324,22 +324,20 @@ static void help_is_on_stdout(void **state)
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, spawn_setup, spawn_teardown)
-int main(void){
-    const struct CMUnitTest tests[] =
-        {
-            TEST(it_says_time_energy_limits_and_what_it_rests_on),
-            TEST(a_limit_makes_it_slower_and_thriftier),
-            TEST(the_rest_of_the_node_and_the_price_count),
-            TEST(a_stored_run_calibrates_it),
-            TEST(the_list_names_models_and_gpus),
-            TEST(a_region_gives_the_carbon_and_an_example_the_pue),
-            TEST(a_board_of_ones_own_is_predicted_and_named),
-        }
-
-    TEST(a_table_without_room_leaves_intervals_out_and_cuts_none),
-    TEST(a_models_folder_does_as_its_config_does),
-    TEST(mistakes_are_named),
-    TEST(help_is_on_stdout),
-};
-return cmocka_run_group_tests(tests, NULL, NULL);
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(it_says_time_energy_limits_and_what_it_rests_on),
+        TEST(a_limit_makes_it_slower_and_thriftier),
+        TEST(the_rest_of_the_node_and_the_price_count),
+        TEST(a_stored_run_calibrates_it),
+        TEST(the_list_names_models_and_gpus),
+        TEST(a_region_gives_the_carbon_and_an_example_the_pue),
+        TEST(a_board_of_ones_own_is_predicted_and_named),
+        TEST(a_table_without_room_leaves_intervals_out_and_cuts_none),
+        TEST(a_models_folder_does_as_its_config_does),
+        TEST(mistakes_are_named),
+        TEST(help_is_on_stdout),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
