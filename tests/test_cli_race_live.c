@@ -442,7 +442,7 @@ static void mistakes_are_told(void **state)
 {
     (void)state;
     static const struct {
-        const char *argv[10];
+        const char *argv[11];
         int code;
         const char *want;
     } rows[] = {
@@ -472,6 +472,10 @@ static void mistakes_are_told(void **state)
          2,
          "is of --replay"},
         {{"--trials", "/no/such", "--steps", "9", "--", "x", "{lr}"}, 2, "/no/such"},
+        {{"--sysroot", "", "--param", "lr=1,2", "--steps", "9", "--", "x", "{lr}"}, 2, "--sysroot"},
+        {{"--sensor-command", "watts", "--param", "lr=1,2", "--steps", "9", "--", "x", "{lr}"},
+         2,
+         "watts"},
         {{"--fault", "x", "--param", "lr=1,2", "--steps", "9", "--", "x", "{lr}"}, 2, "--emulate"},
         {{"--param", "lr=1,2", "--steps", "9", "--no-store", "--", "/no/such", "{lr}"},
          127,
@@ -480,6 +484,9 @@ static void mistakes_are_told(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         struct spawned s;
         const char *argv[16] = {"wattune", "race", "--folder", race};
+        char name[16];
+        snprintf(name, sizeof(name), "race%zu", i);
+        spawn_path(race, sizeof(race), name);
         memcpy(argv + 4, rows[i].argv, sizeof(rows[i].argv));
         spawn_start(&s, home, argv);
         spawn_wait(&s);
