@@ -157,6 +157,16 @@ static int compare(const struct compare *o)
     }
     if (code < 0 && !done)
         code = cli_usage("compare", "%s", rows[0].why);
+    bool is_known = o->by < WT_COMPARE_CARBON;
+    for (size_t i = 0; i < count && code < 0; i++)
+        is_known |=
+            rows[i].is_predicted &&
+            !isnan(o->by == WT_COMPARE_COST ? rows[i].job.cost.value : rows[i].job.carbon_g.value);
+    if (code < 0 && !is_known)
+        code = cli_usage("compare", "--sort %s: it is known of none: %s",
+                         o->by == WT_COMPARE_COST ? "cost" : "carbon",
+                         o->by == WT_COMPARE_COST ? "--price-kwh, or prices in --offers"
+                                                  : "--region or --carbon-intensity");
     if (code < 0) {
         wt_compare_mark(rows, count);
         wt_compare_sort(rows, count, o->by);

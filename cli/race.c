@@ -15,6 +15,14 @@ static int replay(const struct race_options *o)
         cli_fail("race", &err);
         return CLI_FAILURE; /* a folder that is not there is no missing sensor */
     }
+    size_t unfinished = 0;
+    for (size_t i = 0; i < curves.count; i++)
+        unfinished += curves.curves[i].is_unfinished;
+    if (unfinished)
+        cli_note(
+            "race: %zu of %zu curves end where a race stopped them, and are taken as whole: a race "
+            "by --to-the-end leaves whole ones",
+            unfinished, curves.count);
     int rc = wt_race_replay(&replayed, &curves, &o->race, o->draw, o->seed, &err);
     if (rc == 0)
         rc =

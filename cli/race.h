@@ -67,6 +67,9 @@ enum race_process {
     RACE_ENDING,  /* asked to end */
 };
 
+/* What a process tells first of a step. */
+enum race_order { RACE_ORDER_UNKNOWN, RACE_STEP_FIRST, RACE_LOSS_FIRST };
+
 struct race_point {
     double step, loss;
     double run_s;    /* how long it had run by then */
@@ -100,6 +103,10 @@ struct race_trial {
     double base;       /* steps before this process, which counts from 0 */
     double step, loss; /* as last said; loss NaN: none */
     bool has_new_loss;
+    enum race_order order;
+    bool has_step, has_loss; /* that its process has told any */
+    bool has_said;           /* numbers of steps as the process says them: */
+    double first_said, last_said, epochs_steps;
     struct race_point *points; /* owned: step by step, each above the last */
     size_t count, room, told;
     size_t slot;     /* SIZE_MAX: none yet */
@@ -124,8 +131,9 @@ void race_trial_stop(struct race_trial *t);
 void race_trial_go_on(struct race_trial *t);
 /* That signal, and SIGKILL after so long. */
 void race_trial_end(struct race_trial *t, int number, int64_t grace_ns);
-/* Whether it has ended, and what is due with one that is asked to. */
-void race_trial_look(struct race_trial *t);
+/* Whether it has ended, and what is due with one that is asked to. True: it did not, and is killed.
+ */
+bool race_trial_look(struct race_trial *t);
 /* Takes what it has said since the last call; marks of work go to fn. */
 void race_trial_hear(struct race_trial *t, void (*fn)(void *data, const struct wt_mark *mark),
                      void *data);
@@ -133,7 +141,7 @@ void race_trial_hear(struct race_trial *t, void (*fn)(void *data, const struct w
 double race_trial_run_s(const struct race_trial *t);
 /* Its curve as a file, as `wattune race --replay` reads it; without energies where one is not
  * known. Errors: WT_E_NOMEM, those of wt_file_write(). */
-int race_trial_save(const struct race_trial *t, struct wt_error *err);
+int race_trial_save(const struct race_trial *t, bool is_unfinished, struct wt_error *err);
 /* The curve of a race that is resumed. Errors: WT_E_FORMAT, WT_E_NOMEM, WT_E_IO. */
 int race_trial_read(struct race_trial *t, struct wt_error *err);
 void race_trial_done(struct race_trial *t);
@@ -170,6 +178,8 @@ struct race_live {
     int64_t shown_ns, saved_ns;
     bool is_line_open, is_tty;
     char folder[4000];
+    int folder_fd;       /* locked: one race at a time is in it */
+    int keeper_fd;       /* of race_keeper.c; -1: none */
     struct wt_error err; /* why it was given up; code 0: it was not */
 };
 
@@ -177,11 +187,22 @@ struct race_live {
 void race_mark(void *live, const struct wt_mark *mark);
 void race_clear_line(struct race_live *l);
 
+/* ---- race_keeper.c: what is left running when we are killed ---- */
+
+/* Starts it; before any thread. Without one (-1) the kernel ends what it can. */
+int race_keeper_start(void);
+/* This process group runs; or has ended. */
+void race_keeper_tell(int fd, pid_t group, bool is_there);
+
 /* ---- race_setup.c: before it begins ---- */
 
-/* Trials, the race, and the folder, from the options. Returns an exit code (also when that was all,
- * --dry-run), or -1. */
+/* Trials and the race, from the options. Returns an exit code (also when that was all, --dry-run),
+ * or -1. */
 int race_setup(struct race_live *l);
+/* The folder, made or as a race left it. Returns an exit code, or -1. */
+int race_open_folder(struct race_live *l);
+/* Of a race that never began nothing keeps the next one out. */
+void race_forget_folder(const struct race_live *l);
 /* Once devices are open: what runs at once, and where. Returns an exit code, or -1. */
 int race_make_slots(struct race_live *l);
 

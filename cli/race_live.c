@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -90,20 +91,39 @@ static bool has_any_loss(const struct race_live *l)
     return false;
 }
 
+/* What it is that nobody told. */
+static void say_missing(const struct race_live *l, const struct race_trial *t, char *buf,
+                        size_t size)
+{
+    if (t->loss_file && t->csv.fd < 0)
+        snprintf(buf, size, "%s ended, and there is no %.200s", t->name, t->loss_file);
+    else if (t->loss_file && (t->csv.step_column < 0 || t->csv.loss_column < 0))
+        snprintf(buf, size, "%s ended, and %.200s has no column %s", t->name, t->loss_file,
+                 t->csv.step_column < 0 ? "step" : l->source.loss);
+    else
+        snprintf(buf, size, "%s ended and had told %s (%.200s)", t->name,
+                 !t->has_step && !t->has_loss ? "no step and no loss"
+                 : t->has_step                ? "no loss that is a number"
+                                              : "no step that is a number",
+                 t->log);
+}
+
 /* It ended by itself while it was to run. */
 static void ended(struct race_live *l, struct race_trial *t)
 {
     size_t i = (size_t)(t - l->trials);
     char text[400];
     struct wt_error why;
+    double last = t->count ? t->points[t->count - 1].step : 0;
+    race_clear_line(l);
     if (t->exit_code == 0 && t->count) {
+        cli_note("%s ended by itself at step %g of %g, and is ranked by its last loss", t->name,
+                 last, l->o->race.step_max);
         wt_race_ended(l->race, i);
         return;
     }
-    race_clear_line(l);
     if (t->exit_code == 0) {
-        snprintf(text, sizeof(text), "%s ended and had told no loss and step (%.200s)", t->name,
-                 t->log);
+        say_missing(l, t, text, sizeof(text));
         give_up(l,
                 "losses are read from a door (`wattune bench`, the Python package: --loss names "
                 "the value), by --progress and --loss-pattern, or from --loss-file",
@@ -113,7 +133,7 @@ static void ended(struct race_live *l, struct race_trial *t)
         if (++l->failed >= GIVE_UP && !has_any_loss(l))
             give_up(l, "the logs say why", "two trials failed before there was any loss");
     }
-    wt_race_tell(l->race, i, (t->count ? t->points[t->count - 1].step : 0) + 1, NAN, NAN, &why);
+    wt_race_tell(l->race, i, last + 1, NAN, NAN, &why);
 }
 
 static void tell(struct race_live *l, struct race_trial *t)
@@ -135,13 +155,18 @@ static void attend_one(struct race_live *l, struct race_trial *t)
         race_stretch_collect(l, t, false);
         return;
     }
-    race_trial_look(t);
+    if (race_trial_look(t)) {
+        race_clear_line(l);
+        cli_note("%s does not end when it is told to, and is killed", t->name);
+    }
     if (before != RACE_STOPPED || cli_now_ns() - t->over_ns < LATE_NS)
         race_trial_hear(t, race_mark, l);
     for (size_t i = points; i < t->count; i++)
         mark_loss(l, t, t->points[i].loss);
-    if (t->process == RACE_NONE)
+    if (t->process == RACE_NONE) {
+        race_keeper_tell(l->keeper_fd, t->child.pid, false);
         race_stretch_close(l, t);
+    }
     race_stretch_collect(l, t, false);
     tell(l, t);
     enum wt_race_state state = seen(l, t)->state;
@@ -219,7 +244,9 @@ static void run_due(struct race_live *l, struct race_trial *t)
         leave_slot(l, t);
         if (!l->err.code)
             l->err = why;
+        return;
     }
+    race_keeper_tell(l->keeper_fd, t->child.pid, true);
 }
 
 static size_t busy(const struct race_live *l)
@@ -234,6 +261,31 @@ static size_t busy(const struct race_live *l)
 
 /* ---- what it came to ---- */
 
+/* What it had taken by the last point that the race was told of: a race that is resumed may know
+ * more of it than it came to this time. */
+static struct wt_joules energy_told(const struct race_trial *t)
+{
+    struct wt_joules energy = t->spent;
+    if (!t->told || t->told == t->count || energy.provenance == WT_PROV_UNKNOWN)
+        return energy;
+    double share = t->points[t->told - 1].energy_j / energy.energy_j;
+    if (!(share <= 1))
+        return (struct wt_joules){.provenance = WT_PROV_UNKNOWN};
+    energy.energy_j *= share;
+    energy.low_j *= share;
+    energy.high_j *= share;
+    return energy;
+}
+
+/* J a step, without what a process takes before its first loss and after its last. */
+static double step_energy(const struct race_trial *t)
+{
+    if (t->told < 2)
+        return NAN;
+    const struct race_point *first = &t->points[0], *last = &t->points[t->told - 1];
+    return (last->energy_j - first->energy_j) / (last->step - first->step);
+}
+
 /* As it stands: decided, or cut. */
 static void take_result(struct race_live *l)
 {
@@ -242,18 +294,22 @@ static void take_result(struct race_live *l)
         const struct race_trial *t = &l->trials[i];
         const struct wt_race_trial *s = seen(l, t);
         struct wt_raced_trial *r = &l->raced[i];
-        *r = (struct wt_raced_trial){.state = s->state,
-                                     .rungs = s->rungs,
-                                     .step = s->step,
-                                     .loss = s->loss,
-                                     .score = s->score,
-                                     .run_s = t->run_s,
-                                     .energy = t->spent,
-                                     .processes = t->lives,
-                                     .exit_code = t->is_over ? t->exit_code : -1,
-                                     .final_loss = NAN,
-                                     .full_j = NAN};
+        bool is_old = t->told && t->told < t->count;
+        *r = (struct wt_raced_trial){
+            .state = s->state == WT_RACE_RUNNING ? WT_RACE_PAUSED : s->state, /* it was cut off */
+            .rungs = s->rungs,
+            .step = s->step,
+            .loss = s->loss,
+            .score = s->score,
+            .run_s = is_old ? t->points[t->told - 1].run_s : t->run_s,
+            .energy = energy_told(t),
+            .step_j = step_energy(t),
+            .processes = t->lives,
+            .exit_code = t->is_over ? t->exit_code : -1,
+            .final_loss = NAN,
+            .full_j = NAN};
         memcpy(r->name, t->name, sizeof(r->name));
+        cli_command_text(r->command, sizeof(r->command), t->command);
         if (s->state == WT_RACE_DIVERGED) /* a failure was told as of one step more */
             r->step = t->count ? t->points[t->count - 1].step : 0;
     }
@@ -294,7 +350,9 @@ static void show(struct race_live *l)
 {
     int64_t now = cli_now_ns();
     size_t stopped = 0, over = 0;
-    if (!l->is_tty || now - l->shown_ns < SHOW_NS)
+    char line[400];
+    struct winsize size;
+    if (!l->is_tty || now - l->shown_ns < SHOW_NS || l->stage == RACE_LEAVING)
         return;
     l->shown_ns = now;
     for (size_t i = 0; i < l->count; i++) {
@@ -302,15 +360,19 @@ static void show(struct race_live *l)
         stopped += state == WT_RACE_PAUSED;
         over += state == WT_RACE_FINISHED || state == WT_RACE_DIVERGED;
     }
-    fprintf(stderr, "\r\033[K%zu trials, %zu at a rung, %zu at their end", l->count, stopped, over);
-    for (size_t i = 0; i < l->slot_count; i++) {
+    int used = snprintf(line, sizeof(line), "%zu trials, %zu at a rung, %zu at their end", l->count,
+                        stopped, over);
+    for (size_t i = 0; i < l->slot_count && i < 2; i++) {
         const struct race_trial *t =
             l->slots[i].trial == SIZE_MAX ? NULL : &l->trials[l->slots[i].trial];
-        if (t && i < 2)
-            fprintf(stderr, "; %s: step %.0f, loss %.4g", t->name,
-                    t->count ? t->points[t->count - 1].step : 0,
-                    t->count ? t->points[t->count - 1].loss : NAN);
+        if (t && t->count)
+            used += snprintf(line + used, sizeof(line) - (size_t)used, "; %s: step %.0f, loss %.4g",
+                             t->name, t->points[t->count - 1].step, t->points[t->count - 1].loss);
+        else if (t)
+            used += snprintf(line + used, sizeof(line) - (size_t)used, "; %s begins", t->name);
     }
+    int width = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80;
+    fprintf(stderr, "\r\033[K%.*s", width - 1, line);
     fflush(stderr);
     l->is_line_open = true;
 }
@@ -318,7 +380,8 @@ static void show(struct race_live *l)
 static void pass_stop(const struct race_live *l, int number)
 {
     for (size_t i = 0; i < l->count; i++)
-        if (l->trials[i].process == RACE_RUNS)
+        if (l->trials[i].process == RACE_RUNS ||
+            (number == SIGKILL && l->trials[i].process != RACE_NONE))
             kill(-l->trials[i].child.pid, number);
 }
 
@@ -343,8 +406,11 @@ static void wait_signal(struct race_live *l, int64_t until_ns)
         pass_stop(l, SIGCONT);
         return;
     }
+    race_clear_line(l);
     if (l->asked) /* once more: at once */
         pass_stop(l, SIGKILL);
+    else
+        cli_note("ending the trials; once more kills them");
     l->asked = got;
 }
 
@@ -448,8 +514,11 @@ static int finish(struct race_live *l, const struct wt_run *run)
     snprintf(raced.loss, sizeof(raced.loss), "%.31s", l->source.loss);
     wt_raced_sum_up(&raced);
     char *text = wt_raced_to_json(&raced);
+    raced.is_resumed = l->o->is_resume;
     snprintf(path, sizeof(path), "%s/race.json", l->folder);
-    if (!text || wt_file_write(path, text, &err) < 0)
+    if (l->err.code && !has_any_loss(l))
+        race_forget_folder(l);
+    else if (!text || wt_file_write(path, text, &err) < 0)
         cli_note("%s is not written: %s", path, text ? err.text : "no memory");
     if (l->o->is_json) {
         cli_print_json("race", text);
@@ -467,7 +536,7 @@ static int finish(struct race_live *l, const struct wt_run *run)
         return l->err.code == WT_E_NOTFOUND ? 127 : l->err.code == WT_E_DENIED ? 126 : code;
     }
     if (l->asked)
-        cli_note("--folder %s --resume goes on", l->folder);
+        cli_note("race: --folder %s --resume goes on", l->folder);
     return l->asked ? 128 + l->asked : raced.winner == SIZE_MAX ? CLI_FAILURE : CLI_OK;
 }
 
@@ -506,14 +575,20 @@ static void done(struct race_live *l)
     free(l->raced);
     free(l->slots);
     free(l->marks);
+    if (l->keeper_fd >= 0)
+        close(l->keeper_fd);
+    if (l->folder_fd >= 0)
+        close(l->folder_fd);
 }
 
 int race_live(struct race_options *o, char **argv)
 {
-    struct race_live l = {.o = o, .is_tty = isatty(STDERR_FILENO)};
+    struct race_live l = {
+        .o = o, .is_tty = isatty(STDERR_FILENO), .keeper_fd = -1, .folder_fd = -1};
     struct wt_error err = {0};
     int code = race_setup(&l);
     if (code < 0) {
+        l.keeper_fd = race_keeper_start();
         code = cli_signals_block(&err) < 0 || cli_bed_open(&o->bed, &err) < 0
                    ? cli_fail("race", &err)
                    : -1;
@@ -523,6 +598,8 @@ int race_live(struct race_options *o, char **argv)
         l.m.is_quiet = true;
         if (code < 0)
             code = race_make_slots(&l);
+        if (code < 0)
+            code = race_open_folder(&l);
         if (code < 0)
             code = measure(&l, argv);
         if (is_open)

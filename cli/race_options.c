@@ -35,11 +35,12 @@ static void print_help(void)
         "  --trials FILE      instead: a CSV whose header names the parameters, a line for each "
         "trial\n"
         "  --steps N          of a whole trial\n"
-        "  --progress REGEX   its group 1 is the step, in what CMD writes to stdout: 'step "
+        "  --progress REGEX   its group 1 is the step, in a line that CMD writes: 'step "
         "(\\d+)'. "
         "Without:\n"
         "                     steps are told through a door (`wattune bench`, the Python package)\n"
-        "  --loss-pattern REGEX  its group 1 is the loss, in a line of stdout: 'loss=(\\S+)'\n"
+        "  --loss-pattern REGEX  its group 1 is the loss, in a line that CMD writes: "
+        "'loss=(\\S+)'\n"
         "  --loss-file FILE   a CSV with step and the loss, which CMD adds to; {NAME} and {trial} "
         "are\n"
         "                     filled in, here and in CMD\n"
@@ -80,7 +81,7 @@ static void print_help(void)
         "                     forecast; docs/race.md)\n"
         "  --first PCT        the first rung, of a whole trial (default 13.3)\n"
         "  --eta X            one in X goes on, to a rung X times as far (default 1.5)\n"
-        "  --epoch STEPS      steps whose mean loss is one term of tse and lcga (default: the "
+        "  --epoch STEPS      steps whose mean loss is one term of a score (default: the "
         "distance\n"
         "                     between two points; of commands, an eighth of the first rung)\n"
         "  --epochs N         of tse-e: the last N (default 1)\n"
@@ -91,7 +92,8 @@ static void print_help(void)
         "  --help             this text\n\n"
         "Exit code: 0, 1 failure (also when no trial came to its end), 2 usage, 3 not permitted, 4 "
         "no such\n"
-        "sensor; 130 or 143 when interrupted: --resume goes on.\n",
+        "sensor; 126 or 127 where CMD cannot be started; 130 or 143 when interrupted: --resume "
+        "goes on.\n",
         stdout);
 }
 

@@ -1,12 +1,15 @@
 /* race_setup: a race of commands before it begins - its trials and their names, the folder, who
  * runs where. */
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "race.h"
 
@@ -95,6 +98,13 @@ static bool fill_command(const struct race_options *o, struct race_trial *t)
     return t->again != NULL;
 }
 
+static bool is_same(char *const *a, char *const *b)
+{
+    for (; *a && *b && strcmp(*a, *b) == 0; a++, b++)
+        ;
+    return !*a && !*b;
+}
+
 static int make_trials(struct race_live *l)
 {
     const struct race_options *o = l->o;
@@ -125,6 +135,13 @@ static int make_trials(struct race_live *l)
         l->count++;
         if (!fill_command(o, t))
             return CLI_FAILURE;
+        for (size_t k = 0; k < i; k++)
+            if (is_same(l->trials[k].command, t->command))
+                return cli_usage("race", "%s and %s are the same command", l->trials[k].name,
+                                 t->name);
+            else if (t->loss_file && strcmp(l->trials[k].loss_file, t->loss_file) == 0)
+                return cli_usage("race", "--loss-file %s: each trial needs its own: put {trial} in",
+                                 o->loss_file);
     }
     return -1;
 }
@@ -136,7 +153,14 @@ static char *describe(const struct race_live *l)
     FILE *out = open_memstream(&text, &size);
     if (!out)
         return NULL;
-    fprintf(out, "# wattune race: steps %.10g, loss %s\n", l->o->race.step_max, l->source.loss);
+    const struct wt_race_options *r = &l->o->race;
+    const char *outer = getenv("WATTUNE_EMULATION_SPEC");
+    fprintf(out,
+            "# wattune race: steps %.10g, loss %s, rule %s, first %g, eta %g, epoch %g, %u, %g, "
+            "%u, %u\n",
+            r->step_max, l->source.loss, wt_race_rule_name(r->rule), r->first_share, r->eta,
+            r->epoch_steps, r->epochs, r->decay, r->burn_in, r->epoch_cut);
+    fprintf(out, "# devices: %s\n", l->o->bed.emulate ? l->o->bed.emulate : outer ? outer : "real");
     for (size_t i = 0; i < l->count; i++) {
         cli_command_text(command, sizeof(command), l->trials[i].command);
         fprintf(out, "%s\t%s\n", l->trials[i].name, command);
@@ -147,21 +171,41 @@ static char *describe(const struct race_live *l)
     return NULL;
 }
 
-/* The folder's list of trials: made, or of a race that is resumed the same. Returns an exit code,
- * or -1. */
-static int open_folder(struct race_live *l)
+/* One race at a time is in it. */
+static int lock_folder(struct race_live *l)
+{
+    if (mkdir(l->folder, 0777) < 0 && errno != EEXIST) {
+        cli_note("race: %s: %s", l->folder, strerror(errno));
+        return CLI_FAILURE;
+    }
+    l->folder_fd = open(l->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (l->folder_fd < 0) {
+        cli_note("race: %s: %s", l->folder, strerror(errno));
+        return CLI_FAILURE;
+    }
+    if (flock(l->folder_fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
+        cli_note("race: a race is running in %s", l->folder);
+        return CLI_FAILURE;
+    }
+    return -1;
+}
+
+/* The list of trials: made, or of a race that is resumed the same. */
+int race_open_folder(struct race_live *l)
 {
     char list[4200], *text = describe(l), *found = NULL;
     struct wt_error err = {0};
     size_t room = 0;
-    int code = -1;
+    int code = lock_folder(l);
     snprintf(list, sizeof(list), "%s/trials.tsv", l->folder);
-    FILE *in = fopen(list, "re");
+    FILE *in = code < 0 ? fopen(list, "re") : NULL;
     if (in && getdelim(&found, &room, '\0', in) < 0)
         *found = '\0';
     if (in)
         fclose(in);
-    if (!text) {
+    if (code >= 0) {
+        /* told */
+    } else if (!text) {
         code = CLI_FAILURE;
     } else if (found && !l->o->is_resume) {
         code =
@@ -169,15 +213,10 @@ static int open_folder(struct race_live *l)
     } else if (!found && l->o->is_resume) {
         code = cli_usage("race", "--resume: no race is in %s", l->folder);
     } else if (found && strcmp(found, text) != 0) {
-        code = cli_usage("race", "--resume: the race in %s has other trials, steps or losses: %s",
+        code = cli_usage("race", "--resume: the race in %s has other trials, rungs or devices: %s",
                          l->folder, list);
-    } else if (!found) {
-        if (mkdir(l->folder, 0777) < 0 && errno != EEXIST) {
-            cli_note("%s: %s", l->folder, strerror(errno));
-            code = CLI_FAILURE;
-        } else if (wt_file_write(list, text, &err) < 0) {
-            code = cli_fail("race", &err);
-        }
+    } else if (!found && wt_file_write(list, text, &err) < 0) {
+        code = cli_fail("race", &err);
     }
     for (size_t i = 0; code < 0 && i < l->count; i++) {
         struct race_trial *t = &l->trials[i];
@@ -249,5 +288,13 @@ int race_setup(struct race_live *l)
         code = cli_usage("race", "--folder: the path is too long");
     if (code < 0)
         name_folder(l);
-    return code < 0 ? open_folder(l) : code;
+    return code;
+}
+
+void race_forget_folder(const struct race_live *l)
+{
+    char list[4200];
+    snprintf(list, sizeof(list), "%s/trials.tsv", l->folder);
+    if (!l->o->is_resume)
+        unlink(list);
 }

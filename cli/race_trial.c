@@ -56,9 +56,11 @@ int race_trial_start(struct race_trial *t, bool is_end, const char *cuda, struct
                                   .env = env};
     /* One that begins anew counts from 0, and what it says of steps that are known is left out. */
     t->base = is_end && t->count ? t->points[t->count - 1].step : 0;
-    t->step = t->base;
+    t->step = t->source->progress || t->loss_file ? 0 : t->base;
     t->rank_count = 0;
-    t->has_new_loss = false;
+    t->has_new_loss = t->has_said = t->has_step = t->has_loss = false;
+    t->epochs_steps = 0;
+    t->order = RACE_ORDER_UNKNOWN;
     rc = cli_child_start(&t->child, is_end && t->base > 0 && t->again ? t->again : t->command, err);
     t->child.env = NULL;
     if (rc < 0)
@@ -100,10 +102,10 @@ void race_trial_end(struct race_trial *t, int number, int64_t grace_ns)
     t->deadline_ns = cli_now_ns() + grace_ns;
 }
 
-void race_trial_look(struct race_trial *t)
+bool race_trial_look(struct race_trial *t)
 {
     if (t->process == RACE_NONE)
-        return;
+        return false;
     if (cli_child_wait(&t->child, 0)) {
         t->is_over = t->process != RACE_ENDING;
         t->exit_code = cli_child_exit_code(&t->child);
@@ -111,10 +113,11 @@ void race_trial_look(struct race_trial *t)
         cli_child_done(&t->child);
         t->process = RACE_NONE;
     } else if (t->process == RACE_ENDING && !t->is_killed && cli_now_ns() > t->deadline_ns) {
-        cli_note("%s does not end when it is told to, and is killed", t->name);
         tell_group(t, SIGKILL);
         t->is_killed = true;
+        return true;
     }
+    return false;
 }
 
 /* ---- what it says ---- */
@@ -133,29 +136,55 @@ static int add(struct race_trial *t, const struct race_point *point)
     return 0;
 }
 
+/* Of a step that is known already (run again) nothing is kept. */
 static void say(struct race_trial *t)
 {
-    if (!t->has_new_loss || !(t->step > (t->count ? t->points[t->count - 1].step : 0)))
+    t->has_new_loss = false;
+    if (!(t->step > (t->count ? t->points[t->count - 1].step : 0)))
         return;
     const struct race_point point = {t->step, t->loss, race_trial_run_s(t), NAN};
     if (add(t, &point) < 0)
         cli_note("%s: no memory for a point of its curve", t->name);
-    t->has_new_loss = false;
 }
 
+/* Whichever a process tells first, step or loss, it tells first of every step. */
 static void said_step(struct race_trial *t, double step)
 {
-    if (step > t->step) {
-        t->step = step;
+    t->has_step = true;
+    if (t->order == RACE_ORDER_UNKNOWN)
+        t->order = RACE_STEP_FIRST;
+    if (step <= t->step)
+        return;
+    t->step = step;
+    if (t->order == RACE_LOSS_FIRST && t->has_new_loss)
         say(t);
-    }
 }
 
 static void said_loss(struct race_trial *t, double loss)
 {
+    t->has_loss = true;
+    if (t->order == RACE_ORDER_UNKNOWN)
+        t->order = RACE_LOSS_FIRST;
     t->loss = loss;
     t->has_new_loss = true;
-    say(t);
+    if (t->order == RACE_STEP_FIRST)
+        say(t);
+}
+
+/* A number as the program says it. One that falls to where it began to count is the next epoch's;
+ * one that falls by less is another rank's, a little behind. */
+static void said_number(struct race_trial *t, double number)
+{
+    if (t->has_said && number <= t->first_said && number < t->last_said) {
+        t->epochs_steps += t->last_said;
+        t->last_said = number;
+    } else if (!t->has_said) {
+        t->first_said = t->last_said = number;
+    } else if (number > t->last_said) {
+        t->last_said = number;
+    }
+    t->has_said = true;
+    said_step(t, t->epochs_steps + t->last_said);
 }
 
 /* Ranks of one training take each step together: the furthest count is its. */
@@ -220,7 +249,7 @@ static void take_output(struct race_trial *t, const char *line, size_t length)
     double number;
     if (cli_pattern_find(t->source->progress, line, length, word, sizeof(word)) &&
         read_number(word, &number))
-        said_step(t, number);
+        said_number(t, number);
     if (cli_pattern_find(t->source->wanted, line, length, word, sizeof(word)) &&
         read_number(word, &number))
         said_loss(t, number);
@@ -269,7 +298,7 @@ static void take_row(struct race_trial *t, const char *line, size_t length)
     if (!field_of(line, t->csv.step_column, step, sizeof(step)) ||
         !field_of(line, t->csv.loss_column, loss, sizeof(loss)) || !read_number(step, &number))
         return;
-    said_step(t, number);
+    said_number(t, number);
     if (read_number(loss, &number))
         said_loss(t, number);
 }
@@ -351,7 +380,7 @@ double race_trial_run_s(const struct race_trial *t)
     return t->run_s + (t->since_ns ? (double)(cli_now_ns() - t->since_ns) * 1e-9 : 0);
 }
 
-int race_trial_save(const struct race_trial *t, struct wt_error *err)
+int race_trial_save(const struct race_trial *t, bool is_unfinished, struct wt_error *err)
 {
     char *text = NULL;
     size_t size = 0;
@@ -362,6 +391,8 @@ int race_trial_save(const struct race_trial *t, struct wt_error *err)
     FILE *out = open_memstream(&text, &size);
     for (size_t i = 0; out && i < t->count; i++) {
         const struct race_point *p = &t->points[i];
+        if (i == 0 && is_unfinished)
+            fprintf(out, "# unfinished\n");
         if (i == 0 && t->has_spent && t->spent.provenance != WT_PROV_UNKNOWN)
             fprintf(out, SPENT " %s %.10g %.10g %.10g\n", wt_provenance_name(t->spent.provenance),
                     t->spent.energy_j, t->spent.low_j, t->spent.high_j);

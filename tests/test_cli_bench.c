@@ -287,6 +287,26 @@ static void a_signal_ends_with_the_summary_and_its_exit_code(void **state)
     }
 }
 
+/* Kernels that keep data at their stack pointer: a signal's frame must not be written there. */
+static void a_signal_in_the_midst_of_products_leaves_the_heap_whole(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 10; i++) {
+        struct spawned s;
+        const char *const argv[] = {TRAIN,     "bert-tiny",  "--synthetic", "--batch",
+                                    "2",       "--seq",      "16",          "--threads",
+                                    "1",       "--peak",     "none",        "--steps",
+                                    "1000000", "--evaluate", "0",           NULL};
+        spawn_start_tty(&s, home, argv);
+        assert_true(spawn_expect(&s, "step "));
+        usleep(20000 * (useconds_t)i + 1000);
+        assert_int_equal(kill(s.pid, SIGTERM), 0);
+        spawn_wait(&s);
+        assert_int_equal(spawn_code(&s), 143);
+        spawn_done(&s);
+    }
+}
+
 static void divergence_stops_with_advice(void **state)
 {
     (void)state;
@@ -866,6 +886,7 @@ int main(void)
         SPAWN_TEST(seconds_end_a_run),
         SPAWN_TEST(words_say_each_thing_once_and_in_plain_numbers),
         SPAWN_TEST(a_signal_ends_with_the_summary_and_its_exit_code),
+        SPAWN_TEST(a_signal_in_the_midst_of_products_leaves_the_heap_whole),
         SPAWN_TEST(divergence_stops_with_advice),
         SPAWN_TEST(the_emulated_device_needs_an_emulation),
         SPAWN_TEST(on_the_emulated_device_steps_take_time_and_no_loss_is_shown),

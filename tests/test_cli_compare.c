@@ -374,6 +374,17 @@ static void mistakes_are_named(void **state)
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, spawn_setup, spawn_teardown)
+static void what_is_known_of_none_sorts_nothing(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "compare", "train", "bert-base", "--gpu", "a40,h100-sxm",
+              "--sort", "cost");
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "--price-kwh"));
+    spawn_done(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -385,6 +396,7 @@ int main(void)
         TEST(rows_of_ones_own_are_compared_and_named),
         TEST(the_example_of_offers_is_one),
         TEST(a_table_and_a_plot_are_for_people),
+        TEST(what_is_known_of_none_sorts_nothing),
         TEST(mistakes_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,6 +36,7 @@ static const char train[] =
     "    case $3 in\n"
     "    *.csv) echo \"$i,7,$loss\" >> \"$3\";;\n"
     "    silent) ;;\n"
+    "    epochs) echo \"step $(((i - 1) % 5 + 1)) loss=$loss\";;\n"
     "    nan) [ $1 = 1 ] && [ $i -ge 4 ] && loss=nan; echo \"step $i loss=$loss\";;\n"
     "    fail) [ $1 = 1 ] && [ $i -ge 4 ] && exit 3; echo \"step $i loss=$loss\";;\n"
     "    *) echo \"step $i loss=$loss\";;\n"
@@ -144,6 +145,10 @@ static void check_decided(const json_t *doc)
     assert_true(number(trial(doc, "loss=4"), "step") >= 4);
     assert_true(number(doc, "steps") < number(doc, "steps_full"));
     assert_int_equal(number(doc, "steps_full"), 80);
+    assert_true(fabs(number(trial(doc, "loss=1"), "loss") - 1.898) < 1e-9); /* of step 20 */
+    assert_true(number(trial(doc, "loss=2"), "loss") + 1e-4 * number(trial(doc, "loss=2"), "step") -
+                    2.9 <
+                1e-9);
 }
 
 static void hopeless_trials_are_stopped_and_the_best_comes_to_its_end(void **state)
@@ -284,6 +289,15 @@ static void a_loss_that_is_no_number_ends_a_trial(void **state)
     json_decref(doc);
 }
 
+static void steps_that_begin_anew_are_the_next_epochs(void **state)
+{
+    (void)state;
+    json_t *doc = RACE(0, RUNGS, BY_STDOUT, "--param", "loss=4,2,1,3", "--", script, "{loss}", "20",
+                       "epochs");
+    check_decided(doc);
+    json_decref(doc);
+}
+
 static void a_trial_that_fails_does_not_win(void **state)
 {
     (void)state;
@@ -305,7 +319,7 @@ static void without_losses_it_says_what_is_missing(void **state)
     (void)state;
     static const struct {
         const char *way, *want;
-    } rows[] = {{"silent", "had told no loss and step"}, {"no-such-file", "failed before"}};
+    } rows[] = {{"silent", "had told no step and no loss"}, {"no-such-file", "failed before"}};
     for (size_t i = 0; i < 2; i++) {
         struct spawned s;
         char name[8];
@@ -387,6 +401,52 @@ static void killed_it_leaves_no_process_stopped_or_running(void **state)
     nothing_is_left();
 }
 
+/* A shell that waits for its training, and does not care for a hang-up. */
+static void killed_it_leaves_nothing_that_a_trial_started(void **state)
+{
+    (void)state;
+    char wrap[96], text[300];
+    struct spawned s;
+    snprintf(text, sizeof(text), "#!/bin/sh\ntrap '' HUP\n%s $1 400 stdout\necho done\n", script);
+    spawn_file(wrap, sizeof(wrap), "wrap.sh", text);
+    chmod(wrap, 0700);
+    start_race(&s, (const char *const[]){"--steps", "400", "--first", "1", BY_STDOUT, "--param",
+                                         "loss=4,2,1,3", "--", wrap, "{loss}", NULL});
+    wait_for("race/loss=1.log", "step 2 ");
+    kill(s.pid, SIGKILL);
+    spawn_wait(&s);
+    spawn_done(&s);
+    nothing_is_left();
+}
+
+static void one_folder_holds_one_race_and_one_file_one_trials_losses(void **state)
+{
+    (void)state;
+    struct spawned first, s;
+    const char *const argv[] = {"--steps", "400",    BY_STDOUT, "--param", "loss=4,2", "--",
+                                script,    "{loss}", "400",     "stdout",  NULL};
+    start_race(&first, argv);
+    wait_for("race/loss=2.log", "step 2 ");
+    spawn_run(&s, home, "wattune", "race", "--resume", "--folder", race, "--steps", "400",
+              BY_STDOUT, "--param", "loss=4,2", "--", script, "{loss}", "400", "stdout");
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "a race is running in"));
+    spawn_done(&s);
+    kill(first.pid, SIGTERM);
+    spawn_wait(&first);
+    assert_int_equal(spawn_code(&first), 143);
+    spawn_done(&first);
+    nothing_is_left();
+    spawn_run(&s, home, "wattune", "race", "--steps", "9", "--loss-file", "same.csv", "--param",
+              "loss=4,2", "--", script, "{loss}", "9", "same.csv");
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "put {trial} in"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "race", "--replay", race); /* cut curves say so */
+    assert_non_null(strstr(s.err, "end where a race stopped them"));
+    spawn_done(&s);
+}
+
 static void wattunes_own_trainings_are_raced_by_their_door(void **state)
 {
     (void)state;
@@ -421,16 +481,20 @@ static void trials_come_from_a_file_and_are_shown_before(void **state)
     static const struct {
         const char *text, *want;
     } bad[] = {
-        {"lr,2x\n1,2\n", ":1: the header names"},   {"lr\n1,2\n", ":2: more values"},
-        {"lr,b\n1\n", ":2: fewer values"},          {"lr,b\n1,\n2,3\n", ":2: an empty value"},
-        {"lr,b\n1,2\n", "a race of 1: it takes 2"}, {"", "it takes 2"},
+        {"lr,2x\n1,2\n", ":1: the header names"},
+        {"lr\n1,2\n", ":2: more values"},
+        {"lr,b\n1\n", ":2: fewer values"},
+        {"lr,b\n1,\n2,3\n", ":2: an empty value"},
+        {"lr,b\n1,2\n", "a race of 1: it takes 2"},
+        {"lr,b\n1,2\n1,2\n", "are the same command"},
+        {"", "it takes 2"},
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
         spawn_file(file, sizeof(file), "bad.csv", bad[i].text);
         spawn_run(&s, home, "wattune", "race", "--dry-run", "--trials", file, "--steps", "9", "--",
                   "x",
                   i == 1   ? "{lr}"
-                  : i == 5 ? "y"
+                  : i == 6 ? "y"
                            : "{lr}{b}");
         if (spawn_code(&s) != 2 || !strstr(s.err, bad[i].want))
             fail_msg("row %zu: %d: %s", i, spawn_code(&s), s.err);
@@ -512,7 +576,10 @@ int main(void)
         RACE_TEST(energy_is_told_trial_by_trial_and_stored_as_one_run),
         RACE_TEST(two_at_once_have_a_gpu_each),
         RACE_TEST(a_loss_that_is_no_number_ends_a_trial),
+        RACE_TEST(steps_that_begin_anew_are_the_next_epochs),
         RACE_TEST(a_trial_that_fails_does_not_win),
+        RACE_TEST(one_folder_holds_one_race_and_one_file_one_trials_losses),
+        RACE_TEST(killed_it_leaves_nothing_that_a_trial_started),
         RACE_TEST(without_losses_it_says_what_is_missing),
         RACE_TEST(interrupted_it_leaves_nothing_and_goes_on_where_it_was),
         RACE_TEST(killed_it_leaves_no_process_stopped_or_running),

@@ -116,7 +116,8 @@ struct wt_race_curve {
     char name[64];                  /* of the file, without .csv */
     double *steps, *losses, *costs; /* owned; costs: J from the start, or steps */
     size_t count;
-    bool is_diverged; /* its last loss is no number */
+    bool is_diverged;   /* its last loss is no number */
+    bool is_unfinished; /* it says so: a race stopped it where it ends */
 };
 struct wt_race_curves {
     struct wt_race_curve *curves; /* owned; in the order of their names */
@@ -183,8 +184,10 @@ struct wt_raced_trial {
     enum wt_race_state state; /* when the race was decided */
     size_t rungs;
     double step, loss, score; /* likewise; NaN, infinite: none */
+    char command[256];        /* as a shell would need it; cut where it is longer */
     double run_s;             /* how long it ran until then */
     struct wt_joules energy;  /* likewise: of the node, or of its GPUs where several ran at once */
+    double step_j;            /* J a step, by its curve from its first point on; NaN: not known */
     unsigned processes;       /* that were started for it */
     int exit_code;            /* of one that ended by itself; -1: none did */
     /* Of a stopped one that was run to its end afterwards, else NaN: */
@@ -200,15 +203,17 @@ struct wt_raced {
     size_t rung_count;
     const struct wt_run *run; /* borrowed: all of it, measured; NULL: it was not */
     const char *folder;       /* borrowed: logs and curves */
+    bool is_resumed;          /* some of it was run before, and is not in run */
     bool is_cut;              /* ended before it was decided */
     bool is_verified;         /* the stopped ones were run to their ends afterwards */
     /* Filled by wt_raced_sum_up(): */
     enum wt_provenance provenance; /* of the trials' energies, the weakest */
     size_t winner, best;      /* SIZE_MAX: none; best: lowest final loss, known when verified */
     double regret;            /* of the winner against it, over its size; NaN: not known */
-    double steps, steps_full; /* that were run, and of whole trials */
-    double spent_j, saved_j;  /* J; NaN: not known. saved_j is measured when verified, else each
-                                 stopped trial's own J a step times the steps that it lacks */
+    double steps, steps_full; /* that were run, and if none had been stopped */
+    double spent_j, saved_j;  /* J; NaN: not known. saved_j is measured when verified, else
+                                 each stopped trial's step_j times the steps that it lacks */
+    size_t stopped;           /* trials */
     double saving;            /* saved_j over both together; NaN */
 };
 WT_API void wt_raced_sum_up(struct wt_raced *raced);

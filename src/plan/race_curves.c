@@ -123,7 +123,7 @@ int wt_race_curve_parse(struct wt_race_curve *ret_curve, bool *ret_has_energy, F
             rc = wt_fail(err, WT_E_FORMAT, "%s:%zu: a line of more than %d characters", path,
                          number, LINE_MAX_ - 2);
         else if (!*text || *text == '#')
-            continue;
+            curve.is_unfinished |= strncmp(text, "# unfinished", 12) == 0;
         else if (!columns.count)
             rc = read_header(&columns, text, column, path, err);
         else

@@ -16,8 +16,8 @@ void wt_raced_sum_up(struct wt_raced *raced)
     const struct wt_race_options *o = &raced->options;
     raced->provenance = WT_PROV_COUNTER;
     raced->winner = raced->best = SIZE_MAX;
-    raced->steps = raced->spent_j = raced->saved_j = 0;
-    raced->steps_full = o->step_max * (double)raced->count;
+    raced->steps = raced->steps_full = raced->spent_j = raced->saved_j = 0;
+    raced->stopped = 0;
     raced->regret = NAN;
     for (size_t i = 0; i < raced->count; i++) {
         const struct wt_raced_trial *t = &raced->trials[i];
@@ -27,9 +27,12 @@ void wt_raced_sum_up(struct wt_raced *raced)
         if (t->energy.provenance < raced->provenance)
             raced->provenance = t->energy.provenance;
         raced->spent_j += energy_j;
+        /* One that broke down or ended early would have done so without a race, too. */
+        raced->steps_full += t->state == WT_RACE_PAUSED ? o->step_max : t->step;
+        raced->stopped += t->state == WT_RACE_PAUSED;
         if (t->state == WT_RACE_PAUSED)
             raced->saved_j +=
-                raced->is_verified ? t->full_j - energy_j : energy_j * (o->step_max / t->step - 1);
+                raced->is_verified ? t->full_j - energy_j : t->step_j * (o->step_max - t->step);
         if (t->state == WT_RACE_FINISHED && !isnan(t->loss) &&
             (raced->winner == SIZE_MAX || t->loss < raced->trials[raced->winner].loss))
             raced->winner = i;
@@ -66,11 +69,11 @@ static json_t *trial_json(const struct wt_raced_trial *t)
         {"final_loss", t->final_loss},
         {"full_j", t->full_j},
     };
-    json_t *o =
-        json_pack("{s:s, s:s, s:s, s:I, s:I, s:o}", "name", t->name, "provenance",
-                  wt_provenance_name(t->energy.provenance), "state", wt_race_state_name(t->state),
-                  "rungs", (json_int_t)t->rungs, "processes", (json_int_t)t->processes, "exit",
-                  t->exit_code < 0 ? json_null() : json_integer(t->exit_code));
+    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:o}", "name", t->name, "command",
+                          t->command, "provenance", wt_provenance_name(t->energy.provenance),
+                          "state", wt_race_state_name(t->state), "rungs", (json_int_t)t->rungs,
+                          "processes", (json_int_t)t->processes, "exit",
+                          t->exit_code < 0 ? json_null() : json_integer(t->exit_code));
     for (size_t i = 0; i < WT_COUNTOF(numbers); i++)
         if (wt_json_put(o, numbers[i].key, wt_json_number(numbers[i].value)) < 0) {
             json_decref(o);

@@ -165,7 +165,7 @@ void wt_report_raced(const struct wt_term *term, const struct wt_raced *raced)
     };
     const struct wt_run *run = raced->run;
     struct wt_table table;
-    char text[480], joules[48], bound[64];
+    char text[480], bound[64];
     if (run && run->is_emulated)
         wt_term_banner(term, "EMULATED", run->emulation, "the energies are of emulated devices");
     if (!wt_table_init(&table, term, columns, WT_COUNTOF(columns) - !raced->is_verified,
@@ -187,13 +187,15 @@ void wt_report_raced(const struct wt_term *term, const struct wt_raced *raced)
                 raced->trials[raced->winner].name, raced->loss, raced->trials[raced->winner].loss,
                 raced->trials[raced->winner].step);
     wt_term_wrap(term, WT_BOLD, "  ", text);
-    if (!raced->is_cut && raced->winner != SIZE_MAX) {
+    if (!raced->is_cut && raced->winner != SIZE_MAX && raced->stopped) {
         say_saving(term, raced);
         say_risk(term, raced);
+    } else if (!raced->is_cut) {
+        wt_term_wrap(term, WT_PLAIN, "  ", "None was stopped, so nothing is saved.");
     }
     if (run && run->total.provenance != WT_PROV_UNKNOWN) {
-        wt_text(text, sizeof(text), "All of it took %s (%s), %s.",
-                wt_format_joules(joules, sizeof(joules), run->total.energy_j),
+        wt_text(text, sizeof(text), "%s took %s, %s.",
+                raced->is_resumed ? "What was run this time" : "All of it",
                 wt_format_interval(bound, sizeof(bound), &run->total),
                 wt_provenance_name(run->total.provenance));
         wt_term_wrap(term, WT_PLAIN, "  ", text);

@@ -1,5 +1,6 @@
 /* wattune-bench: a run put together. */
 #include <math.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,12 +45,38 @@ static void on_signal(int number)
     asked_to_end = number;
 }
 
+static void *take_signals(void *nothing)
+{
+    (void)nothing;
+    sigset_t ending;
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGINT);
+    sigaddset(&ending, SIGTERM);
+    pthread_sigmask(SIG_UNBLOCK, &ending, NULL);
+    for (;;)
+        pause();
+    return NULL;
+}
+
+/* By a thread of their own: oneDNN's generated kernels (2.6) use the stack pointer for data, and a
+ * signal's frame that is written there is written into the heap. All threads that are begun from
+ * here on compute with signals blocked. */
 static void catch_signals(void)
 {
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    sigset_t ending, before;
+    pthread_t thread;
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGINT);
+    sigaddset(&ending, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &ending, &before);
+    if (pthread_create(&thread, NULL, take_signals, NULL) == 0)
+        pthread_detach(thread);
+    else
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 int bench_asked_to_end(void)
