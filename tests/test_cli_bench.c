@@ -291,7 +291,7 @@ static void a_signal_ends_with_the_summary_and_its_exit_code(void **state)
 static void a_signal_in_the_midst_of_products_leaves_the_heap_whole(void **state)
 {
     (void)state;
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 5; i++) {
         struct spawned s;
         const char *const argv[] = {TRAIN,     "bert-tiny",  "--synthetic", "--batch",
                                     "2",       "--seq",      "16",          "--threads",

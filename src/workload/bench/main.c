@@ -2,6 +2,7 @@
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,7 +39,7 @@ static void prefer_avx512(char **argv)
 
 /* ---- signals: the step under way is finished, the second signal ends at once ---- */
 
-static volatile sig_atomic_t asked_to_end;
+static atomic_int asked_to_end; /* written on another thread */
 
 static void on_signal(int number)
 {
