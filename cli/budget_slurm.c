@@ -17,18 +17,6 @@
 #include "measure.h"
 #include "slurm.h"
 
-static int fail(struct wt_error *err, int code, const char *fix, const char *fmt, ...)
-    WT_PRINTF(4, 5);
-static int fail(struct wt_error *err, int code, const char *fix, const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(err->text, sizeof(err->text), fmt, args);
-    va_end(args);
-    snprintf(err->fix, sizeof(err->fix), "%s", fix);
-    return err->code = code;
-}
-
 /* scontrol with these arguments: all that it wrote, owned. */
 static int scontrol(char *const argv[], char **ret_text, struct wt_error *err)
 {
@@ -37,7 +25,7 @@ static int scontrol(char *const argv[], char **ret_text, struct wt_error *err)
     if (rc > 0) {
         cli_command_text(line, sizeof(line), (char **)argv);
         text[strcspn(text, "\n")] = '\0';
-        rc = fail(err, WT_E_IO, "", "%.200s: %.150s", line, *text ? text : "failed");
+        rc = cli_error(err, WT_E_IO, "", "%.200s: %.150s", line, *text ? text : "failed");
         free(text);
     }
     if (rc == 0)
@@ -85,7 +73,7 @@ static int ask_licence(struct budget_slurm *s, struct wt_error *err)
     free(text);
     if (s->count.is_known)
         return 0;
-    fail(err, WT_E_NOTFOUND, "", "Slurm has no licence \"%.60s\"", s->licence);
+    cli_error(err, WT_E_NOTFOUND, "", "Slurm has no licence \"%.60s\"", s->licence);
     snprintf(err->fix, sizeof(err->fix),
              "add Licenses=%.60s:WATTS to slurm.conf and `scontrol reconfigure` (docs/budget.md)",
              s->licence);
@@ -120,8 +108,9 @@ static int take_reservation(struct budget_slurm *s, const char *line, struct wt_
     if (!value_of(line, "StartTime", start, sizeof(start)) || !whole(start, &start_s) ||
         !value_of(line, "EndTime", end, sizeof(end)) || !whole(end, &end_s) ||
         !value_of(line, "Licenses", licences, sizeof(licences)))
-        return fail(err, WT_E_FORMAT, "report it with what `scontrol show reservation -o` says",
-                    "scontrol says of %.60s what is not understood: %.150s", r.name, line);
+        return cli_error(err, WT_E_FORMAT,
+                         "report it with what `scontrol show reservation -o` says",
+                         "scontrol says of %.60s what is not understood: %.150s", r.name, line);
     if (strncmp(licences, s->licence, len) != 0 || licences[len] != ':' ||
         !whole(licences + len + 1, &r.watts))
         r.watts = 0; /* somebody changed it: it is put right */
@@ -129,7 +118,7 @@ static int take_reservation(struct budget_slurm *s, const char *line, struct wt_
     r.end_s = (int64_t)end_s;
     void *more = realloc(s->there, (s->there_count + 1) * sizeof(*s->there));
     if (!more)
-        return fail(err, WT_E_NOMEM, "", "no memory for reservations");
+        return cli_error(err, WT_E_NOMEM, "", "no memory for reservations");
     s->there = more;
     s->there[s->there_count++] = r;
     return 0;
@@ -249,7 +238,7 @@ int cli_budget_compare(struct budget_slurm *s, const struct wt_budget_layer *lay
                 snprintf(a->what, sizeof(a->what), "%llu W given back",
                          (unsigned long long)s->there[i].watts);
         }
-    return rc < 0 ? fail(err, rc, "", "no memory for a budget") : 0;
+    return rc < 0 ? cli_error(err, rc, "", "no memory for a budget") : 0;
 }
 
 /* ---- doing it ---- */

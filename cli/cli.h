@@ -50,6 +50,9 @@ enum { CLI_OK = 0, CLI_FAILURE = 1, CLI_USAGE = 2, CLI_DENIED = 3, CLI_NO_SENSOR
 int cli_fail(const char *command, const struct wt_error *err);
 /* The same for a mistake on the command line; points to --help. Returns CLI_USAGE. */
 int cli_usage(const char *command, const char *fmt, ...) WT_PRINTF(2, 3);
+/* Fills the error: a code, what to do ("": nothing), what is wrong. Returns the code. */
+int cli_error(struct wt_error *err, int code, const char *fix, const char *fmt, ...)
+    WT_PRINTF(4, 5);
 /* A --json document to stdout, at once; says why where it cannot. NULL is no memory. Frees text and
  * returns the exit code. */
 int cli_print_json(const char *command, char *text);

@@ -1,22 +1,10 @@
 /* goal: what a setting is chosen for, as typed. */
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "goal.h"
-
-static int complain(struct wt_error *err, const char *fix, const char *fmt, ...) WT_PRINTF(3, 4);
-static int complain(struct wt_error *err, const char *fix, const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(err->text, sizeof(err->text), fmt, args);
-    va_end(args);
-    snprintf(err->fix, sizeof(err->fix), "%s", fix);
-    return err->code = WT_E_USAGE;
-}
 
 void cli_goal_init(struct wt_goal *goal)
 {
@@ -31,7 +19,7 @@ static int read_number(const char *option, const char *arg, double low, double h
     char *rest;
     double value = strtod(arg, &rest);
     if (rest == arg || (*rest && strcmp(rest, end) != 0) || !(value >= low && value <= high))
-        return complain(err, "", "--%s %.60s: %s", option, arg, what);
+        return cli_error(err, WT_E_USAGE, "", "--%s %.60s: %s", option, arg, what);
     *ret = value;
     return 0;
 }
@@ -46,7 +34,7 @@ static int read_objective(const char *arg, struct wt_goal *goal, struct wt_error
         snprintf(names + used, sizeof(names) - used, "%s%s", i ? ", " : "",
                  wt_objective_name((enum wt_objective)i));
     }
-    return complain(err, "", "--objective %.60s: there is %s", arg, names);
+    return cli_error(err, WT_E_USAGE, "", "--objective %.60s: there is %s", arg, names);
 }
 
 /* 0; 1 when c is none of these. */
@@ -114,26 +102,27 @@ int cli_goal_check(struct wt_goal *goal, bool has_params, struct wt_error *err)
                 {"carbon-intensity", WT_OBJECTIVE_CARBON, goal->carbon_g_kwh}};
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
         if (!isnan(rows[i].given) && goal->objective != rows[i].of)
-            return complain(err, "", "--%s goes with --objective %s", rows[i].option,
-                            wt_objective_name(rows[i].of));
+            return cli_error(err, WT_E_USAGE, "", "--%s goes with --objective %s", rows[i].option,
+                             wt_objective_name(rows[i].of));
     goal->host_w = or_else(goal->host_w, 0);
     goal->eta = or_else(goal->eta, 0.5);
     goal->price_kwh = or_else(goal->price_kwh, 0);
     goal->price_hour = or_else(goal->price_hour, 0);
     if (goal->objective == WT_OBJECTIVE_COST && !(goal->price_kwh + goal->price_hour > 0))
-        return complain(err,
-                        "--price-kwh 0.30 for the electricity, --price-hour 2 for the machine, or "
-                        "both",
-                        "--objective cost: without a price nothing costs anything");
+        return cli_error(err, WT_E_USAGE,
+                         "--price-kwh 0.30 for the electricity, --price-hour 2 for the machine, or "
+                         "both",
+                         "--objective cost: without a price nothing costs anything");
     if (goal->objective == WT_OBJECTIVE_CARBON && isnan(goal->carbon_g_kwh))
-        return complain(err,
-                        "--carbon-intensity 350: grams of CO2e a kWh, as the grid's operator "
-                        "publishes it",
-                        "--objective carbon: what a kWh emits is not known");
+        return cli_error(err, WT_E_USAGE,
+                         "--carbon-intensity 350: grams of CO2e a kWh, as the grid's operator "
+                         "publishes it",
+                         "--objective carbon: what a kWh emits is not known");
     if (goal->objective == WT_OBJECTIVE_TIME && !has_params && isnan(goal->power_max_w))
-        return complain(err, "--max-power W with it, or --objective energy --max-slowdown PCT",
-                        "--objective time: without a limit of power the fastest setting is the "
-                        "default one");
+        return cli_error(err, WT_E_USAGE,
+                         "--max-power W with it, or --objective energy --max-slowdown PCT",
+                         "--objective time: without a limit of power the fastest setting is the "
+                         "default one");
     goal->carbon_g_kwh = or_else(goal->carbon_g_kwh, 0);
     return 0;
 }

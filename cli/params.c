@@ -5,23 +5,11 @@
  * stands for {NAME} itself. Without --param nothing of this happens: CMD is run as it was typed. */
 #include <ctype.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "params.h"
-
-static int complain(struct wt_error *err, const char *fix, const char *fmt, ...) WT_PRINTF(3, 4);
-static int complain(struct wt_error *err, const char *fix, const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(err->text, sizeof(err->text), fmt, args);
-    va_end(args);
-    snprintf(err->fix, sizeof(err->fix), "%s", fix);
-    return err->code = WT_E_USAGE;
-}
 
 static bool is_name_char(char c, bool is_first)
 {
@@ -74,18 +62,19 @@ static int add_value(struct cli_param *param, const char *value, size_t length,
                      struct wt_error *err)
 {
     if (!length)
-        return complain(err, "", "--param %s: an empty value", param->name);
+        return cli_error(err, WT_E_USAGE, "", "--param %s: an empty value", param->name);
     if (length >= sizeof(*param->values))
-        return complain(err, "", "--param %s: the value \"%.60s...\" is longer than %zu bytes",
-                        param->name, value, sizeof(*param->values) - 1);
+        return cli_error(err, WT_E_USAGE, "",
+                         "--param %s: the value \"%.60s...\" is longer than %zu bytes", param->name,
+                         value, sizeof(*param->values) - 1);
     if (param->count == CLI_PARAM_VALUES_MAX)
-        return complain(err, "", "--param %s: more than %d values", param->name,
-                        CLI_PARAM_VALUES_MAX);
+        return cli_error(err, WT_E_USAGE, "", "--param %s: more than %d values", param->name,
+                         CLI_PARAM_VALUES_MAX);
     snprintf(param->values[param->count], sizeof(*param->values), "%.*s", (int)length, value);
     for (size_t i = 0; i < param->count; i++)
         if (strcmp(param->values[i], param->values[param->count]) == 0)
-            return complain(err, "", "--param %s: %s is given twice", param->name,
-                            param->values[i]);
+            return cli_error(err, WT_E_USAGE, "", "--param %s: %s is given twice", param->name,
+                             param->values[i]);
     param->count++;
     return 0;
 }
@@ -96,9 +85,9 @@ static int read_values(const char *text, struct cli_param *param, struct wt_erro
     int rc = 0;
     if (read_range(text, part)) {
         if (!(part[2] > 0) || part[1] < part[0])
-            return complain(err, "",
-                            "--param %s: LO must not be above HI, and STEP must be above 0",
-                            param->name);
+            return cli_error(err, WT_E_USAGE, "",
+                             "--param %s: LO must not be above HI, and STEP must be above 0",
+                             param->name);
         for (size_t i = 0; rc == 0; i++) {
             char number[32];
             double value = part[0] + (double)i * part[2];
@@ -126,12 +115,12 @@ int cli_param_parse(const char *text, struct cli_param *ret_param, struct wt_err
     enum wt_knob knob;
     size_t length = name_length(text);
     if (!length || text[length] != '=' || length >= sizeof(param.name))
-        return complain(err, sample, "--param %.60s: is not NAME=VALUE,...", text);
+        return cli_error(err, WT_E_USAGE, sample, "--param %.60s: is not NAME=VALUE,...", text);
     snprintf(param.name, sizeof(param.name), "%.*s", (int)length, text);
     if (wt_knob_from_name(param.name, &knob) == 0)
-        return complain(err, "another name for a parameter of CMD",
-                        "--param %s: this is a setting of devices (--set %s=...)", param.name,
-                        param.name);
+        return cli_error(err, WT_E_USAGE, "another name for a parameter of CMD",
+                         "--param %s: this is a setting of devices (--set %s=...)", param.name,
+                         param.name);
     param.values = calloc(CLI_PARAM_VALUES_MAX + 1, sizeof(*param.values));
     if (!param.values)
         return err->code = WT_E_NOMEM;
@@ -172,19 +161,20 @@ static int read_need(const char *text, size_t length, struct cli_param *param, s
         colon--;
     double need;
     if (colon < 2 || !read_number(text + colon, length - colon, &need) || !(need > 0))
-        return complain(err, "", "--needs %s: \"%.*s\" is not V:N with a number N above 0",
-                        param->name, (int)length, text);
+        return cli_error(err, WT_E_USAGE, "",
+                         "--needs %s: \"%.*s\" is not V:N with a number N above 0", param->name,
+                         (int)length, text);
     for (size_t i = 0; i < param->count; i++)
         if (strlen(param->values[i]) == colon - 1 &&
             strncmp(param->values[i], text, colon - 1) == 0) {
             if (param->needs[i] > 0)
-                return complain(err, "", "--needs %s: %s is given twice", param->name,
-                                param->values[i]);
+                return cli_error(err, WT_E_USAGE, "", "--needs %s: %s is given twice", param->name,
+                                 param->values[i]);
             param->needs[i] = need;
             return 0;
         }
-    return complain(err, "", "--needs %s: %.*s is no value of --param %s", param->name,
-                    (int)(colon - 1), text, param->name);
+    return cli_error(err, WT_E_USAGE, "", "--needs %s: %.*s is no value of --param %s", param->name,
+                     (int)(colon - 1), text, param->name);
 }
 
 int cli_needs_parse(const char *text, struct cli_param *params, size_t count, struct wt_error *err)
@@ -192,14 +182,15 @@ int cli_needs_parse(const char *text, struct cli_param *params, size_t count, st
     static const char sample[] = "--param batch=8,16 --needs batch=8:3,16:3.4";
     size_t length = strcspn(text, "=");
     if (!length || text[length] != '=')
-        return complain(err, sample, "--needs %.60s: is not NAME=V:N,...", text);
+        return cli_error(err, WT_E_USAGE, sample, "--needs %.60s: is not NAME=V:N,...", text);
     size_t at = find_param(params, count, text, length);
     if (at == count)
-        return complain(err, sample, "--needs %.60s: there is no --param %.*s", text, (int)length,
-                        text);
+        return cli_error(err, WT_E_USAGE, sample, "--needs %.60s: there is no --param %.*s", text,
+                         (int)length, text);
     struct cli_param *param = &params[at];
     if (param->needs)
-        return complain(err, "one --needs with all values", "--needs %s: given twice", param->name);
+        return cli_error(err, WT_E_USAGE, "one --needs with all values", "--needs %s: given twice",
+                         param->name);
     param->needs = calloc(param->count, sizeof(*param->needs));
     if (!param->needs)
         return err->code = WT_E_NOMEM;
@@ -213,8 +204,8 @@ int cli_needs_parse(const char *text, struct cli_param *params, size_t count, st
     }
     for (size_t i = 0; rc == 0 && i < param->count; i++)
         if (!(param->needs[i] > 0))
-            rc = complain(err, "", "--needs %s: how much %s=%s needs is missing", param->name,
-                          param->name, param->values[i]);
+            rc = cli_error(err, WT_E_USAGE, "", "--needs %s: how much %s=%s needs is missing",
+                           param->name, param->name, param->values[i]);
     if (rc < 0 && !err->fix[0])
         snprintf(err->fix, sizeof(err->fix), "%s", sample);
     return rc;
@@ -263,16 +254,17 @@ int cli_params_check(const struct cli_param *params, size_t count, char **comman
                 snprintf(fix, sizeof(fix),
                          "--param %.*s=V,..., or {{%.*s}} for the braces themselves",
                          (int)piece.name_length, piece.name, (int)piece.name_length, piece.name);
-                return complain(err, fix, "CMD has {%.*s}, and no --param says what it is",
-                                (int)piece.name_length, piece.name);
+                return cli_error(err, WT_E_USAGE, fix,
+                                 "CMD has {%.*s}, and no --param says what it is",
+                                 (int)piece.name_length, piece.name);
             }
             is_found[at] = true;
         }
     for (size_t i = 0; i < count; i++)
         if (!is_found[i] && !params[i].is_offered) {
             snprintf(fix, sizeof(fix), "write {%s} in CMD where its value goes", params[i].name);
-            return complain(err, fix, "--param %s: there is no {%s} in CMD", params[i].name,
-                            params[i].name);
+            return cli_error(err, WT_E_USAGE, fix, "--param %s: there is no {%s} in CMD",
+                             params[i].name, params[i].name);
         }
     return 0;
 }

@@ -16,13 +16,6 @@ struct cli_pattern {
     pcre2_match_context *limits;
 };
 
-static int complain(struct wt_error *err, const char *option, const char *text)
-{
-    snprintf(err->text, sizeof(err->text), "%s '%.200s': has no group in brackets", option, text);
-    snprintf(err->fix, sizeof(err->fix), "the part that is wanted, as in 'step (\\d+)'");
-    return err->code = WT_E_USAGE;
-}
-
 int cli_pattern_new(struct cli_pattern **ret_pattern, const char *option, const char *text,
                     struct wt_error *err)
 {
@@ -36,11 +29,9 @@ int cli_pattern_new(struct cli_pattern **ret_pattern, const char *option, const 
     if (!p->code) {
         PCRE2_UCHAR why[120];
         pcre2_get_error_message(number, why, sizeof(why));
-        snprintf(err->text, sizeof(err->text), "%s '%.200s': at character %zu: %s", option, text,
-                 at, (const char *)why);
-        err->fix[0] = '\0';
         cli_pattern_free(p);
-        return err->code = WT_E_USAGE;
+        return cli_error(err, WT_E_USAGE, "", "%s '%.200s': at character %zu: %s", option, text, at,
+                         (const char *)why);
     }
     pcre2_pattern_info(p->code, PCRE2_INFO_CAPTURECOUNT, &groups);
     p->match = pcre2_match_data_create(2, NULL);
@@ -49,7 +40,9 @@ int cli_pattern_new(struct cli_pattern **ret_pattern, const char *option, const 
         pcre2_set_match_limit(p->limits, MATCH_STEPS);
     if (!groups || !p->match || !p->limits) {
         cli_pattern_free(p);
-        return groups ? (err->code = WT_E_NOMEM) : complain(err, option, text);
+        return groups ? (err->code = WT_E_NOMEM)
+                      : cli_error(err, WT_E_USAGE, "the part that is wanted, as in 'step (\\d+)'",
+                                  "%s '%.200s': has no group in brackets", option, text);
     }
     *ret_pattern = p;
     return 0;

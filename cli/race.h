@@ -109,6 +109,7 @@ struct race_trial {
     double first_said, last_said, epochs_steps;
     struct race_point *points; /* owned: step by step, each above the last */
     size_t count, room, told;
+    size_t known;    /* of the points: from the race that is resumed */
     size_t slot;     /* SIZE_MAX: none yet */
     bool is_due;     /* it is to run, and waits for its slot */
     bool is_resting; /* it is at a rung, and runs on until somebody else does */
@@ -137,6 +138,8 @@ bool race_trial_look(struct race_trial *t);
 /* Takes what it has said since the last call; marks of work go to fn. */
 void race_trial_hear(struct race_trial *t, void (*fn)(void *data, const struct wt_mark *mark),
                      void *data);
+/* The next cell of a CSV's line, cut out of it, without the blanks and quotes around it. */
+char *race_cell(char **io_line);
 /* How long it has run. */
 double race_trial_run_s(const struct race_trial *t);
 /* Its curve as a file, as `wattune race --replay` reads it; without energies where one is not

@@ -76,11 +76,8 @@ static void leave_slot(struct race_live *l, struct race_trial *t)
 
 static void give_up(struct race_live *l, const char *fix, const char *text)
 {
-    if (l->err.code)
-        return;
-    l->err.code = WT_E_STATE;
-    snprintf(l->err.text, sizeof(l->err.text), "%s", text);
-    snprintf(l->err.fix, sizeof(l->err.fix), "%s", fix);
+    if (!l->err.code)
+        cli_error(&l->err, WT_E_STATE, fix, "%s", text);
 }
 
 static bool has_any_loss(const struct race_live *l)
@@ -196,8 +193,8 @@ static void rest(struct race_live *l)
             continue;
         t->is_resting = false;
         if (l->o->is_end) {
-            race_trial_end(t, l->o->end_signal,
-                           l->o->grace_ns); /* its slot is free when it has gone */
+            /* Its slot is free when it has gone. */
+            race_trial_end(t, l->o->end_signal, l->o->grace_ns);
         } else {
             race_trial_stop(t);
             race_stretch_close(l, t);
@@ -261,12 +258,17 @@ static size_t busy(const struct race_live *l)
 
 /* ---- what it came to ---- */
 
-/* What it had taken by the last point that the race was told of: a race that is resumed may know
- * more of it than it came to this time. */
+/* A race that is resumed may know more of a trial than it came to this time. */
+static bool is_known_beyond(const struct race_trial *t)
+{
+    return t->told && t->told < t->known;
+}
+
+/* What it had taken by then. */
 static struct wt_joules energy_told(const struct race_trial *t)
 {
     struct wt_joules energy = t->spent;
-    if (!t->told || t->told == t->count || energy.provenance == WT_PROV_UNKNOWN)
+    if (!is_known_beyond(t) || energy.provenance == WT_PROV_UNKNOWN)
         return energy;
     double share = t->points[t->told - 1].energy_j / energy.energy_j;
     if (!(share <= 1))
@@ -294,14 +296,13 @@ static void take_result(struct race_live *l)
         const struct race_trial *t = &l->trials[i];
         const struct wt_race_trial *s = seen(l, t);
         struct wt_raced_trial *r = &l->raced[i];
-        bool is_old = t->told && t->told < t->count;
         *r = (struct wt_raced_trial){
             .state = s->state == WT_RACE_RUNNING ? WT_RACE_PAUSED : s->state, /* it was cut off */
             .rungs = s->rungs,
             .step = s->step,
             .loss = s->loss,
             .score = s->score,
-            .run_s = is_old ? t->points[t->told - 1].run_s : t->run_s,
+            .run_s = is_known_beyond(t) ? t->points[t->told - 1].run_s : t->run_s,
             .energy = energy_told(t),
             .step_j = step_energy(t),
             .processes = t->lives,

@@ -135,12 +135,8 @@ static int read_line(struct race_options *o, char *line, size_t number, bool is_
 {
     size_t n = 0;
     char *cell;
-    while ((cell = strsep(&line, ",")) != NULL) {
-        cell += strspn(cell, " \t\"");
-        size_t length = strcspn(cell, "\"\r\n");
-        while (length && (cell[length - 1] == ' ' || cell[length - 1] == '\t'))
-            length--;
-        cell[length] = '\0';
+    while ((cell = race_cell(&line)) != NULL) {
+        size_t length = strlen(cell);
         struct cli_param *p = &o->params[n++];
         if (is_header && n > CLI_PARAMS_MAX)
             return bad_file(o->trials, number, "too many parameters");

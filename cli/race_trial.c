@@ -18,9 +18,7 @@
 
 static int fail_file(struct wt_error *err, const char *path, const char *what)
 {
-    snprintf(err->text, sizeof(err->text), "%.400s: %s: %s", path, what, strerror(errno));
-    err->fix[0] = '\0';
-    return err->code = WT_E_IO;
+    return cli_error(err, WT_E_IO, "", "%.400s: %s: %s", path, what, strerror(errno));
 }
 
 /* ---- its process ---- */
@@ -243,7 +241,7 @@ static bool read_number(const char *text, double *ret)
     return end > text && end[strspn(end, " \t\r")] == '\0';
 }
 
-static void take_output(struct race_trial *t, const char *line, size_t length)
+static void take_output(struct race_trial *t, char *line, size_t length)
 {
     char word[64];
     double number;
@@ -255,28 +253,24 @@ static void take_output(struct race_trial *t, const char *line, size_t length)
         said_loss(t, number);
 }
 
-/* The n-th field of a CSV line, without blanks and quotes around it, into buf. */
-static bool field_of(const char *line, int n, char *buf, size_t size)
+char *race_cell(char **io_line)
 {
-    for (; n > 0; n--) {
-        line = strchr(line, ',');
-        if (!line)
-            return false;
-        line++;
-    }
-    line += strspn(line, " \t\"");
-    size_t length = strcspn(line, ",\"\r\n");
-    while (length && (line[length - 1] == ' ' || line[length - 1] == '\t'))
+    char *cell = strsep(io_line, ",");
+    if (!cell)
+        return NULL;
+    cell += strspn(cell, " \t\"");
+    size_t length = strcspn(cell, "\"\r\n");
+    while (length && (cell[length - 1] == ' ' || cell[length - 1] == '\t'))
         length--;
-    snprintf(buf, size, "%.*s", (int)length, line);
-    return true;
+    cell[length] = '\0';
+    return cell;
 }
 
-static void read_columns(struct race_trial *t, const char *line)
+static void read_columns(struct race_trial *t, char *line)
 {
-    char name[64];
+    char *name;
     t->csv.step_column = t->csv.loss_column = -1;
-    for (int n = 0; field_of(line, n, name, sizeof(name)); n++) {
+    for (int n = 0; (name = race_cell(&line)) != NULL; n++) {
         if (strcasecmp(name, "step") == 0)
             t->csv.step_column = n;
         else if (strcasecmp(name, t->source->loss) == 0)
@@ -284,9 +278,9 @@ static void read_columns(struct race_trial *t, const char *line)
     }
 }
 
-static void take_row(struct race_trial *t, const char *line, size_t length)
+static void take_row(struct race_trial *t, char *line, size_t length)
 {
-    char step[64], loss[64];
+    const char *step = "", *loss = "", *cell;
     double number;
     (void)length;
     if (*line == '#')
@@ -295,8 +289,11 @@ static void take_row(struct race_trial *t, const char *line, size_t length)
         read_columns(t, line);
         return;
     }
-    if (!field_of(line, t->csv.step_column, step, sizeof(step)) ||
-        !field_of(line, t->csv.loss_column, loss, sizeof(loss)) || !read_number(step, &number))
+    for (int n = 0; (cell = race_cell(&line)) != NULL; n++) {
+        step = n == t->csv.step_column ? cell : step;
+        loss = n == t->csv.loss_column ? cell : loss;
+    }
+    if (!read_number(step, &number))
         return;
     said_number(t, number);
     if (read_number(loss, &number))
@@ -316,7 +313,7 @@ static void read_header(struct race_trial *t)
 }
 
 static void follow(struct race_trial *t, struct race_follow *f, const char *path,
-                   void (*fn)(struct race_trial *t, const char *line, size_t length))
+                   void (*fn)(struct race_trial *t, char *line, size_t length))
 {
     struct stat st;
     char buf[16384];
@@ -429,10 +426,8 @@ int race_trial_read(struct race_trial *t, struct wt_error *err)
             continue;
         if (sscanf(line, "%lf,%lf,%lf,%lf", &p.step, &p.loss, &p.run_s, &p.energy_j) < 3 ||
             !(p.step > (t->count ? t->points[t->count - 1].step : 0))) {
-            snprintf(err->text, sizeof(err->text), "%.300s: \"%.40s\" is no line of a race's curve",
-                     t->curve, line);
-            snprintf(err->fix, sizeof(err->fix), "race in another --folder, or mend the file");
-            rc = err->code = WT_E_FORMAT;
+            rc = cli_error(err, WT_E_FORMAT, "race in another --folder, or mend the file",
+                           "%.300s: \"%.40s\" is no line of a race's curve", t->curve, line);
         } else {
             rc = add(t, &p);
         }
@@ -441,6 +436,7 @@ int race_trial_read(struct race_trial *t, struct wt_error *err)
     if (rc == 0 && t->count) {
         t->run_s = t->points[t->count - 1].run_s;
         t->has_spent = true;
+        t->known = t->count;
     }
     return rc;
 }

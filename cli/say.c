@@ -57,6 +57,16 @@ int cli_usage(const char *command, const char *fmt, ...)
     return CLI_USAGE;
 }
 
+int cli_error(struct wt_error *err, int code, const char *fix, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(err->text, sizeof(err->text), fmt, args);
+    va_end(args);
+    snprintf(err->fix, sizeof(err->fix), "%s", fix);
+    return err->code = code;
+}
+
 int cli_print_json(const char *command, char *text)
 {
     int code = CLI_FAILURE;

@@ -214,7 +214,8 @@ static void the_stopped_ones_can_be_run_on_to_know_the_risk(void **state)
     json_decref(doc);
     struct spawned s; /* whole curves: they can be raced again */
     spawn_run(&s, home, "wattune", "race", "--replay", race, "--races", "5");
-    if (spawn_code(&s) != 0 || !strstr(s.out, "loss=1 survives"))
+    if (spawn_code(&s) != 0 || !strstr(s.out, "loss=1 survives") ||
+        !strstr(s.out, "as they were recorded:"))
         fail_msg("%s%s", s.out, s.err);
     spawn_done(&s);
 }

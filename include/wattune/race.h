@@ -116,15 +116,17 @@ struct wt_race_curve {
     char name[64];                  /* of the file, without .csv */
     double *steps, *losses, *costs; /* owned; costs: J from the start, or steps */
     size_t count;
-    bool is_diverged;   /* its last loss is no number */
-    bool is_unfinished; /* it says so: a race stopped it where it ends */
+    bool is_diverged;              /* its last loss is no number */
+    bool is_unfinished;            /* it says so: a race stopped it where it ends */
+    enum wt_provenance provenance; /* of its costs in J, as the file says; WT_PROV_UNKNOWN: not */
 };
 struct wt_race_curves {
     struct wt_race_curve *curves; /* owned; in the order of their names */
     size_t count;
-    bool has_energy;  /* costs are J; else each step costs the same */
-    char column[32];  /* which loss */
-    double gap_steps; /* the widest mean distance between two points of a curve */
+    bool has_energy;               /* costs are J; else each step costs the same */
+    enum wt_provenance provenance; /* of the energies, the weakest; WT_PROV_UNKNOWN: not said */
+    char column[32];               /* which loss */
+    double gap_steps;              /* the widest mean distance between two points of a curve */
 };
 /* Reads every *.csv of a folder: a header with step, the loss column (NULL: "loss") and, where it
  * was measured, energy_j from the start; other columns, lines that begin with # and empty ones are

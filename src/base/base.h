@@ -212,6 +212,9 @@ char *wt_text_field(char **io_line);
 /* A file's first line without the byte order mark that some editors put there. */
 char *wt_text_after_mark(char *line);
 
+/* How many bytes of a whole UTF-8 character begin here; 0 when it is none (RFC 3629: neither
+ * overlong, nor a surrogate, nor above U+10FFFF, nor longer than size). NUL is one of 1 byte. */
+size_t wt_utf8_length(const char *text, size_t size);
 /* One more text of a list, whose texts are owned. Errors: WT_E_NOMEM. */
 int wt_texts_add(char ***io_texts, size_t *io_count, const char *fmt, va_list args) WT_PRINTF(3, 0);
 

@@ -88,6 +88,23 @@ char *wt_text_after_mark(char *line)
     return strncmp(line, "\xef\xbb\xbf", 3) == 0 ? line + 3 : line;
 }
 
+size_t wt_utf8_length(const char *text, size_t size)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    if (s[0] < 0x80)
+        return 1;
+    size_t n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    if (s[0] < 0xc2 || s[0] > 0xf4 || n > size)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+        return 0;
+    return n;
+}
+
 int wt_texts_add(char ***io_texts, size_t *io_count, const char *fmt, va_list args)
 {
     char **more = reallocarray(*io_texts, *io_count + 1, sizeof(*more));

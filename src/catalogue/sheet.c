@@ -199,18 +199,11 @@ static size_t read_header(const struct wt_sheet *sheet, unsigned number, char *l
 
 static bool is_utf8(const char *text)
 {
-    const unsigned char *p = (const unsigned char *)text;
-    while (*p) {
-        unsigned more = *p < 0x80       ? 0
-                        : *p >> 5 == 6  ? 1
-                        : *p >> 4 == 14 ? 2
-                        : *p >> 3 == 30 ? 3
-                                        : 4;
-        if (more == 4 || (more == 1 && *p < 0xc2))
+    while (*text) {
+        size_t n = wt_utf8_length(text, SIZE_MAX);
+        if (!n)
             return false;
-        for (p++; more; more--, p++)
-            if (*p >> 6 != 2)
-                return false;
+        text += n;
     }
     return true;
 }

@@ -59,85 +59,42 @@ static int file_fail(const struct file *f, struct wt_error *err, const char *wha
     return code;
 }
 
-static int prepare(struct file *f, sqlite3_stmt **ret_stmt, const char *sql)
-{
-    return sqlite3_prepare_v2(f->db, sql, -1, ret_stmt, NULL) == SQLITE_OK ? 0 : -1;
-}
-
-static int execute(struct file *f, const char *sql)
-{
-    return sqlite3_exec(f->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : -1;
-}
-
-static int query_int(struct file *f, const char *sql, int *ret_value)
-{
-    sqlite3_stmt *stmt = NULL;
-    int rc = prepare(f, &stmt, sql);
-    if (rc == 0 && sqlite3_step(stmt) == SQLITE_ROW)
-        *ret_value = sqlite3_column_int(stmt, 0);
-    else
-        rc = -1;
-    sqlite3_finalize(stmt); /* repeats the step's error code, which file_fail reads */
-    return rc;
-}
-
 static int undo(struct file *f, struct wt_error *err, const char *what)
 {
     int rc = file_fail(f, err, what);
-    execute(f, "ROLLBACK");
+    wt_sqlite_execute(f->db, "ROLLBACK");
     return rc;
 }
 
 /* ---- opening ---- */
 
-static int migrate(struct file *f, struct wt_error *err)
-{
-    if (execute(f, "BEGIN IMMEDIATE") < 0)
-        return file_fail(f, err, "lock it");
-    int version = 0; /* another program may have done it while this one waited */
-    if (query_int(f, "PRAGMA user_version", &version) < 0)
-        return undo(f, err, "read its version");
-    for (; version < SCHEMA_VERSION; version++)
-        if (execute(f, migrations[version]) < 0)
-            return undo(f, err, "make its tables");
-    char sql[96];
-    wt_text(sql, sizeof(sql), "PRAGMA user_version = %d; PRAGMA application_id = %d",
-            SCHEMA_VERSION, APPLICATION_ID);
-    if (execute(f, sql) < 0 || execute(f, "COMMIT") < 0)
-        return undo(f, err, "make its tables");
-    return 0;
-}
-
 static int check_schema(struct file *f, struct wt_error *err)
 {
-    int version = 0, application = 0, tables = 0;
-    /* In one transaction: another program may be making its tables at this moment. */
-    if (execute(f, "BEGIN") < 0)
-        return file_fail(f, err, "read it");
-    if (query_int(f, "PRAGMA user_version", &version) < 0 ||
-        query_int(f, "PRAGMA application_id", &application) < 0 ||
-        query_int(f, "SELECT count(*) FROM sqlite_master", &tables) < 0)
+    struct wt_sqlite_found found;
+    const char *what;
+    if (wt_sqlite_look(f->db, &found) < 0)
         return undo(f, err, "read it");
-    execute(f, "COMMIT");
-    if ((tables > 0 || f->is_readonly) && application != APPLICATION_ID) {
+    if ((found.tables > 0 || f->is_readonly) && found.application != APPLICATION_ID) {
         wt_fail(err, WT_E_FORMAT,
                 "%.300s: an SQLite file, but no job store of Wattune's; left as it is", f->path);
         wt_fix(err, "name another with --store FILE (runs are in another file: `wattune runs`)");
         return WT_E_FORMAT;
     }
-    if (version > SCHEMA_VERSION) {
+    if (found.version > SCHEMA_VERSION) {
         wt_fail(err, WT_E_FORMAT,
                 "%.300s: written by a newer Wattune (schema %d, this one knows up to %d)", f->path,
-                version, SCHEMA_VERSION);
+                found.version, SCHEMA_VERSION);
         wt_fix(err, "use that Wattune, or keep jobs elsewhere: --store FILE");
         return WT_E_FORMAT;
     }
-    if (version == SCHEMA_VERSION)
+    if (found.version == SCHEMA_VERSION)
         return 0;
     if (f->is_readonly)
         return wt_fail(err, WT_E_DENIED, "%.300s: of an older version, and may not be written",
                        f->path);
-    return migrate(f, err);
+    return wt_sqlite_migrate(f->db, migrations, SCHEMA_VERSION, APPLICATION_ID, &what) < 0
+               ? undo(f, err, what)
+               : 0;
 }
 
 static int make_folder(const char *path, char *dir, size_t size, struct wt_error *err)
@@ -195,13 +152,8 @@ static int open_file(struct file *f, bool is_to_write, struct wt_error *err)
         return WT_E_DENIED;
     }
     sqlite3_busy_timeout(f->db, BUSY_MS);
-    if (is_to_write) {
-        execute(f, wt_sqlite_is_shared_folder(dir) ? "PRAGMA journal_mode=TRUNCATE"
-                                                   : "PRAGMA journal_mode=WAL");
-        execute(f, "PRAGMA synchronous=FULL");
-        /* Log and index stay there, so that those who may only read can. */
-        sqlite3_db_config(f->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    }
+    if (is_to_write)
+        wt_sqlite_choose_journal(f->db, dir, "FULL");
     return check_schema(f, err);
 }
 
@@ -274,13 +226,13 @@ static int prepare_write(struct file *f, sqlite3_stmt **ret_stmt)
                 wt_job_columns[i].name, wt_job_columns[i].name);
     }
     strcat(sql, " RETURNING seq");
-    return prepare(f, ret_stmt, sql);
+    return wt_sqlite_prepare(f->db, ret_stmt, sql);
 }
 
 static int write_rows(struct file *f, struct wt_job_row *rows, size_t count, struct wt_error *err)
 {
     sqlite3_stmt *stmt = NULL;
-    if (execute(f, "BEGIN IMMEDIATE") < 0)
+    if (wt_sqlite_execute(f->db, "BEGIN IMMEDIATE") < 0)
         return file_fail(f, err, "lock it");
     int64_t now_ns = wt_clock_unix_ns();
     if (prepare_write(f, &stmt) < 0)
@@ -296,7 +248,7 @@ static int write_rows(struct file *f, struct wt_job_row *rows, size_t count, str
         sqlite3_reset(stmt);
     }
     sqlite3_finalize(stmt);
-    return execute(f, "COMMIT") < 0 ? undo(f, err, "write jobs") : 0;
+    return wt_sqlite_execute(f->db, "COMMIT") < 0 ? undo(f, err, "write jobs") : 0;
 }
 
 static int sqlite_write(void *data, struct wt_job_row *rows, size_t count, struct wt_error *err)
@@ -357,7 +309,7 @@ static int sqlite_list(void *data, const struct wt_job_filter *filter, struct wt
     struct wt_job_where where;
     sqlite3_stmt *stmt = NULL;
     char sql[WT_JOB_SELECT_MAX];
-    if (prepare(f, &stmt, wt_job_select_make(sql, "job", &where, filter, '?')) < 0)
+    if (wt_sqlite_prepare(f->db, &stmt, wt_job_select_make(sql, "job", &where, filter, '?')) < 0)
         return file_fail(f, err, "read it");
     for (size_t i = 0; i < where.count; i++)
         if (where.texts[i])
@@ -387,7 +339,7 @@ int wt_job_sqlite_unsent(void *data, size_t max, struct wt_job_row **ret_rows, s
     char names[1024], sql[2048];
     wt_text(sql, sizeof(sql), "SELECT %s FROM job WHERE seq > sent_seq ORDER BY seq LIMIT %zu",
             wt_job_column_list(names, sizeof(names), "", 0), max);
-    if (prepare(f, &stmt, sql) < 0)
+    if (wt_sqlite_prepare(f->db, &stmt, sql) < 0)
         return file_fail(f, err, "read it");
     int rc = take_rows(f, stmt, ret_rows, ret_count, err);
     sqlite3_finalize(stmt);
@@ -396,9 +348,10 @@ int wt_job_sqlite_unsent(void *data, size_t max, struct wt_job_row **ret_rows, s
 
 int wt_job_sqlite_count_unsent(void *data, size_t *ret_count, struct wt_error *err)
 {
+    struct file *f = data;
     int count;
-    if (query_int(data, "SELECT count(*) FROM job WHERE seq > sent_seq", &count) < 0)
-        return file_fail(data, err, "read it");
+    if (wt_sqlite_query_int(f->db, "SELECT count(*) FROM job WHERE seq > sent_seq", &count) < 0)
+        return file_fail(f, err, "read it");
     *ret_count = (size_t)count;
     return 0;
 }
@@ -407,11 +360,12 @@ static int mark_sent(struct file *f, const struct wt_job_row *rows, size_t count
                      struct wt_error *err)
 {
     sqlite3_stmt *stmt = NULL;
-    if (execute(f, "BEGIN IMMEDIATE") < 0)
+    if (wt_sqlite_execute(f->db, "BEGIN IMMEDIATE") < 0)
         return file_fail(f, err, "lock it");
-    if (prepare(f, &stmt,
-                "UPDATE job SET sent_seq = max(sent_seq, ?7) WHERE cluster = ?1 AND job = ?2"
-                " AND step = ?3 AND node = ?4 AND begin_ns = ?5 AND device = ?6") < 0)
+    if (wt_sqlite_prepare(
+            f->db, &stmt,
+            "UPDATE job SET sent_seq = max(sent_seq, ?7) WHERE cluster = ?1 AND job = ?2"
+            " AND step = ?3 AND node = ?4 AND begin_ns = ?5 AND device = ?6") < 0)
         return undo(f, err, "mark what was sent");
     for (size_t i = 0; i < count; i++) {
         const struct wt_job_row *row = &rows[i];
@@ -429,7 +383,7 @@ static int mark_sent(struct file *f, const struct wt_job_row *rows, size_t count
         sqlite3_reset(stmt);
     }
     sqlite3_finalize(stmt);
-    return execute(f, "COMMIT") < 0 ? undo(f, err, "mark what was sent") : 0;
+    return wt_sqlite_execute(f->db, "COMMIT") < 0 ? undo(f, err, "mark what was sent") : 0;
 }
 
 int wt_job_sqlite_sent(void *data, const struct wt_job_row *rows, size_t count,
@@ -448,9 +402,9 @@ int wt_job_sqlite_prune(void *data, int64_t before_ns, bool is_sent_only, struct
     struct wt_shield shield;
     sqlite3_stmt *stmt = NULL;
     wt_shield_up(&shield);
-    int rc = prepare(f, &stmt,
-                     "DELETE FROM job WHERE state <> 0 AND end_ns < ?1"
-                     " AND (seq = sent_seq OR NOT ?2)");
+    int rc = wt_sqlite_prepare(f->db, &stmt,
+                               "DELETE FROM job WHERE state <> 0 AND end_ns < ?1"
+                               " AND (seq = sent_seq OR NOT ?2)");
     if (rc == 0) {
         sqlite3_bind_int64(stmt, 1, before_ns);
         sqlite3_bind_int(stmt, 2, is_sent_only);
@@ -467,7 +421,7 @@ int wt_job_sqlite_get(void *data, const char *key, char *buf, size_t size, struc
 {
     struct file *f = data;
     sqlite3_stmt *stmt = NULL;
-    if (prepare(f, &stmt, "SELECT value FROM word WHERE key = ?") < 0)
+    if (wt_sqlite_prepare(f->db, &stmt, "SELECT value FROM word WHERE key = ?") < 0)
         return file_fail(f, err, "read it");
     sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC);
     int step = sqlite3_step(stmt), rc = 0;
@@ -486,7 +440,8 @@ int wt_job_sqlite_set(void *data, const char *key, const char *value, struct wt_
     struct wt_shield shield;
     sqlite3_stmt *stmt = NULL;
     wt_shield_up(&shield);
-    int rc = prepare(f, &stmt, "INSERT OR REPLACE INTO word(key, value) VALUES(?, ?)");
+    int rc =
+        wt_sqlite_prepare(f->db, &stmt, "INSERT OR REPLACE INTO word(key, value) VALUES(?, ?)");
     if (rc == 0) {
         sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC);
         sqlite3_bind_text(stmt, 2, value, -1, SQLITE_STATIC);

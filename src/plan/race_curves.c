@@ -109,6 +109,16 @@ void wt_race_curve_done(struct wt_race_curve *curve)
     memset(curve, 0, sizeof(*curve));
 }
 
+/* What `wattune race` writes above a curve: that it was stopped, and where its energies come from.
+ */
+static void read_remark(struct wt_race_curve *curve, const char *line)
+{
+    char word[16];
+    curve->is_unfinished |= strncmp(line, "# unfinished", 12) == 0;
+    if (sscanf(line, "# energy_j %15[a-z]", word) == 1)
+        curve->provenance = wt_provenance_from_name(word);
+}
+
 int wt_race_curve_parse(struct wt_race_curve *ret_curve, bool *ret_has_energy, FILE *in,
                         const char *column, const char *path, struct wt_error *err)
 {
@@ -123,7 +133,7 @@ int wt_race_curve_parse(struct wt_race_curve *ret_curve, bool *ret_has_energy, F
             rc = wt_fail(err, WT_E_FORMAT, "%s:%zu: a line of more than %d characters", path,
                          number, LINE_MAX_ - 2);
         else if (!*text || *text == '#')
-            curve.is_unfinished |= strncmp(text, "# unfinished", 12) == 0;
+            read_remark(&curve, text);
         else if (!columns.count)
             rc = read_header(&columns, text, column, path, err);
         else
@@ -168,6 +178,8 @@ static int read_one(struct wt_race_curves *c, const char *folder, const char *na
     if (rc < 0)
         return rc;
     wt_text(curve->name, sizeof(curve->name), "%.*s", (int)strlen(name) - 4, name);
+    if (!c->count || curve->provenance < c->provenance)
+        c->provenance = curve->provenance;
     if (c->count++ && has_energy != c->has_energy)
         return wt_fail(err, WT_E_FORMAT, "%s: %s energy_j, unlike %s.csv: all have it or none",
                        path, has_energy ? "has" : "lacks", c->curves[0].name);

@@ -68,7 +68,11 @@ char *wt_race_to_json(const struct wt_race_curves *curves, const struct wt_race_
         "replayed", "source", folder, "rule", wt_race_rule_name(options->rule), "loss",
         curves->column, "cost_unit", curves->has_energy ? "J" : "steps", "winner",
         curves->curves[replayed->winner].name, "best", curves->curves[replayed->best].name);
-    if (wt_json_put(doc, "eta", wt_json_number(options->eta)) < 0 ||
+    if (wt_json_put(doc, "recorded",
+                    curves->has_energy && curves->provenance != WT_PROV_UNKNOWN
+                        ? json_string(wt_provenance_name(curves->provenance))
+                        : json_null()) < 0 ||
+        wt_json_put(doc, "eta", wt_json_number(options->eta)) < 0 ||
         wt_json_put(doc, "rungs", rungs_json(replayed)) < 0 ||
         wt_json_put(doc, "regret", wt_json_number(replayed->regret)) < 0 ||
         wt_json_put(doc, "spent", wt_json_number(replayed->spent)) < 0 ||

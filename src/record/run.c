@@ -204,24 +204,6 @@ struct wt_joules wt_run_j_per_work(const struct wt_run *run)
 
 /* ---- as JSON ---- */
 
-/* How many bytes of a whole UTF-8 character begin here; 0 when it is none (RFC 3629: neither
- * overlong, nor a surrogate, nor above U+10FFFF). */
-static size_t utf8_length(const unsigned char *s)
-{
-    if (s[0] < 0x80)
-        return 1;
-    size_t n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    if (s[0] < 0xc2 || s[0] > 0xf4)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-        return 0;
-    return n;
-}
-
 json_t *wt_json_text(const char *text)
 {
     json_t *value = json_string(text);
@@ -231,7 +213,7 @@ json_t *wt_json_text(const char *text)
     if (!copy)
         return NULL;
     for (char *p = copy; *p;) {
-        size_t n = utf8_length((const unsigned char *)p);
+        size_t n = wt_utf8_length(p, SIZE_MAX);
         if (!n)
             *p = '?';
         p += n ? n : 1;

@@ -74,6 +74,69 @@ int wt_sqlite_code(sqlite3 *db)
     }
 }
 
+int wt_sqlite_execute(sqlite3 *db, const char *sql)
+{
+    return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : -1;
+}
+
+int wt_sqlite_prepare(sqlite3 *db, sqlite3_stmt **ret_stmt, const char *sql)
+{
+    return sqlite3_prepare_v2(db, sql, -1, ret_stmt, NULL) == SQLITE_OK ? 0 : -1;
+}
+
+int wt_sqlite_query_int(sqlite3 *db, const char *sql, int *ret_value)
+{
+    sqlite3_stmt *stmt = NULL;
+    int rc = wt_sqlite_prepare(db, &stmt, sql);
+    if (rc == 0 && sqlite3_step(stmt) == SQLITE_ROW)
+        *ret_value = sqlite3_column_int(stmt, 0);
+    else
+        rc = -1;
+    sqlite3_finalize(stmt); /* repeats the step's error code, which wt_sqlite_code() reads */
+    return rc;
+}
+
+int wt_sqlite_look(sqlite3 *db, struct wt_sqlite_found *ret_found)
+{
+    if (wt_sqlite_execute(db, "BEGIN") < 0 ||
+        wt_sqlite_query_int(db, "PRAGMA user_version", &ret_found->version) < 0 ||
+        wt_sqlite_query_int(db, "PRAGMA application_id", &ret_found->application) < 0 ||
+        wt_sqlite_query_int(db, "SELECT count(*) FROM sqlite_master", &ret_found->tables) < 0)
+        return -1;
+    return wt_sqlite_execute(db, "COMMIT");
+}
+
+int wt_sqlite_migrate(sqlite3 *db, const char *const *migrations, int version, int application,
+                      const char **ret_what)
+{
+    char sql[96];
+    int at = 0;
+    *ret_what = "lock it";
+    if (wt_sqlite_execute(db, "BEGIN IMMEDIATE") < 0)
+        return -1;
+    /* Another program may have done it while this one waited for the lock. */
+    *ret_what = "read its version";
+    if (wt_sqlite_query_int(db, "PRAGMA user_version", &at) < 0)
+        return -1;
+    *ret_what = "make its tables";
+    for (; at < version; at++)
+        if (wt_sqlite_execute(db, migrations[at]) < 0)
+            return -1;
+    wt_text(sql, sizeof(sql), "PRAGMA user_version = %d; PRAGMA application_id = %d", version,
+            application);
+    return wt_sqlite_execute(db, sql) < 0 ? -1 : wt_sqlite_execute(db, "COMMIT");
+}
+
+void wt_sqlite_choose_journal(sqlite3 *db, const char *dir, const char *synchronous)
+{
+    char sql[64];
+    wt_text(sql, sizeof(sql), "PRAGMA synchronous=%s", synchronous);
+    wt_sqlite_execute(db, wt_sqlite_is_shared_folder(dir) ? "PRAGMA journal_mode=TRUNCATE"
+                                                          : "PRAGMA journal_mode=WAL");
+    wt_sqlite_execute(db, sql);
+    sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+}
+
 bool wt_sqlite_is_shared_folder(const char *dir)
 {
     static const unsigned long kinds[] = {

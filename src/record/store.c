@@ -82,11 +82,6 @@ static int store_fail(const struct wt_store *store, struct wt_error *err, const 
 
 /* ---- statements ---- */
 
-static int prepare(struct wt_store *store, sqlite3_stmt **ret_stmt, const char *sql)
-{
-    return sqlite3_prepare_v2(store->db, sql, -1, ret_stmt, NULL) == SQLITE_OK ? 0 : -1;
-}
-
 static void bind_text(sqlite3_stmt *stmt, int at, const char *text)
 {
     sqlite3_bind_text(stmt, at, text, -1, SQLITE_STATIC);
@@ -104,30 +99,11 @@ static double column_number(sqlite3_stmt *stmt, int at)
     return sqlite3_column_type(stmt, at) == SQLITE_NULL ? NAN : sqlite3_column_double(stmt, at);
 }
 
-/* A pragma's or query's single integer. */
-static int query_int(struct wt_store *store, const char *sql, int *ret_value)
-{
-    sqlite3_stmt *stmt = NULL;
-    int rc = prepare(store, &stmt, sql);
-    if (rc == 0 && sqlite3_step(stmt) == SQLITE_ROW)
-        *ret_value = sqlite3_column_int(stmt, 0);
-    else
-        rc = -1;
-    /* Finalizing repeats the step's error code, which store_fail reads. */
-    sqlite3_finalize(stmt);
-    return rc;
-}
-
-static int execute(struct wt_store *store, const char *sql)
-{
-    return sqlite3_exec(store->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : -1;
-}
-
 /* Undo must not hide the error that led to it. */
 static int undo(struct wt_store *store, struct wt_error *err, const char *what)
 {
     int rc = store_fail(store, err, what);
-    execute(store, "ROLLBACK");
+    wt_sqlite_execute(store->db, "ROLLBACK");
     return rc;
 }
 
@@ -168,66 +144,33 @@ static void describe_place(char *buf, size_t size)
     wt_text(buf, size, "%s %s", boot, ns);
 }
 
-static int migrate(struct wt_store *store, struct wt_error *err)
-{
-    if (execute(store, "BEGIN IMMEDIATE") < 0)
-        return store_fail(store, err, "lock it");
-    /* Another Wattune may have done it while this one waited for the lock. */
-    int version = 0;
-    if (query_int(store, "PRAGMA user_version", &version) < 0)
-        return undo(store, err, "read its version");
-    for (; version < SCHEMA_VERSION; version++)
-        if (execute(store, migrations[version]) < 0)
-            return undo(store, err, "make its tables");
-    char sql[96];
-    wt_text(sql, sizeof(sql), "PRAGMA user_version = %d; PRAGMA application_id = %d",
-            SCHEMA_VERSION, APPLICATION_ID);
-    if (execute(store, sql) < 0 || execute(store, "COMMIT") < 0)
-        return undo(store, err, "make its tables");
-    return 0;
-}
-
 static int check_schema(struct wt_store *store, struct wt_error *err)
 {
-    int version = 0, application = 0, tables = 0;
-    /* In one transaction: another Wattune may be making its tables at this moment. */
-    if (execute(store, "BEGIN") < 0)
-        return store_fail(store, err, "read it");
-    if (query_int(store, "PRAGMA user_version", &version) < 0 ||
-        query_int(store, "PRAGMA application_id", &application) < 0 ||
-        query_int(store, "SELECT count(*) FROM sqlite_master", &tables) < 0)
+    struct wt_sqlite_found found;
+    const char *what;
+    if (wt_sqlite_look(store->db, &found) < 0)
         return undo(store, err, "read it");
-    execute(store, "COMMIT");
-    if (version > SCHEMA_VERSION && application == APPLICATION_ID) {
+    if (found.version > SCHEMA_VERSION && found.application == APPLICATION_ID) {
         wt_fail(err, WT_E_FORMAT,
                 "%s: written by a newer Wattune (schema %d, this one knows up to %d)", store->path,
-                version, SCHEMA_VERSION);
+                found.version, SCHEMA_VERSION);
         wt_fix(err, "use that Wattune, or set XDG_DATA_HOME to keep runs elsewhere");
         return WT_E_FORMAT;
     }
-    if (tables > 0 && application != APPLICATION_ID) {
+    if (found.tables > 0 && found.application != APPLICATION_ID) {
         wt_fail(err, WT_E_FORMAT, "%s: an SQLite file, but not one of Wattune's; left as it is",
                 store->path);
         wt_fix(err, "move it away, or set XDG_DATA_HOME to keep runs elsewhere");
         return WT_E_FORMAT;
     }
-    if (version == SCHEMA_VERSION)
+    if (found.version == SCHEMA_VERSION)
         return 0;
     if (store->is_readonly)
         return wt_fail(err, WT_E_DENIED, "%s: of an older version, and may not be written",
                        store->path);
-    return migrate(store, err);
-}
-
-/* The journal mode stays in the file; asking for the one it has already costs a read. A second
- * Wattune that has it open refuses the change: then the next opening makes it. */
-static void choose_journal(struct wt_store *store, const char *dir)
-{
-    execute(store, wt_sqlite_is_shared_folder(dir) ? "PRAGMA journal_mode=TRUNCATE"
-                                                   : "PRAGMA journal_mode=WAL");
-    execute(store, "PRAGMA synchronous=NORMAL");
-    /* Emptying the log at every close would cost two fsyncs a run; it happens when it has grown. */
-    sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    return wt_sqlite_migrate(store->db, migrations, SCHEMA_VERSION, APPLICATION_ID, &what) < 0
+               ? undo(store, err, what)
+               : 0;
 }
 
 static int open_file(struct wt_store *store, const char *dir, struct wt_error *err)
@@ -250,7 +193,7 @@ static int open_file(struct wt_store *store, const char *dir, struct wt_error *e
     store->is_readonly = sqlite3_db_readonly(store->db, "main") == 1;
     sqlite3_busy_timeout(store->db, BUSY_MS);
     if (!store->is_readonly)
-        choose_journal(store, dir);
+        wt_sqlite_choose_journal(store->db, dir, "NORMAL");
     return check_schema(store, err);
 }
 
@@ -336,9 +279,10 @@ static int insert(struct wt_store *store, struct wt_run *run, const char *doc, s
     sqlite3_stmt *stmt = NULL;
     uint64_t ticks = 0;
     wt_fs_process_start((uint32_t)getpid(), &ticks, NULL);
-    if (prepare(store, &stmt,
-                "INSERT INTO run(id, grp, tag, start_ns, updated_ns, is_ended, writer_pid,"
-                " writer_start, writer_place, doc) VALUES(?, ?, ?, ?, ?, 0, ?, ?, ?, ?)") < 0)
+    if (wt_sqlite_prepare(
+            store->db, &stmt,
+            "INSERT INTO run(id, grp, tag, start_ns, updated_ns, is_ended, writer_pid,"
+            " writer_start, writer_place, doc) VALUES(?, ?, ?, ?, ?, 0, ?, ?, ?, ?)") < 0)
         return store_fail(store, err, "write the run");
     bind_text(stmt, 1, run->id);
     bind_text(stmt, 2, run->group);
@@ -391,7 +335,8 @@ static int write_points(struct wt_store *store, const struct wt_run *run)
     sqlite3_stmt *stmt = NULL;
     if (run->stored.points == run->point_count)
         return 0;
-    if (prepare(store, &stmt, "INSERT INTO point VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)") < 0)
+    if (wt_sqlite_prepare(store->db, &stmt, "INSERT INTO point VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)") <
+        0)
         return -1;
     int rc = 0;
     for (size_t i = run->stored.points; i < run->point_count && rc == 0; i++) {
@@ -419,7 +364,7 @@ static int write_values(struct wt_store *store, const struct wt_run *run)
     sqlite3_stmt *stmt = NULL;
     if (run->stored.values == run->value_count)
         return 0;
-    if (prepare(store, &stmt, "INSERT INTO value VALUES(?, ?, ?, ?, ?)") < 0)
+    if (wt_sqlite_prepare(store->db, &stmt, "INSERT INTO value VALUES(?, ?, ?, ?, ?)") < 0)
         return -1;
     int rc = 0;
     for (size_t i = run->stored.values; i < run->value_count && rc == 0; i++) {
@@ -441,8 +386,9 @@ static int write_values(struct wt_store *store, const struct wt_run *run)
 static int write_head(struct wt_store *store, const struct wt_run *run, const char *doc)
 {
     sqlite3_stmt *stmt = NULL;
-    if (prepare(store, &stmt,
-                "UPDATE run SET tag = ?, updated_ns = ?, is_ended = ?, doc = ? WHERE n = ?") < 0)
+    if (wt_sqlite_prepare(
+            store->db, &stmt,
+            "UPDATE run SET tag = ?, updated_ns = ?, is_ended = ?, doc = ? WHERE n = ?") < 0)
         return -1;
     bind_text(stmt, 1, run->tag);
     sqlite3_bind_int64(stmt, 2, wt_clock_unix_ns());
@@ -457,17 +403,17 @@ static int write_head(struct wt_store *store, const struct wt_run *run, const ch
 static int write_all(struct wt_store *store, struct wt_run *run, const char *doc,
                      struct wt_error *err)
 {
-    if (execute(store, "BEGIN IMMEDIATE") < 0)
+    if (wt_sqlite_execute(store->db, "BEGIN IMMEDIATE") < 0)
         return store_fail(store, err, "lock it");
     if (write_head(store, run, doc) < 0)
         return undo(store, err, "write the run");
     if (sqlite3_changes(store->db) != 1) {
-        execute(store, "ROLLBACK");
+        wt_sqlite_execute(store->db, "ROLLBACK");
         return wt_fail(err, WT_E_CHANGED, "%s: the record of run %s was removed meanwhile",
                        store->path, run->id);
     }
     if (write_points(store, run) < 0 || write_values(store, run) < 0 ||
-        execute(store, "COMMIT") < 0)
+        wt_sqlite_execute(store->db, "COMMIT") < 0)
         return undo(store, err, "write the run");
     run->stored.points = run->point_count;
     run->stored.values = run->value_count;
@@ -563,9 +509,10 @@ int wt_store_list(struct wt_store *store, const char *tag, const char *group, si
     struct wt_run *runs = NULL;
     size_t count = 0, room = 0;
     int rc = 0;
-    if (prepare(store, &stmt,
-                "SELECT " HEAD_COLUMNS " FROM run WHERE (?1 IS NULL OR tag = ?1)"
-                " AND (?2 IS NULL OR grp = ?2) ORDER BY start_ns DESC, n DESC LIMIT ?3") < 0)
+    if (wt_sqlite_prepare(store->db, &stmt,
+                          "SELECT " HEAD_COLUMNS " FROM run WHERE (?1 IS NULL OR tag = ?1)"
+                          " AND (?2 IS NULL OR grp = ?2) ORDER BY start_ns DESC, n DESC LIMIT ?3") <
+        0)
         return store_fail(store, err, "read it");
     if (tag)
         bind_text(stmt, 1, tag);
@@ -609,10 +556,10 @@ static int find_row(struct wt_store *store, const char *id, sqlite3_int64 *ret_r
     sqlite3_stmt *stmt = NULL;
     bool is_last = strcmp(id, "last") == 0;
     int rc = 0;
-    if (prepare(store, &stmt,
-                is_last ? "SELECT n, id FROM run ORDER BY start_ns DESC, n DESC LIMIT 1"
-                        : "SELECT n, id FROM run WHERE substr(id, 1, length(?1)) = ?1"
-                          " ORDER BY id = ?1 DESC, id DESC LIMIT 6") < 0)
+    if (wt_sqlite_prepare(store->db, &stmt,
+                          is_last ? "SELECT n, id FROM run ORDER BY start_ns DESC, n DESC LIMIT 1"
+                                  : "SELECT n, id FROM run WHERE substr(id, 1, length(?1)) = ?1"
+                                    " ORDER BY id = ?1 DESC, id DESC LIMIT 6") < 0)
         return store_fail(store, err, "read it");
     if (!is_last)
         bind_text(stmt, 1, id);
@@ -649,9 +596,10 @@ static int load_points(struct wt_store *store, sqlite3_int64 row, struct wt_run 
                        struct wt_error *err)
 {
     sqlite3_stmt *stmt = NULL;
-    if (prepare(store, &stmt,
-                "SELECT t_s, device, power_w, temp_c, clock_mhz, limit_w, throttle FROM point"
-                " WHERE run = ? ORDER BY seq") < 0)
+    if (wt_sqlite_prepare(
+            store->db, &stmt,
+            "SELECT t_s, device, power_w, temp_c, clock_mhz, limit_w, throttle FROM point"
+            " WHERE run = ? ORDER BY seq") < 0)
         return store_fail(store, err, "read it");
     sqlite3_bind_int64(stmt, 1, row);
     int rc = 0, step;
@@ -679,7 +627,8 @@ static int load_values(struct wt_store *store, sqlite3_int64 row, struct wt_run 
                        struct wt_error *err)
 {
     sqlite3_stmt *stmt = NULL;
-    if (prepare(store, &stmt, "SELECT t_s, name, value FROM value WHERE run = ? ORDER BY seq") < 0)
+    if (wt_sqlite_prepare(store->db, &stmt,
+                          "SELECT t_s, name, value FROM value WHERE run = ? ORDER BY seq") < 0)
         return store_fail(store, err, "read it");
     sqlite3_bind_int64(stmt, 1, row);
     int rc = 0, step;
@@ -705,7 +654,7 @@ int wt_store_load(struct wt_store *store, const char *id, struct wt_run *ret_run
         return rc;
     sqlite3_stmt *stmt = NULL;
     struct wt_run run = {0};
-    if (prepare(store, &stmt, "SELECT " HEAD_COLUMNS " FROM run WHERE n = ?") < 0)
+    if (wt_sqlite_prepare(store->db, &stmt, "SELECT " HEAD_COLUMNS " FROM run WHERE n = ?") < 0)
         return store_fail(store, err, "read it");
     sqlite3_bind_int64(stmt, 1, row);
     int step = sqlite3_step(stmt);
@@ -736,9 +685,10 @@ int wt_store_remember(struct wt_store *store, const struct wt_best *best, struct
         return write_refused(store, err);
     struct wt_shield shield;
     wt_shield_up(&shield);
-    int rc = prepare(store, &stmt,
-                     "INSERT OR REPLACE INTO best(machine, work, goal, updated_ns, run, setting)"
-                     " VALUES(?, ?, ?, ?, ?, ?)");
+    int rc = wt_sqlite_prepare(
+        store->db, &stmt,
+        "INSERT OR REPLACE INTO best(machine, work, goal, updated_ns, run, setting)"
+        " VALUES(?, ?, ?, ?, ?, ?)");
     if (rc == 0) {
         sqlite3_bind_text(stmt, 1, best->machine, -1, SQLITE_STATIC);
         sqlite3_bind_text(stmt, 2, best->work, -1, SQLITE_STATIC);
@@ -758,9 +708,9 @@ int wt_store_remember(struct wt_store *store, const struct wt_best *best, struct
 int wt_store_recall(struct wt_store *store, struct wt_best *io_best, struct wt_error *err)
 {
     sqlite3_stmt *stmt = NULL;
-    if (prepare(store, &stmt,
-                "SELECT run, setting, updated_ns FROM best WHERE machine = ? AND work = ?"
-                " AND goal = ?") < 0)
+    if (wt_sqlite_prepare(store->db, &stmt,
+                          "SELECT run, setting, updated_ns FROM best WHERE machine = ? AND work = ?"
+                          " AND goal = ?") < 0)
         return store_fail(store, err, "read what was best");
     sqlite3_bind_text(stmt, 1, io_best->machine, -1, SQLITE_STATIC);
     sqlite3_bind_text(stmt, 2, io_best->work, -1, SQLITE_STATIC);

@@ -59,7 +59,9 @@ void wt_report_race(const struct wt_term *term, const struct wt_race_curves *cur
     wt_table_done(&table);
     fprintf(term->out, "\n");
 
-    char text[480];
+    char text[480], words[64];
+    wt_text(words, sizeof(words), " (energies as they were recorded: %s)",
+            wt_provenance_name(curves->provenance));
     wt_text(text, sizeof(text),
             "By %s, rungs %.0f %% of a trial and then %g times as far each, one in %g going on: %s "
             "survives, %s spent instead of %s: %.1f %% saved%s.",
@@ -67,7 +69,9 @@ void wt_report_race(const struct wt_term *term, const struct wt_race_curves *cur
             options->eta, curves->curves[r->winner].name,
             cost(spent, sizeof(spent), curves, r->spent), cost(full, sizeof(full), curves, r->full),
             100 * (1 - r->spent / r->full),
-            curves->has_energy ? "" : " (no energy is recorded: each step costs the same)");
+            !curves->has_energy ? " (no energy is recorded: each step costs the same)"
+            : curves->provenance == WT_PROV_UNKNOWN ? ""
+                                                    : words);
     wt_term_wrap(term, WT_BOLD, "  ", text);
     if (r->regret > 0)
         wt_text(text, sizeof(text),

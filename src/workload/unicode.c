@@ -21,23 +21,12 @@ _Static_assert(UNICODE_FOLD_MAX == WT_FOLD_MAX, "the header and the tables disag
 size_t wt_utf8_decode(const char *text, size_t size, uint32_t *ret_code)
 {
     const unsigned char *s = (const unsigned char *)text;
-    if (s[0] < 0x80) {
-        *ret_code = s[0];
-        return 1;
-    }
-    size_t length = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    if (s[0] < 0xc2 || s[0] > 0xf4 || length > size)
-        return 0;
-    uint32_t code = s[0] & (0x7fu >> length);
-    for (size_t i = 1; i < length; i++) {
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
+    size_t length = wt_utf8_length(text, size);
+    uint32_t code = length > 1 ? s[0] & (0x7fu >> length) : s[0];
+    for (size_t i = 1; i < length; i++)
         code = code << 6 | (s[i] & 0x3fu);
-    }
-    if ((length == 3 && (code < 0x800 || (code >= 0xd800 && code <= 0xdfff))) ||
-        (length == 4 && (code < 0x10000 || code > 0x10ffff)))
-        return 0;
-    *ret_code = code;
+    if (length)
+        *ret_code = code;
     return length;
 }
 
