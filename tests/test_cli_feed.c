@@ -141,9 +141,9 @@ static void each_service_is_planned_on_with_its_own_forecast(void **state)
         assert_true(json_is_string(json_object_get(signal, "forecast_from")) ==
                     rows[i].has_forecast);
         assert_true(json_is_false(json_object_get(signal, "is_stale")));
-        /* Two hours around 3:00 UTC: a little over the least. */
-        if (strncmp(start + 10, "T02:0", 5) != 0 && strncmp(start + 10, "T02:3", 5) != 0 &&
-            strncmp(start + 10, "T03:00", 6) != 0 && strncmp(start + 10, "T01:", 4) != 0)
+        /* Two hours around 3:00 UTC, whatever the minute is now: a little over the least. */
+        if (strncmp(start + 10, "T01:", 4) != 0 && strncmp(start + 10, "T02:", 4) != 0 &&
+            strncmp(start + 10, "T03:00", 6) != 0)
             fail_msg("%s: starts at %s", rows[i].signal, start);
         if (!(sum >= 2 * rows[i].least && sum < 2 * rows[i].least + (is_price ? 0.03 : 30)))
             fail_msg("%s: %g, of 2 x %g", rows[i].signal, sum, rows[i].least);

@@ -67,18 +67,15 @@ static const char *value_of(const char *comment, const char *key)
     return comment + 1 + strspn(comment + 1, " \t");
 }
 
-/* A whole number that begins a text; -1: none does. */
+/* A whole number that begins a text; -1: none does, or one too large to be meant. ret_end: where
+ * its digits end, in any case. */
 static int64_t leading(const char *text, const char **ret_end)
 {
-    int64_t value = 0;
-    const char *at = text;
-    for (; *at >= '0' && *at <= '9'; at++) {
-        if (value > INT64_MAX / 100)
-            return -1;
-        value = 10 * value + (*at - '0');
-    }
-    *ret_end = at;
-    return at > text ? value : -1;
+    size_t digits = strspn(text, "0123456789");
+    *ret_end = text + digits;
+    if (!digits || digits > 17)
+        return -1;
+    return (int64_t)strtoull(text, NULL, 10);
 }
 
 /* "3 batch" of Queue and Partition: the number's name. */
