@@ -310,6 +310,8 @@ static void a_table_and_a_plot_are_for_people(void **state)
     assert_int_equal(strncmp(svg, "<svg ", 5), 0);
     assert_non_null(strstr(svg, "b200-sxm x 2</text>"));
     assert_null(strstr(svg, "a40"));
+    assert_non_null(strstr(svg, ">time of the job</text>"));
+    assert_non_null(strstr(svg, ">energy of the job</text>"));
     assert_non_null(strstr(svg, "</svg>\n"));
     free(svg);
     spawn_done(&s);
@@ -317,6 +319,12 @@ static void a_table_and_a_plot_are_for_people(void **state)
     COMPARE(&s, "train", "bert-base", "--gpu", "a40,t4", "--set", "power=200");
     assert_int_equal(spawn_code(&s), 0);
     assert_non_null(strstr(s.out, "not predicted: t4: "));
+    assert_non_null(strstr(s.out, "none beats these"));
+    spawn_done(&s);
+    COMPARE(&s, "train", "gpt2-xl", "--gpu", "k80", "--batch", "64000");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_null(strstr(s.out, "none beats these"));
+    assert_non_null(strstr(s.out, "none has room for it"));
     spawn_done(&s);
 }
 
@@ -333,6 +341,7 @@ static void mistakes_are_named(void **state)
                  {"gpu,price_per_hour\n\na40,x\n", "offers.csv:3: price_per_hour \"x\""},
                  {"gpu,pue\na40,0.5\n", "offers.csv:2: pue \"0.5\""},
                  {"gpu\na41\n", "offers.csv:2: no GPU"},
+                 {"name,gpu\nmine,\n", "offers.csv:2: neither a gpu nor an instance"},
                  {"instance\naws:p9\n", "offers.csv:2: \"aws:p9\" is no instance"},
                  {"instance,gpu\naws:p4d.24xlarge,a40\n", "instance and gpu: one of them"},
                  {"instance,gpus\naws:p4d.24xlarge,2\n", "instance and gpus: one of them"}};

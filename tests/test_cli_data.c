@@ -37,6 +37,7 @@ static void a_list_has_the_source_of_each_number(void **state)
     static const struct {
         const char *table, *pattern, *wants[4];
     } rows[] = {{"gpus", "a40", {"a40", "300 (D;S)", "a public table that cites", "DCGM"}},
+                {"gpus", "k80", {"profile k80"}},
                 {"regions", "gcp:europe-west*", {"gcp:europe-west4", "236 (cc-gcp)", "Google's"}},
                 {"instances", "aws:p4d", {"aws:p4d.24xlarge", "8 (ka)", "1152 (ka)", "autoscaler"}},
                 {"pue", "mllsc", {"mllsc-2020-07", "1.49", "2205.09646"}},
@@ -136,6 +137,20 @@ static void all_that_is_wrong_is_told_with_file_line_and_column(void **state)
     const json_t *first = json_array_get(json_object_get(doc, "problems"), 0);
     assert_string_equal(json_string_value(json_object_get(first, "level")), "error");
     json_decref(doc);
+    spawn_done(&s);
+    /* What cannot be read at all is named once, as is a file of a folder. */
+    DATA(&s, "check", "/dev/null");
+    assert_int_equal(spawn_code(&s), 1);
+    assert_int_equal(strncmp(s.out, "/dev/null: not a regular file", 29), 0);
+    spawn_done(&s);
+    char folder[160];
+    snprintf(folder, sizeof(folder), "%s//", home);
+    DATA(&s, "check", folder);
+    assert_null(strstr(s.out, "//"));
+    spawn_done(&s);
+    spawn_file(path, sizeof(path), "pue.csv", "id,pue,source\nhall,0.9,a meter\n");
+    DATA(&s, "check", path);
+    assert_non_null(strstr(s.out, "over that of its computers"));
     spawn_done(&s);
     /* Warnings alone are no failure. */
     spawn_file(path, sizeof(path), "gpus.csv", "id,tdp_w\nx1,300\n");

@@ -257,6 +257,17 @@ static void energy_is_told_trial_by_trial_and_stored_as_one_run(void **state)
     free(text);
     json_decref(doc);
     json_decref(run);
+    /* The page draws the trials' losses as one. */
+    char page[128];
+    spawn_run(&s, home, "wattune", "report", "last", "-o",
+              spawn_path(page, sizeof(page), "race.html"));
+    assert_int_equal(spawn_code(&s), 0);
+    spawn_done(&s);
+    text = spawn_read("race.html");
+    assert_non_null(strstr(text, "id=\"value-0-0\""));
+    assert_null(strstr(text, "id=\"value-0-1\""));
+    assert_non_null(strstr(text, "Values of the phases"));
+    free(text);
     char *curve = spawn_read("race/loss=1.csv");
     assert_non_null(strstr(curve, "step,loss,run_s,energy_j\n"));
     free(curve);

@@ -183,8 +183,12 @@ static int check_file(struct checker *c, const char *path, struct wt_error *err)
         return WT_E_NOMEM;
     }
     struct wt_sheet nameless = {.path = file->path};
-    if (rc < 0) { /* too long, or no regular file */
-        wt_problem_add(&c->problems, &nameless, 0, -1, false, why.fix, "%s", why.text);
+    if (rc <
+        0) { /* too long, or no regular file: its words begin with the path, as a problem does */
+        size_t n = strlen(path);
+        bool is_named = strncmp(why.text, path, n) == 0 && strncmp(why.text + n, ": ", 2) == 0;
+        wt_problem_add(&c->problems, &nameless, 0, -1, false, why.fix, "%s",
+                       why.text + (is_named ? n + 2 : 0));
         return 0;
     }
     file->is_known = is_named_for(path, &file->kind) || wt_sheet_guess(text, &file->kind);
@@ -216,13 +220,16 @@ static int check_folder(struct checker *c, const char *folder, struct wt_error *
 {
     struct dirent **names;
     int count = scandir(folder, &names, is_csv, alphasort), rc = 0;
+    size_t length = strlen(folder);
+    while (length > 1 && folder[length - 1] == '/')
+        length--;
     if (count < 0)
         return wt_fail_errno(err, errno, "%s", folder);
     for (int i = 0; i < count; i++) {
         enum wt_data kind;
         struct wt_data_file *file;
         char *path = NULL;
-        if (rc == 0 && asprintf(&path, "%s/%s", folder, names[i]->d_name) < 0) {
+        if (rc == 0 && asprintf(&path, "%.*s/%s", (int)length, folder, names[i]->d_name) < 0) {
             path = NULL;
             rc = no_memory(err);
         }

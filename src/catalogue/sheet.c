@@ -246,7 +246,10 @@ static void check_number(const struct wt_sheet *sheet, unsigned line, int column
                        "is not known",
                        "\"%.40s\" is no number", text);
     else if (value < field->low || value > field->high)
-        wt_problem_add(problems, sheet, line, column, false, "see the unit in the column's name",
+        wt_problem_add(problems, sheet, line, column, false,
+                       strcmp(field->name, "pue") == 0
+                           ? "the facility's energy over that of its computers is wanted"
+                           : "see the unit in the column's name",
                        "%.40s is not from %g to %g", text, field->low, field->high);
     else if (is_whole && value != floor(value))
         wt_problem_add(problems, sheet, line, column, false, "a whole number is wanted",

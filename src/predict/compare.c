@@ -87,6 +87,12 @@ static int read_machine(const struct reader *r, const char *const *cells, struct
         wt_fix(err, "an instance of the catalogue has its GPUs: leave gpu and gpus empty");
         return WT_E_FORMAT;
     }
+    if (!*cells[INSTANCE] && !*cells[GPU]) {
+        wt_fail(err, WT_E_FORMAT, "%s:%u: neither a gpu nor an instance is given", r->path,
+                r->number);
+        wt_fix(err, "`wattune data list gpus` and `wattune data list instances` name them");
+        return WT_E_FORMAT;
+    }
     if (*cells[INSTANCE]) {
         rc = wt_instance_find(r->catalogue, &instance, cells[INSTANCE], &why);
         if (rc == 0)

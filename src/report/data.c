@@ -40,7 +40,8 @@ static const char *row_words(const struct wt_entry *e, struct words *words, char
             continue;
         if (field->source >= 0 && *wt_sheet_cell(e->sheet, e->row, (size_t)field->source))
             source = wt_sheet_cell(e->sheet, e->row, (size_t)field->source);
-        if (field->type == WT_FIELD_TEXT && field->source < 0)
+        bool is_plain = field->type == WT_FIELD_TEXT && strcmp(field->name, "profile") != 0;
+        if (is_plain && field->source < 0)
             wt_text(buf + used, size - used, "%s%s", used ? ", " : "", text);
         else if (field->source < 0)
             wt_text(buf + used, size - used, "%s%s %s", used ? ", " : "", field->name, text);

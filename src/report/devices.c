@@ -157,6 +157,7 @@ void wt_report_compare(const struct wt_term *term, const struct wt_compare_row *
         {POWER, WT_HIDDEN}, {TOKEN, WT_HIDDEN}, {REGION, WT_HIDDEN}};
     struct wt_table table;
     size_t shown = 0, step_count = WT_COUNTOF(steps);
+    bool has_best = false;
     char text[400], tokens[32] = "0";
     for (size_t i = 0; i < count; i++) /* rows that only the region tells apart keep it */
         for (size_t k = 0; k < i; k++)
@@ -165,6 +166,7 @@ void wt_report_compare(const struct wt_term *term, const struct wt_compare_row *
     for (size_t i = 0; i < count; i++)
         if (rows[i].is_predicted) {
             wt_grouped(tokens, sizeof(tokens), rows[i].job.tokens);
+            has_best |= rows[i].is_pareto;
             shown++;
         }
     wt_text(text, sizeof(text), "%s tokens", tokens);
@@ -188,11 +190,15 @@ void wt_report_compare(const struct wt_term *term, const struct wt_compare_row *
             wt_term_wrap(term, WT_DIM, "  ", text);
         }
     say_sources(term, rows, count);
-    wt_text(text, sizeof(text),
-            "%s none beats these in all that is known of every one. Order by the values: the 95 %% "
-            "bounds of several overlap, and one run of your own on a candidate tells more "
-            "(wattune predict --calibrate).",
-            term->is_utf8 ? "\xe2\x96\xb8" : ">");
+    if (has_best)
+        wt_text(text, sizeof(text),
+                "%s none beats these in all that is known of every one. Order by the values: the "
+                "95 %% bounds of several overlap, and one run of your own on a candidate tells "
+                "more (wattune predict --calibrate).",
+                term->is_utf8 ? "\xe2\x96\xb8" : ">");
+    else
+        wt_text(text, sizeof(text),
+                "none has room for it: try a smaller --batch, --seq or --dtype");
     wt_term_wrap(term, WT_DIM, "  ", text);
 }
 
@@ -359,6 +365,11 @@ int wt_report_compare_svg(const char *path, const struct wt_compare_row *rows, s
             "time. Nothing was measured.</text>\n",
             WIDTH, HEIGHT, LEFT);
     put_grid(draft.file, &x, &y);
+    fprintf(draft.file,
+            "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">time of the job</text>\n"
+            "<text transform=\"translate(16 %.1f) rotate(-90)\" text-anchor=\"middle\">energy of "
+            "the job</text>\n",
+            (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12, (TOP + HEIGHT - BOTTOM) / 2);
     for (size_t i = 0; i < count; i++)
         if (rows[i].is_predicted && rows[i].fits)
             put_point(draft.file, &x, &y, &rows[i], labels, placed++);

@@ -944,6 +944,24 @@ static bool is_first_of_name(const struct wt_run *run, size_t at)
     return true;
 }
 
+/* Whether each of several values is of the phase that has its name, as a race's trials are: they
+ * are drawn as one. */
+static bool are_of_phases(const struct wt_run *run)
+{
+    size_t names = 0;
+    for (size_t i = 0; i < run->value_count; i++) {
+        bool is_phase = false;
+        if (!is_first_of_name(run, i))
+            continue;
+        for (size_t k = 0; k < run->phase_count && !is_phase; k++)
+            is_phase = strcmp(run->phases[k].name, run->values[i].name) == 0;
+        if (!is_phase)
+            return false;
+        names++;
+    }
+    return names > 1;
+}
+
 static json_t *run_json(const struct wt_run *run)
 {
     json_t *full = wt_run_json(run, true), *traces = json_array();
@@ -957,8 +975,8 @@ static json_t *run_json(const struct wt_run *run)
         if (json_array_append_new(traces, device_trace_json(run, d, label)) < 0)
             goto broken;
     }
-    json_t *doc =
-        json_pack("{s:O, s:o}", "series", json_object_get(full, "series"), "traces", traces);
+    json_t *doc = json_pack("{s:O, s:o, s:b}", "series", json_object_get(full, "series"), "traces",
+                            traces, "is_joint", are_of_phases(run));
     json_decref(full);
     return doc;
 broken:
@@ -1002,7 +1020,13 @@ static int put_runs(FILE *out, const struct wt_run *runs, size_t count)
             wt_text(id, sizeof(id), "power-%zu", n);
             put_figure(out, id, "Power over time", trace_words(run, words, sizeof(words)), true);
         }
-        for (size_t i = 0, series = 0; i < run->value_count; i++) {
+        bool is_joint = are_of_phases(run);
+        if (is_joint) {
+            wt_text(id, sizeof(id), "value-%zu-0", n);
+            put_figure(out, id, "Values of the phases",
+                       "As the program reported them, a line for each phase.", true);
+        }
+        for (size_t i = 0, series = 0; !is_joint && i < run->value_count; i++) {
             if (!is_first_of_name(run, i))
                 continue;
             wt_text(id, sizeof(id), "value-%zu-%zu", n, series++);

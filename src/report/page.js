@@ -259,6 +259,14 @@
           columns(t.t_s, t.limit_w), { borderWidth: 1, borderDash: [5, 4], pointStyle: 'line' }));
     });
     chart('power-' + n, 'line', { datasets: sets }, seconds(r.traces), { title: 'power, W', min: 0 });
+    if (r.is_joint) {
+      chart('value-' + n + '-0', 'line', {
+        datasets: r.series.map(function (v, i) {
+          return series(v.name, hue(i), columns(v.t_s, v.value), { borderWidth: 1.5, borderDash: dash(i) });
+        })
+      }, seconds(r.series), { title: 'value' });
+      return;
+    }
     r.series.forEach(function (v, i) {
       chart('value-' + n + '-' + i, 'line', {
         datasets: [series(v.name, css('--power'), columns(v.t_s, v.value))]
