@@ -340,14 +340,24 @@ void cli_child_done(struct cli_child *child)
     child->signal_fd = -1;
 }
 
+static const int ending_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+
+bool cli_signal_is_pending(void)
+{
+    sigset_t pending;
+    sigpending(&pending);
+    for (size_t i = 0; i < sizeof(ending_signals) / sizeof(*ending_signals); i++)
+        if (sigismember(&pending, ending_signals[i]))
+            return true;
+    return false;
+}
+
 int cli_signal_wait(int64_t until_ns)
 {
     sigset_t ending;
     sigemptyset(&ending);
-    sigaddset(&ending, SIGINT);
-    sigaddset(&ending, SIGTERM);
-    sigaddset(&ending, SIGHUP);
-    sigaddset(&ending, SIGQUIT);
+    for (size_t i = 0; i < sizeof(ending_signals) / sizeof(*ending_signals); i++)
+        sigaddset(&ending, ending_signals[i]);
     for (;;) {
         int64_t left = until_ns - cli_now_ns();
         if (left <= 0)

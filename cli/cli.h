@@ -173,6 +173,8 @@ size_t cli_child_survivors(const struct cli_child *child, char *buf, size_t size
 void cli_child_done(struct cli_child *child);
 /* Without a child: waits until t_ns for a terminating signal. Returns it, or 0. */
 int cli_signal_wait(int64_t until_ns);
+/* Whether cli_signal_wait() would return one at once. */
+bool cli_signal_is_pending(void);
 
 int64_t cli_now_ns(void);
 

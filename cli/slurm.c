@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -13,6 +14,8 @@
 #include <unistd.h>
 
 #define ANSWER_MAX (4 << 20)
+#define SILENCE_NS INT64_C(120000000000)
+#define LOOK_MS    100
 
 extern char **environ;
 
@@ -52,12 +55,32 @@ int cli_slurm_signal(const char *name)
     return 0;
 }
 
-/* NULL: no memory, or more than anybody says. */
-static char *read_all(int fd)
+/* Until there is something to read. false: it is a question, and nobody waits for it any more. */
+static bool wait_for(int fd, bool is_question, bool *ret_is_late)
+{
+    int64_t until_ns = cli_now_ns() + SILENCE_NS;
+    struct pollfd waited = {.fd = fd, .events = POLLIN};
+    while (is_question) {
+        int n = poll(&waited, 1, LOOK_MS);
+        if (n > 0 || (n < 0 && errno != EINTR))
+            break;
+        *ret_is_late = cli_now_ns() >= until_ns;
+        if (*ret_is_late || cli_signal_is_pending())
+            return false;
+    }
+    return true;
+}
+
+/* NULL: no memory, or more than anybody says. pid: 0, or of a question, which may be killed. */
+static char *read_all(int fd, pid_t pid, bool *ret_is_late)
 {
     size_t size = 0, room = 8192;
     char *text = malloc(room);
     while (text) {
+        if (!wait_for(fd, pid > 0, ret_is_late)) {
+            kill(pid, SIGKILL);
+            break;
+        }
         ssize_t n = read(fd, text + size, room - size - 1);
         if (n < 0 && errno == EINTR)
             continue;
@@ -76,9 +99,10 @@ static char *read_all(int fd)
     return text;
 }
 
-int cli_slurm_run(char *const argv[], char **ret_text, struct wt_error *err)
+static int run(char *const argv[], char **ret_text, bool is_question, struct wt_error *err)
 {
     char text[200], *said = NULL;
+    bool is_late = false;
     posix_spawn_file_actions_t files;
     pid_t pid;
     int status, ends[2] = {-1, -1};
@@ -95,7 +119,7 @@ int cli_slurm_run(char *const argv[], char **ret_text, struct wt_error *err)
     posix_spawn_file_actions_destroy(&files);
     if (ret_text) {
         close(ends[1]);
-        said = errnum ? NULL : read_all(ends[0]);
+        said = errnum ? NULL : read_all(ends[0], is_question ? pid : 0, &is_late);
         close(ends[0]);
     }
     if (errnum) {
@@ -114,7 +138,23 @@ int cli_slurm_run(char *const argv[], char **ret_text, struct wt_error *err)
         snprintf(text, sizeof(text), "no memory for what %s said", argv[0]);
         return fail(err, WT_E_NOMEM, text, "");
     }
+    if (is_late) {
+        snprintf(text, sizeof(text), "%s said nothing for %d s", argv[0],
+                 (int)(SILENCE_NS / 1000000000));
+        free(said);
+        return fail(err, WT_E_TIMEOUT, text, "");
+    }
     if (ret_text)
         *ret_text = said;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int cli_slurm_run(char *const argv[], char **ret_text, struct wt_error *err)
+{
+    return run(argv, ret_text, false, err);
+}
+
+int cli_slurm_ask(char *const argv[], char **ret_text, struct wt_error *err)
+{
+    return run(argv, ret_text, true, err);
 }

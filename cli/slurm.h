@@ -17,6 +17,9 @@ const char *cli_slurm_time(char *buf, size_t size, int64_t t_s);
  * code, 128+n of a signal. ret_text: all that it wrote, owned, at most 4 MiB; NULL: it writes where
  * we do. Errors: WT_E_NOTFOUND, WT_E_IO, WT_E_NOMEM. */
 int cli_slurm_run(char *const argv[], char **ret_text, struct wt_error *err);
+/* The same of a command that only asks, and may be killed: when a signal is pending that would end
+ * us (137 then, as of SIGKILL), and when it has said nothing more for 120 s (WT_E_TIMEOUT). */
+int cli_slurm_ask(char *const argv[], char **ret_text, struct wt_error *err);
 /* "USR1", "USR2", "TERM", "INT" or "HUP", which a script can be told by; 0: none of these. */
 int cli_slurm_signal(const char *name);
 

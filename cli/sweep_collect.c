@@ -361,10 +361,10 @@ void cli_sweep_ask(struct sweep_job *job)
         return;
     char *const squeue[] = {"squeue", "--noheader",           "--array", "--states=all", "--jobs",
                             list,     "--format=%F_%K|%T|%N", NULL};
-    code = cli_slurm_run(squeue, &said, &err);
+    code = cli_slurm_ask(squeue, &said, &err);
     free(list);
     if (code < 0 || (code && !strstr(said, "Invalid job id"))) {
-        if (!s->is_deaf) {
+        if (!s->is_deaf && !cli_signal_is_pending()) {
             cli_progress_clear(&job->progress);
             cli_note("squeue does not answer, and is asked again: %.200s", said ? said : err.text);
         }
@@ -394,7 +394,7 @@ void cli_sweep_ask(struct sweep_job *job)
                            list,
                            "--format=JobID,State,NodeList",
                            NULL};
-    if (cli_slurm_run(sacct, &said, &err) == 0)
+    if (cli_slurm_ask(sacct, &said, &err) == 0)
         take_states(job, said);
     free(said);
     free(list);

@@ -70,6 +70,7 @@ static int each_setup(void **state)
     stand_in("slurm-task", task);
     stand_in("squeue",
              "#!/bin/sh\necho asked >>\"$LOG.asked\"\n"
+             "[ ! -e \"$LOG.hung\" ] || exec sleep 1000\n"
              "if [ -e \"$LOG.deaf\" ]; then rm \"$LOG.deaf\"\n"
              "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1; fi\n"
              "cat \"$LOG.states\" 2>/dev/null && exit\n"
@@ -201,6 +202,25 @@ static void a_sweep_is_one_array_and_one_report(void **state)
     spawn_done(&s);
     spawn_run(&s, home, "wattune", "report", group, "-o", report);
     assert_int_equal(spawn_code(&s), 0);
+    spawn_done(&s);
+}
+
+/* Nobody answers, and who waits is not made to. */
+static void a_controller_that_hangs_does_not_hold_up_an_end(void **state)
+{
+    (void)state;
+    struct spawned s;
+    mark(".hold-0", "");
+    mark(".hold-1", "");
+    mark(".hold-2", "");
+    mark(".hold-3", "");
+    mark(".hung", "");
+    start_held(&s);
+    await_in(".asked", "asked");
+    kill(s.pid, SIGINT);
+    spawn_wait(&s);
+    expect(&s, 130, "the jobs go on; `scancel 41` ends them");
+    assert_null(strstr(s.err, "does not answer"));
     spawn_done(&s);
 }
 
@@ -648,6 +668,7 @@ int main(void)
 #define EACH(name) cmocka_unit_test_setup_teardown(name, each_setup, spawn_teardown)
     const struct CMUnitTest tests[] = {
         EACH(a_sweep_is_one_array_and_one_report),
+        EACH(a_controller_that_hangs_does_not_hold_up_an_end),
         EACH(what_is_lost_is_submitted_again_and_no_more),
         EACH(what_fails_by_itself_is_not_submitted_again),
         EACH(jobs_go_on_and_are_collected_by_resume),
