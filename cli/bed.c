@@ -114,9 +114,10 @@ int cli_bed_option(const char *command, int c, const char *arg, struct cli_bed *
         bed->faults = arg;
         return -1;
     case BED_SENSOR_COMMAND:
-        if (cli_bed_add_sensor(bed, arg))
-            return -1;
-        return cli_usage(command, "--sensor-command: more than %d sensors", CLI_SENSORS_MAX);
+        if (bed->sensor_count == CLI_SENSORS_MAX)
+            return cli_usage(command, "--sensor-command: more than %d sensors", CLI_SENSORS_MAX);
+        bed->sensors[bed->sensor_count++] = arg;
+        return -1;
     case BED_SYSROOT:
         bed->sysroot = arg;
         return -1;
@@ -136,14 +137,6 @@ int cli_bed_check(const char *command, const struct cli_bed *bed)
     if (!bed->faults || bed->emulate)
         return -1;
     return cli_usage(command, "--fault needs --emulate: real devices have their own");
-}
-
-bool cli_bed_add_sensor(struct cli_bed *bed, const char *spec)
-{
-    if (bed->sensor_count == CLI_SENSORS_MAX)
-        return false;
-    bed->sensors[bed->sensor_count++] = spec;
-    return true;
 }
 
 void cli_bed_close(struct cli_bed *bed)

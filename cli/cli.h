@@ -108,8 +108,6 @@ int cli_bed_option(const char *command, int c, const char *arg, struct cli_bed *
 int cli_bed_option_last(const char *command, int c, const char *arg, struct cli_bed *bed);
 /* Whether the options given go together: -1, or an exit code. */
 int cli_bed_check(const char *command, const struct cli_bed *bed);
-/* Takes the argument of one --sensor-command. False: there were too many. */
-bool cli_bed_add_sensor(struct cli_bed *bed, const char *spec);
 void cli_bed_close(struct cli_bed *bed);
 
 /* ---- settings.c: --set ---- */

@@ -41,50 +41,31 @@ struct doctor {
 /* -1: go on; otherwise the exit code. */
 static int parse(int argc, char **argv, struct doctor *d)
 {
-    enum { GPU = 256, JSON, EMULATE, FAULT, SENSOR_COMMAND, SYSROOT, HELP };
+    enum { JSON = 256, HELP };
     static const struct option options[] = {
-        {"gpu", required_argument, NULL, GPU},
+        BED_OPTIONS,
         {"json", no_argument, NULL, JSON},
-        {"emulate", required_argument, NULL, EMULATE},
-        {"fault", required_argument, NULL, FAULT},
-        {"sensor-command", required_argument, NULL, SENSOR_COMMAND},
-        {"sysroot", required_argument, NULL, SYSROOT},
         {"help", no_argument, NULL, HELP},
         {0},
     };
-    int c;
+    int c, code;
     while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1)
         switch (c) {
-        case GPU:
-            d->bed.gpus = optarg;
-            break;
         case JSON:
             d->is_json = true;
-            break;
-        case EMULATE:
-            d->bed.emulate = optarg;
-            break;
-        case FAULT:
-            d->bed.faults = optarg;
-            break;
-        case SENSOR_COMMAND:
-            if (!cli_bed_add_sensor(&d->bed, optarg))
-                return cli_usage("doctor", "--sensor-command: more than %d sensors",
-                                 CLI_SENSORS_MAX);
-            break;
-        case SYSROOT:
-            d->bed.sysroot = optarg;
             break;
         case HELP:
         case 'h':
             print_help();
             return CLI_OK;
         default:
-            return cli_bad_option("doctor");
+            code = cli_bed_option_last("doctor", c, optarg, &d->bed);
+            if (code >= 0)
+                return code;
         }
     if (optind < argc)
         return cli_usage("doctor", "\"%s\": doctor takes options only", argv[optind]);
-    return -1;
+    return cli_bed_check("doctor", &d->bed);
 }
 
 /* ---- terminal ---- */

@@ -80,41 +80,22 @@ struct job {
 
 static int parse(int argc, char **argv, struct prober *p)
 {
-    enum {
-        GPU = 256,
-        SECONDS,
-        NO_LOAD,
-        NO_STORE,
-        JSON,
-        TRACE,
-        EMULATE,
-        FAULT,
-        SENSOR_COMMAND,
-        SYSROOT,
-        HELP
-    };
+    enum { SECONDS = 256, NO_LOAD, NO_STORE, JSON, TRACE, HELP };
     static const struct option options[] = {
-        {"gpu", required_argument, NULL, GPU},
+        BED_OPTIONS,
         {"seconds", required_argument, NULL, SECONDS},
         {"no-load", no_argument, NULL, NO_LOAD},
         {"no-store", no_argument, NULL, NO_STORE},
         {"json", no_argument, NULL, JSON},
         {"trace", required_argument, NULL, TRACE},
-        {"emulate", required_argument, NULL, EMULATE},
-        {"fault", required_argument, NULL, FAULT},
-        {"sensor-command", required_argument, NULL, SENSOR_COMMAND},
-        {"sysroot", required_argument, NULL, SYSROOT},
         {"help", no_argument, NULL, HELP},
         {0},
     };
-    int c;
+    int c, code;
     char *end;
     p->seconds = SECONDS_DEFAULT;
     while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1)
         switch (c) {
-        case GPU:
-            p->bed.gpus = optarg;
-            break;
         case SECONDS:
             p->seconds = strtod(optarg, &end);
             if (end == optarg || *end || !(p->seconds >= SECONDS_MIN) || p->seconds > SECONDS_MAX)
@@ -133,30 +114,18 @@ static int parse(int argc, char **argv, struct prober *p)
         case TRACE:
             p->trace = optarg;
             break;
-        case EMULATE:
-            p->bed.emulate = optarg;
-            break;
-        case FAULT:
-            p->bed.faults = optarg;
-            break;
-        case SENSOR_COMMAND:
-            if (!cli_bed_add_sensor(&p->bed, optarg))
-                return cli_usage("probe", "--sensor-command: more than %d sensors",
-                                 CLI_SENSORS_MAX);
-            break;
-        case SYSROOT:
-            p->bed.sysroot = optarg;
-            break;
         case HELP:
         case 'h':
             print_help();
             return CLI_OK;
         default:
-            return cli_bad_option("probe");
+            code = cli_bed_option_last("probe", c, optarg, &p->bed);
+            if (code >= 0)
+                return code;
         }
     if (optind < argc)
         return cli_usage("probe", "\"%s\": probe takes options only", argv[optind]);
-    return -1;
+    return cli_bed_check("probe", &p->bed);
 }
 
 /* ---- the load's rhythm ---- */

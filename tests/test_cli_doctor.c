@@ -328,6 +328,19 @@ static void a_command_is_a_sensor_like_any_other(void **state)
     spawn_done(&s);
 }
 
+static void a_fault_is_of_an_emulated_device(void **state)
+{
+    (void)state;
+    static const char *const commands[] = {"doctor", "probe"};
+    struct spawned s;
+    for (size_t i = 0; i < 2; i++) {
+        spawn_run(&s, home, "wattune", commands[i], "--fault", "gone@1s");
+        assert_int_equal(spawn_code(&s), 2);
+        assert_non_null(strstr(s.err, "--fault needs --emulate"));
+        spawn_done(&s);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, spawn_teardown)
 
 int main(void)
@@ -345,6 +358,7 @@ int main(void)
         TEST(a_store_that_cannot_be_written_is_named),
         TEST(a_wrong_command_line_is_2),
         TEST(a_command_is_a_sensor_like_any_other),
+        TEST(a_fault_is_of_an_emulated_device),
         TEST(a_command_that_does_not_work_is_a_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
