@@ -134,9 +134,11 @@ static void predict(const struct compare *o, struct wt_compare_row *row,
         wt_predict_job(&row->job, &offer->gpu, &work, o->p.answer, o->p.tokens ? o->p.tokens : pass,
                        &options, &site, &err) == 0;
     snprintf(row->why, sizeof(row->why), "%.199s", row->is_predicted ? "" : err.text);
-    row->fits = row->is_predicted;
-    for (size_t i = 0; row->is_predicted && i < row->job.part_count; i++)
+    row->fits = row->is_fit_known = row->is_predicted;
+    for (size_t i = 0; row->is_predicted && i < row->job.part_count; i++) {
         row->fits &= row->job.parts[i].each.fits;
+        row->is_fit_known &= row->job.parts[i].each.is_fit_known;
+    }
 }
 
 static int compare(const struct compare *o)

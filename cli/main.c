@@ -1,4 +1,5 @@
 /* wattune: one command; each subcommand is a file of its own beside this one. */
+#include <errno.h>
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,6 +32,17 @@ static void print_help(FILE *out)
           out);
 }
 
+/* A full disk is no success. */
+static int all_written(const char *name, int code)
+{
+    errno = 0;
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == CLI_OK) {
+        fprintf(stderr, "%s: writing to stdout: %s\n", name, strerror(errno ? errno : EIO));
+        return CLI_FAILURE;
+    }
+    return code;
+}
+
 int main(int argc, char **argv)
 {
     setlocale(LC_CTYPE, ""); /* numbers keep their decimal point in every locale */
@@ -53,7 +65,7 @@ int main(int argc, char **argv)
             char name[32];
             snprintf(name, sizeof(name), "wattune %s", commands[i].name);
             argv[1] = name;
-            return commands[i].run(argc - 1, argv + 1);
+            return all_written(name, commands[i].run(argc - 1, argv + 1));
         }
     fprintf(stderr, "wattune: there is no command \"%s\"; `wattune --help` lists them\n", argv[1]);
     return CLI_USAGE;

@@ -4,8 +4,10 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <math.h>
 
+#include "base/file.h"
 #include "trees.h"
 
 static void energy_does_not_overflow_in_an_hour_of_a_node(void **state)
@@ -81,6 +83,27 @@ static void a_file_is_written_whole_or_not_at_all(void **state)
     assert_int_equal(lstat(linked, &st), 0);
     assert_true(S_ISLNK(st.st_mode));
     assert_int_equal(unlink(linked), 0);
+    /* A draft likewise: a link to a file stays one, and the file its mode; a pipe stays a pipe. */
+    assert_int_equal(wt_file_write(path, "one", &err), 0);
+    assert_int_equal(chmod(path, 0640), 0);
+    assert_int_equal(symlink(path, linked), 0);
+    assert_int_equal(wt_file_replace(linked, "three", 5, &err), 0);
+    assert_int_equal(lstat(linked, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    assert_int_equal(lstat(path, &st), 0);
+    assert_true(S_ISREG(st.st_mode) && st.st_size == 5 && (st.st_mode & 0777) == 0640);
+    assert_int_equal(unlink(linked), 0);
+    assert_int_equal(mkfifo(linked, 0600), 0);
+    int reader = open(linked, O_RDONLY | O_NONBLOCK);
+    assert_true(reader >= 0);
+    assert_int_equal(wt_file_replace(linked, "three", 5, &err), 0);
+    char said[8] = "";
+    assert_int_equal(read(reader, said, sizeof(said)), 5);
+    close(reader);
+    assert_int_equal(lstat(linked, &st), 0);
+    assert_true(S_ISFIFO(st.st_mode));
+    assert_int_equal(unlink(linked), 0);
+    assert_int_equal(unlink(path), 0);
     assert_int_equal(rmdir(dir), 0); /* and nothing is left beside */
     assert_int_equal(wt_file_write(path, "one", &err), WT_E_NOTFOUND);
     assert_non_null(strstr(err.text, path));

@@ -319,12 +319,76 @@ static void a_table_and_a_plot_are_for_people(void **state)
     COMPARE(&s, "train", "bert-base", "--gpu", "a40,t4", "--set", "power=200");
     assert_int_equal(spawn_code(&s), 0);
     assert_non_null(strstr(s.out, "not predicted: t4: "));
+    spawn_done(&s);
+    COMPARE(&s, "generate", "llama-3.1-8b", "--gpu", "h100-sxm:3,h100-sxm");
+    assert_non_null(strstr(s.out, "not predicted: h100-sxm x 3: "));
     assert_non_null(strstr(s.out, "none beats these"));
     spawn_done(&s);
     COMPARE(&s, "train", "gpt2-xl", "--gpu", "k80", "--batch", "64000");
     assert_int_equal(spawn_code(&s), 0);
     assert_null(strstr(s.out, "none beats these"));
     assert_non_null(strstr(s.out, "none has room for it"));
+    spawn_done(&s);
+}
+
+/* Of equal boards the one that nothing else speaks against is named. */
+static void equals_are_named_together(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char path[96];
+    size_t i;
+    json_t *row;
+    spawn_file(path, sizeof(path), "offers.csv",
+               "name,gpu,price_per_hour\ndear,h100-sxm,9\ncheap,h100-sxm,3\nalso,h100-sxm,3\n"
+               "slow,a40,1\n");
+    COMPARE(&s, "train", "bert-base", "--offers", path, "--json");
+    json_t *doc = spawn_json(&s);
+    json_array_foreach(json_object_get(doc, "rows"), i, row)
+    {
+        const char *name = text_of(row, "name");
+        bool is_best = strcmp(name, "cheap") == 0 || strcmp(name, "also") == 0;
+        assert_int_equal(is(row, "is_fastest"), is_best);
+        assert_true(strcmp(name, "dear") != 0 || !is(row, "is_cheapest"));
+        assert_string_equal(text_of(row, "dtype"), "bf16");
+    }
+    json_decref(doc);
+    spawn_done(&s);
+    COMPARE(&s, "train", "bert-base", "--gpu", "h100-sxm,a40,v100-pcie,k80");
+    assert_non_null(strstr(s.out, "products in bf16; in fp32 on "));
+    spawn_done(&s);
+}
+
+/* A row that does not say how much memory its board has promises nothing. */
+static void what_may_not_fit_is_no_winner(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char path[96];
+    spawn_file(path, sizeof(path), "gpus.csv",
+               "id,name,tdp_w,tdp_source,clock_max_mhz,clock_source,mem_gb_s,mem_gb_s_source,"
+               "fp32_tflop_s,bf16_tflop_s,tflop_s_source\n"
+               "tiny,Tiny,20,a meter,1500,a meter,9000,a meter,900,2000,a meter\n");
+    COMPARE(&s, "train", "bert-base", "--gpu", "tiny,a40", "--data", home, "--json");
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    json_t *doc = spawn_json(&s), *row;
+    size_t i;
+    json_array_foreach(json_object_get(doc, "rows"), i, row)
+    {
+        bool is_known = strcmp(text_of(row, "name"), "a40") == 0;
+        assert_int_equal(is(row, "is_pareto"), is_known);
+        assert_int_equal(is(row, "is_fastest"), is_known);
+        assert_int_equal(json_is_null(json_object_get(row, "fits")), !is_known);
+    }
+    json_decref(doc);
+    spawn_done(&s);
+    COMPARE(&s, "train", "bert-base", "--gpu", "tiny,a40", "--data", home);
+    assert_non_null(strstr(s.out, "memory not known"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "predict", "train", "bert-base", "--gpu", "tiny", "--data",
+              home);
+    assert_non_null(strstr(s.out, "what the device has is not known"));
     spawn_done(&s);
 }
 
@@ -342,6 +406,9 @@ static void mistakes_are_named(void **state)
                  {"gpu,pue\na40,0.5\n", "offers.csv:2: pue \"0.5\""},
                  {"gpu\na41\n", "offers.csv:2: no GPU"},
                  {"name,gpu\nmine,\n", "offers.csv:2: neither a gpu nor an instance"},
+                 {"gpu,price\na40,2\n", "offers.csv:1: a column \"price\" is read by nothing"},
+                 {"gpu,price_per_hour\na40,2,99\n",
+                  "offers.csv:2: 3 cells, where the first line names 2 columns"},
                  {"instance\naws:p9\n", "offers.csv:2: \"aws:p9\" is no instance"},
                  {"instance,gpu\naws:p4d.24xlarge,a40\n", "instance and gpu: one of them"},
                  {"instance,gpus\naws:p4d.24xlarge,2\n", "instance and gpus: one of them"}};
@@ -406,6 +473,8 @@ int main(void)
         TEST(the_example_of_offers_is_one),
         TEST(a_table_and_a_plot_are_for_people),
         TEST(what_is_known_of_none_sorts_nothing),
+        TEST(equals_are_named_together),
+        TEST(what_may_not_fit_is_no_winner),
         TEST(mistakes_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -139,6 +139,26 @@ static void a_stored_run_calibrates_it(void **state)
     spawn_done(&s);
     PREDICT(&s, "train", "bert-base", "--gpu", "v100-pcie", "--batch", "32", "--calibrate", "last");
     assert_non_null(strstr(s.out, "EMULATED"));
+    assert_non_null(strstr(s.out, "on Tesla V100-PCIE-32GB"));
+    assert_null(strstr(s.err, "that is no"));
+    assert_null(strstr(s.err, "did not name"));
+    spawn_done(&s);
+    /* Of another board or another model it is doubted. */
+    PREDICT(&s, "train", "bert-large", "--gpu", "a40", "--calibrate", "last");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.err, "was made on \"Tesla V100-PCIE-32GB\": that is no a40"));
+    assert_non_null(strstr(s.err, "did not name bert-large"));
+    assert_non_null(strstr(s.err, "20 s and more are wanted"));
+    spawn_done(&s);
+}
+
+static void a_full_disk_is_no_success(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "sh", "-c", "\"$WATTUNE_COMMAND\" predict --list >/dev/full");
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "writing to stdout: "));
     spawn_done(&s);
 }
 
@@ -331,6 +351,7 @@ int main(void)
         TEST(a_limit_makes_it_slower_and_thriftier),
         TEST(the_rest_of_the_node_and_the_price_count),
         TEST(a_stored_run_calibrates_it),
+        TEST(a_full_disk_is_no_success),
         TEST(the_list_names_models_and_gpus),
         TEST(a_region_gives_the_carbon_and_an_example_the_pue),
         TEST(a_board_of_ones_own_is_predicted_and_named),

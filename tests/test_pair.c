@@ -6,7 +6,9 @@
 #include <cmocka.h>
 #include <jansson.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "base/file.h"
 #include "runs.h"
 #include "wattune/report.h"
 
@@ -317,6 +319,47 @@ static void what_it_rests_on_is_noted(void **state)
     assert_near(pair.figures[WT_PAIR_POWER].a.value, 300, 2);
 }
 
+static void estimates_are_called_so_and_are_never_negative(void **state)
+{
+    (void)state;
+    fill(1, 1.2, 0.7);
+    struct wt_run *runs[] = {&a[0], &b[0]};
+    for (size_t i = 0; i < 2; i++) {
+        struct wt_joules *energy = &runs[i]->devices[0].energy;
+        runs[i]->devices[0].is_modeled = true;
+        energy->provenance = WT_PROV_MODELED;
+        energy->low_j = 0.2 * energy->energy_j;
+        energy->high_j = 2.5 * energy->energy_j;
+        runs[i]->total = *energy;
+    }
+    const struct wt_run_setting set = {
+        .knob = WT_KNOB_POWER, .device_id = "gpu", .requested = 150000, .enforced = 150000};
+    assert_int_equal(wt_run_add_setting(&b[0], &set), 0);
+    make();
+    assert_true(is_noted("energies of both are modeled"));
+    assert_true(is_noted("B is b-0 with power=150 W"));
+    assert_near(pair.figures[WT_PAIR_ENERGY].a.low, a[0].total.low_j, 1e-9);
+    assert_near(pair.figures[WT_PAIR_ENERGY].b.high, b[0].total.high_j, 1e-9);
+    for (size_t i = 0; i < WT_PAIR_FIGURES; i++)
+        assert_false(pair.figures[i].a.low < 0 || pair.figures[i].ratio.low < 0);
+    for (size_t i = 0; i < pair.sweep.row_count; i++)
+        assert_true(pair.sweep.rows[i].energy_j.low >= 0);
+    /* The page says the same, and recommends nothing. */
+    char page[] = "/tmp/wattune-pair-XXXXXX", *text = NULL;
+    size_t size;
+    struct wt_error err = {0};
+    int fd = mkstemp(page);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(wt_report_html(page, &pair.sweep, NULL, 0, &err), 0);
+    assert_int_equal(wt_file_read(page, 1 << 24, &text, &size, &err), 0);
+    assert_null(strstr(text, "recommended"));
+    assert_null(strstr(text, "--repeats"));
+    assert_non_null(strstr(text, "energies of both are modeled"));
+    free(text);
+    unlink(page);
+}
+
 static void the_document_has_the_same_figures(void **state)
 {
     (void)state;
@@ -376,6 +419,7 @@ int main(void)
         TEST(different_amounts_are_compared_per_unit),
         TEST(what_does_not_compare_is_refused),
         TEST(what_it_rests_on_is_noted),
+        TEST(estimates_are_called_so_and_are_never_negative),
         TEST(the_document_has_the_same_figures),
         TEST(a_narrow_window_keeps_ratio_and_verdict),
     };

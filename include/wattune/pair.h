@@ -40,6 +40,7 @@ struct wt_pair {
     struct wt_pair_figure figures[WT_PAIR_FIGURES]; /* by wt_pair_what; the last NaN without work */
     char origin[200]; /* emulated profiles or recordings; "" of real runs */
     bool is_emulated, is_replayed;
+    char what[2][240];  /* what A and B are: their runs, and what was set */
     char sentence[900]; /* what it comes to */
     char **notes;       /* owned: what it rests on */
     size_t note_count;

@@ -33,6 +33,8 @@ struct wt_predict_measured {
     double limit_w; /* that was enforced; 0: the device's highest */
     double clock_mhz;
     char run_id[40], emulation[64]; /* "": of a real device */
+    char device[96];                /* the name of the first of them */
+    double run_s;                   /* how long it was */
 };
 
 struct wt_predict_options {
@@ -57,9 +59,11 @@ struct wt_prediction {
     /* Of the time, in which each decides; their sum is 1. */
     double compute_share, memory_share, launch_share, link_share, host_share;
     bool is_capped, is_hot;
-    double flops;     /* of a pass, all devices */
-    double memory_gb; /* that each device needs */
-    bool fits;        /* in its memory; true where that is not known */
+    double flops;            /* of a pass, all devices */
+    double memory_gb;        /* that each device needs */
+    bool fits, is_fit_known; /* in its memory, where the row says how large that is */
+    char measured_on[96];    /* the name of the board that it was calibrated on; "" */
+    double measured_s;       /* how long that run was */
 };
 /* One pass of the work. Errors: WT_E_NOTFOUND (the row lacks what is needed: says what), those of
  * wt_work_ops(), WT_E_RANGE (limit, clock), WT_E_NOMEM. Threads: any thread. */
@@ -68,6 +72,8 @@ WT_API int wt_predict(struct wt_prediction *ret_prediction, const struct wt_gpu 
                       struct wt_error *err);
 /* "memory", "compute", ...: what decides most of the time. */
 WT_API const char *wt_prediction_limit(const struct wt_prediction *prediction);
+/* "bf16": the type of its products. Never NULL. */
+WT_API const char *wt_prediction_dtype(const struct wt_prediction *prediction);
 /* ---- a whole job ---- */
 
 struct wt_predict_part {
@@ -149,8 +155,9 @@ struct wt_offer {
 /* A CSV whose first line names its columns, in any order: name, gpu (of the catalogue), gpus,
  * instance (of the catalogue, in place of both), price_per_hour, region, gco2_per_kwh, pue; all but
  * gpu or instance may be left out or empty. Where gco2_per_kwh is, a region of the catalogue gives
- * it. Lines that begin with # are left out. *ret_offers owned: free(). Errors: WT_E_FORMAT (names
- * file and line), those of reading a file, WT_E_NOMEM. */
+ * it. Lines that begin with # are left out; a column of another name and a cell beyond the columns
+ * are errors. *ret_offers owned: free(). Errors: WT_E_FORMAT (names file and line), those of
+ * reading a file, WT_E_NOMEM. */
 WT_API int wt_offers_read(const struct wt_catalogue *catalogue, const char *path,
                           struct wt_offer **ret_offers, size_t *ret_count, struct wt_error *err);
 /* Every GPU of the catalogue, so many of each. *ret_offers owned: free(). Errors: WT_E_NOMEM. */
@@ -173,10 +180,11 @@ WT_API int wt_offers_place(const struct wt_catalogue *catalogue, const char *reg
 struct wt_compare_row {
     struct wt_offer offer;
     bool is_predicted;
-    char why[200]; /* it is not */
-    bool fits;     /* in the memory */
+    char why[200];           /* it is not */
+    bool fits, is_fit_known; /* in the memory, where that is known */
     struct wt_predict_job job;
-    /* Set by wt_compare_mark(), of those that fit: */
+    /* Set by wt_compare_mark(), of those that are known to fit; of equal ones those that none
+     * beats: */
     bool is_fastest, is_thriftiest, is_cleanest, is_cheapest;
     bool is_pareto; /* none is better in something and worse in nothing that is known of all */
 };

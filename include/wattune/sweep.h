@@ -124,6 +124,7 @@ struct wt_sweep {
     char machine[256];  /* device names, driver */
     bool is_emulated;
     char emulation[64];        /* profile, "" when real or not known */
+    bool is_pair;              /* of two groups of runs (pair.h): nothing is recommended */
     double host_w;             /* rest of the node, from the runs; NaN: not given, GPU only */
     double breakeven_w;        /* rest of the node at which the choice gains nothing; NaN: none */
     bool is_per_work;          /* the runs did different amounts of work: ratios are per unit */

@@ -58,22 +58,44 @@ out:
     return rc;
 }
 
+/* A terminal, a pipe, a device: it has no "whole or nothing", and no file may take its place. */
+static int begin_special(struct wt_file_draft *draft, struct wt_error *err)
+{
+    int fd = open(draft->path, O_WRONLY | O_CLOEXEC);
+    if (fd >= 0 && !(draft->file = fdopen(fd, "w"))) {
+        int failed = errno;
+        close(fd);
+        errno = failed;
+    }
+    return draft->file ? 0 : wt_fail_errno(err, errno, "writing %s", draft->path);
+}
+
 int wt_file_begin(struct wt_file_draft *draft, const char *path, struct wt_error *err)
 {
+    struct stat st;
     memset(draft, 0, sizeof(*draft));
-    if (strlen(path) >= sizeof(draft->path))
-        return wt_fail(err, WT_E_RANGE, "%.100s...: a path of %zu bytes", path, strlen(path));
-    wt_text(draft->path, sizeof(draft->path), "%s", path);
+    bool is_there = stat(path, &st) == 0;
+    char *real = is_there && S_ISREG(st.st_mode) ? realpath(path, NULL) : NULL; /* a link stays */
+    const char *target = real ? real : path;
+    size_t length = strlen(target);
+    if (length < sizeof(draft->path))
+        wt_text(draft->path, sizeof(draft->path), "%s", target);
+    free(real);
+    if (length >= sizeof(draft->path))
+        return wt_fail(err, WT_E_RANGE, "%.100s...: a path of %zu bytes", path, length);
+    if (is_there && !S_ISREG(st.st_mode))
+        return begin_special(draft, err);
     int fd = -1;
     for (unsigned i = 0; fd < 0 && i < 100; i++) { /* a name of our own, and the umask's mode */
-        wt_text(draft->fresh, sizeof(draft->fresh), "%s.%ld-%u", path, (long)getpid(), i);
+        wt_text(draft->fresh, sizeof(draft->fresh), "%s.%ld-%u", draft->path, (long)getpid(), i);
         fd = open(draft->fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (fd < 0 && errno != EEXIST)
             break;
     }
     if (fd < 0)
         return wt_fail_errno(err, errno, "writing %s", path);
-    if (!(draft->file = fdopen(fd, "w"))) {
+    bool is_kept = !is_there || fchmod(fd, st.st_mode & 0777) == 0; /* the mode of the old one */
+    if (!is_kept || !(draft->file = fdopen(fd, "w"))) {
         int rc = wt_fail_errno(err, errno, "writing %s", path);
         close(fd);
         unlink(draft->fresh);
@@ -100,18 +122,20 @@ int wt_file_commit(struct wt_file_draft *draft, struct wt_error *err)
     errno = 0;
     bool is_bad = ferror(draft->file) || fflush(draft->file) != 0;
     int failed = is_bad ? (errno ? errno : EIO) : 0;
-    if (!failed && fsync(fileno(draft->file)) < 0)
+    if (!failed && *draft->fresh && fsync(fileno(draft->file)) < 0)
         failed = errno;
     if (fclose(draft->file) != 0 && !failed)
         failed = errno;
     draft->file = NULL;
-    if (!failed && rename(draft->fresh, draft->path) < 0)
+    if (!failed && *draft->fresh && rename(draft->fresh, draft->path) < 0)
         failed = errno;
     if (failed) {
-        unlink(draft->fresh);
+        if (*draft->fresh)
+            unlink(draft->fresh);
         return wt_fail_errno(err, failed, "writing %s", draft->path);
     }
-    sync_folder(draft->path);
+    if (*draft->fresh)
+        sync_folder(draft->path);
     return 0;
 }
 
@@ -121,7 +145,8 @@ void wt_file_drop(struct wt_file_draft *draft)
         return;
     fclose(draft->file);
     draft->file = NULL;
-    unlink(draft->fresh);
+    if (*draft->fresh)
+        unlink(draft->fresh);
 }
 
 int wt_file_replace(const char *path, const char *text, size_t size, struct wt_error *err)
@@ -134,21 +159,7 @@ int wt_file_replace(const char *path, const char *text, size_t size, struct wt_e
     return wt_file_commit(&draft, err);
 }
 
-static int write_through(const char *path, const char *text, struct wt_error *err)
-{
-    FILE *out = fopen(path, "we");
-    if (!out)
-        return wt_fail_errno(err, errno, "writing %s", path);
-    int failed = fputs(text, out) < 0 ? errno : 0;
-    if (fclose(out) != 0 && !failed)
-        failed = errno;
-    return failed ? wt_fail_errno(err, failed, "writing %s", path) : 0;
-}
-
 int wt_file_write(const char *path, const char *text, struct wt_error *err)
 {
-    struct stat st;
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
-        return write_through(path, text, err);
     return wt_file_replace(path, text, strlen(text), err);
 }

@@ -15,10 +15,11 @@
 int wt_file_read(const char *path, size_t max, char **ret_text, size_t *ret_size,
                  struct wt_error *err);
 
-/* A file being written under a temporary name beside its own. */
+/* A file being written under a temporary name beside its own. A link to a file stays one, and the
+ * file keeps its mode; what is no file (a terminal, a pipe, a device) is written to as it is. */
 struct wt_file_draft {
-    FILE *file; /* to write to */
-    char path[4096], fresh[4160];
+    FILE *file;                   /* to write to */
+    char path[4096], fresh[4160]; /* fresh: ""; it is no file */
 };
 /* Errors: WT_E_RANGE (a path too long), and those of the system. */
 int wt_file_begin(struct wt_file_draft *draft, const char *path, struct wt_error *err);

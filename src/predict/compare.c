@@ -29,6 +29,7 @@ struct reader {
     const char *path;
     unsigned number;
     int at[COLUMNS]; /* column of the file; -1: it has none */
+    int width;       /* columns of the file */
     struct wt_offer *offers;
     size_t count;
 };
@@ -38,14 +39,25 @@ static int read_header(struct reader *r, char *line, struct wt_error *err)
     char *field;
     for (size_t i = 0; i < COLUMNS; i++)
         r->at[i] = -1;
-    for (int n = 0; (field = wt_text_field(&line)) != NULL; n++)
+    const char *strange = NULL;
+    for (; (field = wt_text_field(&line)) != NULL; r->width++) {
+        bool is_known = false;
         for (size_t i = 0; i < COLUMNS; i++)
-            if (strcasecmp(field, column_names[i]) == 0)
-                r->at[i] = n;
-    if (r->at[GPU] >= 0 || r->at[INSTANCE] >= 0)
+            if (strcasecmp(field, column_names[i]) == 0) {
+                r->at[i] = r->width;
+                is_known = true;
+            }
+        if (!is_known && !strange)
+            strange = field;
+    }
+    if (r->at[GPU] < 0 && r->at[INSTANCE] < 0)
+        wt_fail(err, WT_E_FORMAT, "%s:%u: no column is called gpu, and none instance", r->path,
+                r->number);
+    else if (strange) /* a price that nobody reads would make it the cheapest by mistake */
+        wt_fail(err, WT_E_FORMAT, "%s:%u: a column \"%.40s\" is read by nothing", r->path,
+                r->number, strange);
+    else
         return 0;
-    wt_fail(err, WT_E_FORMAT, "%s:%u: no column is called gpu, and none instance", r->path,
-            r->number);
     wt_fix(err, "the first line names the columns: name,gpu,gpus,instance,price_per_hour,region,"
                 "gco2_per_kwh,pue; all but gpu or instance may be left out");
     return WT_E_FORMAT;
@@ -147,10 +159,17 @@ static int read_offer(struct reader *r, char *line, struct wt_error *err)
     const char *cells[COLUMNS] = {"", "", "", "", "", "", "", ""};
     struct wt_offer o = nothing_known;
     char *field;
-    for (int n = 0; (field = wt_text_field(&line)) != NULL; n++)
+    int n = 0;
+    for (; (field = wt_text_field(&line)) != NULL; n++)
         for (size_t i = 0; i < COLUMNS; i++)
             if (r->at[i] == n)
                 cells[i] = field;
+    if (n > r->width) {
+        wt_fail(err, WT_E_FORMAT, "%s:%u: %d cells, where the first line names %d columns", r->path,
+                r->number, n, r->width);
+        wt_fix(err, "a number has a decimal point, and no comma");
+        return WT_E_FORMAT;
+    }
     int rc = read_machine(r, cells, &o, err);
     if (rc == 0)
         rc = read_number(r, cells[PRICE], PRICE, 0, &o.price_per_hour, err);
@@ -359,7 +378,7 @@ static const struct wt_estimate *measure_of(const struct wt_compare_row *row, si
 
 static bool is_candidate(const struct wt_compare_row *row)
 {
-    return row->is_predicted && row->fits;
+    return row->is_predicted && row->fits && row->is_fit_known;
 }
 
 /* Another is no worse in everything that is known of all, and better in something. */
@@ -381,6 +400,14 @@ static bool is_beaten(const struct wt_compare_row *rows, size_t count, size_t i,
     return false;
 }
 
+/* As the best in one thing; boards of one kind are equal to the last digits. */
+static bool is_as_good(const struct wt_compare_row *row, const struct wt_compare_row *rows,
+                       size_t best, size_t m)
+{
+    return best != SIZE_MAX && is_candidate(row) &&
+           measure_of(row, m)->value <= measure_of(&rows[best], m)->value * (1 + 1e-12);
+}
+
 void wt_compare_mark(struct wt_compare_row *rows, size_t count)
 {
     size_t best[4] = {SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX};
@@ -393,12 +420,18 @@ void wt_compare_mark(struct wt_compare_row *rows, size_t count)
                 (best[m] == SIZE_MAX || value < measure_of(&rows[best[m]], m)->value))
                 best[m] = i;
         }
-    for (size_t i = 0; i < count; i++) {
-        rows[i].is_fastest = best[0] == i;
-        rows[i].is_thriftiest = best[1] == i;
-        rows[i].is_cleanest = best[2] == i;
-        rows[i].is_cheapest = best[3] == i;
+    for (size_t i = 0; i < count; i++)
         rows[i].is_pareto = is_candidate(&rows[i]) && !is_beaten(rows, count, i, is_known);
+    for (size_t m = 0; m < 4; m++) {
+        bool has_pareto = false;
+        for (size_t i = 0; i < count; i++)
+            has_pareto |= rows[i].is_pareto && is_as_good(&rows[i], rows, best[m], m);
+        for (size_t i = 0; i < count; i++) {
+            bool *is_best[] = {&rows[i].is_fastest, &rows[i].is_thriftiest, &rows[i].is_cleanest,
+                               &rows[i].is_cheapest};
+            *is_best[m] =
+                is_as_good(&rows[i], rows, best[m], m) && (rows[i].is_pareto || !has_pareto);
+        }
     }
 }
 
@@ -456,8 +489,10 @@ static json_t *row_json(const struct wt_compare_row *row)
         return j;
     }
     json_t *more = json_pack(
-        "{s:s, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:b, s:b}", "basis",
-        wt_predict_basis_name(row->job.parts[0].each.basis), "fits", row->fits, "limited_by",
+        "{s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:b, s:b}",
+        "basis", wt_predict_basis_name(row->job.parts[0].each.basis), "dtype",
+        wt_prediction_dtype(&row->job.parts[0].each), "fits",
+        row->is_fit_known ? json_boolean(row->fits) : json_null(), "limited_by",
         wt_prediction_limit(&row->job.parts[row->job.part_count - 1].each), "time_s",
         wt_json_estimate(&row->job.time_s), "power_w", wt_json_estimate(&row->job.power_w),
         "energy_j", wt_json_estimate(&row->job.energy_j), "j_per_token",

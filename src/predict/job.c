@@ -125,7 +125,8 @@ int wt_predict_measured_from(struct wt_predict_measured *ret_measured, const str
         if (d->kind != WT_DEVICE_GPU || d->is_part || !(d->mean_w > 0) || d->is_modeled)
             continue;
         power_w += d->mean_w;
-        gpus++;
+        if (!gpus++)
+            memcpy(m.device, d->name, sizeof(m.device));
     }
     if (gpus != devices)
         return wt_fail(err, WT_E_USAGE, "run %s has the power of %u GPUs, where %u are asked for",
@@ -133,6 +134,7 @@ int wt_predict_measured_from(struct wt_predict_measured *ret_measured, const str
     double tokens = (double)wt_work_tokens(work) * (work->is_decoder ? 1 : devices);
     m.pass_s = tokens * run->wall_s / (double)run->work.count;
     m.power_w = power_w / gpus;
+    m.run_s = run->wall_s;
     for (size_t i = 0; i < run->setting_count; i++) {
         const struct wt_run_setting *set = &run->settings[i];
         if (set->knob == WT_KNOB_POWER)

@@ -73,13 +73,14 @@ static json_t *part_json(const struct wt_predict_part *p)
 {
     const struct wt_prediction *r = &p->each;
     return json_pack(
-        "{s:s, s:o, s:o, s:o, s:o, s:s, s:{s:o, s:o, s:o, s:o, s:o}, s:b, s:b, s:o, s:o, s:o}",
+        "{s:s, s:o, s:o, s:o, s:o, s:s, s:{s:o, s:o, s:o, s:o, s:o}, s:b, s:o, s:o, s:o, s:o}",
         "name", p->name, "passes", wt_json_number(p->passes), "pass_s",
         wt_json_estimate(&r->pass_s), "pass_j", wt_json_estimate(&r->energy_j), "power_w",
         wt_json_estimate(&r->power_w), "limited_by", wt_prediction_limit(r), "time_shares",
         "compute", wt_json_number(r->compute_share), "memory", wt_json_number(r->memory_share),
         "launch", wt_json_number(r->launch_share), "link", wt_json_number(r->link_share), "host",
-        wt_json_number(r->host_share), "is_capped", r->is_capped, "fits", r->fits, "clock_mhz",
+        wt_json_number(r->host_share), "is_capped", r->is_capped, "fits",
+        r->is_fit_known ? json_boolean(r->fits) : json_null(), "clock_mhz",
         wt_json_number(r->clock_mhz), "memory_gb", wt_json_number(r->memory_gb), "flops",
         wt_json_number(r->flops));
 }
@@ -106,9 +107,9 @@ static json_t *prediction_json(const struct wt_predict_job *job)
     for (size_t i = 0; i < job->part_count; i++)
         json_array_append_new(parts, part_json(&job->parts[i]));
     json_t *j = json_pack(
-        "{s:s, s:s, s:I, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "model", model,
-        "gpu", each->gpu.id, "gpus", (json_int_t)each->devices, "basis",
-        wt_predict_basis_name(each->basis), "parameters",
+        "{s:s, s:s, s:s, s:I, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "model",
+        model, "dtype", wt_prediction_dtype(each), "gpu", each->gpu.id, "gpus",
+        (json_int_t)each->devices, "basis", wt_predict_basis_name(each->basis), "parameters",
         (json_int_t)wt_work_parameters(&each->work), "limit_w", wt_json_number(each->limit_w),
         "time_s", wt_json_estimate(&job->time_s), "power_w", wt_json_estimate(&job->power_w),
         "tokens_per_s", wt_json_estimate(&job->tokens_per_s), "j_per_token",
@@ -120,6 +121,8 @@ static json_t *prediction_json(const struct wt_predict_job *job)
                         json_string(*each->gpu.origin ? each->gpu.origin : "built-in"));
     if (j && each->measured[0])
         json_object_set_new(j, "calibrated_by", json_string(each->measured));
+    if (j && each->measured_on[0])
+        json_object_set_new(j, "calibrated_on", json_string(each->measured_on));
     if (j && each->emulation[0])
         json_object_set_new(j, "calibrated_on_emulated", json_string(each->emulation));
     return j;

@@ -6,6 +6,7 @@
 #include "base/base.h"
 #include "emulator/physics.h"
 #include "predict/device.h"
+#include "workload/backend.h"
 
 #define EXCHANGE_NS 10e3 /* of an all-reduce, before its first byte: assumed */
 
@@ -165,6 +166,8 @@ int wt_predict(struct wt_prediction *ret_prediction, const struct wt_gpu *gpu,
         r.basis = WT_PREDICT_CALIBRATED;
         memcpy(r.measured, o->measured->run_id, sizeof(r.measured));
         memcpy(r.emulation, o->measured->emulation, sizeof(r.emulation));
+        memcpy(r.measured_on, o->measured->device, sizeof(r.measured_on));
+        r.measured_s = o->measured->run_s;
     }
     if (rc == 0)
         rc = wt_physics_steady(&p, &load, o->limit_w, (uint32_t)(o->clock_mhz * 1e3), &steady, err);
@@ -174,12 +177,18 @@ int wt_predict(struct wt_prediction *ret_prediction, const struct wt_gpu *gpu,
         r.limit_w = o->limit_w > 0 ? o->limit_w : p.limit_default_mw * 1e-3;
         r.clock_mhz = steady.f * steady.duty * p.clock_max_khz * 1e-3;
         r.memory_gb = (double)ops.memory * 1e-9;
-        r.fits = !(gpu->memory_gb > 0) || r.memory_gb <= gpu->memory_gb;
+        r.is_fit_known = gpu->memory_gb > 0;
+        r.fits = !r.is_fit_known || r.memory_gb <= gpu->memory_gb;
         fill(&r, &steady, link_ns, flops, p.limit_max_mw * 1e-3);
         *ret_prediction = r;
     }
     wt_work_ops_done(&ops);
     return rc;
+}
+
+const char *wt_prediction_dtype(const struct wt_prediction *r)
+{
+    return wt_dtype_name(r->work.dtype);
 }
 
 const char *wt_prediction_limit(const struct wt_prediction *r)

@@ -56,11 +56,9 @@ static void put_row(struct wt_table *table, size_t i, const struct wt_compare_ro
     const struct {
         bool is_it;
         const char *word;
-    } words[] = {{!row->fits, "does not fit"},
-                 {row->is_fastest, "fastest"},
-                 {row->is_thriftiest, "thriftiest"},
-                 {row->is_cleanest, "cleanest"},
-                 {row->is_cheapest, "cheapest"}};
+    } words[] = {{!row->fits, "does not fit"},   {!row->is_fit_known, "memory not known"},
+                 {row->is_fastest, "fastest"},   {row->is_thriftiest, "thriftiest"},
+                 {row->is_cleanest, "cleanest"}, {row->is_cheapest, "cheapest"}};
     text[0] = '\0';
     for (size_t k = 0; k < WT_COUNTOF(words); k++)
         if (words[k].is_it) {
@@ -68,7 +66,9 @@ static void put_row(struct wt_table *table, size_t i, const struct wt_compare_ro
             wt_text(text + used, sizeof(text) - used, "%s%s", used ? ", " : "", words[k].word);
         }
     wt_table_set(table, i, BEST, "%s", text);
-    table->colours[i] = !row->fits ? WT_DIM : row->is_pareto ? WT_BOLD : WT_PLAIN;
+    table->colours[i] = !row->fits || !row->is_fit_known ? WT_DIM
+                        : row->is_pareto                 ? WT_BOLD
+                                                         : WT_PLAIN;
 }
 
 /* Whether an earlier row says the same of its place or its GPU. */
@@ -145,6 +145,45 @@ static void say_sources(const struct wt_term *term, const struct wt_compare_row 
     }
 }
 
+static const char *type_of(const struct wt_compare_row *row)
+{
+    return row->is_predicted ? wt_prediction_dtype(&row->job.parts[0].each) : "";
+}
+
+/* The type of the products: that of most, and who differs, for a card may lack it. */
+static void say_types(const struct wt_term *term, const struct wt_compare_row *rows, size_t count)
+{
+    char text[900];
+    const char *usual = "", *last = NULL;
+    size_t most = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t same = 0;
+        for (size_t k = 0; k < count; k++)
+            same += strcmp(type_of(&rows[k]), type_of(&rows[i])) == 0;
+        if (*type_of(&rows[i]) && same > most) {
+            most = same;
+            usual = type_of(&rows[i]);
+        }
+    }
+    if (!most)
+        return;
+    wt_text(text, sizeof(text), "products in %s", usual);
+    for (size_t i = 0; i < count; i++) {
+        bool is_told = !*type_of(&rows[i]) || strcmp(type_of(&rows[i]), usual) == 0;
+        for (size_t k = 0; k < i && !is_told; k++)
+            is_told =
+                rows[k].is_predicted && strcmp(rows[k].offer.gpu.id, rows[i].offer.gpu.id) == 0;
+        if (is_told)
+            continue;
+        size_t used = strlen(text);
+        bool is_new = !last || strcmp(last, type_of(&rows[i])) != 0;
+        last = type_of(&rows[i]);
+        wt_text(text + used, sizeof(text) - used, "%s%s%s%s", is_new ? "; in " : ", ",
+                is_new ? last : "", is_new ? " on " : "", rows[i].offer.gpu.id);
+    }
+    wt_term_wrap(term, WT_DIM, "  ", text);
+}
+
 void wt_report_compare(const struct wt_term *term, const struct wt_compare_row *rows, size_t count)
 {
     static const struct wt_column columns[] = {
@@ -184,11 +223,19 @@ void wt_report_compare(const struct wt_term *term, const struct wt_compare_row *
     fputc('\n', term->out);
     for (size_t i = 0; i < count; i++)
         if (!rows[i].is_predicted) {
-            if (i && strcmp(rows[i].offer.name, rows[i - 1].offer.name) == 0)
+            if (i && !rows[i - 1].is_predicted &&
+                rows[i].offer.devices == rows[i - 1].offer.devices &&
+                strcmp(rows[i].offer.name, rows[i - 1].offer.name) == 0)
                 continue; /* in another region */
-            wt_text(text, sizeof(text), "not predicted: %s: %s", rows[i].offer.name, rows[i].why);
+            wt_text(text, sizeof(text), "not predicted: %s", rows[i].offer.name);
+            size_t used = strlen(text);
+            if (rows[i].offer.devices > 1 && !rows[i].offer.instance[0])
+                used = strlen(wt_text(text, sizeof(text), "not predicted: %s x %u",
+                                      rows[i].offer.name, rows[i].offer.devices));
+            wt_text(text + used, sizeof(text) - used, ": %s", rows[i].why);
             wt_term_wrap(term, WT_DIM, "  ", text);
         }
+    say_types(term, rows, count);
     say_sources(term, rows, count);
     if (has_best)
         wt_text(text, sizeof(text),
@@ -341,7 +388,7 @@ int wt_report_compare_svg(const char *path, const struct wt_compare_row *rows, s
     struct axis x = {INFINITY, -INFINITY}, y = x;
     struct wt_file_draft draft;
     for (size_t i = 0; i < count; i++)
-        if (rows[i].is_predicted && rows[i].fits) {
+        if (rows[i].is_predicted && rows[i].fits && rows[i].is_fit_known) {
             widen(&x, rows[i].job.time_s.value);
             widen(&y, rows[i].job.energy_j.value);
         }
@@ -371,7 +418,7 @@ int wt_report_compare_svg(const char *path, const struct wt_compare_row *rows, s
             "the job</text>\n",
             (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12, (TOP + HEIGHT - BOTTOM) / 2);
     for (size_t i = 0; i < count; i++)
-        if (rows[i].is_predicted && rows[i].fits)
+        if (rows[i].is_predicted && rows[i].fits && rows[i].is_fit_known)
             put_point(draft.file, &x, &y, &rows[i], labels, placed++);
     free(labels);
     fputs("</svg>\n", draft.file);

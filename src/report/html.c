@@ -3,15 +3,13 @@
  * Tables and words are plain HTML made here; the plots are drawn by page.js with Chart.js from the
  * JSON in the page. Everything that came from outside (commands, names, labels) is escaped: as
  * HTML in text, and as \uXXXX inside the JSON, so that no "</script>" can end it. */
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
+#include "base/file.h"
 #include "record/record.h"
 #include "report/assets.h"
 #include "report/words.h"
@@ -514,7 +512,7 @@ static void put_sweep_table(FILE *out, const struct wt_sweep *sweep)
     fputs("<th class=\"l\" scope=\"col\">source</th></tr></thead>\n<tbody>\n", out);
     for (size_t i = 0; i < sweep->row_count; i++) {
         const struct wt_sweep_row *row = &sweep->rows[i];
-        fprintf(out, "<tr%s>", i == sweep->choice ? " class=\"choice\"" : "");
+        fprintf(out, "<tr%s>", i == sweep->choice && !sweep->is_pair ? " class=\"choice\"" : "");
         tag(out, "<th class=\"l\" scope=\"row\">", row->label, "");
         if (note_of(sweep, i)[0])
             tag(out, "<small>", note_of(sweep, i), "</small>");
@@ -573,13 +571,14 @@ static void put_runs_table(FILE *out, const struct wt_run *runs, size_t count)
 
 static void put_sweep_tiles(FILE *out, const struct wt_sweep *sweep)
 {
-    const struct wt_sweep_row *row = &sweep->rows[sweep->choice];
     const struct wt_sweep_row *reference = &sweep->rows[sweep->reference];
+    const struct wt_sweep_row *row =
+        &sweep->rows[sweep->is_pair ? !sweep->reference : sweep->choice];
     char value[48], words[96], low[32], high[32], detail[96];
     if (row == reference)
         return;
     fputs("<div class=\"tiles\">\n", out);
-    put_tile(out, "", row->label, "recommended setting", "");
+    put_tile(out, "", row->label, sweep->is_pair ? "compared with A" : "recommended setting", "");
     wt_text(words, sizeof(words), "energy, against %.60s", reference->label);
     wt_text(detail, sizeof(detail), "[%s, %s]", change(low, sizeof(low), row->energy_ratio.low),
             change(high, sizeof(high), row->energy_ratio.high));
@@ -599,10 +598,13 @@ static int put_sweep(FILE *out, const struct wt_sweep *sweep)
 {
     char title[160];
     bool is_cap = strcmp(sweep->knob, "power") == 0;
-    wt_text(title, sizeof(title), "Time and energy against %s",
-            is_cap           ? "the power cap"
-            : sweep->knob[0] ? sweep->knob
-                             : "settings");
+    if (sweep->is_pair)
+        wt_text(title, sizeof(title), "Time and energy of A and B");
+    else
+        wt_text(title, sizeof(title), "Time and energy against %s",
+                is_cap           ? "the power cap"
+                : sweep->knob[0] ? sweep->knob
+                                 : "settings");
     page_begin(out, title);
     put_header(out, title, sweep->title, &sweep->runs[0]);
     tag(out, "<p class=\"advice\">", sweep->advice, "</p>\n");
@@ -1056,28 +1058,13 @@ static int put_runs(FILE *out, const struct wt_run *runs, size_t count)
 
 /* ---- the file ---- */
 
-static int write_failed(struct wt_error *err, const char *path)
+static int write_failed(struct wt_error *err, int rc)
 {
-    int errnum = errno;
-    int rc = wt_fail_errno(err, errnum, "%s: cannot write the report", path);
     if (rc == WT_E_NOTFOUND)
         wt_fix(err, "make the folder first, or name another with -o");
     else
         wt_fix(err, "name a file in another folder with -o");
     return rc;
-}
-
-/* A new file beside the target; open() rather than mkstemp(), so that the umask counts. */
-static int open_temp(char *buf, size_t size, const char *target)
-{
-    for (unsigned i = 0; i < 100; i++) {
-        uint64_t now = (uint64_t)wt_clock_now_ns();
-        wt_text(buf, size, "%s.%08x", target, (unsigned)(now ^ (now >> 32)) + i);
-        int fd = open(buf, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (fd >= 0 || errno != EEXIST)
-            return fd;
-    }
-    return -1;
 }
 
 static int write_page(FILE *out, const struct wt_sweep *sweep, const struct wt_run *runs,
@@ -1093,45 +1080,21 @@ static int write_page(FILE *out, const struct wt_sweep *sweep, const struct wt_r
 int wt_report_html(const char *path, const struct wt_sweep *sweep, const struct wt_run *runs,
                    size_t count, struct wt_error *err)
 {
-    char temp[4096];
+    struct wt_file_draft draft;
     struct stat st;
-    /* A terminal or a pipe has no "whole or nothing", and must not be replaced by a file. */
-    bool is_special = stat(path, &st) == 0 && !S_ISREG(st.st_mode);
-    if (is_special && S_ISDIR(st.st_mode)) {
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
         wt_fail(err, WT_E_IO, "%s: is a folder, so the report cannot be written there", path);
         wt_fix(err, "name a file: -o %.150s/wattune-report.html", path);
         return WT_E_IO;
     }
-    char *real = is_special ? NULL : realpath(path, NULL); /* a link stays one */
-    const char *target = real ? real : path;
-    if (strlen(target) + 16 > sizeof(temp)) {
-        free(real);
-        return wt_fail(err, WT_E_RANGE, "%.60s...: path too long", path);
-    }
-    int fd = is_special ? open(path, O_WRONLY | O_CLOEXEC) : open_temp(temp, sizeof(temp), target);
-    FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
-    int rc = 0;
-    if (!out) {
-        rc = write_failed(err, path);
-        if (fd >= 0)
-            close(fd);
-        free(real);
-        return rc;
-    }
-    rc = write_page(out, sweep, runs, count);
+    int rc = wt_file_begin(&draft, path, err);
     if (rc < 0)
-        wt_fail(err, rc, "%s: no memory for the report", path);
-    if (real && rc == 0 && fchmod(fd, st.st_mode & 0777) < 0) /* as the one it replaces */
-        rc = write_failed(err, path);
-    bool is_bad = fflush(out) != 0 || ferror(out);
-    if (rc == 0 && is_bad)
-        rc = write_failed(err, path);
-    if (fclose(out) != 0 && rc == 0)
-        rc = write_failed(err, path);
-    if (!is_special && rc == 0 && rename(temp, target) < 0)
-        rc = write_failed(err, path);
-    if (!is_special && rc < 0)
-        unlink(temp);
-    free(real);
-    return rc;
+        return write_failed(err, rc);
+    rc = write_page(draft.file, sweep, runs, count);
+    if (rc < 0) {
+        wt_file_drop(&draft);
+        return wt_fail(err, rc, "%s: no memory for the report", path);
+    }
+    rc = wt_file_commit(&draft, err);
+    return rc < 0 ? write_failed(err, rc) : 0;
 }

@@ -121,8 +121,10 @@ static void say_limits(const struct wt_term *term, const struct wt_predict_job *
 /* What the bounds stand on. */
 static const char *basis_words(const struct wt_prediction *r, char *buf, size_t size)
 {
+    char time[40];
     if (r->basis == WT_PREDICT_CALIBRATED)
-        return wt_text(buf, size, "run %s%s%s%s", r->measured,
+        return wt_text(buf, size, "run %s, %s on %s%s%s%s", r->measured,
+                       wt_format_seconds(time, sizeof(time), r->measured_s), r->measured_on,
                        r->emulation[0] ? ", which was made on an EMULATED " : "", r->emulation,
                        r->emulation[0] ? ": no real device was measured" : "");
     if (r->basis == WT_PREDICT_PROFILE)
@@ -148,9 +150,13 @@ void wt_report_predict(const struct wt_term *term, const struct wt_predict_job *
         wt_text(text, sizeof(text), "%.3g GB of the device's %.3g GB%s", need, r->gpu.memory_gb,
                 need > r->gpu.memory_gb ? ": IT DOES NOT FIT" : "");
         wt_term_wrap(term, need > r->gpu.memory_gb ? WT_RED : WT_PLAIN, "  memory    ", text);
+    } else {
+        wt_text(text, sizeof(text), "%.3g GB; what the device has is not known", need);
+        wt_term_wrap(term, WT_YELLOW, "  memory    ", text);
     }
-    wt_text(text, sizeof(text), "%u x %s at %.0f W each, %.0f MHz%s", r->devices, r->gpu.id,
-            r->limit_w, r->clock_mhz, r->is_hot ? ", held back by heat" : "");
+    wt_text(text, sizeof(text), "%u x %s at %.0f W each, %.0f MHz, products in %s%s", r->devices,
+            r->gpu.id, r->limit_w, r->clock_mhz, wt_prediction_dtype(r),
+            r->is_hot ? ", held back by heat" : "");
     wt_term_wrap(term, WT_PLAIN, "  devices   ", text);
     if (r->gpu.origin[0] && r->basis != WT_PREDICT_ROW) {
         wt_text(text, sizeof(text), "%s is a row of your own: %s", r->gpu.id, r->gpu.origin);

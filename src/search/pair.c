@@ -125,8 +125,39 @@ static int name_devices(struct wt_run *run)
     return 0;
 }
 
+/* "2 runs with power=150 W", of its first. */
+static void describe(char *buf, size_t size, const struct wt_run *runs, size_t count)
+{
+    char value[64];
+    const char *lead = " with ";
+    if (count == 1)
+        wt_text(buf, size, "%s", runs->id);
+    else
+        wt_text(buf, size, "%zu runs from %s on", count, runs->id);
+    for (size_t i = 0; i < runs->setting_count; i++) {
+        const struct wt_run_setting *set = &runs->settings[i];
+        bool is_told = false; /* the same on another device */
+        for (size_t k = 0; k < i && !is_told; k++)
+            is_told =
+                runs->settings[k].knob == set->knob && runs->settings[k].enforced == set->enforced;
+        size_t used = strlen(buf);
+        if (is_told)
+            continue;
+        wt_text(buf + used, size - used, "%s%s=%s", lead, wt_knob_name(set->knob),
+                wt_knob_value_text(value, sizeof(value), set->knob, set->enforced));
+        lead = ", ";
+    }
+    for (size_t i = 0; i < runs->param_count; i++) {
+        size_t used = strlen(buf);
+        wt_text(buf + used, size - used, "%s%s=%s", lead, runs->params[i].name,
+                runs->params[i].value);
+        lead = ", ";
+    }
+}
+
 static int take(struct wt_pair *p, const struct wt_run *runs, size_t count, const char *label)
 {
+    describe(p->what[*label == 'B'], sizeof(p->what[0]), runs, count);
     for (size_t i = 0; i < count; i++) {
         struct wt_run *run = &p->runs[p->a_count + p->b_count];
         *run = runs[i];
@@ -179,13 +210,24 @@ static void judge(struct wt_pair *p, enum wt_pair_what what, double spread, doub
     f->repeats = n && n <= had ? had + 1 : n;
 }
 
+/* A run that is alone on its side has the interval that it has everywhere else. */
+static struct wt_estimate energy_of(const struct wt_pair *p, const struct wt_sweep_row *row,
+                                    size_t first)
+{
+    const struct wt_joules *total = &p->runs[first].total;
+    if ((first ? p->b_count : p->a_count) > 1 || !isnan(p->sweep.host_w))
+        return row->energy_j;
+    return (struct wt_estimate){total->energy_j, total->low_j, total->high_j};
+}
+
 static void fill(struct wt_pair *p)
 {
     const struct wt_sweep *s = &p->sweep;
     const struct wt_sweep_row *a = &s->rows[s->reference], *b = &s->rows[!s->reference];
     struct wt_pair_figure *f = p->figures;
+    struct wt_estimate of_a = energy_of(p, a, 0), of_b = energy_of(p, b, p->a_count);
     f[WT_PAIR_TIME] = (struct wt_pair_figure){a->time_s, b->time_s, b->time_ratio, 0, 0};
-    f[WT_PAIR_ENERGY] = (struct wt_pair_figure){a->energy_j, b->energy_j, b->energy_ratio, 0, 0};
+    f[WT_PAIR_ENERGY] = (struct wt_pair_figure){of_a, of_b, b->energy_ratio, 0, 0};
     f[WT_PAIR_POWER] = (struct wt_pair_figure){a->power_w, b->power_w, b->power_ratio, 0, 0};
     f[WT_PAIR_PER_WORK] = f[WT_PAIR_ENERGY];
     f[WT_PAIR_PER_WORK].a = a->j_per_work;
@@ -260,7 +302,12 @@ static int tell_notes(struct wt_pair *p)
     const struct wt_sweep *s = &p->sweep;
     const struct wt_run *other = NULL;
     bool is_host_given = false;
-    int rc = 0;
+    int rc = note(p, "A is %s; B is %s", p->what[0], p->what[1]);
+    if (s->rows[0].provenance == WT_PROV_MODELED || s->rows[1].provenance == WT_PROV_MODELED)
+        rc |= note(p, "energies of %s are modeled: estimated from load, and not measured",
+                   s->rows[0].provenance != s->rows[1].provenance
+                       ? s->rows[s->reference].provenance == WT_PROV_MODELED ? "A" : "B"
+                       : "both");
     for (size_t i = 0; i < p->a_count + p->b_count; i++) {
         is_host_given |= p->runs[i].host_w > 0;
         if (strcmp(p->runs[i].command, p->runs[0].command) != 0)
@@ -284,6 +331,23 @@ static int tell_notes(struct wt_pair *p)
         if (strncmp(s->warnings[i], "each setting ran once", 21) != 0) /* said above */
             rc |= note(p, "%s", s->warnings[i]);
     return rc < 0 ? WT_E_NOMEM : 0;
+}
+
+/* A page says them in place of the sweep's, most of which they hold. */
+static int give_notes(struct wt_pair *p)
+{
+    struct wt_sweep *s = &p->sweep;
+    char **warnings = calloc(p->note_count + 1, sizeof(*warnings));
+    if (!warnings)
+        return WT_E_NOMEM;
+    for (size_t i = 0; i < s->warning_count; i++)
+        free(s->warnings[i]);
+    free(s->warnings);
+    s->warnings = warnings;
+    for (s->warning_count = 0; s->warning_count < p->note_count; s->warning_count++)
+        if (!(warnings[s->warning_count] = strdup(p->notes[s->warning_count])))
+            return WT_E_NOMEM;
+    return 0;
 }
 
 /* ---- making it ---- */
@@ -311,6 +375,9 @@ static int make(struct wt_pair *p, struct wt_error *err)
     /* What a page made of the sweep says. */
     wt_text(p->sweep.advice, sizeof(p->sweep.advice), "%s", p->sentence);
     p->sweep.apply[0] = '\0';
+    p->sweep.is_pair = true;
+    if (give_notes(p) < 0)
+        return wt_fail(err, WT_E_NOMEM, "no memory for a comparison");
     if (p->is_emulated)
         wt_text(p->sweep.emulation, sizeof(p->sweep.emulation), "%.63s", p->origin);
     return 0;

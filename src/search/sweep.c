@@ -418,9 +418,10 @@ static double together(double a, double b, double c)
     return sqrt(a * a + b * b + c * c);
 }
 
+/* Of what cannot be below zero. */
 static struct wt_estimate estimate(double value, double below, double above)
 {
-    return (struct wt_estimate){value, value * (1 - below), value * (1 + above)};
+    return (struct wt_estimate){value, value * (1 - fmin(below, 1)), value * (1 + above)};
 }
 
 /* The goal's value, and its ratio to the reference's. */
