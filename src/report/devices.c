@@ -254,7 +254,7 @@ void wt_report_compare(const struct wt_term *term, const struct wt_compare_row *
 #define WIDTH  800.0
 #define HEIGHT 520.0
 #define LEFT   70.0
-#define RIGHT  150.0
+#define RIGHT  190.0
 #define TOP    40.0
 #define BOTTOM 50.0
 #define LINE   13.0 /* of a label */
@@ -344,42 +344,104 @@ struct label {
     double x, y, width;
 };
 
-/* Beside its point, or as far below as no other label is. */
-static void place(struct label *labels, size_t count, struct label *now)
+static bool is_free(const struct label *labels, size_t count, const struct label *now)
 {
-    for (size_t tries = 0; tries < 12; tries++) {
-        bool is_free = true;
-        for (size_t i = 0; i < count; i++)
-            is_free &= fabs(labels[i].y - now->y) >= LINE ||
-                       now->x > labels[i].x + labels[i].width || labels[i].x > now->x + now->width;
-        if (is_free)
-            break;
-        now->y += LINE / 2;
-    }
-    labels[count] = *now;
+    if (now->y < TOP || now->y > HEIGHT - BOTTOM)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (fabs(labels[i].y - now->y) < LINE && now->x <= labels[i].x + labels[i].width &&
+            labels[i].x <= now->x + now->width)
+            return false;
+    return true;
 }
 
-static void put_point(FILE *out, const struct axis *x, const struct axis *y,
-                      const struct wt_compare_row *row, struct label *labels, size_t count)
+/* Beside its point, or as little below or above as no other label is; false: nowhere near. */
+static bool place(struct label *labels, size_t *io_count, struct label *now)
 {
-    double at_x = x_of(x, row->job.time_s.value), at_y = y_of(y, row->job.energy_j.value);
-    size_t letters = strlen(row->offer.name) + strlen(row->offer.region) +
-                     (row->offer.devices > 1 ? 4 : 0) + (row->offer.region[0] ? 2 : 0);
-    struct label label = {at_x + 9, at_y + 4, 7.0 * (double)letters};
-    place(labels, count, &label);
-    fprintf(out,
-            "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%d\" fill=\"%s\"/><text x=\"%.1f\" "
-            "y=\"%.1f\"%s>",
-            at_x, at_y, row->is_pareto ? 6 : 4, row->is_pareto ? "#1e7153" : "#9aa7a2", label.x,
-            label.y, row->is_pareto ? " font-weight=\"bold\"" : "");
+    const struct label beside = *now;
+    for (int tries = 0; tries < 10; tries++) {
+        if (is_free(labels, *io_count, now)) {
+            labels[(*io_count)++] = *now;
+            return true;
+        }
+        now->y = beside.y + (tries % 2 ? -1 : 1) * (tries / 2 + 1) * LINE / 2;
+    }
+    return false;
+}
+
+/* Of an earlier machine, or of the same board elsewhere: 1 dot, and 1 name for all. */
+static bool is_same_point(const struct wt_compare_row *a, const struct wt_compare_row *b)
+{
+    return a->is_predicted && a->fits && a->is_fit_known &&
+           fabs(a->job.time_s.value / b->job.time_s.value - 1) < 1e-9 &&
+           fabs(a->job.energy_j.value / b->job.energy_j.value - 1) < 1e-9;
+}
+
+static void put_label(FILE *out, const struct wt_compare_row *row, size_t others)
+{
     put_escaped(out, row->offer.name);
-    if (row->offer.devices > 1)
+    if (row->offer.devices > 1 && !row->offer.instance[0])
         fprintf(out, " x %u", row->offer.devices);
     if (row->offer.region[0]) {
         fputs(", ", out);
         put_escaped(out, row->offer.region);
     }
-    fputs("</text>\n", out);
+    if (others)
+        fprintf(out, " and %zu more", others);
+}
+
+/* One that none beats is labelled for those at its point. */
+static bool speaks_for(const struct wt_compare_row *rows, size_t count, size_t i,
+                       size_t *ret_others)
+{
+    *ret_others = 0;
+    for (size_t k = 0; k < count; k++) {
+        if (k == i || !is_same_point(&rows[k], &rows[i]))
+            continue;
+        if (rows[k].is_pareto > rows[i].is_pareto ||
+            (rows[k].is_pareto == rows[i].is_pareto && k < i))
+            return false;
+        ++*ret_others;
+    }
+    return true;
+}
+
+static void put_point(FILE *out, const struct axis *x, const struct axis *y,
+                      const struct wt_compare_row *row, size_t others, struct label *labels,
+                      size_t *io_count)
+{
+    double at_x = x_of(x, row->job.time_s.value), at_y = y_of(y, row->job.energy_j.value);
+    size_t letters = strlen(row->offer.name) + strlen(row->offer.region) +
+                     (row->offer.devices > 1 && !row->offer.instance[0] ? 4 : 0) +
+                     (row->offer.region[0] ? 2 : 0) + (others ? 11 : 0);
+    struct label label = {at_x + 9, at_y + 4, (row->is_pareto ? 8.0 : 7.2) * (double)letters};
+    bool is_placed = place(labels, io_count, &label);
+    if (is_placed && fabs(label.y - at_y - 4) > LINE / 2) /* which point it is of */
+        fprintf(out, "<path d=\"M%.1f %.1fL%.1f %.1f\" stroke=\"#9aa7a2\" stroke-width=\".6\"/>",
+                at_x, at_y, label.x - 1, label.y - 4);
+    fprintf(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%d\" fill=\"%s\"><title>", at_x, at_y,
+            row->is_pareto ? 6 : 4, row->is_pareto ? "#1e7153" : "#9aa7a2");
+    put_label(out, row, others);
+    fputs("</title></circle>", out);
+    if (is_placed) {
+        fprintf(out, "<text x=\"%.1f\" y=\"%.1f\"%s>", label.x, label.y,
+                row->is_pareto ? " font-weight=\"bold\"" : "");
+        put_label(out, row, others);
+        fputs("</text>", out);
+    }
+    fputc('\n', out);
+}
+
+/* Those that none beats first: where names are many, theirs have room. */
+static void put_points(FILE *out, const struct axis *x, const struct axis *y,
+                       const struct wt_compare_row *rows, size_t count, struct label *labels)
+{
+    size_t placed = 0, others;
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < count; i++)
+            if (rows[i].is_predicted && rows[i].fits && rows[i].is_fit_known &&
+                rows[i].is_pareto == !pass && speaks_for(rows, count, i, &others))
+                put_point(out, x, y, &rows[i], others, labels, &placed);
 }
 
 int wt_report_compare_svg(const char *path, const struct wt_compare_row *rows, size_t count,
@@ -396,7 +458,6 @@ int wt_report_compare_svg(const char *path, const struct wt_compare_row *rows, s
         return wt_fail(err, WT_E_USAGE, "no machine has room for it: there is nothing to plot");
     x.low -= 0.08, x.high += 0.08, y.low -= 0.08, y.high += 0.08;
     struct label *labels = calloc(count, sizeof(*labels));
-    size_t placed = 0;
     int rc = labels ? wt_file_begin(&draft, path, err)
                     : wt_fail(err, WT_E_NOMEM, "no memory for a plot of %zu machines", count);
     if (rc < 0) {
@@ -417,9 +478,7 @@ int wt_report_compare_svg(const char *path, const struct wt_compare_row *rows, s
             "<text transform=\"translate(16 %.1f) rotate(-90)\" text-anchor=\"middle\">energy of "
             "the job</text>\n",
             (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12, (TOP + HEIGHT - BOTTOM) / 2);
-    for (size_t i = 0; i < count; i++)
-        if (rows[i].is_predicted && rows[i].fits && rows[i].is_fit_known)
-            put_point(draft.file, &x, &y, &rows[i], labels, placed++);
+    put_points(draft.file, &x, &y, rows, count, labels);
     free(labels);
     fputs("</svg>\n", draft.file);
     wt_plain_leave(&plain);
