@@ -415,6 +415,8 @@ static int take_live(int c, struct race_options *o)
         o->is_dry_run = true;
         break;
     case TAG:
+        if (!*optarg)
+            return cli_usage("race", "--tag: an empty tag names nothing");
         o->tag = optarg;
         break;
     case NO_STORE:

@@ -141,6 +141,8 @@ static int parse(int argc, char **argv, struct run_options *o)
                 return cli_fail("run", &err);
             break;
         case TAG:
+            if (!*optarg)
+                return cli_usage("run", "--tag: an empty tag names nothing");
             o->tag = optarg;
             break;
         case JSON:

@@ -152,6 +152,11 @@ static void all_that_is_wrong_is_told_with_file_line_and_column(void **state)
     DATA(&s, "check", path);
     assert_non_null(strstr(s.out, "over that of its computers"));
     spawn_done(&s);
+    /* A name that nobody reads. */
+    spawn_file(path, sizeof(path), "gpu.csv", "id,tdp_w\nx1,300\n");
+    DATA(&s, "check", home);
+    assert_non_null(strstr(s.out, "gpu.csv: warning: a file of this name is not read"));
+    spawn_done(&s);
     /* Warnings alone are no failure. */
     spawn_file(path, sizeof(path), "gpus.csv", "id,tdp_w\nx1,300\n");
     DATA(&s, "check", path);

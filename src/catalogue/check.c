@@ -215,6 +215,20 @@ static int is_csv(const struct dirent *entry)
     return n > 4 && strcasecmp(entry->d_name + n - 4, ".csv") == 0;
 }
 
+/* A file of a name that nobody reads, which its owner may not know. */
+static int leave_out(struct checker *c, const char *path, struct wt_error *err)
+{
+    struct wt_data_file *file;
+    int rc = add_file(c, path, &file, err);
+    if (rc < 0)
+        return rc;
+    struct wt_sheet nameless = {.path = file->path};
+    wt_problem_add(&c->problems, &nameless, 0, -1, true,
+                   "gpus.csv, regions.csv, instances.csv, pue.csv and cpus.csv are",
+                   "a file of this name is not read");
+    return 0;
+}
+
 /* Its tables by their names, as it would be read; others are told of. */
 static int check_folder(struct checker *c, const char *folder, struct wt_error *err)
 {
@@ -227,15 +241,13 @@ static int check_folder(struct checker *c, const char *folder, struct wt_error *
         return wt_fail_errno(err, errno, "%s", folder);
     for (int i = 0; i < count; i++) {
         enum wt_data kind;
-        struct wt_data_file *file;
         char *path = NULL;
         if (rc == 0 && asprintf(&path, "%.*s/%s", (int)length, folder, names[i]->d_name) < 0) {
             path = NULL;
             rc = no_memory(err);
         }
         if (rc == 0)
-            rc = is_named_for(path, &kind) ? check_file(c, path, err)
-                                           : add_file(c, path, &file, err);
+            rc = is_named_for(path, &kind) ? check_file(c, path, err) : leave_out(c, path, err);
         free(path);
         free(names[i]);
     }

@@ -184,8 +184,9 @@ static int take_family(struct wt_config *c, const char *name, const json_t *obje
             return 0;
         }
     return wt_fail(err, WT_E_UNSUPPORTED,
-                   "%s: model_type is \"%.40s\"; bert, distilbert and gpt2 are known", name,
-                   json_string_value(type));
+                   "%s: model_type is \"%.40s\"; bert, distilbert and gpt2 are known, and decoders "
+                   "by name (wattune predict --list)",
+                   name, json_string_value(type));
 }
 
 static int take_activation(struct wt_config *c, const char *name, const json_t *object,
