@@ -215,12 +215,25 @@ static int is_csv(const struct dirent *entry)
     return n > 4 && strcasecmp(entry->d_name + n - 4, ".csv") == 0;
 }
 
+/* "gpu.csv", "GPUS.csv": meant for a table, but not named for it. */
+static bool is_nearly_named(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    size_t n = strlen(base) - 4; /* of ".csv" */
+    for (int i = 0; i < WT_DATA_KINDS; i++) {
+        const char *name = wt_data_name((enum wt_data)i);
+        if (n >= 3 && strncasecmp(base, name, n) == 0 && strlen(name) - n <= 1)
+            return true;
+    }
+    return false;
+}
+
 /* A file of a name that nobody reads, which its owner may not know. */
 static int leave_out(struct checker *c, const char *path, struct wt_error *err)
 {
     struct wt_data_file *file;
     int rc = add_file(c, path, &file, err);
-    if (rc < 0)
+    if (rc < 0 || !is_nearly_named(path))
         return rc;
     struct wt_sheet nameless = {.path = file->path};
     wt_problem_add(&c->problems, &nameless, 0, -1, true,
