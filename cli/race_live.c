@@ -270,7 +270,7 @@ static struct wt_joules energy_told(const struct race_trial *t)
     struct wt_joules energy = t->spent;
     if (!is_known_beyond(t) || energy.provenance == WT_PROV_UNKNOWN)
         return energy;
-    double share = t->points[t->told - 1].energy_j / energy.energy_j;
+    double share = (t->points[t->told - 1].energy_j + t->twice.run_j) / energy.energy_j;
     if (!(share <= 1))
         return (struct wt_joules){.provenance = WT_PROV_UNKNOWN};
     energy.energy_j *= share;
@@ -302,9 +302,11 @@ static void take_result(struct race_live *l)
             .step = s->step,
             .loss = s->loss,
             .score = s->score,
-            .run_s = is_known_beyond(t) ? t->points[t->told - 1].run_s : t->run_s,
+            .run_s = is_known_beyond(t) ? t->points[t->told - 1].run_s + t->twice.run_s : t->run_s,
             .energy = energy_told(t),
             .step_j = step_energy(t),
+            .again = t->twice.steps,
+            .again_j = t->twice.run_j,
             .processes = t->lives,
             .exit_code = t->is_over ? t->exit_code : -1,
             .final_loss = NAN,
@@ -339,8 +341,9 @@ static void verified(struct race_live *l)
         if (l->raced[i].state != WT_RACE_PAUSED)
             continue;
         l->raced[i].final_loss = s->state == WT_RACE_FINISHED ? s->loss : NAN;
-        l->raced[i].full_j =
-            l->trials[i].spent.provenance == WT_PROV_UNKNOWN ? NAN : l->trials[i].spent.energy_j;
+        l->raced[i].full_j = l->trials[i].spent.provenance == WT_PROV_UNKNOWN
+                                 ? NAN
+                                 : l->trials[i].spent.energy_j - l->trials[i].twice.run_j;
         l->raced[i].processes = l->trials[i].lives;
     }
 }

@@ -400,6 +400,88 @@ static void interrupted_it_leaves_nothing_and_goes_on_where_it_was(void **state)
     spawn_done(&s);
 }
 
+static int count_of(const char *name, const char *what)
+{
+    char *text = spawn_read(name);
+    int count = 0;
+    for (const char *at = text; (at = strstr(at, what)) != NULL; at++)
+        count++;
+    free(text);
+    return count;
+}
+
+/* The last line's value in the column of a curve with energies. */
+static double last_in_curve(const char *name, int column)
+{
+    char *text = spawn_read(name), *line = strrchr(text, '\n');
+    double values[4] = {NAN, NAN, NAN, NAN};
+    assert_non_null(line);
+    *line = '\0';
+    line = strrchr(text, '\n');
+    assert_non_null(line);
+    assert_int_equal(
+        sscanf(line, "%lf,%lf,%lf,%lf", &values[0], &values[1], &values[2], &values[3]), 4);
+    free(text);
+    return values[column];
+}
+
+/* One that is interrupted twice begins anew twice. */
+static void steps_run_again_count_as_run_and_are_not_in_the_curve(void **state)
+{
+    (void)state;
+    struct spawned s;
+    const char *const argv[] = {
+        "--emulate", "a100-pcie-80gb", "--steps", "60",   "--first", "20", "--eta",  "2", BY_STDOUT,
+        "--param",   "loss=2,1",       "--",      script, "{loss}",  "60", "stdout", NULL};
+    const char *more[32] = {"--resume"};
+    memcpy(more + 1, argv, sizeof(argv));
+    start_race(&s, argv);
+    wait_for("race/loss=1.log", "step 15 ");
+    kill(s.pid, SIGINT);
+    spawn_wait(&s);
+    assert_int_equal(spawn_code(&s), 130);
+    spawn_done(&s);
+    double known = last_in_curve("race/loss=1.csv", 0),
+           known_j = last_in_curve("race/loss=1.csv", 3);
+    assert_true(known >= 15);
+
+    start_race(&s, more);
+    for (int i = 0; i < 3000 && count_of("race/loss=1.log", "step 5 ") < 2; i++)
+        usleep(10000);
+    kill(s.pid, SIGINT);
+    spawn_wait(&s);
+    assert_int_equal(spawn_code(&s), 130);
+    spawn_done(&s);
+
+    json_t *doc = run_race(0, more);
+    const json_t *best = trial(doc, "loss=1"), *other = trial(doc, "loss=2");
+    assert_string_equal(word(doc, "winner"), "loss=1");
+    double lines = count_of("race/loss=1.log", "step "), again_j = number(best, "again_j");
+    assert_true(lines >= 60 + known + 5);
+    assert_true(number(best, "step") == 60 && number(best, "steps_again") == lines - 60);
+    double again = lines - 60 + number(other, "steps_again");
+    assert_true(number(doc, "steps_again") == again);
+    assert_true(number(doc, "steps") == 60 + number(other, "step") + again);
+    assert_true(number(doc, "steps_full") == 120);
+    /* The curve goes on from where it was; what was spent has all. */
+    char *curve = spawn_read("race/loss=1.csv"), want[64];
+    double kept_j = NAN;
+    snprintf(want, sizeof(want), "\n%.0f,", known);
+    assert_non_null(strstr(curve, want));
+    assert_int_equal(sscanf(strstr(curve, want) + strlen(want), "%*f,%*f,%lf", &kept_j), 1);
+    free(curve);
+    assert_true(fabs(kept_j - known_j) < 1e-6 * known_j);
+    double last_j = last_in_curve("race/loss=1.csv", 3), spent_j = number(best, "energy_j");
+    assert_true(again_j > 0);
+    assert_true(last_j <= (spent_j - again_j) * (1 + 1e-6) && last_j >= (spent_j - again_j) * 0.5);
+    /* Saved is against running both to their ends once. */
+    double rest_j = number(doc, "saved_j") + again_j + number(other, "again_j");
+    assert_true(json_is_number(json_object_get(doc, "saved_j")) && rest_j > 0);
+    assert_true(fabs(number(doc, "spent_j") - spent_j - number(other, "energy_j")) <
+                1e-6 * spent_j);
+    json_decref(doc);
+}
+
 static void killed_it_leaves_no_process_stopped_or_running(void **state)
 {
     (void)state;
@@ -594,6 +676,7 @@ int main(void)
         RACE_TEST(killed_it_leaves_nothing_that_a_trial_started),
         RACE_TEST(without_losses_it_says_what_is_missing),
         RACE_TEST(interrupted_it_leaves_nothing_and_goes_on_where_it_was),
+        RACE_TEST(steps_run_again_count_as_run_and_are_not_in_the_curve),
         RACE_TEST(killed_it_leaves_no_process_stopped_or_running),
         RACE_TEST(wattunes_own_trainings_are_raced_by_their_door),
         RACE_TEST(trials_come_from_a_file_and_are_shown_before),
