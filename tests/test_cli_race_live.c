@@ -400,6 +400,50 @@ static void interrupted_it_leaves_nothing_and_goes_on_where_it_was(void **state)
     spawn_done(&s);
 }
 
+static void resumed_where_no_race_is_nothing_is_made(void **state)
+{
+    (void)state;
+    struct spawned s;
+    start_race(&s, (const char *const[]){"--resume", RUNGS, BY_STDOUT, "--param", "loss=2,1", "--",
+                                         script, "{loss}", "20", "stdout", NULL});
+    spawn_wait(&s);
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "no race is in"));
+    spawn_done(&s);
+    assert_int_not_equal(access(race, F_OK), 0);
+}
+
+/* Whatever second it is when it begins. */
+static void a_folder_that_is_not_named_is_a_new_one(void **state)
+{
+    (void)state;
+    char name[64], path[160];
+    time_t now = time(NULL);
+    struct tm tm;
+    struct spawned s;
+    for (int i = 0; i < 600; i++, now++) {
+        strftime(name, sizeof(name), "wattune-race-%Y%m%d-%H%M%S", localtime_r(&now, &tm));
+        spawn_path(path, sizeof(path), name);
+        assert_int_equal(mkdir(path, 0700), 0);
+    }
+    static const char *const argv[] = {"wattune", "race",    "--json",   "--no-store", RUNGS,
+                                       BY_STDOUT, "--param", "loss=2,1", "--",         "./train.sh",
+                                       "{loss}",  "20",      "stdout",   NULL};
+    char there[4096];
+    assert_non_null(getcwd(there, sizeof(there)));
+    assert_int_equal(chdir(home), 0);
+    spawn_start(&s, home, argv);
+    assert_int_equal(chdir(there), 0);
+    spawn_wait(&s);
+    if (spawn_code(&s) != 0)
+        fail_msg("%s%s", s.out, s.err);
+    json_t *doc = spawn_json(&s);
+    const char *folder = word(doc, "folder"), *end = strrchr(folder, '-');
+    assert_true(end && strcmp(end, "-2") == 0);
+    json_decref(doc);
+    spawn_done(&s);
+}
+
 static int count_of(const char *name, const char *what)
 {
     char *text = spawn_read(name);
@@ -677,6 +721,8 @@ int main(void)
         RACE_TEST(without_losses_it_says_what_is_missing),
         RACE_TEST(interrupted_it_leaves_nothing_and_goes_on_where_it_was),
         RACE_TEST(steps_run_again_count_as_run_and_are_not_in_the_curve),
+        RACE_TEST(resumed_where_no_race_is_nothing_is_made),
+        RACE_TEST(a_folder_that_is_not_named_is_a_new_one),
         RACE_TEST(killed_it_leaves_no_process_stopped_or_running),
         RACE_TEST(wattunes_own_trainings_are_raced_by_their_door),
         RACE_TEST(trials_come_from_a_file_and_are_shown_before),
