@@ -172,7 +172,8 @@ WT_API int wt_race_judge(struct wt_race_risk *ret_risk, const struct wt_race_cur
                          const struct wt_race_options *options, size_t draw, uint64_t seed,
                          size_t races, double tolerance, struct wt_error *err);
 
-/* The stable document (docs/json.md, "A race"), owned by the caller: free(). NULL: no memory. */
+/* The stable document (docs/json.md, "A race"), owned by the caller: free(). NULL: no memory. risk
+ * may be NULL: it is not known, as all curves were in the race. */
 WT_API char *wt_race_to_json(const struct wt_race_curves *curves,
                              const struct wt_race_options *options,
                              const struct wt_race_replayed *replayed,

@@ -81,6 +81,14 @@ void wt_report_race(const struct wt_term *term, const struct wt_race_curves *cur
     else
         wt_text(text, sizeof(text), "It is the best of them.");
     wt_term_wrap(term, WT_PLAIN, "  ", text);
+    if (!risk) {
+        wt_text(text, sizeof(text),
+                "All %zu curves are in it: this is one race, and no risk can be told from it. "
+                "--draw N races N of them, drawn anew each time.",
+                r->count);
+        wt_term_wrap(term, WT_PLAIN, "  ", text);
+        return;
+    }
     wt_text(
         text, sizeof(text),
         "Risk, over %zu races: a stopped trial would have won %.1f %% of them, and %.1f %% by more "
