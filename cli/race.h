@@ -116,7 +116,8 @@ struct race_trial {
     /* What it took, stretch by stretch in which it ran. */
     double run_s;           /* before the open one */
     struct wt_joules spent; /* likewise */
-    bool has_spent;
+    struct wt_joules here;  /* of this run alone: one that is resumed has spent more */
+    bool has_spent, has_here;
     int64_t since_ns; /* the open one's start; 0: none is open */
     uint64_t window;
     bool has_window, is_window_over; /* over: its energy has not been asked for yet */
@@ -227,6 +228,8 @@ void race_stretch_close(struct race_live *l, struct race_trial *t);
 void race_stretch_collect(struct race_live *l, struct race_trial *t, bool is_now);
 /* All of them, now. */
 void race_collect_all(struct race_live *l);
+/* Phases of the run that have no energy of their own get their trials'. */
+void race_fill_phases(const struct race_live *l, struct wt_run *run);
 void race_save(struct race_live *l, const struct race_trial *t);
 
 #endif

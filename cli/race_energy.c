@@ -27,11 +27,13 @@ void race_stretch_open(struct race_live *l, struct race_trial *t)
 
 static void spend(struct race_trial *t, const struct wt_joules *energy)
 {
-    struct wt_joules before = t->spent;
-    t->spent = *energy;
+    struct wt_joules before = t->spent, here = t->here;
+    t->spent = t->here = *energy;
     if (t->has_spent)
         wt_joules_add(&t->spent, &before, energy);
-    t->has_spent = true;
+    if (t->has_here)
+        wt_joules_add(&t->here, &here, energy);
+    t->has_spent = t->has_here = true;
 }
 
 void race_stretch_close(struct race_live *l, struct race_trial *t)
@@ -118,6 +120,30 @@ void race_stretch_collect(struct race_live *l, struct race_trial *t, bool is_now
                 : before_j - t->twice.run_j +
                       energy.energy_j * share_of(t, t->points[i].run_s + t->twice.run_s);
     race_save(l, t);
+}
+
+void race_fill_phases(const struct race_live *l, struct wt_run *run)
+{
+    bool is_any = false;
+    for (size_t i = 0; i < run->phase_count; i++)
+        for (size_t k = 0; k < l->count; k++) {
+            struct wt_run_phase *p = &run->phases[i];
+            const struct race_trial *t = &l->trials[k];
+            if (p->energy.provenance != WT_PROV_UNKNOWN || !t->has_here ||
+                t->here.provenance == WT_PROV_UNKNOWN ||
+                strncmp(p->name, t->name, sizeof(p->name) - 1) != 0)
+                continue;
+            double span_s = p->own_s > 0 ? p->own_s : p->wall_s;
+            p->energy = t->here;
+            p->mean_w = span_s > 0 ? t->here.energy_j / span_s : NAN;
+            p->is_separable = is_any = true;
+            p->joint = (struct wt_joules){.provenance = WT_PROV_UNKNOWN};
+            p->with[0] = '\0';
+        }
+    if (is_any)
+        snprintf(run->phases_note, sizeof(run->phases_note),
+                 "energies of trials are %s while each ran, as the race took them",
+                 l->slot_count > 1 ? "of their GPUs" : "the node's");
 }
 
 void race_collect_all(struct race_live *l)

@@ -273,6 +273,59 @@ static void energy_is_told_trial_by_trial_and_stored_as_one_run(void **state)
     free(curve);
 }
 
+static void a_report_and_a_statement_tell_of_the_trials(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char page[128], text[64];
+    spawn_run(&s, home, "wattune", "race", "--folder", race, RUNGS, BY_STDOUT, "--tag", "rx",
+              "--param", "loss=4,2,1,3", "--", script, "{loss}", "20", "fail");
+    assert_int_equal(spawn_code(&s), 0);
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "statement", "--tag", "rx", "--json");
+    json_t *doc = spawn_json(&s), *races = json_object_get(json_object_get(doc, "runs"), "races");
+    spawn_done(&s);
+    assert_true(number(races, "count") == 1 && number(races, "trials") == 4);
+    assert_true(number(races, "failed") == 1 && number(races, "finished") >= 1);
+    assert_true(number(races, "finished") + number(races, "stopped") == 3);
+    snprintf(text, sizeof(text), "stopped early: %.0f; failed: 1", number(races, "stopped"));
+    json_decref(doc);
+    spawn_run(&s, home, "wattune", "statement", "--tag", "rx");
+    assert_non_null(strstr(s.out, text));
+    spawn_done(&s);
+    /* What the race knows of a trial, the run does; with modeled sensors, too. */
+    char *told = spawn_read("race/race.json");
+    doc = json_loads(told, 0, NULL);
+    free(told);
+    spawn_run(&s, home, "wattune", "report", "last", "--json");
+    json_t *run = spawn_json(&s), *phase;
+    spawn_done(&s);
+    size_t i, known = 0;
+    json_array_foreach(json_object_get(run, "phases"), i, phase)
+    {
+        if (strncmp(word(phase, "name"), "loss=", 5) != 0)
+            continue;
+        bool is_known = strcmp(word(trial(doc, word(phase, "name")), "provenance"), "unknown") != 0;
+        assert_true(!is_known || strcmp(word(phase, "provenance"), "unknown") != 0);
+        assert_true(!is_known || (number(phase, "energy_j") > 0 && number(phase, "mean_w") > 0));
+        known++;
+    }
+    assert_int_equal(known, 4);
+    assert_string_equal(word(json_object_get(run, "race"), "winner"), "loss=2");
+    json_decref(run);
+    json_decref(doc);
+    spawn_run(&s, home, "wattune", "runs", "last");
+    assert_non_null(strstr(s.out, "loss=2 wins, with"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "report", "last", "-o",
+              spawn_path(page, sizeof(page), "race.html"));
+    assert_int_equal(spawn_code(&s), 0);
+    spawn_done(&s);
+    told = spawn_read("race.html");
+    assert_non_null(strstr(told, "loss=2 wins"));
+    free(told);
+}
+
 static void two_at_once_have_a_gpu_each(void **state)
 {
     (void)state;
@@ -712,6 +765,7 @@ int main(void)
         RACE_TEST(told_to_end_a_trial_goes_on_from_what_it_kept),
         RACE_TEST(the_stopped_ones_can_be_run_on_to_know_the_risk),
         RACE_TEST(energy_is_told_trial_by_trial_and_stored_as_one_run),
+        RACE_TEST(a_report_and_a_statement_tell_of_the_trials),
         RACE_TEST(two_at_once_have_a_gpu_each),
         RACE_TEST(a_loss_that_is_no_number_ends_a_trial),
         RACE_TEST(steps_that_begin_anew_are_the_next_epochs),
