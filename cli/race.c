@@ -9,6 +9,7 @@ static int replay(const struct race_options *o)
     struct wt_race_curves curves;
     struct wt_race_replayed replayed = {0};
     struct wt_race_risk risk;
+    bool is_one = false;
     struct wt_error err = {0};
     int code;
     if (wt_race_curves_read(&curves, o->replay, o->loss, &err) < 0) {
@@ -24,18 +25,20 @@ static int replay(const struct race_options *o)
             "by --to-the-end leaves whole ones",
             unfinished, curves.count);
     int rc = wt_race_replay(&replayed, &curves, &o->race, o->draw, o->seed, &err);
-    if (rc == 0)
+    /* The order decides only where none waits for the others. */
+    is_one = (!o->draw || o->draw == curves.count) && o->race.rule != WT_RACE_ASHA;
+    if (rc == 0 && !is_one)
         rc =
             wt_race_judge(&risk, &curves, &o->race, o->draw, o->seed, o->races, o->tolerance, &err);
     if (rc < 0) {
         code = cli_fail("race", &err);
     } else if (o->is_json) {
-        code =
-            cli_print_json("race", wt_race_to_json(&curves, &o->race, &replayed, &risk, o->replay));
+        code = cli_print_json("race", wt_race_to_json(&curves, &o->race, &replayed,
+                                                      is_one ? NULL : &risk, o->replay));
     } else {
         struct wt_term term;
         wt_term_init(&term, stdout);
-        wt_report_race(&term, &curves, &o->race, &replayed, &risk);
+        wt_report_race(&term, &curves, &o->race, &replayed, is_one ? NULL : &risk);
         code = CLI_OK;
     }
     wt_race_replayed_done(&replayed);

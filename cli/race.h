@@ -72,8 +72,8 @@ enum race_order { RACE_ORDER_UNKNOWN, RACE_STEP_FIRST, RACE_LOSS_FIRST };
 
 struct race_point {
     double step, loss;
-    double run_s;    /* how long it had run by then */
-    double energy_j; /* from its start; NaN: not known (yet) */
+    double run_s;    /* how long it had run by then, without what was run again */
+    double energy_j; /* likewise, from its start; NaN: not known (yet) */
 };
 
 struct race_rank {
@@ -116,13 +116,22 @@ struct race_trial {
     /* What it took, stretch by stretch in which it ran. */
     double run_s;           /* before the open one */
     struct wt_joules spent; /* likewise */
-    bool has_spent;
+    struct wt_joules here;  /* of this run alone: one that is resumed has spent more */
+    bool has_spent, has_here;
     int64_t since_ns; /* the open one's start; 0: none is open */
     uint64_t window;
     bool has_window, is_window_over; /* over: its energy has not been asked for yet */
     int64_t over_ns;
     double window_s;    /* how long that stretch was */
     size_t window_from; /* its first point */
+    /* What was run again, because a process had to begin before the end of the curve: it is spent,
+     * and no part of the curve. */
+    struct {
+        double before, at;          /* steps: of an earlier process, and of this one among them;
+                                       before 0: it is beyond; at NaN: it has not said any */
+        double until_s;             /* by run_s: it had only come to known points by then */
+        double steps, run_s, run_j; /* so far */
+    } twice;
 };
 
 /* A process for it, which writes to its log. cuda: for CUDA_VISIBLE_DEVICES; NULL: as ours. Errors:
@@ -142,6 +151,8 @@ void race_trial_hear(struct race_trial *t, void (*fn)(void *data, const struct w
 char *race_cell(char **io_line);
 /* How long it has run. */
 double race_trial_run_s(const struct race_trial *t);
+/* Its process has ended or stops: where it came to no new point, all was run again. */
+void race_trial_close_again(struct race_trial *t);
 /* Its curve as a file, as `wattune race --replay` reads it; without energies where one is not
  * known. Errors: WT_E_NOMEM, those of wt_file_write(). */
 int race_trial_save(const struct race_trial *t, bool is_unfinished, struct wt_error *err);
@@ -217,6 +228,8 @@ void race_stretch_close(struct race_live *l, struct race_trial *t);
 void race_stretch_collect(struct race_live *l, struct race_trial *t, bool is_now);
 /* All of them, now. */
 void race_collect_all(struct race_live *l);
+/* Phases of the run that have no energy of their own get their trials'. */
+void race_fill_phases(const struct race_live *l, struct wt_run *run);
 void race_save(struct race_live *l, const struct race_trial *t);
 
 #endif

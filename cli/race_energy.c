@@ -21,16 +21,19 @@ void race_stretch_open(struct race_live *l, struct race_trial *t)
     t->has_window = wt_meter_begin(l->m.meter, t->name, &t->window) == 0;
     t->is_window_over = false;
     t->window_from = t->count;
+    t->twice.until_s = 0;
     mark_phase(l, t, WT_MARK_BEGIN);
 }
 
 static void spend(struct race_trial *t, const struct wt_joules *energy)
 {
-    struct wt_joules before = t->spent;
-    t->spent = *energy;
+    struct wt_joules before = t->spent, here = t->here;
+    t->spent = t->here = *energy;
     if (t->has_spent)
         wt_joules_add(&t->spent, &before, energy);
-    t->has_spent = true;
+    if (t->has_here)
+        wt_joules_add(&t->here, &here, energy);
+    t->has_spent = t->has_here = true;
 }
 
 void race_stretch_close(struct race_live *l, struct race_trial *t)
@@ -41,6 +44,7 @@ void race_stretch_close(struct race_live *l, struct race_trial *t)
     t->window_s = (double)(now - t->since_ns) * 1e-9;
     t->run_s += t->window_s;
     t->since_ns = 0;
+    race_trial_close_again(t);
     if (t->has_window)
         wt_meter_end(l->m.meter, t->window);
     t->is_window_over = t->has_window;
@@ -83,7 +87,15 @@ void race_save(struct race_live *l, const struct race_trial *t)
     }
 }
 
-/* Its points lie on the straight line in time between what it had taken before and after. */
+/* How much of its stretch had passed by then. */
+static double share_of(const struct race_trial *t, double run_s)
+{
+    double share = (run_s - (t->run_s - t->window_s)) / t->window_s;
+    return fmin(fmax(share, 0), 1);
+}
+
+/* Its points lie on the straight line in time between what it had taken before and after, less what
+ * it took to come to where the curve was. */
 void race_stretch_collect(struct race_live *l, struct race_trial *t, bool is_now)
 {
     struct wt_window_result result;
@@ -96,15 +108,42 @@ void race_stretch_collect(struct race_live *l, struct race_trial *t, bool is_now
         energy = joules_of(l, t, &result);
         wt_window_result_done(&result);
     }
-    double begin_s = t->run_s - t->window_s, before_j = t->has_spent ? t->spent.energy_j : 0;
+    double before_j = t->has_spent ? t->spent.energy_j : 0;
     spend(t, &energy);
-    for (size_t i = t->window_from; i < t->count; i++) {
-        double share = (t->points[i].run_s - begin_s) / t->window_s;
-        t->points[i].energy_j = t->spent.provenance == WT_PROV_UNKNOWN
-                                    ? NAN
-                                    : before_j + energy.energy_j * (share < 1 ? share : 1);
-    }
+    if (t->twice.until_s > 0)
+        t->twice.run_j = before_j + energy.energy_j * share_of(t, t->twice.until_s) -
+                         t->points[t->window_from - 1].energy_j;
+    for (size_t i = t->window_from; i < t->count; i++)
+        t->points[i].energy_j =
+            t->spent.provenance == WT_PROV_UNKNOWN
+                ? NAN
+                : before_j - t->twice.run_j +
+                      energy.energy_j * share_of(t, t->points[i].run_s + t->twice.run_s);
     race_save(l, t);
+}
+
+void race_fill_phases(const struct race_live *l, struct wt_run *run)
+{
+    bool is_any = false;
+    for (size_t i = 0; i < run->phase_count; i++)
+        for (size_t k = 0; k < l->count; k++) {
+            struct wt_run_phase *p = &run->phases[i];
+            const struct race_trial *t = &l->trials[k];
+            if (p->energy.provenance != WT_PROV_UNKNOWN || !t->has_here ||
+                t->here.provenance == WT_PROV_UNKNOWN ||
+                strncmp(p->name, t->name, sizeof(p->name) - 1) != 0)
+                continue;
+            double span_s = p->own_s > 0 ? p->own_s : p->wall_s;
+            p->energy = t->here;
+            p->mean_w = span_s > 0 ? t->here.energy_j / span_s : NAN;
+            p->is_separable = is_any = true;
+            p->joint = (struct wt_joules){.provenance = WT_PROV_UNKNOWN};
+            p->with[0] = '\0';
+        }
+    if (is_any)
+        snprintf(run->phases_note, sizeof(run->phases_note),
+                 "energies of trials are %s while each ran, as the race took them",
+                 l->slot_count > 1 ? "of their GPUs" : "the node's");
 }
 
 void race_collect_all(struct race_live *l)

@@ -270,7 +270,7 @@ static struct wt_joules energy_told(const struct race_trial *t)
     struct wt_joules energy = t->spent;
     if (!is_known_beyond(t) || energy.provenance == WT_PROV_UNKNOWN)
         return energy;
-    double share = t->points[t->told - 1].energy_j / energy.energy_j;
+    double share = (t->points[t->told - 1].energy_j + t->twice.run_j) / energy.energy_j;
     if (!(share <= 1))
         return (struct wt_joules){.provenance = WT_PROV_UNKNOWN};
     energy.energy_j *= share;
@@ -302,9 +302,11 @@ static void take_result(struct race_live *l)
             .step = s->step,
             .loss = s->loss,
             .score = s->score,
-            .run_s = is_known_beyond(t) ? t->points[t->told - 1].run_s : t->run_s,
+            .run_s = is_known_beyond(t) ? t->points[t->told - 1].run_s + t->twice.run_s : t->run_s,
             .energy = energy_told(t),
             .step_j = step_energy(t),
+            .again = t->twice.steps,
+            .again_j = t->twice.run_j,
             .processes = t->lives,
             .exit_code = t->is_over ? t->exit_code : -1,
             .final_loss = NAN,
@@ -339,8 +341,9 @@ static void verified(struct race_live *l)
         if (l->raced[i].state != WT_RACE_PAUSED)
             continue;
         l->raced[i].final_loss = s->state == WT_RACE_FINISHED ? s->loss : NAN;
-        l->raced[i].full_j =
-            l->trials[i].spent.provenance == WT_PROV_UNKNOWN ? NAN : l->trials[i].spent.energy_j;
+        l->raced[i].full_j = l->trials[i].spent.provenance == WT_PROV_UNKNOWN
+                                 ? NAN
+                                 : l->trials[i].spent.energy_j - l->trials[i].twice.run_j;
         l->raced[i].processes = l->trials[i].lives;
     }
 }
@@ -500,7 +503,7 @@ static int exit_code(void *data)
 
 /* ---- after it ---- */
 
-static int finish(struct race_live *l, const struct wt_run *run)
+static struct wt_raced sum_up(const struct race_live *l, const struct wt_run *run)
 {
     struct wt_raced raced = {.options = l->o->race,
                              .trials = l->raced,
@@ -509,11 +512,40 @@ static int finish(struct race_live *l, const struct wt_run *run)
                              .folder = l->folder,
                              .is_cut = !l->is_decided,
                              .is_verified = l->o->is_to_the_end && l->is_decided && !l->asked};
-    char path[4200];
-    struct wt_error err = {0};
     raced.rung_count = wt_race_rungs(l->race, &raced.rungs);
     snprintf(raced.loss, sizeof(raced.loss), "%.31s", l->source.loss);
     wt_raced_sum_up(&raced);
+    return raced;
+}
+
+/* Before the run is stored for the last time: what its report and a statement say of the race. */
+static void tell_run(void *data, struct wt_run *run)
+{
+    struct race_live *l = data;
+    race_collect_all(l);
+    race_fill_phases(l, run);
+    struct wt_raced raced = sum_up(l, run);
+    for (size_t i = 0; i < l->count; i++) {
+        enum wt_race_state state = raced.trials[i].state;
+        run->race.finished += state == WT_RACE_FINISHED;
+        run->race.stopped += state == WT_RACE_PAUSED && l->is_decided;
+        run->race.failed += state == WT_RACE_DIVERGED;
+    }
+    run->race.saved_j = run->race.saving = NAN;
+    if (!l->is_decided || raced.winner == SIZE_MAX)
+        return;
+    snprintf(run->race.winner, sizeof(run->race.winner), "%s", raced.trials[raced.winner].name);
+    run->race.loss = raced.trials[raced.winner].loss;
+    run->race.saved_j = raced.saved_j;
+    run->race.saving = raced.saving;
+    run->race.is_verified = raced.is_verified;
+}
+
+static int finish(struct race_live *l, const struct wt_run *run)
+{
+    struct wt_raced raced = sum_up(l, run);
+    char path[4200];
+    struct wt_error err = {0};
     char *text = wt_raced_to_json(&raced);
     raced.is_resumed = l->o->is_resume;
     snprintf(path, sizeof(path), "%s/race.json", l->folder);
@@ -557,6 +589,15 @@ static int measure(struct race_live *l, char **argv)
     words[1] = (char *)(uintptr_t) "race"; /* argv[0] is both */
     memcpy(words + 2, argv + 1, (count - 1) * sizeof(*words));
     snprintf(run.tag, sizeof(run.tag), "%s", l->o->tag ? l->o->tag : "");
+    char *folder = realpath(l->folder, NULL);
+    const char *path = folder ? folder : l->folder;
+    size_t length = strlen(path), room = sizeof(run.race.folder) - 1;
+    snprintf(run.race.folder, room + 1, "%.255s", length > room ? path + length - room : path);
+    free(folder);
+    run.race.trials = (unsigned)l->count; /* known of one that is killed, too */
+    run.race.loss = run.race.saved_j = run.race.saving = NAN;
+    l->m.data = l;
+    l->m.on_end = tell_run;
     int rc = cli_measure_task(&l->m, &task, words, &run, &err);
     free(words);
     race_clear_line(l);

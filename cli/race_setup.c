@@ -171,14 +171,28 @@ static char *describe(const struct race_live *l)
     return NULL;
 }
 
+/* One that was named, or a new one: of races that begin in the same second each has its own. */
+static bool make_folder(struct race_live *l)
+{
+    size_t length = strlen(l->folder);
+    int rc = mkdir(l->folder, 0777);
+    for (unsigned n = 2; !l->o->folder && rc < 0 && errno == EEXIST && n < 1000; n++) {
+        snprintf(l->folder + length, sizeof(l->folder) - length, "-%u", n);
+        rc = mkdir(l->folder, 0777);
+    }
+    return rc == 0 || (l->o->folder && errno == EEXIST);
+}
+
 /* One race at a time is in it. */
 static int lock_folder(struct race_live *l)
 {
-    if (mkdir(l->folder, 0777) < 0 && errno != EEXIST) {
+    if (!l->o->is_resume && !make_folder(l)) {
         cli_note("race: %s: %s", l->folder, strerror(errno));
         return CLI_FAILURE;
     }
     l->folder_fd = open(l->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (l->folder_fd < 0 && l->o->is_resume && errno == ENOENT)
+        return cli_usage("race", "--resume: no race is in %s", l->folder);
     if (l->folder_fd < 0) {
         cli_note("race: %s: %s", l->folder, strerror(errno));
         return CLI_FAILURE;

@@ -15,6 +15,8 @@
 /* A curve's first line, before its header: where its energies come from, the last and its bounds.
  */
 #define SPENT "# energy_j"
+/* Steps, seconds and joules that are spent and not in the curve, and the furthest step. */
+#define AGAIN "# run again"
 
 static int fail_file(struct wt_error *err, const char *path, const char *what)
 {
@@ -54,6 +56,8 @@ int race_trial_start(struct race_trial *t, bool is_end, const char *cuda, struct
                                   .env = env};
     /* One that begins anew counts from 0, and what it says of steps that are known is left out. */
     t->base = is_end && t->count ? t->points[t->count - 1].step : 0;
+    t->twice.before = t->count ? fmax(t->points[t->count - 1].step, t->step) : 0;
+    t->twice.at = !is_end ? 0 : t->source->progress || t->loss_file ? NAN : t->twice.before;
     t->step = t->source->progress || t->loss_file ? 0 : t->base;
     t->rank_count = 0;
     t->has_new_loss = t->has_said = t->has_step = t->has_loss = false;
@@ -140,9 +144,41 @@ static void say(struct race_trial *t)
     t->has_new_loss = false;
     if (!(t->step > (t->count ? t->points[t->count - 1].step : 0)))
         return;
-    const struct race_point point = {t->step, t->loss, race_trial_run_s(t), NAN};
+    const struct race_point point = {t->step, t->loss, race_trial_run_s(t) - t->twice.run_s, NAN};
     if (add(t, &point) < 0)
         cli_note("%s: no memory for a point of its curve", t->name);
+}
+
+/* Until now its process only came to what the curve has already. */
+static void put_again(struct race_trial *t)
+{
+    t->twice.until_s = race_trial_run_s(t);
+    t->twice.run_s = t->twice.until_s - t->points[t->count - 1].run_s;
+}
+
+/* One that was told to end goes on from where it says. */
+static void count_again(struct race_trial *t)
+{
+    double last = t->count ? t->points[t->count - 1].step : 0, gap = last / (double)t->count;
+    if (!(t->twice.before > 0))
+        return;
+    if (isnan(t->twice.at))
+        t->twice.at = t->step > t->twice.before ? t->twice.before : fmax(0, t->step - gap);
+    double at = fmin(t->step, t->twice.before);
+    if (at > t->twice.at) {
+        t->twice.steps += at - t->twice.at;
+        t->twice.at = at;
+        if (t->step <= last)
+            put_again(t);
+    }
+    if (t->step >= t->twice.before)
+        t->twice.before = 0;
+}
+
+void race_trial_close_again(struct race_trial *t)
+{
+    if (t->count && t->twice.before > 0 && t->step < t->points[t->count - 1].step)
+        put_again(t);
 }
 
 /* Whichever a process tells first, step or loss, it tells first of every step. */
@@ -154,6 +190,7 @@ static void said_step(struct race_trial *t, double step)
     if (step <= t->step)
         return;
     t->step = step;
+    count_again(t);
     if (t->order == RACE_LOSS_FIRST && t->has_new_loss)
         say(t);
 }
@@ -382,6 +419,8 @@ int race_trial_save(const struct race_trial *t, bool is_unfinished, struct wt_er
     char *text = NULL;
     size_t size = 0;
     bool has_energy = t->count > 0;
+    double last = t->count ? t->points[t->count - 1].step : 0;
+    double furthest = fmax(t->step, fmax(t->twice.before, last));
     for (size_t i = 0; i < t->count; i++)
         has_energy &= t->points[i].energy_j > 0 &&
                       t->points[i].energy_j >= (i ? t->points[i - 1].energy_j : 0);
@@ -393,6 +432,9 @@ int race_trial_save(const struct race_trial *t, bool is_unfinished, struct wt_er
         if (i == 0 && t->has_spent && t->spent.provenance != WT_PROV_UNKNOWN)
             fprintf(out, SPENT " %s %.10g %.10g %.10g\n", wt_provenance_name(t->spent.provenance),
                     t->spent.energy_j, t->spent.low_j, t->spent.high_j);
+        if (i == 0 && (t->twice.steps > 0 || t->twice.run_s > 0 || furthest > last))
+            fprintf(out, AGAIN " %.10g %.6g %.10g %.10g\n", t->twice.steps, t->twice.run_s,
+                    t->twice.run_j, furthest);
         if (i == 0)
             fprintf(out, "step,loss,run_s%s\n", has_energy ? ",energy_j" : "");
         fprintf(out, "%.10g,%.10g,%.6g", p->step, p->loss, p->run_s);
@@ -422,6 +464,8 @@ int race_trial_read(struct race_trial *t, struct wt_error *err)
         if (sscanf(line, SPENT " %15s %lf %lf %lf", word, &t->spent.energy_j, &t->spent.low_j,
                    &t->spent.high_j) == 4)
             t->spent.provenance = wt_provenance_from_name(word);
+        sscanf(line, AGAIN " %lf %lf %lf %lf", &t->twice.steps, &t->twice.run_s, &t->twice.run_j,
+               &t->step);
         if (*line == '#' || strncmp(line, "step,", 5) == 0)
             continue;
         if (sscanf(line, "%lf,%lf,%lf,%lf", &p.step, &p.loss, &p.run_s, &p.energy_j) < 3 ||
@@ -434,7 +478,7 @@ int race_trial_read(struct race_trial *t, struct wt_error *err)
     }
     fclose(in);
     if (rc == 0 && t->count) {
-        t->run_s = t->points[t->count - 1].run_s;
+        t->run_s = t->points[t->count - 1].run_s + t->twice.run_s;
         t->has_spent = true;
         t->known = t->count;
     }

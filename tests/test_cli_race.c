@@ -98,12 +98,11 @@ static void text_and_document_tell_the_same(void **state)
     }
     assert_int_equal(i, 4);
     assert_true(spent == 32);
-    json_t *risk = json_object_get(doc, "risk");
-    assert_true(number(risk, "races") == 500);
-    assert_true(number(risk, "tolerance") == 0.01);
-    assert_true(number(risk, "best_survived") == 0 && number(risk, "near_survived") == 0);
-    assert_true(fabs(number(risk, "saving") - 0.68) < 1e-9);
-    assert_true(fabs(number(risk, "regret_max") - number(doc, "regret")) < 1e-9);
+    /* All are in it: that is one race. */
+    assert_true(json_is_null(json_object_get(doc, "risk")));
+    assert_non_null(strstr(s.out, "All 4 curves are in it"));
+    assert_non_null(strstr(s.out, "--draw N"));
+    assert_null(strstr(s.out, "Risk"));
     snprintf(want, sizeof(want), "%.1f %% saved", 100 * number(doc, "saving"));
     assert_non_null(strstr(s.out, "REPLAYED"));
     assert_non_null(strstr(s.out, want));
@@ -113,6 +112,46 @@ static void text_and_document_tell_the_same(void **state)
     assert_null(strstr(s.out, "each step costs the same"));
     spawn_done(&s);
     json_decref(doc);
+    doc = DOCUMENT("--replay", path, "--first", "20%", "--eta", "2", "--draw", "4");
+    assert_true(json_is_null(json_object_get(doc, "risk")));
+    json_decref(doc);
+    /* Of three some lack the best, and a wins those. */
+    doc = DOCUMENT("--replay", path, "--first", "20%", "--eta", "2", "--draw", "3");
+    const json_t *risk = json_object_get(doc, "risk");
+    assert_true(number(risk, "races") == 500);
+    assert_true(number(risk, "tolerance") == 0.01);
+    assert_true(number(risk, "best_survived") > 0 && number(risk, "best_survived") < 1);
+    assert_true(number(risk, "saving") > 0 && number(risk, "saving_min") < number(risk, "saving"));
+    assert_true(number(risk, "regret_max") > 0);
+    json_decref(doc);
+    doc = DOCUMENT("--replay", path, "--rule", "asha", "--races", "7");
+    assert_true(number(json_object_get(doc, "risk"), "races") == 7);
+    json_decref(doc);
+}
+
+static void a_curve_that_was_cut_is_named_as_the_one_without_energy(void **state)
+{
+    (void)state;
+    char path[96], file[160];
+    struct spawned s;
+    folder(path, sizeof(path));
+    static const char *const names[] = {"c", "a"};
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(file, sizeof(file), "%s/%s.csv", path, names[i]);
+        FILE *f = fopen(file, "w");
+        assert_non_null(f);
+        fputs("# unfinished\nstep,loss,run_s\n1,3,0.5\n2,2,1\n", f);
+        fclose(f);
+        spawn_run(&s, home, "wattune", "race", "--replay", path);
+        assert_int_equal(spawn_code(&s), 1);
+        snprintf(file, sizeof(file), "%s.csv lacks energy_j", names[i]);
+        assert_non_null(strstr(s.err, file));
+        assert_non_null(strstr(s.err, "# unfinished"));
+        assert_non_null(strstr(s.err, "--to-the-end"));
+        spawn_done(&s);
+        snprintf(file, sizeof(file), "%s/%s.csv", path, names[i]);
+        unlink(file);
+    }
 }
 
 static void without_energy_that_is_said(void **state)
@@ -241,6 +280,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         SPAWN_TEST(text_and_document_tell_the_same),
+        SPAWN_TEST(a_curve_that_was_cut_is_named_as_the_one_without_energy),
         SPAWN_TEST(without_energy_that_is_said),
         SPAWN_TEST(each_rule_and_its_options_count),
         SPAWN_TEST(what_is_wrong_is_refused_with_its_reason),

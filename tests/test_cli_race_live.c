@@ -273,6 +273,59 @@ static void energy_is_told_trial_by_trial_and_stored_as_one_run(void **state)
     free(curve);
 }
 
+static void a_report_and_a_statement_tell_of_the_trials(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char page[128], text[64];
+    spawn_run(&s, home, "wattune", "race", "--folder", race, RUNGS, BY_STDOUT, "--tag", "rx",
+              "--param", "loss=4,2,1,3", "--", script, "{loss}", "20", "fail");
+    assert_int_equal(spawn_code(&s), 0);
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "statement", "--tag", "rx", "--json");
+    json_t *doc = spawn_json(&s), *races = json_object_get(json_object_get(doc, "runs"), "races");
+    spawn_done(&s);
+    assert_true(number(races, "count") == 1 && number(races, "trials") == 4);
+    assert_true(number(races, "failed") == 1 && number(races, "finished") >= 1);
+    assert_true(number(races, "finished") + number(races, "stopped") == 3);
+    snprintf(text, sizeof(text), "stopped early: %.0f; failed: 1", number(races, "stopped"));
+    json_decref(doc);
+    spawn_run(&s, home, "wattune", "statement", "--tag", "rx");
+    assert_non_null(strstr(s.out, text));
+    spawn_done(&s);
+    /* What the race knows of a trial, the run does; with modeled sensors, too. */
+    char *told = spawn_read("race/race.json");
+    doc = json_loads(told, 0, NULL);
+    free(told);
+    spawn_run(&s, home, "wattune", "report", "last", "--json");
+    json_t *run = spawn_json(&s), *phase;
+    spawn_done(&s);
+    size_t i, known = 0;
+    json_array_foreach(json_object_get(run, "phases"), i, phase)
+    {
+        if (strncmp(word(phase, "name"), "loss=", 5) != 0)
+            continue;
+        bool is_known = strcmp(word(trial(doc, word(phase, "name")), "provenance"), "unknown") != 0;
+        assert_true(!is_known || strcmp(word(phase, "provenance"), "unknown") != 0);
+        assert_true(!is_known || (number(phase, "energy_j") > 0 && number(phase, "mean_w") > 0));
+        known++;
+    }
+    assert_int_equal(known, 4);
+    assert_string_equal(word(json_object_get(run, "race"), "winner"), "loss=2");
+    json_decref(run);
+    json_decref(doc);
+    spawn_run(&s, home, "wattune", "runs", "last");
+    assert_non_null(strstr(s.out, "loss=2 wins, with"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "report", "last", "-o",
+              spawn_path(page, sizeof(page), "race.html"));
+    assert_int_equal(spawn_code(&s), 0);
+    spawn_done(&s);
+    told = spawn_read("race.html");
+    assert_non_null(strstr(told, "loss=2 wins"));
+    free(told);
+}
+
 static void two_at_once_have_a_gpu_each(void **state)
 {
     (void)state;
@@ -398,6 +451,132 @@ static void interrupted_it_leaves_nothing_and_goes_on_where_it_was(void **state)
     assert_int_equal(spawn_code(&s), 2);
     assert_non_null(strstr(s.err, "other trials"));
     spawn_done(&s);
+}
+
+static void resumed_where_no_race_is_nothing_is_made(void **state)
+{
+    (void)state;
+    struct spawned s;
+    start_race(&s, (const char *const[]){"--resume", RUNGS, BY_STDOUT, "--param", "loss=2,1", "--",
+                                         script, "{loss}", "20", "stdout", NULL});
+    spawn_wait(&s);
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "no race is in"));
+    spawn_done(&s);
+    assert_int_not_equal(access(race, F_OK), 0);
+}
+
+/* Whatever second it is when it begins. */
+static void a_folder_that_is_not_named_is_a_new_one(void **state)
+{
+    (void)state;
+    char name[64], path[160];
+    time_t now = time(NULL);
+    struct tm tm;
+    struct spawned s;
+    for (int i = 0; i < 600; i++, now++) {
+        strftime(name, sizeof(name), "wattune-race-%Y%m%d-%H%M%S", localtime_r(&now, &tm));
+        spawn_path(path, sizeof(path), name);
+        assert_int_equal(mkdir(path, 0700), 0);
+    }
+    static const char *const argv[] = {"wattune", "race",    "--json",   "--no-store", RUNGS,
+                                       BY_STDOUT, "--param", "loss=2,1", "--",         "./train.sh",
+                                       "{loss}",  "20",      "stdout",   NULL};
+    char there[4096];
+    assert_non_null(getcwd(there, sizeof(there)));
+    assert_int_equal(chdir(home), 0);
+    spawn_start(&s, home, argv);
+    assert_int_equal(chdir(there), 0);
+    spawn_wait(&s);
+    if (spawn_code(&s) != 0)
+        fail_msg("%s%s", s.out, s.err);
+    json_t *doc = spawn_json(&s);
+    const char *folder = word(doc, "folder"), *end = strrchr(folder, '-');
+    assert_true(end && strcmp(end, "-2") == 0);
+    json_decref(doc);
+    spawn_done(&s);
+}
+
+static int count_of(const char *name, const char *what)
+{
+    char *text = spawn_read(name);
+    int count = 0;
+    for (const char *at = text; (at = strstr(at, what)) != NULL; at++)
+        count++;
+    free(text);
+    return count;
+}
+
+/* The last line's value in the column of a curve with energies. */
+static double last_in_curve(const char *name, int column)
+{
+    char *text = spawn_read(name), *line = strrchr(text, '\n');
+    double values[4] = {NAN, NAN, NAN, NAN};
+    assert_non_null(line);
+    *line = '\0';
+    line = strrchr(text, '\n');
+    assert_non_null(line);
+    assert_int_equal(
+        sscanf(line, "%lf,%lf,%lf,%lf", &values[0], &values[1], &values[2], &values[3]), 4);
+    free(text);
+    return values[column];
+}
+
+/* One that is interrupted twice begins anew twice. */
+static void steps_run_again_count_as_run_and_are_not_in_the_curve(void **state)
+{
+    (void)state;
+    struct spawned s;
+    const char *const argv[] = {
+        "--emulate", "a100-pcie-80gb", "--steps", "60",   "--first", "20", "--eta",  "2", BY_STDOUT,
+        "--param",   "loss=2,1",       "--",      script, "{loss}",  "60", "stdout", NULL};
+    const char *more[32] = {"--resume"};
+    memcpy(more + 1, argv, sizeof(argv));
+    start_race(&s, argv);
+    wait_for("race/loss=1.log", "step 15 ");
+    kill(s.pid, SIGINT);
+    spawn_wait(&s);
+    assert_int_equal(spawn_code(&s), 130);
+    spawn_done(&s);
+    double known = last_in_curve("race/loss=1.csv", 0),
+           known_j = last_in_curve("race/loss=1.csv", 3);
+    assert_true(known >= 15);
+
+    start_race(&s, more);
+    for (int i = 0; i < 3000 && count_of("race/loss=1.log", "step 5 ") < 2; i++)
+        usleep(10000);
+    kill(s.pid, SIGINT);
+    spawn_wait(&s);
+    assert_int_equal(spawn_code(&s), 130);
+    spawn_done(&s);
+
+    json_t *doc = run_race(0, more);
+    const json_t *best = trial(doc, "loss=1"), *other = trial(doc, "loss=2");
+    assert_string_equal(word(doc, "winner"), "loss=1");
+    double lines = count_of("race/loss=1.log", "step "), again_j = number(best, "again_j");
+    assert_true(lines >= 60 + known + 5);
+    assert_true(number(best, "step") == 60 && number(best, "steps_again") == lines - 60);
+    double again = lines - 60 + number(other, "steps_again");
+    assert_true(number(doc, "steps_again") == again);
+    assert_true(number(doc, "steps") == 60 + number(other, "step") + again);
+    assert_true(number(doc, "steps_full") == 120);
+    /* The curve goes on from where it was; what was spent has all. */
+    char *curve = spawn_read("race/loss=1.csv"), want[64];
+    double kept_j = NAN;
+    snprintf(want, sizeof(want), "\n%.0f,", known);
+    assert_non_null(strstr(curve, want));
+    assert_int_equal(sscanf(strstr(curve, want) + strlen(want), "%*f,%*f,%lf", &kept_j), 1);
+    free(curve);
+    assert_true(fabs(kept_j - known_j) < 1e-6 * known_j);
+    double last_j = last_in_curve("race/loss=1.csv", 3), spent_j = number(best, "energy_j");
+    assert_true(again_j > 0);
+    assert_true(last_j <= (spent_j - again_j) * (1 + 1e-6) && last_j >= (spent_j - again_j) * 0.5);
+    /* Saved is against running both to their ends once. */
+    double rest_j = number(doc, "saved_j") + again_j + number(other, "again_j");
+    assert_true(json_is_number(json_object_get(doc, "saved_j")) && rest_j > 0);
+    assert_true(fabs(number(doc, "spent_j") - spent_j - number(other, "energy_j")) <
+                1e-6 * spent_j);
+    json_decref(doc);
 }
 
 static void killed_it_leaves_no_process_stopped_or_running(void **state)
@@ -586,6 +765,7 @@ int main(void)
         RACE_TEST(told_to_end_a_trial_goes_on_from_what_it_kept),
         RACE_TEST(the_stopped_ones_can_be_run_on_to_know_the_risk),
         RACE_TEST(energy_is_told_trial_by_trial_and_stored_as_one_run),
+        RACE_TEST(a_report_and_a_statement_tell_of_the_trials),
         RACE_TEST(two_at_once_have_a_gpu_each),
         RACE_TEST(a_loss_that_is_no_number_ends_a_trial),
         RACE_TEST(steps_that_begin_anew_are_the_next_epochs),
@@ -594,6 +774,9 @@ int main(void)
         RACE_TEST(killed_it_leaves_nothing_that_a_trial_started),
         RACE_TEST(without_losses_it_says_what_is_missing),
         RACE_TEST(interrupted_it_leaves_nothing_and_goes_on_where_it_was),
+        RACE_TEST(steps_run_again_count_as_run_and_are_not_in_the_curve),
+        RACE_TEST(resumed_where_no_race_is_nothing_is_made),
+        RACE_TEST(a_folder_that_is_not_named_is_a_new_one),
         RACE_TEST(killed_it_leaves_no_process_stopped_or_running),
         RACE_TEST(wattunes_own_trainings_are_raced_by_their_door),
         RACE_TEST(trials_come_from_a_file_and_are_shown_before),

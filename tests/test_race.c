@@ -729,6 +729,31 @@ static void without_rungs_all_are_run_and_the_best_wins(void **state)
     wt_race_curves_done(&curves);
 }
 
+/* Two of ten steps, 1 J each; the stopped one came to 4, and 3 were run again for 5 J. */
+static void what_was_run_again_is_spent_and_taken_off_what_was_saved(void **state)
+{
+    (void)state;
+    struct wt_raced_trial trials[2] = {
+        {.state = WT_RACE_FINISHED, .step = 10, .loss = 1, .energy = {10, 9, 11, WT_PROV_SAMPLED}},
+        {.state = WT_RACE_PAUSED, .step = 4, .loss = 2, .energy = {9, 8, 10, WT_PROV_SAMPLED}},
+    };
+    trials[1].again = 3;
+    trials[1].again_j = 5;
+    trials[1].step_j = 1;
+    trials[0].final_loss = trials[0].full_j = NAN;
+    trials[1].final_loss = 2;
+    trials[1].full_j = 10; /* of one training */
+    struct wt_raced raced = {.trials = trials, .count = 2};
+    wt_race_options_init(&raced.options, 10);
+    for (int i = 0; i < 2; i++) {
+        raced.is_verified = i == 1;
+        wt_raced_sum_up(&raced);
+        assert_true(raced.steps == 17 && raced.steps_again == 3 && raced.steps_full == 20);
+        assert_true(raced.spent_j == 19 && raced.saved_j == 1);
+        assert_true(fabs(raced.saving - 1.0 / 20) < 1e-12);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -756,6 +781,7 @@ int main(void)
         cmocka_unit_test(where_every_curve_diverges_there_is_no_winner),
         cmocka_unit_test(the_real_curves_are_a_hundred_and_a_seed_is_a_race),
         cmocka_unit_test(without_rungs_all_are_run_and_the_best_wins),
+        cmocka_unit_test(what_was_run_again_is_spent_and_taken_off_what_was_saved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -335,6 +335,31 @@ static void a_sweep_counts_as_one(void **state)
     assert_int_equal(statement.trials, 2);
 }
 
+static void a_races_trainings_are_counted_once(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        runs[i].race.trials = 4;
+        wt_text(runs[i].race.folder, sizeof(runs[i].race.folder), i == 2 ? "/other" : "/one");
+    }
+    runs[0].race.finished = 1; /* cut off, and resumed as the next */
+    runs[1].race.finished = 1;
+    runs[1].race.stopped = 2;
+    runs[1].race.failed = 1;
+    make(&plain_options);
+    assert_int_equal(statement.races, 2);
+    assert_int_equal(statement.raced, 8);
+    assert_int_equal(statement.raced_finished, 1);
+    assert_int_equal(statement.raced_stopped, 2);
+    assert_int_equal(statement.raced_failed, 1);
+    assert_int_equal(statement.trials, 0);
+    assert_has(wt_statement_to_markdown(&statement),
+               "trainings raced against each other: 8 (races: 2); came to their ends: 1; stopped "
+               "early: 2; failed: 1; in a race that was not decided: 4");
+    for (size_t i = 0; i < 3; i++)
+        runs[i].race.trials = 0;
+}
+
 static void a_job_of_many_ranks_is_no_sweep(void **state)
 {
     (void)state;
@@ -503,6 +528,7 @@ int main(void)
         TEST(energy_that_two_runs_have_is_told),
         TEST(devices_are_counted_by_host),
         TEST(a_sweep_counts_as_one),
+        TEST(a_races_trainings_are_counted_once),
         TEST(a_job_of_many_ranks_is_no_sweep),
         TEST(a_card_has_no_exponent),
         TEST(a_pue_below_1_is_none),

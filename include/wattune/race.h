@@ -172,7 +172,8 @@ WT_API int wt_race_judge(struct wt_race_risk *ret_risk, const struct wt_race_cur
                          const struct wt_race_options *options, size_t draw, uint64_t seed,
                          size_t races, double tolerance, struct wt_error *err);
 
-/* The stable document (docs/json.md, "A race"), owned by the caller: free(). NULL: no memory. */
+/* The stable document (docs/json.md, "A race"), owned by the caller: free(). NULL: no memory. risk
+ * may be NULL: it is not known, as all curves were in the race. */
 WT_API char *wt_race_to_json(const struct wt_race_curves *curves,
                              const struct wt_race_options *options,
                              const struct wt_race_replayed *replayed,
@@ -190,10 +191,13 @@ struct wt_raced_trial {
     double run_s;             /* how long it ran until then */
     struct wt_joules energy;  /* likewise: of the node, or of its GPUs where several ran at once */
     double step_j;            /* J a step, by its curve from its first point on; NaN: not known */
+    double again;             /* steps that were run a second time, as its process was gone: the
+                                 race was resumed. Not in step */
+    double again_j;           /* J of them and of starting again: in energy; NaN: not known */
     unsigned processes;       /* that were started for it */
     int exit_code;            /* of one that ended by itself; -1: none did */
     /* Of a stopped one that was run to its end afterwards, else NaN: */
-    double final_loss, full_j;
+    double final_loss, full_j; /* full_j: of one training, without again_j */
 };
 
 struct wt_raced {
@@ -213,8 +217,10 @@ struct wt_raced {
     size_t winner, best;      /* SIZE_MAX: none; best: lowest final loss, known when verified */
     double regret;            /* of the winner against it, over its size; NaN: not known */
     double steps, steps_full; /* that were run, and if none had been stopped */
+    double steps_again;       /* of steps: a second time */
     double spent_j, saved_j;  /* J; NaN: not known. saved_j is measured when verified, else
-                                 each stopped trial's step_j times the steps that it lacks */
+                                 each stopped trial's step_j times the steps that it lacks; less
+                                 what was run a second time */
     size_t stopped;           /* trials */
     double saving;            /* saved_j over both together; NaN */
 };

@@ -99,6 +99,15 @@ struct wt_run {
     unsigned repeat;   /* within label, from 0 */
     bool is_reference; /* its label is what the sweep compares with */
     double host_w;     /* rest of the node as the user gave it, W; 0: not given */
+    struct {           /* of trainings raced against each other; trials 0: it is no race */
+        unsigned trials, finished, stopped, failed; /* stopped: by the race, so none before it is
+                                                       decided; the others were cut off */
+        char winner[64];                            /* ""; none, or not decided */
+        double loss;                                /* the winner's; NaN */
+        double saved_j, saving;                     /* saved_j over it and what was spent; NaN */
+        bool is_verified; /* the stopped ones were run to their ends afterwards; else estimated */
+        char folder[256]; /* of a race that is resumed the same */
+    } race;
     char tag[64];
     char host[64];
     struct { /* of a job of many ranks, of which one on each node measures; count 0: none */

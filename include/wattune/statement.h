@@ -45,7 +45,10 @@ struct wt_statement {
     const struct wt_run *runs; /* borrowed, oldest first as they were given */
     size_t run_count, done, failed, incomplete, running;
     size_t sweeps, swept, trials; /* sweeps, runs of one, and runs with parameters */
-    size_t nodes;                 /* runs that are a node's part of a job of many ranks */
+    /* Of races, each once however often it was resumed: the trainings in them, and of these what
+     * came to its end, was stopped by its race, failed or diverged. */
+    size_t races, raced, raced_finished, raced_stopped, raced_failed;
+    size_t nodes; /* runs that are a node's part of a job of many ranks */
     struct wt_joules failed_energy, incomplete_energy; /* what is known of it; unknown: nothing */
     int64_t first_unix_ns, last_unix_ns;
     double wall_s, gpu_hours;            /* summed over the runs */

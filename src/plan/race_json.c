@@ -79,7 +79,7 @@ char *wt_race_to_json(const struct wt_race_curves *curves, const struct wt_race_
         wt_json_put(doc, "full", wt_json_number(replayed->full)) < 0 ||
         wt_json_put(doc, "saving", wt_json_number(1 - replayed->spent / replayed->full)) < 0 ||
         wt_json_put(doc, "trials", trials_json(curves, replayed)) < 0 ||
-        wt_json_put(doc, "risk", risk_json(risk)) < 0) {
+        wt_json_put(doc, "risk", risk ? risk_json(risk) : json_null()) < 0) {
         json_decref(doc);
         return NULL;
     }

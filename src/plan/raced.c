@@ -17,12 +17,14 @@ void wt_raced_sum_up(struct wt_raced *raced)
     raced->provenance = WT_PROV_COUNTER;
     raced->winner = raced->best = SIZE_MAX;
     raced->steps = raced->steps_full = raced->spent_j = raced->saved_j = 0;
+    raced->steps_again = 0;
     raced->stopped = 0;
     raced->regret = NAN;
     for (size_t i = 0; i < raced->count; i++) {
         const struct wt_raced_trial *t = &raced->trials[i];
         double last = last_loss(t);
-        raced->steps += t->step;
+        raced->steps += t->step + t->again;
+        raced->steps_again += t->again;
         double energy_j = t->energy.provenance == WT_PROV_UNKNOWN ? NAN : t->energy.energy_j;
         if (t->energy.provenance < raced->provenance)
             raced->provenance = t->energy.provenance;
@@ -30,9 +32,11 @@ void wt_raced_sum_up(struct wt_raced *raced)
         /* One that broke down or ended early would have done so without a race, too. */
         raced->steps_full += t->state == WT_RACE_PAUSED ? o->step_max : t->step;
         raced->stopped += t->state == WT_RACE_PAUSED;
+        double curve_j = energy_j - t->again_j; /* without a resume */
         if (t->state == WT_RACE_PAUSED)
             raced->saved_j +=
-                raced->is_verified ? t->full_j - energy_j : t->step_j * (o->step_max - t->step);
+                raced->is_verified ? t->full_j - curve_j : t->step_j * (o->step_max - t->step);
+        raced->saved_j -= t->again_j;
         if (t->state == WT_RACE_FINISHED && !isnan(t->loss) &&
             (raced->winner == SIZE_MAX || t->loss < raced->trials[raced->winner].loss))
             raced->winner = i;
@@ -68,6 +72,8 @@ static json_t *trial_json(const struct wt_raced_trial *t)
         {"high_j", is_known ? t->energy.high_j : NAN},
         {"final_loss", t->final_loss},
         {"full_j", t->full_j},
+        {"steps_again", t->again},
+        {"again_j", is_known ? t->again_j : NAN},
     };
     json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:o}", "name", t->name, "command",
                           t->command, "provenance", wt_provenance_name(t->energy.provenance),
@@ -115,8 +121,9 @@ char *wt_raced_to_json(const struct wt_raced *raced)
     } numbers[] = {
         {"eta", raced->options.eta},       {"step_max", raced->options.step_max},
         {"regret", raced->regret},         {"steps", raced->steps},
-        {"steps_full", raced->steps_full}, {"spent_j", raced->spent_j},
-        {"saved_j", raced->saved_j},       {"saving", raced->saving},
+        {"steps_full", raced->steps_full}, {"steps_again", raced->steps_again},
+        {"spent_j", raced->spent_j},       {"saved_j", raced->saved_j},
+        {"saving", raced->saving},
     };
     bool is_whole = wt_json_put(doc, "winner", name_json(raced, raced->winner)) == 0 &&
                     wt_json_put(doc, "best", name_json(raced, raced->best)) == 0 &&

@@ -400,6 +400,23 @@ static json_t *params_json(struct builder *whole, const struct wt_run *run)
     return b.object;
 }
 
+static json_t *race_json(struct builder *whole, const struct wt_run *run)
+{
+    struct builder b = build();
+    put_count(&b, "trials", run->race.trials);
+    put_count(&b, "finished", run->race.finished);
+    put_count(&b, "stopped", run->race.stopped);
+    put_count(&b, "failed", run->race.failed);
+    put_text_or_null(&b, "winner", run->race.winner);
+    put_number(&b, "loss", run->race.winner[0] ? run->race.loss : (double)NAN);
+    put_number(&b, "saved_j", run->race.saved_j);
+    put_number(&b, "saving", run->race.saving);
+    put(&b, "is_verified", json_boolean(run->race.is_verified));
+    put_text(&b, "folder", run->race.folder);
+    whole->is_broken |= b.is_broken;
+    return b.object;
+}
+
 static json_t *gaps_json(struct builder *whole, const struct wt_run *run)
 {
     json_t *array = json_array();
@@ -621,6 +638,7 @@ json_t *wt_run_json(const struct wt_run *run, bool is_full)
     put_count(&b, "repeat", run->repeat);
     put(&b, "is_reference", json_boolean(run->is_reference));
     put(&b, "plan", run->plan ? json_loads(run->plan, 0, NULL) : json_null());
+    put(&b, "race", run->race.trials ? race_json(&b, run) : json_null());
     put_text_or_null(&b, "tag", run->tag);
     put_number(&b, "host_w", run->host_w > 0 ? run->host_w : NAN);
     put_text(&b, "host", run->host);
@@ -897,6 +915,19 @@ int wt_run_from_json(struct wt_run *ret_run, const json_t *doc, struct wt_error 
     GET_TEXT(doc, "label", run.label);
     run.repeat = (unsigned)get_count(doc, "repeat");
     run.is_reference = json_is_true(json_object_get(doc, "is_reference"));
+    const json_t *race = json_object_get(doc, "race");
+    if (json_is_object(race)) {
+        run.race.trials = (unsigned)get_count(race, "trials");
+        run.race.finished = (unsigned)get_count(race, "finished");
+        run.race.stopped = (unsigned)get_count(race, "stopped");
+        run.race.failed = (unsigned)get_count(race, "failed");
+        GET_TEXT(race, "winner", run.race.winner);
+        run.race.loss = get_number(race, "loss");
+        run.race.saved_j = get_number(race, "saved_j");
+        run.race.saving = get_number(race, "saving");
+        run.race.is_verified = json_is_true(json_object_get(race, "is_verified"));
+        GET_TEXT(race, "folder", run.race.folder);
+    }
     GET_TEXT(doc, "tag", run.tag);
     run.host_w = get_number(doc, "host_w");
     if (isnan(run.host_w))

@@ -906,12 +906,15 @@ static void put_user_table(FILE *out, const struct wt_run *run)
 
 static void put_run_facts(FILE *out, const struct wt_run *run)
 {
-    if (run->setting_count || run->work.is_known || run->label[0])
+    char text[400];
+    if (run->setting_count || run->work.is_known || run->label[0] || run->race.trials)
         fputs("<h2>Run</h2>\n<dl>\n", out);
     else
         return;
     if (run->label[0])
         tag(out, "<dt>setting</dt><dd>", run->label, "</dd>\n");
+    if (run->race.trials)
+        tag(out, "<dt>race</dt><dd>", wt_race_words(run, text, sizeof(text)), "</dd>\n");
     for (size_t i = 0; i < run->setting_count; i++) {
         const struct wt_run_setting *s = &run->settings[i];
         const char *knob = wt_knob_name(s->knob);

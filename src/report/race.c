@@ -81,6 +81,14 @@ void wt_report_race(const struct wt_term *term, const struct wt_race_curves *cur
     else
         wt_text(text, sizeof(text), "It is the best of them.");
     wt_term_wrap(term, WT_PLAIN, "  ", text);
+    if (!risk) {
+        wt_text(text, sizeof(text),
+                "All %zu curves are in it: this is one race, and no risk can be told from it. "
+                "--draw N races N of them, drawn anew each time.",
+                r->count);
+        wt_term_wrap(term, WT_PLAIN, "  ", text);
+        return;
+    }
     wt_text(
         text, sizeof(text),
         "Risk, over %zu races: a stopped trial would have won %.1f %% of them, and %.1f %% by more "
@@ -124,18 +132,22 @@ static void put_raced(struct wt_table *table, const struct wt_raced *raced, size
 
 static void say_saving(const struct wt_term *term, const struct wt_raced *raced)
 {
-    char text[480], spent[48], saved[48];
-    double steps = 100 * (1 - raced->steps / raced->steps_full);
+    char text[480], spent[48], saved[48], again[96] = "";
+    double share = 100 * (1 - raced->steps / raced->steps_full);
+    const char *than = share < 0 ? "more" : "less";
+    if (raced->steps_again > 0)
+        wt_text(again, sizeof(again), " (%.0f of them a second time%s)", raced->steps_again,
+                raced->is_resumed ? ", as the race was resumed" : "");
     if (isnan(raced->saving))
-        wt_text(
-            text, sizeof(text),
-            "%.0f of %.0f steps were run, %.1f %% less; what that saves in energy is not known.",
-            raced->steps, raced->steps_full, steps);
+        wt_text(text, sizeof(text),
+                "%.0f of %.0f steps were run%s, %.1f %% %s; what that saves in energy is not "
+                "known.",
+                raced->steps, raced->steps_full, again, fabs(share), than);
     else
         wt_text(text, sizeof(text),
-                "%.0f of %.0f steps were run, %.1f %% less: %s spent (%s) and %s saved (%.1f %%, "
+                "%.0f of %.0f steps were run%s, %.1f %% %s: %s spent (%s) and %s saved (%.1f %%, "
                 "%s).",
-                raced->steps, raced->steps_full, steps,
+                raced->steps, raced->steps_full, again, fabs(share), than,
                 wt_format_joules(spent, sizeof(spent), raced->spent_j),
                 wt_provenance_name(raced->provenance),
                 wt_format_joules(saved, sizeof(saved), raced->saved_j), 100 * raced->saving,

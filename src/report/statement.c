@@ -124,6 +124,17 @@ static bool is_new_sweep(const struct wt_statement *s, size_t at)
     return true;
 }
 
+/* Whether a later run went on with the same race. */
+static bool is_resumed_later(const struct wt_statement *s, size_t at)
+{
+    const struct wt_run *run = &s->runs[at];
+    for (size_t i = at + 1; i < s->run_count; i++)
+        if (s->runs[i].race.trials && strcmp(s->runs[i].race.folder, run->race.folder) == 0 &&
+            strcmp(s->runs[i].host, run->host) == 0)
+            return true;
+    return false;
+}
+
 static void count_runs(struct wt_statement *s)
 {
     s->first_unix_ns = INT64_MAX;
@@ -136,6 +147,13 @@ static void count_runs(struct wt_statement *s)
         s->incomplete += run->state == WT_RUN_INCOMPLETE;
         s->running += run->state == WT_RUN_RUNNING;
         s->trials += run->param_count > 0;
+        if (run->race.trials && !is_resumed_later(s, i)) {
+            s->races++;
+            s->raced += run->race.trials;
+            s->raced_finished += run->race.finished;
+            s->raced_stopped += run->race.stopped;
+            s->raced_failed += run->race.failed;
+        }
         s->nodes += run->node.count > 0;
         if (run->group[0] && !run->node.count) {
             s->swept++;

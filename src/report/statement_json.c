@@ -34,8 +34,12 @@ static json_t *joules_or_null(const struct wt_joules *joules)
 static json_t *runs_json(const struct wt_statement *s)
 {
     char first[32], last[32];
-    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:s,s:s,s:o,s:o}", "count",
-                     count_of(s->run_count), "done", count_of(s->done), "failed",
+    json_t *races =
+        json_pack("{s:o,s:o,s:o,s:o,s:o}", "count", count_of(s->races), "trials",
+                  count_of(s->raced), "finished", count_of(s->raced_finished), "stopped",
+                  count_of(s->raced_stopped), "failed", count_of(s->raced_failed));
+    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:s,s:s,s:o,s:o}", "races", races,
+                     "count", count_of(s->run_count), "done", count_of(s->done), "failed",
                      count_of(s->failed), "incomplete", count_of(s->incomplete), "running",
                      count_of(s->running), "sweeps", count_of(s->sweeps), "in_sweeps",
                      count_of(s->swept), "trials", count_of(s->trials), "nodes", count_of(s->nodes),

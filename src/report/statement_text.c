@@ -262,6 +262,16 @@ static void tell_runs(struct doc *d, const struct wt_statement *s)
         sub(d, "of jobs of many ranks, one of each node: %zu", s->nodes);
     if (s->trials)
         sub(d, "trials with parameters of the command: %zu", s->trials);
+    if (s->races) {
+        size_t rest = s->raced - s->raced_finished - s->raced_stopped - s->raced_failed;
+        char cut[64] = "";
+        if (rest)
+            wt_text(cut, sizeof(cut), "; in a race that was not decided: %zu", rest);
+        sub(d,
+            "trainings raced against each other: %zu (races: %zu); came to their ends: %zu; "
+            "stopped early: %zu; failed: %zu%s",
+            s->raced, s->races, s->raced_finished, s->raced_stopped, s->raced_failed, cut);
+    }
 }
 
 static void tell_hardware(struct doc *d, const struct wt_statement *s)

@@ -249,6 +249,13 @@ static void print_values(const struct wt_term *term, const struct wt_run *run)
     }
 }
 
+static void print_race(const struct wt_term *term, const struct wt_run *run)
+{
+    char text[400];
+    if (run->race.trials)
+        line(term, "race", "%s", wt_race_words(run, text, sizeof(text)));
+}
+
 static void print_phases(const struct wt_term *term, const struct wt_run *run)
 {
     for (size_t i = 0; i < run->phase_count; i++) {
@@ -329,6 +336,7 @@ static void print_details(const struct wt_term *term, const struct wt_run *run)
              wt_device_title(run, node.node, name, sizeof(name)),
              wt_format_joules(when, sizeof(when), run->devices[node.node].energy.energy_j),
              wt_format_interval(text, sizeof(text), &node.rest));
+    print_race(term, run);
     print_phases(term, run);
     print_attribution(term, run);
     if (run->cost.wall_s > 0)

@@ -406,6 +406,30 @@ const char *wt_share_name(const struct wt_run *run, const struct wt_run_share *s
     return wt_device_title_of(run, share->name, buf, size);
 }
 
+const char *wt_race_words(const struct wt_run *run, char *buf, size_t size)
+{
+    char joules[48];
+    unsigned rest = run->race.trials - run->race.finished - run->race.stopped - run->race.failed;
+    if (rest == run->race.trials)
+        return wt_text(buf, size, "%u trainings, not decided", rest);
+    wt_text(buf, size, "%u trainings", run->race.trials);
+    size_t used = strlen(buf);
+    if (run->race.winner[0])
+        wt_text(buf + used, size - used, "; %s wins, with a loss of %.4g", run->race.winner,
+                run->race.loss);
+    used = strlen(buf);
+    wt_text(buf + used, size - used, "; came to their ends: %u, stopped early: %u, failed: %u",
+            run->race.finished, run->race.stopped, run->race.failed);
+    used = strlen(buf);
+    if (rest)
+        wt_text(buf + used, size - used, ", not decided: %u", rest);
+    else if (run->race.stopped && isfinite(run->race.saving))
+        wt_text(buf + used, size - used, "; %s saved (%.1f %%, %s)",
+                wt_format_joules(joules, sizeof(joules), run->race.saved_j), 100 * run->race.saving,
+                run->race.is_verified ? "measured" : "estimated");
+    return buf;
+}
+
 const char *wt_short_seconds(char *buf, size_t size, double s)
 {
     if (s >= 2 * 86400.0 && s < 1e15) /* in days: a training's are many hours */

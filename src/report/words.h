@@ -51,6 +51,9 @@ const char *wt_run_unreal(const struct wt_run *run);
 /* Below the banner of a recording: what of it was measured here after all. */
 const char *wt_replayed_words(const struct wt_run *run);
 
+/* What a race of trainings came to, in one line. Returns buf. */
+const char *wt_race_words(const struct wt_run *run, char *buf, size_t size);
+
 /* "18.0 ms": three digits in s, ms or us below a minute, days and hours from two days on, else as
  * wt_format_seconds. Returns buf. */
 const char *wt_short_seconds(char *buf, size_t size, double s);
