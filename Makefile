@@ -40,15 +40,15 @@ asan: build-asan/build.ninja ## run the tests under AddressSanitizer and UBSan (
 	@ninja -C build-asan
 	@$(TESTS) build-asan --no-suite tree --no-suite slurm --timeout-multiplier 4
 
-tsan: build-tsan/build.ninja ## run them under ThreadSanitizer (not those that run alone either)
+tsan: build-tsan/build.ninja ## run them under ThreadSanitizer (nor kernels, nor those that run alone)
 	@ninja -C build-tsan
-	@$(TESTS) build-tsan --no-suite tree --no-suite alone --timeout-multiplier 8
+	@$(TESTS) build-tsan --no-suite tree --no-suite alone --no-suite kernels --timeout-multiplier 8
 
 VALGRIND = valgrind --quiet --error-exitcode=99 --leak-check=full \
     --errors-for-leak-kinds=definite,indirect --suppressions=$(CURDIR)/scripts/valgrind.supp
 
 valgrind: all ## run the unit tests under valgrind
-	@$(TESTS) build --suite unit --timeout-multiplier 20 --wrapper '$(VALGRIND)'
+	@$(TESTS) build --suite unit --no-suite kernels --timeout-multiplier 20 --wrapper '$(VALGRIND)'
 
 clang: build-clang/build.ninja ## build with clang, warnings as errors, and run the unit tests
 	@ninja -C build-clang
@@ -85,7 +85,7 @@ build/build.ninja:
 
 # What UBSan finds ends the program; by itself it would be a line that no test reads.
 build-asan/build.ninja:
-	@$(SETUP) -Db_sanitize=address,undefined -Db_lundef=false \
+	@$(SETUP) -Doptimization=1 -Db_sanitize=address,undefined -Db_lundef=false \
 	    -Dc_args=-fno-sanitize-recover=undefined build-asan || \
 	    { scripts/bootstrap --check; exit 1; }
 
