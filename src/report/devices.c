@@ -364,7 +364,8 @@ static bool place(struct label *labels, size_t *io_count, struct label *now)
             labels[(*io_count)++] = *now;
             return true;
         }
-        now->y = beside.y + (tries % 2 ? -1 : 1) * (tries / 2 + 1) * LINE / 2;
+        int lines = tries / 2 + 1;
+        now->y = beside.y + (tries % 2 ? -lines : lines) * LINE / 2;
     }
     return false;
 }
@@ -398,8 +399,8 @@ static bool speaks_for(const struct wt_compare_row *rows, size_t count, size_t i
     for (size_t k = 0; k < count; k++) {
         if (k == i || !is_same_point(&rows[k], &rows[i]))
             continue;
-        if (rows[k].is_pareto > rows[i].is_pareto ||
-            (rows[k].is_pareto == rows[i].is_pareto && k < i))
+        bool is_alike = rows[k].is_pareto == rows[i].is_pareto;
+        if (is_alike ? k < i : rows[k].is_pareto)
             return false;
         ++*ret_others;
     }
