@@ -1,12 +1,13 @@
 /* train: one model on the CPU backend, driven a step at a time by bench/peer-train.
  *
- *     build/bench/train MODEL BATCH SEQ THREADS DTYPE [--slow]
+ *     build/bench/train MODEL BATCH SEQ THREADS fp32|bf16|int8 [--slow]
  *
  * MODEL: bert-base, gpt2, ... Reads a word a line and answers with a line: "step" does a training
  * step (forward, backward, AdamW with clipping) and says its nanoseconds and its loss, "encode" the
  * same for an encoder pass, "peak" says the GFLOP/s of a product of 1536 x 1536 x 1536 with the
- * same threads, "flops" those of the last step's products, "memory" the peak of the process in
- * bytes. A model is made at the first "step" or "encode", so that memory is of what was asked for.
+ * same threads (of int8: in fp32), "flops" those of the last step's products, "memory" the peak of
+ * the process in bytes. A model is made at the first "step" or "encode", so that memory is of what
+ * was asked for.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +23,7 @@
 
 struct bench {
     struct wt_config config;
-    struct wt_backend b;
+    struct wt_backend b, b_peak; /* b_peak: of int8 an fp32 one, else b again */
     struct wt_model *train, *encode;
     struct wt_model_options options;
     struct wt_input input;
@@ -115,7 +116,7 @@ static void peak(struct bench *s)
     size_t values = (size_t)SQUARE * SQUARE;
     for (int i = 0; i < 3 && !s->square[i]; i++) {
         void *at;
-        if (s->b.ops->alloc(s->b.self, &at, values * sizeof(float), &err) < 0)
+        if (s->b_peak.ops->alloc(s->b_peak.self, &at, values * sizeof(float), &err) < 0)
             die(&err);
         s->square[i] = at;
         /* Values as they come: zeros let a processor draw less power and clock higher. */
@@ -123,13 +124,13 @@ static void peak(struct bench *s)
         struct wt_random random = {(uint64_t)i, 0};
         for (size_t v = 0; v < values; v++)
             noise[v] = (float)wt_random_below(&random, 65536) / 65536.0f - 0.5f;
-        s->b.ops->narrow(s->b.self, at, noise, values);
+        s->b_peak.ops->narrow(s->b_peak.self, at, noise, values);
         free(noise);
     }
     struct wt_weight w = {s->square[0], s->square[0], NULL, SQUARE, SQUARE};
     struct wt_linear l = {s->square[1], &w, NULL, SQUARE, WT_IDENTITY, NULL, s->square[2], false};
     int64_t from_ns = wt_clock_now_ns();
-    s->b.ops->linear(s->b.self, &l);
+    s->b_peak.ops->linear(s->b_peak.self, &l);
     double span_ns = (double)(wt_clock_now_ns() - from_ns);
     printf("%.1f\n", 2.0 * SQUARE * SQUARE * SQUARE / span_ns);
 }
@@ -137,15 +138,22 @@ static void peak(struct bench *s)
 int main(int argc, char **argv)
 {
     if (argc < 6) {
-        fprintf(stderr, "train MODEL BATCH SEQ THREADS fp32|bf16 [--slow]\n");
+        fprintf(stderr, "train MODEL BATCH SEQ THREADS fp32|bf16|int8 [--slow]\n");
         return 2;
     }
     struct bench s = {0};
     struct wt_error err;
-    struct wt_cpu_options o = {.dtype = strcmp(argv[5], "bf16") ? WT_F32 : WT_BF16,
+    bool is_int8 = strcmp(argv[5], "int8") == 0;
+    struct wt_cpu_options o = {.dtype = is_int8                        ? WT_INT8
+                                        : strcmp(argv[5], "bf16") == 0 ? WT_BF16
+                                                                       : WT_F32,
                                .threads = (unsigned)atoi(argv[4]),
                                .is_slow_allowed = argc > 6};
     if (wt_config_named(&s.config, argv[1], &err) < 0 || wt_cpu_new_with(&s.b, &o, &err) < 0)
+        die(&err);
+    s.b_peak = s.b;
+    o.dtype = WT_F32;
+    if (is_int8 && wt_cpu_new_with(&s.b_peak, &o, &err) < 0)
         die(&err);
     s.options = (struct wt_model_options){.task = s.config.family == WT_FAMILY_GPT2 ? WT_TASK_CLM
                                                                                     : WT_TASK_MLM,
@@ -172,6 +180,8 @@ int main(int argc, char **argv)
     }
     wt_model_free(s.train);
     wt_model_free(s.encode);
+    if (is_int8)
+        wt_backend_free(&s.b_peak);
     wt_backend_free(&s.b);
     free(s.tokens);
     free(s.lengths);
