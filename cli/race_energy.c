@@ -80,8 +80,10 @@ void race_save(struct race_live *l, const struct race_trial *t)
 {
     struct wt_error why;
     enum wt_race_state state = wt_race_trial(l->race, (size_t)(t - l->trials))->state;
-    bool is_unfinished = state != WT_RACE_FINISHED && state != WT_RACE_DIVERGED;
-    if (race_trial_save(t, is_unfinished, &why) < 0) {
+    const char *remark = state == WT_RACE_DIVERGED   ? "failed"
+                         : state != WT_RACE_FINISHED ? "unfinished"
+                                                     : NULL;
+    if (race_trial_save(t, remark, &why) < 0) {
         race_clear_line(l);
         cli_note("%s is not written: %s", t->curve, why.text);
     }

@@ -414,7 +414,7 @@ double race_trial_run_s(const struct race_trial *t)
     return t->run_s + (t->since_ns ? (double)(cli_now_ns() - t->since_ns) * 1e-9 : 0);
 }
 
-int race_trial_save(const struct race_trial *t, bool is_unfinished, struct wt_error *err)
+int race_trial_save(const struct race_trial *t, const char *remark, struct wt_error *err)
 {
     char *text = NULL;
     size_t size = 0;
@@ -427,8 +427,8 @@ int race_trial_save(const struct race_trial *t, bool is_unfinished, struct wt_er
     FILE *out = open_memstream(&text, &size);
     for (size_t i = 0; out && i < t->count; i++) {
         const struct race_point *p = &t->points[i];
-        if (i == 0 && is_unfinished)
-            fprintf(out, "# unfinished\n");
+        if (i == 0 && remark)
+            fprintf(out, "# %s\n", remark);
         if (i == 0 && t->has_spent && t->spent.provenance != WT_PROV_UNKNOWN)
             fprintf(out, SPENT " %s %.10g %.10g %.10g\n", wt_provenance_name(t->spent.provenance),
                     t->spent.energy_j, t->spent.low_j, t->spent.high_j);

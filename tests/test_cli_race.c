@@ -154,6 +154,32 @@ static void a_curve_that_was_cut_is_named_as_the_one_without_energy(void **state
     }
 }
 
+/* One that ended at its third step with the lowest loss of all did not win. */
+static void a_training_that_failed_wins_no_replay(void **state)
+{
+    (void)state;
+    char path[96], file[160];
+    struct spawned s;
+    spawn_path(path, sizeof(path), "failing");
+    assert_int_equal(mkdir(path, 0700), 0);
+    const char *const names[] = {"a", "b", "c"};
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(file, sizeof(file), "%s/%s.csv", path, names[i]);
+        FILE *f = fopen(file, "w");
+        assert_non_null(f);
+        fprintf(f, "%sstep,loss\n", i == 1 ? "# failed\n" : "");
+        for (int step = 1; step <= (i == 1 ? 3 : 20); step++)
+            fprintf(f, "%d,%g\n", step, (i == 1 ? 0.1 : 2 + (double)i) + 1.0 / step);
+        fclose(f);
+    }
+    spawn_run(&s, home, "wattune", "race", "--replay", path);
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    assert_non_null(strstr(s.out, "a survives"));
+    assert_non_null(strstr(s.out, "failed"));
+    spawn_done(&s);
+}
+
 static void without_energy_that_is_said(void **state)
 {
     (void)state;
@@ -281,6 +307,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SPAWN_TEST(text_and_document_tell_the_same),
         SPAWN_TEST(a_curve_that_was_cut_is_named_as_the_one_without_energy),
+        SPAWN_TEST(a_training_that_failed_wins_no_replay),
         SPAWN_TEST(without_energy_that_is_said),
         SPAWN_TEST(each_rule_and_its_options_count),
         SPAWN_TEST(what_is_wrong_is_refused_with_its_reason),

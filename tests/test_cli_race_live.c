@@ -293,6 +293,10 @@ static void a_report_and_a_statement_tell_of_the_trials(void **state)
     spawn_run(&s, home, "wattune", "statement", "--tag", "rx");
     assert_non_null(strstr(s.out, text));
     spawn_done(&s);
+    /* A replay is told who failed. */
+    char *curve = spawn_read("race/loss=1.csv");
+    assert_int_equal(strncmp(curve, "# failed\n", 9), 0);
+    free(curve);
     /* What the race knows of a trial, the run does; with modeled sensors, too. */
     char *told = spawn_read("race/race.json");
     doc = json_loads(told, 0, NULL);

@@ -117,6 +117,7 @@ struct wt_race_curve {
     double *steps, *losses, *costs; /* owned; costs: J from the start, or steps */
     size_t count;
     bool is_diverged;              /* its last loss is no number */
+    bool is_failed;                /* it says so: it ended there, and cannot win */
     bool is_unfinished;            /* it says so: a race stopped it where it ends */
     enum wt_provenance provenance; /* of its costs in J, as the file says; WT_PROV_UNKNOWN: not */
 };

@@ -109,12 +109,14 @@ void wt_race_curve_done(struct wt_race_curve *curve)
     memset(curve, 0, sizeof(*curve));
 }
 
-/* What `wattune race` writes above a curve: that it was stopped, and where its energies come from.
+/* What `wattune race` writes above a curve: that it was stopped or failed, and where its energies
+ * come from.
  */
 static void read_remark(struct wt_race_curve *curve, const char *line)
 {
     char word[16];
     curve->is_unfinished |= strncmp(line, "# unfinished", 12) == 0;
+    curve->is_failed |= strncmp(line, "# failed", 8) == 0;
     if (sscanf(line, "# energy_j %15[a-z]", word) == 1)
         curve->provenance = wt_provenance_from_name(word);
 }
@@ -150,6 +152,7 @@ int wt_race_curve_parse(struct wt_race_curve *ret_curve, bool *ret_has_energy, F
         wt_race_curve_done(&curve);
         return rc;
     }
+    curve.is_failed &= !curve.is_diverged;
     *ret_has_energy = columns.energy >= 0;
     *ret_curve = curve;
     return 0;
@@ -258,7 +261,7 @@ static void shuffle(size_t *order, size_t all, size_t count, uint64_t seed)
 
 static double final_loss(const struct wt_race_curve *curve)
 {
-    return curve->is_diverged ? INFINITY : curve->losses[curve->count - 1];
+    return curve->is_diverged || curve->is_failed ? INFINITY : curve->losses[curve->count - 1];
 }
 
 static double longest(const struct wt_race_curves *curves, const size_t *order, size_t count)
@@ -280,11 +283,14 @@ static int run_all(struct wt_race *race, const struct wt_race_curves *curves, co
         const struct wt_race_curve *c = &curves->curves[order[trial]];
         while (wt_race_trial(race, trial)->state == WT_RACE_RUNNING) {
             size_t at = told[trial]++;
-            if (at == c->count) {
+            if (at == c->count && !c->is_failed) {
                 wt_race_ended(race, trial);
                 break;
             }
-            int rc = wt_race_tell(race, trial, c->steps[at], c->losses[at], c->costs[at], err);
+            int rc =
+                at < c->count
+                    ? wt_race_tell(race, trial, c->steps[at], c->losses[at], c->costs[at], err)
+                    : wt_race_tell(race, trial, c->steps[at - 1] + 1, NAN, c->costs[at - 1], err);
             if (rc < 0)
                 return rc;
         }

@@ -10,7 +10,7 @@ static json_t *trials_json(const struct wt_race_curves *curves, const struct wt_
     for (size_t i = 0; list && i < r->count; i++) {
         const struct wt_race_trial *t = &r->trials[i];
         const struct wt_race_curve *c = &curves->curves[r->order[i]];
-        double last = c->is_diverged ? NAN : c->losses[c->count - 1];
+        double last = c->is_diverged || c->is_failed ? NAN : c->losses[c->count - 1];
         json_t *o = json_pack("{s:s, s:s, s:I}", "name", c->name, "state",
                               wt_race_state_name(t->state), "rungs", (json_int_t)t->rungs);
         if (wt_json_put(o, "step", wt_json_number(t->step)) < 0 ||

@@ -29,8 +29,8 @@ static void put_trial(struct wt_table *table, size_t row, const struct wt_race_c
         wt_table_set(table, row, LOSS, "%.4f", t->loss);
     wt_table_set(table, row, SHARE, "%.0f %%",
                  isnan(t->energy_j) ? 0 : 100 * t->energy_j / c->costs[c->count - 1]);
-    if (c->is_diverged)
-        wt_table_set(table, row, FINAL, "diverged");
+    if (c->is_diverged || c->is_failed)
+        wt_table_set(table, row, FINAL, "%s", c->is_failed ? "failed" : "diverged");
     else
         wt_table_set(table, row, FINAL, "%.4f", c->losses[c->count - 1]);
     if (is_winner)
