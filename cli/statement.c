@@ -22,10 +22,11 @@ static void print_help(void)
         "  --model-card          the co2_eq_emissions block of a Hugging Face model card\n"
         "  --training-type TEXT  for it: pre-training, fine-tuning, ...\n"
         "  --codecarbon FILE     writes the runs under CodeCarbon's columns (CSV), besides\n"
-        "  --pue X               of the data centre; without it none is included\n"
+        "  --pue X               of the data centre, or one of `wattune data list pue`; without\n"
+        "                        it none is included\n"
         "  --region NAME         gcp:europe-west4, DEU, ... (data/regions.csv): gives the carbon\n"
         "                        factor, its source and year. With --carbon-intensity any name\n"
-        "  --data DIR            a regions.csv of your own is there (wattune-data(1))\n"
+        "  --data DIR            tables of your own, regions and PUE (wattune-data(1))\n"
         "  --carbon-intensity G  g CO2e per kWh, in place of the catalogue's; goes with\n"
         "  --carbon-source TEXT  who says so, and\n"
         "  --carbon-date DATE    of when it is: 2025, 2025-06 or 2025-06-30\n"
@@ -40,6 +41,8 @@ struct statement_options {
     const char *tag, *region, *data, *codecarbon, *training_type, *source, *date, *factor;
     enum form form;
     const char *form_option; /* NULL: none was given */
+    const char *pue_name;    /* NULL: it was a number, or is not given */
+    char pue_source[400];    /* of a name */
     double pue, carbon_g;    /* NaN: not given */
 };
 
@@ -85,6 +88,37 @@ static int find_in_catalogue(const struct statement_options *o, struct wt_region
     rc = wt_region_find(catalogue, ret_region, o->region, err);
     wt_catalogue_close(catalogue);
     return rc;
+}
+
+static int bad_pue(const char *text)
+{
+    return cli_usage("statement",
+                     "--pue %s: a number from 1 to 10 is wanted, or one of `wattune data list pue`",
+                     text);
+}
+
+/* An example by its name. Returns an exit code, or -1. */
+static int find_pue(struct statement_options *o)
+{
+    char folder[4096];
+    struct wt_catalogue *catalogue;
+    struct wt_pue pue;
+    struct wt_error err = {0};
+    if (!o->pue_name)
+        return -1;
+    if (wt_catalogue_open(&catalogue, cli_data_folder(o->data, folder, sizeof(folder)), &err) < 0)
+        return cli_fail("statement", &err);
+    int rc = wt_pue_find(catalogue, &pue, o->pue_name, &err);
+    wt_catalogue_close(catalogue);
+    if (rc == WT_E_NOTFOUND) /* and no exit code of 4: that is of a tag without runs */
+        return bad_pue(o->pue_name);
+    if (rc < 0)
+        return cli_fail("statement", &err);
+    if (isnan(pue.pue))
+        return cli_usage("statement", "--pue %s: the catalogue has no number of it", o->pue_name);
+    o->pue = pue.pue;
+    wt_pue_words(&pue, o->pue_source, sizeof(o->pue_source));
+    return -1;
 }
 
 /* Fills the region from the catalogue or from what was given. Returns an exit code, or -1. */
@@ -137,8 +171,9 @@ static int check_options(const struct statement_options *o)
     if (!o->factor && (o->source || o->date))
         return cli_usage("statement", "%s goes with --carbon-intensity",
                          o->source ? "--carbon-source" : "--carbon-date");
-    if (o->data && !o->region)
-        return cli_usage("statement", "--data goes with --region, which is looked for there");
+    if (o->data && !o->region && !o->pue_name)
+        return cli_usage("statement", "--data goes with --region or the name of a PUE, which are "
+                                      "looked for there");
     if (o->training_type && o->form != FORM_CARD)
         return cli_usage("statement", "--training-type goes with --model-card");
     if (o->region && (!o->region[0] || strlen(o->region) >= sizeof(((struct wt_region *)0)->name)))
@@ -226,6 +261,7 @@ static int statement(struct wt_store *store, const struct statement_options *o,
     }
     const struct wt_statement_options options = {
         .pue = o->pue,
+        .pue_source = o->pue_source,
         .region = o->region || o->factor ? region : NULL,
         .training_type = o->training_type,
     };
@@ -297,8 +333,9 @@ int cmd_statement(int argc, char **argv)
             o.codecarbon = optarg;
             break;
         case PUE:
-            if (!read_number(optarg, &o.pue) || !(o.pue >= 1 && o.pue <= 10))
-                code = cli_usage("statement", "--pue %s: a number from 1 to 10 is wanted", optarg);
+            o.pue_name = read_number(optarg, &o.pue) ? NULL : optarg;
+            if (!*optarg || (!o.pue_name && !(o.pue >= 1 && o.pue <= 10)))
+                code = bad_pue(optarg);
             break;
         case REGION:
             o.region = optarg;
@@ -336,6 +373,8 @@ int cmd_statement(int argc, char **argv)
     if (code < 0)
         code = check_options(&o);
     struct wt_region region;
+    if (code < 0)
+        code = find_pue(&o);
     if (code < 0)
         code = find_region(&o, &region);
     if (code >= 0)

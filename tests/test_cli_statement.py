@@ -280,6 +280,17 @@ class Statement(unittest.TestCase):
             self.assertEqual((done.returncode, done.stdout), (1, ""))
             self.assertIn(f"emulated runs ({ids[True]}) and real ones ({ids[False]})", done.stderr)
 
+    def test_a_pue_may_be_an_example_and_is_stated_with_its_source(self):
+        done = self.run_wattune("statement", "--json", "--tag", TAG, "--pue", "mllsc-2020-07")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        told = json.loads(done.stdout)
+        self.assertEqual(told["pue"], 1.49)
+        self.assertIn("2205.09646", told["pue_source"])
+        text = self.run_wattune("statement", "--tag", TAG, "--pue", "mllsc-2020-07").stdout
+        self.assertIn("2205.09646", text)
+        self.assertIsNone(json.loads(self.run_wattune("statement", "--json", "--tag", TAG, "--pue", "1.2").stdout)
+                          ["pue_source"])
+
     def test_bad_options_say_what_is_wanted(self):
         for options, code, words in (
                 ([], 2, "of which runs: --tag TAG"),
@@ -297,6 +308,7 @@ class Statement(unittest.TestCase):
                 (["--tag", TAG, "--carbon-date", "2025-13"], 2, "--carbon-date 2025-13"),
                 (["--tag", TAG, "--latex", "--json"], 2, "--latex and --json: one form at a time"),
                 (["--tag", TAG, "--data", "."], 2, "--data goes with --region"),
+                (["--tag", TAG, "--pue", "nowhere"], 2, "--pue nowhere: a number from 1 to 10 is wanted, or one of"),
                 (["--tag", TAG, "--training-type", "x"], 2, "--training-type goes with --model-card"),
                 (["--tag", TAG, "--model-card"], 1, "no carbon factor was given"),
                 (["--tag", TAG, "more"], 2, '"more" is too much'),

@@ -15,6 +15,7 @@ enum wt_statement_kind { WT_STATEMENT_REAL, WT_STATEMENT_EMULATED, WT_STATEMENT_
 
 struct wt_statement_options {
     double pue;                     /* of the data centre, 1 or more; NaN: not given */
+    const char *pue_source;         /* who says so, borrowed for the call; NULL or "": the user */
     const struct wt_region *region; /* borrowed for the call; NULL: not given */
     const char *training_type;      /* likewise, of a model card: "pre-training"; NULL */
 };
@@ -66,9 +67,10 @@ struct wt_statement {
     struct wt_joules modeled; /* of devices without a sensor, beside the total; unknown: none */
     struct wt_statement_text *missing; /* owned: what no sensor saw, or is not counted */
     size_t missing_count;
-    size_t gap_count; /* in all runs */
-    double gap_j;     /* the most drawn unseen in them; infinite: not known of one */
-    double pue;       /* NaN: not given */
+    size_t gap_count;     /* in all runs */
+    double gap_j;         /* the most drawn unseen in them; infinite: not known of one */
+    double pue;           /* NaN: not given */
+    char pue_source[400]; /* "": the user's own number */
     bool has_region;
     struct wt_region region;
     struct wt_estimate facility_kwh; /* sum times PUE; NaN without one */

@@ -510,6 +510,8 @@ int wt_statement_make(struct wt_statement *ret_statement, const struct wt_run *r
         return wt_fail(err, WT_E_NOTFOUND, "a statement of no run");
     if (!isnan(s.pue) && !(s.pue >= 1 && s.pue <= 10))
         return wt_fail(err, WT_E_RANGE, "a PUE of %g: it is 1 or more, and 10 at most", s.pue);
+    wt_text(s.pue_source, sizeof(s.pue_source), "%s",
+            options->pue_source ? options->pue_source : "");
     int rc = check_kind(&s, err);
     if (rc < 0)
         return rc;

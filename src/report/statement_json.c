@@ -187,6 +187,8 @@ char *wt_statement_to_json(const struct wt_statement *statement)
     rc |= wt_json_put(doc, "unknown", unknown_json(s));
     rc |= wt_json_put(doc, "gaps", gaps_json(s));
     rc |= wt_json_put(doc, "pue", wt_json_number(s->pue));
+    rc |= wt_json_put(doc, "pue_source",
+                      s->pue_source[0] ? wt_json_text(s->pue_source) : json_null());
     rc |= wt_json_put(doc, "region", region_json(s));
     rc |= wt_json_put(doc, "carbon", carbon_json(s));
     rc |= wt_json_put(doc, "facility_kwh", wt_json_estimate(&s->facility_kwh));

@@ -321,7 +321,8 @@ static void tell_facility(struct doc *d, const struct wt_statement *s)
     if (isnan(s->pue)) {
         fact(d, "PUE", "not included: the figures are of the machines alone");
     } else {
-        fact(d, "PUE", "%.6g", s->pue);
+        fact(d, "PUE", "%.6g%s%s%s", s->pue, s->pue_source[0] ? " (" : "", s->pue_source,
+             s->pue_source[0] ? ")" : "");
         fact(d, "Facility energy", "%s%s%s", wt_statement_mark(s), least(s),
              interval(&s->facility_kwh, kwh_units, text, sizeof(text)));
     }
@@ -402,6 +403,14 @@ static void tell_list(struct doc *d, const struct wt_statement *s)
         sub(d, "and %zu more, which the JSON has", listed - LISTED_MOST);
 }
 
+static bool is_all_modeled(const struct wt_statement *s)
+{
+    for (size_t i = 0; i < s->part_count; i++)
+        if (s->parts[i].provenance != WT_PROV_MODELED)
+            return false;
+    return s->part_count > 0;
+}
+
 static void write_facts(struct doc *d, const struct wt_statement *s)
 {
     tell_runs(d, s);
@@ -412,10 +421,10 @@ static void write_facts(struct doc *d, const struct wt_statement *s)
     tell_list(d, s);
     fact(
         d, "How",
-        "measured and summed by Wattune %s; brackets are 95 %% intervals, and a sum of runs adds "
+        "%s and summed by Wattune %s; brackets are 95 %% intervals, and a sum of runs adds "
         "them; "
         "a device counts whole, whoever used it; equivalents (cars, trees) are left out on purpose",
-        s->version);
+        is_all_modeled(s) ? "estimated from load" : "measured", s->version);
     end_subs(d);
 }
 
