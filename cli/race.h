@@ -154,7 +154,8 @@ double race_trial_run_s(const struct race_trial *t);
 /* Its process has ended or stops: where it came to no new point, all was run again. */
 void race_trial_close_again(struct race_trial *t);
 /* Its curve as a file, as `wattune race --replay` reads it, with a remark ("failed", "unfinished",
- * NULL: none) above; without energies where one is not known. Errors: WT_E_NOMEM, those of wt_file_write(). */
+ * NULL: none) above; without energies where one is not known. Errors: WT_E_NOMEM, those of
+ * wt_file_write(). */
 int race_trial_save(const struct race_trial *t, const char *remark, struct wt_error *err);
 /* The curve of a race that is resumed. Errors: WT_E_FORMAT, WT_E_NOMEM, WT_E_IO. */
 int race_trial_read(struct race_trial *t, struct wt_error *err);
