@@ -324,7 +324,7 @@ static void a_table_and_a_plot_are_for_people(void **state)
     assert_non_null(strstr(s.out, "not predicted: h100-sxm x 3: "));
     assert_non_null(strstr(s.out, "none beats these"));
     spawn_done(&s);
-    COMPARE(&s, "train", "gpt2-xl", "--gpu", "k80", "--batch", "64000");
+    COMPARE(&s, "train", "gpt2-xl", "--gpu", "k80", "--batch", "100");
     assert_int_equal(spawn_code(&s), 0);
     assert_null(strstr(s.out, "none beats these"));
     assert_non_null(strstr(s.out, "none has room for it"));
