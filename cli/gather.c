@@ -75,8 +75,7 @@ static int parse(int argc, char **argv, struct gather *g)
 
 static int fail(struct wt_error *err, int code, const char *what, const char *why)
 {
-    snprintf(err->text, sizeof(err->text), "%.300s: %s", what, why);
-    return err->code = code;
+    return cli_error(err, code, "", "%.300s: %s", what, why);
 }
 
 static int fail_errno(struct wt_error *err, const char *what)

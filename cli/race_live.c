@@ -538,6 +538,7 @@ static void tell_run(void *data, struct wt_run *run)
     run->race.loss = raced.trials[raced.winner].loss;
     run->race.saved_j = raced.saved_j;
     run->race.saving = raced.saving;
+    run->race.provenance = isnan(raced.saved_j) ? WT_PROV_UNKNOWN : raced.provenance;
     run->race.is_verified = raced.is_verified;
 }
 

@@ -19,14 +19,6 @@
 
 extern char **environ;
 
-static int fail(struct wt_error *err, int code, const char *text, const char *fix)
-{
-    err->code = code;
-    snprintf(err->text, sizeof(err->text), "%s", text);
-    snprintf(err->fix, sizeof(err->fix), "%s", fix);
-    return code;
-}
-
 const char *cli_slurm_time(char *buf, size_t size, int64_t t_s)
 {
     time_t t = (time_t)t_s;
@@ -101,14 +93,13 @@ static char *read_all(int fd, pid_t pid, bool *ret_is_late)
 
 static int run(char *const argv[], char **ret_text, bool is_question, struct wt_error *err)
 {
-    char text[200], *said = NULL;
+    char *said = NULL;
     bool is_late = false;
     posix_spawn_file_actions_t files;
     pid_t pid;
     int status, ends[2] = {-1, -1};
     if (ret_text && pipe2(ends, O_CLOEXEC) < 0) {
-        snprintf(text, sizeof(text), "a pipe: %s", strerror(errno));
-        return fail(err, WT_E_IO, text, "");
+        return cli_error(err, WT_E_IO, "", "a pipe: %s", strerror(errno));
     }
     posix_spawn_file_actions_init(&files);
     if (ret_text) {
@@ -123,26 +114,23 @@ static int run(char *const argv[], char **ret_text, bool is_question, struct wt_
         close(ends[0]);
     }
     if (errnum) {
-        snprintf(text, sizeof(text), "%s: %s", argv[0], strerror(errnum));
-        return fail(err, errnum == ENOENT ? WT_E_NOTFOUND : WT_E_IO, text,
-                    "install Slurm's commands (Debian, Ubuntu: slurm-client), or put them on the "
-                    "PATH");
+        return cli_error(err, errnum == ENOENT ? WT_E_NOTFOUND : WT_E_IO,
+                         "install Slurm's commands (Debian, Ubuntu: slurm-client), or put them on "
+                         "the PATH",
+                         "%s: %s", argv[0], strerror(errnum));
     }
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR) {
-            snprintf(text, sizeof(text), "%s: %s", argv[0], strerror(errno));
             free(said);
-            return fail(err, WT_E_IO, text, "");
+            return cli_error(err, WT_E_IO, "", "%s: %s", argv[0], strerror(errno));
         }
     if (ret_text && !said) {
-        snprintf(text, sizeof(text), "no memory for what %s said", argv[0]);
-        return fail(err, WT_E_NOMEM, text, "");
+        return cli_error(err, WT_E_NOMEM, "", "no memory for what %s said", argv[0]);
     }
     if (is_late) {
-        snprintf(text, sizeof(text), "%s said nothing for %d s", argv[0],
-                 (int)(SILENCE_NS / 1000000000));
         free(said);
-        return fail(err, WT_E_TIMEOUT, text, "");
+        return cli_error(err, WT_E_TIMEOUT, "", "%s said nothing for %d s", argv[0],
+                         (int)(SILENCE_NS / 1000000000));
     }
     if (ret_text)
         *ret_text = said;

@@ -315,7 +315,12 @@ static void a_report_and_a_statement_tell_of_the_trials(void **state)
         known++;
     }
     assert_int_equal(known, 4);
-    assert_string_equal(word(json_object_get(run, "race"), "winner"), "loss=2");
+    const json_t *raced = json_object_get(run, "race");
+    bool is_saving_known = json_is_number(json_object_get(doc, "saved_j"));
+    assert_string_equal(word(raced, "winner"), "loss=2");
+    assert_int_equal(json_is_number(json_object_get(raced, "saved_j")), is_saving_known);
+    assert_string_equal(word(raced, "provenance"),
+                        is_saving_known ? word(doc, "provenance") : "unknown");
     json_decref(run);
     json_decref(doc);
     spawn_run(&s, home, "wattune", "runs", "last");
@@ -327,6 +332,7 @@ static void a_report_and_a_statement_tell_of_the_trials(void **state)
     spawn_done(&s);
     told = spawn_read("race.html");
     assert_non_null(strstr(told, "loss=2 wins"));
+    assert_int_equal(strstr(told, "estimated by energies that are") != NULL, is_saving_known);
     free(told);
 }
 

@@ -105,6 +105,7 @@ struct wt_run {
         char winner[64];                            /* ""; none, or not decided */
         double loss;                                /* the winner's; NaN */
         double saved_j, saving;                     /* saved_j over it and what was spent; NaN */
+        enum wt_provenance provenance;              /* of saved_j, as of what it is told by */
         bool is_verified; /* the stopped ones were run to their ends afterwards; else estimated */
         char folder[256]; /* of a race that is resumed the same */
     } race;

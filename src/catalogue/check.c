@@ -183,9 +183,8 @@ static int check_file(struct checker *c, const char *path, struct wt_error *err)
         return WT_E_NOMEM;
     }
     struct wt_sheet nameless = {.path = file->path};
-    if (rc <
-        0) { /* too long, or no regular file: its words begin with the path, as a problem does */
-        size_t n = strlen(path);
+    if (rc < 0) {                /* too long, or no regular file */
+        size_t n = strlen(path); /* with which its words begin, as a problem does by itself */
         bool is_named = strncmp(why.text, path, n) == 0 && strncmp(why.text + n, ": ", 2) == 0;
         wt_problem_add(&c->problems, &nameless, 0, -1, false, why.fix, "%s",
                        why.text + (is_named ? n + 2 : 0));

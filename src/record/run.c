@@ -411,6 +411,7 @@ static json_t *race_json(struct builder *whole, const struct wt_run *run)
     put_number(&b, "loss", run->race.winner[0] ? run->race.loss : (double)NAN);
     put_number(&b, "saved_j", run->race.saved_j);
     put_number(&b, "saving", run->race.saving);
+    put_text(&b, "provenance", wt_provenance_name(run->race.provenance));
     put(&b, "is_verified", json_boolean(run->race.is_verified));
     put_text(&b, "folder", run->race.folder);
     whole->is_broken |= b.is_broken;
@@ -925,6 +926,8 @@ int wt_run_from_json(struct wt_run *ret_run, const json_t *doc, struct wt_error 
         run.race.loss = get_number(race, "loss");
         run.race.saved_j = get_number(race, "saved_j");
         run.race.saving = get_number(race, "saving");
+        const char *name = json_string_value(json_object_get(race, "provenance"));
+        run.race.provenance = name ? wt_provenance_from_name(name) : WT_PROV_UNKNOWN;
         run.race.is_verified = json_is_true(json_object_get(race, "is_verified"));
         GET_TEXT(race, "folder", run.race.folder);
     }

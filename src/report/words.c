@@ -424,9 +424,10 @@ const char *wt_race_words(const struct wt_run *run, char *buf, size_t size)
     if (rest)
         wt_text(buf + used, size - used, ", not decided: %u", rest);
     else if (run->race.stopped && isfinite(run->race.saving))
-        wt_text(buf + used, size - used, "; %s saved (%.1f %%, %s)",
+        wt_text(buf + used, size - used, "; %s saved (%.1f %%, %s by energies that are %s)",
                 wt_format_joules(joules, sizeof(joules), run->race.saved_j), 100 * run->race.saving,
-                run->race.is_verified ? "measured" : "estimated");
+                run->race.is_verified ? "found" : "estimated",
+                wt_provenance_name(run->race.provenance));
     return buf;
 }
 
