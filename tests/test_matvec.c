@@ -231,7 +231,7 @@ static void quantise(struct quantised *q, const struct shape *s, const struct wt
         .out = s->out,
         .in = s->in};
     q->x = (struct wt_int8_rows){
-        .values = (int8_t *)test_malloc(s->m * line + 1) + 1, .scale = values(s->m), .in = s->in};
+        .values = (uint8_t *)test_malloc(s->m * line + 1) + 1, .scale = values(s->m), .in = s->in};
     k->quantise_weight(&q->w, q->w_in, panels / 2, panels);
     k->quantise_weight(&q->w, q->w_in, 0, panels / 2);
     k->quantise_rows(&q->x, q->x_in, s->m / 2, s->m);
@@ -253,6 +253,12 @@ static int8_t weight_at(const struct wt_int8_weight *w, size_t o, size_t k)
     return w->values[(group * WT_INT8_PANEL + o % WT_INT8_PANEL) * 4 + k % 4];
 }
 
+/* Two products are added in 16 bits: neighbours of one sign are 129 at most. */
+static bool has_narrow_sums(const struct wt_matvec_kernels *k)
+{
+    return strcmp(k->name, "avx2") == 0 || strcmp(k->name, "avx512") == 0;
+}
+
 static void a_quantised_value_is_off_by_half_a_step_at_most(void **state)
 {
     (void)state;
@@ -264,11 +270,13 @@ static void a_quantised_value_is_off_by_half_a_step_at_most(void **state)
             size_t panels = wt_int8_panels(shape->out), groups = wt_int8_groups(shape->in);
             for (size_t o = 0; o < panels * WT_INT8_PANEL; o++) {
                 int32_t sum = 0;
-                int largest = 0;
+                int largest = 0, both = 0; /* both: or of two neighbours of one sign */
                 for (size_t k = 0; k < 4 * groups; k++) {
-                    int value = weight_at(&q.w, o, k);
+                    int value = weight_at(&q.w, o, k), next = weight_at(&q.w, o, k ^ 1);
                     sum += value;
                     largest = abs(value) > largest ? abs(value) : largest;
+                    int pair = value * next > 0 ? abs(value + next) : abs(value);
+                    both = pair > both ? pair : both;
                     if (o >= shape->out || k >= shape->in) {
                         assert_int_equal(value, 0);
                         continue;
@@ -278,11 +286,17 @@ static void a_quantised_value_is_off_by_half_a_step_at_most(void **state)
                                 0.5001 * step);
                 }
                 assert_int_equal(sum, q.w.sum[o]);
-                assert_int_equal(largest, o < shape->out ? 127 : 0);
+                if (has_narrow_sums(set_at(set))) {
+                    assert_in_range(both, o < shape->out ? 127 : 0, o < shape->out ? 129 : 0);
+                    assert_true(largest <= 127);
+                } else {
+                    assert_int_equal(largest, o < shape->out ? 127 : 0);
+                }
             }
             for (size_t j = 0; j < shape->m; j++)
                 for (size_t k = 0; k < 4 * groups; k++) {
-                    double step = (double)q.x.scale[j], value = q.x.values[j * 4 * groups + k];
+                    double step = (double)q.x.scale[j];
+                    double value = q.x.values[j * 4 * groups + k] - WT_INT8_ZERO;
                     if (k >= shape->in)
                         assert_true(value == 0);
                     else
@@ -308,8 +322,8 @@ static void integer_products_are_those_of_the_integers(void **state)
             double *w = test_calloc(shape->out * shape->in, sizeof(double));
             for (size_t i = 0; i < shape->m * shape->in; i++) {
                 size_t j = i / shape->in;
-                x[i] = (double)q.x.scale[j] *
-                       q.x.values[j * 4 * wt_int8_groups(shape->in) + i % shape->in];
+                int value = q.x.values[j * 4 * wt_int8_groups(shape->in) + i % shape->in];
+                x[i] = (double)q.x.scale[j] * (value - WT_INT8_ZERO);
             }
             for (size_t i = 0; i < shape->out * shape->in; i++)
                 w[i] = (double)q.w.scale[i / shape->in] *
@@ -343,7 +357,8 @@ static void the_largest_integers_do_not_saturate(void **state)
     for (size_t set = 0; set_at(set); set++) {
         const struct wt_matvec_kernels *k = set_at(set);
         float w[OUT * IN], x[2 * IN], y[2 * OUT], w_scale[OUT], x_scale[2];
-        int8_t w_values[OUT * IN], x_values[2 * IN];
+        int8_t w_values[OUT * IN];
+        uint8_t x_values[2 * IN];
         int32_t sum[OUT];
         for (size_t i = 0; i < OUT * IN; i++)
             w[i] = i / IN % 2 ? -1 : 1;
@@ -369,7 +384,8 @@ static void what_is_not_finite_stays_visible_and_zeros_are_zeros(void **state)
         for (size_t bad = 0; bad < WT_COUNTOF(bads); bad++) {
             const struct wt_matvec_kernels *k = set_at(set);
             float w[OUT * IN], x[3 * IN], y[3 * OUT], w_scale[2 * WT_INT8_PANEL], x_scale[3];
-            int8_t w_values[2 * WT_INT8_PANEL * IN], x_values[3 * IN];
+            int8_t w_values[2 * WT_INT8_PANEL * IN];
+            uint8_t x_values[3 * IN];
             int32_t sum[2 * WT_INT8_PANEL];
             for (size_t i = 0; i < OUT * IN; i++)
                 w[i] = i / IN == 7 ? 0 : 1; /* an output without weights */

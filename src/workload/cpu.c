@@ -614,7 +614,7 @@ static void linear_integers(struct cpu *c, const struct wt_linear *l)
     char *at = room(c, &c->logits, bytes + l->m * sizeof(float));
     if (!at)
         return;
-    y.x.values = (int8_t *)at;
+    y.x.values = (uint8_t *)at;
     y.x.scale = (float *)(void *)(at + bytes);
     y.row_blocks = (l->m + INT8_ROWS - 1) / INT8_ROWS;
     size_t panel_blocks = (wt_int8_panels(l->w->out) + INT8_PANELS - 1) / INT8_PANELS;

@@ -37,19 +37,11 @@ static inline float exp_fast(float x)
     return p * scale;
 }
 
-/* Phi(x), the normal distribution function, given e = exp(-x^2/2): Abramowitz and Stegun 7.1.26
- * for erf, |error| < 1.5e-7 in erf. */
-static inline float normal_cdf(float x, float e)
+/* Phi(x), the normal distribution function. */
+static inline float normal_cdf(float x)
 {
-    float z = fabsf(x) * 0.707106781f;
-    float t = 1.0f / (1.0f + 0.3275911f * z);
-    float poly = 1.061405429f;
-    poly = poly * t - 1.453152027f;
-    poly = poly * t + 1.421413741f;
-    poly = poly * t - 0.284496736f;
-    poly = poly * t + 0.254829592f;
-    float tail = 0.5f * poly * t * e; /* 1 - Phi(|x|) */
-    return x < 0 ? tail : 1.0f - tail;
+    x = x < -WT_CDF_END ? -WT_CDF_END : x > WT_CDF_END ? WT_CDF_END : x;
+    return WT_CDF_INSIDE(x, x * x);
 }
 
 static void add(float *restrict y, const float *restrict x, size_t n)
@@ -102,7 +94,7 @@ static void gelu_backward(float *dx, const float *dy, const float *restrict x, s
 #pragma omp simd
     for (size_t i = 0; i < n; i++) {
         float v = x[i], e = exp_fast(-0.5f * v * v);
-        dx[i] = dy[i] * (normal_cdf(v, e) + v * 0.398942280f * e);
+        dx[i] = dy[i] * (normal_cdf(v) + v * 0.398942280f * e);
     }
 }
 
@@ -127,10 +119,8 @@ static void activate(float *y, const float *x, size_t n, enum wt_nonlinearity f)
         break;
     case WT_GELU_ERF:
 #pragma omp simd
-        for (size_t i = 0; i < n; i++) {
-            float v = x[i];
-            y[i] = v * normal_cdf(v, exp_fast(-0.5f * v * v));
-        }
+        for (size_t i = 0; i < n; i++)
+            y[i] = x[i] * normal_cdf(x[i]);
         break;
     case WT_GELU_TANH:
         /* 0.5 (1 + tanh(u)) = 1 / (1 + e^(-2u)) */

@@ -34,18 +34,10 @@ WT_INLINE wt_vf exp_of(wt_vf x)
     return wt_exp2(wt_smaller(wt_all(87.0f), x) * 1.44269504f);
 }
 
-/* Phi(x) by Abramowitz and Stegun 7.1.26, |error| < 1.5e-7 in erf. */
 WT_INLINE wt_vf normal_cdf(wt_vf x)
 {
-    wt_vf size = wt_larger(x, -x), e = exp_of(x * x * -0.5f);
-    wt_vf t = 1.0f / (1.0f + 0.231641888f * size); /* 0.3275911 / sqrt(2) */
-    wt_vf poly = wt_all(1.061405429f);
-    poly = poly * t - 1.453152027f;
-    poly = poly * t + 1.421413741f;
-    poly = poly * t - 0.284496736f;
-    poly = poly * t + 0.254829592f;
-    wt_vf tail = 0.5f * poly * t * e; /* 1 - Phi(|x|) */
-    return wt_choose(x < 0, tail, 1.0f - tail);
+    x = wt_larger(wt_all(-WT_CDF_END), wt_smaller(wt_all(WT_CDF_END), x));
+    return WT_CDF_INSIDE(x, x * x);
 }
 
 WT_INLINE wt_vf tanh_of(wt_vf x)
@@ -84,6 +76,17 @@ WT_INLINE wt_vf load_some(const float *at, size_t n)
     return wt_load(some);
 }
 
+WT_INLINE void store_some(float *at, wt_vf v, size_t n)
+{
+    if (n == WT_LANES) {
+        wt_store(at, v);
+        return;
+    }
+    float some[WT_LANES];
+    wt_store(some, v);
+    memcpy(at, some, n * sizeof(float));
+}
+
 WT_INLINE void finish_as(void *restrict y, const float *restrict sums, const float *restrict bias,
                          size_t n, enum wt_nonlinearity f, bool is_bf16)
 {
@@ -97,12 +100,8 @@ WT_INLINE void finish_as(void *restrict y, const float *restrict sums, const flo
             uint16_t out[WT_LANES];
             wt_store_bf16(out, v);
             memcpy((uint16_t *)y + i, out, here * sizeof(*out));
-        } else if (here == WT_LANES) {
-            wt_store((float *)y + i, v);
         } else {
-            float out[WT_LANES];
-            wt_store(out, v);
-            memcpy((float *)y + i, out, here * sizeof(*out));
+            store_some((float *)y + i, v, here);
         }
     }
 }
@@ -354,6 +353,10 @@ static float inverse_of(float top)
 {
     return top > 1e-30f ? 127.0f / top : 0;
 }
+static float scale_of(float top)
+{
+    return top > 1e-30f || isnan(top) ? top / 127.0f : 0;
+}
 /* Nearest, ties to even: adding 1.5 2^23 rounds, and leaves the integer in the low bits. */
 WT_INLINE int8_t rounded(float x)
 {
@@ -368,13 +371,40 @@ static void quantise_rows(struct wt_int8_rows *q, const float *x, size_t from, s
     size_t line = 4 * wt_int8_groups(q->in);
     for (size_t r = from; r < to; r++) {
         const float *restrict in = x + r * q->in;
-        int8_t *restrict out = q->values + r * line;
+        uint8_t *restrict out = q->values + r * line;
         float top = largest_size(in, q->in), inverse = inverse_of(top);
-        q->scale[r] = top > 1e-30f || isnan(top) ? top / 127.0f : 0;
-        for (size_t i = 0; i < q->in; i++)
-            out[i] = rounded(in[i] * inverse);
-        memset(out + q->in, 0, line - q->in);
+        q->scale[r] = scale_of(top);
+        size_t i = 0;
+        for (; i + 4 * WT_LANES <= q->in; i += 4 * WT_LANES) {
+            wt_vi v[4];
+            for (size_t k = 0; k < 4; k++)
+                v[k] = (wt_vi)(wt_load(in + i + k * WT_LANES) * inverse + 12582912.0f) -
+                       (0x4b400000 - WT_INT8_ZERO);
+            wt_store_bytes(out + i, v);
+        }
+        for (; i < q->in; i++)
+            out[i] = (uint8_t)(rounded(in[i] * inverse) + WT_INT8_ZERO);
+        memset(out + q->in, WT_INT8_ZERO, line - q->in);
     }
+}
+
+/* Two products are added in 16 bits where there is no instruction that adds four in 32. As integers
+ * two neighbours of one sign are 129 at most together, 128 and half a step each of rounding, and
+ * 129 * 254 fits. */
+#if defined(__AVX2__) && !defined(__AVX512VNNI__) && !defined(__AVXVNNI__)
+enum { HAS_NARROW_SUMS = 1 };
+#else
+enum { HAS_NARROW_SUMS = 0 };
+#endif
+/* 127 of a row's scales. */
+static float top_of_weights(const float *w, size_t n)
+{
+    float top = largest_size(w, n);
+    for (size_t i = 0; HAS_NARROW_SUMS && i + 1 < n; i += 2) {
+        float both = (w[i] > 0) == (w[i + 1] > 0) ? fabsf(w[i] + w[i + 1]) : 0;
+        top = both * (127.0f / 128) > top ? both * (127.0f / 128) : top;
+    }
+    return top;
 }
 
 static void quantise_weight(struct wt_int8_weight *q, const float *w, size_t from, size_t to)
@@ -385,7 +415,7 @@ static void quantise_weight(struct wt_int8_weight *q, const float *w, size_t fro
             q->values + (c / WT_INT8_PANEL * groups * WT_INT8_PANEL + c % WT_INT8_PANEL) * 4;
         bool is_there = c < q->out;
         const float *in = is_there ? w + c * q->in : NULL;
-        float top = is_there ? largest_size(in, q->in) : 0, inverse = inverse_of(top);
+        float top = is_there ? top_of_weights(in, q->in) : 0, inverse = inverse_of(top);
         int32_t sum = 0;
         for (size_t g = 0; g < groups; g++)
             for (size_t i = 0; i < 4; i++) {
@@ -394,30 +424,27 @@ static void quantise_weight(struct wt_int8_weight *q, const float *w, size_t fro
                 out[g * WT_INT8_PANEL * 4 + i] = value;
                 sum += value;
             }
-        q->scale[c] = top > 1e-30f || isnan(top) ? top / 127.0f : 0;
+        q->scale[c] = scale_of(top);
         q->sum[c] = sum;
     }
 }
 
 /* Four values of k of a row of x beside those of as many columns as lanes: each lane gains the sum
- * of its four products. Where the instruction wants x without a sign it is moved by OFFSET, and
- * OFFSET times the sum of a column's weights is taken off at the end; what is too large for 32 bits
- * in between goes round and comes back. */
+ * of its four products. The sum of a column's weights is taken off WT_INT8_ZERO times at the end;
+ * what is too large for 32 bits in between goes round and comes back. */
 #if defined(__AVX512VNNI__)
-enum { LANES = 16, ROWS_MOST = 6, OFFSET = 128 };
+enum { LANES = 16, ROWS_MOST = 6 };
 typedef __m512i ints;
-struct four {
-    ints x;
-};
-WT_INLINE struct four four_of(const int8_t *x)
+typedef __m512i four;
+WT_INLINE four four_of(const uint8_t *x)
 {
-    int32_t four;
-    memcpy(&four, x, sizeof(four));
-    return (struct four){_mm512_xor_si512(_mm512_set1_epi32(four), _mm512_set1_epi8(-128))};
+    int32_t all;
+    memcpy(&all, x, sizeof(all));
+    return _mm512_set1_epi32(all);
 }
-WT_INLINE ints plus_dot(ints sum, struct four four, ints w)
+WT_INLINE ints plus_dot(ints sum, four x, ints w)
 {
-    return _mm512_dpbusd_epi32(sum, four.x, w);
+    return _mm512_dpbusd_epi32(sum, x, w);
 }
 WT_INLINE ints ints_at(const void *at)
 {
@@ -428,7 +455,15 @@ WT_INLINE void ints_to(void *at, ints v)
     _mm512_storeu_si512(at, v);
 }
 #elif defined(__AVX2__)
+enum { LANES = 8 };
 typedef __m256i ints;
+typedef __m256i four;
+WT_INLINE four four_of(const uint8_t *x)
+{
+    int32_t all;
+    memcpy(&all, x, sizeof(all));
+    return _mm256_set1_epi32(all);
+}
 WT_INLINE ints ints_at(const void *at)
 {
     return _mm256_loadu_si256((const __m256i *)at);
@@ -438,56 +473,36 @@ WT_INLINE void ints_to(void *at, ints v)
     _mm256_storeu_si256((__m256i *)at, v);
 }
 #ifdef __AVXVNNI__
-enum { LANES = 8, ROWS_MOST = 3, OFFSET = 128 };
-struct four {
-    ints x;
-};
-WT_INLINE struct four four_of(const int8_t *x)
+enum { ROWS_MOST = 3 };
+WT_INLINE ints plus_dot(ints sum, four x, ints w)
 {
-    int32_t four;
-    memcpy(&four, x, sizeof(four));
-    return (struct four){_mm256_xor_si256(_mm256_set1_epi32(four), _mm256_set1_epi8(-128))};
-}
-WT_INLINE ints plus_dot(ints sum, struct four four, ints w)
-{
-    return _mm256_dpbusd_avx_epi32(sum, four.x, w);
+    return _mm256_dpbusd_avx_epi32(sum, x, w);
 }
 #else
-enum { LANES = 8, ROWS_MOST = 4, OFFSET = 0 };
-struct four {
-    ints x, size;
-};
-WT_INLINE struct four four_of(const int8_t *x)
+enum { ROWS_MOST = 4 };
+WT_INLINE ints plus_dot(ints sum, four x, ints w)
 {
-    int32_t four;
-    memcpy(&four, x, sizeof(four));
-    ints all = _mm256_set1_epi32(four);
-    return (struct four){all, _mm256_abs_epi8(all)};
-}
-/* |x| (w sign(x)): 2 * 127 * 127 fits 16 bits, so that nothing saturates, as x w + 128 could. */
-WT_INLINE ints plus_dot(ints sum, struct four four, ints w)
-{
-    ints pairs = _mm256_maddubs_epi16(four.size, _mm256_sign_epi8(w, four.x));
+    ints pairs = _mm256_maddubs_epi16(x, w); /* see top_of_weights() */
     return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 #endif
 #else
-enum { LANES = 4, ROWS_MOST = 2, OFFSET = 0 };
+enum { LANES = 4, ROWS_MOST = 2 };
 typedef wt_i4 ints;
-struct four {
+typedef struct {
     int32_t x[4];
-};
-WT_INLINE struct four four_of(const int8_t *x)
+} four;
+WT_INLINE four four_of(const uint8_t *x)
 {
-    return (struct four){{x[0], x[1], x[2], x[3]}};
+    return (four){{x[0], x[1], x[2], x[3]}};
 }
-WT_INLINE ints plus_dot(ints sum, struct four four, ints w)
+WT_INLINE ints plus_dot(ints sum, four x, ints w)
 {
     /* Each byte with its sign in 32 bits: up to the top and down again. */
-    sum += (w << 24 >> 24) * four.x[0];
-    sum += (w << 16 >> 24) * four.x[1];
-    sum += (w << 8 >> 24) * four.x[2];
-    return sum + (w >> 24) * four.x[3];
+    sum += (w << 24 >> 24) * x.x[0];
+    sum += (w << 16 >> 24) * x.x[1];
+    sum += (w << 8 >> 24) * x.x[2];
+    return sum + (w >> 24) * x.x[3];
 }
 WT_INLINE ints ints_at(const void *at)
 {
@@ -503,12 +518,13 @@ WT_INLINE void ints_to(void *at, ints v)
 enum {
     PARTS = WT_INT8_PANEL / LANES,
     PANEL_BYTES = WT_INT8_PANEL * 4,
-    PANELS_MOST = COLUMNS / WT_INT8_PANEL
+    PANELS_MOST = COLUMNS / WT_INT8_PANEL,
+    TOGETHER = 4 * ROWS_MOST /* rows that are finished together */
 };
 
 /* sums[j * COLUMNS + p * WT_INT8_PANEL + c]: rows of x by panels of w. */
 WT_INLINE void int8_block(size_t rows, size_t panels, int32_t *restrict sums,
-                          const int8_t *restrict x, size_t line, const int8_t *const *w,
+                          const uint8_t *restrict x, size_t line, const int8_t *const *w,
                           size_t groups)
 {
     ints sum[ROWS_MOST][PANELS_MOST * PARTS];
@@ -531,10 +547,10 @@ WT_INLINE void int8_block(size_t rows, size_t panels, int32_t *restrict sums,
             __builtin_prefetch(at[p] + g * PANEL_BYTES + AHEAD);
 #pragma GCC unroll 8
         for (size_t j = 0; j < rows; j++) {
-            struct four four = four_of(x + j * line + g * 4);
+            four here = four_of(x + j * line + g * 4);
 #pragma GCC unroll 16
             for (size_t p = 0; p < panels * PARTS; p++)
-                sum[j][p] = plus_dot(sum[j][p], four, b[p]);
+                sum[j][p] = plus_dot(sum[j][p], here, b[p]);
         }
     }
 #pragma GCC unroll 8
@@ -543,11 +559,11 @@ WT_INLINE void int8_block(size_t rows, size_t panels, int32_t *restrict sums,
         for (size_t p = 0; p < panels * PARTS; p++)
             ints_to(sums + j * COLUMNS + p * LANES, sum[j][p]);
 }
-typedef void (*int8_fn)(int32_t *restrict sums, const int8_t *restrict x, size_t line,
+typedef void (*int8_fn)(int32_t *restrict sums, const uint8_t *restrict x, size_t line,
                         const int8_t *const *w, size_t groups);
 #define INT8_BLOCK(ROWS_HERE, PANELS_HERE)                                                         \
     static __attribute__((noinline)) void int8_##ROWS_HERE##_##PANELS_HERE(                        \
-        int32_t *restrict sums, const int8_t *restrict x, size_t line, const int8_t *const *w,     \
+        int32_t *restrict sums, const uint8_t *restrict x, size_t line, const int8_t *const *w,    \
         size_t groups)                                                                             \
     {                                                                                              \
         int8_block(ROWS_HERE, PANELS_HERE, sums, x, line, w, groups);                              \
@@ -605,6 +621,46 @@ static const int8_fn *blocks_for(size_t m, size_t *ret_panels)
 }
 #endif
 
+/* y[row .. row + rows) of a panel from the sums of its integers. */
+WT_INLINE void finish_integers_as(const struct wt_int8_product *p, const int32_t *restrict sums,
+                                  size_t row, size_t rows, size_t column, enum wt_nonlinearity f)
+{
+    const struct wt_int8_weight *w = p->w;
+    for (size_t c = 0; c < WT_INT8_PANEL && column < w->out; c += WT_LANES, column += WT_LANES) {
+        size_t here = smaller(WT_LANES, w->out - column);
+        wt_vu moved = *(const wt_vu_at *)(w->sum + column) * WT_INT8_ZERO;
+        wt_vf scale = wt_load(w->scale + column), bias = {0};
+        if (p->bias)
+            bias = load_some(p->bias + column, here);
+        for (size_t j = 0; j < rows; j++) {
+            wt_vi sum = (wt_vi)(*(const wt_vu_at *)(sums + j * COLUMNS + c) - moved);
+            wt_vf v = __builtin_convertvector(sum, wt_vf) * (scale * p->x->scale[row + j]);
+            store_some(p->y + (row + j) * w->out + column, followed(v + bias, f), here);
+        }
+    }
+}
+static void finish_integers(const struct wt_int8_product *p, const int32_t *restrict sums,
+                            size_t row, size_t rows, size_t column)
+{
+    switch (p->f) { /* each with its own loop */
+    case WT_IDENTITY:
+        finish_integers_as(p, sums, row, rows, column, WT_IDENTITY);
+        break;
+    case WT_GELU_ERF:
+        finish_integers_as(p, sums, row, rows, column, WT_GELU_ERF);
+        break;
+    case WT_GELU_TANH:
+        finish_integers_as(p, sums, row, rows, column, WT_GELU_TANH);
+        break;
+    case WT_TANH:
+        finish_integers_as(p, sums, row, rows, column, WT_TANH);
+        break;
+    case WT_RELU:
+        finish_integers_as(p, sums, row, rows, column, WT_RELU);
+        break;
+    }
+}
+
 static void int8_product(const struct wt_int8_product *p, size_t from, size_t to)
 {
     const struct wt_int8_weight *w = p->w;
@@ -617,24 +673,15 @@ static void int8_product(const struct wt_int8_product *p, size_t from, size_t to
         for (size_t k = 0; k < panels; k++)
             at[k] = w->values + smaller(from + k * part + i, to - 1) * groups * PANEL_BYTES;
         for (size_t row = 0, rows; row < p->m; row += rows) {
-            rows = smaller(ROWS_MOST, p->m - row);
-            int32_t sums[ROWS_MOST * COLUMNS];
-            fns[rows - 1](sums, p->x->values + row * line, line, at, groups);
-            for (size_t k = 0; k < panels && from + k * part + i < to; k++) {
-                size_t column = (from + k * part + i) * WT_INT8_PANEL;
-                for (size_t j = 0; j < rows; j++) {
-                    float values[WT_INT8_PANEL], scale = p->x->scale[row + j];
-                    const int32_t *restrict here = sums + j * COLUMNS + k * WT_INT8_PANEL;
-                    for (size_t c = 0; c < WT_INT8_PANEL; c++) {
-                        uint32_t moved = (uint32_t)OFFSET * (uint32_t)w->sum[column + c];
-                        values[c] = (float)(int32_t)((uint32_t)here[c] - moved) *
-                                    (scale * w->scale[column + c]);
-                    }
-                    finish(p->y + (row + j) * w->out + column, values,
-                           p->bias ? p->bias + column : NULL,
-                           smaller(WT_INT8_PANEL, w->out - column), p->f, false);
-                }
+            int32_t sums[TOGETHER * COLUMNS];
+            rows = smaller(TOGETHER, p->m - row);
+            for (size_t j = 0, n; j < rows; j += n) {
+                n = smaller(ROWS_MOST, rows - j);
+                fns[n - 1](sums + j * COLUMNS, p->x->values + (row + j) * line, line, at, groups);
             }
+            for (size_t k = 0; k < panels && from + k * part + i < to; k++)
+                finish_integers(p, sums + k * WT_INT8_PANEL, row, rows,
+                                (from + k * part + i) * WT_INT8_PANEL);
         }
     }
 }

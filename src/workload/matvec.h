@@ -5,9 +5,12 @@
  * computes a range of output columns (rows of the weights) and may run beside calls for others; no
  * result depends on the ranges. Arrays need no alignment.
  *
- * Integers: a weight row o is round(w / scale[o]) in -127..127 with scale[o] = max|w| / 127, so a
- * weight is off by at most scale[o] / 2; a row of activations likewise, when it is known. The
- * products of these integers are exact in every table, for rows of up to WT_INT8_MOST_IN values.
+ * Integers: a weight row o is round(w / scale[o]) in -127..127, off by at most scale[o] / 2, with
+ * scale[o] = max|w| / 127; where two products are added in 16 bits (avx2, avx512), no less than
+ * the sum of two neighbours (2i and 2i + 1) of one sign / 128, which costs up to a bit. So weights
+ * are for the table that quantised them. A row of activations is round(x / scale) + WT_INT8_ZERO
+ * with scale = max|x| / 127, when it is known. The products of these integers are exact in every
+ * table, for rows of up to WT_INT8_MOST_IN values.
  *
  * Internal to the workload. */
 #ifndef WT_WORKLOAD_MATVEC_H
@@ -34,6 +37,7 @@ struct wt_matvec {
 /* Weights as integers, in panels of 16 output columns: panel p, k-group g, column c, 4 values of k
  * at ((p * groups + g) * 16 + c) * 4. Columns and values past the end are 0. */
 #define WT_INT8_PANEL   16
+#define WT_INT8_ZERO    127                       /* of activations: 0 to 254 */
 #define WT_INT8_MOST_IN (INT32_MAX / (127 * 127)) /* 133,144: sums fit 32 bits */
 struct wt_int8_weight {
     int8_t *values; /* wt_int8_weight_bytes(); the caller's memory */
@@ -54,10 +58,10 @@ static inline size_t wt_int8_weight_bytes(size_t out, size_t in)
     return wt_int8_panels(out) * wt_int8_groups(in) * WT_INT8_PANEL * 4;
 }
 
-/* Rows of activations as integers, each 4 * wt_int8_groups(in) bytes; zeros at the end. */
+/* Rows of activations as integers, each 4 * wt_int8_groups(in) bytes; WT_INT8_ZERO at the end. */
 struct wt_int8_rows {
-    int8_t *values; /* [m, 4 groups]; the caller's memory */
-    float *scale;   /* [m] */
+    uint8_t *values; /* [m, 4 groups]; the caller's memory */
+    float *scale;    /* [m] */
     size_t in;
 };
 

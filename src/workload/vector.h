@@ -64,9 +64,16 @@ WT_INLINE wt_vf wt_larger(wt_vf a, wt_vf b)
 #endif
 }
 
+/* Likewise. */
 WT_INLINE wt_vf wt_smaller(wt_vf a, wt_vf b)
 {
-    return -wt_larger(-a, -b);
+#if WT_LANES == 16 && defined(__AVX512F__)
+    return (wt_vf)_mm512_min_ps((__m512)a, (__m512)b);
+#elif WT_LANES == 8 && defined(__AVX2__)
+    return (wt_vf)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+    return wt_choose(a < b, a, b);
+#endif
 }
 
 /* ---- bfloat16: the upper half of a float ---- */
@@ -116,6 +123,25 @@ WT_INLINE uint16_t wt_bf16_from(float x)
     return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
+/* The low bytes of four vectors, each 0..255, one after the other. */
+WT_INLINE void wt_store_bytes(uint8_t *at, const wt_vi v[4])
+{
+#if WT_LANES == 16 && defined(__AVX512F__)
+    for (size_t i = 0; i < 4; i++)
+        _mm_storeu_si128((__m128i *)(at + 16 * i), _mm512_cvtepi32_epi8((__m512i)v[i]));
+#elif WT_LANES == 8 && defined(__AVX2__)
+    __m256i low = _mm256_packus_epi32((__m256i)v[0], (__m256i)v[1]);
+    __m256i high = _mm256_packus_epi32((__m256i)v[2], (__m256i)v[3]);
+    /* Each packing goes by halves of the register: fours of bytes are out of order. */
+    __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_storeu_si256((__m256i *)at,
+                        _mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), order));
+#else
+    for (size_t i = 0; i < 4 * WT_LANES; i++)
+        at[i] = (uint8_t)v[i / WT_LANES][i % WT_LANES];
+#endif
+}
+
 /* ---- across lanes ---- */
 
 /* Sums of the lanes of four vectors. */
@@ -162,6 +188,24 @@ WT_INLINE void wt_transpose4(float *to, size_t to_stride, const float *from, siz
 }
 
 /* ---- functions ---- */
+
+/* Phi(x), the normal distribution function, of floats and of vectors: half, and an odd rational
+ * function fitted to the rest within 1e-8 for |x| <= WT_CDF_END, z = x * x. In floats |error| <
+ * 1.6e-7; at the ends 0 and 1. */
+#define WT_CDF_END 5.53f
+#define WT_CDF_INSIDE(x, z)                                                                        \
+    (0.5f +                                                                                        \
+     (x) *                                                                                         \
+         (((((2.2560714e-8f * (z) + 6.3513858e-6f) * (z) + 1.702677e-4f) * (z) + 4.6858103e-3f) *  \
+               (z) +                                                                               \
+           3.4004863e-2f) *                                                                        \
+              (z) +                                                                                \
+          0.39894223f) /                                                                           \
+         (((((1.1919552e-6f * (z) + 7.405496e-5f) * (z) + 1.8926255e-3f) * (z) + 2.8730985e-2f) *  \
+               (z) +                                                                               \
+           0.2519034f) *                                                                           \
+              (z) +                                                                                \
+          1.0f))
 
 /* 2^x for x up to 127, within 2 units in the last place; 2^-125 below -125; NaN of NaN. The
  * polynomial is fitted to 2^r for |r| <= 1/2 (relative error below 2e-8 before rounding). */
