@@ -6,6 +6,8 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <math.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 #include "base/file.h"
 #include "trees.h"
@@ -63,6 +65,30 @@ static void fields_of_a_line_come_without_blanks_and_quotes(void **state)
     assert_null(wt_text_field(&rest));
 }
 
+/* stdio keeps that a write failed and not why; a limit stands in for a disk that is full. */
+static void a_file_that_has_no_room_says_so(void **state)
+{
+    (void)state;
+    static char text[100000];
+    char dir[] = "/tmp/wattune-base-XXXXXX", path[64];
+    struct wt_error err = {0};
+    struct rlimit before, small;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/a", dir);
+    memset(text, 'x', sizeof(text));
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before;
+    small.rlim_cur = 1000;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    int rc = wt_file_replace(path, text, sizeof(text), &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, SIG_DFL);
+    assert_true(rc < 0);
+    assert_non_null(strstr(err.text, strerror(EFBIG)));
+    assert_int_equal(rmdir(dir), 0); /* nothing is left of it */
+}
+
 static void a_file_is_written_whole_or_not_at_all(void **state)
 {
     (void)state;
@@ -104,7 +130,15 @@ static void a_file_is_written_whole_or_not_at_all(void **state)
     assert_true(S_ISFIFO(st.st_mode));
     assert_int_equal(unlink(linked), 0);
     assert_int_equal(unlink(path), 0);
+    /* That it could be written is found out without a trace: no pipe is opened, no file is left. */
+    assert_int_equal(wt_file_check(path, &err), 0);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(wt_file_check(path, &err), 0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(wt_file_check(dir, &err), WT_E_IO);
     assert_int_equal(rmdir(dir), 0); /* and nothing is left beside */
+    assert_int_equal(wt_file_check(path, &err), WT_E_NOTFOUND);
     assert_int_equal(wt_file_write(path, "one", &err), WT_E_NOTFOUND);
     assert_non_null(strstr(err.text, path));
 }
@@ -186,6 +220,7 @@ int main(void)
         cmocka_unit_test(numbers_are_whole_strings),
         cmocka_unit_test(fields_of_a_line_come_without_blanks_and_quotes),
         cmocka_unit_test(a_file_is_written_whole_or_not_at_all),
+        cmocka_unit_test(a_file_that_has_no_room_says_so),
         cmocka_unit_test(a_sum_has_its_weakest_provenance),
         cmocka_unit_test(emulated_and_real_do_not_add),
         cmocka_unit_test(reads_stay_below_the_root_and_name_the_file),

@@ -55,6 +55,9 @@ WT_API int wt_helper_path(const char *name, char *buf, size_t size, struct wt_er
  * regular file (/dev/stdout, a pipe) is written to as it is. Errors: WT_E_NOTFOUND (the folder),
  * WT_E_DENIED, WT_E_FULL, WT_E_IO, WT_E_RANGE (a path too long). Threads: any thread. */
 WT_API int wt_file_write(const char *path, const char *text, struct wt_error *err);
+/* Whether it could be written now, for those who write hours later; changes nothing that is there.
+ * Errors and threads: as wt_file_write. */
+WT_API int wt_file_check(const char *path, struct wt_error *err);
 
 #ifdef __cplusplus
 }

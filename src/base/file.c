@@ -58,16 +58,51 @@ out:
     return rc;
 }
 
+/* stdio keeps that a write failed and not why, so the draft's stream writes through these. */
+static ssize_t stream_write(void *data, const char *text, size_t size)
+{
+    struct wt_file_draft *draft = data;
+    size_t done = 0;
+    while (!draft->failed && done < size) {
+        ssize_t n = write(draft->fd, text + done, size - done);
+        if (n > 0)
+            done += (size_t)n;
+        else if (n == 0 || errno != EINTR)
+            draft->failed = n < 0 ? errno : EIO;
+    }
+    return (ssize_t)done;
+}
+
+static int stream_close(void *data)
+{
+    struct wt_file_draft *draft = data;
+    int fd = draft->fd;
+    draft->fd = -1;
+    if (close(fd) == 0)
+        return 0;
+    if (!draft->failed)
+        draft->failed = errno;
+    return -1;
+}
+
+static bool open_stream(struct wt_file_draft *draft, int fd)
+{
+    draft->fd = fd;
+    draft->file = fopencookie(
+        draft, "w", (cookie_io_functions_t){.write = stream_write, .close = stream_close});
+    return draft->file != NULL;
+}
+
 /* A terminal, a pipe, a device: it has no "whole or nothing", and no file may take its place. */
 static int begin_special(struct wt_file_draft *draft, struct wt_error *err)
 {
     int fd = open(draft->path, O_WRONLY | O_CLOEXEC);
-    if (fd >= 0 && !(draft->file = fdopen(fd, "w"))) {
-        int failed = errno;
+    if (fd >= 0 && open_stream(draft, fd))
+        return 0;
+    int rc = wt_fail_errno(err, errno, "writing %s", draft->path);
+    if (fd >= 0)
         close(fd);
-        errno = failed;
-    }
-    return draft->file ? 0 : wt_fail_errno(err, errno, "writing %s", draft->path);
+    return rc;
 }
 
 int wt_file_begin(struct wt_file_draft *draft, const char *path, struct wt_error *err)
@@ -95,7 +130,7 @@ int wt_file_begin(struct wt_file_draft *draft, const char *path, struct wt_error
     if (fd < 0)
         return wt_fail_errno(err, errno, "writing %s", path);
     bool is_kept = !is_there || fchmod(fd, st.st_mode & 0777) == 0; /* the mode of the old one */
-    if (!is_kept || !(draft->file = fdopen(fd, "w"))) {
+    if (!is_kept || !open_stream(draft, fd)) {
         int rc = wt_fail_errno(err, errno, "writing %s", path);
         close(fd);
         unlink(draft->fresh);
@@ -119,14 +154,12 @@ static void sync_folder(const char *path)
 
 int wt_file_commit(struct wt_file_draft *draft, struct wt_error *err)
 {
-    errno = 0;
-    bool is_bad = ferror(draft->file) || fflush(draft->file) != 0;
-    int failed = is_bad ? (errno ? errno : EIO) : 0;
-    if (!failed && *draft->fresh && fsync(fileno(draft->file)) < 0)
-        failed = errno;
-    if (fclose(draft->file) != 0 && !failed)
-        failed = errno;
+    bool is_bad = fflush(draft->file) != 0 || ferror(draft->file);
+    if (!is_bad && *draft->fresh && fsync(draft->fd) < 0)
+        draft->failed = errno;
+    is_bad |= fclose(draft->file) != 0;
     draft->file = NULL;
+    int failed = draft->failed ? draft->failed : is_bad ? EIO : 0;
     if (!failed && *draft->fresh && rename(draft->fresh, draft->path) < 0)
         failed = errno;
     if (failed) {
@@ -162,4 +195,18 @@ int wt_file_replace(const char *path, const char *text, size_t size, struct wt_e
 int wt_file_write(const char *path, const char *text, struct wt_error *err)
 {
     return wt_file_replace(path, text, strlen(text), err);
+}
+
+int wt_file_check(const char *path, struct wt_error *err)
+{
+    struct wt_file_draft draft;
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) { /* not opened: a reader would see an end */
+        int failed = S_ISDIR(st.st_mode) ? EISDIR : access(path, W_OK) < 0 ? errno : 0;
+        return failed ? wt_fail_errno(err, failed, "writing %s", path) : 0;
+    }
+    int rc = wt_file_begin(&draft, path, err);
+    if (rc == 0)
+        wt_file_drop(&draft);
+    return rc;
 }

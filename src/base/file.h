@@ -18,10 +18,12 @@ int wt_file_read(const char *path, size_t max, char **ret_text, size_t *ret_size
 /* A file being written under a temporary name beside its own. A link to a file stays one, and the
  * file keeps its mode; what is no file (a terminal, a pipe, a device) is written to as it is. */
 struct wt_file_draft {
-    FILE *file;                   /* to write to */
+    FILE *file;                   /* to write to; has no fileno() */
+    int fd, failed;               /* failed: errno of the first write that did */
     char path[4096], fresh[4160]; /* fresh: ""; it is no file */
 };
-/* Errors: WT_E_RANGE (a path too long), and those of the system. */
+/* *draft stays where it is until commit or drop. Errors: WT_E_RANGE (a path too long), and those of
+ * the system. */
 int wt_file_begin(struct wt_file_draft *draft, const char *path, struct wt_error *err);
 /* Takes the file's name: written to disk, renamed, and the folder written as well. Errors: as the
  * system says, also of earlier writes; the old file is then still there. */

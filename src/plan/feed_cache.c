@@ -110,7 +110,7 @@ int wt_feed_cache_write(const struct wt_signal *signal, const char *folder, cons
     rc = wt_file_begin(&draft, path, err);
     if (rc < 0)
         return rc;
-    if (fchmod(fileno(draft.file), 0600) < 0)
+    if (fchmod(draft.fd, 0600) < 0)
         rc = wt_fail_errno(err, errno, "%s", draft.fresh);
     if (rc == 0) {
         wt_signal_print(signal, draft.file, url); /* ferror() keeps a failure for the commit */
@@ -126,11 +126,10 @@ int wt_signal_save(const struct wt_signal *signal, const char *path, struct wt_e
         wt_fail(err, WT_E_UNSUPPORTED, "%s is no series, and is not kept", signal->name);
         return WT_E_UNSUPPORTED;
     }
-    FILE *out = fopen(path, "we");
-    if (!out)
-        return wt_fail_errno(err, errno, "%s", path);
-    errno = 0;
-    bool is_written = wt_signal_print(signal, out, NULL) == 0;
-    is_written &= fclose(out) == 0;
-    return is_written ? 0 : wt_fail_errno(err, errno ? errno : EIO, "%s", path);
+    struct wt_file_draft draft;
+    int rc = wt_file_begin(&draft, path, err);
+    if (rc < 0)
+        return rc;
+    wt_signal_print(signal, draft.file, NULL); /* ferror() keeps a failure for the commit */
+    return wt_file_commit(&draft, err);
 }

@@ -58,7 +58,7 @@ int wt_auto_remember(const char *model, bool is_emulated, double limit_w, struct
     }
     if (rc == 0) {
         /* Whatever umask there is: what a group may write the plugin does not believe. */
-        fchmod(fileno(draft.file), 0644);
+        fchmod(draft.fd, 0644);
         fwrite(text, 1, length, draft.file);
         rc = wt_file_commit(&draft, err);
     }
