@@ -98,19 +98,6 @@ static int read_options(int argc, char **argv, struct request *r)
     }
 }
 
-/* A truth that cannot be written is said before CMD runs, not hours later. */
-static int check_truth(const char *path, struct wt_error *err)
-{
-    FILE *f = fopen(path, "a");
-    if (f) {
-        fclose(f);
-        return 0;
-    }
-    snprintf(err->text, sizeof(err->text), "--truth %s: cannot be written", path);
-    snprintf(err->fix, sizeof(err->fix), "name a file in a folder that is there and yours");
-    return err->code = WT_E_IO;
-}
-
 int cmd_emulate(int argc, char **argv)
 {
     struct request r = {0};
@@ -130,7 +117,7 @@ int cmd_emulate(int argc, char **argv)
         return cli_usage("emulate", "no PROFILE; `wattune emulate --list` names them");
     if (optind >= argc)
         return cli_usage("emulate", "no command: wattune emulate %s -- CMD", r.spec);
-    if (r.truth && check_truth(r.truth, &err) < 0)
+    if (cli_output_check("--truth", r.truth, &err) < 0)
         return cli_fail("emulate", &err);
 
     r.options.faults = r.faults[0] ? r.faults : NULL;

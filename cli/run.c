@@ -192,30 +192,20 @@ static int parse(int argc, char **argv, struct run_options *o)
 }
 
 /* The document to stdout, or whole to a file. */
-/* Found out before the command runs, not after. */
-static int try_json(const char *path, struct wt_error *err)
-{
-    FILE *out = path ? fopen(path, "ae") : NULL;
-    if (path && !out) {
-        snprintf(err->text, sizeof(err->text), "--json=%.200s: %s", path, strerror(errno));
-        return err->code = WT_E_IO;
-    }
-    if (out)
-        fclose(out);
-    return 0;
-}
-
 static void write_json(const struct wt_run *run, const char *path)
 {
-    char *text = wt_run_to_json(run);
-    FILE *out = path ? fopen(path, "we") : stdout;
-    bool ok = text && out && fprintf(out, "%s\n", text) >= 0;
-    if (out)
-        ok = (path ? fclose(out) : fflush(out)) == 0 && ok;
+    struct wt_error err = {0};
+    char *json = wt_run_to_json(run), *text = NULL;
+    if (json && asprintf(&text, "%s\n", json) < 0)
+        text = NULL;
+    if (!text)
+        cli_note("the JSON document could not be written: no memory");
+    else if (path && wt_file_write(path, text, &err) < 0)
+        cli_note("the JSON document could not be written: %s", err.text);
+    else if (!path && (fputs(text, stdout) < 0 || fflush(stdout) != 0))
+        cli_note("the JSON document could not be written: %s", strerror(errno));
     free(text);
-    if (!ok)
-        cli_note("the JSON document could not be written%s%s", path ? " to " : "",
-                 path ? path : "");
+    free(json);
 }
 
 static unsigned count_others(void *data, struct wt_run *run)
@@ -270,7 +260,7 @@ int cmd_run(int argc, char **argv)
     if (rc == 0)
         rc = cli_bed_open(&o.bed, &err);
     if (rc == 0)
-        rc = try_json(o.json_path, &err);
+        rc = cli_output_check("--json", o.json_path, &err);
     if (rc == 0 && o.is_nvtx && !ranks.is_many)
         rc = cli_inject_nvtx(o.nvtx_step, &err);
     if (rc < 0) {

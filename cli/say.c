@@ -82,6 +82,17 @@ int cli_print_json(const char *command, char *text)
     return code;
 }
 
+int cli_output_check(const char *option, const char *path, struct wt_error *err)
+{
+    struct wt_error why = {0};
+    int rc = path ? wt_file_check(path, &why) : 0;
+    if (rc == 0)
+        return 0;
+    char fix[100];
+    snprintf(fix, sizeof(fix), "name another file with %s", option);
+    return cli_error(err, rc == WT_E_NOTFOUND ? WT_E_IO : rc, fix, "%s: %s", option, why.text);
+}
+
 void cli_note(const char *fmt, ...)
 {
     va_list args;

@@ -47,22 +47,6 @@ static const char *report_path(const struct sweep_options *o)
     return strcmp(path, "-") == 0 ? NULL : path;
 }
 
-/* Found out before hours of runs, not after. */
-static int try_path(const char *option, const char *path, struct wt_error *err)
-{
-    FILE *out = path ? fopen(path, "ae") : NULL;
-    if (path && !out) {
-        snprintf(err->text, sizeof(err->text), "%s %.200s: %s", option, path, strerror(errno));
-        snprintf(err->fix, sizeof(err->fix), "name another file with %s", option);
-        return err->code = WT_E_IO;
-    }
-    if (out && ftell(out) == 0)
-        remove(path); /* it was not there before */
-    if (out)
-        fclose(out);
-    return 0;
-}
-
 static int show(const struct sweep_job *job, size_t reference)
 {
     const struct sweep_options *o = &job->o;
@@ -450,9 +434,9 @@ static int open_first(struct sweep_job *job, struct wt_error *err)
     if (o->is_dry_run || o->slurm.task)
         return rc;
     if (rc == 0)
-        rc = try_path("--report", report_path(o), err);
+        rc = cli_output_check("--report", report_path(o), err);
     if (rc == 0)
-        rc = try_path("--csv", o->csv, err);
+        rc = cli_output_check("--csv", o->csv, err);
     return rc;
 }
 

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "emulator/host.h"
 
 #define LIBRARY "libnvidia-ml.so.1"
@@ -359,14 +360,11 @@ int wt_emulation_truth(struct wt_emulation *emulation, const char *path, struct 
     if (!text)
         return wt_fail(err, WT_E_NOMEM, "no memory for the truth");
 
-    int rc = 0;
-    FILE *f = fopen(path, "we");
-    if (!f) {
-        rc = wt_fail_errno(err, errno, "%s", path);
-    } else {
-        bool is_bad = fputs(text, f) < 0 || fputc('\n', f) < 0;
-        if (fclose(f) != 0 || is_bad)
-            rc = wt_fail_errno(err, errno, "%s", path);
+    struct wt_file_draft draft;
+    int rc = wt_file_begin(&draft, path, err);
+    if (rc == 0) {
+        fprintf(draft.file, "%s\n", text);
+        rc = wt_file_commit(&draft, err);
     }
     free(text);
     return rc;

@@ -119,6 +119,13 @@ static void a_truth_that_cannot_be_written_is_said_before_the_command_runs(void 
     assert_non_null(strstr(s.err, "/no/such/folder/t.json"));
     assert_null(strstr(s.out, "ran"));
     spawn_done(&s);
+    /* And where nothing ran, nothing is left of the look. */
+    char path[128];
+    snprintf(path, sizeof(path), "%s/none.json", home);
+    spawn_run(&s, home, "wattune", "emulate", "no-such-gpu", "--truth", path, "--", "true");
+    assert_int_not_equal(spawn_code(&s), 0);
+    assert_int_equal(access(path, F_OK), -1);
+    spawn_done(&s);
 }
 
 static void the_same_seed_gives_the_same_devices(void **state)

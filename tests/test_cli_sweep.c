@@ -332,6 +332,31 @@ static void files_that_cannot_be_written_are_found_before_the_runs(void **state)
     }
 }
 
+static void what_is_no_file_and_what_is_a_link_stays_that(void **state)
+{
+    (void)state;
+    struct spawned s;
+    struct stat st;
+    char page[96], link_to_page[96], node[96];
+    spawn_file(page, sizeof(page), "empty.html", "");
+    spawn_path(link_to_page, sizeof(link_to_page), "link.html");
+    assert_int_equal(symlink("empty.html", link_to_page), 0);
+    assert_int_equal(symlink("/dev/null", spawn_path(node, sizeof(node), "null.csv")), 0);
+    spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb", "--set", "power=150",
+              "--repeats", "1", "--no-store", "--report", link_to_page, "--csv", node, "--",
+              "true");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_int_equal(lstat(link_to_page, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    assert_int_equal(lstat(page, &st), 0);
+    assert_true(S_ISREG(st.st_mode) && st.st_size > 1000);
+    assert_int_equal(lstat(node, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    assert_int_equal(stat(node, &st), 0);
+    assert_true(S_ISCHR(st.st_mode));
+    spawn_done(&s);
+}
+
 static void a_reader_that_goes_does_not_end_it(void **state)
 {
     (void)state;
@@ -358,6 +383,7 @@ int main(void)
         cmocka_unit_test(mistakes_are_usage_and_change_nothing),
         cmocka_unit_test(no_device_is_said_with_the_way_out),
         cmocka_unit_test(files_that_cannot_be_written_are_found_before_the_runs),
+        cmocka_unit_test(what_is_no_file_and_what_is_a_link_stays_that),
         cmocka_unit_test(a_reader_that_goes_does_not_end_it),
         cmocka_unit_test(control_c_ends_it_with_every_setting_put_back),
         cmocka_unit_test(without_a_knob_the_machine_is_measured_as_it_is),

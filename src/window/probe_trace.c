@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "base/file.h"
 #include "window/probe_fit.h"
 
 /* No recording takes a year; their differences are far from what 64 bits hold. */
@@ -44,9 +45,11 @@ static int64_t first_ns(const struct wt_probe_trace *trace)
 int wt_probe_trace_write(const struct wt_probe_trace *trace, const struct wt_device_info *info,
                          const char *path, struct wt_error *err)
 {
-    FILE *out = fopen(path, "we");
-    if (!out)
-        return wt_fail_errno(err, errno, "%s", path);
+    struct wt_file_draft draft;
+    int rc = wt_file_begin(&draft, path, err);
+    if (rc < 0)
+        return rc;
+    FILE *out = draft.file;
     int64_t t0 = first_ns(trace);
     fprintf(out, "wattune-trace 1\nname %s\ndriver %s\nsource %s\nlimit %.0f\n", info->name,
             info->driver, info->source, trace->limit_w * 1e3);
@@ -60,13 +63,7 @@ int wt_probe_trace_write(const struct wt_probe_trace *trace, const struct wt_dev
                     streams[i], r->is_after_gap, r->first_before_ns - t0, r->first_after_ns - t0,
                     r->last_before_ns - t0, r->last_after_ns - t0, r->value);
         }
-    bool ok = !ferror(out);
-    int errnum = errno;
-    if (fclose(out) == EOF && ok) {
-        ok = false;
-        errnum = errno;
-    }
-    return ok ? 0 : wt_fail_errno(err, errnum ? errnum : EIO, "%s", path);
+    return wt_file_commit(&draft, err);
 }
 
 /* One run: the two looks that bound it stand for all between, which showed the same. */
