@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <sched.h>
@@ -588,6 +589,31 @@ static void a_run_that_cannot_be_kept_is_summed_up_all_the_same(void **state)
     spawn_done(&s);
 }
 
+static void a_failure_stands_on_a_line_of_its_own_and_leaves_no_folder(void **state)
+{
+    (void)state;
+    char folder[128], command[600];
+    struct spawned s;
+    spawn_path(folder, sizeof(folder), "empty");
+    spawn_run(&s, home, TRAIN, "bert-tiny", "--data", "/no/such/text", "--steps", "1", "--save",
+              folder, PLAIN);
+    assert_int_equal(spawn_code(&s), 1);
+    assert_int_equal(access(folder, F_OK), -1);
+    spawn_done(&s);
+    /* A limit on files stands in for a disk that gets full under the progress line. */
+    snprintf(command, sizeof(command),
+             "trap '' XFSZ; ulimit -f 8; \"$WATTUNE_COMMAND\" bench train bert-tiny --synthetic "
+             "--batch 1 --seq 16 --steps 3 --checkpoint '%s' --checkpoint-every 1",
+             folder);
+    const char *const argv[] = {"sh", "-c", command, NULL};
+    spawn_start_tty(&s, home, argv);
+    spawn_wait(&s);
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.out, "\r\033[Kwattune bench: writing "));
+    assert_non_null(strstr(s.out, strerror(EFBIG)));
+    spawn_done(&s);
+}
+
 static void a_vocabulary_must_be_the_models(void **state)
 {
     (void)state;
@@ -894,6 +920,7 @@ int main(void)
         SPAWN_TEST(a_place_that_cannot_be_is_refused),
         SPAWN_TEST(where_it_cannot_be_written_is_said_before_any_step),
         SPAWN_TEST(a_run_that_cannot_be_kept_is_summed_up_all_the_same),
+        SPAWN_TEST(a_failure_stands_on_a_line_of_its_own_and_leaves_no_folder),
         SPAWN_TEST(pinned_threads_are_not_too_many_for_one_cpu),
         SPAWN_TEST(progress_is_cut_to_the_terminals_width),
         SPAWN_TEST(a_made_vocabulary_is_no_larger_than_the_model),

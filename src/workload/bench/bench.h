@@ -98,6 +98,8 @@ struct bench {
     const struct bench_options *o;
     struct wt_door *door;
     struct bench_source source;
+    bool has_made_folder;             /* of --save; goes when nothing came into it */
+    bool is_line_open;                /* progress stands on the terminal's line */
     struct wt_vocabulary *vocabulary; /* NULL: random tokens, or none */
     bool is_made;                     /* the vocabulary, from the text */
 
@@ -171,7 +173,7 @@ double bench_decode_flops(const struct wt_config *config, size_t sequences, size
 /* weights.c */
 /* Before any work: the folders of --save and --checkpoint can be written to, and no run that is not
  * resumed would replace a checkpoint. Makes the folder of --save, as saving would. */
-int bench_check_places(const struct bench_options *o, struct wt_error *err);
+int bench_check_places(struct bench *b, struct wt_error *err);
 int bench_load_weights(struct bench *b, struct wt_error *err);
 int bench_save(struct bench *b, struct wt_error *err);
 int bench_checkpoint(struct bench *b, struct wt_error *err);
@@ -224,6 +226,8 @@ const char *bench_flops_words(char *buf, size_t size, double flops_s);
 const char *bench_time_words(char *buf, size_t size, double seconds);
 void bench_say_what(const struct bench *b);
 void bench_show_progress(struct bench *b, int64_t now_ns, bool is_last);
+/* Before words that are no progress. */
+void bench_clear_line(struct bench *b);
 /* "26 steps, 13,070 tokens in 1.2 s ..." up to, but without, what the work adds and the line's end.
  */
 void bench_say_summary(struct bench *b);

@@ -241,7 +241,7 @@ int main(int argc, char **argv)
     if (rc == 0)
         rc = check_sizes(&b, &err);
     if (rc == 0)
-        rc = of_files(bench_check_places(&o, &err), &err);
+        rc = of_files(bench_check_places(&b, &err), &err);
     if (rc == 0)
         rc = wt_door_open(&b.door, &err);
     if (rc == 0)
@@ -259,8 +259,12 @@ int main(int argc, char **argv)
         }
         rc = kept < 0 ? kept : rc;
     }
-    if (rc < 0)
+    if (rc < 0) {
+        bench_clear_line(&b);
         code = bench_fail(&err);
+    }
+    if (rc < 0 && b.has_made_folder)
+        rmdir(o.save); /* where something was written it stays */
     if (asked_to_end && code == 0)
         code = 128 + asked_to_end;
 

@@ -102,10 +102,14 @@ static int check_checkpoint(const struct bench_options *o, struct wt_error *err)
     return make_and_try("--checkpoint", parent, folder, err);
 }
 
-int bench_check_places(const struct bench_options *o, struct wt_error *err)
+int bench_check_places(struct bench *b, struct wt_error *err)
 {
+    const struct bench_options *o = b->o;
     int rc = o->checkpoint ? check_checkpoint(o, err) : 0;
-    return rc == 0 && o->save ? make_and_try("--save", o->save, o->save, err) : rc;
+    if (rc < 0 || !o->save)
+        return rc;
+    b->has_made_folder = access(o->save, F_OK) < 0;
+    return make_and_try("--save", o->save, o->save, err);
 }
 
 /* ---- weights ---- */

@@ -169,8 +169,15 @@ void bench_show_progress(struct bench *b, int64_t now_ns, bool is_last)
     if (is_terminal && !is_last && ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 &&
         window.ws_col > 1 && window.ws_col <= sizeof(line))
         line[window.ws_col - 1] = '\0';
-    fprintf(stderr, "%s%s%s", is_terminal ? "\r\033[K" : "", line,
-            is_terminal && !is_last ? "" : "\n");
+    b->is_line_open = is_terminal && !is_last;
+    fprintf(stderr, "%s%s%s", is_terminal ? "\r\033[K" : "", line, b->is_line_open ? "" : "\n");
+}
+
+void bench_clear_line(struct bench *b)
+{
+    if (b->is_line_open)
+        fputs("\r\033[K", stderr);
+    b->is_line_open = false;
 }
 
 void bench_say_summary(struct bench *b)
