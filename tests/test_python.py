@@ -150,6 +150,8 @@ class PythonDoor(unittest.TestCase):
         self.assertEqual((run["work"]["unit"], run["work"]["count"]), ("tokens", 4 * 7 + 9 + 1000))
         self.assertEqual(run["phase"]["step"]["count"], 5)
         self.assertEqual(run["phase"]["forward"]["count"], 5)
+        self.assertEqual(run["phase"]["step"]["work"], 4 * 7 + 9)
+        self.assertIsNone(run["phase"]["forward"]["work"])
         self.assertEqual([(v["name"], v["last"]) for v in run["values"]], [("loss", 2.5)])
 
     def test_a_body_that_raises_counts_no_work_and_the_exception_passes(self):
@@ -196,6 +198,7 @@ class PythonDoor(unittest.TestCase):
             with wattune.window("step", work=4): pass
             """)
         self.assertEqual((run["work"]["unit"], run["work"]["count"]), ("samples", 4))
+        self.assertEqual(run["phase"]["step"]["work"], 4)
 
     def test_what_is_no_count_is_left_out_and_sums_do_not_wrap(self):
         run = self.run_document("""

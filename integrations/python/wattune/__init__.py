@@ -92,8 +92,8 @@ class _Outside:
         self.door.mark(MARK_BEGIN, name, 1)
 
     def end(self, _, name, work):
+        self.count(work, 1 if name == b"step" else 0)  # while it is open: its phase has it
         self.door.mark(MARK_END, name, 1)
-        self.count(work, 1 if name == b"step" else 0)
 
     def cancel(self, _, name):
         self.door.mark(MARK_END, name, 1)
