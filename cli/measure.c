@@ -109,6 +109,13 @@ struct tally {
     size_t work_count;
 };
 
+/* Up to what a mark, and JSON, can hold: a sum that wrapped would look like any other. */
+static uint64_t sum_of(uint64_t a, uint64_t b)
+{
+    uint64_t most = WT_MARK_COUNT_MAX;
+    return a < most && b < most - a ? a + b : most;
+}
+
 /* Ranks of one job take each step together, and so do the doors of one program (a mark's name says
  * which): the furthest count is the job's. Work adds up. */
 static void count_steps(struct tally *t, const struct wt_mark *mark)
@@ -125,7 +132,7 @@ static void count_steps(struct tally *t, const struct wt_mark *mark)
         t->ranks[i].steps = 0;
         t->rank_count++;
     }
-    t->ranks[i].steps += mark->count;
+    t->ranks[i].steps = sum_of(t->ranks[i].steps, mark->count);
     if (t->ranks[i].steps > t->run->work.steps)
         t->run->work.steps = t->ranks[i].steps;
 }
@@ -160,7 +167,7 @@ static void count_phase_work(struct tally *t, const struct wt_mark *mark)
         t->works[i].count = 0;
         memcpy(t->works[t->work_count++].name, t->open[at - 1].name, sizeof(t->works[i].name));
     }
-    t->works[i].count += mark->count;
+    t->works[i].count = sum_of(t->works[i].count, mark->count);
 }
 
 static void put_phase_work(const struct tally *t, struct wt_run *run)
@@ -183,7 +190,7 @@ static void take_mark(void *data, const struct wt_mark *mark)
             run->work.is_known = true;
         }
         if (strcmp(run->work.unit, mark->name) == 0) {
-            run->work.count += mark->count;
+            run->work.count = sum_of(run->work.count, mark->count);
             count_phase_work(t, mark);
         }
         break;
@@ -315,7 +322,9 @@ static void count_work_by_steps(const struct cli_measure *m, struct wt_run *run)
     if (!run->work.steps || run->work.is_known)
         return;
     snprintf(run->work.unit, sizeof(run->work.unit), "%s", m->work_unit ? m->work_unit : "steps");
-    run->work.count = run->work.steps * (m->work_per_step ? m->work_per_step : 1);
+    uint64_t worth = m->work_per_step ? m->work_per_step : 1;
+    run->work.count = run->work.steps > WT_MARK_COUNT_MAX / worth ? (uint64_t)WT_MARK_COUNT_MAX
+                                                                  : run->work.steps * worth;
     run->work.is_known = true;
 }
 
@@ -490,6 +499,11 @@ int cli_measure_task(struct cli_measure *m, const struct cli_task *task, char **
     if (lost)
         cli_note("%llu marks of the program were lost: its counts are too low",
                  (unsigned long long)lost);
+    uint64_t refused = keeper ? wt_doorkeeper_refused(keeper) : 0;
+    if (refused)
+        cli_note("%llu mark%s of the program told of work or steps below 0 or beyond 2^63 - 1, and "
+                 "%s left out",
+                 (unsigned long long)refused, refused > 1 ? "s" : "", refused > 1 ? "are" : "is");
     wt_doorkeeper_free(keeper);
     unsetenv("WATTUNE_DOOR");
     if (rc == 0) {

@@ -30,7 +30,7 @@ struct cli_tap {
     char line[LINE_MAX_BYTES];
     size_t line_used;
     int64_t line_ns; /* when the line's first byte came */
-    bool has_steps;
+    bool has_steps, is_refusal_said;
     uint64_t steps, first_step; /* as the program said, last and first since it began to count */
     char phase[32];             /* open phase, or "" */
 
@@ -102,7 +102,15 @@ static void take_line(struct cli_tap *tap)
         char *end;
         errno = 0;
         unsigned long long step = strtoull(word, &end, 10);
-        uint64_t done = *word >= '0' && *word <= '9' && errno == 0 ? new_steps(tap, step) : 0;
+        bool is_digit = *word >= '0' && *word <= '9';
+        bool is_count = is_digit && errno == 0 && step <= WT_MARK_COUNT_MAX;
+        uint64_t done = is_count ? new_steps(tap, step) : 0;
+        bool is_number = is_digit || (*word == '-' && word[1] >= '0' && word[1] <= '9');
+        if (is_number && !is_count && !tap->is_refusal_said) {
+            tap->is_refusal_said = true;
+            cli_note("--progress: a step %s on stdout is no count of steps; such are left out",
+                     word);
+        }
         if (done)
             keep(tap, WT_MARK_STEP, tap->line_ns, "stdout", done);
     }

@@ -48,8 +48,9 @@ static void steps_are_counted_as_the_program_tells_them(void **state)
         {"for e in 1 2; do for i in 1 2 3; do echo step $i; done; done", 6, "two epochs"},
         {"for e in 1 2; do for i in 0 1 2; do echo step $i; done; done", 4, "counted from nought"},
         {"for i in 1 2 3 2 4 3 5 4; do echo step $i; done", 5, "two ranks, one a little behind"},
-        {"echo step x; echo step -3; echo step 99999999999999999999999; echo step 2", 2,
-         "what is no number counts nothing"},
+        {"echo step x; echo step -3; echo step 99999999999999999999999; echo step 2; "
+         "echo step 18446744073709551615",
+         2, "what is no number counts nothing"},
         {"head -c 20000 /dev/zero | tr '\\0' x; echo; echo step 5", 5, "after a line too long"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {

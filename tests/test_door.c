@@ -101,6 +101,23 @@ static void marks_arrive_in_order_and_once(void **state)
     wt_door_close(door);
 }
 
+static void what_is_no_count_is_refused_and_counted(void **state)
+{
+    struct wt_doorkeeper *keeper = *state;
+    struct wt_door *door;
+    uint64_t lost = 0;
+    assert_int_equal(wt_door_open(&door, NULL), 0);
+    wt_door_mark(door, WT_MARK_WORK, "tokens", (uint64_t)-100);
+    wt_door_mark(door, WT_MARK_STEP, "step", UINT64_MAX);
+    wt_door_mark(door, WT_MARK_WORK, "tokens", (uint64_t)WT_MARK_COUNT_MAX + 1);
+    wt_door_value(door, "loss", -1); /* its bits are no count */
+    wt_door_mark(door, WT_MARK_WORK, "tokens", WT_MARK_COUNT_MAX);
+    assert_int_equal(drain(keeper, &lost).count, 2);
+    assert_int_equal(wt_doorkeeper_refused(keeper), 3);
+    assert_int_equal(lost, 0);
+    wt_door_close(door);
+}
+
 static void without_a_keeper_marks_go_nowhere(void **state)
 {
     (void)state;
@@ -348,6 +365,7 @@ int main(int argc, char **argv)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(marks_arrive_in_order_and_once),
+        TEST(what_is_no_count_is_refused_and_counted),
         TEST(without_a_keeper_marks_go_nowhere),
         TEST(a_reader_that_falls_behind_counts_what_it_lost),
         TEST(marks_outlive_the_program),

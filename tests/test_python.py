@@ -150,6 +150,8 @@ class PythonDoor(unittest.TestCase):
         self.assertEqual((run["work"]["unit"], run["work"]["count"]), ("tokens", 4 * 7 + 9 + 1000))
         self.assertEqual(run["phase"]["step"]["count"], 5)
         self.assertEqual(run["phase"]["forward"]["count"], 5)
+        self.assertEqual(run["phase"]["step"]["work"], 4 * 7 + 9)
+        self.assertIsNone(run["phase"]["forward"]["work"])
         self.assertEqual([(v["name"], v["last"]) for v in run["values"]], [("loss", 2.5)])
 
     def test_a_body_that_raises_counts_no_work_and_the_exception_passes(self):
@@ -196,6 +198,27 @@ class PythonDoor(unittest.TestCase):
             with wattune.window("step", work=4): pass
             """)
         self.assertEqual((run["work"]["unit"], run["work"]["count"]), ("samples", 4))
+        self.assertEqual(run["phase"]["step"]["work"], 4)
+
+    def test_what_is_no_count_is_left_out_and_sums_do_not_wrap(self):
+        run = self.run_document("""
+            import wattune
+            for tokens in (-100, 2**70):
+                try:
+                    with wattune.window("step", tokens=tokens): raise SystemExit("it was begun")
+                except ValueError: pass
+            with wattune.window("step", tokens=5): pass
+            door = wattune._recorder.door
+            door.mark(wattune.MARK_WORK, b"tokens", 2**64 - 100)
+            door.mark(wattune.MARK_STEP, b"step", 2**64 - 1)
+            """, options=["--no-store"])
+        self.assertEqual((run["work"]["steps"], run["work"]["count"]), (1, 5))
+        self.assertIn("2 marks of the program told of work or steps below 0", run["said"])
+        run = self.run_document("""
+            import wattune
+            for i in range(3): wattune.count(2**63 - 1)
+            """)
+        self.assertEqual(run["work"]["count"], 2**63 - 1)
 
     def test_ranks_add_their_tokens_and_not_their_steps(self):
         run = self.run_document("""
@@ -411,6 +434,14 @@ class PythonDoor(unittest.TestCase):
                 raise SystemExit(f"{what} passed")
             fails(TypeError, lambda: wattune.window("w", tokens=1, work=1))
             fails(TypeError, lambda: wattune.window(17))
+            for bad in (-1, -100, 2**63, 2**70, float("inf"), float("nan"), -0.1 - 1):
+                assert "2**63" in fails(ValueError, lambda: wattune.window("w", tokens=bad))
+                fails(ValueError, lambda: wattune.window("w", work=bad))
+                fails(ValueError, lambda: wattune.measured("w", tokens=bad))
+                fails(ValueError, lambda: wattune.count(bad))
+                fails(ValueError, lambda: wattune.count(steps=bad))
+                fails(ValueError, lambda: setattr(wattune.window("w"), "work", bad))
+            assert wattune.window("w", tokens=2**63 - 1).work == 2**63 - 1
             w = wattune.window("once")
             assert "once" in fails(wattune.Error, w.end)
             w.begin()

@@ -122,6 +122,32 @@ static void failed_and_interrupted_runs_count(void **state)
     assert_has(wt_statement_to_markdown(&statement), "failed, exit code 137");
 }
 
+/* A command that was killed 2 s into its 6 s: its statement said "13.2 J", and whole. */
+static void a_run_that_has_not_ended_makes_it_at_least(void **state)
+{
+    (void)state;
+    static const struct {
+        enum wt_run_state state;
+        const char *why;
+    } rows[] = {{WT_RUN_INCOMPLETE, "run-1: it was cut short, and what it took after"},
+                {WT_RUN_RUNNING, "run-1: it is still going, and has the energy so far"}};
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        runs[1].state = rows[i].state;
+        make(&plain_options);
+        assert_false(statement.is_whole);
+        assert_int_equal(statement.unknown_count, 1);
+        assert_int_equal(statement.unknown[0], 1);
+        assert_near(statement.total.energy_j, sum_of(0) + sum_of(1), 1e-6);
+        assert_has(wt_statement_to_markdown(&statement), "**Energy**: at least ");
+        assert_has(wt_statement_to_markdown(&statement), rows[i].why);
+        assert_has(wt_statement_to_latex(&statement), "at least ");
+        assert_has(wt_statement_to_json(&statement), "\"is_whole\": false");
+        wt_statement_done(&statement);
+    }
+    runs[1].state = WT_RUN_DONE;
+    make(&plain_options);
+}
+
 static void kinds_are_not_mixed(void **state)
 {
     (void)state;
@@ -520,6 +546,7 @@ int main(void)
         TEST(kinds_are_not_mixed),
         TEST(a_replay_says_so_in_every_form),
         TEST(an_unknown_energy_makes_it_at_least),
+        TEST(a_run_that_has_not_ended_makes_it_at_least),
         TEST(nothing_known_is_unknown_and_not_0),
         TEST(what_the_user_gave_is_added_and_called_given),
         TEST(what_is_modeled_stays_beside_the_total),

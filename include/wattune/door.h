@@ -27,7 +27,10 @@ enum wt_mark_kind {
 WT_API int wt_door_open(struct wt_door **ret_door, struct wt_error *err);
 WT_API void wt_door_close(struct wt_door *door);
 /* name: "tokens", "forward", "loss"; at most 31 bytes. Marks are lost and counted when the reader
- * falls behind by a whole ring. Threads: one thread a door. */
+ * falls behind by a whole ring. Work and steps beyond WT_MARK_COUNT_MAX, as a negative number made
+ * unsigned is, are no count: whoever measures leaves them out and says so. Threads: one thread a
+ * door. */
+#define WT_MARK_COUNT_MAX INT64_MAX
 WT_API void wt_door_mark(struct wt_door *door, enum wt_mark_kind kind, const char *name,
                          uint64_t count);
 WT_API void wt_door_value(struct wt_door *door, const char *name, double value);
@@ -61,6 +64,9 @@ WT_API const char *wt_doorkeeper_path(const struct wt_doorkeeper *keeper);
 WT_API int wt_doorkeeper_drain(struct wt_doorkeeper *keeper,
                                void (*fn)(void *data, const struct wt_mark *mark), void *data,
                                uint64_t *ret_lost, struct wt_error *err);
+/* Marks so far that were not handed over, as their work or steps were no count (wt_door_mark).
+ * Threads: owner thread. */
+WT_API uint64_t wt_doorkeeper_refused(const struct wt_doorkeeper *keeper);
 
 #ifdef __cplusplus
 }

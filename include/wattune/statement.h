@@ -58,8 +58,8 @@ struct wt_statement {
     struct wt_statement_part *parts; /* owned; strongest first */
     size_t part_count;
     struct wt_joules total; /* of the devices that are counted, as far as it is known */
-    bool is_whole;          /* the energy of every counted device of every run is known */
-    size_t *unknown;        /* owned; indices of runs of which some is not known */
+    bool is_whole; /* every run has ended, and the energy of each of its counted devices is known */
+    size_t *unknown; /* owned; indices of runs of which some is not known */
     size_t unknown_count;
     double host_j;            /* rest of the node as the users gave it: host_w times the time */
     size_t host_runs;         /* of so many runs */

@@ -85,7 +85,7 @@ static void add_work(struct wt_run_sum *s, const struct wt_run *runs)
         if (!run->work.is_known || strcmp(run->work.unit, first->work.unit) != 0 ||
             strcmp(run->work.unit, "steps") == 0)
             return;
-        work += run->work.count;
+        work = run->work.count < UINT64_MAX - work ? work + run->work.count : UINT64_MAX;
     }
     s->work = work;
     wt_text(s->unit, sizeof(s->unit), "%s", first->work.unit);

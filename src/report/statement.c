@@ -277,7 +277,8 @@ static int add_unknown(struct wt_statement *s, size_t run)
 static int sum_run(struct wt_statement *s, size_t at)
 {
     const struct wt_run *run = &s->runs[at];
-    bool is_whole = run->total.provenance != WT_PROV_UNKNOWN;
+    /* What was drawn after the last note of a run that was cut short, or goes on, nobody knows. */
+    bool is_whole = run->total.provenance != WT_PROV_UNKNOWN && run->state == WT_RUN_DONE;
     struct wt_joules of_devices = unknown_joules;
     for (size_t k = 0; k < run->device_count; k++) {
         const struct wt_run_device *d = &run->devices[k];
@@ -440,8 +441,15 @@ static int tell_overlaps(struct wt_statement *s)
 void wt_statement_why(const struct wt_run *run, char *buf, size_t size)
 {
     char name[128];
-    wt_text(buf, size, "%s",
-            run->device_count ? "its record has no total" : "no device was measured");
+    if (run->state != WT_RUN_DONE)
+        wt_text(buf, size, "%s",
+                run->state == WT_RUN_RUNNING
+                    ? "it is still going, and has the energy so far"
+                    : "it was cut short, and what it took after its record was written last is "
+                      "not known");
+    else
+        wt_text(buf, size, "%s",
+                run->device_count ? "its record has no total" : "no device was measured");
     for (size_t k = run->device_count; k-- > 0;) {
         const struct wt_run_device *d = &run->devices[k];
         if (d->is_counted && d->energy.provenance == WT_PROV_UNKNOWN)

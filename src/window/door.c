@@ -178,6 +178,7 @@ struct wt_doorkeeper {
     int dir_fd;
     struct listener *listeners; /* owned */
     size_t count;
+    uint64_t refused; /* marks whose work or steps were no count */
 };
 
 /* Takes over the directory at k->path. A shared one may have been made by anybody. */
@@ -381,7 +382,7 @@ static bool mark_from(const struct listener *l, const struct ring_slot *slot, st
 
 /* One ring. Adds to *lost; returns how many marks were handed over. */
 static int listen_to(struct listener *l, void (*fn)(void *data, const struct wt_mark *mark),
-                     void *data, uint64_t *lost)
+                     void *data, uint64_t *lost, uint64_t *refused)
 {
     struct ring_head head;
     struct ring_slot slots[BATCH];
@@ -414,6 +415,12 @@ static int listen_to(struct listener *l, void (*fn)(void *data, const struct wt_
                 (*lost)++;
                 continue;
             }
+            /* A number below 0, as the C door sees it: adding it would take away. */
+            if ((mark.kind == WT_MARK_WORK || mark.kind == WT_MARK_STEP) &&
+                mark.count > WT_MARK_COUNT_MAX) {
+                (*refused)++;
+                continue;
+            }
             fn(data, &mark);
             heard++;
         }
@@ -433,7 +440,7 @@ int wt_doorkeeper_drain(struct wt_doorkeeper *k, void (*fn)(void *data, const st
     for (size_t i = 0; i < k->count; i++) {
         struct listener *l = &k->listeners[i];
         if (!l->is_bad)
-            heard += listen_to(l, fn, data, &lost);
+            heard += listen_to(l, fn, data, &lost, &k->refused);
         if (l->is_bad && !l->is_counted) {
             l->is_counted = true;
             lost++;
@@ -442,4 +449,9 @@ int wt_doorkeeper_drain(struct wt_doorkeeper *k, void (*fn)(void *data, const st
     if (ret_lost)
         *ret_lost += lost;
     return heard;
+}
+
+uint64_t wt_doorkeeper_refused(const struct wt_doorkeeper *keeper)
+{
+    return keeper->refused;
 }

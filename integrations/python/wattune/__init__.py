@@ -35,6 +35,8 @@ unit = "tokens"
 # What a launcher calls a process's number on its node; the first that is set counts.
 _LOCAL_RANKS = ("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID")
 
+_MOST = 2**63 - 1  # of one window, as the door takes it
+
 _lock = threading.Lock()
 _recorder = None  # where the windows of this process go; found out at the first one
 _generation = 0  # of processes: a window of the parent's is not the child's
@@ -90,8 +92,8 @@ class _Outside:
         self.door.mark(MARK_BEGIN, name, 1)
 
     def end(self, _, name, work):
+        self.count(work, 1 if name == b"step" else 0)  # while it is open: its phase has it
         self.door.mark(MARK_END, name, 1)
-        self.count(work, 1 if name == b"step" else 0)
 
     def cancel(self, _, name):
         self.door.mark(MARK_END, name, 1)
@@ -211,15 +213,37 @@ def _cut(name):
     return name.encode(errors="replace")[:31].decode(errors="ignore").encode()
 
 
+def _counted(what, number):
+    """The number, if it is a count of something."""
+    if type(number) is int and 0 <= number <= _MOST or number is None:
+        return number
+    try:
+        is_count = 0 <= int(number) <= _MOST
+    except (OverflowError, ValueError):  # no number, infinite, or text that is none
+        is_count = False
+    if not is_count:
+        raise ValueError(f"wattune: {what} is {number!r}: not from 0 to 2**63 - 1")
+    return number
+
+
 class Window:
     """One measured stretch of the program; made by window(). `with` is begin() and end()."""
 
-    __slots__ = ("name", "work", "seconds", "_recorder", "_id", "_generation", "_begin", "_result", "_is_ended")  # fmt: skip
+    __slots__ = ("name", "_work", "seconds", "_recorder", "_id", "_generation", "_begin", "_result", "_is_ended")  # fmt: skip
 
     def __init__(self, name, work=None):
-        self.name, self.work = name, work
+        self.name, self._work = name, _counted("work", work)
         self.seconds = self._recorder = self._id = self._begin = self._result = None
         self._generation, self._is_ended = _generation, False
+
+    @property
+    def work(self):
+        """How much the body does, None without; may be set until the end."""
+        return self._work
+
+    @work.setter
+    def work(self, number):
+        self._work = _counted("work", number)
 
     def begin(self):
         if self._begin is not None or self._is_ended:
@@ -237,7 +261,7 @@ class Window:
         self.seconds = time.perf_counter() - self._begin
         self._begin, self._is_ended = None, True
         if self._generation == _generation:
-            self._recorder.end(self._id, _cut(self.name), self.work)
+            self._recorder.end(self._id, _cut(self.name), self._work)
 
     def cancel(self):
         """Ends it and counts nothing; there is no result."""
@@ -283,7 +307,7 @@ class Window:
 
 def window(name="step", *, tokens=None, work=None):
     """A context manager that measures its body. tokens or work: how much the body does; may be set
-    as .work on the window while it is open."""
+    as .work on the window while it is open. ValueError: it is below 0, or 2**63 or more."""
     if tokens is not None and work is not None:
         raise TypeError("window: tokens and work are the same thing; give one")
     if not isinstance(name, str):
@@ -293,6 +317,8 @@ def window(name="step", *, tokens=None, work=None):
 
 def measured(name=None, *, tokens=None, work=None):
     """A decorator: each call of the function is a window, named as the function unless told."""
+
+    _counted("tokens or work", tokens if tokens is not None else work)
 
     def wrap(function):
         title = name if isinstance(name, str) else function.__name__
@@ -318,8 +344,8 @@ def measured(name=None, *, tokens=None, work=None):
 
 
 def count(work=None, steps=0):
-    """Counts work (tokens) and steps that no window counts."""
-    (_recorder or _get()).count(work, steps)
+    """Counts work (tokens) and steps that no window counts. ValueError as window()."""
+    (_recorder or _get()).count(_counted("work", work), _counted("steps", steps))
 
 
 def value(name, number):
