@@ -1,5 +1,7 @@
-/* sweep_csv: the measured points of a sweep as CSV, one row a run. What a replay reads are limits
- * of power and clocks, whatever they are limits of; names and parameters are for people. */
+/* sweep_csv: the measured points of a sweep as CSV, one row a run, with all that `tune --replay`
+ * needs to come to what the sweep came to: the work, what the energy may be off by, the reference.
+ * What a replay reads are limits of power and clocks, whatever they are limits of; names and
+ * parameters are for people. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +40,12 @@ static const char *value_of(char *buf, size_t size, const struct wt_sweep_axis *
     return buf;
 }
 
+static bool is_reference(const struct wt_sweep *sweep, const struct wt_run *run)
+{
+    const struct wt_sweep_row *row = &sweep->rows[sweep->reference];
+    return strcmp(run->label, sweep->runs[row->first_run].label) == 0;
+}
+
 static void print_title(FILE *out, const struct wt_sweep *sweep)
 {
     fprintf(out, "# wattune %s, ", wt_version());
@@ -62,7 +70,8 @@ int cli_sweep_write_csv(const char *path, const struct wt_sweep *sweep)
         column_name(text, sizeof(text), &plan->axes[a], plan->axis_count);
         fprintf(out, "%s,", text);
     }
-    fputs("time_s,energy_j\n", out);
+    fprintf(out, "time_s,energy_j,energy_bound_j,sensor_offset_w,%s%sis_reference\n",
+            sweep->work_unit[0] ? "work,work_unit," : "", sweep->is_to_target ? "epochs," : "");
     for (size_t i = 0; i < sweep->run_count; i++) {
         const struct wt_run *run = &sweep->runs[i];
         if (run->state != WT_RUN_DONE || run->exit_code != 0 ||
@@ -70,7 +79,13 @@ int cli_sweep_write_csv(const char *path, const struct wt_sweep *sweep)
             continue;
         for (size_t a = 0; a < plan->axis_count; a++)
             fprintf(out, "%s,", value_of(text, sizeof(text), &plan->axes[a], run));
-        fprintf(out, "%.6f,%.6f\n", run->wall_s, run->total.energy_j);
+        double offset_w, bound_j = wt_sweep_run_bound_j(sweep, i, &offset_w);
+        fprintf(out, "%.6f,%.6f,%.6f,%.4g,", run->wall_s, run->total.energy_j, bound_j, offset_w);
+        if (sweep->work_unit[0])
+            fprintf(out, "%llu,%s,", (unsigned long long)run->work.count, sweep->work_unit);
+        if (sweep->is_to_target)
+            fprintf(out, "%.10g,", wt_sweep_run_need(sweep, i));
+        fprintf(out, "%d\n", is_reference(sweep, run));
     }
     bool is_written = fclose(out) == 0;
     if (!is_written)

@@ -239,15 +239,19 @@ static int replay(struct tune_options *o)
     }
     rc = wt_replay_search(&r, &options, &result, &err);
     memcpy(emulation, r.emulation, sizeof(emulation));
-    wt_replay_done(&r);
-    if (rc < 0)
+    if (rc < 0) {
+        wt_replay_done(&r);
         return cli_fail("tune", &err);
+    }
     const struct wt_search_story story = {.provenance = WT_PROV_REPLAYED,
                                           .source = o->replay,
                                           .emulation = emulation,
                                           .searched_s = NAN,
-                                          .extra_j = NAN};
+                                          .extra_j = NAN,
+                                          .remarks = (const char *const *)r.notes,
+                                          .remark_count = r.note_count};
     int code = cli_tune_show(o, &result, &story);
+    wt_replay_done(&r);
     wt_search_result_done(&result);
     return code;
 }

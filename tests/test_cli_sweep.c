@@ -66,7 +66,7 @@ static void the_table_report_csv_and_json_tell_the_same(void **state)
     assert_true(is_file(report));
     char *html = text_of(report), *points = text_of(csv);
     assert_non_null(strstr(html, "mulated"));
-    assert_non_null(strstr(points, "power_w,time_s,energy_j\n"));
+    assert_non_null(strstr(points, "power_w,time_s,energy_j,energy_bound_j,sensor_offset_w,"));
     assert_non_null(strstr(points, "\n150,"));
     assert_non_null(strstr(points, "\n250,"));
     assert_non_null(strstr(points, "# "));

@@ -303,7 +303,7 @@ static void csv_head(const char *path, char *buf, size_t size)
 static void parameters_are_filled_in_and_recorded(void **state)
 {
     (void)state;
-    char script[256], csv[160], head[80];
+    char script[256], csv[160], head[160];
     struct spawned s;
     snprintf(csv, sizeof(csv), "%s/filled.csv", home);
     snprintf(script, sizeof(script),
@@ -336,7 +336,8 @@ static void parameters_are_filled_in_and_recorded(void **state)
     assert_int_equal(lines, 6);
     assert_int_equal(found, 1);
     csv_head(csv, head, sizeof(head));
-    assert_string_equal(head, "power_w,batch,dtype,time_s,energy_j\n");
+    assert_string_equal(head, "power_w,batch,dtype,time_s,energy_j,energy_bound_j,"
+                              "sensor_offset_w,is_reference\n");
 
     spawn_run(&s, home, "wattune", "runs", "--tag", "filled", "--json");
     doc = spawn_json(&s);
@@ -378,7 +379,7 @@ static void what_is_needed_to_the_target_is_counted(void **state)
 {
     (void)state;
     struct spawned s;
-    char csv[160], head[80];
+    char csv[160], head[160];
     snprintf(csv, sizeof(csv), "%s/needs.csv", home);
     spawn_run(&s, home, "wattune", "sweep", V100, "--needs", "n=0.2:9,0.3:1", "--param",
               "n=0.2,0.3", "--repeats", "1", "--no-store", "--report", "-", "--csv", csv, "--",
@@ -389,7 +390,13 @@ static void what_is_needed_to_the_target_is_counted(void **state)
     assert_non_null(strstr(s.out, "use n=0.3"));
     spawn_done(&s);
     csv_head(csv, head, sizeof(head));
-    assert_string_equal(head, "n,time_s,energy_j\n");
+    assert_string_equal(head,
+                        "n,time_s,energy_j,energy_bound_j,sensor_offset_w,epochs,is_reference\n");
+    /* What the sweep came to, not what the shorter run alone would. */
+    spawn_run(&s, home, "wattune", "tune", "--replay", csv);
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "use n 0.3"));
+    spawn_done(&s);
 }
 
 /* ---- goals ---- */

@@ -456,6 +456,38 @@ static void a_replay_reads_settings_in_any_order_of_columns(void **state)
     wt_replay_done(&r);
 }
 
+static void a_replay_compares_the_same_work_with_the_same_reference(void **state)
+{
+    (void)state;
+    struct wt_replay r;
+    struct wt_error err = {0};
+    struct wt_search_result result;
+    struct wt_search_options o = options_of();
+    /* As a sweep writes them: the larger batch does four times the work in a run. */
+    static const char text[] =
+        "batch,time_s,energy_j,energy_bound_j,sensor_offset_w,work,work_unit,is_reference\n"
+        "32,1.40,278,2.78,0,400,tokens,0\n8,0.45,78,0.78,0,100,tokens,1\n"
+        "32,1.40,278,2.78,0,400,tokens,0\n8,0.45,78,0.78,0,100,tokens,1\n";
+    assert_int_equal(read_text(text, &r, &err), 0);
+    assert_string_equal(r.work_unit, "tokens");
+    assert_true(r.candidates[r.reference].values[0] == 8);
+    assert_int_equal(wt_replay_search(&r, &o, &result, &err), 0);
+    assert_true(result.points[result.choice].values[0] == 32);
+    assert_true(fabs(result.energy_ratio.value - 278.0 / 4 / 78) < 0.01);
+    /* 1 % a reading, though the two of each are alike. */
+    assert_true(result.energy_ratio.high / result.energy_ratio.value > 1.0099);
+    assert_int_equal(r.note_count, 1);
+    assert_non_null(strstr(r.notes[0], "different amounts of work"));
+    wt_search_result_done(&result);
+    wt_replay_done(&r);
+    assert_int_equal(read_text("batch,time_s,energy_j\n32,1.4,278\n8,0.45,78\n", &r, &err), 0);
+    assert_int_equal(r.note_count, 3);
+    assert_non_null(strstr(r.notes[0], "no column says how much work"));
+    assert_non_null(strstr(r.notes[1], "is the reference"));
+    assert_non_null(strstr(r.notes[2], "not the error of their sensors"));
+    wt_replay_done(&r);
+}
+
 static void what_is_wrong_with_a_replay_is_named_with_its_line(void **state)
 {
     (void)state;
@@ -542,6 +574,7 @@ int main(void)
         cmocka_unit_test(two_knobs_are_searched_together),
         cmocka_unit_test(a_search_needs_settings_above_nothing_and_each_once),
         cmocka_unit_test(a_replay_reads_settings_in_any_order_of_columns),
+        cmocka_unit_test(a_replay_compares_the_same_work_with_the_same_reference),
         cmocka_unit_test(what_is_wrong_with_a_replay_is_named_with_its_line),
         cmocka_unit_test(its_document_holds_every_reading_and_the_choice),
     };

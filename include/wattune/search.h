@@ -87,6 +87,10 @@ WT_API bool wt_search_next(struct wt_search *search, size_t *ret_candidate, cons
  * is then withdrawn by wt_search_drop(). Errors: WT_E_USAGE (not above 0), WT_E_NOMEM. */
 WT_API int wt_search_tell(struct wt_search *search, size_t candidate, double time_s,
                           double energy_j, struct wt_error *err);
+/* The same, of an energy that may be off by bound_j (95 %), whatever the other readings are off by.
+ * Errors: also WT_E_USAGE (bound_j negative). */
+WT_API int wt_search_tell_within(struct wt_search *search, size_t candidate, double time_s,
+                                 double energy_j, double bound_j, struct wt_error *err);
 /* The rest of the node as it is measured meanwhile, W: counts from now on. */
 WT_API void wt_search_host(struct wt_search *search, double host_w);
 /* It cannot be set or measured: it is asked for no more. */
@@ -170,20 +174,30 @@ struct wt_replay {
     struct wt_search_axis axes[WT_SEARCH_AXES];
     size_t axis_count;
     struct wt_candidate *candidates; /* owned; a setting each, readings_max its rows */
-    size_t count, reference; /* the highest limit and clock; of other columns the first row's */
+    size_t count, reference; /* as is_reference says; else the highest limit and clock, and of other
+                                columns the first row's */
     struct wt_replay_row {
         size_t candidate;
-        double time_s, energy_j;
-    } * rows; /* owned, as in the file */
+        double time_s, energy_j; /* of the same work in all rows, where the file says how much each
+                                    did */
+        double bound_j;          /* that energy_j may be off by, each row by itself */
+        double work;             /* 0: not said */
+    } * rows;                    /* owned, in the order of the file */
     size_t row_count;
+    char work_unit[32]; /* "tokens", or "" */
+    double offset_w;    /* what the sensors may be off by in all rows alike */
+    char **notes;       /* owned; what the file does not say, and what its work made of the rows */
+    size_t note_count;
     char
         emulation[64]; /* profile: `wattune sweep --csv` wrote it of an emulated device; "": none */
 };
 /* Reads a CSV: a header of the columns time_s, energy_j and one to four of settings, in any order;
  * power_w is a limit of power, clock_mhz a clock, any other name a parameter that is a number. A
- * column `epochs` says how often time and energy are needed to reach the target. Lines that begin
- * with # and empty ones are left out. Errors: WT_E_NOTFOUND, WT_E_DENIED, WT_E_IO, WT_E_FORMAT
- * (names the line and column), WT_E_NOMEM. */
+ * column `epochs` says how often time and energy are needed to reach the target, `work` (in
+ * `work_unit`) how much a row did, `energy_bound_j` and `sensor_offset_w` what its energy may be
+ * off by, `is_reference` (1 or 0) what to compare with. Lines that begin with # and empty ones are
+ * left out. Errors: WT_E_NOTFOUND, WT_E_DENIED, WT_E_IO, WT_E_FORMAT (names the line and column),
+ * WT_E_NOMEM. */
 WT_API int wt_replay_read(struct wt_replay *ret_replay, const char *path, struct wt_error *err);
 WT_API void wt_replay_done(struct wt_replay *replay);
 /* Searches them: tells the search each row it asks for, in the order of the file. Errors: those of

@@ -166,6 +166,13 @@ WT_API int wt_sweep_make_by(struct wt_sweep *ret_sweep, struct wt_run *runs, siz
                             const char *reference_label, const struct wt_sweep_plan *plan,
                             struct wt_error *err);
 
+/* How far the energy of one run may be off by itself (95 %), in J: what repeats shrink.
+ * *ret_offset_w (may be NULL): what its sensors may be off by in all runs alike. The gain, which
+ * cancels between settings on the same devices, is in neither. */
+WT_API double wt_sweep_run_bound_j(const struct wt_sweep *sweep, size_t run, double *ret_offset_w);
+/* How often the work of this run is needed to the target; 1 where nothing was given. */
+WT_API double wt_sweep_run_need(const struct wt_sweep *sweep, size_t run);
+
 /* Numbers that the runs told of themselves ("loss", "MFU"), in order of first appearance. */
 #define WT_SWEEP_TOLD_MAX 8
 struct wt_sweep_told {

@@ -13,10 +13,34 @@
 #define SETTINGS_MAX 4096
 #define ROWS_AT_ONCE 2 /* of a setting that has repeats: then the spread is known */
 
-enum column { COLUMN_TIME = -1, COLUMN_ENERGY = -2, COLUMN_EPOCHS = -3 }; /* else: of an axis */
+enum column { /* else: of an axis */
+              COLUMN_TIME = -1,
+              COLUMN_ENERGY = -2,
+              COLUMN_EPOCHS = -3,
+              COLUMN_WORK = -4,
+              COLUMN_UNIT = -5,
+              COLUMN_BOUND = -6,
+              COLUMN_OFFSET = -7,
+              COLUMN_REFERENCE = -8
+};
 
+static const struct {
+    const char *name;
+    enum column column;
+    bool may_be_zero;
+} known_columns[] = {
+    {"time_s", COLUMN_TIME, false},           {"energy_j", COLUMN_ENERGY, false},
+    {"epochs", COLUMN_EPOCHS, false},         {"work", COLUMN_WORK, false},
+    {"work_unit", COLUMN_UNIT, false},        {"energy_bound_j", COLUMN_BOUND, true},
+    {"sensor_offset_w", COLUMN_OFFSET, true}, {"is_reference", COLUMN_REFERENCE, true},
+};
+
+/* A file's columns, and what is told of its rows together. */
 struct layout {
     int columns[COLUMNS_MAX];
+    bool has[9];      /* of each known column, by its number without the sign */
+    size_t reference; /* candidate of the first row that says so; SIZE_MAX: none */
+    double offset_w;  /* largest */
     char names[COLUMNS_MAX][32];
     size_t count;
 };
@@ -60,8 +84,8 @@ static int add_axis(struct wt_replay *r, const char *column, const char *path, s
 static int read_header(struct wt_replay *r, struct layout *layout, char *line, const char *path,
                        struct wt_error *err)
 {
-    bool has_time = false, has_energy = false;
     double number;
+    layout->reference = SIZE_MAX;
     for (char *field; (field = wt_text_field(&line));) {
         if (layout->count == COLUMNS_MAX)
             return wt_fail(err, WT_E_FORMAT, "%s: more than %d columns", path, COLUMNS_MAX);
@@ -70,14 +94,13 @@ static int read_header(struct wt_replay *r, struct layout *layout, char *line, c
                 return wt_fail(err, WT_E_FORMAT, "%s: the column %s is there twice", path, field);
         int *column = &layout->columns[layout->count];
         wt_text(layout->names[layout->count++], sizeof(layout->names[0]), "%s", field);
-        if (strcasecmp(field, "time_s") == 0) {
-            *column = COLUMN_TIME;
-            has_time = true;
-        } else if (strcasecmp(field, "energy_j") == 0) {
-            *column = COLUMN_ENERGY;
-            has_energy = true;
-        } else if (strcasecmp(field, "epochs") == 0) {
-            *column = COLUMN_EPOCHS;
+        size_t known = 0;
+        while (known < WT_COUNTOF(known_columns) &&
+               strcasecmp(field, known_columns[known].name) != 0)
+            known++;
+        if (known < WT_COUNTOF(known_columns)) {
+            *column = known_columns[known].column;
+            layout->has[-*column] = true;
         } else if (!*field || wt_text_to_double(field, &number) == 0) {
             wt_fail(err, WT_E_FORMAT, "%s: the first line holds \"%.40s\", not names of columns",
                     path, field);
@@ -90,11 +113,11 @@ static int read_header(struct wt_replay *r, struct layout *layout, char *line, c
                 return rc;
         }
     }
-    if (!has_time || !has_energy || !r->axis_count) {
+    if (!layout->has[-COLUMN_TIME] || !layout->has[-COLUMN_ENERGY] || !r->axis_count) {
         wt_fail(err, WT_E_FORMAT, "%s: the header lacks %s", path,
-                !has_time     ? "time_s"
-                : !has_energy ? "energy_j"
-                              : "a column of settings");
+                !layout->has[-COLUMN_TIME]     ? "time_s"
+                : !layout->has[-COLUMN_ENERGY] ? "energy_j"
+                                               : "a column of settings");
         wt_fix(err, "begin it with power_w,time_s,energy_j");
         return WT_E_FORMAT;
     }
@@ -121,33 +144,52 @@ static size_t candidate_of(struct wt_replay *r, const double *values)
     return r->count++;
 }
 
-static int read_row(struct wt_replay *r, const struct layout *layout, char *line, const char *path,
+/* All rows are of one kind of work. */
+static int read_unit(struct wt_replay *r, const char *field, const char *path, size_t number,
+                     struct wt_error *err)
+{
+    if (!r->work_unit[0])
+        wt_text(r->work_unit, sizeof(r->work_unit), "%s", field);
+    if (strcmp(r->work_unit, field) == 0)
+        return 0;
+    return wt_fail(err, WT_E_FORMAT,
+                   "%s:%zu: work in \"%.40s\", and in \"%s\" before: they do not compare", path,
+                   number, field, r->work_unit);
+}
+
+static bool may_be_zero(int column)
+{
+    for (size_t i = 0; i < WT_COUNTOF(known_columns); i++)
+        if (known_columns[i].column == column)
+            return known_columns[i].may_be_zero;
+    return false;
+}
+
+static int read_row(struct wt_replay *r, struct layout *layout, char *line, const char *path,
                     size_t number, struct wt_error *err)
 {
-    double values[WT_SEARCH_AXES] = {0}, time_s = 0, energy_j = 0, epochs = 1;
+    double values[WT_SEARCH_AXES] = {0}, of[9] = {0};
+    of[-COLUMN_EPOCHS] = 1;
     size_t i = 0;
     for (char *field; (field = wt_text_field(&line)); i++) {
         double value;
         if (i == layout->count)
             return wt_fail(err, WT_E_FORMAT, "%s:%zu: more than the %zu columns of the header",
                            path, number, layout->count);
-        if (wt_text_to_double(field, &value) < 0 || !(value > 0) || !isfinite(value))
-            return wt_fail(err, WT_E_FORMAT,
-                           "%s:%zu: %s is \"%.40s\", and must be a number above 0", path, number,
-                           layout->names[i], field);
-        switch (layout->columns[i]) {
-        case COLUMN_TIME:
-            time_s = value;
-            break;
-        case COLUMN_ENERGY:
-            energy_j = value;
-            break;
-        case COLUMN_EPOCHS:
-            epochs = value;
-            break;
-        default:
-            values[layout->columns[i]] = value;
+        int column = layout->columns[i];
+        if (column == COLUMN_UNIT) {
+            int rc = read_unit(r, field, path, number, err);
+            if (rc < 0)
+                return rc;
+            continue;
         }
+        bool may_be_0 = may_be_zero(column);
+        if (wt_text_to_double(field, &value) < 0 || !(may_be_0 ? value >= 0 : value > 0) ||
+            !isfinite(value))
+            return wt_fail(err, WT_E_FORMAT, "%s:%zu: %s is \"%.40s\", and must be a number %s",
+                           path, number, layout->names[i], field,
+                           may_be_0 ? "that is not negative" : "above 0");
+        *(column < 0 ? &of[-column] : &values[column]) = value;
     }
     if (i < layout->count)
         return wt_fail(err, WT_E_FORMAT, "%s:%zu: %zu fields where the header has %zu", path,
@@ -174,8 +216,72 @@ static int read_row(struct wt_replay *r, const struct layout *layout, char *line
     if (r->count > before)
         r->candidates[row->candidate].readings_max = 0;
     r->candidates[row->candidate].readings_max++;
-    row->time_s = time_s * epochs;
-    row->energy_j = energy_j * epochs;
+    row->time_s = of[-COLUMN_TIME] * of[-COLUMN_EPOCHS];
+    row->energy_j = of[-COLUMN_ENERGY] * of[-COLUMN_EPOCHS];
+    row->bound_j = of[-COLUMN_BOUND] * of[-COLUMN_EPOCHS];
+    row->work = of[-COLUMN_WORK];
+    layout->offset_w = fmax(layout->offset_w, of[-COLUMN_OFFSET]);
+    if (of[-COLUMN_REFERENCE] > 0 && layout->reference == SIZE_MAX)
+        layout->reference = row->candidate;
+    return 0;
+}
+
+static int note(struct wt_replay *r, const char *fmt, ...) WT_PRINTF(2, 3);
+static int note(struct wt_replay *r, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    int rc = wt_texts_add(&r->notes, &r->note_count, fmt, args);
+    va_end(args);
+    return rc;
+}
+
+/* Where the rows did different amounts of work, all are made of as much as one at the reference
+ * did, as a sweep's table to a target is. A step more or less is no different work. */
+static int level_work(struct wt_replay *r)
+{
+    double least = INFINITY, most = 0, sum = 0, count = 0;
+    for (size_t i = 0; i < r->row_count; i++) {
+        least = fmin(least, r->rows[i].work);
+        most = fmax(most, r->rows[i].work);
+        if (r->rows[i].candidate == r->reference) {
+            sum += r->rows[i].work;
+            count++;
+        }
+    }
+    if (most <= 1.001 * least)
+        return 0;
+    for (size_t i = 0; i < r->row_count; i++) {
+        double times = sum / count / r->rows[i].work;
+        r->rows[i].time_s *= times;
+        r->rows[i].energy_j *= times;
+        r->rows[i].bound_j *= times;
+    }
+    return note(r,
+                "the rows did different amounts of work: times and energies are per unit of it, "
+                "times the %.6g%s%s of a row at the reference",
+                sum / count, r->work_unit[0] ? " " : "", r->work_unit);
+}
+
+/* What the file does not say, and what is taken in its place. */
+static int note_what_lacks(struct wt_replay *r, const struct layout *layout)
+{
+    const char *param = NULL;
+    for (size_t a = 0; a < r->axis_count; a++)
+        if (r->axes[a].form == WT_AXIS_OTHER && !param)
+            param = r->axes[a].name;
+    if (param && !layout->has[-COLUMN_WORK] && !layout->has[-COLUMN_EPOCHS] &&
+        note(r,
+             "%s is varied, and no column says how much work a row did: each is taken to have done "
+             "the same (columns work, epochs)",
+             param) < 0)
+        return WT_E_NOMEM;
+    if (param && layout->reference == SIZE_MAX &&
+        note(r, "no column is_reference: the %s of the first row is the reference", param) < 0)
+        return WT_E_NOMEM;
+    if (!layout->has[-COLUMN_BOUND])
+        return note(r, "no column energy_bound_j: the intervals hold the spread of the points, not "
+                       "the error of their sensors");
     return 0;
 }
 
@@ -222,7 +328,12 @@ int wt_replay_parse(struct wt_replay *ret_replay, FILE *in, const char *path, st
         wt_replay_done(&r);
         return rc;
     }
-    r.reference = find_reference(&r);
+    r.reference = layout.reference != SIZE_MAX ? layout.reference : find_reference(&r);
+    r.offset_w = layout.offset_w;
+    if ((layout.has[-COLUMN_WORK] && level_work(&r) < 0) || note_what_lacks(&r, &layout) < 0) {
+        wt_replay_done(&r);
+        return wt_fail(err, WT_E_NOMEM, "%s: no memory for its notes", path);
+    }
     *ret_replay = r;
     return 0;
 }
@@ -239,6 +350,9 @@ int wt_replay_read(struct wt_replay *ret_replay, const char *path, struct wt_err
 
 void wt_replay_done(struct wt_replay *replay)
 {
+    for (size_t i = 0; i < replay->note_count; i++)
+        free(replay->notes[i]);
+    free(replay->notes);
     free(replay->candidates);
     free(replay->rows);
     memset(replay, 0, sizeof(*replay));
@@ -255,6 +369,7 @@ int wt_replay_search(const struct wt_replay *replay, const struct wt_search_opti
     o.readings_each = ROWS_AT_ONCE;
     memcpy(o.axes, replay->axes, sizeof(o.axes));
     o.axis_count = replay->axis_count;
+    o.offset_w = fmax(o.offset_w, replay->offset_w);
     int rc = wt_search_new(&search, &o, replay->candidates, replay->count, replay->reference, err);
     if (rc < 0) {
         free(used);
@@ -264,8 +379,8 @@ int wt_replay_search(const struct wt_replay *replay, const struct wt_search_opti
         size_t skip = used[next], told = 0;
         for (size_t i = 0; rc == 0 && i < replay->row_count && told < ROWS_AT_ONCE; i++)
             if (replay->rows[i].candidate == next && (skip ? !skip-- : true)) {
-                rc = wt_search_tell(search, next, replay->rows[i].time_s, replay->rows[i].energy_j,
-                                    err);
+                rc = wt_search_tell_within(search, next, replay->rows[i].time_s,
+                                           replay->rows[i].energy_j, replay->rows[i].bound_j, err);
                 told++;
             }
         used[next] += told;

@@ -40,6 +40,7 @@ static bool is_sane(double value)
 struct reading {
     size_t candidate;
     double time_s, energy_j;
+    double bound; /* of the energy's logarithm, 95 %; of this reading alone */
 };
 
 struct wt_search {
@@ -56,6 +57,8 @@ struct wt_search {
 struct tally {
     size_t count;
     double log_t, log_e, t_sd, e_sd;
+    double bound2;   /* sum of the squares of its readings' bounds */
+    double bound_sd; /* what they leave in the mean */
 };
 
 /* A sensor's constant error is a larger share of a smaller power: what is left of it in the ratio
@@ -105,6 +108,7 @@ static struct tally *tallies_of(const struct wt_search *s, double *ret_noise, bo
         t->count++;
         t->log_t += log(s->readings[i].time_s);
         t->log_e += log(s->readings[i].energy_j);
+        t->bound2 += s->readings[i].bound * s->readings[i].bound;
     }
     for (size_t i = 0; i < s->count; i++)
         if (tallies[i].count) {
@@ -113,9 +117,14 @@ static struct tally *tallies_of(const struct wt_search *s, double *ret_noise, bo
         }
     double wider;
     *ret_noise = noise_of(s, tallies, ret_is_known, &wider);
-    for (size_t i = 0; i < s->count; i++)
-        tallies[i].t_sd = tallies[i].e_sd =
-            tallies[i].count ? wider * *ret_noise / sqrt((double)tallies[i].count) : 0;
+    for (size_t i = 0; i < s->count; i++) {
+        if (!tallies[i].count)
+            continue;
+        double n = (double)tallies[i].count;
+        tallies[i].t_sd = wider * *ret_noise / sqrt(n);
+        tallies[i].bound_sd = sqrt(tallies[i].bound2) / n / WT_Z95;
+        tallies[i].e_sd = hypot(tallies[i].t_sd, tallies[i].bound_sd);
+    }
     return tallies;
 }
 
@@ -187,7 +196,7 @@ static int fit_line(const struct wt_search *s, const struct tally *tallies, size
         if (is_measured(&tallies[i]) && is_on_line(s, through, axis, i))
             points[count++] =
                 (struct wt_curve_point){s->candidates[i].values[axis], exp(tallies[i].log_t),
-                                        exp(tallies[i].log_e), tallies[i].e_sd};
+                                        exp(tallies[i].log_e), tallies[i].t_sd};
     int rc = wt_curve_new(ret_curve, s->options.axes[axis].form, points, count, err);
     free(points);
     return rc;
@@ -313,7 +322,9 @@ static void smooth(const struct wt_search *s, struct tally *tallies, const struc
         tallies[i].log_t = log(v.time_s.value);
         tallies[i].log_e = log(v.energy_j.value);
         tallies[i].t_sd = log(v.time_s.high / v.time_s.low) / (2 * WT_Z95);
-        tallies[i].e_sd = log(v.energy_j.high / v.energy_j.low) / (2 * WT_Z95);
+        /* What its sensors are off by no neighbour makes less. */
+        tallies[i].e_sd =
+            hypot(log(v.energy_j.high / v.energy_j.low) / (2 * WT_Z95), tallies[i].bound_sd);
     }
 }
 
@@ -460,11 +471,19 @@ out:
 int wt_search_tell(struct wt_search *search, size_t candidate, double time_s, double energy_j,
                    struct wt_error *err)
 {
+    return wt_search_tell_within(search, candidate, time_s, energy_j, 0, err);
+}
+
+int wt_search_tell_within(struct wt_search *search, size_t candidate, double time_s,
+                          double energy_j, double bound_j, struct wt_error *err)
+{
     struct wt_search *s = search;
     if (candidate >= s->count || !is_sane(time_s) || !is_sane(energy_j))
         return wt_fail(err, WT_E_USAGE,
                        "a reading of %g s and %g J: each must be above 0, and of this world",
                        time_s, energy_j);
+    if (!(bound_j >= 0) || !isfinite(bound_j))
+        return wt_fail(err, WT_E_USAGE, "a reading that may be off by %g J", bound_j);
     if (s->reading_count == s->reading_room) {
         size_t room = s->reading_room ? 2 * s->reading_room : 16;
         struct reading *more = reallocarray(s->readings, room, sizeof(*more));
@@ -473,7 +492,8 @@ int wt_search_tell(struct wt_search *search, size_t candidate, double time_s, do
         s->readings = more;
         s->reading_room = room;
     }
-    s->readings[s->reading_count++] = (struct reading){candidate, time_s, energy_j};
+    s->readings[s->reading_count++] =
+        (struct reading){candidate, time_s, energy_j, log1p(bound_j / energy_j)};
     return 0;
 }
 

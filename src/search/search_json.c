@@ -213,6 +213,7 @@ const char *wt_search_advice(const struct wt_search_result *result,
     }
     if (r->choice == r->reference ||
         (!r->is_saving_real && r->points[r->reference].is_admissible)) {
+        wt_search_words(r, r->points[r->reference].values, setting, sizeof(setting));
         wt_text(
             buf, size,
             "%s%s %s: of %zu settings measured none has less %s that can be told from nothing%s.",

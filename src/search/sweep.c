@@ -265,6 +265,24 @@ double wt_sweep_bound_of(const struct wt_sweep *sweep, const struct wt_run *run)
     return fmax(below, above) / energy;
 }
 
+double wt_sweep_run_bound_j(const struct wt_sweep *sweep, size_t run, double *ret_offset_w)
+{
+    const struct wt_run *r = &sweep->runs[run];
+    double energy, below, above, offset_w = 0;
+    run_energy(sweep, r, &energy, &below, &above);
+    for (size_t i = 0; i < r->device_count; i++)
+        if (r->devices[i].is_counted)
+            offset_w += r->devices[i].offset_mw * 1e-3;
+    if (ret_offset_w)
+        *ret_offset_w = offset_w;
+    return fmax(below, above);
+}
+
+double wt_sweep_run_need(const struct wt_sweep *sweep, size_t run)
+{
+    return need_of(sweep, &sweep->runs[run]);
+}
+
 static void tally_devices(struct tally *tally, const struct wt_run *run, double energy)
 {
     for (size_t i = 0; i < run->device_count; i++) {
