@@ -193,6 +193,11 @@ int wt_run_add_value(struct wt_run *run, const struct wt_run_value *value)
     return APPEND(run, value, value);
 }
 
+bool wt_run_phase_has_inner(const struct wt_run_phase *phase)
+{
+    return phase->own_s > 0 && phase->own_s < 0.99 * phase->wall_s;
+}
+
 struct wt_joules wt_run_j_per_work(const struct wt_run *run)
 {
     if (!run->work.is_known || run->work.count == 0 || run->total.provenance == WT_PROV_UNKNOWN)
@@ -455,10 +460,11 @@ static json_t *phases_json(struct builder *whole, const struct wt_run *run)
         } else {
             put(&b, "joint", json_null());
         }
-        bool has_work = p->work > 0;
+        bool has_work = p->work > 0, has_inner = wt_run_phase_has_inner(p);
         put(&b, "work", has_work ? json_integer((json_int_t)p->work) : json_null());
         put_number(&b, "j_per_work",
-                   has_work && is_known ? p->energy.energy_j / (double)p->work : (double)NAN);
+                   has_work && is_known && !has_inner ? p->energy.energy_j / (double)p->work
+                                                      : (double)NAN);
         add(whole, array, &b);
     }
     return array;

@@ -841,7 +841,7 @@ static void put_phase_table(FILE *out, const struct wt_run *run)
         tag(out, "<td>", is_known ? watts(text, sizeof(text), p->mean_w) : "", "</td>");
         double share = p->work ? 1000 / (double)p->work : 0;
         const struct wt_estimate per = {e.value * share, e.low * share, e.high * share};
-        if (run->work.is_known && is_known && p->work)
+        if (run->work.is_known && is_known && p->work && !wt_run_phase_has_inner(p))
             put_joules(out, &per, p->energy.provenance);
         else if (run->work.is_known)
             fputs("<td></td>", out);
