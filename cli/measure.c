@@ -109,13 +109,6 @@ struct tally {
     size_t work_count;
 };
 
-/* Up to what a mark, and JSON, can hold: a sum that wrapped would look like any other. */
-static uint64_t sum_of(uint64_t a, uint64_t b)
-{
-    uint64_t most = WT_MARK_COUNT_MAX;
-    return a < most && b < most - a ? a + b : most;
-}
-
 /* Ranks of one job take each step together, and so do the doors of one program (a mark's name says
  * which): the furthest count is the job's. Work adds up. */
 static void count_steps(struct tally *t, const struct wt_mark *mark)
@@ -132,7 +125,7 @@ static void count_steps(struct tally *t, const struct wt_mark *mark)
         t->ranks[i].steps = 0;
         t->rank_count++;
     }
-    t->ranks[i].steps = sum_of(t->ranks[i].steps, mark->count);
+    t->ranks[i].steps = wt_mark_sum(t->ranks[i].steps, mark->count);
     if (t->ranks[i].steps > t->run->work.steps)
         t->run->work.steps = t->ranks[i].steps;
 }
@@ -167,7 +160,7 @@ static void count_phase_work(struct tally *t, const struct wt_mark *mark)
         t->works[i].count = 0;
         memcpy(t->works[t->work_count++].name, t->open[at - 1].name, sizeof(t->works[i].name));
     }
-    t->works[i].count = sum_of(t->works[i].count, mark->count);
+    t->works[i].count = wt_mark_sum(t->works[i].count, mark->count);
 }
 
 static void put_phase_work(const struct tally *t, struct wt_run *run)
@@ -190,7 +183,7 @@ static void take_mark(void *data, const struct wt_mark *mark)
             run->work.is_known = true;
         }
         if (strcmp(run->work.unit, mark->name) == 0) {
-            run->work.count = sum_of(run->work.count, mark->count);
+            run->work.count = wt_mark_sum(run->work.count, mark->count);
             count_phase_work(t, mark);
         }
         break;

@@ -33,6 +33,9 @@ WT_API void wt_door_close(struct wt_door *door);
 #define WT_MARK_COUNT_MAX INT64_MAX
 WT_API void wt_door_mark(struct wt_door *door, enum wt_mark_kind kind, const char *name,
                          uint64_t count);
+/* a + b of two counts, at most WT_MARK_COUNT_MAX: one that went round would look like any other.
+ * Threads: any thread. */
+WT_API uint64_t wt_mark_sum(uint64_t a, uint64_t b);
 WT_API void wt_door_value(struct wt_door *door, const char *name, double value);
 
 /* Measuring side: owns the directory. */

@@ -198,12 +198,10 @@ WT_API int wt_meter_result_json(struct wt_meter *meter, const struct wt_devices 
                                 uint64_t window, int64_t wait_ns, char **ret_json,
                                 struct wt_error *err);
 
-/* Whether other phases took a share of this one's time: its energy is then of the rest alone, and
- * is none of its work's. */
-WT_API bool wt_run_phase_has_inner(const struct wt_run_phase *phase);
-
 /* J per unit of work with bounds; unknown when there is no work or no energy. */
 WT_API struct wt_joules wt_run_j_per_work(const struct wt_run *run);
+/* The same of a phase; unknown also where phases are nested in it: its energy is without theirs. */
+WT_API struct wt_joules wt_run_phase_j_per_work(const struct wt_run_phase *phase);
 
 /* What a job of many ranks took on all its nodes: the runs of one group, of each node the newest.
  */

@@ -193,18 +193,25 @@ int wt_run_add_value(struct wt_run *run, const struct wt_run_value *value)
     return APPEND(run, value, value);
 }
 
-bool wt_run_phase_has_inner(const struct wt_run_phase *phase)
+static struct wt_joules shared_out(const struct wt_joules *energy, uint64_t count)
 {
-    return phase->own_s > 0 && phase->own_s < 0.99 * phase->wall_s;
+    if (!count || energy->provenance == WT_PROV_UNKNOWN)
+        return (struct wt_joules){NAN, NAN, NAN, WT_PROV_UNKNOWN};
+    double n = (double)count;
+    return (struct wt_joules){energy->energy_j / n, energy->low_j / n, energy->high_j / n,
+                              energy->provenance};
 }
 
 struct wt_joules wt_run_j_per_work(const struct wt_run *run)
 {
-    if (!run->work.is_known || run->work.count == 0 || run->total.provenance == WT_PROV_UNKNOWN)
-        return (struct wt_joules){NAN, NAN, NAN, WT_PROV_UNKNOWN};
-    double n = (double)run->work.count;
-    return (struct wt_joules){run->total.energy_j / n, run->total.low_j / n, run->total.high_j / n,
-                              run->total.provenance};
+    return shared_out(&run->total, run->work.is_known ? run->work.count : 0);
+}
+
+struct wt_joules wt_run_phase_j_per_work(const struct wt_run_phase *phase)
+{
+    /* Where others took a share of its time, its energy is not that of all its work. */
+    bool has_inner = phase->own_s > 0 && phase->own_s < 0.99 * phase->wall_s;
+    return shared_out(&phase->energy, has_inner ? 0 : phase->work);
 }
 
 /* ---- as JSON ---- */
@@ -460,11 +467,8 @@ static json_t *phases_json(struct builder *whole, const struct wt_run *run)
         } else {
             put(&b, "joint", json_null());
         }
-        bool has_work = p->work > 0, has_inner = wt_run_phase_has_inner(p);
-        put(&b, "work", has_work ? json_integer((json_int_t)p->work) : json_null());
-        put_number(&b, "j_per_work",
-                   has_work && is_known && !has_inner ? p->energy.energy_j / (double)p->work
-                                                      : (double)NAN);
+        put(&b, "work", p->work ? json_integer((json_int_t)p->work) : json_null());
+        put_number(&b, "j_per_work", wt_run_phase_j_per_work(p).energy_j);
         add(whole, array, &b);
     }
     return array;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "record/record.h"
+#include "wattune/door.h"
 
 static bool is_part(const struct wt_run *run, const char *command)
 {
@@ -85,7 +86,7 @@ static void add_work(struct wt_run_sum *s, const struct wt_run *runs)
         if (!run->work.is_known || strcmp(run->work.unit, first->work.unit) != 0 ||
             strcmp(run->work.unit, "steps") == 0)
             return;
-        work = run->work.count < UINT64_MAX - work ? work + run->work.count : UINT64_MAX;
+        work = wt_mark_sum(work, run->work.count);
     }
     s->work = work;
     wt_text(s->unit, sizeof(s->unit), "%s", first->work.unit);

@@ -839,10 +839,10 @@ static void put_phase_table(FILE *out, const struct wt_run *run)
             fputs("<td>unknown</td>", out);
         }
         tag(out, "<td>", is_known ? watts(text, sizeof(text), p->mean_w) : "", "</td>");
-        double share = p->work ? 1000 / (double)p->work : 0;
-        const struct wt_estimate per = {e.value * share, e.low * share, e.high * share};
-        if (run->work.is_known && is_known && p->work && !wt_run_phase_has_inner(p))
-            put_joules(out, &per, p->energy.provenance);
+        const struct wt_joules one = wt_run_phase_j_per_work(p);
+        const struct wt_estimate per = {one.energy_j * 1000, one.low_j * 1000, one.high_j * 1000};
+        if (run->work.is_known && one.provenance != WT_PROV_UNKNOWN)
+            put_joules(out, &per, one.provenance);
         else if (run->work.is_known)
             fputs("<td></td>", out);
         fputs("</tr>\n", out);

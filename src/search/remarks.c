@@ -31,8 +31,9 @@ static int warn_of_ties(struct wt_search_result *r)
     if (!tied)
         return 0;
     if (r->choice == r->best)
-        return warn(r, "tie: %s cannot be told from %s by %s; %s is the faster and is chosen", list,
-                    best, wt_goal_words(&r->goal), best);
+        return warn(r, "tie: %s cannot be told from %s by %s; %s is the faster%s", list, best,
+                    wt_goal_words(&r->goal), best,
+                    r->is_saving_real || r->choice == r->reference ? " and is chosen" : "");
     wt_search_words(r, r->points[r->choice].values, one, sizeof(one));
     return warn(r, "tie: %s cannot be told from %s, the lowest, by %s; %s, the fastest, is chosen",
                 list, best, wt_goal_words(&r->goal), one);

@@ -13,32 +13,32 @@
 #define SETTINGS_MAX 4096
 #define ROWS_AT_ONCE 2 /* of a setting that has repeats: then the spread is known */
 
-enum column { /* else: of an axis */
-              COLUMN_TIME = -1,
-              COLUMN_ENERGY = -2,
-              COLUMN_EPOCHS = -3,
-              COLUMN_WORK = -4,
-              COLUMN_UNIT = -5,
-              COLUMN_BOUND = -6,
-              COLUMN_OFFSET = -7,
-              COLUMN_REFERENCE = -8
+enum column {
+    COLUMN_TIME,
+    COLUMN_ENERGY,
+    COLUMN_EPOCHS,
+    COLUMN_WORK,
+    COLUMN_UNIT,
+    COLUMN_BOUND,
+    COLUMN_OFFSET,
+    COLUMN_REFERENCE,
+    COLUMN_AXES, /* from here on: of an axis */
 };
 
 static const struct {
     const char *name;
-    enum column column;
     bool may_be_zero;
-} known_columns[] = {
-    {"time_s", COLUMN_TIME, false},           {"energy_j", COLUMN_ENERGY, false},
-    {"epochs", COLUMN_EPOCHS, false},         {"work", COLUMN_WORK, false},
-    {"work_unit", COLUMN_UNIT, false},        {"energy_bound_j", COLUMN_BOUND, true},
-    {"sensor_offset_w", COLUMN_OFFSET, true}, {"is_reference", COLUMN_REFERENCE, true},
+} known_columns[COLUMN_AXES] = {
+    [COLUMN_TIME] = {"time_s", false},           [COLUMN_ENERGY] = {"energy_j", false},
+    [COLUMN_EPOCHS] = {"epochs", false},         [COLUMN_WORK] = {"work", false},
+    [COLUMN_UNIT] = {"work_unit", false},        [COLUMN_BOUND] = {"energy_bound_j", true},
+    [COLUMN_OFFSET] = {"sensor_offset_w", true}, [COLUMN_REFERENCE] = {"is_reference", true},
 };
 
 /* A file's columns, and what is told of its rows together. */
 struct layout {
-    int columns[COLUMNS_MAX];
-    bool has[9];      /* of each known column, by its number without the sign */
+    size_t columns[COLUMNS_MAX];
+    bool has[COLUMN_AXES];
     size_t reference; /* candidate of the first row that says so; SIZE_MAX: none */
     double offset_w;  /* largest */
     char names[COLUMNS_MAX][32];
@@ -92,32 +92,30 @@ static int read_header(struct wt_replay *r, struct layout *layout, char *line, c
         for (size_t i = 0; i < layout->count; i++)
             if (strcmp(layout->names[i], field) == 0)
                 return wt_fail(err, WT_E_FORMAT, "%s: the column %s is there twice", path, field);
-        int *column = &layout->columns[layout->count];
+        size_t *column = &layout->columns[layout->count];
         wt_text(layout->names[layout->count++], sizeof(layout->names[0]), "%s", field);
-        size_t known = 0;
-        while (known < WT_COUNTOF(known_columns) &&
-               strcasecmp(field, known_columns[known].name) != 0)
-            known++;
-        if (known < WT_COUNTOF(known_columns)) {
-            *column = known_columns[known].column;
-            layout->has[-*column] = true;
+        *column = 0;
+        while (*column < COLUMN_AXES && strcasecmp(field, known_columns[*column].name) != 0)
+            ++*column;
+        if (*column < COLUMN_AXES) {
+            layout->has[*column] = true;
         } else if (!*field || wt_text_to_double(field, &number) == 0) {
             wt_fail(err, WT_E_FORMAT, "%s: the first line holds \"%.40s\", not names of columns",
                     path, field);
             wt_fix(err, "begin it with power_w,time_s,energy_j");
             return WT_E_FORMAT;
         } else {
-            *column = (int)r->axis_count;
+            *column += r->axis_count;
             int rc = add_axis(r, field, path, err);
             if (rc < 0)
                 return rc;
         }
     }
-    if (!layout->has[-COLUMN_TIME] || !layout->has[-COLUMN_ENERGY] || !r->axis_count) {
+    if (!layout->has[COLUMN_TIME] || !layout->has[COLUMN_ENERGY] || !r->axis_count) {
         wt_fail(err, WT_E_FORMAT, "%s: the header lacks %s", path,
-                !layout->has[-COLUMN_TIME]     ? "time_s"
-                : !layout->has[-COLUMN_ENERGY] ? "energy_j"
-                                               : "a column of settings");
+                !layout->has[COLUMN_TIME]     ? "time_s"
+                : !layout->has[COLUMN_ENERGY] ? "energy_j"
+                                              : "a column of settings");
         wt_fix(err, "begin it with power_w,time_s,energy_j");
         return WT_E_FORMAT;
     }
@@ -157,39 +155,31 @@ static int read_unit(struct wt_replay *r, const char *field, const char *path, s
                    number, field, r->work_unit);
 }
 
-static bool may_be_zero(int column)
-{
-    for (size_t i = 0; i < WT_COUNTOF(known_columns); i++)
-        if (known_columns[i].column == column)
-            return known_columns[i].may_be_zero;
-    return false;
-}
-
 static int read_row(struct wt_replay *r, struct layout *layout, char *line, const char *path,
                     size_t number, struct wt_error *err)
 {
-    double values[WT_SEARCH_AXES] = {0}, of[9] = {0};
-    of[-COLUMN_EPOCHS] = 1;
+    double of[COLUMN_AXES + WT_SEARCH_AXES] = {[COLUMN_EPOCHS] = 1};
+    const double *values = of + COLUMN_AXES;
     size_t i = 0;
     for (char *field; (field = wt_text_field(&line)); i++) {
         double value;
         if (i == layout->count)
             return wt_fail(err, WT_E_FORMAT, "%s:%zu: more than the %zu columns of the header",
                            path, number, layout->count);
-        int column = layout->columns[i];
+        size_t column = layout->columns[i];
         if (column == COLUMN_UNIT) {
             int rc = read_unit(r, field, path, number, err);
             if (rc < 0)
                 return rc;
             continue;
         }
-        bool may_be_0 = may_be_zero(column);
+        bool may_be_0 = column < COLUMN_AXES && known_columns[column].may_be_zero;
         if (wt_text_to_double(field, &value) < 0 || !(may_be_0 ? value >= 0 : value > 0) ||
             !isfinite(value))
             return wt_fail(err, WT_E_FORMAT, "%s:%zu: %s is \"%.40s\", and must be a number %s",
                            path, number, layout->names[i], field,
                            may_be_0 ? "that is not negative" : "above 0");
-        *(column < 0 ? &of[-column] : &values[column]) = value;
+        of[column] = value;
     }
     if (i < layout->count)
         return wt_fail(err, WT_E_FORMAT, "%s:%zu: %zu fields where the header has %zu", path,
@@ -216,12 +206,12 @@ static int read_row(struct wt_replay *r, struct layout *layout, char *line, cons
     if (r->count > before)
         r->candidates[row->candidate].readings_max = 0;
     r->candidates[row->candidate].readings_max++;
-    row->time_s = of[-COLUMN_TIME] * of[-COLUMN_EPOCHS];
-    row->energy_j = of[-COLUMN_ENERGY] * of[-COLUMN_EPOCHS];
-    row->bound_j = of[-COLUMN_BOUND] * of[-COLUMN_EPOCHS];
-    row->work = of[-COLUMN_WORK];
-    layout->offset_w = fmax(layout->offset_w, of[-COLUMN_OFFSET]);
-    if (of[-COLUMN_REFERENCE] > 0 && layout->reference == SIZE_MAX)
+    row->time_s = of[COLUMN_TIME] * of[COLUMN_EPOCHS];
+    row->energy_j = of[COLUMN_ENERGY] * of[COLUMN_EPOCHS];
+    row->bound_j = of[COLUMN_BOUND] * of[COLUMN_EPOCHS];
+    row->work = of[COLUMN_WORK];
+    layout->offset_w = fmax(layout->offset_w, of[COLUMN_OFFSET]);
+    if (of[COLUMN_REFERENCE] > 0 && layout->reference == SIZE_MAX)
         layout->reference = row->candidate;
     return 0;
 }
@@ -270,7 +260,7 @@ static int note_what_lacks(struct wt_replay *r, const struct layout *layout)
     for (size_t a = 0; a < r->axis_count; a++)
         if (r->axes[a].form == WT_AXIS_OTHER && !param)
             param = r->axes[a].name;
-    if (param && !layout->has[-COLUMN_WORK] && !layout->has[-COLUMN_EPOCHS] &&
+    if (param && !layout->has[COLUMN_WORK] && !layout->has[COLUMN_EPOCHS] &&
         note(r,
              "%s is varied, and no column says how much work a row did: each is taken to have done "
              "the same (columns work, epochs)",
@@ -279,7 +269,7 @@ static int note_what_lacks(struct wt_replay *r, const struct layout *layout)
     if (param && layout->reference == SIZE_MAX &&
         note(r, "no column is_reference: the %s of the first row is the reference", param) < 0)
         return WT_E_NOMEM;
-    if (!layout->has[-COLUMN_BOUND])
+    if (!layout->has[COLUMN_BOUND])
         return note(r, "no column energy_bound_j: the intervals hold the spread of the points, not "
                        "the error of their sensors");
     return 0;
@@ -330,7 +320,7 @@ int wt_replay_parse(struct wt_replay *ret_replay, FILE *in, const char *path, st
     }
     r.reference = layout.reference != SIZE_MAX ? layout.reference : find_reference(&r);
     r.offset_w = layout.offset_w;
-    if ((layout.has[-COLUMN_WORK] && level_work(&r) < 0) || note_what_lacks(&r, &layout) < 0) {
+    if ((layout.has[COLUMN_WORK] && level_work(&r) < 0) || note_what_lacks(&r, &layout) < 0) {
         wt_replay_done(&r);
         return wt_fail(err, WT_E_NOMEM, "%s: no memory for its notes", path);
     }

@@ -451,6 +451,12 @@ int wt_doorkeeper_drain(struct wt_doorkeeper *k, void (*fn)(void *data, const st
     return heard;
 }
 
+uint64_t wt_mark_sum(uint64_t a, uint64_t b)
+{
+    const uint64_t most = WT_MARK_COUNT_MAX;
+    return a < most && b < most - a ? a + b : most;
+}
+
 uint64_t wt_doorkeeper_refused(const struct wt_doorkeeper *keeper)
 {
     return keeper->refused;

@@ -108,27 +108,27 @@ WT_INLINE void finish_as(void *restrict y, const float *restrict sums, const flo
     }
 }
 
+/* A call for each nonlinearity F, with a loop of its own. */
+#define CASE_OF(KIND, CALL)                                                                        \
+    case KIND: {                                                                                   \
+        const enum wt_nonlinearity F = KIND;                                                       \
+        CALL;                                                                                      \
+        break;                                                                                     \
+    }
+#define FOR_EACH_F(f, CALL)                                                                        \
+    switch (f) {                                                                                   \
+        CASE_OF(WT_IDENTITY, CALL)                                                                 \
+        CASE_OF(WT_GELU_ERF, CALL)                                                                 \
+        CASE_OF(WT_GELU_TANH, CALL)                                                                \
+        CASE_OF(WT_TANH, CALL)                                                                     \
+        CASE_OF(WT_RELU, CALL)                                                                     \
+    }
+
 /* y[0..n) = f(sums + bias) */
 static void finish(void *restrict y, const float *restrict sums, const float *restrict bias,
                    size_t n, enum wt_nonlinearity f, bool is_bf16)
 {
-    switch (f) { /* each with its own loop */
-    case WT_IDENTITY:
-        finish_as(y, sums, bias, n, WT_IDENTITY, is_bf16);
-        break;
-    case WT_GELU_ERF:
-        finish_as(y, sums, bias, n, WT_GELU_ERF, is_bf16);
-        break;
-    case WT_GELU_TANH:
-        finish_as(y, sums, bias, n, WT_GELU_TANH, is_bf16);
-        break;
-    case WT_TANH:
-        finish_as(y, sums, bias, n, WT_TANH, is_bf16);
-        break;
-    case WT_RELU:
-        finish_as(y, sums, bias, n, WT_RELU, is_bf16);
-        break;
-    }
+    FOR_EACH_F(f, finish_as(y, sums, bias, n, F, is_bf16))
 }
 
 /* ---- floats and bfloat16 ---- */
@@ -644,23 +644,7 @@ WT_INLINE void finish_integers_as(const struct wt_int8_product *p, const int32_t
 static void finish_integers(const struct wt_int8_product *p, const int32_t *restrict sums,
                             size_t row, size_t rows, size_t column)
 {
-    switch (p->f) { /* each with its own loop */
-    case WT_IDENTITY:
-        finish_integers_as(p, sums, row, rows, column, WT_IDENTITY);
-        break;
-    case WT_GELU_ERF:
-        finish_integers_as(p, sums, row, rows, column, WT_GELU_ERF);
-        break;
-    case WT_GELU_TANH:
-        finish_integers_as(p, sums, row, rows, column, WT_GELU_TANH);
-        break;
-    case WT_TANH:
-        finish_integers_as(p, sums, row, rows, column, WT_TANH);
-        break;
-    case WT_RELU:
-        finish_integers_as(p, sums, row, rows, column, WT_RELU);
-        break;
-    }
+    FOR_EACH_F(p->f, finish_integers_as(p, sums, row, rows, column, F))
 }
 
 static void int8_product(const struct wt_int8_product *p, size_t from, size_t to)
