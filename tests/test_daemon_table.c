@@ -11,6 +11,7 @@
 
 #include "base/base.h"
 #include "daemon/table.h"
+#include "lease/slot.h"
 
 #define DEVICES 2
 #define JOBS    16
@@ -592,12 +593,44 @@ static void reload(struct world *w)
         bool is_last = true;
         for (size_t k = i + 1; k < w->record_count; k++)
             is_last &= w->records[k].lease != w->records[i].lease;
-        if (is_last && wt_lease_is_open(&w->records[i]))
-            open[count++] = w->records[i];
+        if (!is_last || !wt_lease_is_open(&w->records[i]))
+            continue;
+        uint8_t slot[WT_JOURNAL_SLOT]; /* as it is on disk */
+        wt_slot_encode(slot, &w->records[i]);
+        assert_int_equal(wt_slot_decode(slot, &open[count++]), WT_SLOT_RECORD);
     }
     make_table(w);
     assert_int_equal(wt_table_load(w->table, open, count, is_odd_alive, NULL, &parked, NULL), 0);
     assert_int_equal(parked, 0);
+}
+
+/* A site cap that was too low for a minute, and a daemon that ended in that minute. */
+static void a_cap_that_a_restart_finds_raised_hides_nothing_that_was_found(void **state)
+{
+    struct world *w = *state;
+    int64_t found = w->power[1];
+    assert_int_equal(claim(w, 1, 1, 190000), 0);
+    settle(w);
+    w->cap = 150000;
+    w->found[1] = 150000; /* the least that may be put back meanwhile */
+    wt_table_recap(w->table);
+    settle(w);
+    assert_int_equal(w->power[1], 150000);
+    reload(w);
+    settle(w);
+    w->cap = INT64_MAX;
+    w->found[1] = found;
+    reload(w);
+    settle(w);
+    for (size_t i = w->record_count; i-- > 0;)
+        if (w->records[i].is_claim) { /* for whoever reads the journal alone */
+            assert_int_equal(w->records[i].found, found);
+            break;
+        }
+    assert_int_equal(wt_table_adopt(w->table, &w->records[0].owner, w->records[0].token, 1), 1);
+    release_all(w, 1);
+    settle(w);
+    assert_int_equal(w->power[1], found);
 }
 
 static void a_crash_at_any_moment_comes_out_right(void **state)
@@ -731,6 +764,7 @@ int main(void)
         TABLE_TEST(an_unlocked_clock_is_the_least_strict),
         TABLE_TEST(a_claim_ends_at_its_deadline),
         TABLE_TEST(a_hung_device_answers_those_who_wait),
+        TABLE_TEST(a_cap_that_a_restart_finds_raised_hides_nothing_that_was_found),
         TABLE_TEST(a_crash_at_any_moment_comes_out_right),
         TABLE_TEST(another_process_or_lease_adopts_nothing),
         TABLE_TEST(chance_in_every_order_ends_with_what_was_found),

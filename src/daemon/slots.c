@@ -69,19 +69,29 @@ static void remove_claim(struct wt_table *t, struct wt_slot *s, struct wt_claim 
     free(c);
 }
 
-bool wt_slot_cap_found(struct wt_table *t, struct wt_slot *s)
+static bool is_live(const struct wt_claim *c)
 {
-    int64_t before = s->found;
+    return c->state == WT_CLAIM_HELD && !c->is_dropped;
+}
+
+static void put_found(const struct wt_slot *s, struct wt_lease_record *r)
+{
+    r->found = s->found;
+    r->is_capped = s->found != s->found_raw;
+    r->uncapped = s->found_raw;
+}
+
+void wt_slot_cap_found(struct wt_table *t, struct wt_slot *s)
+{
     int64_t cap = t->ops.cap(t->ops.data, s->device, s->knob);
     s->found = s->found_raw;
     if (cap != INT64_MAX)
         s->found = wt_lease_stricter(s->knob, s->found_raw, cap);
-    return s->found != before;
-}
-
-static bool is_live(const struct wt_claim *c)
-{
-    return c->state == WT_CLAIM_HELD && !c->is_dropped;
+    for (struct wt_claim *c = s->claims; c; c = c->next)
+        if (is_live(c) && c->record.found != s->found) {
+            put_found(s, &c->record);
+            c->needs_note = true;
+        }
 }
 
 void wt_claim_end(struct wt_table *t, struct wt_slot *s, struct wt_claim *c, uint64_t waiter)
@@ -206,7 +216,7 @@ static void fill_intention(const struct wt_table *t, const struct wt_slot *s, st
     r->token = c->token;
     r->knob = s->knob;
     wt_text(r->device, sizeof(r->device), "%s", t->devices[s->device].info.id);
-    r->found = s->found;
+    put_found(s, r);
     r->previous = r->current = s->is_on_device_known ? s->on_device : s->found;
     r->requested = value;
     r->enforced = s->enforced;
@@ -612,19 +622,14 @@ void wt_slot_recap(struct wt_table *t, struct wt_slot *s)
     if (s->is_recap_due)
         return;
     int64_t cap = t->ops.cap(t->ops.data, s->device, s->knob);
-    bool is_lowered = s->has_found && wt_slot_cap_found(t, s);
-    for (struct wt_claim *c = s->claims; c; c = c->next) {
-        if (!is_live(c))
-            continue;
-        if (is_lowered) {
-            c->record.found = s->found;
-            c->needs_note = true;
-        }
-        if (cap != INT64_MAX && wt_lease_stricter(s->knob, c->value, cap) != c->value) {
+    if (s->has_found)
+        wt_slot_cap_found(t, s);
+    for (struct wt_claim *c = s->claims; c; c = c->next)
+        if (is_live(c) && cap != INT64_MAX &&
+            wt_lease_stricter(s->knob, c->value, cap) != c->value) {
             c->wanted = cap;
             c->has_wanted = true;
         }
-    }
     wt_slot_step(t, s);
 }
 

@@ -77,8 +77,8 @@ struct wt_table {
 
 /* Does what is next for a slot, unless something is under way. */
 void wt_slot_step(struct wt_table *t, struct wt_slot *s);
-/* found from found_raw and the cap; whether that changed it. */
-bool wt_slot_cap_found(struct wt_table *t, struct wt_slot *s);
+/* found from found_raw and the cap, also in the records of its claims. */
+void wt_slot_cap_found(struct wt_table *t, struct wt_slot *s);
 /* Its cap may be another one now. */
 void wt_slot_recap(struct wt_table *t, struct wt_slot *s);
 /* Begins the end of a claim; the next step goes on with it. */

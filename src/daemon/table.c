@@ -131,7 +131,8 @@ int wt_table_load(struct wt_table *t, const struct wt_lease_record *records, siz
         c->record.is_restoring = false; /* whoever was at it is dead */
         c->state =
             r->owner.pid && !r->is_restoring && is_alive(data, r) ? WT_CLAIM_HELD : WT_CLAIM_ENDING;
-        s->found_raw = s->has_found ? wt_lease_stricter(s->knob, s->found_raw, r->found) : r->found;
+        int64_t found = r->is_capped ? r->uncapped : r->found;
+        s->found_raw = s->has_found ? wt_lease_stricter(s->knob, s->found_raw, found) : found;
         s->has_found = true;
         s->is_blind = r->is_blind;
         s->info.min = r->min;

@@ -56,8 +56,10 @@ struct wt_lease_record {
     uint32_t job;      /* of a claim: the Slurm job it lives as long as; 0: as its owner */
     uint64_t token;    /* of a claim: which of its client's leases it is, by the client's word */
     enum wt_knob knob;
-    char device[96];  /* UUID or id */
-    int64_t found;    /* what a restore puts back */
+    char device[96]; /* UUID or id */
+    int64_t found;   /* what a restore puts back */
+    bool is_capped;  /* of a claim: found is a site's cap, and uncapped what was there */
+    int64_t uncapped;
     int64_t previous; /* what the device held before this request: found, or an earlier request */
     int64_t requested;
     int64_t current;  /* as last read: of an intention, before setting; else after it */
