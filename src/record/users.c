@@ -64,7 +64,8 @@ struct wt_users {
     pthread_t thread;
     bool has_thread, has_cpu;
     uint32_t job_pid;
-    size_t point; /* points of the run looked at */
+    size_t point;     /* points of the run looked at */
+    int64_t begin_ns; /* of the window */
     bool has_cpu_time;
     struct wt_error cpu_lost; /* code 0: the run's CPU time is known */
     uint64_t job_ns, busy_ns; /* at the last span */
@@ -410,6 +411,7 @@ void wt_users_span(struct wt_users *u, const struct wt_window_result *so_far,
 {
     uint64_t job_ns, busy_ns;
     find_idle(u, run);
+    u->begin_ns = so_far->begin_ns;
     cpu_times(u, &job_ns, &busy_ns);
     for (size_t k = 0; k < so_far->device_count; k++) {
         const struct wt_window_device *d = &so_far->devices[k];
@@ -443,7 +445,7 @@ static int keep(struct wt_run_device *out, const struct wt_share *row, bool is_o
     return 0;
 }
 
-static int finish_device(struct wt_users *u, size_t i, struct wt_run_device *out)
+static int finish_device(struct wt_users *u, size_t i, int64_t end_ns, struct wt_run_device *out)
 {
     const struct wt_device_info *info = wt_devices_info(u->devices, i);
     struct user *user = &u->users[i];
@@ -475,8 +477,8 @@ static int finish_device(struct wt_users *u, size_t i, struct wt_run_device *out
         struct wt_share job = {.name = JOB_NAME, .energy_uj = total_uj};
         return keep(out, &job, true);
     }
-    wt_ledger_close(&user->ledger, total_uj, 0, user->weight_total, user->shares,
-                    user->share_count);
+    wt_ledger_close(&user->ledger, total_uj, idle_uj_of(user, u->begin_ns, end_ns),
+                    user->weight_total, user->shares, user->share_count);
     out->attribution.idle_uj = user->ledger.idle_uj;
     out->attribution.residual_uj = user->ledger.residual_uj;
     if (is_gpu && !has_parts && isnan(user->idle_w))
@@ -497,8 +499,11 @@ static int finish_device(struct wt_users *u, size_t i, struct wt_run_device *out
 
 int wt_users_finish(struct wt_users *u, struct wt_run *run, struct wt_error *err)
 {
+    find_idle(u, run); /* since the last span, too */
+    int64_t end_ns = u->begin_ns + llround(run->wall_s * 1e9);
     for (size_t i = 0; i < run->device_count && i < u->count; i++)
-        if (is_split(wt_devices_info(u->devices, i)) && finish_device(u, i, &run->devices[i]) < 0)
+        if (is_split(wt_devices_info(u->devices, i)) &&
+            finish_device(u, i, end_ns, &run->devices[i]) < 0)
             return wt_fail(err, WT_E_NOMEM, "no memory to tell who used the devices");
     return 0;
 }

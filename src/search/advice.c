@@ -117,11 +117,16 @@ static void host_words(const struct wt_sweep *sweep, char *buf, size_t size)
                 sweep->host_w);
     if (!sweep->is_saving_real || sweep->plan.goal.objective == WT_OBJECTIVE_TIME)
         wt_text(buf, size, "%s", counted);
-    else if (isnan(sweep->breakeven_w))
-        wt_text(buf, size, "%s The %s holds whatever the rest of the node draws.", counted, what);
-    else
+    else if (!isnan(sweep->breakeven_w))
         wt_text(buf, size, "%s The %s vanishes where the rest of the node draws %.0f W.", counted,
                 what, sweep->breakeven_w);
+    else if (sweep->rows[sweep->choice].time_ratio.high <= 1)
+        wt_text(buf, size, "%s The %s holds whatever the rest of the node draws.", counted, what);
+    else
+        wt_text(buf, size,
+                "%s How much of the node's rest the %s bears is not known: the time may be longer "
+                "or not.",
+                counted, what);
 }
 
 /* The choice as a command: what was set in its first run, each knob once. */
@@ -169,7 +174,8 @@ static void keep_words(const struct wt_sweep *sweep, char *buf, size_t size)
         return;
     }
     name_of(sweep, other, lowest, sizeof(lowest));
-    wt_text(buf, size, "keep %s: no other setting %s can be told from nothing. The lowest, %s, ",
+    wt_text(buf, size,
+            "keep %s: no other setting %s can be told from nothing. The lowest of the others, %s, ",
             kept, lowers, lowest);
     size_t used = strlen(buf);
     if (is_energy)

@@ -229,7 +229,7 @@ static void find_breakeven(struct wt_sweep *sweep)
     double a_watt0 = wt_goal_value(&goal, 1, energy0 + 1) - value0;
     double a_watt = wt_goal_value(&goal, time, energy + time) - value;
     sweep->breakeven_w = NAN;
-    if (sweep->is_saving_real && a_watt > a_watt0)
+    if (sweep->is_saving_real && choice->time_ratio.low > 1 && a_watt > a_watt0)
         sweep->breakeven_w = host_w + (value0 - value) / (a_watt - a_watt0);
 }
 

@@ -609,7 +609,8 @@ static struct wt_search_point point_of(const struct wt_search *s, size_t i, cons
     double saved_j = exp(reference->log_e) - exp(t->log_e);
     double longer_s = exp(t->log_t) - exp(reference->log_t);
     double unsure = WT_Z95 * hypot(t->e_sd, reference->e_sd);
-    if (saved_j > exp(reference->log_e) * unsure && longer_s > 0)
+    double unsure_t = WT_Z95 * hypot(t->t_sd, reference->t_sd);
+    if (saved_j > exp(reference->log_e) * unsure && t->log_t - reference->log_t > unsure_t)
         p.breakeven_w = saved_j / longer_s;
     return p;
 }

@@ -232,13 +232,17 @@ const char *wt_search_advice(const struct wt_search_result *result,
         wt_text(host, sizeof(host), " The rest of the node is counted with %.0f W.",
                 r->goal.host_w);
     size_t used = strlen(host);
-    if (isnan(c->breakeven_w))
-        wt_text(host + used, sizeof(host) - used,
-                " The saving of energy holds whatever the rest of the node draws.");
-    else
+    if (!isnan(c->breakeven_w))
         wt_text(host + used, sizeof(host) - used,
                 " The saving of energy vanishes where the rest of the node draws %.0f W.",
                 c->breakeven_w);
+    else if (r->time_ratio.high <= 1)
+        wt_text(host + used, sizeof(host) - used,
+                " The saving of energy holds whatever the rest of the node draws.");
+    else
+        wt_text(
+            host + used, sizeof(host) - used,
+            " How much of the node's rest it bears is not known: the time may be longer or not.");
     wt_text(buf, size, "%s%s %s: %s, %s%s.%s", where, *where ? "use" : "Use", setting, value, time,
             energy, host);
     return buf;
