@@ -144,6 +144,10 @@ static void a_stored_run_calibrates_it(void **state)
     assert_null(strstr(s.err, "did not name"));
     spawn_done(&s);
     /* Of another board or another model it is doubted. */
+    PREDICT(&s, "generate", "gpt2", "--gpu", "v100-pcie", "--calibrate", "last");
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "two kinds of passes"));
+    spawn_done(&s);
     PREDICT(&s, "train", "bert-large", "--gpu", "a40", "--calibrate", "last");
     assert_int_equal(spawn_code(&s), 0);
     assert_non_null(strstr(s.err, "was made on \"Tesla V100-PCIE-32GB\": that is no a40"));

@@ -397,6 +397,9 @@ static void each_decision_is_one_line_of_json(void **state)
     assert_int_equal(rig_restore(&c).rc, 0);
     rig_end(&c);
     rig_stop(&rig, SIGTERM);
+    struct stat st;
+    assert_int_equal(stat(rig.audit, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0640); /* whatever the daemon's umask */
     char *all = rig_read(rig.audit), *save = NULL;
     size_t claims = 0, refused = 0, releases = 0;
     for (char *line = strtok_r(all, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {

@@ -134,7 +134,8 @@ WT_API int wt_predicted_parse(struct wt_predicted *ret_predicted, const char *na
 WT_API int wt_predicted_read(struct wt_predicted *ret_predicted, const char *path,
                              struct wt_error *err);
 /* The calibration that a stored run gives for this work: its rate, its devices' mean power and the
- * limit that they had. Errors: WT_E_USAGE (it counted no tokens, or its GPUs have no energy). */
+ * limit that they had. Errors: WT_E_USAGE (it counted no tokens, or its GPUs have no energy; the
+ * work is generation, whose two kinds of passes one rate does not tell). */
 WT_API int wt_predict_measured_from(struct wt_predict_measured *ret_measured,
                                     const struct wt_run *run, const struct wt_work *work,
                                     unsigned devices, struct wt_error *err);

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -82,7 +83,12 @@ int wt_audit_new(struct wt_audit **ret_audit, const char *path, struct wt_error 
     a->fd = STDERR_FILENO;
     int rc = 0;
     if (path) {
-        a->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0640);
+        const int flags = O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY;
+        a->fd = open(path, flags | O_CREAT | O_EXCL, 0640);
+        if (a->fd >= 0)
+            fchmod(a->fd, 0640); /* the daemon's umask would hide it from the site's collector */
+        else if (errno == EEXIST)
+            a->fd = open(path, flags);
         a->is_own = a->fd >= 0;
         if (a->fd < 0)
             rc = wt_fail_errno(err, errno, "%s", path);

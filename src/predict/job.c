@@ -114,6 +114,12 @@ int wt_predict_measured_from(struct wt_predict_measured *ret_measured, const str
     struct wt_predict_measured m = {0};
     double power_w = 0;
     unsigned gpus = 0;
+    if (work->kind == WT_WORK_PREFILL || work->kind == WT_WORK_DECODE)
+        return wt_fail(
+            err, WT_E_USAGE,
+            "run %s tells one rate, and generation has two kinds of passes, over prompts "
+            "and for a token more: it calibrates training and encoding only",
+            run->id);
     if (!run->work.is_known || !run->work.count || strcmp(run->work.unit, "tokens") != 0 ||
         !(run->wall_s > 0)) {
         wt_fail(err, WT_E_USAGE, "run %s counted no tokens", run->id);
