@@ -490,21 +490,21 @@ WT_INLINE ints plus_dot(ints sum, four x, ints w)
 #endif
 #else
 enum { LANES = 4, ROWS_MOST = 2 };
-typedef wt_i4 ints;
+typedef uint32_t ints __attribute__((vector_size(16))); /* unsigned goes round */
 typedef struct {
-    int32_t x[4];
+    uint32_t x[4];
 } four;
 WT_INLINE four four_of(const uint8_t *x)
 {
     return (four){{x[0], x[1], x[2], x[3]}};
 }
-WT_INLINE ints plus_dot(ints sum, four x, ints w)
+WT_INLINE ints plus_dot(ints sum, four x, ints weights)
 {
-    /* Each byte with its sign in 32 bits: up to the top and down again. */
-    sum += (w << 24 >> 24) * x.x[0];
-    sum += (w << 16 >> 24) * x.x[1];
-    sum += (w << 8 >> 24) * x.x[2];
-    return sum + (w >> 24) * x.x[3];
+    wt_i4 w = (wt_i4)weights; /* each byte with its sign in 32 bits: up to the top and down again */
+    sum += (ints)(w << 24 >> 24) * x.x[0];
+    sum += (ints)(w << 16 >> 24) * x.x[1];
+    sum += (ints)(w << 8 >> 24) * x.x[2];
+    return sum + (ints)(w >> 24) * x.x[3];
 }
 WT_INLINE ints ints_at(const void *at)
 {
