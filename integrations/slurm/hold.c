@@ -449,8 +449,11 @@ void wt_slurm_hold_begin(struct wt_slurm_hold *h)
     bool is_required = h->wish.is_required && is_asked;
     /* Before anything is held: from here on wattuned knows that the job lives. */
     write_facts(s, is_required ? "its prolog did not come to an end" : NULL);
-    if (s->count == 0 && is_asked && !s->has_failed)
-        note(s, ALL, "the job has no GPU on this node, so there is nothing to cap here");
+    if (s->count == 0 && is_asked && !s->has_failed) {
+        s->has_failed = true; /* GPUs that gres.conf gives no device file are not named either */
+        note(s, ALL,
+             "the job has no GPU on this node that Slurm names, so there is nothing to cap here");
+    }
     if (s->count && talk(s, &err) < 0) {
         s->has_failed = true;
         if (s->is_wanted)

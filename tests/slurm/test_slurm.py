@@ -261,6 +261,10 @@ class Caps(Node):
     def test_without_gpus_there_is_nothing_to_cap(self):
         done = srun("-w", "n1", "--power-cap=150", "true")
         self.assertIn("the job has no GPU on this node", done.stderr)
+        done = srun("-w", "n1", "--power-cap=150", "--power-cap-required", "echo", "ran", check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertNotIn("ran", done.stdout)
+        self.assertIn("not run: --power-cap-required", done.stderr)
         self.assertEqual(srun("-w", "n1", "true").stderr, "")
 
     def test_where_the_policy_says_nothing_nothing_is_set(self):
