@@ -279,6 +279,26 @@ static void a_policy_read_anew_keeps_claims(void **state)
     rig_end(&nobody);
 }
 
+/* Its holder's wish stays what he asked, in the audit log too. */
+static void a_cap_read_anew_moves_what_is_held_and_says_so(void **state)
+{
+    (void)state;
+    struct rig_client c = rig_client(&rig, ALICE);
+    assert_int_equal(rig_claim(&c, 0, 200000).rc, 0);
+    rig_policy(&rig, "site-cap power 180 W\nallow everyone on all set power\n");
+    kill(rig.daemon, SIGHUP);
+    assert_true(rig_awaits(rig.audit, "\"event\":\"cap\""));
+    assert_true(rig_awaits(rig.audit, "\"requested\":200.0,\"enforced\":180.0}"));
+    assert_int_equal(rig_limit(&rig, 0), 180000);
+    rig_policy(&rig, "site-cap power 190 W\nallow everyone on all set power\n");
+    kill(rig.daemon, SIGHUP);
+    assert_true(rig_awaits(rig.audit, "\"requested\":200.0,\"enforced\":190.0}"));
+    assert_int_equal(rig_limit(&rig, 0), 190000);
+    assert_int_equal(rig_restore(&c).rc, 0);
+    assert_int_equal(rig_limit(&rig, 0), 190000); /* what was found goes by the cap too */
+    rig_end(&c);
+}
+
 static void a_mistake_in_the_policy_keeps_the_old_one(void **state)
 {
     (void)state;
@@ -443,6 +463,7 @@ static int run(int argc, char **argv)
         STARTS(the_sites_cap_is_above_all_and_stays),
         RUNS(a_lower_cap_holds_at_once_and_for_the_journal),
         RUNS(a_policy_read_anew_keeps_claims),
+        RUNS(a_cap_read_anew_moves_what_is_held_and_says_so),
         RUNS(a_mistake_in_the_policy_keeps_the_old_one),
         RUNS(a_policy_that_others_may_write_is_not_believed),
         RUNS(garbage_is_answered_and_hung_up_on),

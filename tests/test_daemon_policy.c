@@ -279,6 +279,9 @@ static void limits_and_names_nobody_has(void **state)
     assert_int_equal(l.connections, 5);
     assert_int_equal(l.claims, 6);
     assert_int_equal(l.rate, 7);
+    struct wt_error err;
+    assert_int_equal(wt_policy_fail_claims(policy, 1000, &err), WT_E_BUSY);
+    assert_string_equal(err.text, "user 1000 holds 6 claims, and no more are allowed by p:2");
     assert_int_equal(wt_policy_rules(policy), 3);
     unsigned line = 0;
     assert_string_equal(wt_policy_unknown(policy, 0, &line), "bob");

@@ -30,7 +30,7 @@ struct world {
     size_t record_count;
     struct wt_table_answer last[64]; /* by waiter */
     size_t answers[64];
-    size_t abandoned, ended;
+    size_t abandoned, ended, capped;
     size_t device_writes;
     int64_t now_ns;
 };
@@ -56,6 +56,7 @@ static void answer(void *data, uint64_t waiter, const struct wt_table_answer *a)
     w->last[waiter] = *a;
     w->answers[waiter]++;
     w->abandoned += a->event == WT_TABLE_ABANDONED;
+    w->capped += a->event == WT_TABLE_CAPPED && a->rc == 0;
     w->ended += a->event == WT_TABLE_ENDED && a->rc == 0;
 }
 
@@ -488,6 +489,9 @@ static void a_lower_cap_is_journalled_and_then_set(void **state)
     assert_int_equal(w->records[w->record_count - 1].found, 180000);
     settle(w);
     assert_int_equal(w->power[1], 180000);
+    assert_int_equal(w->capped, 1);
+    assert_int_equal(w->last[0].value, 240000); /* what was asked stays */
+    assert_int_equal(w->last[0].enforced, 180000);
     w->found[1] = 180000;
     release_all(w, 1);
     settle(w);
@@ -500,6 +504,62 @@ static void a_lower_cap_is_journalled_and_then_set(void **state)
     wt_table_recap(w->table);
     settle(w);
     assert_int_equal(w->power[1], 160000);
+}
+
+/* What its holder asked is not forgotten: raised again, the cap gives it back. */
+static void a_cap_that_is_raised_again_gives_back_what_was_asked(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(claim(w, 1, 1, 240000), 0);
+    assert_int_equal(claim(w, 2, 1, 170000), 0);
+    settle(w);
+    w->cap = 180000;
+    wt_table_recap(w->table);
+    settle(w);
+    assert_int_equal(w->power[1], 170000);
+    release_all(w, 2);
+    settle(w);
+    assert_int_equal(w->power[1], 180000);
+    w->cap = 210000;
+    wt_table_recap(w->table);
+    settle(w);
+    assert_int_equal(w->power[1], 210000);
+    w->cap = INT64_MAX;
+    wt_table_recap(w->table);
+    settle(w);
+    assert_int_equal(w->power[1], 240000);
+    assert_int_equal(w->capped, 3);
+    wt_table_recap(w->table); /* and the same cap moves nothing */
+    settle(w);
+    assert_int_equal(w->capped, 3);
+    release_all(w, 1);
+    settle(w);
+    assert_int_equal(w->power[1], 250000);
+    assert_int_equal(open_records(w), 0);
+}
+
+/* Asked before the cap was lowered, and not yet at the device. */
+static void a_cap_holds_for_what_is_under_way(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(claim(w, 1, 1, 240000), 0);
+    w->cap = 180000;
+    wt_table_recap(w->table);
+    settle(w);
+    assert_int_equal(w->power[1], 180000);
+    assert_int_equal(w->last[1].rc, 0);
+    assert_int_equal(w->last[1].enforced, 180000);
+    assert_int_equal(claim(w, 1, 1, 150000), 0);
+    do_journal(w); /* what came of the first */
+    w->cap = 140000;
+    wt_table_recap(w->table);
+    settle(w);
+    assert_int_equal(w->power[1], 140000);
+    assert_int_equal(w->last[1].value, 150000);
+    w->cap = INT64_MAX;
+    wt_table_recap(w->table);
+    settle(w);
+    assert_int_equal(w->power[1], 150000);
 }
 
 static void a_knob_without_an_order_has_one_claim(void **state)
@@ -633,6 +693,32 @@ static void a_cap_that_a_restart_finds_raised_hides_nothing_that_was_found(void 
     assert_int_equal(w->power[1], found);
 }
 
+/* A daemon that starts under a lower cap, and one under a higher one. */
+static void a_restart_goes_by_the_cap_of_that_day(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(claim(w, 1, 1, 240000), 0);
+    assert_int_equal(claim(w, 2, 1, 150000), 0); /* dies with the daemon, and uncovers the first */
+    settle(w);
+    w->cap = 180000;
+    reload(w);
+    while (w->device_count || w->journal_count) {
+        if (w->journal_count)
+            do_journal(w);
+        else
+            do_device(w);
+        assert_in_range(w->power[1], 150000, 180000);
+    }
+    assert_int_equal(w->power[1], 180000);
+    reload(w);
+    settle(w);
+    assert_int_equal(w->power[1], 180000);
+    w->cap = INT64_MAX;
+    reload(w);
+    settle(w);
+    assert_int_equal(w->power[1], 240000);
+}
+
 static void a_crash_at_any_moment_comes_out_right(void **state)
 {
     struct world *w = *state;
@@ -760,11 +846,14 @@ int main(void)
         TABLE_TEST(what_someone_else_set_is_left_to_them),
         TABLE_TEST(the_cap_bounds_what_is_put_back),
         TABLE_TEST(a_lower_cap_is_journalled_and_then_set),
+        TABLE_TEST(a_cap_that_is_raised_again_gives_back_what_was_asked),
+        TABLE_TEST(a_cap_holds_for_what_is_under_way),
         TABLE_TEST(a_knob_without_an_order_has_one_claim),
         TABLE_TEST(an_unlocked_clock_is_the_least_strict),
         TABLE_TEST(a_claim_ends_at_its_deadline),
         TABLE_TEST(a_hung_device_answers_those_who_wait),
         TABLE_TEST(a_cap_that_a_restart_finds_raised_hides_nothing_that_was_found),
+        TABLE_TEST(a_restart_goes_by_the_cap_of_that_day),
         TABLE_TEST(a_crash_at_any_moment_comes_out_right),
         TABLE_TEST(another_process_or_lease_adopts_nothing),
         TABLE_TEST(chance_in_every_order_ends_with_what_was_found),

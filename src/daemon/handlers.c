@@ -245,10 +245,9 @@ static int judge_claim(struct wt_server *s, struct wt_connection *c,
                                 .hold_ns = hold_ns};
     if (rc == 0)
         rc = wt_policy_judge(s->policy, &who, &ask, &hold_ns, err);
-    uint32_t most = wt_policy_limits(s->policy).claims;
-    if (rc == 0 && !who.is_trusted && wt_table_count_of(s->table, who.uid) >= most)
-        rc = wt_fail(err, WT_E_BUSY, "user %u holds %u claims, and no more are allowed", who.uid,
-                     most);
+    if (rc == 0 && !who.is_trusted &&
+        wt_table_count_of(s->table, who.uid) >= wt_policy_limits(s->policy).claims)
+        rc = wt_policy_fail_claims(s->policy, who.uid, err);
     if (rc < 0)
         return rc;
     *ret_request = (struct wt_table_request){.key = {.holder = c->id, .job = job},
@@ -479,7 +478,8 @@ static void audit_answer(struct wt_server *s, uint64_t waiter, const struct wt_t
 {
     static const char *const names[] = {[WT_TABLE_CLAIMED] = "claim",
                                         [WT_TABLE_ENDED] = "release",
-                                        [WT_TABLE_ABANDONED] = "abandon"};
+                                        [WT_TABLE_ABANDONED] = "abandon",
+                                        [WT_TABLE_CAPPED] = "cap"};
     bool is_own = !waiter && a->event == WT_TABLE_ENDED; /* by a death, a deadline, a restart */
     wt_audit_write(s->audit, &(struct wt_audit_line){.event = is_own ? "end" : names[a->event],
                                                      .who = &a->owner,

@@ -134,6 +134,18 @@ static int fail_bounds(const struct wt_policy *policy, const struct wt_policy_ru
                    wt_knob_value_text(value, sizeof(value), ask->knob, ask->value));
 }
 
+int wt_policy_fail_claims(const struct wt_policy *policy, uint32_t uid, struct wt_error *err)
+{
+    char by[160] = "";
+    if (policy->limits.claims_line)
+        wt_text(by, sizeof(by), " by %s:%u", policy->name, policy->limits.claims_line);
+    int rc = wt_fail(err, WT_E_BUSY, "user %u holds %u claims, and no more are allowed%s", uid,
+                     policy->limits.claims, by);
+    wt_fix(err, "release one (`wattuned --status` names them), or ask the administrator for a "
+                "higher `limit claims`");
+    return rc;
+}
+
 int wt_policy_judge(const struct wt_policy *policy, const struct wt_policy_who *who,
                     const struct wt_policy_ask *ask, int64_t *ret_hold_ns, struct wt_error *err)
 {

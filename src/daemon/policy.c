@@ -319,14 +319,16 @@ static int parse_limit(struct parser *p)
 {
     struct wt_policy_limits *l = &p->policy->limits;
     int rc;
-    if (accept(p, "connections"))
+    if (accept(p, "connections")) {
         rc = parse_count(p, "a number from 1 to 4096", 4096, &l->connections);
-    else if (accept(p, "claims"))
+    } else if (accept(p, "claims")) {
         rc = parse_count(p, "a number from 1 to 4096", 4096, &l->claims);
-    else if (accept(p, "rate"))
+        l->claims_line = p->line;
+    } else if (accept(p, "rate")) {
         rc = parse_count(p, "a number from 1 to 100000", 100000, &l->rate);
-    else
+    } else {
         rc = expected(p, "connections, claims or rate");
+    }
     if (rc == 0 && p->at < p->count)
         rc = expected(p, "the end of the line");
     return rc;

@@ -36,9 +36,12 @@ const char *wt_policy_unknown(const struct wt_policy *policy, size_t i, unsigned
 /* For each user, root apart. */
 struct wt_policy_limits {
     uint32_t connections, claims;
-    uint32_t rate; /* requests a second; twice as many at once */
+    uint32_t rate;        /* requests a second; twice as many at once */
+    unsigned claims_line; /* of the policy; 0: by default */
 };
 struct wt_policy_limits wt_policy_limits(const struct wt_policy *policy);
+/* That he holds as many claims as he may: WT_E_BUSY, with the line that says so. */
+int wt_policy_fail_claims(const struct wt_policy *policy, uint32_t uid, struct wt_error *err);
 
 /* Whether any rule speaks of Slurm's jobs, or of owners of device nodes: else neither need be
  * looked for. */

@@ -19,7 +19,7 @@ void wt_slot_answer(const struct wt_slot *s, const struct wt_claim *c, enum wt_t
                                            .job = c->job,
                                            .knob = s->knob,
                                            .owner = c->owner,
-                                           .value = c->value,
+                                           .value = c->asked,
                                            .found = s->found,
                                            .effective = s->on_device,
                                            .enforced = s->enforced,
@@ -51,6 +51,15 @@ static void tell_set(struct wt_table *t, struct wt_slot *s, struct wt_claim *c, 
         tell(t, s, c, WT_TABLE_CLAIMED, waiter, rc, why);
 }
 
+/* Nobody asked for it, and nobody waits. */
+static void tell_capped(struct wt_table *t, struct wt_slot *s, struct wt_claim *c, int rc,
+                        const struct wt_error *why)
+{
+    if (c->is_capping)
+        tell(t, s, c, WT_TABLE_CAPPED, 0, rc, why);
+    c->is_capping = false;
+}
+
 static void tell_end(struct wt_table *t, struct wt_slot *s, struct wt_claim *c, int rc,
                      const struct wt_error *why)
 {
@@ -74,6 +83,13 @@ static bool is_live(const struct wt_claim *c)
     return c->state == WT_CLAIM_HELD && !c->is_dropped;
 }
 
+/* What a value comes to under the site's cap. */
+static int64_t under_cap(const struct wt_table *t, const struct wt_slot *s, int64_t value)
+{
+    int64_t cap = t->ops.cap(t->ops.data, s->device, s->knob);
+    return cap == INT64_MAX ? value : wt_lease_stricter(s->knob, value, cap);
+}
+
 static void put_found(const struct wt_slot *s, struct wt_lease_record *r)
 {
     r->found = s->found;
@@ -83,10 +99,7 @@ static void put_found(const struct wt_slot *s, struct wt_lease_record *r)
 
 void wt_slot_cap_found(struct wt_table *t, struct wt_slot *s)
 {
-    int64_t cap = t->ops.cap(t->ops.data, s->device, s->knob);
-    s->found = s->found_raw;
-    if (cap != INT64_MAX)
-        s->found = wt_lease_stricter(s->knob, s->found_raw, cap);
+    s->found = under_cap(t, s, s->found_raw);
     for (struct wt_claim *c = s->claims; c; c = c->next)
         if (is_live(c) && c->record.found != s->found) {
             put_found(s, &c->record);
@@ -205,7 +218,6 @@ static void reading_done(struct wt_table *t, struct wt_slot *s, const struct wt_
 static void fill_intention(const struct wt_table *t, const struct wt_slot *s, struct wt_claim *c)
 {
     struct wt_lease_record *r = &c->record;
-    int64_t value = c->has_wanted ? c->wanted : c->value;
     r->owner = c->owner;
     r->state = WT_LEASE_INTENDED;
     r->is_emulated = t->devices[s->device].info.is_emulated;
@@ -217,8 +229,12 @@ static void fill_intention(const struct wt_table *t, const struct wt_slot *s, st
     r->knob = s->knob;
     wt_text(r->device, sizeof(r->device), "%s", t->devices[s->device].info.id);
     put_found(s, r);
-    r->previous = r->current = s->is_on_device_known ? s->on_device : s->found;
-    r->requested = value;
+    r->previous = r->current = s->is_on_device_known       ? s->on_device
+                               : c->state == WT_CLAIM_HELD ? c->value
+                                                           : s->found;
+    r->asked = c->has_wanted ? c->wanted : c->asked;
+    r->requested = under_cap(t, s, r->asked);
+    r->is_limited = r->requested != r->asked;
     r->enforced = s->enforced;
     r->min = s->info.min;
     r->max = s->info.max;
@@ -288,7 +304,8 @@ static void intention_done(struct wt_table *t, struct wt_slot *s, struct wt_clai
 {
     if (job->rc == 0) {
         c->value = c->record.requested;
-        if (c->wanted == c->value)
+        c->asked = c->record.asked;
+        if (c->wanted == c->asked)
             c->has_wanted = false;
         c->needs_note = false;
         c->state = c->is_dropped ? WT_CLAIM_ENDING : WT_CLAIM_HELD;
@@ -303,6 +320,9 @@ static void intention_done(struct wt_table *t, struct wt_slot *s, struct wt_clai
     } else {
         c->has_wanted = false;
         c->record.requested = c->value;
+        c->record.asked = c->asked;
+        c->record.is_limited = c->value != c->asked;
+        tell_capped(t, s, c, job->rc, &job->err);
         tell_set(t, s, c, job->rc, &job->err);
         if (c->state == WT_CLAIM_INTENDING) {
             if (c->is_dropped)
@@ -427,6 +447,10 @@ static void moved(struct wt_table *t, struct wt_slot *s)
             c->record.current = s->on_device;
             c->record.enforced = s->enforced;
             c->needs_note = true;
+            c->is_waiting = false;
+            if (c->has_wanted)
+                continue; /* asked anew meanwhile: told once that holds */
+            tell_capped(t, s, c, 0, NULL);
             tell_set(t, s, c, 0, NULL);
         } else if (c->state == WT_CLAIM_ENDING && c->is_moving) {
             c->record.state = WT_LEASE_RESTORED;
@@ -477,6 +501,7 @@ static void refused(struct wt_table *t, struct wt_slot *s, const struct wt_devic
         if (job->kind == WT_JOB_SET && c->state == WT_CLAIM_HELD && c->is_waiting &&
             c->value == job->value) {
             c->state = WT_CLAIM_ENDING;
+            tell_capped(t, s, c, job->rc, &job->err);
             tell_set(t, s, c, job->rc, &job->err);
             is_helped = true;
         }
@@ -563,14 +588,24 @@ static void drop_new(struct wt_table *t, struct wt_slot *s)
             continue;
         }
         if (s->has_found)
-            rc = check_value(t, s, c->has_wanted ? c->wanted : c->value, c->has_wanted, &why);
+            rc = check_value(t, s, under_cap(t, s, c->has_wanted ? c->wanted : c->asked),
+                             c->has_wanted, &why);
         if (rc < 0) {
             c->has_wanted = false;
+            tell_capped(t, s, c, rc, &why);
             tell_set(t, s, c, rc, &why);
             if (c->state == WT_CLAIM_NEW)
                 remove_claim(t, s, c);
         }
     }
+}
+
+static bool is_cap_due(const struct wt_slot *s)
+{
+    for (const struct wt_claim *c = s->claims; c; c = c->next)
+        if (is_live(c) && c->has_wanted && c->is_capping)
+            return true;
+    return false;
 }
 
 /* Nobody waits for a driver that hangs: what ends meanwhile is put back when it returns. */
@@ -598,8 +633,9 @@ void wt_slot_step(struct wt_table *t, struct wt_slot *s)
         s->has_found = s->is_on_device_known = s->is_dirty = false;
         return;
     }
-    /* Moving comes first: new claims never cease to come on a busy device. */
-    if (s->is_dirty)
+    /* Moving comes first, as new claims never cease to come on a busy device; but not to what a new
+     * cap does not allow. */
+    if (s->is_dirty && !is_cap_due(s))
         start_moving(t, s);
     if (s->phase != WT_SLOT_IDLE)
         return;
@@ -621,14 +657,12 @@ void wt_slot_recap(struct wt_table *t, struct wt_slot *s)
     s->is_recap_due = s->phase == WT_SLOT_WRITING;
     if (s->is_recap_due)
         return;
-    int64_t cap = t->ops.cap(t->ops.data, s->device, s->knob);
     if (s->has_found)
         wt_slot_cap_found(t, s);
     for (struct wt_claim *c = s->claims; c; c = c->next)
-        if (is_live(c) && cap != INT64_MAX &&
-            wt_lease_stricter(s->knob, c->value, cap) != c->value) {
-            c->wanted = cap;
-            c->has_wanted = true;
+        if (is_live(c) && !c->has_wanted && under_cap(t, s, c->asked) != c->value) {
+            c->wanted = c->asked;
+            c->has_wanted = c->is_capping = true;
         }
     wt_slot_step(t, s);
 }
@@ -642,8 +676,9 @@ void wt_table_device_done(struct wt_table *t, struct wt_device_job *job)
 {
     struct wt_slot *s = slot_of_device_job(job);
     enum wt_slot_phase phase = s->phase;
+    bool was_hung = t->devices[s->device].is_hung;
     s->phase = WT_SLOT_IDLE;
-    if (t->devices[s->device].is_hung) {
+    if (was_hung) {
         /* It came back. What the others of its slots wait for is in its queue already. */
         t->devices[s->device].is_hung = false;
         for (size_t k = 0; k < WT_KNOB_COUNT; k++)
@@ -655,7 +690,10 @@ void wt_table_device_done(struct wt_table *t, struct wt_device_job *job)
         moving_done(t, s, job);
     else if (phase == WT_SLOT_RECOVERING && job->rc < 0)
         refuse_new(t, s, job->rc, &job->err);
-    wt_slot_step(t, s);
+    if (was_hung)
+        wt_slot_recap(t, s); /* a new cap was not waited for */
+    else
+        wt_slot_step(t, s);
 }
 
 void wt_table_journal_done(struct wt_table *t, struct wt_journal_job *job)

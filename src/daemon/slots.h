@@ -18,10 +18,12 @@ struct wt_claim {
     uint64_t holder, token;
     uint32_t job;
     struct wt_owner owner;
-    int64_t value, wanted; /* wanted: after a further request, not journalled yet */
+    int64_t asked, value; /* value: asked, or the site's cap where that is stricter */
+    int64_t wanted;       /* after a further request, not journalled yet */
     int64_t deadline_ns;
     uint64_t waiter_set, waiter_end;
     bool has_wanted;
+    bool is_capping; /* nobody asked: the cap is another one now */
     bool is_waiting; /* on disk, and not answered: the device is to be moved first */
     bool is_dropped; /* ended while its record was being written */
     bool is_moving;  /* ended before the move under way began */
@@ -79,7 +81,7 @@ struct wt_table {
 void wt_slot_step(struct wt_table *t, struct wt_slot *s);
 /* found from found_raw and the cap, also in the records of its claims. */
 void wt_slot_cap_found(struct wt_table *t, struct wt_slot *s);
-/* Its cap may be another one now. */
+/* Its cap may be another one now, for what is held too. */
 void wt_slot_recap(struct wt_table *t, struct wt_slot *s);
 /* Begins the end of a claim; the next step goes on with it. */
 void wt_claim_end(struct wt_table *t, struct wt_slot *s, struct wt_claim *c, uint64_t waiter);

@@ -126,6 +126,7 @@ int wt_table_load(struct wt_table *t, const struct wt_lease_record *records, siz
         c->token = r->token;
         c->job = r->job;
         c->value = r->requested;
+        c->asked = r->is_limited ? r->asked : r->requested;
         c->deadline_ns = r->deadline_ns;
         c->record = *r;
         c->record.is_restoring = false; /* whoever was at it is dead */
@@ -144,10 +145,8 @@ int wt_table_load(struct wt_table *t, const struct wt_lease_record *records, siz
         s->is_dirty = true;
     }
     for (size_t i = t->device_count * WT_KNOB_COUNT; i-- > 0;)
-        if (t->slots[i].is_dirty) {
-            wt_slot_cap_found(t, &t->slots[i]);
-            wt_slot_step(t, &t->slots[i]);
-        }
+        if (t->slots[i].is_dirty)
+            wt_slot_recap(t, &t->slots[i]);
     return 0;
 }
 
@@ -225,6 +224,7 @@ int wt_table_claim(struct wt_table *t, const struct wt_table_request *r, struct 
     if (c) {
         c->wanted = r->value;
         c->has_wanted = true;
+        c->is_capping = false;
     } else {
         if (t->count >= WT_TABLE_CLAIMS)
             return wt_fail(err, WT_E_FULL, "wattuned keeps %d claims and no more", WT_TABLE_CLAIMS);
@@ -237,7 +237,7 @@ int wt_table_claim(struct wt_table *t, const struct wt_table_request *r, struct 
             return wt_fail(err, WT_E_NOMEM, "no memory for a claim");
         c->state = WT_CLAIM_NEW;
         c->record.lease = lease;
-        c->value = r->value;
+        c->asked = c->value = r->value;
         c->job = r->key.job;
         c->holder = r->key.holder;
         c->token = r->token;

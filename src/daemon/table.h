@@ -20,6 +20,7 @@ enum wt_table_event {
     WT_TABLE_CLAIMED,   /* rc 0: it holds; else it does not */
     WT_TABLE_ENDED,     /* rc 0: the device has what belongs there; else that is still to be done */
     WT_TABLE_ABANDONED, /* somebody else changed the device: left to them, the claim is gone */
+    WT_TABLE_CAPPED,    /* the site's cap is another one: rc 0: the claim holds under it */
 };
 
 /* waiter: as given with the request; 0: nobody asked, it ended by itself. */
@@ -31,8 +32,8 @@ struct wt_table_answer {
     uint32_t device, job;
     enum wt_knob knob;
     struct wt_owner owner;
-    int64_t value, found, effective, enforced;
-    int64_t deadline_ns; /* CLOCK_BOOTTIME; 0: none */
+    int64_t value, found, effective, enforced; /* value: as asked, whatever the cap makes of it */
+    int64_t deadline_ns;                       /* CLOCK_BOOTTIME; 0: none */
     bool is_covered;
 };
 

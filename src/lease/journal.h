@@ -62,6 +62,8 @@ struct wt_lease_record {
     int64_t uncapped;
     int64_t previous; /* what the device held before this request: found, or an earlier request */
     int64_t requested;
+    bool is_limited; /* of a claim: requested is a site's cap, and asked what its holder wants */
+    int64_t asked;
     int64_t current;  /* as last read: of an intention, before setting; else after it */
     int64_t enforced; /* as the device says it obeys */
     int64_t min, max, step, def;

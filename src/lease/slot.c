@@ -9,6 +9,7 @@
 #define JOB_AT       280
 #define TOKEN_AT     288
 #define UNCAPPED_AT  296
+#define ASKED_AT     304
 
 void wt_slot_put(uint8_t *slot, size_t at, uint64_t value, size_t size)
 {
@@ -74,11 +75,13 @@ void wt_slot_encode(uint8_t *slot, const struct wt_lease_record *r)
     wt_slot_put(slot, 188,
                 (uint64_t)r->is_emulated | (uint64_t)r->is_blind << 1 | (uint64_t)r->is_claim << 2 |
                     (uint64_t)(r->is_claim && r->is_restoring) << 3 |
-                    (uint64_t)(r->is_claim && r->is_capped) << 4,
+                    (uint64_t)(r->is_claim && r->is_capped) << 4 |
+                    (uint64_t)(r->is_claim && r->is_limited) << 5,
                 4);
     wt_slot_put(slot, JOB_AT, r->is_claim ? r->job : 0, 4);
     wt_slot_put(slot, TOKEN_AT, r->is_claim ? r->token : 0, 8);
     wt_slot_put(slot, UNCAPPED_AT, r->is_claim && r->is_capped ? (uint64_t)r->uncapped : 0, 8);
+    wt_slot_put(slot, ASKED_AT, r->is_claim && r->is_limited ? (uint64_t)r->asked : 0, 8);
     const int64_t values[] = {r->found,    r->previous,    r->requested, r->current,
                               r->enforced, r->min,         r->max,       r->step,
                               r->def,      r->deadline_ns, r->unix_ns};
@@ -113,6 +116,8 @@ enum wt_slot_kind wt_slot_decode(const uint8_t *slot, struct wt_lease_record *re
         r.token = wt_slot_get(slot, TOKEN_AT, 8);
         r.is_capped = wt_slot_get(slot, 188, 4) & 16u;
         r.uncapped = (int64_t)wt_slot_get(slot, UNCAPPED_AT, 8);
+        r.is_limited = wt_slot_get(slot, 188, 4) & 32u;
+        r.asked = (int64_t)wt_slot_get(slot, ASKED_AT, 8);
     }
     int64_t *const values[] = {&r.found,    &r.previous,    &r.requested, &r.current,
                                &r.enforced, &r.min,         &r.max,       &r.step,
