@@ -243,6 +243,29 @@ static void the_gain_widens_joules_but_not_ratios(void **state)
     empty(&wide);
 }
 
+/* One bound for one run, wherever it is shown, and no repeat makes a model better. */
+static void a_models_bound_is_the_runs_own_however_often_it_is_repeated(void **state)
+{
+    (void)state;
+    struct bench b;
+    for (unsigned repeats = 1; repeats <= 4; repeats += 3) {
+        fill(&b, v100, 2, repeats);
+        for (size_t i = 0; i < b.count; i++) {
+            struct wt_run_device *d = &b.runs[i].devices[0];
+            d->energy.provenance = b.runs[i].total.provenance = WT_PROV_MODELED;
+            d->energy.low_j = 0.2 * d->energy.energy_j;
+            d->energy.high_j = 2.5 * d->energy.energy_j;
+            d->gain_ppm = 1400000;
+        }
+        make(&b, NULL);
+        const struct wt_sweep_row *row = &b.sweep.rows[0];
+        assert_near(row->energy_j.low, 0.2 * row->energy_j.value, 0.1);
+        assert_near(row->energy_j.high, 2.5 * row->energy_j.value, 0.1);
+        assert_near(row->power_w.low, 0.2 * row->power_w.value, 0.01);
+        empty(&b);
+    }
+}
+
 static void the_gain_stays_as_far_as_shares_differ(void **state)
 {
     (void)state;
@@ -630,6 +653,7 @@ int main(void)
         cmocka_unit_test(a_faster_setting_without_a_saving_is_not_chosen),
         cmocka_unit_test(a_saving_comes_with_the_command_that_applies_it),
         cmocka_unit_test(the_gain_widens_joules_but_not_ratios),
+        cmocka_unit_test(a_models_bound_is_the_runs_own_however_often_it_is_repeated),
         cmocka_unit_test(the_gain_stays_as_far_as_shares_differ),
         cmocka_unit_test(the_offset_stays_as_far_as_powers_differ),
         cmocka_unit_test(failed_runs_are_named_and_left_out),

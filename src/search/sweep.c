@@ -6,11 +6,12 @@
  * both, the offset as far as the mean power is; what is left is
  *     gain x |share - share of the reference|  and  offset x |1/power - 1/power of the reference|.
  * The rest of the bound (update period, gaps) is taken as independent from run to run and shrinks
- * with repeats. The spread of the repeats comes on top: Student's t on the relative spread pooled
- * over all settings (with three repeats a setting, its own spread alone is a poor estimate), or the
- * setting's own where that is larger. The kinds are independent of each other and add in
- * quadrature; devices, whose errors may be the same error, add plainly. The user's host_w is a
- * given number: it has no error here, nor has what a parameter needs.
+ * with repeats; a model's, which has neither, does not. The spread of the repeats comes on top:
+ * Student's t on the relative spread pooled over all settings (with three repeats a setting, its
+ * own spread alone is a poor estimate), or the setting's own where that is larger. The kinds are
+ * independent of each other and add in quadrature; devices, whose errors may be the same error, add
+ * plainly. The user's host_w is a given number: it has no error here, nor has what a parameter
+ * needs.
  *
  * What is made small (a goal's value) is computed for each run, so that its spread is that of the
  * runs: time and energy of one run go together. It is linear in the energy, and the bound of the
@@ -24,6 +25,10 @@
 
 enum { MAX_DEVICES = 64 };
 
+struct sides {
+    double below, above;
+};
+
 /* What a row's runs add up to. */
 struct tally {
     const char *label; /* of the runs */
@@ -33,9 +38,11 @@ struct tally {
     double value;               /* of the goal, mean */
     double value_share;         /* of it, what follows the energy */
     double time_sd, energy_sd, power_sd, value_sd; /* relative, of one run; NaN with fewer than 2 */
-    double below, above; /* independent part of the bound of the mean, relative to it */
-    double work;         /* mean units of work a run */
-    double need;         /* times one run */
+    /* Of the bound of the mean energy, relative to it: what shrinks with repeats, what of a model
+     * does not, and gain and offset, which are never more than the bound itself. */
+    struct sides own, model, common;
+    double work; /* mean units of work a run */
+    double need; /* times one run */
     struct {
         const char *id;
         double share, gain, offset_w;
@@ -211,21 +218,33 @@ static double rest_of(const struct wt_run_device *d, double wall_s, double half_
     return sqrt(fmax(0, half_j * half_j - gain_j * gain_j - offset_j * offset_j));
 }
 
-/* Energy of one run with the host's share, and its bound without gain and offset. */
-static void run_energy(const struct wt_sweep *sweep, const struct wt_run *run, double *ret_energy,
-                       double *ret_below, double *ret_above)
+struct run_energy {
+    double j;                        /* with the host's share */
+    struct sides own, model, common; /* J, as in a tally */
+};
+static void add_sides(struct sides *to, double below, double above)
 {
-    double below = 0, above = 0;
+    to->below += below;
+    to->above += above;
+}
+static struct run_energy energy_of(const struct wt_sweep *sweep, const struct wt_run *run)
+{
+    struct run_energy e = {0};
     for (size_t i = 0; i < run->device_count; i++) {
         const struct wt_run_device *d = &run->devices[i];
         if (!d->is_counted || d->energy.provenance == WT_PROV_UNKNOWN)
             continue;
-        below += rest_of(d, run->wall_s, d->energy.energy_j - d->energy.low_j);
-        above += rest_of(d, run->wall_s, d->energy.high_j - d->energy.energy_j);
+        double below = d->energy.energy_j - d->energy.low_j;
+        double above = d->energy.high_j - d->energy.energy_j;
+        double rest_below = rest_of(d, run->wall_s, below);
+        double rest_above = rest_of(d, run->wall_s, above);
+        add_sides(d->energy.provenance == WT_PROV_MODELED ? &e.model : &e.own, rest_below,
+                  rest_above);
+        add_sides(&e.common, sqrt(fmax(0, below * below - rest_below * rest_below)),
+                  sqrt(fmax(0, above * above - rest_above * rest_above)));
     }
-    *ret_below = below;
-    *ret_above = above;
-    *ret_energy = run->total.energy_j + (isnan(sweep->host_w) ? 0 : sweep->host_w * run->wall_s);
+    e.j = run->total.energy_j + (isnan(sweep->host_w) ? 0 : sweep->host_w * run->wall_s);
+    return e;
 }
 
 /* What the parameters of a run need, times the work of one run. */
@@ -252,30 +271,34 @@ static double units_of(const struct wt_sweep *sweep, const struct wt_run *run)
 void wt_sweep_values(const struct wt_sweep *sweep, const struct wt_run *run, double *ret_time,
                      double *ret_energy)
 {
-    double below, above, units = units_of(sweep, run);
-    run_energy(sweep, run, ret_energy, &below, &above);
-    *ret_energy /= units;
+    double units = units_of(sweep, run);
+    *ret_energy = energy_of(sweep, run).j / units;
     *ret_time = run->wall_s / units;
+}
+
+/* The wider side of what gain and offset leave of a run's bound. */
+static double widest(const struct run_energy *e)
+{
+    return fmax(e->own.below + e->model.below, e->own.above + e->model.above);
 }
 
 double wt_sweep_bound_of(const struct wt_sweep *sweep, const struct wt_run *run)
 {
-    double energy, below, above;
-    run_energy(sweep, run, &energy, &below, &above);
-    return fmax(below, above) / energy;
+    const struct run_energy e = energy_of(sweep, run);
+    return widest(&e) / e.j;
 }
 
 double wt_sweep_run_bound_j(const struct wt_sweep *sweep, size_t run, double *ret_offset_w)
 {
     const struct wt_run *r = &sweep->runs[run];
-    double energy, below, above, offset_w = 0;
-    run_energy(sweep, r, &energy, &below, &above);
+    const struct run_energy e = energy_of(sweep, r);
+    double offset_w = 0;
     for (size_t i = 0; i < r->device_count; i++)
         if (r->devices[i].is_counted)
             offset_w += r->devices[i].offset_mw * 1e-3;
     if (ret_offset_w)
         *ret_offset_w = offset_w;
-    return fmax(below, above);
+    return widest(&e);
 }
 
 double wt_sweep_run_need(const struct wt_sweep *sweep, size_t run)
@@ -311,13 +334,13 @@ static void tally_label(struct tally *tally, const struct wt_sweep *sweep, const
 {
     *tally = (struct tally){.label = label, .first = SIZE_MAX};
     const struct wt_goal goal = wt_sweep_goal(sweep);
-    double below2 = 0, above2 = 0;
+    struct sides own2 = {0};
     for (size_t i = 0; i < sweep->run_count; i++) {
         const struct wt_run *run = &sweep->runs[i];
         if (!wt_sweep_is_usable(run) || strcmp(run->label, label) != 0)
             continue;
-        double energy, below, above, units = units_of(sweep, run);
-        run_energy(sweep, run, &energy, &below, &above);
+        const struct run_energy e = energy_of(sweep, run);
+        double energy = e.j, units = units_of(sweep, run);
         if (tally->first == SIZE_MAX)
             tally->first = i;
         tally->count++;
@@ -327,8 +350,9 @@ static void tally_label(struct tally *tally, const struct wt_sweep *sweep, const
         tally->value += wt_goal_value(&goal, run->wall_s / units, energy / units);
         tally->power += energy / run->wall_s;
         tally->work += run->work.is_known ? (double)run->work.count : NAN;
-        below2 += below * below / units / units;
-        above2 += above * above / units / units;
+        add_sides(&own2, pow(e.own.below / units, 2), pow(e.own.above / units, 2));
+        add_sides(&tally->model, e.model.below / units, e.model.above / units);
+        add_sides(&tally->common, e.common.below / units, e.common.above / units);
     }
     if (!tally->count)
         return;
@@ -340,16 +364,17 @@ static void tally_label(struct tally *tally, const struct wt_sweep *sweep, const
     tally->work /= n;
     tally->value_share =
         1 - wt_goal_value(&goal, tally->time, 0) / wt_goal_value(&goal, tally->time, tally->energy);
-    tally->below = sqrt(below2) / n / tally->energy;
-    tally->above = sqrt(above2) / n / tally->energy;
+    double all = n * tally->energy;
+    tally->own = (struct sides){sqrt(own2.below) / all, sqrt(own2.above) / all};
+    tally->model = (struct sides){tally->model.below / all, tally->model.above / all};
+    tally->common = (struct sides){tally->common.below / all, tally->common.above / all};
 
     double time2 = 0, energy2 = 0, power2 = 0, value2 = 0;
     for (size_t i = 0; i < sweep->run_count; i++) {
         const struct wt_run *run = &sweep->runs[i];
         if (!wt_sweep_is_usable(run) || strcmp(run->label, label) != 0)
             continue;
-        double energy, below, above, units = units_of(sweep, run);
-        run_energy(sweep, run, &energy, &below, &above);
+        double energy = energy_of(sweep, run).j, units = units_of(sweep, run);
         time2 += pow(run->wall_s / units / tally->time - 1, 2);
         energy2 += pow(energy / units / tally->energy - 1, 2);
         power2 += pow(energy / run->wall_s / tally->power - 1, 2);
@@ -436,6 +461,13 @@ static double together(double a, double b, double c)
     return sqrt(a * a + b * b + c * c);
 }
 
+/* A mean's bound but for gain and offset, `share` of which is in what is asked for. */
+static struct sides bound_of(const struct tally *tally, double spread, double share)
+{
+    return (struct sides){together(spread, share * tally->own.below, share * tally->model.below),
+                          together(spread, share * tally->own.above, share * tally->model.above)};
+}
+
 /* Of what cannot be below zero. */
 static struct wt_estimate estimate(double value, double below, double above)
 {
@@ -449,25 +481,25 @@ static void fill_value(struct wt_sweep_row *row, const struct tally *tally,
 {
     const struct wt_goal goal = wt_sweep_goal(sweep);
     double share = tally->value_share, share0 = reference->value_share;
-    double spread = spread_of(pool, pool->value_sd, tally->value_sd, tally->count);
-    double below = hypot(spread, tally->below * share), above = hypot(spread, tally->above * share);
-    double shared = shared_error(tally) * share;
+    const struct sides own =
+        bound_of(tally, spread_of(pool, pool->value_sd, tally->value_sd, tally->count), share);
     row->value = estimate(wt_goal_value(&goal, row->time_s.value, row->energy_j.value),
-                          hypot(below, shared), hypot(above, shared));
+                          hypot(own.below, share * tally->common.below),
+                          hypot(own.above, share * tally->common.above));
     if (tally == reference) {
         row->value_ratio = (struct wt_estimate){1, 1, 1};
         return;
     }
-    double spread0 = spread_of(pool, pool->value_sd, reference->value_sd, reference->count);
-    double below0 = hypot(spread0, reference->below * share0);
-    double above0 = hypot(spread0, reference->above * share0);
+    const struct sides own0 = bound_of(
+        reference, spread_of(pool, pool->value_sd, reference->value_sd, reference->count), share0);
     /* Where the energy weighs differently in the two, the reference's error does not cancel. */
     double left = shared_error_of_ratio(tally, reference) * share +
                   shared_error(reference) * fabs(share - share0);
-    row->run_bound = fmax(tally->below, tally->above) * sqrt((double)tally->count) * share;
-    row->shared_bound = left;
-    row->value_ratio = estimate(tally->value / reference->value, together(below, above0, left),
-                                together(above, below0, left));
+    row->run_bound = fmax(tally->own.below, tally->own.above) * sqrt((double)tally->count) * share;
+    row->shared_bound = hypot(left, fmax(tally->model.below, tally->model.above) * share);
+    row->value_ratio =
+        estimate(tally->value / reference->value, together(own.below, own0.above, left),
+                 together(own.above, own0.below, left));
 }
 
 static void fill_row(struct wt_sweep_row *row, const struct tally *tally,
@@ -480,17 +512,18 @@ static void fill_row(struct wt_sweep_row *row, const struct tally *tally,
     double time = spread_of(pool, pool->time_sd, tally->time_sd, tally->count);
     double energy = spread_of(pool, pool->energy_sd, tally->energy_sd, tally->count);
     double power = spread_of(pool, pool->power_sd, tally->power_sd, tally->count);
-    double shared = shared_error(tally);
-    double below = hypot(energy, tally->below), above = hypot(energy, tally->above);
+    const struct sides own = bound_of(tally, energy, 1), own_w = bound_of(tally, power, 1);
+    double below = hypot(own.below, tally->common.below);
+    double above = hypot(own.above, tally->common.above);
     row->need = tally->need;
     row->time_s = estimate(tally->time * units, time, time);
-    row->energy_j = estimate(tally->energy * units, hypot(below, shared), hypot(above, shared));
-    row->power_w = estimate(tally->power, together(power, tally->below, shared),
-                            together(power, tally->above, shared));
+    row->energy_j = estimate(tally->energy * units, below, above);
+    row->power_w = estimate(tally->power, hypot(own_w.below, tally->common.below),
+                            hypot(own_w.above, tally->common.above));
     row->j_per_work = row->work_per_s = (struct wt_estimate){NAN, NAN, NAN};
     if (!isnan(tally->work) && tally->work > 0) {
         double per = (sweep->is_per_work ? 1.0 : tally->work) * tally->need;
-        row->j_per_work = estimate(tally->energy / per, hypot(below, shared), hypot(above, shared));
+        row->j_per_work = estimate(tally->energy / per, below, above);
         row->work_per_s = estimate(per / tally->time, time, time);
     }
     fill_value(row, tally, reference, pool, sweep);
@@ -501,17 +534,17 @@ static void fill_row(struct wt_sweep_row *row, const struct tally *tally,
     double time0 = spread_of(pool, pool->time_sd, reference->time_sd, reference->count);
     double energy0 = spread_of(pool, pool->energy_sd, reference->energy_sd, reference->count);
     double power0 = spread_of(pool, pool->power_sd, reference->power_sd, reference->count);
+    const struct sides own0 = bound_of(reference, energy0, 1),
+                       own0_w = bound_of(reference, power0, 1);
     double left = shared_error_of_ratio(tally, reference);
-    double below0 = hypot(energy0, reference->below), above0 = hypot(energy0, reference->above);
     row->time_ratio =
         estimate(tally->time / reference->time, hypot(time, time0), hypot(time, time0));
-    row->energy_ratio = estimate(tally->energy / reference->energy, together(below, above0, left),
-                                 together(above, below0, left));
-    below = hypot(power, tally->below);
-    above = hypot(power, tally->above);
-    row->power_ratio = estimate(tally->power / reference->power,
-                                together(below, hypot(power0, reference->above), left),
-                                together(above, hypot(power0, reference->below), left));
+    row->energy_ratio =
+        estimate(tally->energy / reference->energy, together(own.below, own0.above, left),
+                 together(own.above, own0.below, left));
+    row->power_ratio =
+        estimate(tally->power / reference->power, together(own_w.below, own0_w.above, left),
+                 together(own_w.above, own0_w.below, left));
 }
 
 /* ---- facts about a row's runs ---- */
