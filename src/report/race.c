@@ -107,7 +107,7 @@ enum { NAME, HOW, AT, LAST, TIME, ENERGY, ITS_END };
 static void put_raced(struct wt_table *table, const struct wt_raced *raced, size_t i)
 {
     const struct wt_raced_trial *t = &raced->trials[i];
-    char text[48];
+    char text[96];
     wt_table_set(table, i, NAME, "%s", t->name);
     if (t->state == WT_RACE_DIVERGED && t->exit_code > 0)
         wt_table_set(table, i, HOW, "failed (exit %d)", t->exit_code);
@@ -121,9 +121,11 @@ static void put_raced(struct wt_table *table, const struct wt_raced *raced, size
         wt_table_set(table, i, LAST, "%.4f", t->loss);
     if (t->run_s > 0)
         wt_table_set(table, i, TIME, "%s", wt_format_seconds(text, sizeof(text), t->run_s));
-    if (t->energy.provenance != WT_PROV_UNKNOWN && t->run_s > 0)
-        wt_table_set(table, i, ENERGY, "%s",
-                     wt_format_joules(text, sizeof(text), t->energy.energy_j));
+    if (t->energy.provenance != WT_PROV_UNKNOWN && t->run_s > 0) {
+        struct wt_cell *cell = wt_table_cell(table, i, ENERGY);
+        wt_table_set(table, i, ENERGY, "%s", wt_format_interval(text, sizeof(text), &t->energy));
+        wt_format_joules(cell->brief, sizeof(cell->brief), t->energy.energy_j);
+    }
     if (raced->is_verified && isfinite(t->final_loss))
         wt_table_set(table, i, ITS_END, "%.4f", t->final_loss);
     if (i == raced->winner)
@@ -179,6 +181,7 @@ void wt_report_raced(const struct wt_term *term, const struct wt_raced *raced)
         {"loss", true, NULL},        {"time", true, NULL}, {"energy", true, NULL},
         {"at its end", true, "end"},
     };
+    static const struct wt_table_step steps[] = {{ENERGY, WT_BRIEF}, {TIME, WT_HIDDEN}};
     const struct wt_run *run = raced->run;
     struct wt_table table;
     char text[480], bound[64];
@@ -189,6 +192,8 @@ void wt_report_raced(const struct wt_term *term, const struct wt_raced *raced)
         wt_table_done(&table);
         return;
     }
+    table.steps = steps;
+    table.step_count = WT_COUNTOF(steps);
     for (size_t i = 0; i < raced->count; i++)
         put_raced(&table, raced, i);
     wt_table_print(&table);
