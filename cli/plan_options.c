@@ -349,9 +349,11 @@ static int take_run(struct cli_plan *o)
     snprintf(o->power.run_id, sizeof(o->power.run_id), "%s", run.id);
     if (!o->job.duration_s)
         o->job.duration_s = (int64_t)ceil(run.wall_s);
-    if (code < 0 && run.exit_code)
-        cli_note("run %s failed (exit code %d after %.3g s): the plan is of a job like it", run.id,
-                 run.exit_code, run.wall_s);
+    if (code < 0 && run.exit_code) {
+        char after[40];
+        cli_note("run %s failed (exit code %d after %s): the plan is of a job like it", run.id,
+                 run.exit_code, wt_format_seconds(after, sizeof(after), run.wall_s));
+    }
     wt_run_done(&run);
     return code;
 }

@@ -222,9 +222,10 @@ static void formats_have_three_digits_and_a_point(void **state)
         double joules;
         const char *want;
     } rows[] = {
-        {0, "0.00 J"},      {0.0123, "12.3 mJ"}, {1, "1.00 J"},      {99.96, "100 J"},
-        {999.4, "999 J"},   {999.6, "1.00 kJ"},  {12345, "12.3 kJ"}, {5.6e8, "560 MJ"},
-        {2.5e9, "2.50 GJ"}, {-1500, "-1.50 kJ"}, {NAN, "unknown"},   {INFINITY, "unknown"},
+        {0, "0.00 J"},         {0.0123, "12.3 mJ"},    {1, "1.00 J"},      {99.96, "100 J"},
+        {999.4, "999 J"},      {999.6, "1.00 kJ"},     {12345, "12.3 kJ"}, {5.6e8, "560 MJ"},
+        {2.5e9, "2.50 GJ"},    {-1500, "-1.50 kJ"},    {NAN, "unknown"},   {INFINITY, "unknown"},
+        {12.34e-6, "12.3 uJ"}, {0.9996e-3, "1.00 mJ"},
     };
     char buf[64];
     for (size_t i = 0; i < WT_COUNTOF(rows); i++)

@@ -10,12 +10,13 @@ struct scale {
 
 static struct scale scale_of(double joules)
 {
-    static const struct scale scales[] = {{"GJ", 1e9}, {"MJ", 1e6}, {"kJ", 1e3}, {"J", 1}};
+    static const struct scale scales[] = {
+        {"GJ", 1e9}, {"MJ", 1e6}, {"kJ", 1e3}, {"J", 1}, {"mJ", 1e-3}};
     for (size_t i = 0; i < WT_COUNTOF(scales); i++)
         /* 999.6 J would round to 1000 J. */
         if (fabs(joules) >= 0.9995 * scales[i].factor)
             return scales[i];
-    return joules == 0 ? (struct scale){"J", 1} : (struct scale){"mJ", 1e-3};
+    return joules == 0 ? (struct scale){"J", 1} : (struct scale){"uJ", 1e-6};
 }
 
 /* Decimals that leave three significant digits. */

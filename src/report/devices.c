@@ -11,12 +11,6 @@
 
 enum { MARK, NAME, REGION, TIME, POWER, ENERGY, TOKEN, CARBON, COST, BEST, LIMIT };
 
-static const char *three(char *buf, size_t size, double value, const char *unit)
-{
-    return wt_text(buf, size, fabs(value) >= 999.5 && fabs(value) < 1e9 ? "%.0f%s" : "%.3g%s",
-                   value, unit);
-}
-
 static void put_row(struct wt_table *table, size_t i, const struct wt_compare_row *row)
 {
     const struct wt_predict_job *job = &row->job;
@@ -46,10 +40,11 @@ static void put_row(struct wt_table *table, size_t i, const struct wt_compare_ro
     if (!isnan(job->carbon_g.value))
         wt_table_set(table, i, CARBON, "%s",
                      job->carbon_g.value < 999.5
-                         ? three(text, sizeof(text), job->carbon_g.value, " g")
-                         : three(text, sizeof(text), job->carbon_g.value * 1e-3, " kg"));
+                         ? wt_three_digits(text, sizeof(text), job->carbon_g.value, " g")
+                         : wt_three_digits(text, sizeof(text), job->carbon_g.value * 1e-3, " kg"));
     if (!isnan(job->cost.value))
-        wt_table_set(table, i, COST, "%s", three(text, sizeof(text), job->cost.value, ""));
+        wt_table_set(table, i, COST, "%s",
+                     wt_three_digits(text, sizeof(text), job->cost.value, ""));
     wt_table_set(table, i, LIMIT, "%s", wt_prediction_limit(last));
     wt_text(wt_table_cell(table, i, LIMIT)->brief, 48, "%.*s",
             (int)strcspn(wt_prediction_limit(last), ","), wt_prediction_limit(last));

@@ -75,11 +75,13 @@ static void print_table(const struct wt_term *term, const struct wt_predict_job 
 static void say_amount(const struct wt_term *term, const char *lead, const char *unit,
                        const struct wt_estimate *e, double scale)
 {
-    char text[120];
+    char text[120], value[40], low[40], high[40];
     if (isnan(e->value))
         return;
-    wt_text(text, sizeof(text), "%.3g%s [%.3g, %.3g]", e->value * scale, unit, e->low * scale,
-            e->high * scale);
+    wt_text(text, sizeof(text), "%s [%s, %s]",
+            wt_three_digits(value, sizeof(value), e->value * scale, unit),
+            wt_three_digits(low, sizeof(low), e->low * scale, ""),
+            wt_three_digits(high, sizeof(high), e->high * scale, ""));
     wt_term_wrap(term, WT_PLAIN, lead, text);
 }
 
@@ -138,7 +140,7 @@ static const char *basis_words(const struct wt_prediction *r, char *buf, size_t 
 void wt_report_predict(const struct wt_term *term, const struct wt_predict_job *job)
 {
     const struct wt_prediction *r = &job->parts[0].each;
-    char text[500], basis[400];
+    char text[500], basis[400], memory[40], has[40];
     wt_term_banner(term, "PREDICTED", r->gpu.name, "nothing was measured");
     print_table(term, job);
     fputc('\n', term->out);
@@ -146,12 +148,14 @@ void wt_report_predict(const struct wt_term *term, const struct wt_predict_job *
     double need = r->memory_gb;
     for (size_t i = 1; i < job->part_count; i++)
         need = fmax(need, job->parts[i].each.memory_gb);
+    wt_three_digits(memory, sizeof(memory), need, " GB");
     if (r->gpu.memory_gb > 0) {
-        wt_text(text, sizeof(text), "%.3g GB of the device's %.3g GB%s", need, r->gpu.memory_gb,
+        wt_text(text, sizeof(text), "%s of the device's %s%s", memory,
+                wt_three_digits(has, sizeof(has), r->gpu.memory_gb, " GB"),
                 need > r->gpu.memory_gb ? ": IT DOES NOT FIT" : "");
         wt_term_wrap(term, need > r->gpu.memory_gb ? WT_RED : WT_PLAIN, "  memory    ", text);
     } else {
-        wt_text(text, sizeof(text), "%.3g GB; what the device has is not known", need);
+        wt_text(text, sizeof(text), "%s; what the device has is not known", memory);
         wt_term_wrap(term, WT_YELLOW, "  memory    ", text);
     }
     wt_text(text, sizeof(text), "%u x %s at %.0f W each, %.0f MHz, products in %s%s", r->devices,

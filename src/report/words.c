@@ -431,6 +431,12 @@ const char *wt_race_words(const struct wt_run *run, char *buf, size_t size)
     return buf;
 }
 
+const char *wt_three_digits(char *buf, size_t size, double value, const char *unit)
+{
+    return wt_text(buf, size, fabs(value) >= 999.5 && fabs(value) < 1e9 ? "%.0f%s" : "%.3g%s",
+                   value, unit);
+}
+
 const char *wt_short_seconds(char *buf, size_t size, double s)
 {
     if (s >= 2 * 86400.0 && s < 1e15) /* in days: a training's are many hours */

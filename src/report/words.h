@@ -54,6 +54,9 @@ const char *wt_replayed_words(const struct wt_run *run);
 /* What a race of trainings came to, in one line. Returns buf. */
 const char *wt_race_words(const struct wt_run *run, char *buf, size_t size);
 
+/* "0.123 kg", "1234 kg": three digits, and none less before the point. Returns buf. */
+const char *wt_three_digits(char *buf, size_t size, double value, const char *unit);
+
 /* "18.0 ms": three digits in s, ms or us below a minute, days and hours from two days on, else as
  * wt_format_seconds. Returns buf. */
 const char *wt_short_seconds(char *buf, size_t size, double s);
