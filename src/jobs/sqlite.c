@@ -51,6 +51,10 @@ static int file_fail(const struct file *f, struct wt_error *err, const char *wha
         wt_fix(err, "free space there, or keep the job store elsewhere: --store FILE");
     else if (code == WT_E_DENIED)
         wt_fix(err, "make the file and its folder writable, or name another: --store FILE");
+    else if (code == WT_E_FORMAT && sqlite3_errcode(f->db) == SQLITE_NOTADB)
+        wt_fix(err,
+               "it was left as it is; name a job store (--store FILE), or if this was one, its "
+               "beginning is damaged: move it away");
     else if (code == WT_E_FORMAT)
         wt_fix(err, "it is damaged and was left as it is; move it away: mv '%.80s' '%.80s.damaged'",
                f->path, f->path);
