@@ -200,7 +200,9 @@ WT_API int wt_meter_result_json(struct wt_meter *meter, const struct wt_devices 
 
 /* J per unit of work with bounds; unknown when there is no work or no energy. */
 WT_API struct wt_joules wt_run_j_per_work(const struct wt_run *run);
-/* The same of a phase; unknown also where phases are nested in it: its energy is without theirs. */
+/* Whether other phases took a share of its time: its energy is that of the rest of it. */
+WT_API bool wt_run_phase_has_inner(const struct wt_run_phase *phase);
+/* J per unit of a phase's work; unknown also where other phases are in it. */
 WT_API struct wt_joules wt_run_phase_j_per_work(const struct wt_run_phase *phase);
 
 /* What a job of many ranks took on all its nodes: the runs of one group, of each node the newest.

@@ -207,11 +207,14 @@ struct wt_joules wt_run_j_per_work(const struct wt_run *run)
     return shared_out(&run->total, run->work.is_known ? run->work.count : 0);
 }
 
+bool wt_run_phase_has_inner(const struct wt_run_phase *phase)
+{
+    return phase->own_s > 0 && phase->own_s < 0.99 * phase->wall_s;
+}
+
 struct wt_joules wt_run_phase_j_per_work(const struct wt_run_phase *phase)
 {
-    /* Where others took a share of its time, its energy is not that of all its work. */
-    bool has_inner = phase->own_s > 0 && phase->own_s < 0.99 * phase->wall_s;
-    return shared_out(&phase->energy, has_inner ? 0 : phase->work);
+    return shared_out(&phase->energy, wt_run_phase_has_inner(phase) ? 0 : phase->work);
 }
 
 /* ---- as JSON ---- */

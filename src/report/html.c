@@ -826,7 +826,11 @@ static void put_phase_table(FILE *out, const struct wt_run *run)
         else
             fputs("<td></td>", out);
         double span_s = p->own_s > 0 ? p->own_s : p->wall_s;
-        tag(out, "<td>", wt_format_seconds(text, sizeof(text), span_s), "</td>");
+        tag(out, "<td>", wt_format_seconds(text, sizeof(text), span_s), "");
+        if (wt_run_phase_has_inner(p))
+            tag(out, "<small>of ", wt_format_seconds(text, sizeof(text), p->wall_s),
+                ": outside the phases in it</small>");
+        fputs("</td>", out);
         if (is_known) {
             put_joules(out, &e, p->energy.provenance);
         } else if (p->joint.provenance != WT_PROV_UNKNOWN) {

@@ -260,7 +260,10 @@ static void print_phases(const struct wt_term *term, const struct wt_run *run)
 {
     for (size_t i = 0; i < run->phase_count; i++) {
         const struct wt_run_phase *p = &run->phases[i];
-        char count[48] = "", span[32], energy[400] = "", text[96];
+        char count[48] = "", span[32], of[48] = "", energy[400] = "", text[96];
+        if (wt_run_phase_has_inner(p))
+            wt_text(of, sizeof(of), " of %s outside the phases in it",
+                    wt_format_seconds(span, sizeof(span), p->wall_s));
         if (p->count)
             wt_text(count, sizeof(count), "%llu time%s, ", (unsigned long long)p->count,
                     p->count == 1 ? "" : "s");
@@ -271,16 +274,13 @@ static void print_phases(const struct wt_term *term, const struct wt_run *run)
             wt_text(energy, sizeof(energy), ", not separable%s%s: %s%s", p->with[0] ? " from " : "",
                     p->with, p->with[0] ? "together " : "",
                     wt_format_interval(text, sizeof(text), &p->joint));
+        const struct wt_joules per = wt_run_phase_j_per_work(p);
         char work[160] = "", each[96];
-        if (p->work && p->energy.provenance != WT_PROV_UNKNOWN) {
-            double n = (double)p->work;
-            const struct wt_joules per = {p->energy.energy_j / n, p->energy.low_j / n,
-                                          p->energy.high_j / n, p->energy.provenance};
+        if (per.provenance != WT_PROV_UNKNOWN)
             wt_text(work, sizeof(work), ", %s per %s", wt_format_interval(each, sizeof(each), &per),
                     unit_of(run));
-        }
-        line(term, i ? "" : "phases", "%s: %s%s%s%s", p->name, count,
-             wt_format_seconds(span, sizeof(span), p->own_s > 0 ? p->own_s : p->wall_s), energy,
+        line(term, i ? "" : "phases", "%s: %s%s%s%s%s", p->name, count,
+             wt_format_seconds(span, sizeof(span), p->own_s > 0 ? p->own_s : p->wall_s), of, energy,
              work);
     }
     if (run->phases_note[0])
