@@ -7,6 +7,7 @@
 
 enum wt_device_job_kind {
     WT_JOB_READ,    /* what is there */
+    WT_JOB_LOOK,    /* what is there, which is to be ours */
     WT_JOB_SET,     /* a value a client asked for */
     WT_JOB_RESTORE, /* a value that was found */
     WT_JOB_RECOVER, /* put back what a dead owner outside the daemon left */

@@ -178,6 +178,7 @@ static void refuse_new(struct wt_table *t, struct wt_slot *s, int rc, const stru
             remove_claim(t, s, c);
         } else if (c->has_wanted) {
             c->has_wanted = false;
+            tell_capped(t, s, c, rc, why);
             tell_set(t, s, c, rc, why);
         }
     }
@@ -229,9 +230,7 @@ static void fill_intention(const struct wt_table *t, const struct wt_slot *s, st
     r->knob = s->knob;
     wt_text(r->device, sizeof(r->device), "%s", t->devices[s->device].info.id);
     put_found(s, r);
-    r->previous = r->current = s->is_on_device_known       ? s->on_device
-                               : c->state == WT_CLAIM_HELD ? c->value
-                                                           : s->found;
+    r->previous = r->current = s->is_on_device_known ? s->on_device : s->found;
     r->asked = c->has_wanted ? c->wanted : c->asked;
     r->requested = under_cap(t, s, r->asked);
     r->is_limited = r->requested != r->asked;
@@ -243,9 +242,16 @@ static void fill_intention(const struct wt_table *t, const struct wt_slot *s, st
     r->deadline_ns = c->deadline_ns;
 }
 
-static bool is_intended(const struct wt_claim *c)
+/* A record of what a new cap brings is to tell what is on the device till then. */
+static bool is_look_due(const struct wt_slot *s)
 {
-    return c->state == WT_CLAIM_NEW || (c->has_wanted && is_live(c));
+    return !s->is_on_device_known && !s->is_blind;
+}
+
+static bool is_intended(const struct wt_slot *s, const struct wt_claim *c)
+{
+    return c->state == WT_CLAIM_NEW ||
+           (c->has_wanted && is_live(c) && !(c->is_capping && is_look_due(s)));
 }
 
 /* What there is to write: intentions, and notes about what has been done. */
@@ -256,7 +262,7 @@ static bool start_writing(struct wt_table *t, struct wt_slot *s)
     bool is_any_intention = false;
     for (struct wt_claim *c = s->claims; c; c = c->next) {
         room++;
-        is_any_intention |= is_intended(c);
+        is_any_intention |= is_intended(s, c);
     }
     if (!is_any_intention && s->note_retry_ns > t->now_ns)
         return false;
@@ -276,7 +282,7 @@ static bool start_writing(struct wt_table *t, struct wt_slot *s)
     job->is_first = true;
     for (struct wt_claim *c = s->claims; c; c = c->next) {
         job->is_first &= !is_live(c);
-        bool is_intention = is_intended(c);
+        bool is_intention = is_intended(s, c);
         if (!is_intention && !c->needs_note)
             continue;
         if (is_intention) {
@@ -530,6 +536,38 @@ static void refused(struct wt_table *t, struct wt_slot *s, const struct wt_devic
     s->is_dirty = false; /* until then */
 }
 
+static bool give_ours(struct wt_slot *s)
+{
+    struct wt_device_job *job = &s->device_job;
+    free(job->ours);
+    job->ours = list_ours(s, &job->ours_count);
+    job->step = s->info.step;
+    return job->ours;
+}
+
+static void start_looking(struct wt_table *t, struct wt_slot *s)
+{
+    struct wt_error why;
+    if (give_ours(s))
+        start_device(t, s, WT_JOB_LOOK, WT_SLOT_LOOKING);
+    else
+        refuse_new(t, s, wt_fail(&why, WT_E_NOMEM, "no memory to look at a device"), &why);
+}
+
+static void looking_done(struct wt_table *t, struct wt_slot *s, const struct wt_device_job *job)
+{
+    if (job->rc == 0) {
+        s->on_device = job->info.current;
+        s->enforced = job->info.enforced;
+        s->is_on_device_known = true;
+    } else if (job->rc == WT_E_CHANGED) {
+        abandon(t, s, job);
+    } else {
+        refuse_new(t, s, job->rc, &job->err);
+        s->note_retry_ns = t->now_ns + WT_NS_PER_S;
+    }
+}
+
 static void start_moving(struct wt_table *t, struct wt_slot *s)
 {
     int64_t target;
@@ -544,9 +582,7 @@ static void start_moving(struct wt_table *t, struct wt_slot *s)
         return;
     }
     struct wt_device_job *job = &s->device_job;
-    free(job->ours);
-    job->ours = list_ours(s, &job->ours_count);
-    if (!job->ours) {
+    if (!give_ours(s)) {
         job->rc = wt_fail(&job->err, WT_E_NOMEM, "no memory to move a device");
         job->kind = has_live ? WT_JOB_SET : WT_JOB_RESTORE;
         job->value = target;
@@ -554,7 +590,6 @@ static void start_moving(struct wt_table *t, struct wt_slot *s)
         return;
     }
     job->value = target;
-    job->step = s->info.step;
     start_device(t, s, has_live ? WT_JOB_SET : WT_JOB_RESTORE, WT_SLOT_MOVING);
 }
 
@@ -633,6 +668,10 @@ void wt_slot_step(struct wt_table *t, struct wt_slot *s)
         s->has_found = s->is_on_device_known = s->is_dirty = false;
         return;
     }
+    if (is_cap_due(s) && is_look_due(s))
+        start_looking(t, s);
+    if (s->phase != WT_SLOT_IDLE)
+        return;
     /* Moving comes first, as new claims never cease to come on a busy device; but not to what a new
      * cap does not allow. */
     if (s->is_dirty && !is_cap_due(s))
@@ -641,7 +680,7 @@ void wt_slot_step(struct wt_table *t, struct wt_slot *s)
         return;
     bool is_any_new = false;
     for (const struct wt_claim *c = s->claims; c; c = c->next)
-        is_any_new |= is_intended(c);
+        is_any_new |= is_intended(s, c);
     if (is_any_new && !s->has_found) {
         start_reading(t, s);
     } else if (!start_writing(t, s) && is_any_new) {
@@ -686,6 +725,8 @@ void wt_table_device_done(struct wt_table *t, struct wt_device_job *job)
     }
     if (phase == WT_SLOT_READING)
         reading_done(t, s, job);
+    else if (phase == WT_SLOT_LOOKING)
+        looking_done(t, s, job);
     else if (phase == WT_SLOT_MOVING)
         moving_done(t, s, job);
     else if (phase == WT_SLOT_RECOVERING && job->rc < 0)

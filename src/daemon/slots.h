@@ -34,6 +34,7 @@ struct wt_claim {
 enum wt_slot_phase {
     WT_SLOT_IDLE,
     WT_SLOT_READING,
+    WT_SLOT_LOOKING,
     WT_SLOT_WRITING,
     WT_SLOT_MOVING,
     WT_SLOT_RECOVERING

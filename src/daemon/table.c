@@ -313,7 +313,7 @@ int64_t wt_table_tick(struct wt_table *t, int64_t boot_now_ns, int64_t now_ns)
     t->now_ns = now_ns;
     for (size_t i = 0; i < t->device_count * WT_KNOB_COUNT; i++) {
         struct wt_slot *s = &t->slots[i];
-        bool is_due = false;
+        bool is_due = false, is_recap_due = false;
         for (struct wt_claim *c = s->claims, *after; c; c = after) {
             after = c->next;
             if (!c->deadline_ns || c->state != WT_CLAIM_HELD || c->is_dropped)
@@ -333,9 +333,11 @@ int64_t wt_table_tick(struct wt_table *t, int64_t boot_now_ns, int64_t now_ns)
         }
         if (s->note_retry_ns && s->note_retry_ns <= now_ns) {
             s->note_retry_ns = 0;
-            is_due = true;
+            is_recap_due = true; /* a new cap's records may be among those that were not taken */
         }
-        if (is_due)
+        if (is_recap_due)
+            wt_slot_recap(t, s);
+        else if (is_due)
             wt_slot_step(t, s);
         if (s->retry_ns && s->retry_ns < next_ns)
             next_ns = s->retry_ns;

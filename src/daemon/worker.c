@@ -63,19 +63,26 @@ static int fail_changed(const struct worker *w, struct wt_device_job *job)
     return rc;
 }
 
+static int check_ours(const struct worker *w, struct wt_device_job *job)
+{
+    const struct wt_knob_info *info = &job->info;
+    if (!job->is_blind && (!is_value_ours(job, info->current) ||
+                           (info->is_mixed && !is_value_ours(job, info->mixed_with))))
+        return fail_changed(w, job);
+    return 0;
+}
+
 static int move_to(struct worker *w, struct wt_device_job *job)
 {
     const struct wt_knob_info *info = &job->info;
     int rc = read_knob(w, job);
     if (rc < 0)
         return rc;
-    if (!job->is_blind) {
-        if (info->current == job->value && !info->is_mixed)
-            return 0;
-        if (!is_value_ours(job, info->current) ||
-            (info->is_mixed && !is_value_ours(job, info->mixed_with)))
-            return fail_changed(w, job);
-    }
+    if (!job->is_blind && info->current == job->value && !info->is_mixed)
+        return 0;
+    rc = check_ours(w, job);
+    if (rc < 0)
+        return rc;
     rc = job->kind == WT_JOB_RESTORE
              ? w->ops.restore(w->ops.data, w->index, job->knob, job->value, &job->err)
              : w->ops.set(w->ops.data, w->index, job->knob, job->value, &job->err);
@@ -131,6 +138,11 @@ static void do_job(struct worker *w, struct wt_device_job *job)
     switch (job->kind) {
     case WT_JOB_READ:
         job->rc = read_knob(w, job);
+        break;
+    case WT_JOB_LOOK:
+        job->rc = read_knob(w, job);
+        if (job->rc == 0)
+            job->rc = check_ours(w, job);
         break;
     case WT_JOB_SET:
     case WT_JOB_RESTORE:
