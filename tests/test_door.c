@@ -326,6 +326,32 @@ static void the_keeper_s_directory_is_private_and_goes_with_it(void **state)
     assert_int_equal(stat(path, &st), -1);
 }
 
+static void directories_of_the_killed_go_with_the_next_keeper(void **state)
+{
+    struct wt_doorkeeper *keeper = *state, *living, *next;
+    const struct timespec old[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    char dead[600], young[600], other[600];
+    const char *dir = wt_doorkeeper_path(keeper);
+    wt_text(dead, sizeof(dead), "%s/wattune-door-killed/sub", dir);
+    wt_text(young, sizeof(young), "%s/wattune-door-young0", dir);
+    wt_text(other, sizeof(other), "%s/another", dir);
+    assert_int_equal(wt_fs_mkdirs(dead, 0700, NULL), 0);
+    assert_int_equal(mkdir(young, 0700), 0);
+    assert_int_equal(mkdir(other, 0700), 0);
+    assert_int_equal(wt_doorkeeper_new(&living, dir, NULL), 0);
+    *strrchr(dead, '/') = '\0';
+    assert_int_equal(utimensat(AT_FDCWD, dead, old, 0), 0);
+    assert_int_equal(utimensat(AT_FDCWD, other, old, 0), 0);
+    assert_int_equal(utimensat(AT_FDCWD, wt_doorkeeper_path(living), old, 0), 0);
+    assert_int_equal(wt_doorkeeper_new(&next, dir, NULL), 0);
+    assert_int_equal(access(dead, F_OK), -1);
+    assert_int_equal(access(young, F_OK), 0);
+    assert_int_equal(access(other, F_OK), 0);
+    assert_int_equal(access(wt_doorkeeper_path(living), F_OK), 0);
+    wt_doorkeeper_free(living);
+    wt_doorkeeper_free(next);
+}
+
 /* A path that does not fit leaves nothing behind, and what was found is not taken away. */
 static void a_shared_directory_is_refused_before_it_is_made(void **state)
 {
@@ -376,6 +402,7 @@ int main(int argc, char **argv)
         TEST(strange_entries_are_no_doors),
         TEST(a_shared_directory_is_refused_before_it_is_made),
         TEST(the_keeper_s_directory_is_private_and_goes_with_it),
+        TEST(directories_of_the_killed_go_with_the_next_keeper),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -30,6 +31,7 @@
 #define VERSION    1u
 #define RING_MARKS 4096u /* a power of two */
 #define NAME_WORDS 4
+#define KEEPER     "wattune-door-"
 #define DOORS_MOST 512 /* programs and threads one keeper listens to: each is a descriptor */
 
 struct ring_slot {
@@ -209,6 +211,29 @@ static int keeper_new(struct wt_doorkeeper **ret_keeper, const char *dir, const 
     return 0;
 }
 
+/* Directories of keepers that were killed: one that lives holds its lock. Those of the last minute
+ * are left, as it may not have it yet. */
+static void remove_dead(const char *dir)
+{
+    DIR *all = opendir(dir);
+    struct dirent *entry;
+    int64_t young_s = wt_clock_unix_ns() / WT_NS_PER_S - 60;
+    while (all && (entry = readdir(all))) {
+        struct stat st;
+        char path[1024];
+        if (strncmp(entry->d_name, KEEPER, strlen(KEEPER)) != 0)
+            continue;
+        int fd = openat(dirfd(all), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        if (fd >= 0 && fstat(fd, &st) == 0 && st.st_uid == geteuid() && st.st_mtime < young_s &&
+            flock(fd, LOCK_EX | LOCK_NB) == 0)
+            wt_fs_remove_tree(wt_text(path, sizeof(path), "%s/%s", dir, entry->d_name), NULL);
+        if (fd >= 0)
+            close(fd);
+    }
+    if (all)
+        closedir(all);
+}
+
 int wt_doorkeeper_new(struct wt_doorkeeper **ret_keeper, const char *dir, struct wt_error *err)
 {
     struct wt_doorkeeper *k;
@@ -216,9 +241,10 @@ int wt_doorkeeper_new(struct wt_doorkeeper **ret_keeper, const char *dir, struct
         dir = getenv("XDG_RUNTIME_DIR");
     if (!dir || access(dir, W_OK) < 0)
         dir = "/tmp";
-    int rc = keeper_new(&k, dir, "/wattune-door-XXXXXX", err);
+    int rc = keeper_new(&k, dir, "/" KEEPER "XXXXXX", err);
     if (rc < 0)
         return rc;
+    remove_dead(dir);
     if (!mkdtemp(k->path)) { /* 0700 */
         rc = wt_fail_errno(err, errno, "%s", k->path);
         k->path[0] = '\0';
@@ -227,6 +253,7 @@ int wt_doorkeeper_new(struct wt_doorkeeper **ret_keeper, const char *dir, struct
     rc = adopt(k, false, err);
     if (rc < 0)
         goto out;
+    flock(k->dir_fd, LOCK_EX | LOCK_NB); /* where there are no locks, nobody removes it */
     *ret_keeper = k;
     k = NULL;
 out:
