@@ -23,34 +23,34 @@ struct budget_options {
 
 static void print_help(void)
 {
-    fputs(
-        "usage: wattune budget --signal KIND=WHAT --level LEVEL:KIND>N [OPTION...]\n"
-        "       wattune budget --remove [--licence NAME]\n\n"
-        "Sets aside, by Slurm reservations, as many of the watts that jobs take as licences as "
-        "are\n"
-        "above the budget in each of the hours to come. Call it every few minutes (docs/budget.md)."
-        "\n\n"
-        "  --licence NAME     of slurm.conf's Licenses=NAME:WATTS (default watt)\n"
-        "  --total POWER      the budget at its highest: 50kW (default: all of the licence)\n"
-        "  --signal KIND=WHAT carbon, pue or price: as in `wattune plan --help`\n"
-        "  --level LEVEL:KIND>N  while the signal is above N (or below: <N), no more than LEVEL,\n"
-        "                     60% of the total or 12kW; of several the lowest holds (repeatable)\n"
-        "  --follow KIND=N    above N as much less: what is emitted (or paid) an hour stays at\n"
-        "                     what the total takes at N; down to the next 5 %\n"
-        "  --floor LEVEL      the least of --follow (default 0%)\n"
-        "  --when-unknown LEVEL  where a signal is not known (default 100%)\n"
-        "  --horizon TIME     how far ahead (default 6h): jobs that would reach into a lower\n"
-        "                     level wait for it, by their time limit\n"
-        "  --step TIME        the budget is the lowest of each such step (default 15min)\n"
-        "  --reservation-user NAME  whom the reservations are for (default root)\n"
-        "  --feed-max-age TIME  of live feeds: as in `wattune plan --help`\n"
-        "  --feed-timeout TIME  likewise\n"
-        "  --remove           give all of it back\n"
-        "  --dry-run          only print the scontrol commands\n"
-        "  --json             one JSON document on stdout\n"
-        "  --help             this text\n\n"
-        "Exit code: 0, 1 failure, 2 usage, 3 not permitted, 4 no such licence.\n",
-        stdout);
+    fputs("usage: wattune budget --signal KIND=WHAT --level LEVEL:KIND>N [OPTION...]\n"
+          "       wattune budget --remove [--licence NAME]\n\n"
+          "Sets aside, by Slurm reservations, as many of the watts that jobs take as\n"
+          "licences as are above the budget in each of the hours to come. Call it every few\n"
+          "minutes (docs/budget.md).\n\n"
+          "  --licence NAME     of slurm.conf's Licenses=NAME:WATTS (default watt)\n"
+          "  --total POWER      the budget at its highest: 50kW (default: all of the\n"
+          "                     licence)\n"
+          "  --signal KIND=WHAT carbon, pue or price: as in `wattune plan --help`\n"
+          "  --level LEVEL:KIND>N  while the signal is above N (or below: <N), no more than\n"
+          "                     LEVEL, 60% of the total or 12kW; of several the lowest\n"
+          "                     holds (repeatable)\n"
+          "  --follow KIND=N    above N as much less: what is emitted (or paid) an hour\n"
+          "                     stays at what the total takes at N; down to the next 5 %\n"
+          "  --floor LEVEL      the least of --follow (default 0%)\n"
+          "  --when-unknown LEVEL  where a signal is not known (default 100%)\n"
+          "  --horizon TIME     how far ahead (default 6h): jobs that would reach into a\n"
+          "                     lower level wait for it, by their time limit\n"
+          "  --step TIME        the budget is the lowest of each such step (default 15min)\n"
+          "  --reservation-user NAME  whom the reservations are for (default root)\n"
+          "  --feed-max-age TIME  of live feeds: as in `wattune plan --help`\n"
+          "  --feed-timeout TIME  likewise\n"
+          "  --remove           give all of it back\n"
+          "  --dry-run          only print the scontrol commands\n"
+          "  --json             one JSON document on stdout\n"
+          "  --help             this text\n\n"
+          "Exit code: 0, 1 failure, 2 usage, 3 not permitted, 4 no such licence.\n",
+          stdout);
 }
 
 /* Whole minutes: Slurm's reservations have no less. Returns an exit code, or -1. */

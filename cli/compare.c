@@ -20,18 +20,20 @@ struct compare {
 
 static void print_help(void)
 {
-    fputs(
-        "usage: wattune compare train|infer|generate MODEL [OPTION...]\n\n"
-        "Predicts a model's work on each GPU of the catalogue, on cloud instances, or on the\n"
-        "machines of a file, and shows them side by side: time, energy, and with what is given\n"
-        "carbon and cost; which is fastest, thriftiest, cleanest and cheapest, and which no other\n"
-        "beats. Nothing is measured (wattune-predict(1)).\n\n"
-        "  --gpu GPU[:N],...  only these GPUs, and how many of each (default: one of each)\n"
-        "  --instances [LIST]  cloud instances: of a cloud, with a GPU or by id, * for any, as\n"
-        "                     aws,gcp:a3*,h100-sxm (default: all in the catalogue)\n"
-        "  --offers FILE      machines as a CSV: name,gpu,gpus,instance,price_per_hour,region,\n"
-        "                     gco2_per_kwh,pue; all but gpu or instance may be left out\n",
-        stdout);
+    fputs("usage: wattune compare train|infer|generate MODEL [OPTION...]\n\n"
+          "Predicts a model's work on each GPU of the catalogue, on cloud instances, or on\n"
+          "the machines of a file, and shows them side by side: time, energy, and with what\n"
+          "is given carbon and cost; which is fastest, thriftiest, cleanest and cheapest,\n"
+          "and which no other beats. Nothing is measured (wattune-predict(1)).\n\n"
+          "  --gpu GPU[:N],...  only these GPUs, and how many of each (default: one of\n"
+          "                     each)\n"
+          "  --instances [LIST]  cloud instances: of a cloud, with a GPU or by id, * for\n"
+          "                     any, as aws,gcp:a3*,h100-sxm (default: all in the\n"
+          "                     catalogue)\n"
+          "  --offers FILE      machines as a CSV:\n"
+          "                     name,gpu,gpus,instance,price_per_hour,region,\n"
+          "                     gco2_per_kwh,pue; all but gpu or instance may be left out\n",
+          stdout);
     fputs(cli_predict_help, stdout);
     fputs("  --sort WHAT        time, energy (the default), carbon or cost\n"
           "  --plot FILE        time against energy, as an SVG\n"

@@ -11,17 +11,16 @@ static void print_help(void)
 {
     fputs("usage: wattune data list gpus|regions|instances|pue|cpus [PATTERN] [OPTION...]\n"
           "       wattune data check [FILE|DIR]... [OPTION...]\n\n"
-          "list shows rows of the catalogue, built-in ones and those of your own, with the source\n"
-          "of each number. PATTERN is a part of an id or name, or with * and ? all of one.\n"
-          "check tells of all that is wrong with tables of your own (wattune-data(1)); without a\n"
-          "file, those of the folder that is read by default.\n\n"
+          "list shows rows of the catalogue, built-in ones and those of your own, with the\n"
+          "source of each number. PATTERN is a part of an id or name, or with * and ? all\n"
+          "of one. check tells of all that is wrong with tables of your own\n"
+          "(wattune-data(1)); without a file, those of the folder that is read by default.\n\n"
           "  --data DIR  tables of your own, beside the built-in ones (default:\n"
           "              $XDG_CONFIG_HOME/wattune/data, else ~/.config/wattune/data)\n"
           "  --json      one JSON document on stdout\n"
           "  --help      this text\n\n"
-          "Exit code: 0, 1 failure or a table with errors, 2 usage, 3 not permitted, 4 no such "
-          "file,\n"
-          "folder or row.\n",
+          "Exit code: 0, 1 failure or a table with errors, 2 usage, 3 not permitted, 4 no\n"
+          "such file, folder or row.\n",
           stdout);
 }
 

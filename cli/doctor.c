@@ -11,12 +11,12 @@
 static void print_help(void)
 {
     fputs("usage: wattune doctor [OPTION...]\n\n"
-          "Looks at every sensor and setting of this machine and changes nothing. Each line is a\n"
-          "value that was just read, or the reason why there is none; what would change that\n"
-          "stands at the end. Settings count as settable when the driver's rule about rights is\n"
-          "met; they are not tried.\n\n"
-          "  --gpu LIST      only these GPUs: indices or UUIDs (default: $CUDA_VISIBLE_DEVICES, "
-          "else all)\n"
+          "Looks at every sensor and setting of this machine and changes nothing. Each line\n"
+          "is a value that was just read, or the reason why there is none; what would\n"
+          "change that stands at the end. Settings count as settable when the driver's rule\n"
+          "about rights is met; they are not tried.\n\n"
+          "  --gpu LIST      only these GPUs: indices or UUIDs (default:\n"
+          "                  $CUDA_VISIBLE_DEVICES, else all)\n"
           "  --json          one JSON document on stdout\n"
           "  --emulate SPEC  look at emulated GPUs: PROFILE[:N]\n"
           "  --fault SPEC    a fault of the emulated GPUs (docs/emulator.md)\n"
@@ -24,8 +24,8 @@ static void print_help(void)
           "                  [KIND[/NAME]@]PERIOD:COMMAND, 2s:./read-pdu (repeatable)\n"
           "  --sysroot DIR   read /proc and /sys below DIR\n"
           "  --help          this text\n\n"
-          "Exit code: 0 energy of some device can be measured or at least estimated; 4 of none; 1\n"
-          "failure, 2 usage.\n",
+          "Exit code: 0 energy of some device can be measured or at least estimated; 4 of\n"
+          "none; 1 failure, 2 usage.\n",
           stdout);
 }
 

@@ -19,18 +19,19 @@ extern char **environ;
 
 static void print_help(void)
 {
-    fputs(
-        "usage: wattune gather [OPTION...]\n\n"
-        "Records what Wattune sees of this machine (the files of its sensors and settings, what\n"
-        "the vendors' tools answer, and what `wattune doctor` makes of it) in one archive, which\n"
-        "plays back with --sysroot. Nothing is changed. No serial number, UUID, host name or\n"
-        "container id is kept; look into the archive before you give it away.\n\n"
-        "  --output FILE   the archive (default: wattune-machine.tar.gz); must not be there\n"
-        "  --title TEXT    one line on what machine it is\n"
-        "  --sysroot DIR   record what lies below DIR\n"
-        "  --help          this text\n\n"
-        "Exit code: 0, 1 failure, 2 usage, 3 not permitted.\n",
-        stdout);
+    fputs("usage: wattune gather [OPTION...]\n\n"
+          "Records what Wattune sees of this machine (the files of its sensors and\n"
+          "settings, what the vendors' tools answer, and what `wattune doctor` makes of it)\n"
+          "in one archive, which plays back with --sysroot. Nothing is changed. No serial\n"
+          "number, UUID, host name or container id is kept; look into the archive before\n"
+          "you give it away.\n\n"
+          "  --output FILE   the archive (default: wattune-machine.tar.gz); must not be\n"
+          "                  there\n"
+          "  --title TEXT    one line on what machine it is\n"
+          "  --sysroot DIR   record what lies below DIR\n"
+          "  --help          this text\n\n"
+          "Exit code: 0, 1 failure, 2 usage, 3 not permitted.\n",
+          stdout);
 }
 
 struct gather {

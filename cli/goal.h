@@ -30,14 +30,15 @@ enum {
     {"carbon-intensity", required_argument, NULL, GOAL_CARBON_INTENSITY}
 
 #define GOAL_HELP                                                                                  \
-    "  --objective WHAT   what to make small: energy (the default), edp (energy times time),\n"    \
-    "                     time, cost, carbon, or eta (energy and time weighed)\n"                  \
+    "  --objective WHAT   what to make small: energy (the default), edp (energy times\n"           \
+    "                     time), time, cost, carbon, or eta (energy and time weighed)\n"           \
     "  --max-slowdown PCT no setting that takes more than PCT longer than the default\n"           \
     "  --max-power W      no setting that draws more than W on average\n"                          \
     "  --host-watts W     power of the rest of the node, counted into the choice\n"                \
     "  --eta X            of eta: 0 (time alone) to 1 (energy alone), 0.5 by default\n"            \
     "  --price-kwh P      of cost: what a kWh costs\n"                                             \
-    "  --price-hour P     of cost: what an hour of the machine costs, in the same currency\n"      \
+    "  --price-hour P     of cost: what an hour of the machine costs, in the same\n"               \
+    "                     currency\n"                                                              \
     "  --carbon-intensity G  of carbon: g CO2e a kWh\n"
 /* clang-format on */
 

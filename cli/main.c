@@ -19,11 +19,10 @@ static const struct {
 
 static void print_help(FILE *out)
 {
-    fputs(
-        "wattune - measure the energy of training and running language models, find the settings\n"
-        "that lower it, apply them safely, and prove the saving\n\n"
-        "usage: wattune COMMAND [OPTION...] [-- CMD...]\n\n",
-        out);
+    fputs("wattune - measure the energy of training and running language models, find the\n"
+          "settings that lower it, apply them safely, and prove the saving\n\n"
+          "usage: wattune COMMAND [OPTION...] [-- CMD...]\n\n",
+          out);
     for (size_t i = 0; commands[i].name; i++)
         fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].what);
     fputs("\n  --help     this text; `wattune COMMAND --help` for a command's options\n"

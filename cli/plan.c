@@ -9,12 +9,14 @@
 
 static void print_help(void)
 {
-    fputs("usage: wattune plan --signal KIND=FILE... --power W --duration TIME --deadline TIME\n"
-          "       wattune plan --signal KIND=FILE... --run ID | --prediction FILE --deadline TIME\n"
+    fputs("usage: wattune plan --signal KIND=FILE... --power W --duration TIME\n"
+          "                    --deadline TIME\n"
+          "       wattune plan --signal KIND=FILE... --run ID | --prediction FILE\n"
+          "                    --deadline TIME\n"
           "       wattune plan --jobs TRACE [--cap WATTS] [--shift TIME] ...\n\n"
-          "When one job is best run: the start, or the pieces, with the least facility energy, "
-          "carbon\n"
-          "or cost, against starting now; and where, with signals of several regions.\n\n",
+          "When one job is best run: the start, or the pieces, with the least facility\n"
+          "energy, carbon or cost, against starting now; and where, with signals of several\n"
+          "regions.\n\n",
           stdout);
     fputs(cli_plan_help, stdout);
     fputs("  --json             one JSON document on stdout\n"

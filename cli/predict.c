@@ -15,23 +15,21 @@ static void print_help(void)
 {
     fputs("usage: wattune predict train|infer|generate MODEL --gpu GPU[:N] [OPTION...]\n"
           "       wattune predict --list\n\n"
-          "Says what time and energy a model's work takes on a GPU, and what limits it, before it "
-          "is\n"
-          "run and where the GPU is not at hand. MODEL is a name, a config.json or a folder with\n"
-          "one; --list shows the names of models and GPUs.\n\n"
-          "  --gpu GPU[:N]      of the catalogue, and how many: parts of a large decoder, else\n"
-          "                     copies with a batch each\n",
+          "Says what time and energy a model's work takes on a GPU, and what limits it,\n"
+          "before it is run and where the GPU is not at hand. MODEL is a name, a\n"
+          "config.json or a folder with one; --list shows the names of models and GPUs.\n\n"
+          "  --gpu GPU[:N]      of the catalogue, and how many: parts of a large decoder,\n"
+          "                     else copies with a batch each\n",
           stdout);
     fputs(cli_predict_help, stdout);
-    fputs(
-        "  --price-hour P     what an hour of the machine costs, in the same currency\n"
-        "  --calibrate RUN    a stored run of this work on this GPU, which the prediction is made\n"
-        "                     to meet\n"
-        "  --list             the names of models and GPUs\n"
-        "  --json             one JSON document on stdout, of the shape of a run's\n"
-        "  --help             this text\n\n"
-        "Exit code: 0, 1 failure, 2 usage, 4 no such model or GPU.\n",
-        stdout);
+    fputs("  --price-hour P     what an hour of the machine costs, in the same currency\n"
+          "  --calibrate RUN    a stored run of this work on this GPU, which the prediction\n"
+          "                     is made to meet\n"
+          "  --list             the names of models and GPUs\n"
+          "  --json             one JSON document on stdout, of the shape of a run's\n"
+          "  --help             this text\n\n"
+          "Exit code: 0, 1 failure, 2 usage, 4 no such model or GPU.\n",
+          stdout);
 }
 
 static int print_list(const struct cli_predict *p)

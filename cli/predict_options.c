@@ -10,19 +10,21 @@ const char cli_predict_help[] =
     "  --batch N          sequences in a pass of each copy (default 8)\n"
     "  --seq N            tokens of each; of generate, of the prompt (default 128)\n"
     "  --new N            of generate, tokens of each answer (default 128)\n"
-    "  --dtype TYPE       fp32, tf32, bf16 or int8 (default bf16 where the GPU has it, else\n"
-    "                     fp32)\n"
-    "  --tokens N         of all of the work, such as 300G; of generate those that are made\n"
-    "                     (default: one pass)\n"
+    "  --dtype TYPE       fp32, tf32, bf16 or int8 (default bf16 where the GPU has\n"
+    "                     it, else fp32)\n"
+    "  --tokens N         of all of the work, such as 300G; of generate those that\n"
+    "                     are made (default: one pass)\n"
     "  --set KNOB=V       power=W or clock=MHZ of each GPU (repeatable)\n"
     "  --gap TIME         nothing runs so long between two passes (default 0s)\n"
     "  --host-watts W     of the rest of the node, for what the facility draws\n"
     "  --pue X            of the facility, or one of `wattune data list pue`\n"
     "  --carbon-intensity G  g CO2e a kWh\n"
-    "  --region ID        where it runs (`wattune data list regions`), for the carbon: DEU,\n"
-    "                     gcp:europe-west4; compare takes several, with commas\n"
+    "  --region ID        where it runs (`wattune data list regions`), for the\n"
+    "                     carbon: DEU, gcp:europe-west4; compare takes several, with\n"
+    "                     commas\n"
     "  --price-kwh P      what a kWh costs\n"
-    "  --data DIR         tables of your own (wattune-data(1); default: ~/.config/wattune/data)\n";
+    "  --data DIR         tables of your own (wattune-data(1); default:\n"
+    "                     ~/.config/wattune/data)\n";
 
 static int take_count(const struct cli_predict *p, const char *option, const char *text,
                       unsigned *ret_count)

@@ -23,28 +23,29 @@
 
 static void print_help(void)
 {
-    fputs(
-        "usage: wattune probe [OPTION...]\n\n"
-        "Finds what each sensor is like: how often it is refreshed, over how long it averages, "
-        "how\n"
-        "late it is, in what steps it counts, and whether counter and power agree. A load of its\n"
-        "own switches each device on and off meanwhile; leave the machine idle otherwise. What is\n"
-        "found is kept for the device, and later windows use it.\n\n"
-        "  --gpu LIST      only these GPUs: indices or UUIDs\n"
-        "  --seconds S     how long to watch, 3 to 3600 (default 15)\n"
-        "  --no-load       run nothing: only what changes by itself is seen\n"
-        "  --no-store      keep nothing\n"
-        "  --json          one JSON document on stdout\n"
-        "  --trace DIR     also keep what was seen, a file a device, to be analysed elsewhere\n"
-        "  --emulate SPEC  probe emulated GPUs: PROFILE[:N]\n"
-        "  --fault SPEC    a fault of the emulated GPUs (docs/emulator.md)\n"
-        "  --sensor-command SPEC  a program that prints watts or joules is a sensor too:\n"
-        "                  [KIND[/NAME]@]PERIOD:COMMAND, 2s:./read-pdu (repeatable; watts\n"
-        "                  rather than kWh, which moves too seldom)\n"
-        "  --sysroot DIR   read /proc and /sys below DIR\n"
-        "  --help          this text\n\n"
-        "Exit code: 0 done; 1 failure, or a sensor is faulty; 2 usage; 4 no sensor to probe.\n",
-        stdout);
+    fputs("usage: wattune probe [OPTION...]\n\n"
+          "Finds what each sensor is like: how often it is refreshed, over how long it\n"
+          "averages, how late it is, in what steps it counts, and whether counter and power\n"
+          "agree. A load of its own switches each device on and off meanwhile; leave the\n"
+          "machine idle otherwise. What is found is kept for the device, and later windows\n"
+          "use it.\n\n"
+          "  --gpu LIST      only these GPUs: indices or UUIDs\n"
+          "  --seconds S     how long to watch, 3 to 3600 (default 15)\n"
+          "  --no-load       run nothing: only what changes by itself is seen\n"
+          "  --no-store      keep nothing\n"
+          "  --json          one JSON document on stdout\n"
+          "  --trace DIR     also keep what was seen, a file a device, to be analysed\n"
+          "                  elsewhere\n"
+          "  --emulate SPEC  probe emulated GPUs: PROFILE[:N]\n"
+          "  --fault SPEC    a fault of the emulated GPUs (docs/emulator.md)\n"
+          "  --sensor-command SPEC  a program that prints watts or joules is a sensor too:\n"
+          "                  [KIND[/NAME]@]PERIOD:COMMAND, 2s:./read-pdu (repeatable; watts\n"
+          "                  rather than kWh, which moves too seldom)\n"
+          "  --sysroot DIR   read /proc and /sys below DIR\n"
+          "  --help          this text\n\n"
+          "Exit code: 0 done; 1 failure, or a sensor is faulty; 2 usage; 4 no sensor to\n"
+          "probe.\n",
+          stdout);
 }
 
 struct job;

@@ -11,24 +11,21 @@
 
 static void print_help(void)
 {
-    fputs(
-        "usage: wattune report [OPTION...] [ID|SWEEP|last]\n"
-        "       wattune report [OPTION...] A[,A2...] B[,B2...]\n\n"
-        "Writes a stored run, or a sweep with all its runs, as one HTML file that needs nothing\n"
-        "else: tables, plots, the machine, where each figure comes from. \"last\" (the default) "
-        "is the\n"
-        "newest run, or the sweep it belongs to.\n\n"
-        "With two runs, or two groups of repeats (ids with commas between), compares B with A on\n"
-        "the terminal: time, energy, power, energy per unit of work, and whether the difference "
-        "is\n"
-        "real; and as HTML with -o. Runs of a sweep may be named, too.\n\n"
-        "  -o, --output FILE  where to (default " DEFAULT_FILE ")\n"
-        "  --json             the same as one JSON document on stdout; then no file, unless -o "
-        "names\n"
-        "                     one\n"
-        "  --help             this text\n\n"
-        "Exit code: 0, 1 failure, 2 usage, 3 not permitted, 4 no such run.\n",
-        stdout);
+    fputs("usage: wattune report [OPTION...] [ID|SWEEP|last]\n"
+          "       wattune report [OPTION...] A[,A2...] B[,B2...]\n\n"
+          "Writes a stored run, or a sweep with all its runs, as one HTML file that needs\n"
+          "nothing else: tables, plots, the machine, where each figure comes from. \"last\"\n"
+          "(the default) is the newest run, or the sweep it belongs to.\n\n"
+          "With two runs, or two groups of repeats (ids with commas between), compares B\n"
+          "with A on the terminal: time, energy, power, energy per unit of work, and\n"
+          "whether the difference is real; and as HTML with -o. Runs of a sweep may be\n"
+          "named, too.\n\n"
+          "  -o, --output FILE  where to (default " DEFAULT_FILE ")\n"
+          "  --json             the same as one JSON document on stdout; then no file,\n"
+          "                     unless -o names one\n"
+          "  --help             this text\n\n"
+          "Exit code: 0, 1 failure, 2 usage, 3 not permitted, 4 no such run.\n",
+          stdout);
 }
 
 struct report_options {

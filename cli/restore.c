@@ -9,13 +9,13 @@
 static void print_help(void)
 {
     fputs("usage: wattune restore [OPTION...]\n\n"
-          "Puts back every setting that a Wattune made and that neither it nor its guardian lived\n"
-          "to put back, from the journal on disk. Settings of living processes, and values that\n"
-          "someone else changed since, are left alone and named.\n\n"
+          "Puts back every setting that a Wattune made and that neither it nor its guardian\n"
+          "lived to put back, from the journal on disk. Settings of living processes, and\n"
+          "values that someone else changed since, are left alone and named.\n\n"
           "  --dry-run       say what would be done, change nothing\n"
           "  --json          one JSON document on stdout\n"
-          "  --state-dir DIR the journal's directory (default: /var/lib/wattune for root, else\n"
-          "                  $XDG_STATE_HOME/wattune)\n"
+          "  --state-dir DIR the journal's directory (default: /var/lib/wattune for root,\n"
+          "                  else $XDG_STATE_HOME/wattune)\n"
           "  --sysroot DIR   read /proc and /sys below DIR\n"
           "  --help          this text\n\n"
           "Exit code: 0 nothing is left to put back, 1 failure, 2 usage, 3 not permitted.\n",

@@ -7,18 +7,18 @@
 
 static void print_help(void)
 {
-    fputs(
-        "usage: wattune runs [OPTION...] [ID|last]\n\n"
-        "Lists the stored runs, newest first; with the id of one (its beginning is enough) or\n"
-        "\"last\", shows that one in detail. A run whose Wattune was killed is \"incomplete\".\n\n"
-        "  --tag NAME    only runs with this tag\n"
-        "  --sweep ID    only the runs of this sweep\n"
-        "  --sum GROUP   what a job of many ranks took on all its nodes: slurm-JOB.STEP\n"
-        "  --limit N     at most this many (default 20; 0: all)\n"
-        "  --json        one JSON document on stdout; of a single run with its trace\n"
-        "  --help        this text\n\n"
-        "Exit code: 0, 1 failure, 2 usage, 3 not permitted, 4 no such run.\n",
-        stdout);
+    fputs("usage: wattune runs [OPTION...] [ID|last]\n\n"
+          "Lists the stored runs, newest first; with the id of one (its beginning is\n"
+          "enough) or \"last\", shows that one in detail. A run whose Wattune was killed is\n"
+          "\"incomplete\".\n\n"
+          "  --tag NAME    only runs with this tag\n"
+          "  --sweep ID    only the runs of this sweep\n"
+          "  --sum GROUP   what a job of many ranks took on all its nodes: slurm-JOB.STEP\n"
+          "  --limit N     at most this many (default 20; 0: all)\n"
+          "  --json        one JSON document on stdout; of a single run with its trace\n"
+          "  --help        this text\n\n"
+          "Exit code: 0, 1 failure, 2 usage, 3 not permitted, 4 no such run.\n",
+          stdout);
 }
 
 static int show_one(struct wt_store *store, const char *id, bool is_json)

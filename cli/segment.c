@@ -182,9 +182,9 @@ static int run(const struct job *j, size_t i, char **argv)
 static void print_help(void)
 {
     fputs("usage: wattune segment SCRIPT [ARG...]\n\n"
-          "The interpreter of a script that `wattune submit` handed to Slurm in several pieces:\n"
-          "runs it until the piece ends, tells it to keep its work, and has the job requeued for\n"
-          "the next one. Slurm runs this; nobody types it.\n\n"
+          "The interpreter of a script that `wattune submit` handed to Slurm in several\n"
+          "pieces: runs it until the piece ends, tells it to keep its work, and has the job\n"
+          "requeued for the next one. Slurm runs this; nobody types it.\n\n"
           "  --help             this text\n\n"
           "Exit code: the script's own; 0 requeued, 1 failure, 2 usage.\n",
           stdout);

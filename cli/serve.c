@@ -12,33 +12,34 @@
 
 static void print_help(void)
 {
-    fputs(
-        "usage: wattune serve [OPTION...]\n\n"
-        "Measures until it is ended, and answers over HTTP: / is a page of devices, settings that\n"
-        "are held, jobs and energy today; /metrics is for Prometheus (docs/serve.md has each);\n"
-        "/api/state.json is what the page reads; /health says ok. Anybody who reaches the address\n"
-        "may read them, so the default is this machine alone.\n\n"
-        "  --listen ADDR:PORT  where to listen (default " WT_SERVE_LISTEN "; port 0: any)\n"
-        "  --period TIME       polling period of the sensors (default 100ms)\n"
-        "  --gpu LIST          only these GPUs: indices or UUIDs\n"
-        "  --jobs DIR          keep the energy of Slurm's jobs, told of by the files in DIR\n"
-        "                      (default " WT_JOB_FACTS_DIR "; by root, on real devices)\n"
-        "  --no-jobs           keep no accounts of jobs\n"
-        "  --store FILE        where they are kept (default " WT_JOB_STORE_FILE ")\n"
-        "  --push URL          and sent: postgresql://...\n"
-        "  --node NAME         what this node is called there (default: the host's name)\n"
-        "  --cluster NAME      and its cluster, until a job tells it\n"
-        "  --hpc-job-mapping DIR  write the files that dcgm-exporter reads jobs from\n"
-        "  --jobs-listed N     running jobs that have metrics of their own (default 64)\n"
-        "  --emulate SPEC      serve emulated GPUs: PROFILE[:N]\n"
-        "  --fault SPEC        a fault of the emulated GPUs (docs/emulator.md)\n"
-        "  --sensor-command SPEC  a program that prints watts or joules is a sensor too:\n"
-        "                      [KIND[/NAME]@]PERIOD:COMMAND, 2s:./read-pdu (repeatable)\n"
-        "  --sysroot DIR       read /proc and /sys below DIR\n"
-        "  --help              this text\n\n"
-        "Exit code: 0 when SIGTERM or Ctrl-C ended it, 1 failure, 2 usage, 3 not permitted,\n"
-        "4 no such GPU, or no libmicrohttpd.\n",
-        stdout);
+    fputs("usage: wattune serve [OPTION...]\n\n"
+          "Measures until it is ended, and answers over HTTP: / is a page of devices,\n"
+          "settings that are held, jobs and energy today; /metrics is for Prometheus\n"
+          "(docs/serve.md has each); /api/state.json is what the page reads; /health says\n"
+          "ok. Anybody who reaches the address may read them, so the default is this\n"
+          "machine alone.\n\n"
+          "  --listen ADDR:PORT  where to listen (default " WT_SERVE_LISTEN "; port 0: any)\n"
+          "  --period TIME       polling period of the sensors (default 100ms)\n"
+          "  --gpu LIST          only these GPUs: indices or UUIDs\n"
+          "  --jobs DIR          keep the energy of Slurm's jobs, told of by the files in\n"
+          "                      DIR\n"
+          "                      (default " WT_JOB_FACTS_DIR "; by root, on real devices)\n"
+          "  --no-jobs           keep no accounts of jobs\n"
+          "  --store FILE        where they are kept (default " WT_JOB_STORE_FILE ")\n"
+          "  --push URL          and sent: postgresql://...\n"
+          "  --node NAME         what this node is called there (default: the host's name)\n"
+          "  --cluster NAME      and its cluster, until a job tells it\n"
+          "  --hpc-job-mapping DIR  write the files that dcgm-exporter reads jobs from\n"
+          "  --jobs-listed N     running jobs that have metrics of their own (default 64)\n"
+          "  --emulate SPEC      serve emulated GPUs: PROFILE[:N]\n"
+          "  --fault SPEC        a fault of the emulated GPUs (docs/emulator.md)\n"
+          "  --sensor-command SPEC  a program that prints watts or joules is a sensor too:\n"
+          "                      [KIND[/NAME]@]PERIOD:COMMAND, 2s:./read-pdu (repeatable)\n"
+          "  --sysroot DIR       read /proc and /sys below DIR\n"
+          "  --help              this text\n\n"
+          "Exit code: 0 when SIGTERM or Ctrl-C ended it, 1 failure, 2 usage, 3 not\n"
+          "permitted, 4 no such GPU, or no libmicrohttpd.\n",
+          stdout);
 }
 
 struct serve_options {

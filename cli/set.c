@@ -12,26 +12,26 @@
 
 static void print_help(void)
 {
-    fputs(
-        "usage: wattune set [OPTION...] KNOB=VALUE... [-- CMD [ARG...]]\n\n"
-        "Sets each KNOB of every device that has it and puts back what was found: when CMD ends,\n"
-        "after --for, or at Ctrl-C or SIGTERM; after kill -9 too. A value that someone else\n"
-        "changes meanwhile is left to them.\n\n"
-        "KNOBs of GPUs: power (W), clock, memclock (MHz; 0: unlocked). Of processors: cpu-power\n"
-        "(W), cpu-freq (MHz, the highest), governor and epp (by name: governor=powersave,\n"
-        "epp=balance_power or 0 to 255). Of memory: dram-power (W). `wattune doctor` says which\n"
-        "there are here, in which range, and who may set them.\n\n"
-        "  --gpu LIST      only these GPUs: indices or UUIDs (default: $CUDA_VISIBLE_DEVICES, "
-        "else\n"
-        "                  all)\n"
-        "  --for TIME      put back after TIME (90, 90s, 5m, 1.5h); without CMD only\n"
-        "  --emulate SPEC  on emulated GPUs: PROFILE[:N] (`wattune emulate --list`)\n"
-        "  --fault SPEC    a fault of the emulated GPUs (docs/emulator.md)\n"
-        "  --sysroot DIR   read /proc and /sys below DIR\n"
-        "  --help          this text\n\n"
-        "Exit code: CMD's own (128+n when it died by signal n); 127 no such command, 126 not\n"
-        "executable; 0 all is back, 1 failure, 2 usage, 3 not permitted, 4 no such knob.\n",
-        stdout);
+    fputs("usage: wattune set [OPTION...] KNOB=VALUE... [-- CMD [ARG...]]\n\n"
+          "Sets each KNOB of every device that has it and puts back what was found: when\n"
+          "CMD ends, after --for, or at Ctrl-C or SIGTERM; after kill -9 too. A value that\n"
+          "someone else changes meanwhile is left to them.\n\n"
+          "KNOBs of GPUs: power (W), clock, memclock (MHz; 0: unlocked). Of processors:\n"
+          "cpu-power (W), cpu-freq (MHz, the highest), governor and epp (by name:\n"
+          "governor=powersave, epp=balance_power or 0 to 255). Of memory: dram-power (W).\n"
+          "`wattune doctor` says which there are here, in which range, and who may set\n"
+          "them.\n\n"
+          "  --gpu LIST      only these GPUs: indices or UUIDs (default:\n"
+          "                  $CUDA_VISIBLE_DEVICES, else all)\n"
+          "  --for TIME      put back after TIME (90, 90s, 5m, 1.5h); without CMD only\n"
+          "  --emulate SPEC  on emulated GPUs: PROFILE[:N] (`wattune emulate --list`)\n"
+          "  --fault SPEC    a fault of the emulated GPUs (docs/emulator.md)\n"
+          "  --sysroot DIR   read /proc and /sys below DIR\n"
+          "  --help          this text\n\n"
+          "Exit code: CMD's own (128+n when it died by signal n); 127 no such command, 126\n"
+          "not executable; 0 all is back, 1 failure, 2 usage, 3 not permitted, 4 no such\n"
+          "knob.\n",
+          stdout);
 }
 
 struct set_options {

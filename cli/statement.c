@@ -9,30 +9,31 @@
 
 static void print_help(void)
 {
-    fputs(
-        "usage: wattune statement --tag TAG [OPTION...]\n\n"
-        "The Energy Statement of all stored runs with this tag, failed and interrupted ones, "
-        "trials\n"
-        "and sweeps included: hardware, hours, energy by provenance with 95 % intervals, what was\n"
-        "not measured, PUE and CO2e. Markdown on stdout, unless another form is asked for. Runs\n"
-        "on emulated or recorded machines are called so, and never mixed with real ones.\n\n"
-        "  --tag TAG             the runs: as given to wattune run --tag, sweep --tag\n"
-        "  --latex               LaTeX, to be \\input in a paper; needs no package\n"
-        "  --json                one JSON document (docs/statement.schema.json)\n"
-        "  --model-card          the co2_eq_emissions block of a Hugging Face model card\n"
-        "  --training-type TEXT  for it: pre-training, fine-tuning, ...\n"
-        "  --codecarbon FILE     writes the runs under CodeCarbon's columns (CSV), besides\n"
-        "  --pue X               of the data centre, or one of `wattune data list pue`; without\n"
-        "                        it none is included\n"
-        "  --region NAME         gcp:europe-west4, DEU, ... (data/regions.csv): gives the carbon\n"
-        "                        factor, its source and year. With --carbon-intensity any name\n"
-        "  --data DIR            tables of your own, regions and PUE (wattune-data(1))\n"
-        "  --carbon-intensity G  g CO2e per kWh, in place of the catalogue's; goes with\n"
-        "  --carbon-source TEXT  who says so, and\n"
-        "  --carbon-date DATE    of when it is: 2025, 2025-06 or 2025-06-30\n"
-        "  --help                this text\n\n"
-        "Exit code: 0, 1 failure, 2 usage, 3 not permitted, 4 no run has this tag.\n",
-        stdout);
+    fputs("usage: wattune statement --tag TAG [OPTION...]\n\n"
+          "The Energy Statement of all stored runs with this tag, failed and interrupted\n"
+          "ones, trials and sweeps included: hardware, hours, energy by provenance with 95\n"
+          "% intervals, what was not measured, PUE and CO2e. Markdown on stdout, unless\n"
+          "another form is asked for. Runs on emulated or recorded machines are called so,\n"
+          "and never mixed with real ones.\n\n"
+          "  --tag TAG             the runs: as given to wattune run --tag, sweep --tag\n"
+          "  --latex               LaTeX, to be \\input in a paper; needs no package\n"
+          "  --json                one JSON document (docs/statement.schema.json)\n"
+          "  --model-card          the co2_eq_emissions block of a Hugging Face model card\n"
+          "  --training-type TEXT  for it: pre-training, fine-tuning, ...\n"
+          "  --codecarbon FILE     writes the runs under CodeCarbon's columns (CSV),\n"
+          "                        besides\n"
+          "  --pue X               of the data centre, or one of `wattune data list pue`;\n"
+          "                        without it none is included\n"
+          "  --region NAME         gcp:europe-west4, DEU, ... (data/regions.csv): gives the\n"
+          "                        carbon factor, its source and year. With\n"
+          "                        --carbon-intensity any name\n"
+          "  --data DIR            tables of your own, regions and PUE (wattune-data(1))\n"
+          "  --carbon-intensity G  g CO2e per kWh, in place of the catalogue's; goes with\n"
+          "  --carbon-source TEXT  who says so, and\n"
+          "  --carbon-date DATE    of when it is: 2025, 2025-06 or 2025-06-30\n"
+          "  --help                this text\n\n"
+          "Exit code: 0, 1 failure, 2 usage, 3 not permitted, 4 no run has this tag.\n",
+          stdout);
 }
 
 enum form { FORM_MARKDOWN, FORM_LATEX, FORM_JSON, FORM_CARD };

@@ -35,16 +35,17 @@ struct submit {
 
 static void print_help(void)
 {
-    fputs(
-        "usage: wattune submit [OPTION...] -- [SBATCH OPTION...] SCRIPT [ARG...]\n\n"
-        "Plans a job as `wattune plan` does and hands it to Slurm for then: sbatch --begin. A job\n"
-        "of several pieces (--interruptible) is requeued for each; before a piece ends its script\n"
-        "gets a signal, upon which it writes a checkpoint and ends.\n\n"
-        "  --dry-run          print what would be run, and run nothing\n"
-        "  --checkpoint-signal NAME  that signal: USR1 (the default), USR2, TERM, INT, HUP\n"
-        "  --checkpoint-lead TIME  so long before the end (default: --checkpoint-cost, and a\n"
-        "                     minute at least)\n",
-        stdout);
+    fputs("usage: wattune submit [OPTION...] -- [SBATCH OPTION...] SCRIPT [ARG...]\n\n"
+          "Plans a job as `wattune plan` does and hands it to Slurm for then: sbatch\n"
+          "--begin. A job of several pieces (--interruptible) is requeued for each; before\n"
+          "a piece ends its script gets a signal, upon which it writes a checkpoint and\n"
+          "ends.\n\n"
+          "  --dry-run          print what would be run, and run nothing\n"
+          "  --checkpoint-signal NAME  that signal: USR1 (the default), USR2, TERM, INT,\n"
+          "                     HUP\n"
+          "  --checkpoint-lead TIME  so long before the end (default: --checkpoint-cost,\n"
+          "                     and a minute at least)\n",
+          stdout);
     fputs(cli_plan_help, stdout);
     fputs("  --help             this text\n\n"
           "Exit code: sbatch's own; 1 failure, 2 usage, 3 not permitted, 4 no such run.\n",

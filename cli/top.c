@@ -25,11 +25,13 @@
 static void print_help(void)
 {
     fputs("usage: wattune top [OPTION...]\n\n"
-          "Shows, every second, the power, limit, temperature and energy since the start of each\n"
-          "device, the settings that wattuned holds, and which processes use the GPUs. h says the\n"
-          "keys, q ends it. Where stdout is no terminal it prints one frame and ends.\n\n"
+          "Shows, every second, the power, limit, temperature and energy since the start of\n"
+          "each device, the settings that wattuned holds, and which processes use the GPUs.\n"
+          "h says the keys, q ends it. Where stdout is no terminal it prints one frame and\n"
+          "ends.\n\n"
           "  --once              print one frame and end\n"
-          "  --interval TIME     how often it is drawn, and how long --once measures (default 1s)\n"
+          "  --interval TIME     how often it is drawn, and how long --once measures\n"
+          "                      (default 1s)\n"
           "  --sort WORD         device, power, energy or temperature\n"
           "  --gpu LIST          only these GPUs: indices or UUIDs\n"
           "  --emulate SPEC      emulated GPUs: PROFILE[:N]\n"
@@ -38,8 +40,8 @@ static void print_help(void)
           "                      [KIND[/NAME]@]PERIOD:COMMAND, 2s:./read-pdu (repeatable)\n"
           "  --sysroot DIR       read /proc and /sys below DIR\n"
           "  --help              this text\n\n"
-          "Exit code: 0; 1 failure, 2 usage, 3 not permitted, 4 no such GPU, or no libncursesw;\n"
-          "128+n when signal n ended it.\n",
+          "Exit code: 0; 1 failure, 2 usage, 3 not permitted, 4 no such GPU, or no\n"
+          "libncursesw; 128+n when signal n ended it.\n",
           stdout);
 }
 

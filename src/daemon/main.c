@@ -22,16 +22,16 @@
 static void print_help(void)
 {
     fputs("usage: wattuned [OPTION...]\n\n"
-          "Holds settings of devices for users who may not set them, as far as the policy lets "
-          "them,\n"
-          "and puts back what was found. See wattuned(8) and wattune-policy(5).\n\n"
+          "Holds settings of devices for users who may not set them, as far as the policy\n"
+          "lets them, and puts back what was found. See wattuned(8) and wattune-policy(5).\n\n"
           "  --policy FILE          who may set what (default: " POLICY ")\n"
-          "  --socket PATH          where to listen (default: " RUN_DIR "/wattuned.sock; a socket\n"
-          "                         passed by systemd goes first)\n"
+          "  --socket PATH          where to listen (default: " RUN_DIR "/wattuned.sock; a\n"
+          "                         socket passed by systemd goes first)\n"
           "  --state-dir DIR        the journal's directory (default: /var/lib/wattune)\n"
           "  --audit FILE           one JSON line a decision (default: standard error)\n"
           "  --device-timeout TIME  seconds after which a driver's call hangs (default: 5)\n"
-          "  --emulate SPEC         serve emulated GPUs, PROFILE[:N]; prints what clients need\n"
+          "  --emulate SPEC         serve emulated GPUs, PROFILE[:N]; prints what clients\n"
+          "                         need\n"
           "  --jobs DIR             where Slurm's plugin writes facts on jobs\n"
           "                         (default: " RUN_DIR "/slurm)\n"
           "  --sysroot DIR          read /proc, /sys and /dev below DIR\n"
@@ -39,9 +39,9 @@ static void print_help(void)
           "  --status               say what is held, end\n"
           "  --version              the version\n"
           "  --help                 this text\n\n"
-          "SIGHUP reads the policy anew. SIGTERM puts everything back and ends; SIGUSR2 ends and\n"
-          "leaves what is held to the wattuned that is started next.\n"
-          "Exit code: 0, 1 failure, 2 usage, 3 not permitted, 4 nobody listens.\n",
+          "SIGHUP reads the policy anew. SIGTERM puts everything back and ends; SIGUSR2\n"
+          "ends and leaves what is held to the wattuned that is started next. Exit code: 0,\n"
+          "1 failure, 2 usage, 3 not permitted, 4 nobody listens.\n",
           stdout);
 }
 
