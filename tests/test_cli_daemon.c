@@ -103,7 +103,7 @@ static void a_policy_can_be_tried(void **state)
     spawn_run(&s, home, wattuned(), "--check-policy", path);
     assert_int_equal(spawn_code(&s), 0);
     assert_non_null(strstr(s.out, ":2: there is no \"nobody-of-that-name\" here"));
-    assert_non_null(strstr(s.out, "good, 1 rule\n"));
+    assert_non_null(strstr(s.out, "good, 1 rule, 1 site-cap\n"));
     spawn_done(&s);
     rig_write(path, "site-cap power 200 W\nallow everyone on all set powr\n");
     spawn_run(&s, home, wattuned(), "--check-policy", path);
@@ -137,7 +137,7 @@ static void status_says_what_is_held_for_whom(void **state)
     m.u.claim.hold_ns = 1000 * WT_NS_PER_S;
     assert_int_equal(rig_ask(&c, &m).rc, 0);
     spawn_run(&s, home, wattuned(), "--status", "--socket", rig.socket);
-    assert_non_null(strstr(s.out, "device 1: power 150 W (found 250 W, on the device 150 W) for "
+    assert_non_null(strstr(s.out, "device 1: power 150 W (found 250 W, last seen there 150 W) for "
                                   "process"));
     assert_non_null(strstr(s.out, "of user " ALICE_TEXT ", for another"));
     spawn_done(&s);

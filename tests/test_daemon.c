@@ -312,6 +312,22 @@ static void a_mistake_in_the_policy_keeps_the_old_one(void **state)
     rig_end(&nobody);
 }
 
+/* As an editor leaves it for a moment. */
+static void a_policy_that_is_gone_keeps_the_old_one(void **state)
+{
+    (void)state;
+    struct rig_client c = rig_client(&rig, ALICE);
+    rig_policy(&rig, "site-cap power 180 W\nallow everyone on all set power\n");
+    kill(rig.daemon, SIGHUP);
+    assert_true(rig_awaits(rig.log, "1 rule, 1 site-cap"));
+    assert_int_equal(unlink(rig.policy), 0);
+    kill(rig.daemon, SIGHUP);
+    assert_true(rig_awaits(rig.log, "there is no such file any more; the policy before it stays"));
+    assert_int_equal(rig_claim(&c, 0, 200000).rc, WT_E_RANGE);
+    assert_int_equal(rig_claim(&c, 0, 170000).rc, 0);
+    rig_end(&c);
+}
+
 static void a_policy_that_others_may_write_is_not_believed(void **state)
 {
     (void)state;
@@ -465,6 +481,7 @@ static int run(int argc, char **argv)
         RUNS(a_policy_read_anew_keeps_claims),
         RUNS(a_cap_read_anew_moves_what_is_held_and_says_so),
         RUNS(a_mistake_in_the_policy_keeps_the_old_one),
+        RUNS(a_policy_that_is_gone_keeps_the_old_one),
         RUNS(a_policy_that_others_may_write_is_not_believed),
         RUNS(garbage_is_answered_and_hung_up_on),
         STARTS(connections_of_one_user_are_bounded),

@@ -30,7 +30,7 @@ struct world {
     size_t record_count;
     struct wt_table_answer last[64]; /* by waiter */
     size_t answers[64];
-    size_t abandoned, ended, capped;
+    size_t abandoned, ended, capped, resumed;
     size_t device_writes;
     int64_t now_ns;
 };
@@ -56,6 +56,7 @@ static void answer(void *data, uint64_t waiter, const struct wt_table_answer *a)
     w->last[waiter] = *a;
     w->answers[waiter]++;
     w->abandoned += a->event == WT_TABLE_ABANDONED;
+    w->resumed += a->event == WT_TABLE_RESUMED && a->rc == 0;
     w->capped += a->event == WT_TABLE_CAPPED && a->rc == 0;
     w->ended += a->event == WT_TABLE_ENDED && a->rc == 0;
 }
@@ -694,6 +695,30 @@ static void a_cap_that_a_restart_finds_raised_hides_nothing_that_was_found(void 
     assert_int_equal(w->power[1], found);
 }
 
+/* The daemon that began it never said so. */
+static void what_a_daemon_before_had_begun_is_done_and_said(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(claim(w, 1, 1, 240000), 0);
+    do_device(w);
+    do_journal(w); /* the intention, and no more */
+    reload(w);
+    settle(w);
+    assert_int_equal(w->power[1], 240000);
+    assert_int_equal(w->resumed, 1);
+    w->cap = 180000;
+    wt_table_recap(w->table);
+    do_journal(w);
+    reload(w);
+    settle(w);
+    assert_int_equal(w->power[1], 180000);
+    assert_int_equal(w->resumed, 2);
+    assert_int_equal(w->last[0].value, 240000);
+    reload(w);
+    settle(w);
+    assert_int_equal(w->resumed, 2); /* it was set and noted */
+}
+
 /* A daemon that starts under a lower cap, and one under a higher one. */
 static void a_restart_goes_by_the_cap_of_that_day(void **state)
 {
@@ -913,6 +938,7 @@ int main(void)
         TABLE_TEST(a_claim_ends_at_its_deadline),
         TABLE_TEST(a_hung_device_answers_those_who_wait),
         TABLE_TEST(a_cap_that_a_restart_finds_raised_hides_nothing_that_was_found),
+        TABLE_TEST(what_a_daemon_before_had_begun_is_done_and_said),
         TABLE_TEST(a_restart_goes_by_the_cap_of_that_day),
         TABLE_TEST(a_crash_at_any_moment_comes_out_right),
         TABLE_TEST(another_process_or_lease_adopts_nothing),

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,51 +17,122 @@
 
 struct wt_audit {
     int fd;
-    bool is_own, is_started, is_ending, is_over;
+    char path[4096]; /* "": standard error */
+    bool is_started, is_ending, is_over, is_reopen_due;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t has_line, has_ended;
     char (*lines)[LINE_MAX];
     size_t first, count;
-    uint64_t lost;
+    uint64_t lost, refused; /* lines: no room for them here, and in the file */
 };
 
-static void put(int fd, const char *text)
+/* All of it, or none where it is a file. */
+static bool put(int fd, const char *text)
 {
-    size_t left = strlen(text);
-    while (left) {
-        ssize_t n = write(fd, text, left);
+    size_t size = strlen(text), done = 0;
+    while (done < size) {
+        ssize_t n = write(fd, text + done, size - done);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return;
-        text += n;
-        left -= (size_t)n;
+            break;
+        done += (size_t)n;
     }
+    int errnum = errno;
+    struct stat st;
+    if (done && done < size && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+        ftruncate(fd, st.st_size - (off_t)done) < 0)
+        (void)!write(fd, "\n", 1); /* so that the next line is one */
+    errno = errnum;
+    return done == size;
+}
+
+static int open_file(const char *path)
+{
+    const int flags = O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY;
+    int fd = open(path, flags | O_CREAT | O_EXCL, 0640);
+    if (fd >= 0)
+        fchmod(fd, 0640); /* the daemon's umask would hide it from the site's collector */
+    else if (errno == EEXIST)
+        fd = open(path, flags);
+    return fd;
+}
+
+static void reopen(struct wt_audit *a)
+{
+    int fd = open_file(a->path);
+    if (fd < 0) {
+        fprintf(stderr, "wattuned: --audit %s: %s; it goes on in the file from before\n", a->path,
+                strerror(errno));
+        return;
+    }
+    close(a->fd);
+    a->fd = fd;
+}
+
+/* The next line to write: first how many the file did not take, then those that wait, then how many
+ * did not fit behind them. *ret_missing is the count that it tells, NULL for one that waits. false:
+ * there is nothing to write. */
+static bool take(struct wt_audit *a, char *line, uint64_t **ret_missing)
+{
+    *ret_missing = a->refused ? &a->refused : a->count ? NULL : &a->lost;
+    if (!*ret_missing)
+        memcpy(line, a->lines[a->first], LINE_MAX);
+    else
+        wt_text(line, LINE_MAX, "{\"event\":\"lost\",\"lines\":%llu}\n",
+                (unsigned long long)**ret_missing);
+    return !*ret_missing || **ret_missing;
+}
+
+static void wait_for_room(struct wt_audit *a)
+{
+    struct timespec soon;
+    clock_gettime(CLOCK_REALTIME, &soon);
+    soon.tv_sec++;
+    pthread_cond_timedwait(&a->has_line, &a->lock, &soon);
 }
 
 static void *work(void *data)
 {
     struct wt_audit *a = data;
     char line[LINE_MAX];
+    bool is_refusing = false;
     pthread_mutex_lock(&a->lock);
-    while (!a->is_ending || a->count || a->lost) {
-        if (!a->count && !a->lost) {
+    while (!a->is_ending || a->count || a->refused || a->lost) {
+        uint64_t *missing, told = 0;
+        bool is_reopen = a->is_reopen_due && !a->count;
+        if (!is_reopen && !take(a, line, &missing)) {
             pthread_cond_wait(&a->has_line, &a->lock);
             continue;
         }
-        if (a->count) {
-            memcpy(line, a->lines[a->first], LINE_MAX);
+        if (is_reopen) {
+            a->is_reopen_due = false;
+            pthread_mutex_unlock(&a->lock);
+            reopen(a);
+            pthread_mutex_lock(&a->lock);
+            continue;
+        }
+        if (missing)
+            told = *missing;
+        pthread_mutex_unlock(&a->lock);
+        bool is_written = put(a->fd, line);
+        if (!is_written && !is_refusing)
+            fprintf(stderr, "wattuned: audit log%s%s: %s; what is not written is counted\n",
+                    a->path[0] ? " " : "", a->path, strerror(errno));
+        is_refusing = !is_written;
+        pthread_mutex_lock(&a->lock);
+        if (missing && is_written) {
+            *missing -= told;
+        } else if (!missing) {
             a->first = (a->first + 1) % LINES;
             a->count--;
+            a->refused += !is_written;
+        } else if (a->is_ending) {
+            break;
         } else {
-            wt_text(line, sizeof(line), "{\"event\":\"lost\",\"lines\":%llu}\n",
-                    (unsigned long long)a->lost);
-            a->lost = 0;
+            wait_for_room(a);
         }
-        pthread_mutex_unlock(&a->lock);
-        put(a->fd, line);
-        pthread_mutex_lock(&a->lock);
     }
     a->is_over = true;
     pthread_cond_signal(&a->has_ended);
@@ -80,19 +152,9 @@ int wt_audit_new(struct wt_audit **ret_audit, const char *path, struct wt_error 
     pthread_mutex_init(&a->lock, NULL);
     pthread_cond_init(&a->has_line, NULL);
     wt_cond_init(&a->has_ended);
-    a->fd = STDERR_FILENO;
-    int rc = 0;
-    if (path) {
-        const int flags = O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY;
-        a->fd = open(path, flags | O_CREAT | O_EXCL, 0640);
-        if (a->fd >= 0)
-            fchmod(a->fd, 0640); /* the daemon's umask would hide it from the site's collector */
-        else if (errno == EEXIST)
-            a->fd = open(path, flags);
-        a->is_own = a->fd >= 0;
-        if (a->fd < 0)
-            rc = wt_fail_errno(err, errno, "%s", path);
-    }
+    wt_text(a->path, sizeof(a->path), "%s", path ? path : "");
+    a->fd = path ? open_file(path) : STDERR_FILENO;
+    int rc = a->fd < 0 ? wt_fail_errno(err, errno, "%s", path) : 0;
     if (rc == 0 && wt_thread_start(&a->thread, work, a) < 0)
         rc = wt_fail(err, WT_E_NOMEM, "no thread for the audit log");
     a->is_started = rc == 0;
@@ -102,6 +164,16 @@ int wt_audit_new(struct wt_audit **ret_audit, const char *path, struct wt_error 
     }
     *ret_audit = a;
     return 0;
+}
+
+void wt_audit_reopen(struct wt_audit *a)
+{
+    if (!a->path[0])
+        return;
+    pthread_mutex_lock(&a->lock);
+    a->is_reopen_due = true;
+    pthread_cond_signal(&a->has_line);
+    pthread_mutex_unlock(&a->lock);
 }
 
 void wt_audit_free(struct wt_audit *a)
@@ -126,7 +198,7 @@ void wt_audit_free(struct wt_audit *a)
         }
         pthread_join(a->thread, NULL);
     }
-    if (a->is_own)
+    if (a->path[0] && a->fd >= 0)
         close(a->fd);
     pthread_cond_destroy(&a->has_line);
     pthread_cond_destroy(&a->has_ended);

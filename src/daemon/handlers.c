@@ -479,7 +479,8 @@ static void audit_answer(struct wt_server *s, uint64_t waiter, const struct wt_t
     static const char *const names[] = {[WT_TABLE_CLAIMED] = "claim",
                                         [WT_TABLE_ENDED] = "release",
                                         [WT_TABLE_ABANDONED] = "abandon",
-                                        [WT_TABLE_CAPPED] = "cap"};
+                                        [WT_TABLE_CAPPED] = "cap",
+                                        [WT_TABLE_RESUMED] = "resume"};
     bool is_own = !waiter && a->event == WT_TABLE_ENDED; /* by a death, a deadline, a restart */
     wt_audit_write(s->audit, &(struct wt_audit_line){.event = is_own ? "end" : names[a->event],
                                                      .who = &a->owner,

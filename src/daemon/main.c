@@ -174,8 +174,9 @@ static int check_policy(const char *path)
         return fail(&err);
     for (size_t i = 0; (name = wt_policy_unknown(policy, i, &line)); i++)
         printf("%s:%u: there is no \"%s\" here; the rule is for nobody\n", path, line, name);
-    size_t rules = wt_policy_rules(policy);
-    printf("%s: good, %zu rule%s\n", path, rules, rules == 1 ? "" : "s");
+    size_t rules = wt_policy_rules(policy), caps = wt_policy_caps(policy);
+    printf("%s: good, %zu rule%s, %zu site-cap%s\n", path, rules, rules == 1 ? "" : "s", caps,
+           caps == 1 ? "" : "s");
     wt_policy_free(policy);
     return 0;
 }
@@ -211,7 +212,7 @@ static int print_claims(struct wt_client *client, struct wt_error *err)
         enum wt_knob knob = (enum wt_knob)m.u.status_ok.knob;
         char value[48], found[48], now[48];
         count = m.u.status_ok.count;
-        printf("device %u: %s %s (found %s, on the device %s) for process %u (%s) of user %u",
+        printf("device %u: %s %s (found %s, last seen there %s) for process %u (%s) of user %u",
                m.u.status_ok.device, wt_knob_name(knob) ? wt_knob_name(knob) : "?",
                wt_knob_value_text(value, sizeof(value), knob, m.u.status_ok.value),
                wt_knob_value_text(found, sizeof(found), knob, m.u.status_ok.found),

@@ -446,10 +446,11 @@ static int read_file(int fd, const char *path, char **ret_text, size_t *ret_size
     struct stat st;
     if (fstat(fd, &st) < 0)
         return wt_fail_errno(err, errno, "%s", path);
-    if (!S_ISREG(st.st_mode) || (st.st_uid != 0 && st.st_uid != geteuid()) ||
-        (st.st_mode & (S_IWGRP | S_IWOTH))) {
-        int rc = wt_fail(err, WT_E_DENIED,
-                         "%s: not a regular file that root alone may write, so not trusted", path);
+    if (!S_ISREG(st.st_mode))
+        return wt_fail(err, WT_E_FORMAT, "%s: not a regular file, so no policy", path);
+    if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & (S_IWGRP | S_IWOTH))) {
+        int rc =
+            wt_fail(err, WT_E_DENIED, "%s: others than root may write it, so not trusted", path);
         wt_fix(err, "chown root:root %s && chmod 644 %s", path, path);
         return rc;
     }
@@ -491,13 +492,53 @@ int wt_policy_load(struct wt_policy **ret_policy, const char *path, struct wt_er
     }
     if (rc == 0)
         rc = wt_policy_parse(ret_policy, path, text ? text : "", size, &names, err);
+    if (rc == 0)
+        (*ret_policy)->is_there = fd >= 0;
     free(text);
     return rc;
+}
+
+bool wt_policy_is_there(const struct wt_policy *policy)
+{
+    return policy->is_there;
 }
 
 size_t wt_policy_rules(const struct wt_policy *policy)
 {
     return policy->rule_count;
+}
+
+size_t wt_policy_caps(const struct wt_policy *policy)
+{
+    return policy->cap_count;
+}
+
+static const char *id_not_among(const struct wt_policy_devices *d, const char (*ids)[96],
+                                size_t count, size_t *io_skip)
+{
+    for (size_t k = 0; k < d->id_count; k++) {
+        bool is_there = false;
+        for (size_t i = 0; i < count; i++)
+            is_there |= strcmp(d->ids[k], ids[i]) == 0;
+        if (!is_there && !(*io_skip)--)
+            return d->ids[k];
+    }
+    return NULL;
+}
+
+const char *wt_policy_no_device(const struct wt_policy *policy, size_t i, const char (*ids)[96],
+                                size_t count, unsigned *ret_line)
+{
+    const char *id = NULL;
+    for (size_t k = 0; !id && k < policy->rule_count; k++) {
+        id = id_not_among(&policy->rules[k].devices, ids, count, &i);
+        *ret_line = policy->rules[k].line;
+    }
+    for (size_t k = 0; !id && k < policy->cap_count; k++) {
+        id = id_not_among(&policy->caps[k].devices, ids, count, &i);
+        *ret_line = policy->caps[k].line;
+    }
+    return id;
 }
 
 const char *wt_policy_unknown(const struct wt_policy *policy, size_t i, unsigned *ret_line)

@@ -26,10 +26,17 @@ int wt_policy_parse(struct wt_policy **ret_policy, const char *name, const char 
                     const struct wt_policy_names *names, struct wt_error *err);
 /* The same from a file, which must be regular and writable by nobody but its owner, root or this
  * process's user; names are the system's. No such file is the empty policy: root alone may set.
- * Errors: besides, WT_E_DENIED, WT_E_FORMAT (too long), WT_E_IO. */
+ * Errors: besides, WT_E_DENIED, WT_E_FORMAT (too long, or no file), WT_E_IO. */
 int wt_policy_load(struct wt_policy **ret_policy, const char *path, struct wt_error *err);
 void wt_policy_free(struct wt_policy *policy);
+/* Whether there was a file. */
+bool wt_policy_is_there(const struct wt_policy *policy);
 size_t wt_policy_rules(const struct wt_policy *policy);
+size_t wt_policy_caps(const struct wt_policy *policy);
+/* The i-th device that a rule or cap names by its id and that is not among these, and its line;
+ * NULL past the end. */
+const char *wt_policy_no_device(const struct wt_policy *policy, size_t i, const char (*ids)[96],
+                                size_t count, unsigned *ret_line);
 /* The i-th user or group that a rule names and nobody has, and its line; NULL past the end. */
 const char *wt_policy_unknown(const struct wt_policy *policy, size_t i, unsigned *ret_line);
 

@@ -42,6 +42,7 @@ struct wt_policy_cap {
 
 struct wt_policy {
     char name[128]; /* the file's, for reasons */
+    bool is_there;  /* the file is */
     struct wt_policy_rule *rules;
     struct wt_policy_cap *caps;
     size_t rule_count, cap_count;

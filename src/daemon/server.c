@@ -117,10 +117,22 @@ static void start_reload(struct wt_server *s)
     pthread_attr_destroy(&attr);
 }
 
-static void say_unknown(struct wt_server *s)
+static void say_policy(struct wt_server *s)
 {
     unsigned line;
     const char *name;
+    const char(*ids)[96] = (const char(*)[96])s->ids;
+    size_t rules = wt_policy_rules(s->policy), caps = wt_policy_caps(s->policy);
+    if (wt_policy_is_there(s->policy))
+        wt_log(s->ctx, WT_LOG_INFO, "daemon", "%s: %zu rule%s, %zu site-cap%s", s->policy_path,
+               rules, rules == 1 ? "" : "s", caps, caps == 1 ? "" : "s");
+    else
+        wt_log(s->ctx, WT_LOG_WARN, "daemon",
+               "%s: there is no such file: root alone may set anything", s->policy_path);
+    for (size_t i = 0;
+         i < 16 && (name = wt_policy_no_device(s->policy, i, ids, s->device_count, &line)); i++)
+        wt_log(s->ctx, WT_LOG_WARN, "daemon", "%s:%u: no device here is \"%s\"", s->policy_path,
+               line, name);
     for (size_t i = 0; i < 16 && (name = wt_policy_unknown(s->policy, i, &line)); i++)
         wt_log(s->ctx, WT_LOG_WARN, "daemon", "%s:%u: there is no \"%s\"; the rule is for nobody",
                s->policy_path, line, name);
@@ -138,12 +150,17 @@ static void end_reload(struct wt_server *s)
     if (!is_done)
         return;
     s->reload = NULL;
+    if (r->policy && !wt_policy_is_there(r->policy) && wt_policy_is_there(s->policy)) {
+        /* Half of an edit, more likely than a wish to have no caps. */
+        r->err.code =
+            wt_fail(&r->err, WT_E_NOTFOUND, "%s: there is no such file any more", r->path);
+        wt_policy_free(r->policy);
+        r->policy = NULL;
+    }
     if (r->policy) {
         wt_policy_free(s->policy);
         s->policy = r->policy;
-        wt_log(s->ctx, WT_LOG_INFO, "daemon", "%s: %zu rules", s->policy_path,
-               wt_policy_rules(s->policy));
-        say_unknown(s);
+        say_policy(s);
         wt_peer_nodes(s->ctx, (const char(*)[96])s->ids, s->device_count, s->minors);
         wt_table_recap(s->table);
     } else {
@@ -276,6 +293,7 @@ int wt_server_new(struct wt_server **ret_server, const struct wt_server_options 
     if (rc == 0)
         rc = wt_scribe_new(&s->scribe, s->ctx, o->state_dir, err);
     if (rc == 0) {
+        wt_audit_write(s->audit, &(struct wt_audit_line){.event = "start"});
         const char *ids[WT_WIRE_DEVICES];
         for (size_t i = 0; i < s->device_count; i++)
             ids[i] = s->ids[i];
@@ -294,7 +312,7 @@ int wt_server_new(struct wt_server **ret_server, const struct wt_server_options 
         wt_server_free(s);
         return rc;
     }
-    say_unknown(s);
+    say_policy(s);
     *ret_server = s;
     return 0;
 }
@@ -329,11 +347,12 @@ static void take_signals(struct wt_server *s)
 {
     struct signalfd_siginfo info;
     while (read(s->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-        if (info.ssi_signo == SIGHUP)
+        if (info.ssi_signo == SIGHUP) {
+            wt_audit_reopen(s->audit);
             start_reload(s);
-        else if (info.ssi_signo == SIGUSR2)
+        } else if (info.ssi_signo == SIGUSR2) {
             s->is_leaving = true;
-        else if (!s->is_stopping) {
+        } else if (!s->is_stopping) {
             s->is_stopping = true;
             epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->socket, NULL);
             wt_systemd_tell("STOPPING=1\nSTATUS=putting everything back");
@@ -499,6 +518,7 @@ int wt_server_run(struct wt_server *s, struct wt_error *err)
         }
         tell_watchdog(s, period_ns, &watchdog_ns);
     }
+    wt_audit_write(s->audit, &(struct wt_audit_line){.event = s->is_leaving ? "leave" : "stop"});
     if (s->is_leaving) {
         wt_log(s->ctx, WT_LOG_INFO, "daemon", "leaving %zu claims to the daemon that comes next",
                wt_table_count(s->table));

@@ -20,7 +20,7 @@ void wt_slot_answer(const struct wt_slot *s, const struct wt_claim *c, enum wt_t
                                            .knob = s->knob,
                                            .owner = c->owner,
                                            .value = c->asked,
-                                           .found = s->found,
+                                           .found = s->found_raw,
                                            .effective = s->on_device,
                                            .enforced = s->enforced,
                                            .deadline_ns = c->deadline_ns};
@@ -57,7 +57,9 @@ static void tell_capped(struct wt_table *t, struct wt_slot *s, struct wt_claim *
 {
     if (c->is_capping)
         tell(t, s, c, WT_TABLE_CAPPED, 0, rc, why);
-    c->is_capping = false;
+    else if (c->is_resuming)
+        tell(t, s, c, WT_TABLE_RESUMED, 0, rc, why);
+    c->is_capping = c->is_resuming = false;
 }
 
 static void tell_end(struct wt_table *t, struct wt_slot *s, struct wt_claim *c, int rc,
@@ -448,7 +450,7 @@ static int64_t *list_ours(const struct wt_slot *s, size_t *ret_count)
 static void moved(struct wt_table *t, struct wt_slot *s)
 {
     for (struct wt_claim *c = s->claims; c; c = c->next) {
-        if (c->state == WT_CLAIM_HELD && c->is_waiting) {
+        if (c->state == WT_CLAIM_HELD && (c->is_waiting || c->is_resuming)) {
             c->record.state = WT_LEASE_SET;
             c->record.current = s->on_device;
             c->record.enforced = s->enforced;

@@ -23,10 +23,11 @@ struct wt_claim {
     int64_t deadline_ns;
     uint64_t waiter_set, waiter_end;
     bool has_wanted;
-    bool is_capping; /* nobody asked: the cap is another one now */
-    bool is_waiting; /* on disk, and not answered: the device is to be moved first */
-    bool is_dropped; /* ended while its record was being written */
-    bool is_moving;  /* ended before the move under way began */
+    bool is_capping;  /* nobody asked: the cap is another one now */
+    bool is_resuming; /* nobody waits: a daemon before this one began it */
+    bool is_waiting;  /* on disk, and not answered: the device is to be moved first */
+    bool is_dropped;  /* ended while its record was being written */
+    bool is_moving;   /* ended before the move under way began */
     bool needs_note, is_in_batch, is_batch_intention;
     struct wt_lease_record record; /* as written last, or about to be */
 };

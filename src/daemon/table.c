@@ -132,6 +132,7 @@ int wt_table_load(struct wt_table *t, const struct wt_lease_record *records, siz
         c->record.is_restoring = false; /* whoever was at it is dead */
         c->state =
             r->owner.pid && !r->is_restoring && is_alive(data, r) ? WT_CLAIM_HELD : WT_CLAIM_ENDING;
+        c->is_resuming = c->state == WT_CLAIM_HELD && r->state == WT_LEASE_INTENDED;
         int64_t found = r->is_capped ? r->uncapped : r->found;
         s->found_raw = s->has_found ? wt_lease_stricter(s->knob, s->found_raw, found) : found;
         s->has_found = true;

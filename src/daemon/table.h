@@ -21,6 +21,7 @@ enum wt_table_event {
     WT_TABLE_ENDED,     /* rc 0: the device has what belongs there; else that is still to be done */
     WT_TABLE_ABANDONED, /* somebody else changed the device: left to them, the claim is gone */
     WT_TABLE_CAPPED,    /* the site's cap is another one: rc 0: the claim holds under it */
+    WT_TABLE_RESUMED,   /* what a daemon before this one had begun; rc 0: it holds */
 };
 
 /* waiter: as given with the request; 0: nobody asked, it ended by itself. */

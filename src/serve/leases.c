@@ -9,7 +9,8 @@
 #include "serve/watch.h"
 
 #define PERIOD_NS (2 * WT_NS_PER_S)
-#define LISTED    128 /* leases that are asked for; the others are counted */
+#define SILENT_NS (3 * WT_NS_PER_S) /* an answer that takes longer is none */
+#define LISTED    128               /* leases that are asked for; the others are counted */
 
 struct wt_lease_watch {
     struct wt_watch *watch;
@@ -19,6 +20,7 @@ struct wt_lease_watch {
     size_t id_count;
 
     pthread_mutex_t lock; /* of what follows */
+    int64_t asked_ns;     /* 0: no question is under way */
     bool has_daemon;
     char why[200];
     struct wt_live_lease *list;
@@ -113,6 +115,9 @@ static void look(void *data)
     struct wt_error err = {0};
     size_t count = 0, unlisted = 0;
     struct wt_live_lease *list = calloc(LISTED, sizeof(*list));
+    pthread_mutex_lock(&w->lock);
+    w->asked_ns = wt_clock_now_ns();
+    pthread_mutex_unlock(&w->lock);
     int rc = !list ? wt_fail(&err, WT_E_NOMEM, "no memory for leases")
                    : ask(w, list, &count, &unlisted, &err);
     if (rc < 0) {
@@ -121,6 +126,7 @@ static void look(void *data)
     }
     pthread_mutex_lock(&w->lock);
     free(w->list);
+    w->asked_ns = 0;
     w->list = list;
     w->count = count;
     w->unlisted = unlisted;
@@ -166,14 +172,21 @@ void wt_lease_watch_free(struct wt_lease_watch *w)
 int wt_lease_watch_copy(struct wt_lease_watch *w, struct wt_live_state *state)
 {
     pthread_mutex_lock(&w->lock);
-    state->has_daemon = w->has_daemon;
-    wt_text(state->daemon_why, sizeof(state->daemon_why), "%s", w->why);
-    state->leases = w->count ? malloc(w->count * sizeof(*w->list)) : NULL;
-    bool ok = state->leases || !w->count;
-    if (ok && w->count)
-        memcpy(state->leases, w->list, w->count * sizeof(*w->list));
-    state->lease_count = ok ? w->count : 0;
-    state->leases_unlisted = w->unlisted;
+    int64_t silent_ns = w->asked_ns ? wt_clock_now_ns() - w->asked_ns : 0;
+    bool is_silent = silent_ns > SILENT_NS;
+    size_t count = is_silent ? 0 : w->count; /* what it said before may be long over */
+    state->has_daemon = w->has_daemon && !is_silent;
+    if (is_silent)
+        wt_text(state->daemon_why, sizeof(state->daemon_why),
+                "wattuned has not answered for %.0f s", wt_s_from_ns(silent_ns));
+    else
+        wt_text(state->daemon_why, sizeof(state->daemon_why), "%s", w->why);
+    state->leases = count ? malloc(count * sizeof(*w->list)) : NULL;
+    bool ok = state->leases || !count;
+    if (ok && count)
+        memcpy(state->leases, w->list, count * sizeof(*w->list));
+    state->lease_count = ok ? count : 0;
+    state->leases_unlisted = is_silent ? 0 : w->unlisted;
     pthread_mutex_unlock(&w->lock);
     return ok ? 0 : WT_E_NOMEM;
 }
