@@ -266,7 +266,10 @@ static int open_socket(const char *path, int *ret_fd, struct wt_error *err)
             return rc;
     }
     /* Nobody else serves these devices: the journal's lock is ours. */
-    if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
+    bool is_there = lstat(path, &st) == 0;
+    if (is_there && !S_ISSOCK(st.st_mode))
+        return wt_fail(err, WT_E_USAGE, "--socket %s: something else than a socket is there", path);
+    if (is_there)
         unlink(path);
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)

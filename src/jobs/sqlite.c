@@ -132,7 +132,13 @@ static void make_private(const char *path)
 static int open_file(struct file *f, bool is_to_write, struct wt_error *err)
 {
     char dir[4096];
+    struct stat st;
     int rc;
+    if (stat(f->path, &st) == 0 && S_ISDIR(st.st_mode)) {
+        rc = wt_fail(err, WT_E_USAGE, "%.300s: a folder, and no file of jobs", f->path);
+        wt_fix(err, "name the file in it: --store FILE");
+        return rc;
+    }
     if (is_to_write) {
         if ((rc = make_folder(f->path, dir, sizeof(dir), err)) < 0)
             return rc;
