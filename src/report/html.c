@@ -403,11 +403,17 @@ out:
     return result;
 }
 
-static bool has_points(const struct wt_run *run)
+/* One moment is no line. */
+static bool has_trace(const struct wt_run *run)
 {
-    for (size_t i = 0; i < run->point_count; i++)
-        if (!isnan(run->points[i].power_w))
+    double first_s = NAN;
+    for (size_t i = 0; i < run->point_count; i++) {
+        if (isnan(run->points[i].power_w))
+            continue;
+        if (run->points[i].t_s > first_s)
             return true;
+        first_s = isnan(first_s) ? run->points[i].t_s : first_s;
+    }
     return false;
 }
 
@@ -418,7 +424,7 @@ static json_t *sweep_traces(const struct wt_sweep *sweep)
     for (size_t i = 0; i < sweep->row_count; i++) {
         const struct wt_sweep_row *row = &sweep->rows[i];
         const struct wt_run *run = &sweep->runs[row->first_run];
-        if (has_points(run) && json_array_append_new(array, sum_trace_json(run, row->label)) < 0) {
+        if (has_trace(run) && json_array_append_new(array, sum_trace_json(run, row->label)) < 0) {
             json_decref(array);
             return NULL;
         }
@@ -1025,7 +1031,7 @@ static int put_runs(FILE *out, const struct wt_run *runs, size_t count)
         put_run_tiles(out, run);
         put_run_troubles(out, run);
         fputs("<div class=\"plots\">\n", out);
-        if (has_points(run)) {
+        if (has_trace(run)) {
             wt_text(id, sizeof(id), "power-%zu", n);
             put_figure(out, id, "Power over time", trace_words(run, words, sizeof(words)), true);
         }
