@@ -82,7 +82,7 @@ static struct told read_all(const char *from)
 
 static struct told await(const char *from, size_t claims)
 {
-    struct told told;
+    struct told told = {0};
     for (int64_t end_ns = wt_clock_now_ns() + PATIENCE_NS; wt_clock_now_ns() < end_ns;) {
         told = read_all(from);
         if (told.claims + told.lost >= claims)
