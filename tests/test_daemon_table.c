@@ -540,6 +540,29 @@ static void a_cap_that_is_raised_again_gives_back_what_was_asked(void **state)
     assert_int_equal(open_records(w), 0);
 }
 
+static void a_cap_that_cannot_be_written_is_tried_again_and_said_once(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(claim(w, 1, 1, 240000), 0);
+    settle(w);
+    w->cap = 180000;
+    w->journal_rc = WT_E_FULL;
+    wt_table_recap(w->table);
+    for (int n = 0; n < 4; n++) {
+        settle(w);
+        assert_int_equal(w->power[1], 240000);
+        assert_int_equal(w->answers[0], 1);
+        assert_int_equal(w->last[0].rc, WT_E_FULL);
+        w->now_ns += 2 * WT_NS_PER_S;
+        wt_table_tick(w->table, w->now_ns, w->now_ns);
+    }
+    w->journal_rc = 0;
+    settle(w);
+    assert_int_equal(w->power[1], 180000);
+    assert_int_equal(w->answers[0], 2);
+    assert_int_equal(w->capped, 1);
+}
+
 /* Asked before the cap was lowered, and not yet at the device. */
 static void a_cap_holds_for_what_is_under_way(void **state)
 {
@@ -932,6 +955,7 @@ int main(void)
         TABLE_TEST(the_cap_bounds_what_is_put_back),
         TABLE_TEST(a_lower_cap_is_journalled_and_then_set),
         TABLE_TEST(a_cap_that_is_raised_again_gives_back_what_was_asked),
+        TABLE_TEST(a_cap_that_cannot_be_written_is_tried_again_and_said_once),
         TABLE_TEST(a_cap_holds_for_what_is_under_way),
         TABLE_TEST(a_knob_without_an_order_has_one_claim),
         TABLE_TEST(an_unlocked_clock_is_the_least_strict),

@@ -55,10 +55,11 @@ static void tell_set(struct wt_table *t, struct wt_slot *s, struct wt_claim *c, 
 static void tell_capped(struct wt_table *t, struct wt_slot *s, struct wt_claim *c, int rc,
                         const struct wt_error *why)
 {
-    if (c->is_capping)
+    if (c->is_capping && (rc == 0 || rc != c->capping_rc))
         tell(t, s, c, WT_TABLE_CAPPED, 0, rc, why);
     else if (c->is_resuming)
         tell(t, s, c, WT_TABLE_RESUMED, 0, rc, why);
+    c->capping_rc = c->is_capping ? rc : 0;
     c->is_capping = c->is_resuming = false;
 }
 

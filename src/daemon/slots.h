@@ -24,6 +24,7 @@ struct wt_claim {
     uint64_t waiter_set, waiter_end;
     bool has_wanted;
     bool is_capping;  /* nobody asked: the cap is another one now */
+    int capping_rc;   /* why that failed, said once */
     bool is_resuming; /* nobody waits: a daemon before this one began it */
     bool is_waiting;  /* on disk, and not answered: the device is to be moved first */
     bool is_dropped;  /* ended while its record was being written */
