@@ -65,6 +65,10 @@ int cli_sweep_write_csv(const char *path, const struct wt_sweep *sweep)
         cli_note("--csv %s: no memory", path);
         return -1;
     }
+    char unit[sizeof(sweep->work_unit)]; /* the program's own word, in one field */
+    memcpy(unit, sweep->work_unit, sizeof(unit));
+    for (char *c = unit; (c = strpbrk(c, ",\"\r\n")); c++)
+        *c = ' ';
     print_title(out, sweep);
     for (size_t a = 0; a < plan->axis_count; a++) {
         column_name(text, sizeof(text), &plan->axes[a], plan->axis_count);
@@ -82,7 +86,7 @@ int cli_sweep_write_csv(const char *path, const struct wt_sweep *sweep)
         double offset_w, bound_j = wt_sweep_run_bound_j(sweep, i, &offset_w);
         fprintf(out, "%.6f,%.6f,%.6f,%.4g,", run->wall_s, run->total.energy_j, bound_j, offset_w);
         if (sweep->work_unit[0])
-            fprintf(out, "%llu,%s,", (unsigned long long)run->work.count, sweep->work_unit);
+            fprintf(out, "%llu,%s,", (unsigned long long)run->work.count, unit);
         if (sweep->is_to_target)
             fprintf(out, "%.10g,", wt_sweep_run_need(sweep, i));
         fprintf(out, "%d\n", is_reference(sweep, run));

@@ -563,6 +563,111 @@ static void a_cap_that_cannot_be_written_is_tried_again_and_said_once(void **sta
     assert_int_equal(w->capped, 1);
 }
 
+/* Until nothing is under way, and what was refused has been tried again. */
+static void settle_for_long(struct world *w)
+{
+    for (int n = 0; n < 8; n++) {
+        settle(w);
+        w->now_ns += 40 * WT_NS_PER_S;
+        wt_table_tick(w->table, w->now_ns, w->now_ns);
+    }
+    settle(w);
+}
+
+static void a_cap_that_comes_while_a_device_refuses_holds_after_it(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(claim(w, 1, 1, 240000), 0);
+    assert_int_equal(claim(w, 2, 1, 150000), 0);
+    settle(w);
+    release_all(w, 2); /* uncovers 240 W */
+    w->cap = 180000;
+    wt_table_recap(w->table);
+    w->device_rc = WT_E_IO;
+    do_device(w);
+    w->device_rc = 0;
+    settle_for_long(w);
+    assert_int_equal(w->power[1], 180000);
+}
+
+static void a_cap_holds_where_a_further_request_is_refused(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(claim(w, 1, 1, 240000), 0);
+    settle(w);
+    assert_int_equal(claim(w, 2, 1, 230000), 0);
+    do_journal(w); /* what came of the first */
+    while (w->journal_count)
+        do_journal(w);
+    assert_int_equal(claim(w, 1, 1, 10), 0); /* no device takes that */
+    w->cap = 180000;
+    wt_table_recap(w->table);
+    release_all(w, 2);
+    settle_for_long(w);
+    assert_int_equal(w->last[1].rc, WT_E_RANGE);
+    assert_int_equal(w->power[1], 180000);
+}
+
+static void a_cap_that_comes_while_another_knob_hangs_holds_after_it(void **state)
+{
+    struct world *w = *state;
+    struct wt_error why;
+    wt_fail(&why, WT_E_TIMEOUT, "it hangs");
+    assert_int_equal(claim(w, 1, 1, 240000), 0);
+    settle(w);
+    assert_int_equal(claim_knob(w, 3, 1, WT_KNOB_CLOCK, 1200000, NULL), 0);
+    assert_int_equal(claim(w, 2, 1, 230000), 0);
+    while (w->journal_count)
+        do_journal(w);
+    assert_int_equal(w->device_count, 2); /* one behind the other */
+    w->cap = 180000;
+    wt_table_recap(w->table);
+    wt_table_hung(w->table, 1, &why);
+    settle_for_long(w);
+    assert_int_equal(w->power[1], 180000);
+}
+
+static void whoever_holds_is_told_so_whatever_comes_of_a_cap(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(claim(w, 1, 1, 240000), 0);
+    do_device(w);
+    do_journal(w);
+    w->cap = 180000;
+    wt_table_recap(w->table);
+    w->journal_rc = WT_E_FULL;
+    do_device(w);
+    while (w->journal_count)
+        do_journal(w);
+    w->journal_rc = 0;
+    assert_int_equal(w->last[1].rc, 0);
+    assert_int_equal(wt_table_count(w->table), 1);
+    settle_for_long(w);
+    assert_int_equal(w->power[1], 180000);
+}
+
+static void a_deadline_that_is_renewed_meanwhile_is_on_disk(void **state)
+{
+    struct world *w = *state;
+    struct wt_table_request r = {.key = {.holder = 1},
+                                 .owner = {.pid = 1, .uid = 1000},
+                                 .token = 1,
+                                 .device = 1,
+                                 .knob = WT_KNOB_POWER,
+                                 .value = 240000,
+                                 .deadline_ns = w->now_ns + 5 * WT_NS_PER_S,
+                                 .waiter = 1};
+    assert_int_equal(wt_table_claim(w->table, &r, NULL), 0);
+    settle(w);
+    w->cap = 180000;
+    wt_table_recap(w->table); /* is being written */
+    r.deadline_ns = w->now_ns + 50 * WT_NS_PER_S;
+    assert_int_equal(wt_table_claim(w->table, &r, NULL), 0);
+    settle(w);
+    assert_int_equal(w->last[1].deadline_ns, r.deadline_ns);
+    assert_int_equal(w->records[w->record_count - 1].deadline_ns, r.deadline_ns);
+}
+
 /* Asked before the cap was lowered, and not yet at the device. */
 static void a_cap_holds_for_what_is_under_way(void **state)
 {
@@ -956,6 +1061,11 @@ int main(void)
         TABLE_TEST(a_lower_cap_is_journalled_and_then_set),
         TABLE_TEST(a_cap_that_is_raised_again_gives_back_what_was_asked),
         TABLE_TEST(a_cap_that_cannot_be_written_is_tried_again_and_said_once),
+        TABLE_TEST(a_cap_that_comes_while_a_device_refuses_holds_after_it),
+        TABLE_TEST(a_cap_holds_where_a_further_request_is_refused),
+        TABLE_TEST(a_cap_that_comes_while_another_knob_hangs_holds_after_it),
+        TABLE_TEST(whoever_holds_is_told_so_whatever_comes_of_a_cap),
+        TABLE_TEST(a_deadline_that_is_renewed_meanwhile_is_on_disk),
         TABLE_TEST(a_cap_holds_for_what_is_under_way),
         TABLE_TEST(a_knob_without_an_order_has_one_claim),
         TABLE_TEST(an_unlocked_clock_is_the_least_strict),

@@ -101,7 +101,7 @@ static void *work(void *data)
     pthread_mutex_lock(&a->lock);
     while (!a->is_ending || a->count || a->refused || a->lost) {
         uint64_t *missing, told = 0;
-        bool is_reopen = a->is_reopen_due && !a->count;
+        bool is_reopen = a->is_reopen_due && (!a->count || is_refusing);
         if (!is_reopen && !take(a, line, &missing)) {
             pthread_cond_wait(&a->has_line, &a->lock);
             continue;

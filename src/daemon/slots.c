@@ -63,6 +63,17 @@ static void tell_capped(struct wt_table *t, struct wt_slot *s, struct wt_claim *
     c->is_capping = c->is_resuming = false;
 }
 
+/* What was wanted of a claim that goes on does not come about: of its holder, who may wait, or of a
+ * new cap; then what he wants has come about before. */
+static void tell_refused(struct wt_table *t, struct wt_slot *s, struct wt_claim *c, int rc,
+                         const struct wt_error *why)
+{
+    bool is_his = !c->is_capping;
+    c->has_wanted = false;
+    tell_capped(t, s, c, rc, why);
+    tell_set(t, s, c, is_his ? rc : 0, is_his ? why : NULL);
+}
+
 static void tell_end(struct wt_table *t, struct wt_slot *s, struct wt_claim *c, int rc,
                      const struct wt_error *why)
 {
@@ -102,7 +113,10 @@ static void put_found(const struct wt_slot *s, struct wt_lease_record *r)
 
 void wt_slot_cap_found(struct wt_table *t, struct wt_slot *s)
 {
+    int64_t before = s->found;
     s->found = under_cap(t, s, s->found_raw);
+    if (before != s->found)
+        s->found_before = before;
     for (struct wt_claim *c = s->claims; c; c = c->next)
         if (is_live(c) && c->record.found != s->found) {
             put_found(s, &c->record);
@@ -180,9 +194,7 @@ static void refuse_new(struct wt_table *t, struct wt_slot *s, int rc, const stru
             tell_set(t, s, c, rc, why);
             remove_claim(t, s, c);
         } else if (c->has_wanted) {
-            c->has_wanted = false;
-            tell_capped(t, s, c, rc, why);
-            tell_set(t, s, c, rc, why);
+            tell_refused(t, s, c, rc, why);
         }
     }
 }
@@ -314,7 +326,8 @@ static void intention_done(struct wt_table *t, struct wt_slot *s, struct wt_clai
     if (job->rc == 0) {
         c->value = c->record.requested;
         c->asked = c->record.asked;
-        if (c->wanted == c->asked)
+        if (c->wanted == c->asked && c->record.deadline_ns == c->deadline_ns &&
+            wt_owner_is_same(&c->record.owner, &c->owner))
             c->has_wanted = false;
         c->needs_note = false;
         c->state = c->is_dropped ? WT_CLAIM_ENDING : WT_CLAIM_HELD;
@@ -327,12 +340,10 @@ static void intention_done(struct wt_table *t, struct wt_slot *s, struct wt_clai
     } else if (c->state == WT_CLAIM_INTENDING && job->rc == WT_E_STATE) {
         c->state = WT_CLAIM_NEW; /* once what a dead owner left is back */
     } else {
-        c->has_wanted = false;
         c->record.requested = c->value;
         c->record.asked = c->asked;
         c->record.is_limited = c->value != c->asked;
-        tell_capped(t, s, c, job->rc, &job->err);
-        tell_set(t, s, c, job->rc, &job->err);
+        tell_refused(t, s, c, job->rc, &job->err);
         if (c->state == WT_CLAIM_INTENDING) {
             if (c->is_dropped)
                 tell_end(t, s, c, 0, NULL);
@@ -426,7 +437,7 @@ static bool is_someone_waiting(const struct wt_slot *s)
 
 static int64_t *list_ours(const struct wt_slot *s, size_t *ret_count)
 {
-    size_t count = 4;
+    size_t count = 5;
     for (const struct wt_claim *c = s->claims; c; c = c->next)
         count += 3;
     int64_t *ours = calloc(count, sizeof(*ours));
@@ -435,6 +446,7 @@ static int64_t *list_ours(const struct wt_slot *s, size_t *ret_count)
         return NULL;
     ours[n++] = s->found;
     ours[n++] = s->found_raw;
+    ours[n++] = s->found_before;
     if (s->is_on_device_known)
         ours[n++] = s->on_device;
     for (const struct wt_claim *c = s->claims; c; c = c->next) {
@@ -451,7 +463,7 @@ static int64_t *list_ours(const struct wt_slot *s, size_t *ret_count)
 static void moved(struct wt_table *t, struct wt_slot *s)
 {
     for (struct wt_claim *c = s->claims; c; c = c->next) {
-        if (c->state == WT_CLAIM_HELD && (c->is_waiting || c->is_resuming)) {
+        if (c->state == WT_CLAIM_HELD && (c->is_waiting || c->record.state == WT_LEASE_INTENDED)) {
             c->record.state = WT_LEASE_SET;
             c->record.current = s->on_device;
             c->record.enforced = s->enforced;
@@ -602,7 +614,10 @@ static void moving_done(struct wt_table *t, struct wt_slot *s, const struct wt_d
         s->on_device = s->is_blind ? job->value : job->info.current;
         s->enforced = s->is_blind ? job->value : job->info.enforced;
         s->is_on_device_known = true;
-        moved(t, s);
+        if (job->kind == WT_JOB_RESTORE && job->value != s->found)
+            s->is_dirty = true; /* the cap is another one since: once more */
+        else
+            moved(t, s);
     } else if (job->rc == WT_E_CHANGED) {
         abandon(t, s, job);
     } else {
@@ -611,6 +626,14 @@ static void moving_done(struct wt_table *t, struct wt_slot *s, const struct wt_d
 }
 
 /* ---- the steps ---- */
+
+static void want_under_cap(const struct wt_table *t, const struct wt_slot *s, struct wt_claim *c)
+{
+    if (!is_live(c) || c->has_wanted || under_cap(t, s, c->asked) == c->value)
+        return;
+    c->wanted = c->asked;
+    c->has_wanted = c->is_capping = true;
+}
 
 static void drop_new(struct wt_table *t, struct wt_slot *s)
 {
@@ -629,19 +652,21 @@ static void drop_new(struct wt_table *t, struct wt_slot *s)
             rc = check_value(t, s, under_cap(t, s, c->has_wanted ? c->wanted : c->asked),
                              c->has_wanted, &why);
         if (rc < 0) {
-            c->has_wanted = false;
-            tell_capped(t, s, c, rc, &why);
-            tell_set(t, s, c, rc, &why);
+            bool was_his = !c->is_capping;
+            tell_refused(t, s, c, rc, &why);
             if (c->state == WT_CLAIM_NEW)
                 remove_claim(t, s, c);
+            else if (was_his)
+                want_under_cap(t, s, c); /* which waited for that */
         }
     }
 }
 
-static bool is_cap_due(const struct wt_slot *s)
+/* What some claim has is no longer to be set, and what is to be instead is not on disk yet. */
+static bool is_cap_due(const struct wt_table *t, const struct wt_slot *s)
 {
     for (const struct wt_claim *c = s->claims; c; c = c->next)
-        if (is_live(c) && c->has_wanted && c->is_capping)
+        if (is_live(c) && c->has_wanted && (c->is_capping || under_cap(t, s, c->value) != c->value))
             return true;
     return false;
 }
@@ -671,13 +696,13 @@ void wt_slot_step(struct wt_table *t, struct wt_slot *s)
         s->has_found = s->is_on_device_known = s->is_dirty = false;
         return;
     }
-    if (is_cap_due(s) && is_look_due(s))
+    if (is_cap_due(t, s) && is_look_due(s))
         start_looking(t, s);
     if (s->phase != WT_SLOT_IDLE)
         return;
     /* Moving comes first, as new claims never cease to come on a busy device; but not to what a new
      * cap does not allow. */
-    if (s->is_dirty && !is_cap_due(s))
+    if (s->is_dirty && !is_cap_due(t, s))
         start_moving(t, s);
     if (s->phase != WT_SLOT_IDLE)
         return;
@@ -702,10 +727,7 @@ void wt_slot_recap(struct wt_table *t, struct wt_slot *s)
     if (s->has_found)
         wt_slot_cap_found(t, s);
     for (struct wt_claim *c = s->claims; c; c = c->next)
-        if (is_live(c) && !c->has_wanted && under_cap(t, s, c->asked) != c->value) {
-            c->wanted = c->asked;
-            c->has_wanted = c->is_capping = true;
-        }
+        want_under_cap(t, s, c);
     wt_slot_step(t, s);
 }
 
@@ -734,8 +756,11 @@ void wt_table_device_done(struct wt_table *t, struct wt_device_job *job)
         moving_done(t, s, job);
     else if (phase == WT_SLOT_RECOVERING && job->rc < 0)
         refuse_new(t, s, job->rc, &job->err);
+    for (size_t k = WT_KNOB_COUNT; was_hung && k-- > 0;) /* new caps were not waited for */
+        if (&t->slots[s->device * WT_KNOB_COUNT + k] != s)
+            wt_slot_recap(t, &t->slots[s->device * WT_KNOB_COUNT + k]);
     if (was_hung)
-        wt_slot_recap(t, s); /* a new cap was not waited for */
+        wt_slot_recap(t, s);
     else
         wt_slot_step(t, s);
 }
@@ -772,6 +797,7 @@ void wt_table_hung(struct wt_table *t, uint32_t device, const struct wt_error *w
             /* The call may yet be carried out; then it is undone. */
             if (c->state == WT_CLAIM_HELD && c->is_waiting) {
                 c->state = WT_CLAIM_ENDING;
+                tell_capped(t, s, c, why->code, why);
                 tell_set(t, s, c, why->code, why);
             } else if (c->waiter_set) {
                 tell_set(t, s, c, why->code, why);

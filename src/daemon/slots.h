@@ -51,6 +51,7 @@ struct wt_slot {
     bool is_dirty;            /* what belongs on the device may have changed */
     bool is_due;              /* a step is owed */
     int64_t found_raw, found; /* as read; and no less strict than the site's cap */
+    int64_t found_before;     /* found under the cap before this one; it may be on the device */
     int64_t on_device, enforced, target;
     struct wt_knob_info info;
     unsigned rereads;

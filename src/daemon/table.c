@@ -135,6 +135,7 @@ int wt_table_load(struct wt_table *t, const struct wt_lease_record *records, siz
         c->is_resuming = c->state == WT_CLAIM_HELD && r->state == WT_LEASE_INTENDED;
         int64_t found = r->is_capped ? r->uncapped : r->found;
         s->found_raw = s->has_found ? wt_lease_stricter(s->knob, s->found_raw, found) : found;
+        s->found = r->found;
         s->has_found = true;
         s->is_blind = r->is_blind;
         s->info.min = r->min;
@@ -330,7 +331,7 @@ int64_t wt_table_tick(struct wt_table *t, int64_t boot_now_ns, int64_t now_ns)
         if (s->retry_ns && s->retry_ns <= now_ns) {
             s->retry_ns = 0;
             s->is_dirty = true;
-            is_due = true;
+            is_recap_due = true; /* what was refused may have been a new cap's */
         }
         if (s->note_retry_ns && s->note_retry_ns <= now_ns) {
             s->note_retry_ns = 0;

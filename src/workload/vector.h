@@ -191,7 +191,7 @@ WT_INLINE void wt_transpose4(float *to, size_t to_stride, const float *from, siz
 
 /* Phi(x), the normal distribution function, of floats and of vectors: half, and an odd rational
  * function fitted to the rest within 1e-8 for |x| <= WT_CDF_END, z = x * x. In floats |error| <
- * 1.6e-7; at the ends 0 and 1. */
+ * 2e-7; at the ends 0 and 1. */
 #define WT_CDF_END 5.53f
 #define WT_CDF_INSIDE(x, z)                                                                        \
     (0.5f +                                                                                        \
