@@ -330,11 +330,12 @@ static void a_phases_energy_of_work_has_its_interval(void **state)
     run.phases[0].wall_s = 30;
     run.phases[0].own_s = 12;
     text = printed(120, true, false, &run, NULL, 0);
-    must_have(text, "12.0 s of 30.0 s outside the phases in it, 2.00 kJ [1.90, 2.20], 150.0 W\n");
+    must_have(text, "12.0 s of 30.0 s (the rest: in other phases or programs), 2.00 kJ [1.90, "
+                    "2.20], 150.0 W\n");
     free(text);
     assert_int_equal(wt_report_html(page, NULL, &run, 1, &err), 0);
     text = slurp(page);
-    must_have(text, "12.0 s<small>of 30.0 s: outside the phases in it</small>");
+    must_have(text, "12.0 s<small>of 30.0 s: the rest is in other phases or programs</small>");
     free(text);
     wt_run_done(&run);
 }

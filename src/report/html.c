@@ -835,7 +835,7 @@ static void put_phase_table(FILE *out, const struct wt_run *run)
         tag(out, "<td>", wt_format_seconds(text, sizeof(text), span_s), "");
         if (wt_run_phase_has_inner(p))
             tag(out, "<small>of ", wt_format_seconds(text, sizeof(text), p->wall_s),
-                ": outside the phases in it</small>");
+                ": the rest is in other phases or programs</small>");
         fputs("</td>", out);
         if (is_known) {
             put_joules(out, &e, p->energy.provenance);

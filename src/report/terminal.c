@@ -260,9 +260,9 @@ static void print_phases(const struct wt_term *term, const struct wt_run *run)
 {
     for (size_t i = 0; i < run->phase_count; i++) {
         const struct wt_run_phase *p = &run->phases[i];
-        char count[48] = "", span[32], of[48] = "", energy[400] = "", text[96];
+        char count[48] = "", span[32], of[80] = "", energy[400] = "", text[96];
         if (wt_run_phase_has_inner(p))
-            wt_text(of, sizeof(of), " of %s outside the phases in it",
+            wt_text(of, sizeof(of), " of %s (the rest: in other phases or programs)",
                     wt_format_seconds(span, sizeof(span), p->wall_s));
         if (p->count)
             wt_text(count, sizeof(count), "%llu time%s, ", (unsigned long long)p->count,
