@@ -51,7 +51,11 @@ static void print_title(FILE *out, const struct wt_sweep *sweep)
     fprintf(out, "# wattune %s, ", wt_version());
     for (const char *p = sweep->title; *p; p++) /* a command may have several lines */
         fputc(*p == '\n' ? ' ' : *p, out);
-    fprintf(out, "%s%s\n", sweep->emulation[0] ? ", emulated " : "", sweep->emulation);
+    bool is_modeled = false;
+    for (size_t i = 0; i < sweep->row_count; i++)
+        is_modeled |= sweep->rows[i].provenance == WT_PROV_MODELED;
+    fprintf(out, "%s%s%s\n", is_modeled ? ", modeled" : "",
+            sweep->emulation[0] ? ", emulated " : "", sweep->emulation);
 }
 
 int cli_sweep_write_csv(const char *path, const struct wt_sweep *sweep)

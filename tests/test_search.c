@@ -456,6 +456,36 @@ static void a_replay_reads_settings_in_any_order_of_columns(void **state)
     wt_replay_done(&r);
 }
 
+/* Nothing is changed for what may be no better, and the table says what the sentence says. */
+static void modeled_points_are_said_to_be_and_no_repeat_betters_them(void **state)
+{
+    (void)state;
+    struct wt_search_options o = options_of();
+    for (int repeats = 2; repeats <= 4; repeats++) {
+        char text[2000] = "# wattune 0.1.0, python3 t.py '{batch}', modeled\n"
+                          "batch,time_s,energy_j,energy_bound_j,is_reference\n";
+        for (int i = 0; i < repeats; i++)
+            strcat(text, "16,2,3.0,1.5,1\n64,1.3,2.0,1.0,0\n");
+        struct wt_replay r;
+        struct wt_error err = {0};
+        struct wt_search_result result;
+        char advice[700];
+        assert_int_equal(read_text(text, &r, &err), 0);
+        assert_true(r.is_modeled);
+        assert_true(r.note_count > 0);
+        assert_non_null(strstr(r.notes[0], "modeled"));
+        assert_int_equal(wt_replay_search(&r, &o, &result, &err), 0);
+        assert_int_equal(result.choice, result.reference);
+        assert_false(result.is_saving_real);
+        const struct wt_search_story story = {
+            .provenance = WT_PROV_REPLAYED, .searched_s = NAN, .extra_j = NAN};
+        assert_non_null(
+            strstr(wt_search_advice(&result, &story, advice, sizeof(advice)), "keep batch 16: "));
+        wt_search_result_done(&result);
+        wt_replay_done(&r);
+    }
+}
+
 static void a_replay_compares_the_same_work_with_the_same_reference(void **state)
 {
     (void)state;
@@ -574,6 +604,7 @@ int main(void)
         cmocka_unit_test(two_knobs_are_searched_together),
         cmocka_unit_test(a_search_needs_settings_above_nothing_and_each_once),
         cmocka_unit_test(a_replay_reads_settings_in_any_order_of_columns),
+        cmocka_unit_test(modeled_points_are_said_to_be_and_no_repeat_betters_them),
         cmocka_unit_test(a_replay_compares_the_same_work_with_the_same_reference),
         cmocka_unit_test(what_is_wrong_with_a_replay_is_named_with_its_line),
         cmocka_unit_test(its_document_holds_every_reading_and_the_choice),

@@ -186,6 +186,7 @@ struct wt_replay {
     size_t row_count;
     char work_unit[32]; /* "tokens", or "" */
     double offset_w;    /* what the sensors may be off by in all rows alike */
+    bool is_modeled;    /* the title says that the energies were estimated, and not measured */
     char **notes;       /* owned; what the file does not say, and what its work made of the rows */
     size_t note_count;
     char

@@ -51,13 +51,16 @@ static bool is_blank(const char *line)
     return !*line || *line == '#';
 }
 
-/* "# wattune 0.1.0, what was run, emulated PROFILE": the title that a sweep gives its CSV. */
+/* "# wattune 0.1.0, what was run, modeled", or ", emulated PROFILE": the title that a sweep gives
+ * its CSV. */
 static void read_title(struct wt_replay *r, char *line)
 {
-    static const char mark[] = ", emulated ";
+    static const char mark[] = ", emulated ", modeled[] = ", modeled";
     if (strncmp(line, "# wattune ", 10) != 0)
         return;
     line[strcspn(line, "\r\n")] = '\0';
+    size_t length = strlen(line), ending = strlen(modeled);
+    r->is_modeled = length >= ending && strcmp(line + length - ending, modeled) == 0;
     for (const char *at = line; (at = strstr(at, mark));) {
         at += strlen(mark);
         wt_text(r->emulation, sizeof(r->emulation), "%s", at);
@@ -257,6 +260,9 @@ static int level_work(struct wt_replay *r)
 static int note_what_lacks(struct wt_replay *r, const struct layout *layout)
 {
     const char *param = NULL;
+    if (r->is_modeled &&
+        note(r, "the energies are modeled: estimated from load, and not measured") < 0)
+        return WT_E_NOMEM;
     for (size_t a = 0; a < r->axis_count; a++)
         if (r->axes[a].form == WT_AXIS_OTHER && !param)
             param = r->axes[a].name;
@@ -367,10 +373,13 @@ int wt_replay_search(const struct wt_replay *replay, const struct wt_search_opti
     }
     while (rc == 0 && wt_search_next(search, &next, NULL)) {
         size_t skip = used[next], told = 0;
+        /* What a model is off by no repeat makes less. */
+        double each = replay->is_modeled ? sqrt((double)replay->candidates[next].readings_max) : 1;
         for (size_t i = 0; rc == 0 && i < replay->row_count && told < ROWS_AT_ONCE; i++)
             if (replay->rows[i].candidate == next && (skip ? !skip-- : true)) {
                 rc = wt_search_tell_within(search, next, replay->rows[i].time_s,
-                                           replay->rows[i].energy_j, replay->rows[i].bound_j, err);
+                                           replay->rows[i].energy_j, each * replay->rows[i].bound_j,
+                                           err);
                 told++;
             }
         used[next] += told;

@@ -651,6 +651,18 @@ static void fill_curve(const struct wt_search *s, const struct tally *tallies,
     qsort(r->curve, r->curve_count, sizeof(*r->curve), by_value);
 }
 
+/* The choice, or the reference where that may be no better: no reason to change anything. */
+static size_t choice_told(const struct wt_search *s, const struct tally *tallies,
+                          const struct wt_goal *goal, size_t *ret_best)
+{
+    size_t choice = choice_of(s, tallies, goal, ret_best), ref = s->reference;
+    const struct tally c = shown(s, &tallies[choice], &tallies[ref]);
+    double sd_c, sd_ref,
+        value = log_value(goal, &c, &sd_c) - log_value(goal, &tallies[ref], &sd_ref);
+    bool is_better = value + WT_Z95 * hypot(sd_c, sd_ref) < 0;
+    return is_better || !is_admissible(s, tallies, ref, goal) ? choice : ref;
+}
+
 static void fill(const struct wt_search *s, struct tally *tallies, const struct wt_curve *curve,
                  size_t through, size_t axis, struct wt_search_result *r)
 {
@@ -670,11 +682,11 @@ static void fill(const struct wt_search *s, struct tally *tallies, const struct 
             r->points[r->point_count++] = point_of(s, c, &tallies[c], &tallies[s->reference]);
     }
     r->reading_count = s->reading_count;
-    size_t best, choice = choice_of(s, tallies, goal, &best), ignored;
+    size_t best, choice = choice_told(s, tallies, goal, &best), ignored;
     r->best = index_in(r, best);
     r->choice = index_in(r, choice);
     r->reference = index_in(r, s->reference);
-    r->choice_gpu_only = index_in(r, choice_of(s, tallies, &alone, &ignored));
+    r->choice_gpu_only = index_in(r, choice_told(s, tallies, &alone, &ignored));
     r->points[r->choice].is_choice = true;
     for (size_t i = 0; i < r->point_count; i++) {
         struct wt_search_point *p = &r->points[i];

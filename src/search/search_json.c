@@ -211,9 +211,7 @@ const char *wt_search_advice(const struct wt_search_result *result,
                 where, *where ? "keep" : "Keep", setting, r->point_count);
         return buf;
     }
-    if (r->choice == r->reference ||
-        (!r->is_saving_real && r->points[r->reference].is_admissible)) {
-        wt_search_words(r, r->points[r->reference].values, setting, sizeof(setting));
+    if (r->choice == r->reference) {
         wt_text(
             buf, size,
             "%s%s %s: of %zu settings measured none has less %s that can be told from nothing%s.",
