@@ -93,7 +93,10 @@ struct tally {
         uint64_t steps;
     } ranks[MAX_RANKS];
     size_t rank_count;
-    struct heard *heard; /* and not taken yet */
+    uint32_t alive[MAX_RANKS]; /* programs that have marked and not gone */
+    size_t alive_count;
+    uint64_t steps_before; /* of programs that were gone when those of ranks came */
+    struct heard *heard;   /* and not taken yet */
     size_t heard_count, heard_room;
     uint64_t heard_ever;
     struct wt_phases *phases; /* NULL: no memory, they are left out */
@@ -109,8 +112,28 @@ struct tally {
     size_t work_count;
 };
 
+static void follow_programs(struct tally *t, const struct wt_mark *mark)
+{
+    size_t i = 0;
+    while (i < t->alive_count && t->alive[i] != mark->pid)
+        i++;
+    if (mark->kind != WT_MARK_GONE) {
+        if (i == t->alive_count && i < MAX_RANKS)
+            t->alive[t->alive_count++] = mark->pid;
+        return;
+    }
+    if (i == t->alive_count)
+        return;
+    t->alive[i] = t->alive[--t->alive_count];
+    if (t->alive_count)
+        return;
+    t->steps_before = t->run->work.steps;
+    t->rank_count = 0;
+}
+
 /* Ranks of one job take each step together, and so do the doors of one program (a mark's name says
- * which): the furthest count is the job's. Work adds up. */
+ * which): the furthest count is the job's. What comes when all of them are gone, as a second
+ * training does, adds to it. Work adds up. */
 static void count_steps(struct tally *t, const struct wt_mark *mark)
 {
     size_t i = 0;
@@ -126,8 +149,9 @@ static void count_steps(struct tally *t, const struct wt_mark *mark)
         t->rank_count++;
     }
     t->ranks[i].steps = wt_mark_sum(t->ranks[i].steps, mark->count);
-    if (t->ranks[i].steps > t->run->work.steps)
-        t->run->work.steps = t->ranks[i].steps;
+    uint64_t steps = wt_mark_sum(t->steps_before, t->ranks[i].steps);
+    if (steps > t->run->work.steps)
+        t->run->work.steps = steps;
 }
 
 /* Work is of the phase that its program began last and has not ended. */
@@ -138,10 +162,12 @@ static void follow_phases(struct tally *t, const struct wt_mark *mark)
         o->pid = mark->pid;
         memcpy(o->name, mark->name, sizeof(o->name));
     }
-    for (size_t i = t->open_count; mark->kind == WT_MARK_END && i-- > 0;)
-        if (t->open[i].pid == mark->pid && strcmp(t->open[i].name, mark->name) == 0) {
+    bool is_gone = mark->kind == WT_MARK_GONE;
+    for (size_t i = t->open_count; (is_gone || mark->kind == WT_MARK_END) && i-- > 0;)
+        if (t->open[i].pid == mark->pid && (is_gone || strcmp(t->open[i].name, mark->name) == 0)) {
             memmove(&t->open[i], &t->open[i + 1], (--t->open_count - i) * sizeof(*t->open));
-            break;
+            if (!is_gone)
+                break;
         }
 }
 
@@ -176,6 +202,7 @@ static void take_mark(void *data, const struct wt_mark *mark)
     struct tally *t = data;
     struct wt_run *run = t->run;
     uint64_t steps = run->work.steps, count = run->work.count;
+    follow_programs(t, mark);
     switch (mark->kind) {
     case WT_MARK_WORK:
         if (!run->work.is_known) {
@@ -192,6 +219,7 @@ static void take_mark(void *data, const struct wt_mark *mark)
         break;
     case WT_MARK_BEGIN:
     case WT_MARK_END:
+    case WT_MARK_GONE:
         if (t->phases)
             wt_phases_mark(t->phases, mark);
         follow_phases(t, mark);

@@ -266,6 +266,7 @@ static void take_mark(void *data, const struct wt_mark *mark)
         break;
     case WT_MARK_BEGIN:
     case WT_MARK_END: /* the phases of a race are its trials */
+    case WT_MARK_GONE:
         break;
     }
 }

@@ -489,6 +489,33 @@ static void phases_of_a_training_have_energies_that_add_up(void **state)
     spawn_done(&s);
 }
 
+/* A script that trains twice: the first has ended when the second begins, and both count. */
+static void programs_in_turn_add_up(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "run", "--emulate", "v100-pcie-32gb", "--json", "--no-store",
+              "--", "sh", "-c",
+              "for n in 5 7; do \"$WATTUNE_COMMAND\" bench train bert-base --device emu --steps $n "
+              "--batch 2 --quiet; done");
+    assert_int_equal(spawn_code(&s), 0);
+    json_t *doc = json_loads(s.out, 0, NULL), *work = json_object_get(doc, "work"), *phase;
+    assert_int_equal(json_integer_value(json_object_get(work, "steps")), 12);
+    assert_int_equal(json_integer_value(json_object_get(work, "count")), 12 * 2 * 128);
+    size_t i;
+    json_array_foreach(json_object_get(doc, "phases"), i, phase)
+    {
+        const char *name = json_string_value(json_object_get(phase, "name"));
+        if (strcmp(name, "forward") != 0)
+            continue;
+        assert_int_equal(json_integer_value(json_object_get(phase, "count")), 12);
+        assert_true(fabs(json_number_value(json_object_get(phase, "wall_s")) -
+                         json_number_value(json_object_get(phase, "own_s"))) < 1e-6);
+    }
+    json_decref(doc);
+    spawn_done(&s);
+}
+
 static void two_at_once_store_both(void **state)
 {
     (void)state;
@@ -858,6 +885,7 @@ int main(void)
         cmocka_unit_test(a_gpu_of_its_own_is_wholly_the_runs_and_the_idle_one_nobodys),
         cmocka_unit_test(another_program_on_the_gpu_has_a_row_of_its_own),
         cmocka_unit_test(phases_of_a_training_have_energies_that_add_up),
+        cmocka_unit_test(programs_in_turn_add_up),
         cmocka_unit_test(two_at_once_store_both),
         cmocka_unit_test(an_emulated_run_says_so_everywhere),
         cmocka_unit_test(a_setting_is_held_for_the_command_and_put_back),

@@ -21,11 +21,18 @@ struct heard {
     uint64_t sum;
     int64_t t_ns;
     bool is_out_of_order;
+    unsigned gone_count;
+    struct wt_mark gone;
 };
 
 static void hear(void *data, const struct wt_mark *mark)
 {
     struct heard *heard = data;
+    if (mark->kind == WT_MARK_GONE) {
+        heard->gone_count++;
+        heard->gone = *mark;
+        return;
+    }
     heard->count++;
     heard->last = *mark;
     heard->sum += mark->count;
@@ -170,6 +177,31 @@ static void marks_outlive_the_program(void **state)
     assert_int_equal(heard.count, 1);
     assert_int_equal(heard.last.pid, pid);
     assert_int_equal(heard.last.count, 7);
+    assert_int_equal(heard.gone_count, 1);
+    assert_int_equal(heard.gone.pid, pid);
+    assert_true(heard.gone.t_ns > heard.last.t_ns);
+    assert_int_equal(drain(keeper, &lost).gone_count, 0);
+}
+
+/* Two libraries in one program each open a door. */
+static void a_program_is_gone_with_the_last_of_its_doors(void **state)
+{
+    struct wt_doorkeeper *keeper = *state;
+    struct wt_door *doors[2], *silent;
+    uint64_t lost = 0;
+    assert_int_equal(wt_door_open(&doors[0], NULL), 0);
+    assert_int_equal(wt_door_open(&doors[1], NULL), 0);
+    wt_door_mark(doors[0], WT_MARK_STEP, "step", 1);
+    wt_door_mark(doors[1], WT_MARK_STEP, "step", 1);
+    wt_door_close(doors[0]);
+    assert_int_equal(drain(keeper, &lost).gone_count, 0);
+    wt_door_close(doors[1]);
+    assert_int_equal(drain(keeper, &lost).gone_count, 1);
+    assert_int_equal(wt_door_open(&silent, NULL), 0);
+    wt_door_mark(silent, WT_MARK_STEP, "step", 1); /* and it is back */
+    assert_int_equal(drain(keeper, &lost).count, 1);
+    wt_door_close(silent);
+    assert_int_equal(drain(keeper, &lost).gone_count, 1);
 }
 
 /* What a script does that ends with `exec python train.py`: the same pid, counting from nought. */
@@ -395,6 +427,7 @@ int main(int argc, char **argv)
         TEST(without_a_keeper_marks_go_nowhere),
         TEST(a_reader_that_falls_behind_counts_what_it_lost),
         TEST(marks_outlive_the_program),
+        TEST(a_program_is_gone_with_the_last_of_its_doors),
         TEST(a_program_that_became_another_is_still_heard),
         TEST(a_mark_is_heard_whole_or_counted_as_lost),
         TEST(a_file_that_is_no_door_is_counted_and_left_alone),

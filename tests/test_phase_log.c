@@ -24,6 +24,7 @@ static double uniform(void)
 
 /* A GPU with a counter of 100 ms, and a program on it, in time that is not. */
 struct scene {
+    double strength; /* of the load, against one; 0: one */
     struct wt_device_info info[2];
     struct wt_phase_log *log;
     int64_t t_ns, tick_ns, same_ns;
@@ -81,9 +82,10 @@ static void train(struct scene *sc, uint32_t pid, unsigned steps)
     for (unsigned s = 0; s < steps; s++) {
         for (int p = 0; p < 3; p++) {
             double length = ms[p] * (0.98 + 0.04 * uniform());
+            double strong_w = w[p] * (sc->strength > 0 ? sc->strength : 1);
             mark(sc, WT_MARK_BEGIN, pid, names[p]);
-            pass(sc, length, w[p]);
-            sc->truth_j[p] += (double)(int64_t)(length * 1e6) * 1e-9 * w[p];
+            pass(sc, length, strong_w);
+            sc->truth_j[p] += (double)(int64_t)(length * 1e6) * 1e-9 * strong_w;
             mark(sc, WT_MARK_END, pid, names[p]);
         }
         pass(sc, 0.3 + uniform(), 60);
@@ -290,6 +292,81 @@ static void other_ranks_are_counted_and_the_first_is_followed(void **state)
     wt_phases_result_done(&r);
 }
 
+/* A script that trains twice: the GPU is idle in between, and the second model draws less. The
+ * counter may see a part of the time only, so what it counts must be explained. */
+static void programs_in_turn_have_all_their_energy(void **state)
+{
+    (void)state;
+    struct scene sc;
+    seed = 22;
+    scene_init(&sc, 1, 0);
+    wt_phase_log_free(sc.log);
+    sc.info[0].traits.power_period_ns = 100 * MS;
+    sc.info[0].traits.power_window_ns = 25 * MS;
+    const struct wt_device_info *infos[] = {&sc.info[0]};
+    assert_int_equal(wt_phase_log_new(&sc.log, infos, 1, NULL, NULL), 0);
+    double pause_j = 0;
+    for (uint32_t pid = 5; pid < 8; pid++) {
+        sc.strength = pid == 6 ? 0.7 : 1;
+        train(&sc, pid, 2000);
+        mark(&sc, WT_MARK_GONE, pid, "");
+        pass(&sc, 15000, 40);
+        pause_j += 15 * 40;
+    }
+    struct wt_phases_result r = finish(&sc);
+    assert_string_equal(r.note, "");
+    for (int p = 0; p < 3; p++) {
+        assert_told(&r, names[p], sc.truth_j[p]);
+        assert_int_equal(find(&r, names[p])->count, 6000);
+        assert_true(fabs(find(&r, names[p])->wall_s - find(&r, names[p])->own_s) < 1e-6);
+    }
+    double truth_j = pause_j, told_j = find(&r, "")->energy.energy_j;
+    truth_j += sc.energy_j - pause_j - sc.truth_j[0] - sc.truth_j[1] - sc.truth_j[2];
+    assert_true(find(&r, "")->is_separable);
+    assert_true(fabs(told_j / truth_j - 1) < 0.03);
+    wt_phases_result_done(&r);
+}
+
+/* Killed in a phase, which must not have the time after it. */
+static void a_program_that_is_gone_has_left_its_phases(void **state)
+{
+    (void)state;
+    struct scene sc;
+    seed = 23;
+    scene_init(&sc, 1, 0);
+    mark(&sc, WT_MARK_BEGIN, 1, "step");
+    mark(&sc, WT_MARK_BEGIN, 2, "other");
+    pass(&sc, 5, 100);
+    mark(&sc, WT_MARK_GONE, 1, "");
+    pass(&sc, 5, 100);
+    mark(&sc, WT_MARK_BEGIN, 2, "inner"); /* from here on 2 is followed, in its phases */
+    pass(&sc, 3, 100);
+    mark(&sc, WT_MARK_END, 2, "inner");
+    pass(&sc, 2, 100);
+    mark(&sc, WT_MARK_BEGIN, 3, "beside");
+    pass(&sc, 1, 100);
+    mark(&sc, WT_MARK_GONE, 3, "");
+    mark(&sc, WT_MARK_GONE, 2, "");
+    pass(&sc, 50, 100);
+    struct wt_phases_result r = finish(&sc);
+    static const struct {
+        const char *name;
+        double wall_s, own_s;
+        unsigned count; /* that ended */
+    } rows[] = {{"step", 0.005, 0.005, 0},
+                {"other", 0.016, 0.003, 0},
+                {"inner", 0.003, 0.003, 1},
+                {"beside", 0.001, 0, 0}};
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        const struct wt_phase_energy *e = find(&r, rows[i].name);
+        assert_int_equal(e->count, rows[i].count);
+        assert_true(fabs(e->wall_s - rows[i].wall_s) < 1e-9);
+        assert_true(fabs(e->own_s - rows[i].own_s) < 1e-9);
+    }
+    assert_non_null(strstr(r.note, "process 1"));
+    wt_phases_result_done(&r);
+}
+
 static void marks_without_a_partner_are_said_and_do_no_harm(void **state)
 {
     (void)state;
@@ -392,6 +469,8 @@ int main(void)
         cmocka_unit_test(phases_in_lock_with_the_counter_are_not_separable),
         cmocka_unit_test(time_counts_for_the_innermost_phase),
         cmocka_unit_test(other_ranks_are_counted_and_the_first_is_followed),
+        cmocka_unit_test(programs_in_turn_have_all_their_energy),
+        cmocka_unit_test(a_program_that_is_gone_has_left_its_phases),
         cmocka_unit_test(marks_without_a_partner_are_said_and_do_no_harm),
         cmocka_unit_test(names_without_end_share_the_last_place),
         cmocka_unit_test(a_counter_that_stops_does_not_fill_the_memory),

@@ -96,6 +96,30 @@ static void three_short_phases_are_told_apart_under_a_100_ms_counter(void **stat
     assert_true(inside >= fits_seen * 90 / 100);
 }
 
+/* Its one tick fits whatever its power is said to be, and leaves nothing to see the error by. */
+static void a_phase_of_one_tick_is_no_better_known_than_the_tick(void **state)
+{
+    (void)state;
+    static const double ms[] = {8, 17, 5}, w[] = {180, 240, 110};
+    unsigned inside = 0;
+    for (unsigned trial = 0; trial < 40; trial++) {
+        seed = 900 + trial;
+        struct scene *sc = make_scene(3, ms, w, 0.02, 0.6, 60, 30, 0);
+        for (size_t k = 0; k < sc->ticks; k++)
+            sc->tick_j[k] += uniform() - 0.5; /* steps differ in what they draw */
+        struct wt_phase_span *lone = &sc->spans[sc->span_count / 2 - sc->span_count / 2 % 3 + 1];
+        lone->phase = 3;
+        double truth_j = 240 * (double)(lone->end_ns - lone->begin_ns) * 1e-9;
+        struct wt_phase_fit fits[5];
+        assert_int_equal(wt_phases_fit(sc->tick_ns, sc->tick_j, sc->ticks, sc->spans,
+                                       sc->span_count, 4, 0, fits, NULL),
+                         0);
+        inside += fits[3].is_separable && fits[3].low_j <= truth_j && truth_j <= fits[3].high_j;
+        free(sc);
+    }
+    assert_true(inside >= 36); /* of 40, at 95 % */
+}
+
 static void phases_in_fixed_proportion_are_not_separable(void **state)
 {
     (void)state;
@@ -215,6 +239,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(three_short_phases_are_told_apart_under_a_100_ms_counter),
+        cmocka_unit_test(a_phase_of_one_tick_is_no_better_known_than_the_tick),
         cmocka_unit_test(phases_in_fixed_proportion_are_not_separable),
         cmocka_unit_test(a_third_phase_stays_separable_beside_two_that_are_not),
         cmocka_unit_test(the_parts_add_up_to_the_whole),

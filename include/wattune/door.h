@@ -21,6 +21,7 @@ enum wt_mark_kind {
     WT_MARK_BEGIN = 3, /* a phase begins */
     WT_MARK_END = 4,   /* it ends */
     WT_MARK_VALUE = 5, /* a number of the run, such as the loss; count holds the bits of a double */
+    WT_MARK_GONE = 6,  /* told by the keeper, never marked: the program has ended, or left */
 };
 
 /* Program's side. Errors: WT_E_IO, WT_E_NOMEM. */
@@ -60,7 +61,9 @@ WT_API int wt_doorkeeper_share(struct wt_doorkeeper **ret_keeper, const char *pa
 WT_API void wt_doorkeeper_free(struct wt_doorkeeper *keeper); /* removes the directory */
 /* Path for $WATTUNE_DOOR. Borrowed until free. */
 WT_API const char *wt_doorkeeper_path(const struct wt_doorkeeper *keeper);
-/* Calls fn for every mark not yet seen, oldest first a program. Returns how many, or an error. Adds
+/* Calls fn for every mark not yet seen, oldest first a program, and then with WT_MARK_GONE for each
+ * program that ended, also when it was killed, or closed its doors (of an older library no end is
+ * known). Returns how many marks, or an error. Adds
  * to *ret_lost (may be NULL) the marks that were overwritten before they could be read, and one for
  * each file in the directory that is no door or has stopped being one; such a file is never looked
  * at again. Threads: owner thread. */

@@ -39,9 +39,10 @@ struct wt_phases_result {
 WT_API int wt_phases_new(struct wt_phases **ret_phases, struct wt_meter *meter,
                          struct wt_error *err);
 WT_API void wt_phases_free(struct wt_phases *phases);
-/* Takes BEGIN and END and leaves other marks alone. Of several programs all are counted, and the
- * energy follows the first that marks: ranks of a job do the same at the same time. Phases may
- * nest: time counts for the innermost. */
+/* Takes BEGIN, END and GONE and leaves other marks alone. Of several programs at a time all are
+ * counted, and the energy follows the first that marks until it is gone: ranks of a job do the same
+ * at the same time. Phases may nest: time counts for the innermost. A program that is gone has left
+ * its phases. */
 WT_API void wt_phases_mark(struct wt_phases *phases, const struct wt_mark *mark);
 /* All marks up to now_ns have been handed over. Call it a few times a second. */
 WT_API void wt_phases_advance(struct wt_phases *phases, int64_t now_ns);

@@ -46,7 +46,8 @@ struct ring_head {
     uint32_t version, pid;
     uint32_t marks, slot_size;
     _Atomic uint64_t written; /* marks so far */
-    uint64_t reserved[4];
+    uint64_t is_held;         /* the program holds a lock on this file while it lives */
+    uint64_t reserved[3];
 };
 
 struct ring {
@@ -59,6 +60,7 @@ struct ring {
 struct wt_door {
     struct ring *ring; /* NULL: nobody listens */
     uint64_t written;
+    int fd; /* holds the lock, which the kernel takes back when the program ends, however it ends */
 };
 
 int wt_door_open(struct wt_door **ret_door, struct wt_error *err)
@@ -70,6 +72,7 @@ int wt_door_open(struct wt_door **ret_door, struct wt_error *err)
     int rc = 0, fd = -1;
     char path[600], temporary[600];
     const char *dir = getenv("WATTUNE_DOOR");
+    door->fd = -1;
     if (!dir || !*dir)
         goto out;
 
@@ -104,6 +107,7 @@ int wt_door_open(struct wt_door **ret_door, struct wt_error *err)
     door->ring->head.pid = (uint32_t)getpid();
     door->ring->head.marks = RING_MARKS;
     door->ring->head.slot_size = sizeof(struct ring_slot);
+    door->ring->head.is_held = flock(fd, LOCK_SH | LOCK_NB) == 0;
     for (;;) {
         wt_text(path, sizeof(path), "%s/%d-%u.door", dir, (int)getpid(), number);
         if (link(temporary, path) == 0)
@@ -115,10 +119,9 @@ int wt_door_open(struct wt_door **ret_door, struct wt_error *err)
         number = atomic_fetch_add_explicit(&serial, 1, memory_order_relaxed);
     }
 out:
-    if (fd >= 0) {
-        close(fd);
+    if (fd >= 0)
         unlink(temporary);
-    }
+    door->fd = fd;
     if (rc < 0) {
         wt_door_close(door);
         return rc;
@@ -134,6 +137,8 @@ void wt_door_close(struct wt_door *door)
     /* The file stays: the keeper may not have read the last marks. */
     if (door->ring)
         munmap(door->ring, sizeof(*door->ring));
+    if (door->fd >= 0)
+        close(door->fd);
     free(door);
 }
 
@@ -171,6 +176,10 @@ struct listener {
     int fd;
     uint32_t pid;
     uint64_t next;   /* number of the mark to come */
+    int64_t last_ns; /* of its latest mark; 0: none yet */
+    bool is_held;    /* its program holds the lock */
+    bool is_left;    /* and held it: all it will ever say has been heard */
+    bool is_told;    /* ... and so that its program is gone */
     bool is_bad;     /* not a door, or no longer: not looked at again */
     bool is_counted; /* that it is bad, among what was lost */
 };
@@ -333,9 +342,10 @@ static void greet(struct wt_doorkeeper *k, const char *name)
     *l = (struct listener){.next = 1};
     wt_text(l->name, sizeof(l->name), "%s", name);
     l->fd = openat(k->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (l->fd >= 0 && read_head(l->fd, &head))
+    if (l->fd >= 0 && read_head(l->fd, &head)) {
         l->pid = head.pid;
-    else
+        l->is_held = head.is_held == 1;
+    } else
         give_up(l);
 }
 
@@ -448,12 +458,38 @@ static int listen_to(struct listener *l, void (*fn)(void *data, const struct wt_
                 (*refused)++;
                 continue;
             }
+            if (mark.t_ns > l->last_ns)
+                l->last_ns = mark.t_ns;
             fn(data, &mark);
             heard++;
         }
         l->next += (uint64_t)count;
     }
     return heard;
+}
+
+/* Programs all of whose doors were left since the last time. Their time is that of their last mark:
+ * whoever begins after it comes after them. */
+static void tell_gone(struct wt_doorkeeper *k, void (*fn)(void *data, const struct wt_mark *mark),
+                      void *data)
+{
+    for (size_t i = 0; i < k->count; i++) {
+        struct wt_mark gone = {.pid = k->listeners[i].pid, .kind = WT_MARK_GONE};
+        bool is_gone = k->listeners[i].is_left && !k->listeners[i].is_told;
+        for (size_t j = 0; is_gone && j < k->count; j++) {
+            const struct listener *l = &k->listeners[j];
+            if (l->pid != gone.pid || l->is_bad)
+                continue;
+            is_gone = l->is_left;
+            gone.t_ns = l->last_ns > gone.t_ns ? l->last_ns : gone.t_ns;
+        }
+        if (!is_gone)
+            continue;
+        for (size_t j = 0; j < k->count; j++)
+            k->listeners[j].is_told |= k->listeners[j].pid == gone.pid;
+        if (gone.t_ns++) /* it marked something */
+            fn(data, &gone);
+    }
 }
 
 int wt_doorkeeper_drain(struct wt_doorkeeper *k, void (*fn)(void *data, const struct wt_mark *mark),
@@ -466,13 +502,18 @@ int wt_doorkeeper_drain(struct wt_doorkeeper *k, void (*fn)(void *data, const st
     int heard = 0;
     for (size_t i = 0; i < k->count; i++) {
         struct listener *l = &k->listeners[i];
-        if (!l->is_bad)
+        if (!l->is_bad) {
+            /* Looked at before the marks: then none comes after them. */
+            bool is_left = l->is_held && flock(l->fd, LOCK_EX | LOCK_NB) == 0;
             heard += listen_to(l, fn, data, &lost, &k->refused);
+            l->is_left |= is_left;
+        }
         if (l->is_bad && !l->is_counted) {
             l->is_counted = true;
             lost++;
         }
     }
+    tell_gone(k, fn, data);
     if (ret_lost)
         *ret_lost += lost;
     return heard;

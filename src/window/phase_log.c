@@ -17,6 +17,8 @@
 #define FAST_NS (8 * WT_NS_PER_MS)
 /* Where a counter may see only a part of the time, its ticks must be explained this well. */
 #define EXPLAINED_SHARE 0.08
+/* Rows of one program that are enough to be solved without those of the next. */
+#define OWN_ROWS 200
 /* At least this share of a phase must lie in ticks that made rows. */
 #define COVERED_SHARE 0.5
 /* At a power limit: share of the phase's distance from the mean power, and of its own. From
@@ -39,6 +41,7 @@ struct sum {
     double energy_j, half2_j2; /* where it could be told apart */
     double joint_j, joint2_j2; /* with the others of its group, kept at the group's root */
     double span_s;             /* inside rows */
+    double bare_j, bare_s;     /* of energy_j and span_s: ticks with nothing else in them */
     bool is_there, is_inseparable;
     unsigned group; /* parent in a forest of groups */
 };
@@ -56,7 +59,9 @@ struct device {
     double *tick_s, *tick_j; /* rows, owned */
     /* Columns, owned; NULL: the phase has not come up yet. */
     double *phase_s[WT_PHASES_MOST], *shape_s[WT_PHASES_MOST * WT_PHASE_SHAPES];
+    double *pause_s;                     /* of the rest: in pauses longer than a tick */
     size_t row_count, solved;            /* rows waiting; rows done with */
+    size_t cuts;                         /* of the log, that rows have come to */
     struct sum sums[WT_PHASES_MOST + 1]; /* the last is the rest */
     double half_s, rows_added;           /* sum of how well rows are placed; rows so far */
     double residual_j2, sum_j, sum_s;    /* over solved rows */
@@ -70,8 +75,8 @@ struct wt_phase_log {
     unsigned phase_count;
 
     bool has_pid, has_others;
-    uint32_t pid;
-    struct { /* begun by other programs, which are counted only */
+    uint32_t pid, first_pid; /* followed now; followed when another marked beside it */
+    struct {                 /* begun by other programs, which are counted only */
         uint32_t pid;
         unsigned phase;
         int64_t begin_ns;
@@ -82,6 +87,8 @@ struct wt_phase_log {
         int64_t begin_ns;
     } open[OPEN_MOST]; /* the stack of phases at work, outermost first */
     size_t open_count;
+    int64_t *cut_ns; /* owned; when another program was followed from then on */
+    size_t cut_count, cut_room;
     uint64_t unmatched;
     int64_t t_ns;              /* up to here time has been given to phases */
     int64_t first_ns, last_ns; /* of the phases */
@@ -89,6 +96,7 @@ struct wt_phase_log {
     struct wt_phase_span *spans; /* owned; in order of time, none over another */
     size_t span_count, span_room;
     int64_t dropped_ns; /* spans before this are gone: too many waited */
+    int64_t before_ns;  /* end of the last span that is no longer kept, or begin of the first */
     bool is_out_of_memory;
 };
 
@@ -136,9 +144,11 @@ void wt_phase_log_free(struct wt_phase_log *log)
             free(log->devices[i].phase_s[p]);
         for (unsigned p = 0; p < WT_PHASES_MOST * WT_PHASE_SHAPES; p++)
             free(log->devices[i].shape_s[p]);
+        free(log->devices[i].pause_s);
     }
     free(log->devices);
     free(log->spans);
+    free(log->cut_ns);
     free(log);
 }
 
@@ -187,7 +197,7 @@ static void spend(struct wt_phase_log *log, int64_t t_ns)
     if (log->span_count == SPANS_MOST) {
         /* A device that no longer ticks must not fill the memory. */
         size_t half = SPANS_MOST / 2;
-        log->dropped_ns = log->spans[half - 1].end_ns;
+        log->dropped_ns = log->before_ns = log->spans[half - 1].end_ns;
         memmove(log->spans, log->spans + half, (log->span_count - half) * sizeof(*log->spans));
         log->span_count -= half;
     }
@@ -206,9 +216,11 @@ static void spend(struct wt_phase_log *log, int64_t t_ns)
         (struct wt_phase_span){.begin_ns = from_ns, .end_ns = t_ns, .phase = phase};
 }
 
-/* Programs besides the first: how often and how long, no more. */
+/* Programs beside the one that is followed: how often and how long, no more. */
 static void count_other(struct wt_phase_log *log, const struct wt_mark *mark)
 {
+    if (!log->has_others)
+        log->first_pid = log->pid;
     log->has_others = true;
     unsigned phase = find_phase(log, mark->name);
     if (mark->kind == WT_MARK_BEGIN) {
@@ -232,21 +244,78 @@ static void count_other(struct wt_phase_log *log, const struct wt_mark *mark)
     log->unmatched++;
 }
 
+/* The i-th open one is over, by its end or with its program; what had no end is not counted. */
+static void close_open(struct wt_phase_log *log, size_t i, int64_t t_ns, unsigned count)
+{
+    struct phase *phase = &log->phases[log->open[i].phase];
+    phase->count += count;
+    phase->wall_ns += t_ns - log->open[i].begin_ns;
+    memmove(&log->open[i], &log->open[i + 1], (log->open_count - i - 1) * sizeof(log->open[0]));
+    log->open_count--;
+}
+
+/* Nobody's phases have the energy, and this program marks: its have it from now on. */
+static void follow(struct wt_phase_log *log, const struct wt_mark *mark)
+{
+    log->has_pid = true;
+    log->pid = mark->pid;
+    if (log->first_ns == INT64_MAX)
+        return;
+    spend(log, mark->t_ns);
+    if (log->cut_count == log->cut_room) {
+        size_t room = log->cut_room ? 2 * log->cut_room : 16;
+        int64_t *more = realloc(log->cut_ns, room * sizeof(*more));
+        if (!more) {
+            log->is_out_of_memory = true;
+            return;
+        }
+        log->cut_ns = more;
+        log->cut_room = room;
+    }
+    log->cut_ns[log->cut_count++] = mark->t_ns;
+    size_t kept = 0;
+    for (size_t i = 0; i < log->others_count; i++)
+        if (log->others[i].pid == mark->pid) {
+            log->open[log->open_count].phase = log->others[i].phase;
+            log->open[log->open_count++].begin_ns = log->others[i].begin_ns;
+        } else
+            log->others[kept++] = log->others[i];
+    log->others_count = kept;
+}
+
+/* A program is gone; the phases it was in went with it. */
+static void leave(struct wt_phase_log *log, const struct wt_mark *mark)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < log->others_count; i++)
+        if (log->others[i].pid == mark->pid)
+            log->phases[log->others[i].phase].wall_ns += mark->t_ns - log->others[i].begin_ns;
+        else
+            log->others[kept++] = log->others[i];
+    log->others_count = kept;
+    if (!log->has_pid || mark->pid != log->pid)
+        return;
+    spend(log, mark->t_ns);
+    while (log->open_count)
+        close_open(log, log->open_count - 1, log->t_ns, 0);
+    log->has_pid = false;
+}
+
 void wt_phase_log_mark(struct wt_phase_log *log, const struct wt_mark *mark)
 {
+    if (mark->kind == WT_MARK_GONE)
+        leave(log, mark);
     if (mark->kind != WT_MARK_BEGIN && mark->kind != WT_MARK_END)
         return;
-    if (!log->has_pid) {
-        log->has_pid = true;
-        log->pid = mark->pid;
-    }
+    if (!log->has_pid)
+        follow(log, mark);
     if (mark->pid != log->pid) {
         count_other(log, mark);
         return;
     }
     if (mark->kind == WT_MARK_BEGIN) {
         if (log->first_ns == INT64_MAX)
-            log->first_ns = log->t_ns = mark->t_ns;
+            log->first_ns = log->before_ns = log->t_ns = mark->t_ns;
         spend(log, mark->t_ns);
         if (log->open_count == OPEN_MOST) {
             log->unmatched++;
@@ -270,11 +339,7 @@ void wt_phase_log_mark(struct wt_phase_log *log, const struct wt_mark *mark)
         return;
     }
     spend(log, mark->t_ns);
-    struct phase *phase = &log->phases[log->open[i - 1].phase];
-    phase->count++;
-    phase->wall_ns += mark->t_ns - log->open[i - 1].begin_ns;
-    memmove(&log->open[i - 1], &log->open[i], (log->open_count - i) * sizeof(log->open[0]));
-    log->open_count--;
+    close_open(log, i - 1, mark->t_ns, 1);
 }
 
 void wt_phase_log_known(struct wt_phase_log *log, int64_t now_ns)
@@ -386,26 +451,29 @@ static void shift(double *column, size_t kept, size_t count)
 /* Solves the first count rows and forgets them. */
 static void solve_rows(struct wt_phase_log *log, struct device *d, size_t count)
 {
-    struct wt_phase_fit fits[WT_PHASES_MOST + 1];
-    const double *columns[WT_PHASES_MOST], *shapes[WT_PHASES_MOST * WT_PHASE_SHAPES];
+    struct wt_phase_fit fits[WT_PHASES_MOST + 2];
+    const double *columns[WT_PHASES_MOST + 1], *shapes[(WT_PHASES_MOST + 1) * WT_PHASE_SHAPES];
     struct wt_error err;
-    double *zeros = NULL;
-    unsigned phases = log->phase_count;
+    unsigned phases = log->phase_count, known = phases;
     if (!count || d->why)
         return;
+    double *zeros = calloc(count, sizeof(*zeros));
+    if (!zeros) {
+        log->is_out_of_memory = true;
+        return;
+    }
     for (unsigned p = 0; p < phases; p++) {
-        if (!d->phase_s[p] && !zeros)
-            zeros = calloc(count, sizeof(*zeros));
         columns[p] = d->phase_s[p] ? d->phase_s[p] : zeros;
         for (unsigned o = p * WT_PHASE_SHAPES; o < (p + 1) * WT_PHASE_SHAPES; o++)
             shapes[o] = d->shape_s[o] ? d->shape_s[o] : zeros;
-        if (!columns[p]) {
-            log->is_out_of_memory = true;
-            return;
-        }
     }
-    int rc =
-        wt_phases_fit_rows(d->tick_s, d->tick_j, columns, shapes, count, phases, 0, fits, &err);
+    if (d->pause_s) {
+        columns[known] = d->pause_s;
+        for (unsigned o = known * WT_PHASE_SHAPES; o < (known + 1) * WT_PHASE_SHAPES; o++)
+            shapes[o] = zeros;
+        known++;
+    }
+    int rc = wt_phases_fit_rows(d->tick_s, d->tick_j, columns, shapes, count, known, 0, fits, &err);
     free(zeros);
     if (rc < 0 && d->solved == 0)
         d->why = rc == WT_E_RANGE         ? "too few of its ticks fell into the phases"
@@ -418,7 +486,7 @@ static void solve_rows(struct wt_phase_log *log, struct device *d, size_t count)
         d->sum_s += d->tick_s[k];
     }
     d->residual_j2 += fits[0].residual_j * fits[0].residual_j * (double)count;
-    for (unsigned i = 0; i <= phases; i++) {
+    for (unsigned i = 0; i <= known; i++) {
         struct sum *sum = &d->sums[i < phases ? i : WT_PHASES_MOST];
         if (!(fits[i].span_s > 1e-6))
             continue;
@@ -434,7 +502,7 @@ static void solve_rows(struct wt_phase_log *log, struct device *d, size_t count)
         bool is_first = true;
         for (unsigned k = 0; k < i; k++)
             if (!fits[k].is_separable && fits[k].span_s > 1e-6 && fits[k].group == fits[i].group) {
-                join(d, k, i < phases ? i : WT_PHASES_MOST);
+                join(d, k < phases ? k : WT_PHASES_MOST, i < phases ? i : WT_PHASES_MOST);
                 is_first = false;
                 break;
             }
@@ -454,6 +522,7 @@ static void solve_rows(struct wt_phase_log *log, struct device *d, size_t count)
         for (unsigned o = p * WT_PHASE_SHAPES; o < (p + 1) * WT_PHASE_SHAPES; o++)
             shift(d->shape_s[o], d->row_count, count);
     }
+    shift(d->pause_s, d->row_count, count);
 }
 
 static bool has_column(double **column, size_t room)
@@ -463,11 +532,59 @@ static bool has_column(double **column, size_t room)
     return *column != NULL;
 }
 
-/* Two blocks are waited for before one is solved, so that the last is never a small one. */
+/* The first span that ends after t. */
+static size_t first_span(const struct wt_phase_log *log, int64_t t_ns)
+{
+    size_t low = 0, high = log->span_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (log->spans[middle].end_ns <= t_ns)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* A tick, placed to within half, with no phase in it is no equation: it says by itself what the
+ * rest drew, which between two trainings is another power than between two steps. */
+static bool is_all_rest(const struct wt_phase_log *log, int64_t from_ns, int64_t to_ns,
+                        int64_t half_ns)
+{
+    size_t next = first_span(log, from_ns - half_ns);
+    return next == log->span_count || log->spans[next].begin_ns >= to_ns + half_ns;
+}
+
+/* Seconds of a tick that lie in pauses longer than it: what a GPU draws there is not what it draws
+ * in the gap between two kernels. */
+static double pause_s(const struct wt_phase_log *log, int64_t from_ns, int64_t to_ns)
+{
+    int64_t sum_ns = 0;
+    size_t at = first_span(log, from_ns);
+    int64_t begin_ns = at ? log->spans[at - 1].end_ns : log->before_ns;
+    for (; begin_ns < to_ns; at++) {
+        int64_t end_ns = at < log->span_count ? log->spans[at].begin_ns : log->t_ns;
+        if (end_ns - begin_ns > to_ns - from_ns && end_ns > from_ns)
+            sum_ns += (end_ns < to_ns ? end_ns : to_ns) - (begin_ns > from_ns ? begin_ns : from_ns);
+        if (at == log->span_count)
+            break;
+        begin_ns = log->spans[at].end_ns;
+    }
+    return wt_s_from_ns(sum_ns);
+}
+
+/* Two blocks are waited for before one is solved, so that the last is never a small one. Another
+ * program's phases may draw something else: it has blocks of its own where there are rows enough.
+ */
 static bool add_row(struct wt_phase_log *log, struct device *d, int64_t from_ns, int64_t to_ns,
                     double energy_j)
 {
     size_t room = 2 * log->rows;
+    bool is_cut = false;
+    for (; d->cuts < log->cut_count && log->cut_ns[d->cuts] <= from_ns; d->cuts++)
+        is_cut = true;
+    if (is_cut && d->row_count >= OWN_ROWS)
+        solve_rows(log, d, d->row_count);
     if (!d->tick_s)
         d->tick_s = calloc(room, sizeof(double));
     if (!d->tick_j)
@@ -478,18 +595,9 @@ static bool add_row(struct wt_phase_log *log, struct device *d, int64_t from_ns,
         solve_rows(log, d, log->rows);
     if (d->row_count == room)
         return true; /* it cannot be solved: why is known */
-    size_t row = d->row_count;
-    /* The first span that ends after the tick's begin. */
-    size_t low = 0, high = log->span_count;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (log->spans[middle].end_ns <= from_ns)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    for (; low < log->span_count && log->spans[low].begin_ns < to_ns; low++) {
-        const struct wt_phase_span *span = &log->spans[low];
+    size_t row = d->row_count, at = first_span(log, from_ns);
+    for (; at < log->span_count && log->spans[at].begin_ns < to_ns; at++) {
+        const struct wt_phase_span *span = &log->spans[at];
         int64_t a_ns = span->begin_ns > from_ns ? span->begin_ns : from_ns;
         int64_t b_ns = span->end_ns < to_ns ? span->end_ns : to_ns;
         double **column = &d->phase_s[span->phase];
@@ -506,6 +614,11 @@ static bool add_row(struct wt_phase_log *log, struct device *d, int64_t from_ns,
                 wt_phase_shape_s(order, b, length_s) - wt_phase_shape_s(order, a, length_s);
         }
     }
+    double in_pauses_s = pause_s(log, from_ns, to_ns);
+    if (in_pauses_s > 0 && !has_column(&d->pause_s, room))
+        return false;
+    if (in_pauses_s > 0)
+        d->pause_s[row] = in_pauses_s;
     d->tick_s[row] = wt_s_from_ns(to_ns - from_ns);
     d->tick_j[row] = energy_j;
     d->row_count++;
@@ -531,6 +644,15 @@ static void settle(struct wt_phase_log *log, struct device *d)
             bool is_inside = at_ns[k] >= log->first_ns && at_ns[k] >= log->dropped_ns &&
                              at_ns[k + 1] <= log->t_ns && at_ns[k + 1] > at_ns[k];
             bool is_fine = half_ns[k] <= fine_ns && half_ns[k + 1] <= fine_ns;
+            if (is_inside && is_fine && is_all_rest(log, at_ns[k], at_ns[k + 1], half_ns[k])) {
+                struct sum *rest = &d->sums[WT_PHASES_MOST];
+                rest->is_there = true;
+                rest->energy_j += energy_j;
+                rest->bare_j += energy_j;
+                rest->span_s += wt_s_from_ns(at_ns[k + 1] - at_ns[k]);
+                rest->bare_s += wt_s_from_ns(at_ns[k + 1] - at_ns[k]);
+                continue;
+            }
             if (is_inside && is_fine) {
                 d->half_s += wt_s_from_ns(half_ns[k] + half_ns[k + 1]) / 2;
                 d->rows_added++;
@@ -561,6 +683,8 @@ static void forget_spans(struct wt_phase_log *log)
         gone++;
     if (gone < 1024 && gone < log->span_count)
         return;
+    if (gone)
+        log->before_ns = log->spans[gone - 1].end_ns;
     memmove(log->spans, log->spans + gone, (log->span_count - gone) * sizeof(*log->spans));
     log->span_count -= gone;
 }
@@ -632,25 +756,40 @@ static void agree_on_groups(struct wt_phase_log *log)
         }
 }
 
+/* Seconds of a row of the result: of a phase, or of the rest since the first began. */
+static double own_s_of(const struct wt_phase_log *log, size_t row)
+{
+    if (row < log->phase_count)
+        return wt_s_from_ns(log->phases[row].own_ns);
+    int64_t rest_ns = log->t_ns - log->first_ns;
+    for (size_t p = 0; p < log->phase_count; p++)
+        rest_ns -= log->phases[p].own_ns;
+    return wt_s_from_ns(rest_ns > 0 ? rest_ns : 0);
+}
+
 static struct part part_of(struct wt_phase_log *log, size_t row)
 {
     struct part part = {.is_known = false, .is_separable = true};
     unsigned p = column_of(log, row);
-    int64_t own_ns = row < log->phase_count ? log->phases[row].own_ns : 0;
     for (size_t i = 0; i < log->device_count; i++) {
         struct device *d = &log->devices[i];
         struct sum *own = &d->sums[p];
         if (!is_told(d))
             continue;
         part.is_known = true;
-        double energy_j = 0, half2_j2 = 0, span_s = 0, own_s = 0;
+        double energy_j = 0, half2_j2 = 0, span_s = 0, own_s = 0, half_j = 0;
+        double bare_j = own->bare_j, bare_s = own->bare_s;
+        uint64_t slices = row < log->phase_count ? log->phases[row].slices : 0;
+        size_t members = 1;
         if (!own->is_inseparable) {
             energy_j = own->energy_j;
             half2_j2 = own->half2_j2;
             span_s = own->span_s;
-            own_s = wt_s_from_ns(own_ns);
+            own_s = own_s_of(log, row);
         } else {
-            part.is_separable = false;
+            members = 0;
+            bare_j = bare_s = 0;
+            slices = 0;
             unsigned root = root_of(d, p);
             energy_j = d->sums[root].joint_j;
             half2_j2 = d->sums[root].joint2_j2;
@@ -661,11 +800,13 @@ static struct part part_of(struct wt_phase_log *log, size_t row)
                 energy_j += other->energy_j;
                 half2_j2 += other->half2_j2;
                 span_s += other->span_s;
-                own_s += k < log->phase_count ? wt_s_from_ns(log->phases[k].own_ns) : other->span_s;
+                own_s += own_s_of(log, k);
+                bare_j += other->bare_j;
+                bare_s += other->bare_s;
+                slices += k < log->phase_count ? log->phases[k].slices : 0;
+                members++;
             }
         }
-        if (row == log->phase_count && own_s <= 0)
-            own_s = span_s;
         if (!own->is_there)
             part.is_known = false;
         if (span_s < COVERED_SHARE * own_s) {
@@ -675,15 +816,18 @@ static struct part part_of(struct wt_phase_log *log, size_t row)
         /* What lay outside the rows, at both ends and in gaps, drew the same power. */
         double scale = span_s > 0 ? own_s / span_s : 1;
         energy_j *= scale;
-        part.energy_j += energy_j;
-        double away_j = fabs(energy_j - d->sum_j / d->sum_s * own_s);
-        if (row < log->phase_count && own_s > 0)
-            part.half_j += PLACED_SHARE * away_j * d->half_s / d->rows_added *
-                           (double)log->phases[row].slices / wt_s_from_ns(own_ns);
+        double away_j = fabs(energy_j - bare_j - d->sum_j / d->sum_s * (own_s - bare_s));
+        if (own_s > 0)
+            half_j += PLACED_SHARE * away_j * d->half_s / d->rows_added * (double)slices / own_s;
         if (d->is_capped)
-            part.half_j += CAPPED_SHARE * away_j + CAPPED_OWN * energy_j;
-        part.half_j += scale * sqrt(half2_j2) + d->gain * fabs(energy_j) +
-                       d->info->traits.offset_mw * 1e-3 * own_s;
+            half_j += CAPPED_SHARE * away_j + CAPPED_OWN * (energy_j - bare_j);
+        half_j += scale * sqrt(half2_j2) + d->gain * fabs(energy_j) +
+                  d->info->traits.offset_mw * 1e-3 * own_s;
+        /* Alone, and a block in which it was not measured is a small part of the whole. */
+        bool is_measured = members == 1 && (!own->is_inseparable || half_j <= energy_j);
+        part.is_separable &= is_measured;
+        part.energy_j += energy_j;
+        part.half_j += half_j;
     }
     return part;
 }
@@ -761,7 +905,8 @@ int wt_phase_log_result(struct wt_phase_log *log, struct wt_phases_result *ret_r
         double mean_j = d->solved ? d->sum_j / (double)d->solved : 0;
         if (!d->why && d->is_partial &&
             sqrt(d->residual_j2 / (double)d->solved) > EXPLAINED_SHARE * mean_j)
-            d->why = "its counter seems to see only a part of the time";
+            d->why = "its counter does not follow the phases: it sees only a part of the time, or "
+                     "what they drew has changed (another load, another limit)";
         if (d->why && !d->info->is_part) {
             is_all = false;
             note(r.note, sizeof(r.note), "%s: %s", d->info->name, d->why);
@@ -775,7 +920,8 @@ int wt_phase_log_result(struct wt_phase_log *log, struct wt_phases_result *ret_r
     }
     if (log->has_others)
         note(r.note, sizeof(r.note),
-             "the energy of phases follows process %u, the first that marked", log->pid);
+             "several programs marked at a time: the energy of phases follows one, process %u",
+             log->first_pid);
     if (log->unmatched)
         note(r.note, sizeof(r.note), "%llu marks had no partner",
              (unsigned long long)log->unmatched);
@@ -789,13 +935,13 @@ int wt_phase_log_result(struct wt_phase_log *log, struct wt_phases_result *ret_r
         struct wt_phase_energy *out = &r.phases[r.count];
         struct part part = part_of(log, i);
         part.is_known &= is_all; /* what is left of a sum without its largest part tells nothing */
-        bool is_rest = i == log->phase_count;
-        double rest_s = 0;
+        bool is_rest = i == log->phase_count, is_there = false;
+        double own_s = own_s_of(log, i);
         for (size_t k = 0; is_rest && k < log->device_count; k++)
-            rest_s = fmax(rest_s, log->devices[k].sums[WT_PHASES_MOST].span_s);
-        if (is_rest && (!is_any || !is_all || rest_s <= 0))
+            is_there |= log->devices[k].sums[WT_PHASES_MOST].is_there;
+        if (is_rest && (!is_any || !is_all || !is_there))
             continue;
-        *out = (struct wt_phase_energy){.own_s = rest_s, .wall_s = rest_s, .mean_w = NAN};
+        *out = (struct wt_phase_energy){.own_s = own_s, .wall_s = own_s, .mean_w = NAN};
         if (!is_rest)
             fill_counts(&log->phases[i], out);
         const struct part none = {0};

@@ -13,6 +13,8 @@
 /* A phase whose 95 % half width is above this share of the mean power has not been measured. */
 #define USELESS_SHARE 1.0
 #define COLUMNS_MOST  ((1 + WT_PHASE_SHAPES) * WT_PHASES_MOST)
+/* A tick that is this much of its own fit tells little of how well it fits. */
+#define LONE 0.5
 /* Ticks for each phase, from which on the fit can afford three numbers a phase. */
 #define SHAPE_TICKS 60
 /* A member of a direction that cannot be seen. */
@@ -117,6 +119,24 @@ static double student(double dof)
     const double z = 1.959963985;
     double z3 = z * z * z, z5 = z3 * z * z;
     return z + (z3 + z) / (4 * dof) + (5 * z5 + 16 * z3 + 3 * z) / (96 * dof * dof);
+}
+
+/* A tick that has a phase almost to itself (h near 1: its own weight in its fit, the diagonal of
+ * the hat matrix) leaves no residual, whatever is wrong with it. It counts with the others' noise.
+ */
+static void give_noise_to_lone_ticks(const struct system *sys, size_t rank, double *residual)
+{
+    double sum_j2 = 0;
+    for (size_t k = 0; k < sys->m; k++)
+        sum_j2 += residual[k] * residual[k];
+    double noise_j = sqrt(sum_j2 / (double)(sys->m - rank));
+    for (size_t k = 0; k < sys->m; k++) {
+        double h = 0;
+        for (size_t i = 0; i < rank; i++)
+            h += sys->u[i * sys->m + k] * sys->u[i * sys->m + k];
+        if (h > LONE && fabs(residual[k]) < noise_j)
+            residual[k] = copysign(noise_j, residual[k]);
+    }
 }
 
 /* Covariance of the scaled coefficients, robust to the error that neighbouring ticks share: a tick
@@ -311,6 +331,7 @@ static int solve(struct system *sys, const double *tick_j, double gain, struct w
         if (rc < 0)
             goto out;
     }
+    give_noise_to_lone_ticks(sys, rank, residual);
     covariance(sys, rank, residual, cov);
 
     double t = student((double)(m - rank)), mean_w = total_j / total_s;
