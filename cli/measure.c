@@ -93,10 +93,12 @@ struct tally {
         uint64_t steps;
     } ranks[MAX_RANKS];
     size_t rank_count;
-    uint32_t alive[MAX_RANKS]; /* programs that have marked and not gone */
-    size_t alive_count;
-    uint64_t steps_before; /* of programs that were gone when those of ranks came */
-    struct heard *heard;   /* and not taken yet */
+    /* Programs of one job, or after each other: those that have marked and not gone, the ranks that
+     * have marked, and the steps of all that were gone when the first of these came. */
+    uint32_t alive[MAX_RANKS], seen[MAX_RANKS];
+    size_t alive_count, seen_count;
+    uint64_t steps_before;
+    struct heard *heard; /* and not taken yet */
     size_t heard_count, heard_room;
     uint64_t heard_ever;
     struct wt_phases *phases; /* NULL: no memory, they are left out */
@@ -117,23 +119,28 @@ static void follow_programs(struct tally *t, const struct wt_mark *mark)
     size_t i = 0;
     while (i < t->alive_count && t->alive[i] != mark->pid)
         i++;
-    if (mark->kind != WT_MARK_GONE) {
-        if (i == t->alive_count && i < MAX_RANKS)
-            t->alive[t->alive_count++] = mark->pid;
+    if (mark->kind == WT_MARK_GONE) {
+        if (i < t->alive_count)
+            t->alive[i] = t->alive[--t->alive_count];
         return;
     }
-    if (i == t->alive_count)
+    if (i < t->alive_count || i == MAX_RANKS)
         return;
-    t->alive[i] = t->alive[--t->alive_count];
-    if (t->alive_count)
-        return;
-    t->steps_before = t->run->work.steps;
-    t->rank_count = 0;
+    size_t k = 0;
+    while (k < t->seen_count && t->seen[k] != mark->rank)
+        k++;
+    if (!t->alive_count && (!mark->rank || k < t->seen_count)) {
+        t->steps_before = t->run->work.steps;
+        t->rank_count = t->seen_count = k = 0;
+    }
+    t->alive[t->alive_count++] = mark->pid;
+    if (k == t->seen_count && k < MAX_RANKS)
+        t->seen[t->seen_count++] = mark->rank;
 }
 
 /* Ranks of one job take each step together, and so do the doors of one program (a mark's name says
- * which): the furthest count is the job's. What comes when all of them are gone, as a second
- * training does, adds to it. Work adds up. */
+ * which): the furthest count is the job's. What comes when all of them are gone and is no other
+ * rank, as a second training, adds to it. Work adds up. */
 static void count_steps(struct tally *t, const struct wt_mark *mark)
 {
     size_t i = 0;

@@ -483,6 +483,7 @@ class PythonDoor(unittest.TestCase):
                 pids.append(os.fork())
                 if pids[-1] == 0:
                     from wattune.huggingface import WattuneCallback
+                    os.environ["LOCAL_RANK"] = str(rank)
                     Args.world_size, Args.process_index = 2, rank
                     train(WattuneCallback(), Args, 1, 3, 1, 51)
                     os._exit(0)

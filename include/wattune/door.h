@@ -47,6 +47,7 @@ struct wt_mark {
     enum wt_mark_kind kind;
     uint64_t count;
     char name[32];
+    uint32_t rank; /* 1 + the local rank that a launcher gave the program; 0: none */
 };
 /* Makes the directory below dir (NULL: $XDG_RUNTIME_DIR or /tmp), 0700. Errors: WT_E_USAGE: its
  * path would be too long; WT_E_DENIED, WT_E_FULL, WT_E_IO, WT_E_NOMEM. */

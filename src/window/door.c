@@ -47,7 +47,8 @@ struct ring_head {
     uint32_t marks, slot_size;
     _Atomic uint64_t written; /* marks so far */
     uint64_t is_held;         /* the program holds a lock on this file while it lives */
-    uint64_t reserved[3];
+    uint64_t rank;            /* see wt_mark */
+    uint64_t reserved[2];
 };
 
 struct ring {
@@ -56,6 +57,21 @@ struct ring {
 };
 
 /* ---- the program's side ---- */
+
+/* torchrun, Open MPI, Intel MPI and MPICH, Slurm. */
+static uint32_t local_rank(void)
+{
+    static const char *const names[] = {"LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK",
+                                        "MPI_LOCALRANKID", "SLURM_LOCALID"};
+    for (size_t i = 0; i < WT_COUNTOF(names); i++) {
+        const char *text = getenv(names[i]);
+        char *end;
+        unsigned long rank = text && *text ? strtoul(text, &end, 10) : UINT32_MAX;
+        if (rank < UINT32_MAX && !*end)
+            return (uint32_t)rank + 1;
+    }
+    return 0;
+}
 
 struct wt_door {
     struct ring *ring; /* NULL: nobody listens */
@@ -107,6 +123,7 @@ int wt_door_open(struct wt_door **ret_door, struct wt_error *err)
     door->ring->head.pid = (uint32_t)getpid();
     door->ring->head.marks = RING_MARKS;
     door->ring->head.slot_size = sizeof(struct ring_slot);
+    door->ring->head.rank = local_rank();
     door->ring->head.is_held = flock(fd, LOCK_SH | LOCK_NB) == 0;
     for (;;) {
         wt_text(path, sizeof(path), "%s/%d-%u.door", dir, (int)getpid(), number);
@@ -174,7 +191,7 @@ void wt_door_value(struct wt_door *door, const char *name, double value)
 struct listener {
     char name[64];
     int fd;
-    uint32_t pid;
+    uint32_t pid, rank;
     uint64_t next;   /* number of the mark to come */
     int64_t last_ns; /* of its latest mark; 0: none yet */
     bool is_held;    /* its program holds the lock */
@@ -345,6 +362,7 @@ static void greet(struct wt_doorkeeper *k, const char *name)
     if (l->fd >= 0 && read_head(l->fd, &head)) {
         l->pid = head.pid;
         l->is_held = head.is_held == 1;
+        l->rank = head.rank < UINT32_MAX ? (uint32_t)head.rank : 0;
     } else
         give_up(l);
 }
@@ -409,6 +427,7 @@ static bool mark_from(const struct listener *l, const struct ring_slot *slot, st
     *mark = (struct wt_mark){
         .t_ns = atomic_load_explicit(&slot->t_ns, memory_order_relaxed),
         .pid = l->pid,
+        .rank = l->rank,
         .kind = (enum wt_mark_kind)kind,
         .count = atomic_load_explicit(&slot->count, memory_order_relaxed),
     };
