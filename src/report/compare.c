@@ -139,8 +139,30 @@ static struct wt_estimate ratio_of(const struct wt_estimate *e, const struct wt_
                                 e->high / reference->value};
 }
 
+/* Head of a column for what was made small, where that is neither the devices' energy nor the time;
+ * NULL: it is. */
+static const char *goal_head(const struct wt_goal *goal)
+{
+    switch (goal->objective) {
+    case WT_OBJECTIVE_ENERGY:
+        return goal->host_w > 0 ? "with the rest" : NULL;
+    case WT_OBJECTIVE_EDP:
+        return "rel. EDP";
+    case WT_OBJECTIVE_COST:
+        return "rel. cost";
+    case WT_OBJECTIVE_CARBON:
+        return "rel. carbon";
+    case WT_OBJECTIVE_ETA:
+        return "weighed";
+    case WT_OBJECTIVE_TIME:
+        break;
+    }
+    return NULL;
+}
+
+/* last: the number of the last column; with the goal's there is one more. */
 static void put_point(struct wt_table *table, size_t row, const struct wt_search_result *r,
-                      size_t i)
+                      size_t i, size_t last)
 {
     const struct wt_search_point *p = &r->points[i], *ref = &r->points[r->reference];
     struct wt_estimate time = ratio_of(&p->time_s, &ref->time_s),
@@ -154,9 +176,13 @@ static void put_point(struct wt_table *table, size_t row, const struct wt_search
     wt_table_watts(table, row, 3, p->energy_j.value / p->time_s.value);
     put_ratio(table, row, 4, &time);
     put_ratio(table, row, 5, &energy);
+    if (last == 8) {
+        struct wt_estimate value = ratio_of(&p->value, &ref->value);
+        put_ratio(table, row, 6, &value);
+    }
     if (!isnan(p->breakeven_w) && i != r->reference)
-        wt_table_set(table, row, 6, "%.0f W", p->breakeven_w);
-    wt_table_set(table, row, 7, "%s",
+        wt_table_set(table, row, last - 1, "%.0f W", p->breakeven_w);
+    wt_table_set(table, row, last, "%s",
                  i == r->choice      ? (i == r->reference ? "reference, keep" : "choice")
                  : i == r->reference ? "reference"
                  : p->is_tied        ? "tie"
@@ -178,16 +204,25 @@ static bool is_lower(const struct wt_search_result *r, size_t a, size_t b)
 void wt_report_search(const struct wt_term *term, const struct wt_search_result *result,
                       const struct wt_search_story *story)
 {
-    static const struct wt_column columns[] = {
-        {"", false, NULL},           {"setting", true, NULL},    {"readings", true, "read"},
-        {"mean", true, NULL},        {"rel. time", false, NULL}, {"rel. energy", false, NULL},
-        {"saves below", true, NULL}, {"", false, NULL},
-    };
-    static const struct wt_table_step steps[] = {
-        {4, WT_BRIEF},  {5, WT_BRIEF},  {2, WT_BRIEF},  {2, WT_HIDDEN},
-        {3, WT_HIDDEN}, {6, WT_HIDDEN}, {4, WT_HIDDEN},
-    };
     const struct wt_search_result *r = result;
+    const char *goal = goal_head(&r->goal);
+    size_t last = goal ? 8 : 7;
+    const struct wt_column columns[] = {
+        {"", false, NULL},
+        {"setting", true, NULL},
+        {"readings", true, "read"},
+        {"mean", true, NULL},
+        {"rel. time", false, NULL},
+        {"rel. energy", false, NULL},
+        goal ? (struct wt_column){goal, false, NULL}
+             : (struct wt_column){"saves below", true, NULL},
+        {goal ? "saves below" : "", goal != NULL, NULL},
+        {"", false, NULL},
+    };
+    const struct wt_table_step steps[] = {
+        {4, WT_BRIEF},  {5, WT_BRIEF},  {goal ? 6 : 5, WT_BRIEF}, {2, WT_BRIEF},
+        {2, WT_HIDDEN}, {3, WT_HIDDEN}, {last - 1, WT_HIDDEN},    {4, WT_HIDDEN},
+    };
     struct wt_plain plain;
     struct wt_table table;
     char text[700];
@@ -197,7 +232,7 @@ void wt_report_search(const struct wt_term *term, const struct wt_search_result 
     else if (story->provenance == WT_PROV_REPLAYED)
         wt_term_banner(term, "REPLAYED", story->source, "nothing was measured here");
     size_t *order = calloc(r->point_count, sizeof(*order));
-    if (order && wt_table_init(&table, term, columns, WT_COUNTOF(columns), r->point_count)) {
+    if (order && wt_table_init(&table, term, columns, last + 1, r->point_count)) {
         table.steps = steps;
         table.step_count = WT_COUNTOF(steps);
         for (size_t i = 0; i < r->point_count; i++) {
@@ -207,7 +242,7 @@ void wt_report_search(const struct wt_term *term, const struct wt_search_result 
             order[k] = i;
         }
         for (size_t i = 0; i < r->point_count; i++)
-            put_point(&table, i, r, order[i]);
+            put_point(&table, i, r, order[i], last);
         wt_table_print(&table);
         wt_table_done(&table);
     }

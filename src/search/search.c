@@ -215,14 +215,16 @@ static double below(double x)
 }
 
 /* Saving that a candidate may bring below `best`, as a share of it, times how likely it is allowed;
- * and the time it takes. */
+ * and the time it takes: of one point a curve may go many ways, in some of which that is for ever,
+ * so it is the geometric mean then. */
 static double promise(const struct wt_search *s, const struct tally *tallies,
                       const struct wt_curve *curve, double setting, double best,
-                      struct wt_curve_way *ways, double *ret_time_s)
+                      struct wt_curve_way *ways, bool is_one_point, double *ret_time_s)
 {
     struct tally rest = {0};
     size_t count = wt_curve_guess(curve, setting, ways, WT_CURVE_WAYS, &rest.t_sd, &rest.e_sd);
-    double sum = 0, time_s = 0, reference_t = tallies[s->reference].log_t;
+    double sum = 0, time_s = 0, log_time = 0, weight = 0;
+    double reference_t = tallies[s->reference].log_t;
     for (size_t i = 0; i < count; i++) {
         double sd;
         rest.log_t = ways[i].log_time;
@@ -233,8 +235,10 @@ static double promise(const struct wt_search *s, const struct tally *tallies,
         sum += ways[i].weight * (gain * below(gain / sd) + sd * bell(gain / sd)) *
                (isinf(room) ? 1 : below(room / fmax(rest.t_sd, 1e-6)));
         time_s += ways[i].weight * exp(ways[i].log_time);
+        log_time += ways[i].weight * ways[i].log_time;
+        weight += ways[i].weight;
     }
-    *ret_time_s = time_s;
+    *ret_time_s = is_one_point && weight > 0 ? exp(log_time / weight) : time_s;
     return sum;
 }
 
@@ -265,18 +269,19 @@ static size_t look_along(const struct wt_search *s, const struct tally *tallies,
     bool is_allowed = is_admissible(s, tallies, best, &s->options.goal);
     /* Nothing allowed yet: whatever is, is a gain. */
     double level = is_allowed ? log_value(&s->options.goal, &tallies[best], &sd) : NOTHING_YET;
+    for (size_t i = 0; i < s->count; i++)
+        measured += is_on_line(s, best, axis, i) && is_measured(&tallies[i]);
     for (size_t i = 0; i < s->count; i++) {
         if (!is_on_line(s, best, axis, i))
             continue;
         if (is_measured(&tallies[i])) {
-            measured++;
             spent_s += exp(tallies[i].log_t);
             all_s += exp(tallies[i].log_t);
         } else if (!s->is_dropped[i]) {
             struct offer *o = &offers[count++];
             o->candidate = i;
-            o->gain =
-                promise(s, tallies, curve, s->candidates[i].values[axis], level, ways, &o->time_s);
+            o->gain = promise(s, tallies, curve, s->candidates[i].values[axis], level, ways,
+                              measured == 1, &o->time_s);
             all_s += o->time_s;
         }
     }

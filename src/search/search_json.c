@@ -207,16 +207,24 @@ const char *wt_search_advice(const struct wt_search_result *result,
         wt_text(where, sizeof(where), "By the recorded points: ");
     if (!c->is_admissible) {
         wt_text(buf, size,
-                "%s%s %s: none of the %zu settings measured keeps within the limits asked for.",
-                where, *where ? "keep" : "Keep", setting, r->point_count);
+                "%s%s %s: none of the %zu setting%s measured keeps within the limits asked for.",
+                where, *where ? "keep" : "Keep", setting, r->point_count,
+                r->point_count == 1 ? "" : "s");
         return buf;
     }
     if (r->choice == r->reference) {
-        wt_text(
-            buf, size,
-            "%s%s %s: of %zu settings measured none has less %s that can be told from nothing%s.",
-            where, *where ? "keep" : "Keep", setting, r->point_count, wt_goal_words(&r->goal),
-            isnan(r->goal.slowdown_max) && isnan(r->goal.power_max_w) ? "" : " within the limits");
+        const char *goal = wt_goal_words(&r->goal), *within = "";
+        if (!isnan(r->goal.slowdown_max) || !isnan(r->goal.power_max_w))
+            within = " within the limits";
+        if (r->point_count == 1)
+            wt_text(buf, size,
+                    "%s%s %s: no other setting promises less %s%s, so none was measured.", where,
+                    *where ? "keep" : "Keep", setting, goal, within);
+        else
+            wt_text(buf, size,
+                    "%s%s %s: of %zu settings measured none has less %s that can be told from "
+                    "nothing%s.",
+                    where, *where ? "keep" : "Keep", setting, r->point_count, goal, within);
         return buf;
     }
     change_words(&r->value_ratio, wt_goal_words(&r->goal), value, sizeof(value));
