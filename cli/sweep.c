@@ -291,6 +291,8 @@ static int prepare(struct sweep_job *job, char **command)
     if (!job->steps || cli_plan_tell(o, command, &job->plan, &err) < 0 ||
         (job->stored.group[0] && cli_resume_check(o, &job->stored, &job->plan, &err) < 0))
         return cli_fail("sweep", &err);
+    snprintf(job->plan.reference, sizeof(job->plan.reference), "%s",
+             job->points[job->reference].label);
     name_group(job->group, sizeof(job->group));
     if (o->slurm.task) {
         const char *slash = strrchr(o->slurm.task, '/');

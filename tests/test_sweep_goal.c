@@ -428,6 +428,26 @@ static void the_plan_that_the_runs_keep_decides(void **state)
     free(text);
 }
 
+/* A sweep that ended before the reference had run: the highest that did run is another. */
+static void without_the_plans_reference_nothing_is_compared(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct wt_error err = {0};
+    struct wt_sweep_plan plan = plan_for(WT_OBJECTIVE_ENERGY);
+    wt_text(plan.reference, sizeof(plan.reference), "power=300 W");
+    char *text = wt_sweep_plan_to_json(&plan);
+    fill(&b, 3);
+    for (size_t i = 0; i < b.count; i++) {
+        assert_int_equal(wt_run_set_plan(&b.runs[i], text), 0);
+        b.runs[i].is_reference = false;
+    }
+    assert_int_equal(wt_sweep_make_by(&b.sweep, b.runs, b.count, NULL, NULL, &err), WT_E_USAGE);
+    assert_non_null(strstr(err.text, "reference setting (power=300 W)"));
+    empty(&b);
+    free(text);
+}
+
 /* ---- runs that are off ---- */
 
 static void a_run_that_is_off_is_said_and_counts(void **state)
@@ -689,6 +709,7 @@ int main(void)
         cmocka_unit_test(words_are_in_the_order_of_the_plan),
         cmocka_unit_test(what_a_value_needs_multiplies_time_and_energy),
         cmocka_unit_test(the_plan_that_the_runs_keep_decides),
+        cmocka_unit_test(without_the_plans_reference_nothing_is_compared),
         cmocka_unit_test(a_run_that_is_off_is_said_and_counts),
         cmocka_unit_test(runs_that_agree_have_no_outlier),
         cmocka_unit_test(of_two_runs_it_is_both),

@@ -25,6 +25,7 @@ static void add_axis(struct wt_sweep_plan *plan, const char *name, bool is_param
 static struct wt_sweep_plan whole_plan(void)
 {
     struct wt_sweep_plan plan = {.command = "train --batch '{batch}'",
+                                 .reference = "power=250 W, batch=8",
                                  .seed = INT64_MAX,
                                  .repeats = 2,
                                  .repeats_max = 10,
@@ -52,6 +53,7 @@ static void a_plan_comes_back_as_it_was(void **state)
     assert_non_null(text);
     assert_int_equal(wt_sweep_plan_from_json(&back, text, NULL), 0);
     assert_string_equal(back.command, plan.command);
+    assert_string_equal(back.reference, plan.reference);
     assert_true(back.seed == plan.seed);
     assert_int_equal(back.repeats, 2);
     assert_int_equal(back.repeats_max, 10);

@@ -27,7 +27,8 @@ struct wt_sweep_plan {
     char command[1024]; /* {NAME} where a parameter goes */
     struct wt_sweep_axis axes[WT_SWEEP_AXES];
     size_t axis_count;
-    uint64_t seed; /* of the order; below 2^63 */
+    char reference[64]; /* label of the setting that the others are compared with; "": not told */
+    uint64_t seed;      /* of the order; below 2^63 */
     unsigned repeats, repeats_max;
     double precision; /* NaN: not asked for */
     double settle_s;  /* 0: not asked for */

@@ -784,6 +784,9 @@ static const char *find_reference(const struct wt_sweep *sweep)
             best = run->label;
         }
     }
+    /* None of its runs is there, as the sweep ended before: another would be another comparison. */
+    if (sweep->plan.reference[0])
+        return sweep->plan.reference;
     return best ? best : sweep->runs[0].label;
 }
 

@@ -37,11 +37,12 @@ static json_t *plan_json(const struct wt_sweep_plan *plan)
         json_decref(axes);
         return NULL;
     }
-    return json_pack("{s:o, s:o, s:I, s:i, s:i, s:o, s:o, s:o}", "command",
-                     wt_json_text(plan->command), "axes", axes, "seed", (json_int_t)plan->seed,
-                     "repeats", (int)plan->repeats, "repeats_max", (int)plan->repeats_max,
-                     "precision", wt_json_number(plan->precision), "settle_s",
-                     wt_json_number(plan->settle_s), "goal", wt_goal_json(&plan->goal));
+    return json_pack("{s:o, s:o, s:o, s:I, s:i, s:i, s:o, s:o, s:o}", "command",
+                     wt_json_text(plan->command), "axes", axes, "reference",
+                     plan->reference[0] ? wt_json_text(plan->reference) : json_null(), "seed",
+                     (json_int_t)plan->seed, "repeats", (int)plan->repeats, "repeats_max",
+                     (int)plan->repeats_max, "precision", wt_json_number(plan->precision),
+                     "settle_s", wt_json_number(plan->settle_s), "goal", wt_goal_json(&plan->goal));
 }
 
 char *wt_sweep_plan_to_json(const struct wt_sweep_plan *plan)
@@ -123,6 +124,8 @@ int wt_sweep_plan_from_json(struct wt_sweep_plan *ret_plan, const char *text, st
     const char *command = json_string_value(json_object_get(doc, "command"));
     bool is_one = command && json_is_array(axes) && json_array_size(axes) <= WT_SWEEP_AXES;
     wt_text(plan.command, sizeof(plan.command), "%s", command ? command : "");
+    const char *reference = json_string_value(json_object_get(doc, "reference"));
+    wt_text(plan.reference, sizeof(plan.reference), "%s", reference ? reference : "");
     plan.seed = (uint64_t)json_integer_value(json_object_get(doc, "seed"));
     plan.repeats = count_at(doc, "repeats");
     plan.repeats_max = count_at(doc, "repeats_max");
