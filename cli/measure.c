@@ -473,7 +473,8 @@ int cli_measure_task(struct cli_measure *m, const struct cli_task *task, char **
         return rc;
     }
 
-    int64_t next_store = start_ns + STORE_NS, next_look = start_ns;
+    /* Soon a first time: then the record of a run that is killed says what it ran on. */
+    int64_t next_store = start_ns, next_look = start_ns;
     for (int64_t next = start_ns + TICK_NS; !task->wait(task->data, next); next += TICK_NS) {
         int64_t now = cli_now_ns();
         if (next < now)

@@ -122,6 +122,25 @@ static void failed_and_interrupted_runs_count(void **state)
     assert_has(wt_statement_to_markdown(&statement), "failed, exit code 137");
 }
 
+/* Of a run that was killed at once nobody can say that there was no GPU sensor. */
+static void a_run_that_was_cut_before_it_was_written_is_blank(void **state)
+{
+    (void)state;
+    make(&plain_options);
+    size_t count = runs[1].device_count;
+    assert_null(told("blank"));
+    assert_null(told("gpu"));
+    runs[1].state = WT_RUN_INCOMPLETE;
+    runs[1].device_count = 0;
+    runs[1].total = (struct wt_joules){NAN, NAN, NAN, WT_PROV_UNKNOWN};
+    make(&plain_options);
+    assert_non_null(strstr(told("blank"), "not written yet in 1 of 3 runs"));
+    assert_null(told("gpu"));
+    assert_has(wt_statement_to_markdown(&statement),
+               "cut short: 1; nothing is known of their energy");
+    runs[1].device_count = count;
+}
+
 /* A command that was killed 2 s into its 6 s: its statement said "13.2 J", and whole. */
 static void a_run_that_has_not_ended_makes_it_at_least(void **state)
 {
@@ -222,7 +241,7 @@ static void nothing_known_is_unknown_and_not_0(void **state)
     assert_int_equal(statement.total.provenance, WT_PROV_UNKNOWN);
     assert_true(isnan(statement.facility_kwh.value) && isnan(statement.co2_g.value));
     assert_int_equal(statement.unknown_count, RUNS);
-    assert_has(wt_statement_to_markdown(&statement), "**CO2e**: at least unknown");
+    assert_has(wt_statement_to_markdown(&statement), "**CO2e**: unknown");
     assert_has(wt_statement_to_json(&statement), "\"co2e_g\": null");
     assert_int_equal(wt_statement_to_model_card(&statement, &text, &err), WT_E_STATE);
     assert_non_null(strstr(err.text, "no energy of these runs is known"));
@@ -546,6 +565,7 @@ int main(void)
         TEST(kinds_are_not_mixed),
         TEST(a_replay_says_so_in_every_form),
         TEST(an_unknown_energy_makes_it_at_least),
+        TEST(a_run_that_was_cut_before_it_was_written_is_blank),
         TEST(a_run_that_has_not_ended_makes_it_at_least),
         TEST(nothing_known_is_unknown_and_not_0),
         TEST(what_the_user_gave_is_added_and_called_given),

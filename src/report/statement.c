@@ -354,8 +354,14 @@ static const char *of_runs(const struct wt_statement *s, size_t n, char *buf, si
                              : wt_text(buf, size, " in %zu of %zu runs", n, s->run_count);
 }
 
+static bool is_blank(const struct wt_run *run)
+{
+    return run->state == WT_RUN_INCOMPLETE && !run->device_count;
+}
+
 static int tell_sensors(struct wt_statement *s)
 {
+    char text[48];
     static const struct {
         enum wt_device_kind kind;
         const char *what, *name, *energy;
@@ -371,12 +377,18 @@ static int tell_sensors(struct wt_statement *s)
         [SEEN_BESIDE] = "is estimated by a model, beside the total",
         [SEEN_MODELED] = "is estimated by a model, and so it is in the total",
     };
+    size_t blank = 0; /* cut short before they were written with what they ran on */
+    for (size_t i = 0; i < s->run_count; i++)
+        blank += is_blank(&s->runs[i]);
+    if (blank && tell(s, "blank", "which sensors there were was not written yet%s",
+                      of_runs(s, blank, text, sizeof(text))) < 0)
+        return WT_E_NOMEM;
     for (size_t r = 0; r < WT_COUNTOF(rows); r++)
         for (enum seen seen = SEEN_NONE; seen < SEEN_MEASURED; seen++) {
             size_t count = 0;
             char where[48];
             for (size_t i = 0; i < s->run_count; i++)
-                count += look_for(&s->runs[i], rows[r].kind) == seen;
+                count += !is_blank(&s->runs[i]) && look_for(&s->runs[i], rows[r].kind) == seen;
             if (count &&
                 tell(s, rows[r].what, "no %s%s: %s %s", rows[r].name,
                      of_runs(s, count, where, sizeof(where)), rows[r].energy, lost[seen]) < 0)

@@ -223,7 +223,7 @@ static const char *energy(const struct wt_joules *joules, char *buf, size_t size
 
 static const char *least(const struct wt_statement *s)
 {
-    return s->is_whole ? "" : "at least ";
+    return s->is_whole || s->sum.provenance == WT_PROV_UNKNOWN ? "" : "at least ";
 }
 
 static const char *how_ended(const struct wt_run *run, char *buf, size_t size)
@@ -251,9 +251,11 @@ static void tell_runs(struct doc *d, const struct wt_statement *s)
             energy(&s->failed_energy, text, sizeof(text)));
     else
         sub(d, "failed: none");
-    if (s->incomplete)
-        sub(d, "cut short: %zu; what is known of it, %s, is in all figures", s->incomplete,
-            energy(&s->incomplete_energy, text, sizeof(text)));
+    if (s->incomplete && s->incomplete_energy.provenance == WT_PROV_UNKNOWN)
+        sub(d, "cut short: %zu; nothing is known of their energy", s->incomplete);
+    else if (s->incomplete)
+        sub(d, "cut short: %zu; what is known of their energy, %s, is in all figures",
+            s->incomplete, energy(&s->incomplete_energy, text, sizeof(text)));
     if (s->running)
         sub(d, "still going: %zu", s->running);
     if (s->sweeps)
@@ -294,9 +296,12 @@ static void tell_energy(struct doc *d, const struct wt_statement *s)
     if (s->sum.provenance != WT_PROV_UNKNOWN)
         e = (struct wt_estimate){s->sum.energy_j / WT_J_PER_KWH, s->sum.low_j / WT_J_PER_KWH,
                                  s->sum.high_j / WT_J_PER_KWH};
-    fact(d, "Energy", "%s%s%s (%s); weakest part: %s", wt_statement_mark(s), least(s),
-         energy(&s->sum, joules, sizeof(joules)), interval(&e, kwh_units, kwh, sizeof(kwh)),
-         wt_provenance_name(s->sum.provenance));
+    if (s->sum.provenance == WT_PROV_UNKNOWN)
+        fact(d, "Energy", "%sunknown", wt_statement_mark(s));
+    else
+        fact(d, "Energy", "%s%s%s (%s); weakest part: %s", wt_statement_mark(s), least(s),
+             energy(&s->sum, joules, sizeof(joules)), interval(&e, kwh_units, kwh, sizeof(kwh)),
+             wt_provenance_name(s->sum.provenance));
     for (size_t i = 0; i < s->part_count; i++) {
         const struct wt_statement_part *p = &s->parts[i];
         const char *name = wt_provenance_name(p->provenance);
