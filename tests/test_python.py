@@ -220,6 +220,21 @@ class PythonDoor(unittest.TestCase):
             """)
         self.assertEqual(run["work"]["count"], 2**63 - 1)
 
+    def test_the_last_value_is_kept_however_soon_it_comes(self):
+        run = self.run_document("""
+            import wattune
+            for i in range(1000, 0, -1):
+                wattune.value("loss", i)
+                wattune.value("other", -i)
+            """)
+        shown = subprocess.run([WATTUNE, "runs", "last", "--json"], env=dict(os.environ, XDG_DATA_HOME=self.home),
+                               capture_output=True, text=True, check=True)
+        for document in (run, json.loads(shown.stdout)):
+            values = {value["name"]: value for value in document["values"]}
+            self.assertEqual((values["loss"]["first"], values["loss"]["last"]), (1000, 1))
+            self.assertEqual(values["other"]["last"], -1)
+            self.assertLess(values["loss"]["count"], 1000)  # or nothing was left out
+
     def test_ranks_add_their_tokens_and_not_their_steps(self):
         run = self.run_document("""
             import os, subprocess, sys

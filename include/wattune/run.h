@@ -179,7 +179,11 @@ WT_API int wt_run_add_param(struct wt_run *run, const struct wt_run_param *param
 /* Takes the place of the plan there is. WT_E_FORMAT: it is no JSON. */
 WT_API int wt_run_set_plan(struct wt_run *run, const char *plan);
 WT_API int wt_run_add_point(struct wt_run *run, const struct wt_run_point *point);
+/* Values of one name, in order of time. One that comes so soon after the one before it that a plot
+ * shows no difference is left out, and 1 is returned. */
 WT_API int wt_run_add_value(struct wt_run *run, const struct wt_run_value *value);
+/* However soon it comes: a run's last. */
+WT_API int wt_run_keep_value(struct wt_run *run, const struct wt_run_value *value);
 /* Takes the place of the phases there are. */
 WT_API int wt_run_set_phases(struct wt_run *run, const struct wt_phases_result *result);
 /* A node's own meter against what its parts were measured to draw. The parts cannot draw more than

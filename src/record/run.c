@@ -187,9 +187,14 @@ int wt_run_add_value(struct wt_run *run, const struct wt_run_value *value)
     for (size_t i = run->value_count; i-- > 0;)
         if (strcmp(run->values[i].name, value->name) == 0) {
             if (is_too_close(value->t_s, run->values[i].t_s))
-                return 0;
+                return 1;
             break;
         }
+    return APPEND(run, value, value);
+}
+
+int wt_run_keep_value(struct wt_run *run, const struct wt_run_value *value)
+{
     return APPEND(run, value, value);
 }
 

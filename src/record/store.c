@@ -635,7 +635,7 @@ static int load_values(struct wt_store *store, sqlite3_int64 row, struct wt_run 
     while ((step = sqlite3_step(stmt)) == SQLITE_ROW && rc == 0) {
         struct wt_run_value v = {.t_s = column_number(stmt, 0), .value = column_number(stmt, 2)};
         wt_text(v.name, sizeof(v.name), "%s", column_text(stmt, 1));
-        rc = wt_run_add_value(run, &v);
+        rc = wt_run_keep_value(run, &v);
     }
     if (rc == 0 && step != SQLITE_DONE)
         rc = store_fail(store, err, "read it");
