@@ -24,6 +24,10 @@ static int replay(const struct race_options *o)
             "race: %zu of %zu curves end where a race stopped them, and are taken as whole: a race "
             "by --to-the-end leaves whole ones",
             unfinished, curves.count);
+    if (curves.lacking)
+        cli_note("race: %zu of %zu curves, %s.csv among them, lack energy_j, as of a race that was "
+                 "killed: the others' energies are left out, and each step costs the same",
+                 curves.lacking, curves.count, curves.curves[curves.lacks].name);
     int rc = wt_race_replay(&replayed, &curves, &o->race, o->draw, o->seed, &err);
     /* The order decides only where none waits for the others. */
     is_one = (!o->draw || o->draw == curves.count) && o->race.rule != WT_RACE_ASHA;

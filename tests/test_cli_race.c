@@ -129,7 +129,8 @@ static void text_and_document_tell_the_same(void **state)
     json_decref(doc);
 }
 
-static void a_curve_that_was_cut_is_named_as_the_one_without_energy(void **state)
+/* As of a race that was killed: what was drawn last is not known, but its losses are. */
+static void where_a_curve_lacks_its_energy_each_step_costs_the_same(void **state)
 {
     (void)state;
     char path[96], file[160];
@@ -143,12 +144,15 @@ static void a_curve_that_was_cut_is_named_as_the_one_without_energy(void **state
         fputs("# unfinished\nstep,loss,run_s\n1,3,0.5\n2,2,1\n", f);
         fclose(f);
         spawn_run(&s, home, "wattune", "race", "--replay", path);
-        assert_int_equal(spawn_code(&s), 1);
-        snprintf(file, sizeof(file), "%s.csv lacks energy_j", names[i]);
+        assert_int_equal(spawn_code(&s), 0);
+        snprintf(file, sizeof(file), "%s.csv among them, lack energy_j", names[i]);
         assert_non_null(strstr(s.err, file));
-        assert_non_null(strstr(s.err, "# unfinished"));
-        assert_non_null(strstr(s.err, "--to-the-end"));
         spawn_done(&s);
+        spawn_run(&s, home, "wattune", "race", "--json", "--replay", path);
+        json_t *doc = spawn_json(&s);
+        assert_string_equal(json_string_value(json_object_get(doc, "cost_unit")), "steps");
+        spawn_done(&s);
+        json_decref(doc);
         snprintf(file, sizeof(file), "%s/%s.csv", path, names[i]);
         unlink(file);
     }
@@ -306,7 +310,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         SPAWN_TEST(text_and_document_tell_the_same),
-        SPAWN_TEST(a_curve_that_was_cut_is_named_as_the_one_without_energy),
+        SPAWN_TEST(where_a_curve_lacks_its_energy_each_step_costs_the_same),
         SPAWN_TEST(a_training_that_failed_wins_no_replay),
         SPAWN_TEST(without_energy_that_is_said),
         SPAWN_TEST(each_rule_and_its_options_count),

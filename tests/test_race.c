@@ -591,23 +591,34 @@ static int read_folder(struct wt_race_curves *ret, const char *const *files, str
     return rc;
 }
 
-static void a_folder_without_two_alike_curves_is_refused(void **state)
+static void a_folder_without_two_curves_is_refused(void **state)
 {
     (void)state;
     struct wt_race_curves curves;
     struct wt_error err = {0};
     static const char *const none[] = {"README.md", "no curve", NULL};
     static const char *const one[] = {"a.csv", "step,loss\n1,2\n", NULL};
-    static const char *const mixed[] = {"a.csv", "step,loss\n1,2\n", "b.csv",
-                                        "step,loss,energy_j\n1,2,3\n", NULL};
     assert_int_equal(wt_race_curves_read(&curves, "/nonexistent/race", NULL, &err), WT_E_NOTFOUND);
     assert_int_equal(read_folder(&curves, none, &err), WT_E_NOTFOUND);
     assert_non_null(strstr(err.text, "no .csv file"));
     assert_non_null(strstr(err.fix, "step,loss"));
     assert_int_equal(read_folder(&curves, one, &err), WT_E_FORMAT);
     assert_non_null(strstr(err.text, "one curve"));
-    assert_int_equal(read_folder(&curves, mixed, &err), WT_E_FORMAT);
-    assert_non_null(strstr(err.text, "b.csv: has energy_j, unlike a.csv"));
+}
+
+static void energies_that_not_all_have_are_used_of_none(void **state)
+{
+    (void)state;
+    struct wt_race_curves curves;
+    static const char *const mixed[] = {"a.csv", "step,loss,energy_j\n1,2,30\n5,1,90\n", "b.csv",
+                                        "step,loss\n1,2\n4,1\n", NULL};
+    assert_int_equal(read_folder(&curves, mixed, NULL), 0);
+    assert_false(curves.has_energy);
+    assert_int_equal(curves.lacking, 1);
+    assert_int_equal(curves.lacks, 1);
+    assert_true(fabs(curves.curves[0].costs[1] - 5) < 1e-12);
+    assert_true(fabs(curves.curves[1].costs[1] - 4) < 1e-12);
+    wt_race_curves_done(&curves);
 }
 
 /* A long one, a short one that ends as the best, one that diverges. */
@@ -775,7 +786,8 @@ int main(void)
         cmocka_unit_test(any_race_ends_with_a_finished_winner_if_one_can_finish),
         cmocka_unit_test(a_file_that_is_no_curve_is_refused_with_its_line),
         cmocka_unit_test(a_curve_ends_where_its_loss_is_no_number),
-        cmocka_unit_test(a_folder_without_two_alike_curves_is_refused),
+        cmocka_unit_test(a_folder_without_two_curves_is_refused),
+        cmocka_unit_test(energies_that_not_all_have_are_used_of_none),
         cmocka_unit_test(curves_of_different_length_race_to_their_own_ends),
         cmocka_unit_test(a_loss_below_zero_is_no_gain_on_the_best),
         cmocka_unit_test(where_every_curve_diverges_there_is_no_winner),

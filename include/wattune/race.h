@@ -125,15 +125,18 @@ struct wt_race_curves {
     struct wt_race_curve *curves; /* owned; in the order of their names */
     size_t count;
     bool has_energy;               /* costs are J; else each step costs the same */
+    size_t lacking, lacks;         /* curves without energy_j beside others that have it, which
+                                      then is not used; one of them */
     enum wt_provenance provenance; /* of the energies, the weakest; WT_PROV_UNKNOWN: not said */
     char column[32];               /* which loss */
     double gap_steps;              /* the widest mean distance between two points of a curve */
 };
 /* Reads every *.csv of a folder: a header with step, the loss column (NULL: "loss") and, where it
  * was measured, energy_j from the start; other columns, lines that begin with # and empty ones are
- * left out. What comes after a loss of nan or inf is, too. Errors: WT_E_NOTFOUND (no folder, or no
- * curve in it), WT_E_DENIED, WT_E_IO, WT_E_FORMAT (names file and line; a single curve),
- * WT_E_NOMEM. Threads: any thread. */
+ * left out. What comes after a loss of nan or inf is, too. Where a curve lacks energy_j (a race
+ * that was killed does not know what was drawn last), each step costs the same. Errors:
+ * WT_E_NOTFOUND (no folder, or no curve in it), WT_E_DENIED, WT_E_IO, WT_E_FORMAT (names file and
+ * line; a single curve), WT_E_NOMEM. Threads: any thread. */
 WT_API int wt_race_curves_read(struct wt_race_curves *ret_curves, const char *folder,
                                const char *column, struct wt_error *err);
 WT_API void wt_race_curves_done(struct wt_race_curves *curves);

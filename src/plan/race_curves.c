@@ -183,20 +183,11 @@ static int read_one(struct wt_race_curves *c, const char *folder, const char *na
     wt_text(curve->name, sizeof(curve->name), "%.*s", (int)strlen(name) - 4, name);
     if (!c->count || curve->provenance < c->provenance)
         c->provenance = curve->provenance;
-    if (c->count++ && has_energy != c->has_energy) {
-        const struct wt_race_curve *lacking = has_energy ? &c->curves[0] : curve;
-        wt_fail(err, WT_E_FORMAT, "%s: %s energy_j, unlike %s.csv: all have it or none", path,
-                has_energy ? "has" : "lacks", c->curves[0].name);
-        if (lacking->is_unfinished) {
-            wt_fail(err, WT_E_FORMAT,
-                    "%s/%s.csv lacks energy_j, unlike others: it is marked \"# unfinished\", as a "
-                    "race was ended or still goes on there",
-                    folder, lacking->name);
-            wt_fix(err, "a race with --to-the-end leaves whole curves; or move that file away");
-        }
-        return WT_E_FORMAT;
+    if (!has_energy) {
+        c->lacks = c->count;
+        c->lacking++;
     }
-    c->has_energy = has_energy;
+    c->count++;
     double last = curve->steps[curve->count - 1];
     c->gap_steps = fmax(c->gap_steps, last / (double)curve->count);
     return 0;
@@ -226,6 +217,12 @@ int wt_race_curves_read(struct wt_race_curves *ret_curves, const char *folder, c
     free(entries);
     if (rc == 0 && c.count < 2)
         rc = wt_fail(err, WT_E_FORMAT, "%s: one curve; a race takes two or more", folder);
+    c.has_energy = !c.lacking;
+    if (c.lacking == c.count)
+        c.lacking = 0;
+    for (size_t i = 0; i < c.count && c.lacking; i++)
+        memcpy(c.curves[i].costs, c.curves[i].steps,
+               c.curves[i].count * sizeof(*c.curves[i].costs));
     if (rc < 0) {
         if (rc != WT_E_NOMEM && !(err && err->fix[0]))
             wt_fix(err, "a .csv file for each trial, with a header step,loss");

@@ -69,7 +69,8 @@ void wt_report_race(const struct wt_term *term, const struct wt_race_curves *cur
             options->eta, curves->curves[r->winner].name,
             cost(spent, sizeof(spent), curves, r->spent), cost(full, sizeof(full), curves, r->full),
             100 * (1 - r->spent / r->full),
-            !curves->has_energy ? " (no energy is recorded: each step costs the same)"
+            curves->lacking       ? " (not every curve has its energy: each step costs the same)"
+            : !curves->has_energy ? " (no energy is recorded: each step costs the same)"
             : curves->provenance == WT_PROV_UNKNOWN ? ""
                                                     : words);
     wt_term_wrap(term, WT_BOLD, "  ", text);
