@@ -593,7 +593,7 @@ static void an_answer_has_to_end_within_the_models_positions(void **state)
     assert_int_equal(wt_predict_job(&job, &gpu, &work, 1024 - 128, 0, NULL, NULL, &err), 0);
     assert_int_equal(wt_predict_job(&job, &gpu, &work, 1025 - 128, 0, NULL, NULL, &err),
                      WT_E_USAGE);
-    assert_non_null(strstr(err.text, "128 tokens and 897 new ones: gpt2 has 1024 positions"));
+    assert_non_null(strstr(err.text, "--seq 128 and --new 897: gpt2 has 1024 positions"));
 }
 
 static void copies_do_more_and_parts_do_it_sooner(void **state)

@@ -120,6 +120,9 @@ static int read_machine(const struct reader *r, const char *const *cells, struct
         return WT_E_FORMAT;
     }
     rc = read_number(r, cells[GPUS], GPUS, 1, &devices, err);
+    if (rc == 0 && !isnan(devices) && devices != floor(devices))
+        return wt_fail(err, WT_E_FORMAT, "%s:%u: gpus \"%.40s\" is no whole number", r->path,
+                       r->number, cells[GPUS]);
     if (rc == 0 && !isnan(devices))
         o->devices = devices <= 100000 ? (unsigned)devices : 100000;
     return rc;

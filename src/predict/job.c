@@ -75,7 +75,7 @@ int wt_predict_job(struct wt_predict_job *ret_job, const struct wt_gpu *gpu,
     /* A pass is of the mean length; the last ones are longer. As `wattune bench generate`. */
     if (answer && !work->is_decoder && (uint64_t)work->seq + answer > work->model.positions)
         return wt_fail(err, WT_E_USAGE,
-                       "a prompt of %u tokens and %u new ones: %s has %u positions for both",
+                       "--seq %u and --new %u: %s has %u positions for a prompt and its answer",
                        work->seq, answer, work->model.name, work->model.positions);
     if (answer) {
         now.kind = WT_WORK_PREFILL; /* makes the first token of each answer */
