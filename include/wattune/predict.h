@@ -194,8 +194,7 @@ struct wt_compare_row {
     char why[200];           /* it is not */
     bool fits, is_fit_known; /* in the memory, where that is known */
     struct wt_predict_job job;
-    /* Set by wt_compare_mark(), of those that are known to fit; of equal ones those that none
-     * beats: */
+    /* Set by wt_compare_mark(), of those that are known to fit; of equal ones all: */
     bool is_fastest, is_thriftiest, is_cleanest, is_cheapest;
     bool is_pareto; /* none is better in something and worse in nothing that is known of all */
 };

@@ -425,16 +425,11 @@ void wt_compare_mark(struct wt_compare_row *rows, size_t count)
         }
     for (size_t i = 0; i < count; i++)
         rows[i].is_pareto = is_candidate(&rows[i]) && !is_beaten(rows, count, i, is_known);
-    for (size_t m = 0; m < 4; m++) {
-        bool has_pareto = false;
-        for (size_t i = 0; i < count; i++)
-            has_pareto |= rows[i].is_pareto && is_as_good(&rows[i], rows, best[m], m);
-        for (size_t i = 0; i < count; i++) {
-            bool *is_best[] = {&rows[i].is_fastest, &rows[i].is_thriftiest, &rows[i].is_cleanest,
-                               &rows[i].is_cheapest};
-            *is_best[m] =
-                is_as_good(&rows[i], rows, best[m], m) && (rows[i].is_pareto || !has_pareto);
-        }
+    for (size_t i = 0; i < count; i++) {
+        bool *is_best[] = {&rows[i].is_fastest, &rows[i].is_thriftiest, &rows[i].is_cleanest,
+                           &rows[i].is_cheapest};
+        for (size_t m = 0; m < 4; m++)
+            *is_best[m] = is_as_good(&rows[i], rows, best[m], m);
     }
 }
 
