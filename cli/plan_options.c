@@ -391,8 +391,9 @@ static int take_prediction(struct cli_plan *o)
     }
     o->power.is_too_large = !p.fits;
     snprintf(o->power.emulation, sizeof(o->power.emulation), "%s", p.emulation);
-    snprintf(o->power.prediction, sizeof(o->power.prediction), "%s%s%s", p.what,
-             *p.emulation ? ", calibrated on an EMULATED " : "", p.emulation);
+    snprintf(o->power.prediction, sizeof(o->power.prediction), "%s%s%s%s", p.what,
+             *p.emulation ? ", calibrated on an EMULATED " : "", p.emulation,
+             p.is_doubted ? ", by a doubtful run" : "");
     return -1;
 }
 

@@ -1,5 +1,4 @@
 /* wattune predict: time, energy and cost of a model's work on a device that need not be at hand. */
-#include <ctype.h>
 #include <getopt.h>
 #include <math.h>
 #include <stdio.h>
@@ -8,8 +7,6 @@
 
 #include "cli.h"
 #include "predict_options.h"
-
-#define CALIBRATION_S 20
 
 static void print_help(void)
 {
@@ -53,37 +50,6 @@ static int print_list(const struct cli_predict *p)
     return CLI_OK;
 }
 
-/* A word of letters and digits stands in a text by itself: "A40" in "NVIDIA A40", not in "A400". */
-static bool has_word(const char *text, const char *word)
-{
-    size_t n = strlen(word);
-    for (const char *at = text; (at = strcasestr(at, word)) != NULL; at++)
-        if ((at == text || !isalnum((unsigned char)at[-1])) && !isalnum((unsigned char)at[n]))
-            return true;
-    return false;
-}
-
-/* What a run that is to calibrate seems to be of, where that is something else. */
-static void doubt(const struct wt_run *run, const struct wt_predict_measured *m,
-                  const struct wt_gpu *gpu, const struct wt_work *work)
-{
-    char word[32];
-    const char *model = work->is_decoder ? work->decoder.name : work->model.name;
-    snprintf(word, sizeof(word), "%.*s", (int)strcspn(gpu->id, "-"), gpu->id);
-    bool is_chip = strpbrk(word, "0123456789") != NULL && !gpu->origin[0];
-    if (is_chip && !has_word(m->device, word))
-        cli_note(
-            "run %s was made on \"%s\": that is no %s, so its time and power say nothing of one",
-            run->id, m->device, gpu->id);
-    if (strstr(run->command, "bench") && *model && !strchr(model, '/') &&
-        !strstr(run->command, model))
-        cli_note("run %s did not name %s: \"%.100s\"", run->id, model, run->command);
-    if (run->wall_s < CALIBRATION_S)
-        cli_note("run %s took %.1f s: starting up and chance weigh much in it; %d s and more are "
-                 "wanted",
-                 run->id, run->wall_s, CALIBRATION_S);
-}
-
 static int read_measured(struct cli_predict *p, const char *id, const struct wt_gpu *gpu,
                          const struct wt_work *work, struct wt_predict_measured *ret_measured)
 {
@@ -94,9 +60,8 @@ static int read_measured(struct cli_predict *p, const char *id, const struct wt_
     if (rc == 0)
         rc = wt_store_load(store, id, &run, &err);
     if (rc == 0)
-        rc = wt_predict_measured_from(ret_measured, &run, work, p->o.devices, &err);
-    if (rc == 0)
-        doubt(&run, ret_measured, gpu, work);
+        rc = wt_predict_measured_from(ret_measured, &run, p->catalogue, gpu, work, p->o.devices,
+                                      &err);
     wt_run_done(&run);
     wt_store_close(store);
     return rc < 0 ? cli_fail("predict", &err) : -1;
@@ -141,6 +106,8 @@ static int predict(struct cli_predict *p, const char *name, const char *run, boo
     if (wt_predict_job(&job, &gpu, &work, p->answer, p->tokens, &o, &p->site, &err) < 0)
         return err.code == WT_E_UNSUPPORTED ? cli_usage("predict", "%s", err.text)
                                             : cli_fail("predict", &err);
+    if (run && is_json && *measured.doubt) /* who reads the document is not always who typed this */
+        cli_note("run %s is doubtful: %s", measured.run_id, measured.doubt);
     if (is_json)
         return cli_print_json("predict", wt_predict_job_to_json(&job));
     struct wt_term term;

@@ -32,7 +32,8 @@ static int take_count(const struct cli_predict *p, const char *option, const cha
     char *end;
     unsigned long n = strtoul(text, &end, 10);
     if (*text < '0' || *text > '9' || *end || n < 1 || n > 10000000)
-        return cli_usage(p->command, "%s %s: a number from 1 to 10000000 is wanted", option, text);
+        return cli_usage(p->command, "%s %s: a whole number from 1 to 10000000 is wanted", option,
+                         text);
     *ret_count = (unsigned)n;
     return -1;
 }
@@ -50,12 +51,15 @@ static int take_tokens(const struct cli_predict *p, const char *text, uint64_t *
             (text[digits] && text[digits + 1]))
             continue;
         value *= units[i].factor;
-        if (value < 1 || value > 1e18)
+        double whole = round(value);
+        /* 1.1G is whole, though its double, times a thousand million, need not be. */
+        if (fabs(value - whole) > 1e-12 * whole || whole < 1 || whole > 1e18)
             break;
-        *ret_count = (uint64_t)llround(value);
+        *ret_count = (uint64_t)whole;
         return -1;
     }
-    return cli_usage(p->command, "--tokens %s: a number is wanted, such as 3000000, 3M or 300G",
+    return cli_usage(p->command,
+                     "--tokens %s: a whole number of tokens is wanted, such as 3000000, 3M or 1.5G",
                      text);
 }
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -193,7 +194,8 @@ static int parse(int argc, char **argv, struct run_options *o)
     return -1;
 }
 
-/* The document to stdout, or whole to a file. */
+/* The document to stdout, or whole to a file. What cannot be written is said, and leaves CMD its
+ * exit code. */
 static void write_json(const struct wt_run *run, const char *path)
 {
     struct wt_error err = {0};
@@ -204,8 +206,11 @@ static void write_json(const struct wt_run *run, const char *path)
         cli_note("the JSON document could not be written: no memory");
     else if (path && wt_file_write(path, text, &err) < 0)
         cli_note("the JSON document could not be written: %s", err.text);
-    else if (!path && (fputs(text, stdout) < 0 || fflush(stdout) != 0))
+    else if (!path && (fputs(text, stdout) < 0 || fflush(stdout) != 0)) {
         cli_note("the JSON document could not be written: %s", strerror(errno));
+        __fpurge(stdout); /* what is left of it would be tried again, and end us with a failure */
+        clearerr(stdout);
+    }
     free(text);
     free(json);
 }

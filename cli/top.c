@@ -124,6 +124,13 @@ static int once(struct wt_live *live, const struct top_options *o, int *ret_sign
     if (*ret_signal)
         return 0;
     int rc = look(live, &state, err);
+    while (rc == 0 && state.is_daemon_asked) { /* it answers, or is called silent */
+        *ret_signal = cli_signal_wait(cli_now_ns() + LOOK_NS);
+        wt_live_state_done(&state);
+        if (*ret_signal)
+            return 0;
+        rc = look(live, &state, err);
+    }
     if (rc == 0 && !top_view_draw(&view, &state))
         rc = no_memory(err);
     for (size_t i = 0; rc == 0 && i < view.count; i++) {
@@ -137,6 +144,9 @@ static int once(struct wt_live *live, const struct top_options *o, int *ret_sign
         snprintf(err->text, sizeof(err->text), "stdout cannot be written");
         rc = err->code = WT_E_IO;
     }
+    if (rc == 0 && state.is_daemon_silent)
+        rc = cli_error(err, WT_E_TIMEOUT, "systemctl status wattuned",
+                       "%s: what it holds is not known", state.daemon_why);
     top_view_done(&view);
     wt_live_state_done(&state);
     return rc;

@@ -284,6 +284,10 @@ static void add_head(struct top_view *v, const struct wt_live_state *s)
 
 static void add_leases(struct top_view *v, const struct wt_live_state *s)
 {
+    if (s->is_daemon_silent) {
+        add(v, TOP_PLAIN, "%s", "");
+        add(v, TOP_BOLD, "%s", s->daemon_why);
+    }
     if (!s->has_daemon && !s->lease_count)
         return;
     add(v, TOP_PLAIN, "%s", "");

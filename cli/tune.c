@@ -25,8 +25,9 @@ static void print_help(void)
           "                     power, from the device's lowest to the one that is set\n" GOAL_HELP
           "                     (--host-watts by default: what is measured of it while\n"
           "                     CMD runs)\n"
-          "  --probes N         different settings to measure at most (default 4 of power,\n"
-          "                     6 of clock)\n"
+          "  --probes N         different settings to measure at most, the highest one that\n"
+          "                     all are compared with among them (default 6; 4 of up to\n"
+          "                     nine limits of power)\n"
           "  --window TIME      length of one measurement at the highest setting (default\n"
           "                     4s)\n"
           "  --settle TIME      between a setting and its measurement (default 1s)\n"

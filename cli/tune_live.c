@@ -527,16 +527,20 @@ static int show_plan(const struct live *l)
     printf("%zu settings to choose from on %zu device%s, compared with %s:\n", l->count,
            l->device_count, l->device_count > 1 ? "s" : "", setting);
     for (size_t i = 0; i < l->count; i++) {
-        setting_text(l, i, setting, sizeof(setting));
-        printf("  %s\n", setting);
+        char each[160];
+        setting_text(l, i, each, sizeof(each));
+        printf("  %s\n", each);
     }
-    printf("At most %zu of them are measured, for about %.0f s each.\n",
-           l->o->probes                       ? l->o->probes
-           : l->axes[0].form == WT_AXIS_POWER ? 4u
-                                              : 6u,
-           (double)((l->o->window_ns ? l->o->window_ns : 4000000000) +
-                    (l->o->settle_ns ? l->o->settle_ns : 1000000000)) *
-               1e-9);
+    struct wt_search_options options = {
+        .axis_count = l->knob_count, .probes_max = l->o->probes, .is_confirmed = true};
+    memcpy(options.axes, l->axes, sizeof(l->axes));
+    printf(
+        "At most %zu of them are measured, %s among them, for about %.0f s each, slower ones for\n"
+        "longer; then it and the choice once more.\n",
+        wt_search_most(&options, l->count), setting,
+        (double)((l->o->window_ns ? l->o->window_ns : 4000000000) +
+                 (l->o->settle_ns ? l->o->settle_ns : 1000000000)) *
+            1e-9);
     return CLI_OK;
 }
 

@@ -167,6 +167,46 @@ static void wrong_text_is_named_with_its_place(void **state)
     spawn_done(&s);
 }
 
+/* Once, with its share, whatever is done with the text; a vocabulary that fits is no word worth. */
+static void a_vocabulary_without_the_texts_words_is_said(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *work, *vocab, *want; /* NULL: nothing is said */
+    } rows[] = {
+        {"train", "the\nof\n", "bench: 67 % of the text is not in the vocabulary"},
+        {"infer", "the\nof\n", "bench: 67 % of the text is not in the vocabulary"},
+        {"finetune", "the\nof\n", "bench: 67 % of the text is not in the vocabulary"},
+        {"train", "the\nof\nwhale\n", NULL},
+        {"infer", "the\nof\nwhale\n", NULL},
+        {"finetune", "the\nof\nwhale\n", NULL},
+    };
+    char vocab[96], text[96], table[96];
+    static char lines[4096], rowed[4096];
+    for (size_t i = 0; i < 60; i++) {
+        strcat(lines, "the whale whale\n");
+        strcat(rowed, i % 2 ? "yes\tthe whale whale\n" : "no\tthe whale whale\n");
+    }
+    spawn_file(text, sizeof(text), "text.txt", lines);
+    spawn_file(table, sizeof(table), "table.tsv", rowed);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct spawned s;
+        char entries[128];
+        snprintf(entries, sizeof(entries), "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n%s", rows[i].vocab);
+        spawn_file(vocab, sizeof(vocab), "vocab.txt", entries);
+        spawn_run(&s, home, "wattune", "bench", rows[i].work, "bert-tiny", PLAIN, "--device", "cpu",
+                  "--seq", "8", "--steps", "1", "--vocab", vocab, "--data",
+                  strcmp(rows[i].work, "finetune") == 0 ? table : text);
+        if (spawn_code(&s) != 0)
+            fail_msg("%s", s.err);
+        const char *said = strstr(s.err, "not in the vocabulary");
+        if (rows[i].want ? !strstr(s.err, rows[i].want) || strstr(said + 1, "not in the vocabulary")
+                         : said != NULL)
+            fail_msg("%s: %s", rows[i].work, s.err);
+        spawn_done(&s);
+    }
+}
+
 static json_t *trained(const char *seed)
 {
     struct spawned s;
@@ -907,6 +947,7 @@ int main(void)
         SPAWN_TEST(help_goes_to_stdout),
         SPAWN_TEST(wrong_usage_says_what_is_allowed),
         SPAWN_TEST(wrong_text_is_named_with_its_place),
+        SPAWN_TEST(a_vocabulary_without_the_texts_words_is_said),
         SPAWN_TEST(json_has_what_was_done),
         SPAWN_TEST(seconds_end_a_run),
         SPAWN_TEST(words_say_each_thing_once_and_in_plain_numbers),

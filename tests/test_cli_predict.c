@@ -140,20 +140,52 @@ static void a_stored_run_calibrates_it(void **state)
     PREDICT(&s, "train", "bert-base", "--gpu", "v100-pcie", "--batch", "32", "--calibrate", "last");
     assert_non_null(strstr(s.out, "EMULATED"));
     assert_non_null(strstr(s.out, "on Tesla V100-PCIE-32GB"));
-    assert_null(strstr(s.err, "that is no"));
-    assert_null(strstr(s.err, "did not name"));
+    assert_non_null(strstr(s.out, "doubtful  it took")); /* and nothing else */
     spawn_done(&s);
-    /* Of another board or another model it is doubted. */
     PREDICT(&s, "generate", "gpt2", "--gpu", "v100-pcie", "--calibrate", "last");
     assert_int_equal(spawn_code(&s), 2);
     assert_non_null(strstr(s.err, "two kinds of passes"));
     spawn_done(&s);
-    PREDICT(&s, "train", "bert-large", "--gpu", "a40", "--calibrate", "last");
+}
+
+/* Whoever reads the numbers reads the doubt, and the bounds are not those of a good calibration. */
+static void a_run_of_something_else_is_doubted_where_the_numbers_are(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model, *gpu, *batch, *want;
+    } rows[] = {
+        {"bert-base", "a40", "32", "which is no a40"},
+        {"bert-large", "v100-pcie", "32", "does not name bert-large"},
+        {"bert-base", "v100-pcie", "8", "had 4096 tokens, where a pass of this batch has 1024"}};
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "run", "--emulate", "v100-pcie-32gb", "--",
+              getenv("WATTUNE_COMMAND"), "bench", "train", "bert-base", "--device", "emu",
+              "--batch", "32", "--seq", "128", "--steps", "4");
     assert_int_equal(spawn_code(&s), 0);
-    assert_non_null(strstr(s.err, "was made on \"Tesla V100-PCIE-32GB\": that is no a40"));
-    assert_non_null(strstr(s.err, "did not name bert-large"));
-    assert_non_null(strstr(s.err, "20 s and more are wanted"));
     spawn_done(&s);
+    setenv("COLUMNS", "800", 1); /* what is looked for is not broken */
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        PREDICT(&s, "train", rows[i].model, "--gpu", rows[i].gpu, "--batch", rows[i].batch,
+                "--dtype", "fp32", "--calibrate", "last");
+        assert_int_equal(spawn_code(&s), 0);
+        const char *line = strstr(s.out, "  doubtful  ");
+        if (!line || !strstr(line, rows[i].want) || !strstr(line, "20 s are wanted"))
+            fail_msg("no \"%s\" in\n%s", rows[i].want, s.out);
+        spawn_done(&s);
+        PREDICT(&s, "train", rows[i].model, "--gpu", rows[i].gpu, "--batch", rows[i].batch,
+                "--dtype", "fp32", "--calibrate", "last", "--json");
+        assert_non_null(strstr(s.err, rows[i].want));
+        json_t *doc = spawn_json(&s);
+        const json_t *prediction = json_object_get(doc, "prediction");
+        const json_t *time = json_object_get(prediction, "time_s");
+        assert_non_null(strstr(json_string_value(json_object_get(prediction, "calibration_doubt")),
+                               rows[i].want));
+        assert_true(number_at(time, "high", NULL) > 2.3 * number_at(time, "value", NULL));
+        json_decref(doc);
+        spawn_done(&s);
+    }
+    unsetenv("COLUMNS");
 }
 
 static void a_full_disk_is_no_success(void **state)
@@ -304,6 +336,23 @@ static void mistakes_are_named(void **state)
         {{"train", "bert-base", "--gpu", "a40:0"}, "--gpu 0", 2},
         {{"train", "bert-base", "--gpu", "a40", "--batch", "0"}, "--batch 0", 2},
         {{"train", "bert-base", "--gpu", "a40", "--tokens", "3Q"}, "--tokens 3Q", 2},
+        {{"train", "bert-base", "--gpu", "a40", "--tokens", "1.5"}, "--tokens 1.5: a whole", 2},
+        {{"train", "bert-base", "--gpu", "a40", "--tokens", "1.0005k"}, "--tokens 1.0005k: a", 2},
+        {{"train", "bert-base", "--gpu", "a40", "--batch", "8.5"}, "--batch 8.5: a whole", 2},
+        {{"train", "bert-base", "--gpu", "a40", "--seq", "128.0"}, "--seq 128.0: a whole", 2},
+        {{"train", "bert-base", "--gpu", "a40:1.5"}, "--gpu 1.5: a whole", 2},
+        {{"generate", "gpt2", "--gpu", "a40", "--new", "2.5"}, "--new 2.5: a whole", 2},
+        {{"train", "bert-base", "--gpu", "a40", "--batch", "1000000"},
+         "--batch 1000000: 1 to 65535 sequences",
+         2},
+        {{"train", "bert-base", "--gpu", "a40", "--batch", "65535", "--seq", "512"},
+         "--batch 65535 of --seq 512: at most",
+         2},
+        {{"train", "bert-base", "--gpu", "a40", "--seq", "513"}, "--seq 513: this bert takes", 2},
+        {{"generate", "gpt2", "--gpu", "a40", "--new", "1000"},
+         "--seq 128 and --new 1000: gpt2",
+         2},
+        {{"train", "llama-3.1-8b", "--gpu", "a40:3"}, "over 3 devices (--gpu GPU:N)", 2},
         {{"train", "bert-base", "--gpu", "a40", "--dtype", "fp8"}, "--dtype fp8", 2},
         {{"train", "bert-base", "--gpu", "a40", "--dtype", "int8"}, "training is counted", 2},
         {{"train", "bert-base", "--gpu", "a40", "--set", "power=20"}, "100 to 300 W", 2},
@@ -355,6 +404,7 @@ int main(void)
         TEST(a_limit_makes_it_slower_and_thriftier),
         TEST(the_rest_of_the_node_and_the_price_count),
         TEST(a_stored_run_calibrates_it),
+        TEST(a_run_of_something_else_is_doubted_where_the_numbers_are),
         TEST(a_full_disk_is_no_success),
         TEST(the_list_names_models_and_gpus),
         TEST(a_region_gives_the_carbon_and_an_example_the_pue),

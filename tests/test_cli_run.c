@@ -94,6 +94,32 @@ static void a_document_that_cannot_be_written_is_found_before_the_run(void **sta
     spawn_done(&s);
 }
 
+/* Found only when it is written: it is said, and the exit code is the command's all the same. */
+static void a_document_that_a_full_disk_does_not_take_is_said(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *command;
+        int code;
+    } rows[] = {
+        {"\"$WATTUNE_COMMAND\" run --quiet --json=/dev/full -- true", 0},
+        {"\"$WATTUNE_COMMAND\" run --quiet --json=/dev/full -- sh -c 'exit 7'", 7},
+        {"\"$WATTUNE_COMMAND\" run --quiet --json -- true >/dev/full", 0},
+        {"\"$WATTUNE_COMMAND\" run --quiet --json -- sh -c 'exit 7' >/dev/full", 7},
+    };
+    if (access("/dev/full", W_OK) != 0)
+        skip();
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct spawned s;
+        spawn_run(&s, home, "sh", "-c", rows[i].command);
+        assert_int_equal(spawn_code(&s), rows[i].code);
+        assert_non_null(strstr(s.err, "the JSON document could not be written: "));
+        assert_non_null(strstr(s.err, "No space left on device"));
+        assert_null(strstr(s.err, "writing to stdout"));
+        spawn_done(&s);
+    }
+}
+
 static void steps_that_are_never_seen_are_said(void **state)
 {
     (void)state;
@@ -870,6 +896,7 @@ int main(void)
         cmocka_unit_test(stdin_and_stdout_pass_and_words_go_to_stderr),
         cmocka_unit_test(json_is_one_document_and_nothing_else_on_stdout),
         cmocka_unit_test(a_document_that_cannot_be_written_is_found_before_the_run),
+        cmocka_unit_test(a_document_that_a_full_disk_does_not_take_is_said),
         cmocka_unit_test(steps_that_are_never_seen_are_said),
         cmocka_unit_test(options_of_the_command_are_its_own),
         cmocka_unit_test(mistakes_on_the_command_line_are_usage_and_run_nothing),

@@ -10,6 +10,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import tempfile
@@ -85,6 +86,19 @@ class Top(unittest.TestCase):
     def once(self, *options, **env):
         return subprocess.run([WATTUNE, "top", *options], capture_output=True, text=True, check=False,
                               env=clean(self.home, **env), timeout=60)
+
+    def test_a_daemon_that_never_answers_is_said_and_is_no_success(self):
+        path = os.path.join(self.home, "sock")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as silent:
+            silent.bind(path)
+            silent.listen()
+            done = self.once(*EMULATED, "--once", "--interval", "100ms", WATTUNE_SOCKET=path)
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn("\nGPU 7 ", done.stdout)  # what is known is shown all the same
+        self.assertIn("wattuned has not answered for 3 s", done.stdout)
+        self.assertIn("wattuned has not answered for 3 s: what it holds is not known", done.stderr)
+        done = self.once(*EMULATED, "--once", "--interval", "100ms", WATTUNE_SOCKET=path)  # nobody listens there
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done)
 
     def test_one_frame_of_plain_text(self):
         for options in (["--once"], []):  # without a terminal it is one frame anyway

@@ -224,7 +224,13 @@ static void a_dry_run_shows_what_would_be_tried(void **state)
     assert_int_equal(spawn_code(&s), 0);
     assert_null(strstr(s.out, "it ran"));
     assert_non_null(strstr(s.out, "4 settings to choose from"));
+    assert_non_null(strstr(s.out, "At most 4 of them are measured, power=250 among them"));
     assert_non_null(strstr(s.out, "power=150"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "tune", "--dry-run", "--emulate", "v100-pcie-32gb", "--",
+              "true");
+    assert_non_null(strstr(s.out, "11 settings to choose from"));
+    assert_non_null(strstr(s.out, "At most 6 of them are measured")); /* as the search does */
     spawn_done(&s);
 }
 

@@ -412,6 +412,106 @@ static void a_calibration_meets_its_run_and_narrows_the_bounds(void **state)
     assert_non_null(strstr(err.text, "the same work"));
 }
 
+static int measure(struct wt_predict_measured *m, const struct wt_run *run,
+                   const struct wt_gpu *gpu, const struct wt_work *work, unsigned devices,
+                   struct wt_error *err)
+{
+    return wt_predict_measured_from(m, run, catalogue, gpu, work, devices, err);
+}
+
+static void assert_reaches(const struct wt_estimate *e, const struct wt_estimate *other)
+{
+    assert_true(e->low <= other->low && e->high >= other->high);
+}
+
+/* Of other work it says nothing, and of this work it does: the bounds hold both. */
+static void a_doubted_run_leaves_the_bounds_as_wide_as_without_it(void **state)
+{
+    (void)state;
+    static const char *const gpus[] = {"a40", "b200-sxm"}; /* by a profile, and by its row */
+    for (size_t i = 0; i < WT_COUNTOF(gpus); i++) {
+        struct wt_gpu gpu = gpu_of(gpus[i]);
+        struct wt_work work = work_of("bert-base", WT_WORK_TRAIN, WT_BF16, 8, 128);
+        struct wt_prediction without, with;
+        struct wt_predict_measured m = {.run_id = "r1", .doubt = "it is of another board"};
+        const struct wt_predict_options o = {.measured = &m};
+        assert_int_equal(wt_predict(&without, &gpu, &work, NULL, NULL), 0);
+        m.pass_s = 3 * without.pass_s.value;
+        m.power_w = 0.7 * without.power_w.value;
+        assert_int_equal(wt_predict(&with, &gpu, &work, &o, NULL), 0);
+        assert_near(with.pass_s.value, m.pass_s, 1e-3, "the run is met");
+        assert_string_equal(with.doubt, m.doubt);
+        assert_reaches(&with.pass_s, &without.pass_s);
+        assert_reaches(&with.power_w, &without.power_w);
+        assert_reaches(&with.energy_j, &without.energy_j);
+        assert_reaches(&with.tokens_per_s, &without.tokens_per_s);
+        assert_reaches(&with.j_per_token, &without.j_per_token);
+        assert_true(with.pass_s.high > 2.39 * m.pass_s); /* bench/predict-judge, another batch */
+    }
+}
+
+static void what_speaks_against_a_run_is_named(void **state)
+{
+    (void)state;
+    static const char own[] = "/usr/bin/wattune bench train bert-base --batch 8";
+    static const struct {
+        const char *command, *board;
+        uint64_t steps;
+        double wall_s;
+        const char *want; /* "": nothing */
+    } rows[] = {
+        {own, "NVIDIA A40", 100, 30, ""},
+        {"python train.py", "NVIDIA A40", 100, 30, ""},
+        {"'/a b/wattune' bench train bert-base", "NVIDIA A40", 100, 30, ""},
+        {own, "Tesla V100-PCIE-32GB", 100, 30, "made on \"Tesla V100-PCIE-32GB\", which is no a40"},
+        {own, "NVIDIA A400", 100, 30, "\"NVIDIA A400\", which is no a40"},
+        {"wattune bench train bert-large", "NVIDIA A40", 100, 30, "does not name bert-base"},
+        {"wattune bench infer bert-base", "NVIDIA A40", 100, 30, "its command says infer"},
+        {"wattune bench finetune bert-base", "NVIDIA A40", 100, 30, "says finetune"},
+        {"wattune bench train bert-base --dtype bf16", "NVIDIA A40", 100, 30,
+         "it ran in bf16, and fp32 is asked for"},
+        {"wattune bench train bert-base --seq=64 --batch 16", "NVIDIA A40", 100, 30,
+         "sequences were of 64 tokens, and 128"},
+        {own, "NVIDIA A40", 25, 30,
+         "its steps had 4096 tokens, where a pass of this batch has 1024"},
+        {"python train.py", "NVIDIA A40", 25, 30, "had 4096 tokens"},
+        {"python train.py", "NVIDIA A40", 0, 30, "told of no steps"},
+        {own, "NVIDIA A40", 100, 3, "it took 3.0 s"},
+    };
+    struct wt_gpu gpu = gpu_of("a40");
+    struct wt_work work = work_of("bert-base", WT_WORK_TRAIN, WT_F32, 8, 128);
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct wt_run_device device = {.kind = WT_DEVICE_GPU, .mean_w = 150};
+        struct wt_run run = {.wall_s = rows[i].wall_s, .devices = &device, .device_count = 1};
+        struct wt_predict_measured m;
+        run.work.is_known = true;
+        run.work.count = 102400;
+        run.work.steps = rows[i].steps;
+        strcpy(run.work.unit, "tokens");
+        strcpy(run.command, rows[i].command);
+        strcpy(device.name, rows[i].board);
+        assert_int_equal(measure(&m, &run, &gpu, &work, 1, NULL), 0);
+        if (*rows[i].want ? !strstr(m.doubt, rows[i].want) || strstr(m.doubt, "; ") : *m.doubt)
+            fail_msg("row %zu: \"%s\", wanted \"%s\"", i, m.doubt, rows[i].want);
+    }
+    /* Boards of one chip are several; how much memory they have is no matter. */
+    struct wt_run_device device = {
+        .kind = WT_DEVICE_GPU, .mean_w = 150, .name = "NVIDIA H100 PCIe"};
+    struct wt_run run = {.wall_s = 30, .devices = &device, .device_count = 1, .command = "x"};
+    struct wt_predict_measured m;
+    run.work.is_known = true;
+    run.work.count = 102400;
+    run.work.steps = 100;
+    strcpy(run.work.unit, "tokens");
+    gpu = gpu_of("h100-sxm");
+    assert_int_equal(measure(&m, &run, &gpu, &work, 1, NULL), 0);
+    assert_non_null(strstr(m.doubt, "no h100-sxm"));
+    strcpy(device.name, "Tesla V100-PCIE-16GB");
+    gpu = gpu_of("v100-pcie");
+    assert_int_equal(measure(&m, &run, &gpu, &work, 1, NULL), 0);
+    assert_string_equal(m.doubt, "");
+}
+
 static void a_run_gives_its_rate_power_and_limit(void **state)
 {
     (void)state;
@@ -420,19 +520,20 @@ static void a_run_gives_its_rate_power_and_limit(void **state)
                                        {.kind = WT_DEVICE_CPU, .mean_w = 80}};
     struct wt_run_setting setting = {.knob = WT_KNOB_POWER, .enforced = 150000};
     struct wt_work work = work_of("bert-base", WT_WORK_TRAIN, WT_F32, 8, 128);
+    struct wt_gpu gpu = gpu_of("v100-pcie");
     struct wt_predict_measured m;
     struct wt_error err = {0};
     run.devices = devices;
     run.device_count = 2;
     run.settings = &setting;
     run.setting_count = 1;
-    assert_int_equal(wt_predict_measured_from(&m, &run, &work, 1, &err), WT_E_USAGE);
+    assert_int_equal(measure(&m, &run, &gpu, &work, 1, &err), WT_E_USAGE);
     assert_non_null(strstr(err.text, "counted no tokens"));
     run.work.is_known = true;
     run.work.count = 10240;
     strcpy(run.work.unit, "tokens");
-    assert_int_equal(wt_predict_measured_from(&m, &run, &work, 2, &err), WT_E_USAGE);
-    assert_int_equal(wt_predict_measured_from(&m, &run, &work, 1, &err), 0);
+    assert_int_equal(measure(&m, &run, &gpu, &work, 2, &err), WT_E_USAGE);
+    assert_int_equal(measure(&m, &run, &gpu, &work, 1, &err), 0);
     assert_near(m.pass_s, 1, 1e-12, "a pass of 1024 of 10240 tokens in 10 s");
     assert_near(m.power_w, 150, 1e-12, "the GPU's");
     assert_near(m.limit_w, 150, 1e-12, "the limit");
@@ -492,7 +593,7 @@ static void an_answer_has_to_end_within_the_models_positions(void **state)
     assert_int_equal(wt_predict_job(&job, &gpu, &work, 1024 - 128, 0, NULL, NULL, &err), 0);
     assert_int_equal(wt_predict_job(&job, &gpu, &work, 1025 - 128, 0, NULL, NULL, &err),
                      WT_E_USAGE);
-    assert_non_null(strstr(err.text, "128 tokens and 897 new ones: gpt2 has 1024 positions"));
+    assert_non_null(strstr(err.text, "--seq 128 and --new 897: gpt2 has 1024 positions"));
 }
 
 static void copies_do_more_and_parts_do_it_sooner(void **state)
@@ -576,7 +677,27 @@ static void a_document_is_read_back_with_the_rest_of_the_node(void **state)
         assert_near(p.power_w.low, job.power_w.low + host_w, 1e-9, "lowest power");
         assert_string_equal(p.what, "llama-3.1-70b on 8 x a100-sxm-80gb");
         assert_string_equal(p.emulation, "");
+        assert_false(p.is_doubted);
         assert_false(p.fits); /* training takes more than 640 GB */
+    }
+}
+
+static void a_doubt_is_read_back(void **state)
+{
+    (void)state;
+    struct wt_gpu gpu = gpu_of("a40");
+    struct wt_work work = work_of("bert-base", WT_WORK_TRAIN, WT_BF16, 8, 128);
+    struct wt_predict_measured m = {.run_id = "r1", .pass_s = 0.05, .power_w = 200};
+    const struct wt_predict_options o = {.measured = &m};
+    struct wt_predict_job job;
+    struct wt_predicted p;
+    for (int is_doubted = 0; is_doubted < 2; is_doubted++) {
+        strcpy(m.doubt, is_doubted ? "it took 3 s" : "");
+        assert_int_equal(wt_predict_job(&job, &gpu, &work, 0, 0, &o, NULL, NULL), 0);
+        char *text = wt_predict_job_to_json(&job);
+        assert_int_equal(wt_predicted_parse(&p, "doc", text, strlen(text), NULL), 0);
+        assert_int_equal(p.is_doubted, is_doubted);
+        free(text);
     }
 }
 
@@ -648,12 +769,15 @@ int main(void)
         cmocka_unit_test(every_row_is_a_device_that_limits_slow_down),
         cmocka_unit_test(types_run_on_their_own_engines),
         cmocka_unit_test(a_calibration_meets_its_run_and_narrows_the_bounds),
+        cmocka_unit_test(a_doubted_run_leaves_the_bounds_as_wide_as_without_it),
+        cmocka_unit_test(what_speaks_against_a_run_is_named),
         cmocka_unit_test(a_run_gives_its_rate_power_and_limit),
         cmocka_unit_test(a_job_is_the_sum_of_its_passes),
         cmocka_unit_test(an_answer_has_to_end_within_the_models_positions),
         cmocka_unit_test(copies_do_more_and_parts_do_it_sooner),
         cmocka_unit_test(the_document_has_a_runs_shape_and_says_modeled),
         cmocka_unit_test(a_document_is_read_back_with_the_rest_of_the_node),
+        cmocka_unit_test(a_doubt_is_read_back),
         cmocka_unit_test(another_document_is_refused_by_what_it_is),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

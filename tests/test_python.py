@@ -456,7 +456,21 @@ class PythonDoor(unittest.TestCase):
                 fails(ValueError, lambda: wattune.count(bad))
                 fails(ValueError, lambda: wattune.count(steps=bad))
                 fails(ValueError, lambda: setattr(wattune.window("w"), "work", bad))
+            for bad in (1.5, 0.1, -0.5):
+                assert "whole number" in fails(ValueError, lambda: wattune.window("w", tokens=bad))
+                fails(ValueError, lambda: wattune.count(bad))
+            for bad in ("7", b"7", [7], {}, 1j):
+                assert "a number is wanted" in fails(TypeError, lambda: wattune.window("w", tokens=bad))
+                fails(TypeError, lambda: wattune.measured("w", tokens=bad))
+                fails(TypeError, lambda: wattune.count(steps=bad))
+                fails(TypeError, lambda: setattr(wattune.window("w"), "work", bad))
             assert wattune.window("w", tokens=2**63 - 1).work == 2**63 - 1
+            class Scalar: # as NumPy's and PyTorch's
+                def __index__(self): return 12
+            class Real:
+                def __float__(self): return 3.0
+            works = [wattune.window("w", tokens=n).work for n in (1e6, Scalar(), Real(), 0, None)]
+            assert works == [1000000, 12, 3, 0, None], works
             w = wattune.window("once")
             assert "once" in fails(wattune.Error, w.end)
             w.begin()
@@ -468,6 +482,15 @@ class PythonDoor(unittest.TestCase):
             w.cancel()
             assert wattune.version().count(".") == 2
             """)
+
+    def test_a_window_that_is_refused_goes_without_a_word(self):
+        done = self.python("""
+            import wattune
+            for bad in (-1, 1.5, "7"):
+                try: wattune.window("w", tokens=bad)
+                except (TypeError, ValueError): pass
+            """)
+        self.assertEqual(done.stderr, "")
 
     # ---- frameworks ----
 

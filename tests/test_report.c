@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "runs.h"
+#include "wattune/pair.h"
 #include "wattune/report.h"
 
 static char dir[64], page[80];
@@ -919,6 +920,64 @@ static void a_runs_page_holds_its_values(void **state)
     wt_run_done(&run);
 }
 
+/* What was told once is a figure; one point is no plot. */
+static void a_value_of_one_moment_has_no_plot(void **state)
+{
+    (void)state;
+    struct wt_run run = runs_make(&v100[1]);
+    struct wt_error err = {0};
+    struct wt_run_value *more = reallocarray(run.values, run.value_count + 2, sizeof(*more));
+    assert_non_null(more);
+    run.values = more;
+    more[run.value_count++] = (struct wt_run_value){.t_s = 3, .name = "MFU", .value = 0.41};
+    more[run.value_count++] = (struct wt_run_value){.t_s = 4, .name = "wer", .value = 0.125};
+    assert_int_equal(wt_report_html(page, NULL, &run, 1, &err), 0);
+    char *text = slurp(page);
+    assert_non_null(strstr(text, "id=\"value-0-0\"")); /* the loss, of many moments */
+    assert_null(strstr(text, "id=\"value-0-1\""));
+    assert_null(strstr(text, "id=\"value-0-2\""));
+    assert_non_null(strstr(text, "<dt>MFU</dt><dd>0.41 "));
+    assert_non_null(strstr(text, "<dt>wer</dt><dd>0.125 "));
+    assert_null(strstr(text, "<dt>loss</dt>"));
+    free(text);
+    wt_run_done(&run);
+}
+
+/* Nothing is chosen of two groups of runs, and no total stands for all of them. */
+static void a_page_of_a_pair_chooses_nothing_and_totals_no_run(void **state)
+{
+    (void)state;
+    for (int is_partly = 0; is_partly < 2; is_partly++) {
+        struct wt_run runs[2] = {modeled_make(), modeled_make()};
+        struct wt_pair pair;
+        struct wt_error err = {0};
+        wt_text(runs[1].id, sizeof(runs[1].id), "another");
+        runs[1].total = runs[1].devices[0].energy =
+            (struct wt_joules){300, 50, 900, is_partly ? WT_PROV_SAMPLED : WT_PROV_MODELED};
+        assert_int_equal(wt_pair_make(&pair, &runs[0], 1, &runs[1], 1, &err), 0);
+        assert_int_equal(wt_report_html(page, &pair.sweep, NULL, 0, &err), 0);
+        char *text = slurp(page);
+        json_t *data = data_of(text), *sweep = json_object_get(data, "sweep"), *row;
+        size_t i;
+        json_array_foreach(json_object_get(sweep, "rows"), i, row)
+            assert_false(json_is_true(json_object_get(row, "is_choice")));
+        assert_true(json_is_true(json_object_get(sweep, "is_pair")));
+        static const char *const nots[] = {"<small>choice", "<small>reference",
+                                           "<tr class=\"choice\"", "The total, "};
+        for (size_t k = 0; k < WT_COUNTOF(nots); k++)
+            if (strstr(text, nots[k]))
+                fail_msg("%s is in the page", nots[k]);
+        must_have(text, "Relative to A");
+        must_have(text, is_partly ? "The totals of 1 of the 2 runs are estimated from load"
+                                  : "The totals are estimated from load and not measured: CPU 0.");
+        json_decref(data);
+        free(text);
+        wt_pair_done(&pair);
+        wt_run_done(&runs[0]);
+        wt_run_done(&runs[1]);
+    }
+}
+
 static void a_page_tells_a_node_apart(void **state)
 {
     (void)state;
@@ -1098,6 +1157,8 @@ int main(void)
         TEST(a_recording_is_named_and_never_called_sampled),
         TEST(what_is_modeled_is_called_so_with_its_interval),
         TEST(a_sweeps_page_holds_everything),
+        TEST(a_value_of_one_moment_has_no_plot),
+        TEST(a_page_of_a_pair_chooses_nothing_and_totals_no_run),
         TEST(a_page_tells_a_node_apart),
         TEST(a_runs_page_holds_its_values),
         TEST(nothing_from_outside_becomes_markup),

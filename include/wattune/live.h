@@ -94,6 +94,8 @@ struct wt_live_state {
 
     bool has_daemon;        /* wattuned answers */
     char daemon_why[200];   /* or why not */
+    bool is_daemon_asked;   /* it is there, and its first answer is still waited for */
+    bool is_daemon_silent;  /* it has not answered for 3 s; what it holds is not known */
     bool is_daemon_partial; /* it tells root all, others their own */
     struct wt_live_lease *leases;
     size_t lease_count, leases_unlisted;

@@ -26,6 +26,9 @@ enum wt_predict_basis {
 /* "catalogue", "profile", "calibrated" */
 WT_API const char *wt_predict_basis_name(enum wt_predict_basis basis);
 
+/* Room for all that may be said against a run. */
+#define WT_PREDICT_DOUBT_SIZE 640
+
 /* One measured run of the work, which the prediction is made to meet. */
 struct wt_predict_measured {
     double pass_s;  /* of one pass */
@@ -35,6 +38,9 @@ struct wt_predict_measured {
     char run_id[40], emulation[64]; /* "": of a real device */
     char device[96];                /* the name of the first of them */
     double run_s;                   /* how long it was */
+    /* What speaks against its being of this very work on this board, each after "; "; "": nothing.
+     * Then the bounds are as wide as of another batch, and hold those without the run. */
+    char doubt[WT_PREDICT_DOUBT_SIZE];
 };
 
 struct wt_predict_options {
@@ -59,11 +65,12 @@ struct wt_prediction {
     /* Of the time, in which each decides; their sum is 1. */
     double compute_share, memory_share, launch_share, link_share, host_share;
     bool is_capped, is_hot;
-    double flops;            /* of a pass, all devices */
-    double memory_gb;        /* that each device needs */
-    bool fits, is_fit_known; /* in its memory, where the row says how large that is */
-    char measured_on[96];    /* the name of the board that it was calibrated on; "" */
-    double measured_s;       /* how long that run was */
+    double flops;                      /* of a pass, all devices */
+    double memory_gb;                  /* that each device needs */
+    bool fits, is_fit_known;           /* in its memory, where the row says how large that is */
+    char measured_on[96];              /* the name of the board that it was calibrated on; "" */
+    double measured_s;                 /* how long that run was */
+    char doubt[WT_PREDICT_DOUBT_SIZE]; /* of that run; "" */
 };
 /* One pass of the work. Errors: WT_E_NOTFOUND (the row lacks what is needed: says what), those of
  * wt_work_ops(), WT_E_RANGE (limit, clock), WT_E_NOMEM. Threads: any thread. */
@@ -124,6 +131,7 @@ struct wt_predicted {
     bool fits;                  /* into the devices' memory */
     char what[128];             /* "llama-3.1-8b on 8 x h100-sxm" */
     char emulation[64];         /* that it was calibrated on; "": none */
+    bool is_doubted;            /* the run that it was calibrated by */
 };
 /* From text; name is for messages. Errors: WT_E_FORMAT: no JSON, or another document, and which.
  * Threads: any thread. */
@@ -133,11 +141,13 @@ WT_API int wt_predicted_parse(struct wt_predicted *ret_predicted, const char *na
  * of reading a file, WT_E_NOMEM. */
 WT_API int wt_predicted_read(struct wt_predicted *ret_predicted, const char *path,
                              struct wt_error *err);
-/* The calibration that a stored run gives for this work: its rate, its devices' mean power and the
- * limit that they had. Errors: WT_E_USAGE (it counted no tokens, or its GPUs have no energy; the
- * work is generation, whose two kinds of passes one rate does not tell). */
+/* The calibration that a stored run gives for this work on this board: its rate, its devices' mean
+ * power, the limit that they had, and what is to be doubted of it. Errors: WT_E_USAGE (it counted
+ * no tokens, or its GPUs have no energy; the work is generation, whose two kinds of passes one rate
+ * does not tell). */
 WT_API int wt_predict_measured_from(struct wt_predict_measured *ret_measured,
-                                    const struct wt_run *run, const struct wt_work *work,
+                                    const struct wt_run *run, const struct wt_catalogue *catalogue,
+                                    const struct wt_gpu *gpu, const struct wt_work *work,
                                     unsigned devices, struct wt_error *err);
 
 /* ---- side by side ---- */
@@ -184,8 +194,7 @@ struct wt_compare_row {
     char why[200];           /* it is not */
     bool fits, is_fit_known; /* in the memory, where that is known */
     struct wt_predict_job job;
-    /* Set by wt_compare_mark(), of those that are known to fit; of equal ones those that none
-     * beats: */
+    /* Set by wt_compare_mark(), of those that are known to fit; of equal ones all: */
     bool is_fastest, is_thriftiest, is_cleanest, is_cheapest;
     bool is_pareto; /* none is better in something and worse in nothing that is known of all */
 };

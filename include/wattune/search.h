@@ -53,9 +53,9 @@ struct wt_search_options {
     struct wt_search_axis axes[WT_SEARCH_AXES];
     size_t axis_count;
     struct wt_goal goal;
-    size_t probes_max;  /* different candidates measured; 0: 4 of a limit of power (6 when confirmed
-                           and there are more than nine), 6 of anything else, and as much for each
-                           axis */
+    size_t probes_max;  /* different candidates measured, the reference among them; 0: 4 of a limit
+                           of power (6 when confirmed  and there are more than nine), 6 of anything
+                           else, and as much for each  axis */
     size_t repeats_max; /* how often a candidate is measured again; 0: never */
     double noise;       /* relative standard deviation of one reading; NaN: not known (0.2 % until
                            repeats tell) */
@@ -79,6 +79,9 @@ WT_API int wt_search_new(struct wt_search **ret_search, const struct wt_search_o
                          const struct wt_candidate *candidates, size_t count, size_t reference,
                          struct wt_error *err);
 WT_API void wt_search_free(struct wt_search *search);
+
+/* How many of so many candidates it measures at most, the reference among them. */
+WT_API size_t wt_search_most(const struct wt_search_options *options, size_t count);
 
 /* Which candidate to measure next; false: enough is known. *ret_why (may be NULL): why, a borrowed
  * static text. Threads: one thread at a time, as all of these. */

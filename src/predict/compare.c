@@ -120,6 +120,9 @@ static int read_machine(const struct reader *r, const char *const *cells, struct
         return WT_E_FORMAT;
     }
     rc = read_number(r, cells[GPUS], GPUS, 1, &devices, err);
+    if (rc == 0 && !isnan(devices) && devices != floor(devices))
+        return wt_fail(err, WT_E_FORMAT, "%s:%u: gpus \"%.40s\" is no whole number", r->path,
+                       r->number, cells[GPUS]);
     if (rc == 0 && !isnan(devices))
         o->devices = devices <= 100000 ? (unsigned)devices : 100000;
     return rc;
@@ -422,16 +425,11 @@ void wt_compare_mark(struct wt_compare_row *rows, size_t count)
         }
     for (size_t i = 0; i < count; i++)
         rows[i].is_pareto = is_candidate(&rows[i]) && !is_beaten(rows, count, i, is_known);
-    for (size_t m = 0; m < 4; m++) {
-        bool has_pareto = false;
-        for (size_t i = 0; i < count; i++)
-            has_pareto |= rows[i].is_pareto && is_as_good(&rows[i], rows, best[m], m);
-        for (size_t i = 0; i < count; i++) {
-            bool *is_best[] = {&rows[i].is_fastest, &rows[i].is_thriftiest, &rows[i].is_cleanest,
-                               &rows[i].is_cheapest};
-            *is_best[m] =
-                is_as_good(&rows[i], rows, best[m], m) && (rows[i].is_pareto || !has_pareto);
-        }
+    for (size_t i = 0; i < count; i++) {
+        bool *is_best[] = {&rows[i].is_fastest, &rows[i].is_thriftiest, &rows[i].is_cleanest,
+                           &rows[i].is_cheapest};
+        for (size_t m = 0; m < 4; m++)
+            *is_best[m] = is_as_good(&rows[i], rows, best[m], m);
     }
 }
 

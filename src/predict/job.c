@@ -75,7 +75,7 @@ int wt_predict_job(struct wt_predict_job *ret_job, const struct wt_gpu *gpu,
     /* A pass is of the mean length; the last ones are longer. As `wattune bench generate`. */
     if (answer && !work->is_decoder && (uint64_t)work->seq + answer > work->model.positions)
         return wt_fail(err, WT_E_USAGE,
-                       "a prompt of %u tokens and %u new ones: %s has %u positions for both",
+                       "--seq %u and --new %u: %s has %u positions for a prompt and its answer",
                        work->seq, answer, work->model.name, work->model.positions);
     if (answer) {
         now.kind = WT_WORK_PREFILL; /* makes the first token of each answer */
@@ -103,55 +103,5 @@ int wt_predict_job(struct wt_predict_job *ret_job, const struct wt_gpu *gpu,
     job.j_per_token = scaled(&job.energy_j, 1 / n);
     wt_predict_job_place(&job, site ? site : &nowhere);
     *ret_job = job;
-    return 0;
-}
-
-/* ---- from a run ---- */
-
-int wt_predict_measured_from(struct wt_predict_measured *ret_measured, const struct wt_run *run,
-                             const struct wt_work *work, unsigned devices, struct wt_error *err)
-{
-    struct wt_predict_measured m = {0};
-    double power_w = 0;
-    unsigned gpus = 0;
-    if (work->kind == WT_WORK_PREFILL || work->kind == WT_WORK_DECODE)
-        return wt_fail(
-            err, WT_E_USAGE,
-            "run %s tells one rate, and generation has two kinds of passes, over prompts "
-            "and for a token more: it calibrates training and encoding only",
-            run->id);
-    if (!run->work.is_known || !run->work.count || strcmp(run->work.unit, "tokens") != 0 ||
-        !(run->wall_s > 0)) {
-        wt_fail(err, WT_E_USAGE, "run %s counted no tokens", run->id);
-        wt_fix(err, "a run that tells of its work (wattune-run(1), --work), or of `wattune bench`");
-        return WT_E_USAGE;
-    }
-    for (size_t i = 0; i < run->device_count; i++) {
-        const struct wt_run_device *d = &run->devices[i];
-        if (d->kind != WT_DEVICE_GPU || d->is_part || !(d->mean_w > 0) || d->is_modeled)
-            continue;
-        power_w += d->mean_w;
-        if (!gpus++)
-            memcpy(m.device, d->name, sizeof(m.device));
-    }
-    if (gpus != devices)
-        return wt_fail(err, WT_E_USAGE, "run %s has the power of %u GPUs, where %u are asked for",
-                       run->id, gpus, devices);
-    double tokens = (double)wt_work_tokens(work) * (work->is_decoder ? 1 : devices);
-    m.pass_s = tokens * run->wall_s / (double)run->work.count;
-    m.power_w = power_w / gpus;
-    m.run_s = run->wall_s;
-    for (size_t i = 0; i < run->setting_count; i++) {
-        const struct wt_run_setting *set = &run->settings[i];
-        if (set->knob == WT_KNOB_POWER)
-            m.limit_w = wt_knob_to_user(set->enforced);
-        else if (set->knob == WT_KNOB_CLOCK)
-            m.clock_mhz = wt_knob_to_user(set->enforced);
-    }
-    memcpy(m.run_id, run->id, sizeof(m.run_id));
-    if (run->is_emulated)
-        wt_text(m.emulation, sizeof(m.emulation), "%s",
-                run->emulation[0] ? run->emulation : "unknown");
-    *ret_measured = m;
     return 0;
 }

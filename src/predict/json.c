@@ -125,6 +125,9 @@ static json_t *prediction_json(const struct wt_predict_job *job)
         json_object_set_new(j, "calibrated_on", json_string(each->measured_on));
     if (j && each->emulation[0])
         json_object_set_new(j, "calibrated_on_emulated", json_string(each->emulation));
+    if (j && each->measured[0])
+        json_object_set_new(j, "calibration_doubt",
+                            each->doubt[0] ? json_string(each->doubt) : json_null());
     return j;
 }
 

@@ -28,6 +28,13 @@ static const struct {
     [WT_PREDICT_CALIBRATED] = {1.12, 1.1},
 };
 
+/* By a run of which it is doubted that it is of this work on this board. What there is of such
+ * calibrations is those by another batch (predict-judge): a small one waits for its host, and what
+ * it takes is then mistaken for the board's. Another board, model or type is not judged, and so the
+ * bounds reach as far as those without the run, too: either it is of this work, or it says nothing.
+ */
+static const double doubted_time = 2.4, doubted_power = 1.4;
+
 static struct wt_estimate within(double value, double factor)
 {
     return (struct wt_estimate){value, value / factor, value * factor};
@@ -119,7 +126,8 @@ static void fill(struct wt_prediction *r, const struct wt_steady *s, double link
 {
     double n = r->devices, tokens = (double)wt_work_tokens(&r->work), pass_s = s->pass_ns * 1e-9;
     double copies = r->work.is_decoder ? 1 : n; /* each does a batch of its own */
-    double time = bounds[r->basis].time, power = bounds[r->basis].power;
+    double time = *r->doubt ? doubted_time : bounds[r->basis].time;
+    double power = *r->doubt ? doubted_power : bounds[r->basis].power;
     if (s->is_capped && r->limit_w < LOW_LIMIT * limit_max_w)
         time *= LOW_LIMIT_TIME;
     /* Where time is wrong by a factor, power is not: they are taken as independent. */
@@ -138,6 +146,30 @@ static void fill(struct wt_prediction *r, const struct wt_steady *s, double link
     r->is_capped = s->is_capped;
     r->is_hot = s->is_hot;
     r->flops = flops * n;
+}
+
+static void reach(struct wt_estimate *e, const struct wt_estimate *other)
+{
+    e->low = fmin(e->low, other->low);
+    e->high = fmax(e->high, other->high);
+}
+
+/* So that they hold those of the prediction without the run. */
+static int widen(struct wt_prediction *r, const struct wt_predict_options *options,
+                 struct wt_error *err)
+{
+    struct wt_predict_options o = *options;
+    struct wt_prediction other;
+    o.measured = NULL;
+    int rc = wt_predict(&other, &r->gpu, &r->work, &o, err);
+    if (rc < 0)
+        return rc;
+    reach(&r->pass_s, &other.pass_s);
+    reach(&r->power_w, &other.power_w);
+    reach(&r->energy_j, &other.energy_j);
+    reach(&r->tokens_per_s, &other.tokens_per_s);
+    reach(&r->j_per_token, &other.j_per_token);
+    return 0;
 }
 
 int wt_predict(struct wt_prediction *ret_prediction, const struct wt_gpu *gpu,
@@ -167,6 +199,7 @@ int wt_predict(struct wt_prediction *ret_prediction, const struct wt_gpu *gpu,
         memcpy(r.measured, o->measured->run_id, sizeof(r.measured));
         memcpy(r.emulation, o->measured->emulation, sizeof(r.emulation));
         memcpy(r.measured_on, o->measured->device, sizeof(r.measured_on));
+        memcpy(r.doubt, o->measured->doubt, sizeof(r.doubt));
         r.measured_s = o->measured->run_s;
     }
     if (rc == 0)
@@ -180,9 +213,12 @@ int wt_predict(struct wt_prediction *ret_prediction, const struct wt_gpu *gpu,
         r.is_fit_known = gpu->memory_gb > 0;
         r.fits = !r.is_fit_known || r.memory_gb <= gpu->memory_gb;
         fill(&r, &steady, link_ns, flops, p.limit_max_mw * 1e-3);
-        *ret_prediction = r;
     }
     wt_work_ops_done(&ops);
+    if (rc == 0 && *r.doubt)
+        rc = widen(&r, o, err);
+    if (rc == 0)
+        *ret_prediction = r;
     return rc;
 }
 

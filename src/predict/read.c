@@ -111,6 +111,7 @@ static int take(struct wt_predicted *p, const json_t *doc, const char *name, str
     wt_text(p->what, sizeof(p->what), "%.48s on %s%.40s", text_at(from, "model"), many,
             text_at(from, "gpu"));
     wt_text(p->emulation, sizeof(p->emulation), "%s", text_at(from, "calibrated_on_emulated"));
+    p->is_doubted = json_is_string(json_object_get(from, "calibration_doubt"));
     p->fits = true;
     size_t i;
     json_array_foreach(json_object_get(from, "parts"), i, part) p->fits &=

@@ -145,8 +145,41 @@ static const char *modeled_names(const struct wt_run *run, char *buf, size_t siz
     return buf;
 }
 
+/* Of several runs: how many have a total that is estimated. No figure: each run has its own, and
+ * the first one's is not theirs. */
+static void put_unreal_totals(FILE *out, const struct wt_run *runs, size_t count)
+{
+    char words[900], names[400];
+    const struct wt_run *first = NULL, *partly = NULL;
+    size_t modeled = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool is_modeled = runs[i].total.provenance == WT_PROV_MODELED;
+        modeled += is_modeled;
+        first = is_modeled && !first ? &runs[i] : first;
+        partly = !is_modeled && runs[i].has_estimate && !partly ? &runs[i] : partly;
+    }
+    if (first) {
+        char of[48] = "";
+        if (modeled < count)
+            wt_text(of, sizeof(of), " of %zu of the %zu runs", modeled, count);
+        wt_text(
+            words, sizeof(words),
+            "The totals%s are estimated from load and not measured: %s. Their intervals are the "
+            "bands in which the truth is expected.",
+            of, modeled_names(first, names, sizeof(names)));
+        put_remark(out, "Modeled", "", words);
+    }
+    if (partly) {
+        wt_text(words, sizeof(words),
+                "No sensor measures %s: what it draws is estimated from load, and not in the "
+                "totals.",
+                modeled_names(partly, names, sizeof(names)));
+        put_remark(out, "Partly modeled", "", words);
+    }
+}
+
 /* Above all figures: what they are not. */
-static void put_unreal(FILE *out, const struct wt_run *run)
+static void put_unreal(FILE *out, const struct wt_run *run, size_t count)
 {
     char words[900], text[96], names[400];
     const struct wt_joules *sum = &run->total;
@@ -161,7 +194,9 @@ static void put_unreal(FILE *out, const struct wt_run *run)
                 run->recording_title[0] ? " It says of itself: " : "", run->recording_title);
         put_remark(out, "Replayed", run->recording, words);
     }
-    if (sum->provenance == WT_PROV_MODELED) {
+    if (count > 1) {
+        put_unreal_totals(out, run, count);
+    } else if (sum->provenance == WT_PROV_MODELED) {
         wt_text(words, sizeof(words),
                 "The total, %s, is estimated from load and not measured: %s. The interval is the "
                 "band in which the truth is expected.",
@@ -178,7 +213,9 @@ static void put_unreal(FILE *out, const struct wt_run *run)
     }
 }
 
-static void put_header(FILE *out, const char *title, const char *command, const struct wt_run *run)
+/* Of one run, or of the runs of a comparison. */
+static void put_header(FILE *out, const char *title, const char *command, const struct wt_run *run,
+                       size_t count)
 {
     char when[32];
     fputs("<header>\n<p class=\"brand\">Wattune</p>\n", out);
@@ -192,7 +229,7 @@ static void put_header(FILE *out, const char *title, const char *command, const 
         tag(out, " \u00b7 tag ", run->tag, "");
     fputs("</p>\n", out);
     tag(out, "<code class=\"command\">", command, "</code>\n");
-    put_unreal(out, run);
+    put_unreal(out, run, count);
     fputs("</header>\n", out);
 }
 
@@ -403,17 +440,29 @@ out:
     return result;
 }
 
-/* One moment is no line. */
+/* One moment is no line: whether this one is after the first, which it is itself where none was. */
+static bool is_later(double *io_first_s, double t_s)
+{
+    *io_first_s = isnan(*io_first_s) ? t_s : *io_first_s;
+    return t_s > *io_first_s;
+}
+
 static bool has_trace(const struct wt_run *run)
 {
     double first_s = NAN;
-    for (size_t i = 0; i < run->point_count; i++) {
-        if (isnan(run->points[i].power_w))
-            continue;
-        if (run->points[i].t_s > first_s)
+    for (size_t i = 0; i < run->point_count; i++)
+        if (!isnan(run->points[i].power_w) && is_later(&first_s, run->points[i].t_s))
             return true;
-        first_s = isnan(first_s) ? run->points[i].t_s : first_s;
-    }
+    return false;
+}
+
+/* Whether a value that the program told has a line. */
+static bool has_line(const struct wt_run *run, const char *name)
+{
+    double first_s = NAN;
+    for (size_t i = 0; i < run->value_count; i++)
+        if (strcmp(run->values[i].name, name) == 0 && is_later(&first_s, run->values[i].t_s))
+            return true;
     return false;
 }
 
@@ -466,6 +515,8 @@ static void put_joules(FILE *out, const struct wt_estimate *e, enum wt_provenanc
 static const char *note_of(const struct wt_sweep *sweep, size_t i)
 {
     const struct wt_sweep_row *row = &sweep->rows[i];
+    if (sweep->is_pair)
+        return "";
     if (i == sweep->choice)
         return row->is_reference ? "reference, keep" : "choice";
     if (row->is_reference)
@@ -487,7 +538,8 @@ static void put_sweep_table(FILE *out, const struct wt_sweep *sweep)
 {
     char text[96], unit[32];
     bool has_work = sweep->work_unit[0] != '\0';
-    fputs("<h2>Settings compared</h2>\n<div class=\"scroll\"><table>\n<caption>", out);
+    tag(out, "<h2>", sweep->is_pair ? "A and B" : "Settings compared",
+        "</h2>\n<div class=\"scroll\"><table>\n<caption>");
     fputs("Mean of the repeats with its 95\u2009% interval; ratios are to ", out);
     tag(out, "", sweep->rows[sweep->reference].label, "");
     if (sweep->is_per_work)
@@ -497,7 +549,7 @@ static void put_sweep_table(FILE *out, const struct wt_sweep *sweep)
     if (isfinite(sweep->host_w))
         fprintf(out, "; energy includes %.0f W for the rest of the node", sweep->host_w);
     fputs(".</caption>\n<thead><tr><th class=\"l\" scope=\"col\">", out);
-    put(out, sweep->knob[0] ? sweep->knob : "setting");
+    put(out, sweep->is_pair ? "" : sweep->knob[0] ? sweep->knob : "setting");
     fputs("</th><th scope=\"col\">runs</th><th scope=\"col\">time</th>"
           "<th scope=\"col\">energy</th><th scope=\"col\">mean power</th>"
           "<th scope=\"col\">time ratio</th><th scope=\"col\">energy ratio</th>"
@@ -548,13 +600,15 @@ static void put_sweep_table(FILE *out, const struct wt_sweep *sweep)
     fputs("</tbody></table></div>\n", out);
 }
 
-static void put_runs_table(FILE *out, const struct wt_run *runs, size_t count)
+static void put_runs_table(FILE *out, const struct wt_run *runs, size_t count, const char *what)
 {
     static const char *const states[] = {"running", "", "incomplete"};
     char text[96];
     fputs("<h2>Runs</h2>\n<div class=\"scroll\"><table>\n<thead><tr>"
-          "<th class=\"l\" scope=\"col\">id</th><th class=\"l\" scope=\"col\">setting</th>"
-          "<th scope=\"col\">repeat</th><th scope=\"col\">time</th><th scope=\"col\">energy</th>"
+          "<th class=\"l\" scope=\"col\">id</th>",
+          out);
+    tag(out, "<th class=\"l\" scope=\"col\">", what, "</th>");
+    fputs("<th scope=\"col\">repeat</th><th scope=\"col\">time</th><th scope=\"col\">energy</th>"
           "<th scope=\"col\">exit</th><th class=\"l\" scope=\"col\"></th></tr></thead>\n<tbody>\n",
           out);
     for (size_t i = 0; i < count; i++) {
@@ -612,7 +666,7 @@ static int put_sweep(FILE *out, const struct wt_sweep *sweep)
                 : sweep->knob[0] ? sweep->knob
                                  : "settings");
     page_begin(out, title);
-    put_header(out, title, sweep->title, &sweep->runs[0]);
+    put_header(out, title, sweep->title, sweep->runs, sweep->run_count);
     tag(out, "<p class=\"advice\">", sweep->advice, "</p>\n");
     if (sweep->apply[0])
         tag(out, "<p>Apply it: <code>", sweep->apply, "</code></p>\n");
@@ -621,7 +675,7 @@ static int put_sweep(FILE *out, const struct wt_sweep *sweep)
 
     json_t *traces = sweep_traces(sweep);
     fputs("<div class=\"plots\">\n", out);
-    put_figure(out, "relative", "Relative to the reference",
+    put_figure(out, "relative", sweep->is_pair ? "Relative to A" : "Relative to the reference",
                "Energy and time of the same work; bars are 95 % intervals.", false);
     put_figure(out, "energy",
                sweep->is_to_target  ? "Energy to the target"
@@ -629,10 +683,12 @@ static int put_sweep(FILE *out, const struct wt_sweep *sweep)
                                     : "Energy of a run",
                "Mean of the repeats; bars are 95 % intervals.", false);
     if (json_array_size(traces))
-        put_figure(out, "power", "Power over time", "The first run at each setting.", true);
+        put_figure(out, "power", "Power over time",
+                   sweep->is_pair ? "The first run of each." : "The first run at each setting.",
+                   true);
     fputs("</div>\n", out);
     put_sweep_table(out, sweep);
-    put_runs_table(out, sweep->runs, sweep->run_count);
+    put_runs_table(out, sweep->runs, sweep->run_count, sweep->is_pair ? "group" : "setting");
     put_machine(out, &sweep->runs[sweep->rows[sweep->reference].first_run]);
     unsigned used = 0;
     for (size_t i = 0; i < sweep->row_count; i++)
@@ -640,7 +696,8 @@ static int put_sweep(FILE *out, const struct wt_sweep *sweep)
     put_legend(out, used, true);
 
     json_t *doc = wt_sweep_json(sweep);
-    if (!doc || json_object_set_new(doc, "traces", traces) < 0) {
+    if (!doc || json_object_set_new(doc, "traces", traces) < 0 ||
+        json_object_set_new(doc, "is_pair", json_boolean(sweep->is_pair)) < 0) {
         json_decref(doc);
         return WT_E_NOMEM;
     }
@@ -917,7 +974,10 @@ static void put_user_table(FILE *out, const struct wt_run *run)
 static void put_run_facts(FILE *out, const struct wt_run *run)
 {
     char text[400];
-    if (run->setting_count || run->work.is_known || run->label[0] || run->race.trials)
+    bool has_single = false;
+    for (size_t i = 0; i < run->value_count; i++)
+        has_single |= !has_line(run, run->values[i].name);
+    if (run->setting_count || run->work.is_known || run->label[0] || run->race.trials || has_single)
         fputs("<h2>Run</h2>\n<dl>\n", out);
     else
         return;
@@ -945,6 +1005,12 @@ static void put_run_facts(FILE *out, const struct wt_run *run)
                     run->work.steps == 1 ? "" : "s");
         fputs("</dd>\n", out);
     }
+    for (size_t i = 0; i < run->value_count; i++) /* what was told at one moment has no plot */
+        if (!has_line(run, run->values[i].name)) {
+            tag(out, "<dt>", run->values[i].name, "</dt>");
+            tag(out, "<dd>", four(text, sizeof(text), run->values[i].value),
+                " <span class=\"soft\">as the program reported it</span></dd>\n");
+        }
     if (run->cost.wall_s > 0)
         fprintf(out, "<dt>own cost</dt><dd>%.3f\u2009%% of one core</dd>\n",
                 run->cost.cpu_s / run->cost.wall_s * 100);
@@ -1027,7 +1093,7 @@ static int put_runs(FILE *out, const struct wt_run *runs, size_t count)
         if (n)
             fputs("<hr>\n", out);
         wt_text(title, sizeof(title), "Run %s", run->id);
-        put_header(out, title, run->command, run);
+        put_header(out, title, run->command, run, 1);
         put_run_tiles(out, run);
         put_run_troubles(out, run);
         fputs("<div class=\"plots\">\n", out);
@@ -1035,8 +1101,10 @@ static int put_runs(FILE *out, const struct wt_run *runs, size_t count)
             wt_text(id, sizeof(id), "power-%zu", n);
             put_figure(out, id, "Power over time", trace_words(run, words, sizeof(words)), true);
         }
-        bool is_joint = are_of_phases(run);
-        if (is_joint) {
+        bool is_joint = are_of_phases(run), has_any = false;
+        for (size_t i = 0; i < run->value_count && !has_any; i++)
+            has_any = has_line(run, run->values[i].name);
+        if (is_joint && has_any) {
             wt_text(id, sizeof(id), "value-%zu-0", n);
             put_figure(out, id, "Values of the phases",
                        "As the program reported them, a line for each phase.", true);
@@ -1046,7 +1114,8 @@ static int put_runs(FILE *out, const struct wt_run *runs, size_t count)
                 continue;
             wt_text(id, sizeof(id), "value-%zu-%zu", n, series++);
             wt_text(words, sizeof(words), "As the program reported it.");
-            put_figure(out, id, run->values[i].name, words, true);
+            if (has_line(run, run->values[i].name))
+                put_figure(out, id, run->values[i].name, words, true);
         }
         fputs("</div>\n", out);
         put_device_table(out, run);

@@ -188,7 +188,7 @@
 
   function sweep(s) {
     var rows = s.rows, hasNumbers = rows.every(function (r) { return r.setting !== null; });
-    var name = (s.knob || 'setting') + (s.unit ? ', ' + s.unit : '');
+    var name = s.is_pair ? '' : (s.knob || 'setting') + (s.unit ? ', ' + s.unit : '');
     // Several settings of a row are a line each and their names go below: side by side they would
     // overlap.
     var isJoint = rows.length && rows.every(function (r) { return r.label.split('=').length > 2; });
@@ -216,12 +216,12 @@
         })
       });
     }
-    var best = rows.filter(function (r) { return r.is_choice; })[0];
+    var best = rows.filter(function (r) { return r.is_choice; })[0]; /* of a pair none is chosen */
     var both = [ratio('energy_ratio', 'energy', css('--energy'), 'circle'),
                 ratio('time_ratio', 'time', css('--time'), 'rect')];
     chart('relative', 'line', { labels: labels, datasets: both }, x,
     { title: '% of ' + s.reference, suffix: '\u2009%', room: room(both, 100) },
-    { level: 100, at: hasNumbers ? best.setting : undefined, word: best.label });
+    { level: 100, at: best && hasNumbers ? best.setting : undefined, word: best && best.label });
 
     /* Runs that did different amounts of work are compared by its unit. */
     var byUnit = s.is_per_work && !s.needs;
@@ -233,7 +233,7 @@
     var joules = function (v) { return v * times / scale[0]; };
     var bars = {
       label: 'energy', data: rows.map(function (r) { return joules(r[key].value); }),
-      backgroundColor: rows.map(function (r) { return r.is_choice ? green : green + '66'; }),
+      backgroundColor: rows.map(function (r) { return r.is_choice || !best ? green : green + '66'; }),
       borderWidth: 0, maxBarThickness: 56, barColor: css('--ink'),
       bounds: rows.map(function (r) { return [joules(r[key].low), joules(r[key].high)]; })
     };

@@ -140,7 +140,7 @@ static const char *basis_words(const struct wt_prediction *r, char *buf, size_t 
 void wt_report_predict(const struct wt_term *term, const struct wt_predict_job *job)
 {
     const struct wt_prediction *r = &job->parts[0].each;
-    char text[500], basis[400], memory[40], has[40];
+    char text[500], basis[400], memory[40], has[40], doubt[WT_PREDICT_DOUBT_SIZE + 80];
     wt_term_banner(term, "PREDICTED", r->gpu.name, "nothing was measured");
     print_table(term, job);
     fputc('\n', term->out);
@@ -173,4 +173,8 @@ void wt_report_predict(const struct wt_term *term, const struct wt_predict_job *
     say_source(term, "  a kWh     ", job->site.carbon_g_per_kwh, " g CO2e",
                job->site.carbon_source);
     wt_term_wrap(term, WT_DIM, "  rests on  ", basis_words(r, basis, sizeof(basis)));
+    if (*r->doubt)
+        wt_term_wrap(term, WT_YELLOW, "  doubtful  ",
+                     wt_text(doubt, sizeof(doubt),
+                             "%s. The bounds hold this run's and those without it", r->doubt));
 }

@@ -302,14 +302,14 @@ out:
     return found;
 }
 
-static size_t probes_max(const struct wt_search *s)
+size_t wt_search_most(const struct wt_search_options *options, size_t count)
 {
     size_t most = 0;
-    bool is_wide = s->options.is_confirmed && s->count > LIMITS_FEW;
-    if (s->options.probes_max)
-        return s->options.probes_max;
-    for (size_t a = 0; a < s->options.axis_count; a++)
-        most += (s->options.axes[a].form == WT_AXIS_POWER && !is_wide ? 4u : 6u) - (a ? 1u : 0u);
+    bool is_wide = options->is_confirmed && count > LIMITS_FEW;
+    if (options->probes_max)
+        return options->probes_max;
+    for (size_t a = 0; a < options->axis_count; a++)
+        most += (options->axes[a].form == WT_AXIS_POWER && !is_wide ? 4u : 6u) - (a ? 1u : 0u);
     return most;
 }
 
@@ -449,7 +449,7 @@ bool wt_search_next(struct wt_search *search, size_t *ret_candidate, const char 
         next = s->start;
         goto out;
     }
-    if (measured < probes_max(s)) {
+    if (measured < wt_search_most(&s->options, s->count)) {
         size_t best = best_of(s, tallies, &s->options.goal);
         why = "it promises most";
         for (size_t k = 0; next == SIZE_MAX && k < s->options.axis_count; k++) {

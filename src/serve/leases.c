@@ -176,6 +176,8 @@ int wt_lease_watch_copy(struct wt_lease_watch *w, struct wt_live_state *state)
     bool is_silent = silent_ns > SILENT_NS;
     size_t count = is_silent ? 0 : w->count; /* what it said before may be long over */
     state->has_daemon = w->has_daemon && !is_silent;
+    state->is_daemon_silent = is_silent;
+    state->is_daemon_asked = w->asked_ns && !is_silent && !w->has_daemon;
     if (is_silent)
         wt_text(state->daemon_why, sizeof(state->daemon_why),
                 "wattuned has not answered for %.0f s", wt_s_from_ns(silent_ns));

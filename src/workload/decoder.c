@@ -216,7 +216,8 @@ int wt_decoder_ops(const struct wt_work *work, struct wt_work_ops *ret_ops, stru
     struct count c = {0};
     wt_count_dtype(&c, work->dtype);
     if (s->heads % parts || s->ffn % parts || (s->kv_heads % parts && parts % s->kv_heads))
-        return wt_fail(err, WT_E_USAGE, "%s: %u heads and %u rows cannot be split over %u devices",
+        return wt_fail(err, WT_E_USAGE,
+                       "%s: %u heads and %u rows cannot be split over %u devices (--gpu GPU:N)",
                        s->name, s->heads, s->ffn, parts);
     double seq = work->seq, batch = work->batch;
     bool is_decode = work->kind == WT_WORK_DECODE, is_train = work->kind == WT_WORK_TRAIN;

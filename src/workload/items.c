@@ -16,8 +16,22 @@ struct building {
     struct wt_marks marks;
     const char *name;
     unsigned seq;
+    int32_t unknown; /* -1: the vocabulary has every byte */
     size_t id_count, id_room, start_room, label_room;
 };
+
+static struct building building_of(struct wt_items *items, const struct wt_vocabulary *vocabulary,
+                                   const char *name, unsigned seq)
+{
+    return (struct building){
+        .items = items,
+        .vocabulary = vocabulary,
+        .marks = wt_vocabulary_marks(vocabulary),
+        .name = name,
+        .seq = seq,
+        .unknown = wt_vocabulary_wordpiece(vocabulary) ? wt_vocabulary_id(vocabulary, "[UNK]") : -1,
+    };
+}
 
 static int no_memory(const char *name, struct wt_error *err)
 {
@@ -60,6 +74,9 @@ static int add(struct building *b, const char *const *texts, const size_t *sizes
             *at++ = b->marks.begin;
         for (size_t i = 0; i < count; i++) {
             memcpy(at, ids[i], lengths[i] * sizeof(*at));
+            items->words += lengths[i];
+            for (size_t k = 0; k < lengths[i]; k++)
+                items->unknown += ids[i][k] == b->unknown;
             at += lengths[i];
             if (is_wordpiece || i + 1 < count)
                 *at++ = b->marks.end >= 0 ? b->marks.end : 0;
@@ -98,8 +115,7 @@ int wt_items_lines(struct wt_items *ret, const struct wt_vocabulary *vocabulary,
                    const char *text, size_t size, unsigned seq, struct wt_error *err)
 {
     struct wt_items items = {0};
-    struct building b = {&items, vocabulary, wt_vocabulary_marks(vocabulary), name, seq, 0, 0,
-                         0,      0};
+    struct building b = building_of(&items, vocabulary, name, seq);
     int rc = wt_utf8_check(name, text, size, err);
     for (size_t at = 0; at < size && rc == 0;) {
         const char *line = text + at, *end = memchr(line, '\n', size - at);
@@ -238,8 +254,7 @@ int wt_items_table(struct wt_items *ret, const struct wt_vocabulary *vocabulary,
                    const char *text, size_t size, unsigned seq, uint64_t seed, struct wt_error *err)
 {
     struct wt_items items = {.seed = seed};
-    struct building b = {&items, vocabulary, wt_vocabulary_marks(vocabulary), name, seq, 0, 0,
-                         0,      0};
+    struct building b = building_of(&items, vocabulary, name, seq);
     struct wt_table seen = {0};
     size_t length = strlen(name), line = 1;
     char mark = length > 4 && strcmp(name + length - 4, ".csv") == 0 ? ',' : '\t';

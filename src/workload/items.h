@@ -22,6 +22,8 @@ struct wt_items {
     int32_t *labels; /* [count]; NULL: lines */
     size_t count;
     size_t cut;     /* items that were longer than seq and lost their end */
+    size_t words;   /* tokens of the text, without marks */
+    size_t unknown; /* of these, those that the vocabulary does not have */
     char **classes; /* names, sorted */
     size_t class_count;
     struct wt_order order; /* of the numbers of items to train on; lines: all, as they come */

@@ -229,14 +229,15 @@ static int check_sizes(const struct wt_config *c, const struct wt_model_options 
         (!is_gpt2 && (o->task == WT_TASK_CLM || o->task == WT_TASK_GENERATE)))
         return wt_fail(err, WT_E_USAGE, "a %s is not made for %s", name, task_names[o->task]);
     if (o->batch < 1 || o->batch > WT_BATCH_MOST)
-        return wt_fail(err, WT_E_USAGE, "a batch of %u sequences: 1 to %u are possible", o->batch,
+        return wt_fail(err, WT_E_USAGE, "--batch %u: 1 to %u sequences are possible", o->batch,
                        WT_BATCH_MOST);
     if (o->seq < least || o->seq > c->positions)
-        return wt_fail(err, WT_E_USAGE, "a sequence of %u tokens: this %s takes %u to %u", o->seq,
-                       name, least, c->positions);
+        return wt_fail(err, WT_E_USAGE, "--seq %u: this %s takes %u to %u tokens", o->seq, name,
+                       least, c->positions);
     if ((uint64_t)o->batch * o->seq > ROWS_MOST)
-        return wt_fail(err, WT_E_USAGE, "a batch of %u x %u tokens: at most %u are possible",
-                       o->batch, o->seq, ROWS_MOST);
+        return wt_fail(err, WT_E_USAGE,
+                       "--batch %u of --seq %u: at most %u tokens a pass are possible", o->batch,
+                       o->seq, ROWS_MOST);
     if (o->chosen > o->batch * o->seq)
         return wt_fail(err, WT_E_USAGE, "%u chosen positions: a batch has %u", o->chosen,
                        o->batch * o->seq);

@@ -20,6 +20,7 @@ node; the windows of the others, and of processes forked from the one that measu
 
 import functools
 import inspect
+import operator
 import os
 import threading
 import time
@@ -214,16 +215,19 @@ def _cut(name):
 
 
 def _counted(what, number):
-    """The number, if it is a count of something."""
+    """The number as an int, if it is a count of something: of NumPy or PyTorch too, and 1e6."""
     if type(number) is int and 0 <= number <= _MOST or number is None:
         return number
-    try:
-        is_count = 0 <= int(number) <= _MOST
-    except (OverflowError, ValueError):  # no number, infinite, or text that is none
-        is_count = False
-    if not is_count:
-        raise ValueError(f"wattune: {what} is {number!r}: not from 0 to 2**63 - 1")
-    return number
+    if hasattr(number, "__index__"):
+        count = operator.index(number)
+    elif hasattr(number, "__float__"):  # text has none
+        real = float(number)
+        count = int(real) if real.is_integer() else -1  # neither is what is infinite or no number
+    else:
+        raise TypeError(f"wattune: {what} is {number!r}: a number is wanted, not {type(number).__name__}")
+    if not 0 <= count <= _MOST:
+        raise ValueError(f"wattune: {what} is {number!r}: not a whole number from 0 to 2**63 - 1")
+    return count
 
 
 class Window:
@@ -232,9 +236,10 @@ class Window:
     __slots__ = ("name", "_work", "seconds", "_recorder", "_id", "_generation", "_begin", "_result", "_is_ended")  # fmt: skip
 
     def __init__(self, name, work=None):
-        self.name, self._work = name, _counted("work", work)
         self.seconds = self._recorder = self._id = self._begin = self._result = None
         self._generation, self._is_ended = _generation, False
+        # Last, as a window that is refused is deleted too, and __del__ looks at the others.
+        self.name, self._work = name, _counted("tokens or work", work)
 
     @property
     def work(self):
@@ -243,7 +248,7 @@ class Window:
 
     @work.setter
     def work(self, number):
-        self._work = _counted("work", number)
+        self._work = _counted("tokens or work", number)
 
     def begin(self):
         if self._begin is not None or self._is_ended:
@@ -307,7 +312,8 @@ class Window:
 
 def window(name="step", *, tokens=None, work=None):
     """A context manager that measures its body. tokens or work: how much the body does; may be set
-    as .work on the window while it is open. ValueError: it is below 0, or 2**63 or more."""
+    as .work on the window while it is open. ValueError: it is below 0, not whole, or 2**63 or more;
+    TypeError: it is no number."""
     if tokens is not None and work is not None:
         raise TypeError("window: tokens and work are the same thing; give one")
     if not isinstance(name, str):
@@ -344,8 +350,8 @@ def measured(name=None, *, tokens=None, work=None):
 
 
 def count(work=None, steps=0):
-    """Counts work (tokens) and steps that no window counts. ValueError as window()."""
-    (_recorder or _get()).count(_counted("work", work), _counted("steps", steps))
+    """Counts work (tokens) and steps that no window counts. Errors as of window()."""
+    (_recorder or _get()).count(_counted("tokens or work", work), _counted("steps", steps))
 
 
 def value(name, number):

@@ -11,6 +11,9 @@
 #include "base/base.h"
 #include "workload/bench/bench.h"
 
+#define UNKNOWN_MUCH                                                                               \
+    0.05 /* of a text: more of it is said, for what is learnt is then not of the text */
+
 int bench_fail(const struct wt_error *err)
 {
     fprintf(stderr, "%s: %s\n", PROGRAM, err->text);
@@ -55,6 +58,14 @@ const char *bench_time_words(char *buf, size_t size, double seconds)
     if (seconds < 1)
         return wt_text(buf, size, "%.3g ms", seconds * 1e3);
     return wt_text(buf, size, "%.3g s", seconds);
+}
+
+/* Of the text's tokens, those that the vocabulary does not have. */
+static double unknown_share(const struct bench *b)
+{
+    if (b->corpus)
+        return wt_corpus_unknown_share(b->corpus);
+    return b->items.words ? (double)b->items.unknown / (double)b->items.words : 0;
 }
 
 void bench_say_what(const struct bench *b)
@@ -132,9 +143,11 @@ void bench_say_what(const struct bench *b)
     if (b->items.cut)
         fprintf(stderr, "%s: %zu of %zu texts are longer than %u tokens and lost their end\n",
                 PROGRAM, b->items.cut, b->items.count, o->seq);
-    if (b->corpus && wt_corpus_unknown_share(b->corpus) > 0.1)
-        fprintf(stderr, "%s: %.0f %% of the tokens are not in the vocabulary\n", PROGRAM,
-                100 * wt_corpus_unknown_share(b->corpus));
+    if (unknown_share(b) > UNKNOWN_MUCH)
+        fprintf(stderr,
+                "%s: %.0f %% of the text is not in the vocabulary and was read as one unknown "
+                "token: is it the right one? --vocab FILE|DIR\n",
+                PROGRAM, 100 * unknown_share(b));
 }
 
 void bench_show_progress(struct bench *b, int64_t now_ns, bool is_last)
