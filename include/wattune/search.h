@@ -54,8 +54,8 @@ struct wt_search_options {
     size_t axis_count;
     struct wt_goal goal;
     size_t probes_max;  /* different candidates measured, the reference among them; 0: 4 of a limit
-                           of power (6 when confirmed  and there are more than nine), 6 of anything
-                           else, and as much for each  axis */
+                           of power (6 when confirmed and there are more than nine), 6 of anything
+                           else, and as much for each axis */
     size_t repeats_max; /* how often a candidate is measured again; 0: never */
     double noise;       /* relative standard deviation of one reading; NaN: not known (0.2 % until
                            repeats tell) */
