@@ -358,7 +358,7 @@ PrologFlags=Alloc
 PrologEpilogTimeout=40
 MessageTimeout=30
 KillWait=2
-MinJobAge=60
+MinJobAge=900
 SlurmdParameters=config_overrides
 {self.extra}
 NodeName=n[1-{count}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{port + 1}-{port + count}] CPUs={self.cpus} RealMemory=16000 Gres=gpu:x:{self.gpus} State=UNKNOWN
