@@ -156,8 +156,6 @@ int cmd_restore(int argc, char **argv)
     } else if (o.count == 0 && code == CLI_OK) {
         puts("nothing to put back");
     }
-    if (fflush(stdout) != 0 && code == CLI_OK)
-        code = CLI_FAILURE;
     cli_bed_close(&o.bed);
     return code;
 }

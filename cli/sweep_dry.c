@@ -190,7 +190,5 @@ int cli_sweep_dry(const struct sweep_options *o, const struct wt_sweep_plan *pla
         puts("  nothing was run or changed");
     }
     free(planned);
-    if (fflush(stdout) != 0)
-        code = CLI_FAILURE;
     return code;
 }

@@ -147,6 +147,12 @@ static void restore_with_nothing_to_do_says_so_and_makes_nothing(void **state)
     spawn_run(&s, home, "wattune", "restore", "--state-dir", dir, "--json");
     assert_string_equal(s.out, "{\"records\":[],\"restored\":0,\"dry_run\":false}\n");
     spawn_done(&s);
+    if (access("/dev/full", W_OK) != 0)
+        return;
+    spawn_run(&s, home, "sh", "-c", "\"$WATTUNE_COMMAND\" restore --json >/dev/full");
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "wattune restore: writing to stdout: "));
+    spawn_done(&s);
 }
 
 static void what_killed_processes_left_is_put_back(void **state)

@@ -77,6 +77,27 @@ static void a_dry_run_runs_and_changes_nothing(void **state)
     spawn_done(&s);
 }
 
+static void a_plan_that_cannot_be_printed_is_a_failure_that_is_said(void **state)
+{
+    (void)state;
+    static const char *const forms[] = {"", "--json"};
+    if (access("/dev/full", W_OK) != 0)
+        skip();
+    for (size_t i = 0; i < sizeof(forms) / sizeof(*forms); i++) {
+        struct spawned s;
+        char line[160];
+        snprintf(line, sizeof(line),
+                 "\"$WATTUNE_COMMAND\" sweep --dry-run " V100
+                 " --set power=150,250 %s -- true >/dev/full",
+                 forms[i]);
+        spawn_run(&s, home, "sh", "-c", line);
+        assert_int_equal(spawn_code(&s), 1);
+        if (!strstr(s.err, "wattune sweep: ") || !strstr(s.err, strerror(ENOSPC)))
+            fail_msg("%s", s.err);
+        spawn_done(&s);
+    }
+}
+
 static void the_order_is_the_one_that_is_run_and_its_time_that_of_stored_runs(void **state)
 {
     (void)state;
@@ -510,6 +531,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_dry_run_runs_and_changes_nothing),
+        cmocka_unit_test(a_plan_that_cannot_be_printed_is_a_failure_that_is_said),
         cmocka_unit_test(the_order_is_the_one_that_is_run_and_its_time_that_of_stored_runs),
         cmocka_unit_test(after_control_c_it_says_how_to_go_on_and_does),
         cmocka_unit_test(after_kill_9_it_goes_on_too),
