@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cli.h"
+#include "sweep.h"
 
 static void print_help(void)
 {
@@ -12,7 +12,7 @@ static void print_help(void)
           "enough) or \"last\", shows that one in detail. A run whose Wattune was killed is\n"
           "\"incomplete\".\n\n"
           "  --tag NAME    only runs with this tag\n"
-          "  --sweep ID    only the runs of this sweep\n"
+          "  --sweep ID    only the runs of this sweep; \"last\": of the newest\n"
           "  --sum GROUP   what a job of many ranks took on all its nodes: slurm-JOB.STEP\n"
           "  --limit N     at most this many (default 20; 0: all)\n"
           "  --json        one JSON document on stdout; of a single run with its trace\n"
@@ -88,9 +88,13 @@ static int show_list(struct wt_store *store, const char *tag, const char *sweep,
     struct wt_run *runs;
     size_t count;
     struct wt_error err = {0};
+    char group[40];
     int code = CLI_OK;
+    if (sweep && cli_sweep_group(store, "--sweep", sweep, group, sizeof(group), &err) < 0)
+        return cli_fail("runs", &err);
     /* One more than is shown tells whether there are more. */
-    if (wt_store_list(store, tag, sweep, limit ? limit + 1 : 0, &runs, &count, &err) < 0)
+    if (wt_store_list(store, tag, sweep ? group : NULL, limit ? limit + 1 : 0, &runs, &count,
+                      &err) < 0)
         return cli_fail("runs", &err);
     size_t shown = limit && count > limit ? limit : count;
     if (is_json) {

@@ -131,6 +131,10 @@ void cli_plan_order(struct wt_sweep_step *steps, size_t points, unsigned repeats
 
 /* ---- sweep_resume.c ---- */
 
+/* The group that `name` is: that of the newest sweep where it is "last". option: who asks, for the
+ * error. Errors: WT_E_NOTFOUND, those of wt_store_list(). */
+int cli_sweep_group(struct wt_store *store, const char *option, const char *name, char *buf,
+                    size_t size, struct wt_error *err);
 /* Finds the sweep that `name`, a group or "last", is and takes its seed. Errors: WT_E_NOTFOUND,
  * WT_E_CHANGED (the seed is another), WT_E_BUSY (it is still running), those of wt_store_open(). */
 int cli_resume_find(struct sweep_options *o, const char *name, struct sweep_stored *ret_stored,

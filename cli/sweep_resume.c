@@ -21,9 +21,8 @@ static int differs(const char *group, struct wt_error *err, const char *fmt, ...
     return err->code = WT_E_CHANGED;
 }
 
-/* The group's name, of "last" too. */
-static int find_group(struct wt_store *store, const char *name, char *buf, size_t size,
-                      struct wt_error *err)
+int cli_sweep_group(struct wt_store *store, const char *option, const char *name, char *buf,
+                    size_t size, struct wt_error *err)
 {
     if (strcmp(name, "last") != 0) {
         snprintf(buf, size, "%s", name);
@@ -35,13 +34,14 @@ static int find_group(struct wt_store *store, const char *name, char *buf, size_
     if (rc < 0)
         return rc;
     buf[0] = '\0';
+    /* A job of many ranks is a group, too. */
     for (size_t i = 0; i < count && !buf[0]; i++)
-        if (runs[i].group[0] && runs[i].plan)
+        if (runs[i].group[0] && !runs[i].node.count)
             snprintf(buf, size, "%s", runs[i].group);
     wt_runs_free(runs, count);
     if (buf[0])
         return 0;
-    snprintf(err->text, sizeof(err->text), "--resume last: no sweep is stored");
+    snprintf(err->text, sizeof(err->text), "%s last: no sweep is stored", option);
     snprintf(err->fix, sizeof(err->fix), "`wattune runs` lists what is");
     return err->code = WT_E_NOTFOUND;
 }
@@ -150,7 +150,7 @@ int cli_resume_find(struct sweep_options *o, const char *name, struct sweep_stor
     int rc = wt_store_open(&store, NULL, err);
     if (rc < 0)
         return rc;
-    rc = find_group(store, name, s.group, sizeof(s.group), err);
+    rc = cli_sweep_group(store, "--resume", name, s.group, sizeof(s.group), err);
     if (rc == 0)
         rc = load(store, &s, err);
     if (rc == 0)

@@ -76,8 +76,9 @@ static void json_lists_what_the_options_choose(void **state)
         const char *option, *value;
         size_t want;
     } rows[] = {
-        {"--tag", "alone", 1}, {"--tag", "nobody", 0}, {"--sweep", "20260921-133200-000beef", 6},
-        {"--limit", "0", 7},   {"--limit", "3", 3},
+        {"--tag", "alone", 1},  {"--tag", "nobody", 0}, {"--sweep", "20260921-133200-000beef", 6},
+        {"--limit", "0", 7},    {"--limit", "3", 3},    {"--sweep", "last", 6},
+        {"--sweep", "2026", 0},
     };
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
         struct spawned s;
@@ -88,6 +89,19 @@ static void json_lists_what_the_options_choose(void **state)
         json_decref(doc);
         spawn_done(&s);
     }
+}
+
+static void without_a_sweep_there_is_no_last_one(void **state)
+{
+    (void)state;
+    char empty[64];
+    struct spawned s;
+    spawn_home(empty, sizeof(empty));
+    spawn_run(&s, empty, "wattune", "runs", "--sweep", "last");
+    assert_int_equal(spawn_code(&s), 4);
+    assert_non_null(strstr(s.err, "--sweep last: no sweep is stored"));
+    spawn_done(&s);
+    spawn_home_done(empty);
 }
 
 static void one_run_is_shown_in_detail(void **state)
@@ -271,6 +285,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(runs_are_listed_with_a_limit),
         TEST(json_lists_what_the_options_choose),
+        TEST(without_a_sweep_there_is_no_last_one),
         TEST(one_run_is_shown_in_detail),
         TEST(wrong_usage_and_unknown_runs_are_told_apart),
         TEST(a_page_is_written_for_a_run_and_a_sweep),
