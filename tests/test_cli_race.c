@@ -127,6 +127,17 @@ static void text_and_document_tell_the_same(void **state)
     doc = DOCUMENT("--replay", path, "--rule", "asha", "--races", "7");
     assert_true(number(json_object_get(doc, "risk"), "races") == 7);
     json_decref(doc);
+    /* By asha there are more, of the same curves; that is told from curves that are drawn. */
+    setenv("COLUMNS", "800", 1);
+    spawn_run(&s, home, "wattune", "race", "--replay", path, "--rule", "asha", "--races", "7");
+    assert_non_null(
+        strstr(s.out, "over 7 races of the same 4 curves, each in an order drawn anew"));
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "race", "--replay", path, "--rule", "asha", "--races", "7",
+              "--draw", "3");
+    assert_non_null(strstr(s.out, "over 7 races: "));
+    spawn_done(&s);
+    unsetenv("COLUMNS");
 }
 
 /* As of a race that was killed: what was drawn last is not known, but its losses are. */

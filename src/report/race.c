@@ -90,12 +90,19 @@ void wt_report_race(const struct wt_term *term, const struct wt_race_curves *cur
         wt_term_wrap(term, WT_PLAIN, "  ", text);
         return;
     }
+    char same[160] = "";
+    if (r->count == curves->count) /* only where the order decides (asha) */
+        wt_text(
+            same, sizeof(same),
+            " of the same %zu curves, each in an order drawn anew, by which %s decides (--draw N "
+            "draws the curves, too)",
+            r->count, wt_race_rule_name(options->rule));
     wt_text(
         text, sizeof(text),
-        "Risk, over %zu races: a stopped trial would have won %.1f %% of them, and %.1f %% by more "
-        "than %g %%; the survivor's final loss is %.2f %% above the best one's on average, %.2f %% "
-        "at most. Saved: %.1f %%, in the worst race %.1f %%.",
-        risk->races, 100 * (1 - risk->won_share), 100 * (1 - risk->near_share),
+        "Risk, over %zu races%s: a stopped trial would have won %.1f %% of them, and %.1f %% by "
+        "more than %g %%; the survivor's final loss is %.2f %% above the best one's on average, "
+        "%.2f %% at most. Saved: %.1f %%, in the worst race %.1f %%.",
+        risk->races, same, 100 * (1 - risk->won_share), 100 * (1 - risk->near_share),
         100 * risk->tolerance, 100 * risk->regret, 100 * risk->regret_max, 100 * risk->saving,
         100 * risk->saving_min);
     wt_term_wrap(term, WT_PLAIN, "  ", text);
