@@ -428,8 +428,10 @@ class Whole(unittest.TestCase):
             process.stdout.close()
 
     def seen(self):
+        # A lease is listed before its value is on the device.
         return wait_for(lambda: (s := samples(self.server.metrics())) and
-                        any(name == "wattune_lease_clock_hertz" for name, _ in s) and
+                        sum(name in ("wattune_lease_power_watts", "wattune_lease_clock_hertz")
+                            for name, _ in s) == 3 and
                         s.get(("wattune_leases", frozenset())) == 3 and
                         any(name == "wattune_job_energy_joules_total" for name, _ in s) and s)
 
