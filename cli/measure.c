@@ -74,9 +74,8 @@ void cli_measure_close(struct cli_measure *m)
 
 /* ---- marks ---- */
 
-#define MAX_RANKS  64
-#define MAX_OPEN   64 /* phases that work is counted for */
-#define MAX_VALUES 64 /* names of values whose last is kept whatever */
+#define MAX_RANKS 64
+#define MAX_OPEN  64 /* phases that work is counted for */
 
 struct heard {
     struct wt_mark mark;
@@ -113,8 +112,6 @@ struct tally {
         uint64_t count;
     } works[MAX_OPEN];
     size_t work_count;
-    struct wt_run_value left_out[MAX_VALUES]; /* the last of a name, where it came too soon */
-    size_t left_out_count;
 };
 
 static void follow_programs(struct tally *t, const struct wt_mark *mark)
@@ -207,31 +204,6 @@ static void put_phase_work(const struct tally *t, struct wt_run *run)
                 run->phases[i].work = t->works[k].count;
 }
 
-static void take_value(struct tally *t, const struct wt_mark *mark)
-{
-    struct wt_run_value value = {.t_s = (double)(mark->t_ns - t->start_ns) * 1e-9};
-    memcpy(value.name, mark->name, sizeof(value.name));
-    memcpy(&value.value, &mark->count, sizeof(value.value));
-    size_t i = 0;
-    while (i < t->left_out_count && strcmp(t->left_out[i].name, value.name) != 0)
-        i++;
-    bool is_left_out = wt_run_add_value(t->run, &value) > 0;
-    if (is_left_out && i < MAX_VALUES) {
-        t->left_out[i] = value;
-        t->left_out_count += i == t->left_out_count;
-    } else if (!is_left_out && i < t->left_out_count) {
-        t->left_out[i] = t->left_out[--t->left_out_count];
-    }
-}
-
-/* The last loss of a run is what people ask for. */
-static void keep_last_values(struct tally *t)
-{
-    for (size_t i = 0; i < t->left_out_count; i++)
-        wt_run_keep_value(t->run, &t->left_out[i]);
-    t->left_out_count = 0;
-}
-
 static void take_mark(void *data, const struct wt_mark *mark)
 {
     struct tally *t = data;
@@ -259,9 +231,13 @@ static void take_mark(void *data, const struct wt_mark *mark)
             wt_phases_mark(t->phases, mark);
         follow_phases(t, mark);
         break;
-    case WT_MARK_VALUE:
-        take_value(t, mark);
+    case WT_MARK_VALUE: {
+        struct wt_run_value value = {.t_s = (double)(mark->t_ns - t->start_ns) * 1e-9};
+        memcpy(value.name, mark->name, sizeof(value.name));
+        memcpy(&value.value, &mark->count, sizeof(value.value));
+        wt_run_add_value(run, &value);
         break;
+    }
     }
     /* Steps where there are any: a step's tokens may be told in parts. */
     struct cli_measure *m = t->measure;
@@ -539,7 +515,6 @@ int cli_measure_task(struct cli_measure *m, const struct cli_task *task, char **
     if (task->drain)
         task->drain(task->data, hear_mark, &tally);
     take_marks_until(&tally, INT64_MAX);
-    keep_last_values(&tally);
     free(tally.heard);
     if (tally.phases)
         wt_phases_advance(tally.phases, start_ns + wall_ns);

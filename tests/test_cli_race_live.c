@@ -220,6 +220,21 @@ static void the_stopped_ones_can_be_run_on_to_know_the_risk(void **state)
     spawn_done(&s);
 }
 
+/* The last line's value in the column of a curve with energies. */
+static double last_in_curve(const char *name, int column)
+{
+    char *text = spawn_read(name), *line = strrchr(text, '\n');
+    double values[4] = {NAN, NAN, NAN, NAN};
+    assert_non_null(line);
+    *line = '\0';
+    line = strrchr(text, '\n');
+    assert_non_null(line);
+    assert_int_equal(
+        sscanf(line, "%lf,%lf,%lf,%lf", &values[0], &values[1], &values[2], &values[3]), 4);
+    free(text);
+    return values[column];
+}
+
 static void energy_is_told_trial_by_trial_and_stored_as_one_run(void **state)
 {
     (void)state;
@@ -251,6 +266,14 @@ static void energy_is_told_trial_by_trial_and_stored_as_one_run(void **state)
     assert_true(sum <= total * 1.1 && sum > total / 3);
     assert_true(number(doc, "saving") > 0 && number(doc, "saving") < 1);
     assert_true(fabs(number(doc, "spent_j") - sum) < 1e-6 * sum);
+    /* The last loss of each, however soon it came. */
+    json_array_foreach(json_object_get(run, "values"), i, phase)
+    {
+        char name[64];
+        snprintf(name, sizeof(name), "race/%s.csv", word(phase, "name"));
+        assert_true(fabs(number(phase, "last") - last_in_curve(name, 1)) < 1e-9);
+    }
+    assert_int_equal(i, 3);
     double phases = 0;
     json_array_foreach(json_object_get(run, "phases"), i, phase) phases++;
     assert_int_equal(phases, 3);
@@ -515,21 +538,6 @@ static int count_of(const char *name, const char *what)
         count++;
     free(text);
     return count;
-}
-
-/* The last line's value in the column of a curve with energies. */
-static double last_in_curve(const char *name, int column)
-{
-    char *text = spawn_read(name), *line = strrchr(text, '\n');
-    double values[4] = {NAN, NAN, NAN, NAN};
-    assert_non_null(line);
-    *line = '\0';
-    line = strrchr(text, '\n');
-    assert_non_null(line);
-    assert_int_equal(
-        sscanf(line, "%lf,%lf,%lf,%lf", &values[0], &values[1], &values[2], &values[3]), 4);
-    free(text);
-    return values[column];
 }
 
 /* One that is interrupted twice begins anew twice. */

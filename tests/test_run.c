@@ -197,6 +197,34 @@ static void a_document_read_back_is_the_same_run(void **state)
     wt_run_done(&back);
 }
 
+/* However many names there are, and however soon they come. */
+static void the_first_and_the_last_value_of_a_name_are_kept(void **state)
+{
+    (void)state;
+    enum { NAMES = 100, ROUNDS = 50 };
+    struct wt_run run = {0};
+    double last[NAMES] = {0};
+    for (int i = 0; i < ROUNDS; i++)
+        for (int n = 0; n < NAMES; n++) {
+            struct wt_run_value v = {.t_s = 10 + 1e-5 * i, .value = 1000.0 * n + i};
+            wt_text(v.name, sizeof(v.name), "trial-%d", n);
+            assert_int_equal(wt_run_add_value(&run, &v), 0);
+        }
+    assert_int_equal(run.value_count, 2 * NAMES);
+    for (size_t i = 0; i < run.value_count; i++)
+        last[i % NAMES] = run.values[i].value;
+    for (int n = 0; n < NAMES; n++)
+        assert_true(run.values[n].value == 1000.0 * n && last[n] == 1000.0 * n + ROUNDS - 1);
+    /* What comes later does not lie beside one that was only kept as the last. */
+    struct wt_run_value later = {.t_s = 11, .name = "trial-7", .value = 1};
+    assert_int_equal(wt_run_add_value(&run, &later), 0);
+    assert_int_equal(run.value_count, 2 * NAMES);
+    later.t_s = 12;
+    assert_int_equal(wt_run_add_value(&run, &later), 0);
+    assert_int_equal(run.value_count, 2 * NAMES + 1);
+    wt_run_done(&run);
+}
+
 static void a_long_run_keeps_a_bounded_trace(void **state)
 {
     (void)state;
@@ -382,6 +410,7 @@ int main(void)
         cmocka_unit_test(an_unfinished_run_has_no_exit_code),
         cmocka_unit_test(a_command_of_any_bytes_becomes_valid_json),
         cmocka_unit_test(a_document_read_back_is_the_same_run),
+        cmocka_unit_test(the_first_and_the_last_value_of_a_name_are_kept),
         cmocka_unit_test(a_long_run_keeps_a_bounded_trace),
         cmocka_unit_test(formats_have_three_digits_and_a_point),
         cmocka_unit_test(an_id_sorts_by_time_and_says_when),

@@ -163,6 +163,35 @@ static void updates_append_only_what_is_new(void **state)
     wt_store_close(store);
 }
 
+/* One that was the last so far, of two that take turns. */
+static void a_last_value_that_was_written_is_replaced(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"loss", "rate"};
+    struct wt_run run = fresh(""), back;
+    struct wt_error err = {0};
+    struct wt_store *store = open_store();
+    must(wt_store_begin(store, &run, &err), &err);
+    for (int i = 0; i < 9; i++) {
+        for (int n = 0; n < 2; n++) {
+            struct wt_run_value v = {.t_s = 100 + 1e-4 * i, .value = 10 * n + i};
+            wt_text(v.name, sizeof(v.name), "%s", names[n]);
+            assert_int_equal(wt_run_add_value(&run, &v), 0);
+        }
+        must(wt_store_update(store, &run, &err), &err);
+        must(wt_store_load(store, run.id, &back, &err), &err); /* also of one that is killed now */
+        assert_int_equal(back.value_count, i ? 4 : 2);
+        for (int n = 0; n < 2; n++) {
+            const struct wt_run_value *v = &back.values[back.value_count - 2 + (size_t)n];
+            assert_string_equal(v->name, names[n]);
+            assert_near(v->value, 10 * n + i, 0);
+        }
+        wt_run_done(&back);
+    }
+    wt_run_done(&run);
+    wt_store_close(store);
+}
+
 /* Begins a run, writes 20 points and signals `ready`; then waits for its death. */
 static pid_t start_writer(void)
 {
@@ -703,6 +732,7 @@ int main(void)
         TEST(a_run_comes_back_as_it_was_stored),
         TEST(an_unknown_number_comes_back_unknown),
         TEST(updates_append_only_what_is_new),
+        TEST(a_last_value_that_was_written_is_replaced),
         TEST(after_kill_9_the_record_is_there_and_incomplete),
         TEST(a_writer_is_known_by_more_than_its_pid),
         TEST(lists_are_newest_first_and_filtered),

@@ -158,7 +158,7 @@ struct wt_run {
     size_t value_count;
     struct wt_meter_cost cost;
 
-    struct { /* the store's own: how far this run is written */
+    struct { /* the store's own: how far this run is written; what changes is to be written again */
         int64_t row;
         size_t points, values;
     } stored;
@@ -179,11 +179,10 @@ WT_API int wt_run_add_param(struct wt_run *run, const struct wt_run_param *param
 /* Takes the place of the plan there is. WT_E_FORMAT: it is no JSON. */
 WT_API int wt_run_set_plan(struct wt_run *run, const char *plan);
 WT_API int wt_run_add_point(struct wt_run *run, const struct wt_run_point *point);
-/* Values of one name, in order of time. One that comes so soon after the one before it that a plot
- * shows no difference is left out, and 1 is returned. */
+/* Values of one name, in order of time. Of those that come so soon after one another that a plot
+ * shows no difference some are left out, but the first and the last of a name are always there: the
+ * last loss of a run is what people ask for. */
 WT_API int wt_run_add_value(struct wt_run *run, const struct wt_run_value *value);
-/* However soon it comes: a run's last. */
-WT_API int wt_run_keep_value(struct wt_run *run, const struct wt_run_value *value);
 /* Takes the place of the phases there are. */
 WT_API int wt_run_set_phases(struct wt_run *run, const struct wt_phases_result *result);
 /* A node's own meter against what its parts were measured to draw. The parts cannot draw more than

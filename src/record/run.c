@@ -182,20 +182,26 @@ int wt_run_add_point(struct wt_run *run, const struct wt_run_point *point)
     return APPEND(run, point, point);
 }
 
-int wt_run_add_value(struct wt_run *run, const struct wt_run_value *value)
+/* The last value of this name before `end`; SIZE_MAX: none. */
+static size_t find_last(const struct wt_run *run, const char *name, size_t end)
 {
-    for (size_t i = run->value_count; i-- > 0;)
-        if (strcmp(run->values[i].name, value->name) == 0) {
-            if (is_too_close(value->t_s, run->values[i].t_s))
-                return 1;
-            break;
-        }
-    return APPEND(run, value, value);
+    for (size_t i = end; i-- > 0;)
+        if (strcmp(run->values[i].name, name) == 0)
+            return i;
+    return SIZE_MAX;
 }
 
-int wt_run_keep_value(struct wt_run *run, const struct wt_run_value *value)
+int wt_run_add_value(struct wt_run *run, const struct wt_run_value *value)
 {
-    return APPEND(run, value, value);
+    size_t last = find_last(run, value->name, run->value_count);
+    size_t before = last == SIZE_MAX ? last : find_last(run, value->name, last);
+    if (before == SIZE_MAX || !is_too_close(run->values[last].t_s, run->values[before].t_s))
+        return APPEND(run, value, value);
+    /* That one is only there because it was the last. */
+    run->values[last] = *value;
+    if (run->stored.values > last)
+        run->stored.values = last;
+    return 0;
 }
 
 static struct wt_joules shared_out(const struct wt_joules *energy, uint64_t count)

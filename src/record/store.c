@@ -364,7 +364,8 @@ static int write_values(struct wt_store *store, const struct wt_run *run)
     sqlite3_stmt *stmt = NULL;
     if (run->stored.values == run->value_count)
         return 0;
-    if (wt_sqlite_prepare(store->db, &stmt, "INSERT INTO value VALUES(?, ?, ?, ?, ?)") < 0)
+    if (wt_sqlite_prepare(store->db, &stmt, "INSERT OR REPLACE INTO value VALUES(?, ?, ?, ?, ?)") <
+        0)
         return -1;
     int rc = 0;
     for (size_t i = run->stored.values; i < run->value_count && rc == 0; i++) {
@@ -635,7 +636,7 @@ static int load_values(struct wt_store *store, sqlite3_int64 row, struct wt_run 
     while ((step = sqlite3_step(stmt)) == SQLITE_ROW && rc == 0) {
         struct wt_run_value v = {.t_s = column_number(stmt, 0), .value = column_number(stmt, 2)};
         wt_text(v.name, sizeof(v.name), "%s", column_text(stmt, 1));
-        rc = wt_run_keep_value(run, &v);
+        rc = wt_run_add_value(run, &v);
     }
     if (rc == 0 && step != SQLITE_DONE)
         rc = store_fail(store, err, "read it");
