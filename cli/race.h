@@ -110,6 +110,10 @@ struct race_trial {
     struct race_point *points; /* owned: step by step, each above the last */
     size_t count, room, told;
     size_t known;    /* of the points: from the race that is resumed */
+    bool has_run_on; /* in a race that was cut, after its curve was saved: of that nothing is known
+                      */
+    bool is_skipped; /* some of its steps were run then: its curve's energy is not known from there
+                      */
     size_t slot;     /* SIZE_MAX: none yet */
     bool is_due;     /* it is to run, and waits for its slot */
     bool is_resting; /* it is at a rung, and runs on until somebody else does */
@@ -154,9 +158,10 @@ double race_trial_run_s(const struct race_trial *t);
 /* Its process has ended or stops: where it came to no new point, all was run again. */
 void race_trial_close_again(struct race_trial *t);
 /* Its curve as a file, as `wattune race --replay` reads it, with a remark ("failed", "unfinished",
- * NULL: none) above; without energies where one is not known. Errors: WT_E_NOMEM, those of
- * wt_file_write(). */
-int race_trial_save(const struct race_trial *t, const char *remark, struct wt_error *err);
+ * NULL: none) above, and whether it goes on; without energies where one is not known. Errors:
+ * WT_E_NOMEM, those of wt_file_write(). */
+int race_trial_save(const struct race_trial *t, const char *remark, bool is_going_on,
+                    struct wt_error *err);
 /* The curve of a race that is resumed. Errors: WT_E_FORMAT, WT_E_NOMEM, WT_E_IO. */
 int race_trial_read(struct race_trial *t, struct wt_error *err);
 void race_trial_done(struct race_trial *t);
@@ -231,6 +236,7 @@ void race_stretch_collect(struct race_live *l, struct race_trial *t, bool is_now
 void race_collect_all(struct race_live *l);
 /* Phases of the run that have no energy of their own get their trials'. */
 void race_fill_phases(const struct race_live *l, struct wt_run *run);
+/* The trial's curve, with the energy so far of a stretch that goes on. */
 void race_save(struct race_live *l, const struct race_trial *t);
 
 #endif

@@ -36,15 +36,20 @@ static void spend(struct race_trial *t, const struct wt_joules *energy)
     t->has_spent = t->has_here = true;
 }
 
+static void end_stretch(struct race_trial *t, int64_t now)
+{
+    t->window_s = (double)(now - t->since_ns) * 1e-9;
+    t->run_s += t->window_s;
+    t->since_ns = 0;
+    race_trial_close_again(t);
+}
+
 void race_stretch_close(struct race_live *l, struct race_trial *t)
 {
     if (!t->since_ns)
         return;
     int64_t now = cli_now_ns();
-    t->window_s = (double)(now - t->since_ns) * 1e-9;
-    t->run_s += t->window_s;
-    t->since_ns = 0;
-    race_trial_close_again(t);
+    end_stretch(t, now);
     if (t->has_window)
         wt_meter_end(l->m.meter, t->window);
     t->is_window_over = t->has_window;
@@ -76,19 +81,6 @@ static struct wt_joules joules_of(const struct race_live *l, const struct race_t
     return sum;
 }
 
-void race_save(struct race_live *l, const struct race_trial *t)
-{
-    struct wt_error why;
-    enum wt_race_state state = wt_race_trial(l->race, (size_t)(t - l->trials))->state;
-    const char *remark = state == WT_RACE_DIVERGED   ? "failed"
-                         : state != WT_RACE_FINISHED ? "unfinished"
-                                                     : NULL;
-    if (race_trial_save(t, remark, &why) < 0) {
-        race_clear_line(l);
-        cli_note("%s is not written: %s", t->curve, why.text);
-    }
-}
-
 /* How much of its stretch had passed by then. */
 static double share_of(const struct race_trial *t, double run_s)
 {
@@ -96,8 +88,59 @@ static double share_of(const struct race_trial *t, double run_s)
     return fmin(fmax(share, 0), 1);
 }
 
-/* Its points lie on the straight line in time between what it had taken before and after, less what
- * it took to come to where the curve was. */
+/* Of a stretch that is over. Its points lie on the straight line in time between what it had taken
+ * before and after, less what it took to come to where the curve was. */
+static void take_energy(struct race_trial *t, const struct wt_joules *energy)
+{
+    double before_j = t->has_spent ? t->spent.energy_j : 0;
+    spend(t, energy);
+    if (t->twice.until_s > 0)
+        t->twice.run_j = before_j + energy->energy_j * share_of(t, t->twice.until_s) -
+                         t->points[t->window_from - 1].energy_j;
+    for (size_t i = t->window_from; i < t->count; i++)
+        t->points[i].energy_j =
+            t->spent.provenance == WT_PROV_UNKNOWN || t->is_skipped
+                ? NAN
+                : before_j - t->twice.run_j +
+                      energy->energy_j * share_of(t, t->points[i].run_s + t->twice.run_s);
+}
+
+/* What is to be saved of a stretch that goes on, or whose end no sample covers yet: we may be
+ * killed before more is known. `now` is a copy, and shares its points with the trial. */
+static void settle(struct race_live *l, struct race_trial *now)
+{
+    struct wt_window_result so_far;
+    struct wt_joules energy = {.provenance = WT_PROV_UNKNOWN};
+    if (!now->since_ns && !now->is_window_over)
+        return;
+    if (now->since_ns)
+        end_stretch(now, cli_now_ns());
+    if (now->has_window && wt_meter_peek(l->m.meter, now->window, &so_far, NULL) == 0) {
+        energy = joules_of(l, now, &so_far);
+        wt_window_result_done(&so_far);
+    }
+    /* In its first moments nothing is known of it yet, and what was known before is not lost. */
+    if (energy.provenance == WT_PROV_UNKNOWN && now->has_spent)
+        now->count = now->window_from;
+    else
+        take_energy(now, &energy);
+}
+
+void race_save(struct race_live *l, const struct race_trial *t)
+{
+    struct wt_error why;
+    struct race_trial now = *t;
+    enum wt_race_state state = wt_race_trial(l->race, (size_t)(t - l->trials))->state;
+    const char *remark = state == WT_RACE_DIVERGED   ? "failed"
+                         : state != WT_RACE_FINISHED ? "unfinished"
+                                                     : NULL;
+    settle(l, &now);
+    if (race_trial_save(&now, remark, t->since_ns != 0, &why) < 0) {
+        race_clear_line(l);
+        cli_note("%s is not written: %s", t->curve, why.text);
+    }
+}
+
 void race_stretch_collect(struct race_live *l, struct race_trial *t, bool is_now)
 {
     struct wt_window_result result;
@@ -110,17 +153,7 @@ void race_stretch_collect(struct race_live *l, struct race_trial *t, bool is_now
         energy = joules_of(l, t, &result);
         wt_window_result_done(&result);
     }
-    double before_j = t->has_spent ? t->spent.energy_j : 0;
-    spend(t, &energy);
-    if (t->twice.until_s > 0)
-        t->twice.run_j = before_j + energy.energy_j * share_of(t, t->twice.until_s) -
-                         t->points[t->window_from - 1].energy_j;
-    for (size_t i = t->window_from; i < t->count; i++)
-        t->points[i].energy_j =
-            t->spent.provenance == WT_PROV_UNKNOWN
-                ? NAN
-                : before_j - t->twice.run_j +
-                      energy.energy_j * share_of(t, t->points[i].run_s + t->twice.run_s);
+    take_energy(t, &energy);
     race_save(l, t);
 }
 

@@ -231,6 +231,7 @@ static void run_due(struct race_live *l, struct race_trial *t)
     slot->trial = (size_t)(t - l->trials);
     t->slot = (size_t)(slot - l->slots);
     race_stretch_open(l, t);
+    race_save(l, t); /* that it goes on */
     if (t->process == RACE_STOPPED) {
         race_trial_go_on(t);
         return;
@@ -308,6 +309,7 @@ static void take_result(struct race_live *l)
             .again = t->twice.steps,
             .again_j = t->twice.run_j,
             .processes = t->lives,
+            .has_run_on = t->has_run_on,
             .exit_code = t->is_over ? t->exit_code : -1,
             .final_loss = NAN,
             .full_j = NAN};
@@ -341,9 +343,10 @@ static void verified(struct race_live *l)
         if (l->raced[i].state != WT_RACE_PAUSED)
             continue;
         l->raced[i].final_loss = s->state == WT_RACE_FINISHED ? s->loss : NAN;
-        l->raced[i].full_j = l->trials[i].spent.provenance == WT_PROV_UNKNOWN
-                                 ? NAN
-                                 : l->trials[i].spent.energy_j - l->trials[i].twice.run_j;
+        l->raced[i].full_j =
+            l->trials[i].spent.provenance == WT_PROV_UNKNOWN || l->trials[i].is_skipped
+                ? NAN
+                : l->trials[i].spent.energy_j - l->trials[i].twice.run_j;
         l->raced[i].processes = l->trials[i].lives;
     }
 }
@@ -626,8 +629,11 @@ static void done(struct race_live *l)
 
 int race_live(struct race_options *o, char **argv)
 {
-    struct race_live l = {
-        .o = o, .is_tty = isatty(STDERR_FILENO), .keeper_fd = -1, .folder_fd = -1};
+    struct race_live l = {.o = o,
+                          .is_tty = isatty(STDERR_FILENO),
+                          .keeper_fd = -1,
+                          .folder_fd = -1,
+                          .saved_ns = cli_now_ns()};
     struct wt_error err = {0};
     int code = race_setup(&l);
     if (code < 0) {

@@ -17,6 +17,9 @@
 #define SPENT "# energy_j"
 /* Steps, seconds and joules that are spent and not in the curve, and the furthest step. */
 #define AGAIN "# run again"
+/* It went on when this was written, or had in a race that was killed then: not all that it ran is
+ * known. */
+#define RUN_ON "# ran on"
 
 static int fail_file(struct wt_error *err, const char *path, const char *what)
 {
@@ -145,6 +148,9 @@ static void say(struct race_trial *t)
     if (!(t->step > (t->count ? t->points[t->count - 1].step : 0)))
         return;
     const struct race_point point = {t->step, t->loss, race_trial_run_s(t) - t->twice.run_s, NAN};
+    /* Of a race that was killed it may have kept more than was saved here. */
+    if (t->has_run_on && t->base > 0 && t->count == t->known)
+        t->is_skipped = t->step > t->points[t->count - 1].step * (1 + 1.5 / (double)t->count);
     if (add(t, &point) < 0)
         cli_note("%s: no memory for a point of its curve", t->name);
 }
@@ -415,7 +421,8 @@ double race_trial_run_s(const struct race_trial *t)
     return t->run_s + (t->since_ns ? (double)(cli_now_ns() - t->since_ns) * 1e-9 : 0);
 }
 
-int race_trial_save(const struct race_trial *t, const char *remark, struct wt_error *err)
+int race_trial_save(const struct race_trial *t, const char *remark, bool is_going_on,
+                    struct wt_error *err)
 {
     char *text = NULL;
     size_t size = 0;
@@ -430,6 +437,8 @@ int race_trial_save(const struct race_trial *t, const char *remark, struct wt_er
         const struct race_point *p = &t->points[i];
         if (i == 0 && remark)
             fprintf(out, "# %s\n", remark);
+        if (i == 0 && (is_going_on || t->has_run_on))
+            fprintf(out, RUN_ON "\n");
         if (i == 0 && t->has_spent && t->spent.provenance != WT_PROV_UNKNOWN)
             fprintf(out, SPENT " %s %.10g %.10g %.10g\n", wt_provenance_name(t->spent.provenance),
                     t->spent.energy_j, t->spent.low_j, t->spent.high_j);
@@ -456,8 +465,12 @@ int race_trial_read(struct race_trial *t, struct wt_error *err)
 {
     char line[256];
     FILE *in = fopen(t->curve, "re");
-    if (!in)
-        return errno == ENOENT ? 0 : fail_file(err, t->curve, "cannot be read");
+    if (!in && errno != ENOENT)
+        return fail_file(err, t->curve, "cannot be read");
+    if (!in) { /* a log alone: it was started, and had told nothing that was saved */
+        t->has_run_on = access(t->log, F_OK) == 0;
+        return 0;
+    }
     int rc = 0;
     while (rc == 0 && fgets(line, sizeof(line), in)) {
         struct race_point p = {.energy_j = NAN};
@@ -467,6 +480,7 @@ int race_trial_read(struct race_trial *t, struct wt_error *err)
             t->spent.provenance = wt_provenance_from_name(word);
         sscanf(line, AGAIN " %lf %lf %lf %lf", &t->twice.steps, &t->twice.run_s, &t->twice.run_j,
                &t->step);
+        t->has_run_on |= strncmp(line, RUN_ON, strlen(RUN_ON)) == 0;
         if (*line == '#' || strncmp(line, "step,", 5) == 0)
             continue;
         if (sscanf(line, "%lf,%lf,%lf,%lf", &p.step, &p.loss, &p.run_s, &p.energy_j) < 3 ||

@@ -22,7 +22,8 @@ static const char *const home = spawn_folder;
 static char script[96], race[96], pids[96];
 
 /* train.sh LOSS STEPS WAY [--resume]: in step i the loss is LOSS.8999 and falls by 0.0001 a step.
- * WAY says how it tells: stdout, a CSV's name, "nan" at step 4, "fail" there, "silent". */
+ * WAY says how it tells: stdout, a CSV's name, "nan" at step 4, "fail" there, "silent". What it has
+ * done it keeps when it is told to end, and by "kept" in each step. */
 static const char train[] =
     "#!/bin/sh\n"
     "echo $$ >> \"$PIDS\"\n"
@@ -36,6 +37,7 @@ static const char train[] =
     "    case $3 in\n"
     "    *.csv) echo \"$i,7,$loss\" >> \"$3\";;\n"
     "    silent) ;;\n"
+    "    kept) echo $i > \"$kept\"; echo \"step $i loss=$loss\";;\n"
     "    epochs) echo \"step $(((i - 1) % 5 + 1)) loss=$loss\";;\n"
     "    nan) [ $1 = 1 ] && [ $i -ge 4 ] && loss=nan; echo \"step $i loss=$loss\";;\n"
     "    fail) [ $1 = 1 ] && [ $i -ge 4 ] && exit 3; echo \"step $i loss=$loss\";;\n"
@@ -540,17 +542,19 @@ static int count_of(const char *name, const char *what)
     return count;
 }
 
+/* Two whose energies are known. */
+static const char *const by_joules[] = {
+    "--emulate", "a100-pcie-80gb", "--steps", "60",   "--first", "20", "--eta",  "2", BY_STDOUT,
+    "--param",   "loss=2,1",       "--",      script, "{loss}",  "60", "stdout", NULL};
+
 /* One that is interrupted twice begins anew twice. */
 static void steps_run_again_count_as_run_and_are_not_in_the_curve(void **state)
 {
     (void)state;
     struct spawned s;
-    const char *const argv[] = {
-        "--emulate", "a100-pcie-80gb", "--steps", "60",   "--first", "20", "--eta",  "2", BY_STDOUT,
-        "--param",   "loss=2,1",       "--",      script, "{loss}",  "60", "stdout", NULL};
     const char *more[32] = {"--resume"};
-    memcpy(more + 1, argv, sizeof(argv));
-    start_race(&s, argv);
+    memcpy(more + 1, by_joules, sizeof(by_joules));
+    start_race(&s, by_joules);
     wait_for("race/loss=1.log", "step 15 ");
     kill(s.pid, SIGINT);
     spawn_wait(&s);
@@ -595,6 +599,88 @@ static void steps_run_again_count_as_run_and_are_not_in_the_curve(void **state)
     assert_true(fabs(number(doc, "spent_j") - spent_j - number(other, "energy_j")) <
                 1e-6 * spent_j);
     json_decref(doc);
+}
+
+static void replay_costs(const char *unit)
+{
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "race", "--replay", race, "--json");
+    json_t *doc = spawn_json(&s);
+    assert_string_equal(word(doc, "cost_unit"), unit);
+    json_decref(doc);
+    spawn_done(&s);
+}
+
+/* What was known is not lost, and what was not is said. */
+static void killed_and_resumed_it_has_the_energies_that_were_known(void **state)
+{
+    (void)state;
+    struct spawned s;
+    const char *more[32] = {"--resume"};
+    memcpy(more + 1, by_joules, sizeof(by_joules));
+    start_race(&s, by_joules);
+    wait_for("race/loss=1.log", "step 2 "); /* the other has just been stopped at its rung */
+    kill(s.pid, SIGKILL);
+    spawn_wait(&s);
+    spawn_done(&s);
+    nothing_is_left();
+    double known_j = last_in_curve("race/loss=2.csv", 3);
+    assert_true(known_j > 0);
+
+    json_t *doc = run_race(0, more);
+    const json_t *best = trial(doc, "loss=1"), *other = trial(doc, "loss=2");
+    assert_true(json_is_true(json_object_get(other, "is_whole")));
+    assert_true(fabs(number(other, "energy_j") - known_j) < 0.1 * known_j);
+    /* It had begun, and what it took then is nowhere. */
+    assert_true(json_is_false(json_object_get(best, "is_whole")));
+    assert_true(number(best, "energy_j") > 0 && number(best, "step") == 60);
+    json_decref(doc);
+    replay_costs("J");
+
+    const char *text[40] = {"wattune", "race", "--no-store", "--folder", race};
+    memcpy(text + 5, more, sizeof(more));
+    setenv("COLUMNS", "400", 1);
+    spawn_start(&s, home, text);
+    spawn_wait(&s);
+    unsetenv("COLUMNS");
+    assert_int_equal(spawn_code(&s), 0);
+    if (!strstr(s.out, "What loss=1 ran before Wattune was ended or killed"))
+        fail_msg("%s", s.out);
+    spawn_done(&s);
+}
+
+/* It kept its work when Wattune was killed: steps that nobody measured lie between. */
+static void steps_that_were_run_unseen_are_in_no_energy_of_a_curve(void **state)
+{
+    (void)state;
+    struct spawned s;
+    const char *const end[] = {"--pause", "end", "--again=--resume", "--to-the-end"};
+    const char *argv[40] = {"--resume"};
+    memcpy(argv + 1, end, sizeof(end));
+    memcpy(argv + 5, by_joules, sizeof(by_joules));
+    for (size_t i = 0; argv[i]; i++)
+        if (strcmp(argv[i], "stdout") == 0)
+            argv[i] = "kept";
+    start_race(&s, argv + 1);
+    wait_for("race/loss=2.log", "step 30 ");
+    kill(s.pid, SIGKILL);
+    spawn_wait(&s);
+    spawn_done(&s);
+    nothing_is_left();
+    assert_true(last_in_curve("race/loss=2.csv", 0) < 20);
+
+    json_t *doc = run_race(0, argv);
+    const json_t *other = trial(doc, "loss=2");
+    assert_true(json_is_false(json_object_get(other, "is_whole")));
+    assert_true(json_is_null(json_object_get(other, "full_j")));
+    assert_true(number(other, "final_loss") > 2);
+    json_decref(doc);
+    char *curve = spawn_read("race/loss=2.csv");
+    assert_non_null(strstr(curve, "# ran on\n"));
+    assert_non_null(strstr(curve, "step,loss,run_s\n"));
+    assert_non_null(strstr(curve, "\n60,"));
+    free(curve);
+    replay_costs("steps");
 }
 
 static void killed_it_leaves_no_process_stopped_or_running(void **state)
@@ -795,6 +881,8 @@ int main(void)
         RACE_TEST(steps_run_again_count_as_run_and_are_not_in_the_curve),
         RACE_TEST(resumed_where_no_race_is_nothing_is_made),
         RACE_TEST(a_folder_that_is_not_named_is_a_new_one),
+        RACE_TEST(killed_and_resumed_it_has_the_energies_that_were_known),
+        RACE_TEST(steps_that_were_run_unseen_are_in_no_energy_of_a_curve),
         RACE_TEST(killed_it_leaves_no_process_stopped_or_running),
         RACE_TEST(wattunes_own_trainings_are_raced_by_their_door),
         RACE_TEST(trials_come_from_a_file_and_are_shown_before),

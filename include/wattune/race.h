@@ -198,6 +198,8 @@ struct wt_raced_trial {
     double again;             /* steps that were run a second time, as its process was gone: the
                                  race was resumed. Not in step */
     double again_j;           /* J of them and of starting again: in energy; NaN: not known */
+    bool has_run_on;          /* in a race that was cut, after its curve was last saved: what it ran
+                                 then is not known, and in none of these */
     unsigned processes;       /* that were started for it */
     int exit_code;            /* of one that ended by itself; -1: none did */
     /* Of a stopped one that was run to its end afterwards, else NaN: */

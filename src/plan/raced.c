@@ -75,11 +75,11 @@ static json_t *trial_json(const struct wt_raced_trial *t)
         {"steps_again", t->again},
         {"again_j", is_known ? t->again_j : NAN},
     };
-    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:o}", "name", t->name, "command",
+    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:o}", "name", t->name, "command",
                           t->command, "provenance", wt_provenance_name(t->energy.provenance),
-                          "state", wt_race_state_name(t->state), "rungs", (json_int_t)t->rungs,
-                          "processes", (json_int_t)t->processes, "exit",
-                          t->exit_code < 0 ? json_null() : json_integer(t->exit_code));
+                          "state", wt_race_state_name(t->state), "is_whole", !t->has_run_on,
+                          "rungs", (json_int_t)t->rungs, "processes", (json_int_t)t->processes,
+                          "exit", t->exit_code < 0 ? json_null() : json_integer(t->exit_code));
     for (size_t i = 0; i < WT_COUNTOF(numbers); i++)
         if (wt_json_put(o, numbers[i].key, wt_json_number(numbers[i].value)) < 0) {
             json_decref(o);

@@ -2,6 +2,7 @@
  * the risk taken. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "report/table.h"
 #include "wattune/race.h"
@@ -182,6 +183,29 @@ static void say_risk(const struct wt_term *term, const struct wt_raced *raced)
     wt_term_wrap(term, WT_PLAIN, "  ", text);
 }
 
+static void say_unknown(const struct wt_term *term, const struct wt_raced *raced)
+{
+    char text[480], names[200] = "";
+    size_t count = 0;
+    for (size_t i = 0; i < raced->count; i++)
+        if (raced->trials[i].has_run_on && count++ < 2) {
+            size_t used = strlen(names);
+            wt_text(names + used, sizeof(names) - used, "%s%s", used ? ", " : "",
+                    raced->trials[i].name);
+        }
+    if (!count)
+        return;
+    size_t used = strlen(names);
+    if (count > 2)
+        wt_text(names + used, sizeof(names) - used, " and %zu more", count - 2);
+    wt_text(
+        text, sizeof(text),
+        "What %s ran before Wattune was ended or killed, and after the curve was last saved, is "
+        "not known and in no figure here.",
+        names);
+    wt_term_wrap(term, WT_PLAIN, "  ", text);
+}
+
 void wt_report_raced(const struct wt_term *term, const struct wt_raced *raced)
 {
     static const struct wt_column columns[] = {
@@ -222,6 +246,7 @@ void wt_report_raced(const struct wt_term *term, const struct wt_raced *raced)
     } else if (!raced->is_cut) {
         wt_term_wrap(term, WT_PLAIN, "  ", "None was stopped, so nothing is saved.");
     }
+    say_unknown(term, raced);
     if (run && run->total.provenance != WT_PROV_UNKNOWN) {
         wt_text(text, sizeof(text), "%s took %s, %s.",
                 raced->is_resumed ? "What was run this time" : "All of it",
