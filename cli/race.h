@@ -234,7 +234,7 @@ void race_stretch_close(struct race_live *l, struct race_trial *t);
 void race_stretch_collect(struct race_live *l, struct race_trial *t, bool is_now);
 /* All of them, now. */
 void race_collect_all(struct race_live *l);
-/* Phases of the run that have no energy of their own get their trials'. */
+/* Phases of the run have their trials' energies: a trial has one, wherever it is told. */
 void race_fill_phases(const struct race_live *l, struct wt_run *run);
 /* The trial's curve, with the energy so far of a stretch that goes on. */
 void race_save(struct race_live *l, const struct race_trial *t);

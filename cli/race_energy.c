@@ -164,8 +164,7 @@ void race_fill_phases(const struct race_live *l, struct wt_run *run)
         for (size_t k = 0; k < l->count; k++) {
             struct wt_run_phase *p = &run->phases[i];
             const struct race_trial *t = &l->trials[k];
-            if (p->energy.provenance != WT_PROV_UNKNOWN || !t->has_here ||
-                t->here.provenance == WT_PROV_UNKNOWN ||
+            if (!t->has_here || t->here.provenance == WT_PROV_UNKNOWN ||
                 strncmp(p->name, t->name, sizeof(p->name) - 1) != 0)
                 continue;
             double span_s = p->own_s > 0 ? p->own_s : p->wall_s;
