@@ -84,6 +84,7 @@ struct race_rank {
 
 struct race_trial {
     char name[64];           /* also of its files */
+    char phase[32];          /* of its phase and its losses in the run, which have shorter names */
     char **command, **again; /* owned: filled in; for a later process of it */
     size_t choice[CLI_PARAMS_MAX + 1];
     char log[4096], curve[4096];

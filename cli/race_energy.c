@@ -11,7 +11,7 @@
 static void mark_phase(struct race_live *l, const struct race_trial *t, enum wt_mark_kind kind)
 {
     struct wt_mark told = {.t_ns = cli_now_ns(), .pid = 1, .kind = kind, .count = 1};
-    snprintf(told.name, sizeof(told.name), "%.31s", t->name);
+    memcpy(told.name, t->phase, sizeof(told.name));
     race_mark(l, &told);
 }
 
@@ -165,7 +165,7 @@ void race_fill_phases(const struct race_live *l, struct wt_run *run)
             struct wt_run_phase *p = &run->phases[i];
             const struct race_trial *t = &l->trials[k];
             if (!t->has_here || t->here.provenance == WT_PROV_UNKNOWN ||
-                strncmp(p->name, t->name, sizeof(p->name) - 1) != 0)
+                strcmp(p->name, t->phase) != 0)
                 continue;
             double span_s = p->own_s > 0 ? p->own_s : p->wall_s;
             p->energy = t->here;

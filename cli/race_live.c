@@ -49,7 +49,7 @@ static void mark_loss(struct race_live *l, const struct race_trial *t, double lo
 {
     struct wt_mark told = {.t_ns = cli_now_ns(), .pid = 1, .kind = WT_MARK_VALUE};
     memcpy(&told.count, &loss, sizeof(loss));
-    snprintf(told.name, sizeof(told.name), "%.31s", t->name);
+    memcpy(told.name, t->phase, sizeof(told.name));
     race_mark(l, &told);
 }
 

@@ -132,6 +132,10 @@ static int make_trials(struct race_live *l)
         name_trial(o, t, i);
         if (is_name_taken(l, i, t->name))
             snprintf(t->name, sizeof(t->name), "trial-%zu", i + 1);
+        if (strlen(t->name) < sizeof(t->phase))
+            memcpy(t->phase, t->name, strlen(t->name) + 1);
+        else
+            snprintf(t->phase, sizeof(t->phase), "%.24s~%zu", t->name, i + 1);
         l->count++;
         if (!fill_command(o, t))
             return CLI_FAILURE;

@@ -308,6 +308,37 @@ static void energy_is_told_trial_by_trial_and_stored_as_one_run(void **state)
     free(curve);
 }
 
+static void trials_with_long_names_have_phases_of_their_own(void **state)
+{
+    (void)state;
+    json_t *doc, *phase;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "race", "--folder", race, "--json", "--emulate",
+              "a100-pcie-80gb", "--gpu", "0", RUNGS, BY_STDOUT, "--param",
+              "what_is_the_same=in_all_of_them", "--param", "loss=2,1", "--", script, "{loss}",
+              "20", "stdout", "{what_is_the_same}");
+    assert_int_equal(spawn_code(&s), 0);
+    doc = spawn_json(&s);
+    spawn_done(&s);
+    size_t i, found = 0;
+    const json_t *run = json_object_get(doc, "run");
+    json_array_foreach(json_object_get(run, "phases"), i, phase)
+    {
+        static const char *const names[][2] = {
+            {"what_is_the_same=in_all_~1", "what_is_the_same=in_all_of_them,loss=2"},
+            {"what_is_the_same=in_all_~2", "what_is_the_same=in_all_of_them,loss=1"}};
+        for (size_t k = 0; k < 2; k++)
+            if (strcmp(word(phase, "name"), names[k][0]) == 0) {
+                found++;
+                assert_true(fabs(number(phase, "energy_j") -
+                                 number(trial(doc, names[k][1]), "energy_j")) < 1e-9);
+            }
+    }
+    assert_int_equal(found, 2);
+    assert_int_equal(json_array_size(json_object_get(run, "values")), 2);
+    json_decref(doc);
+}
+
 static void a_report_and_a_statement_tell_of_the_trials(void **state)
 {
     (void)state;
@@ -879,6 +910,7 @@ int main(void)
         RACE_TEST(told_to_end_a_trial_goes_on_from_what_it_kept),
         RACE_TEST(the_stopped_ones_can_be_run_on_to_know_the_risk),
         RACE_TEST(energy_is_told_trial_by_trial_and_stored_as_one_run),
+        RACE_TEST(trials_with_long_names_have_phases_of_their_own),
         RACE_TEST(a_report_and_a_statement_tell_of_the_trials),
         RACE_TEST(two_at_once_have_a_gpu_each),
         RACE_TEST(a_loss_that_is_no_number_ends_a_trial),
