@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "measure.h"
+#include "steps.h"
 #include "tap.h"
 
 #define TICK_NS  INT64_C(100000000)
@@ -74,8 +75,7 @@ void cli_measure_close(struct cli_measure *m)
 
 /* ---- marks ---- */
 
-#define MAX_RANKS 64
-#define MAX_OPEN  64 /* phases that work is counted for */
+#define MAX_OPEN 64 /* phases that work is counted for */
 
 struct heard {
     struct wt_mark mark;
@@ -87,17 +87,7 @@ struct tally {
     struct cli_measure *measure;
     struct wt_run *run;
     int64_t start_ns;
-    struct {
-        uint32_t pid;
-        char name[32];
-        uint64_t steps;
-    } ranks[MAX_RANKS];
-    size_t rank_count;
-    /* Programs of one job, or after each other: those that have marked and not gone, the ranks that
-     * have marked, and the steps of all that were gone when the first of these came. */
-    uint32_t alive[MAX_RANKS], seen[MAX_RANKS];
-    size_t alive_count, seen_count;
-    uint64_t steps_before;
+    struct cli_steps steps;
     struct heard *heard; /* and not taken yet */
     size_t heard_count, heard_room;
     uint64_t heard_ever;
@@ -113,53 +103,6 @@ struct tally {
     } works[MAX_OPEN];
     size_t work_count;
 };
-
-static void follow_programs(struct tally *t, const struct wt_mark *mark)
-{
-    size_t i = 0;
-    while (i < t->alive_count && t->alive[i] != mark->pid)
-        i++;
-    if (mark->kind == WT_MARK_GONE) {
-        if (i < t->alive_count)
-            t->alive[i] = t->alive[--t->alive_count];
-        return;
-    }
-    if (i < t->alive_count || i == MAX_RANKS)
-        return;
-    size_t k = 0;
-    while (k < t->seen_count && t->seen[k] != mark->rank)
-        k++;
-    if (!t->alive_count && (!mark->rank || k < t->seen_count)) {
-        t->steps_before = t->run->work.steps;
-        t->rank_count = t->seen_count = k = 0;
-    }
-    t->alive[t->alive_count++] = mark->pid;
-    if (k == t->seen_count && k < MAX_RANKS)
-        t->seen[t->seen_count++] = mark->rank;
-}
-
-/* Ranks of one job take each step together, and so do the doors of one program (a mark's name says
- * which): the furthest count is the job's. What comes when all of them are gone and is no other
- * rank, as a second training, adds to it. Work adds up. */
-static void count_steps(struct tally *t, const struct wt_mark *mark)
-{
-    size_t i = 0;
-    while (i < t->rank_count &&
-           (t->ranks[i].pid != mark->pid || strcmp(t->ranks[i].name, mark->name) != 0))
-        i++;
-    if (i == MAX_RANKS)
-        return;
-    if (i == t->rank_count) {
-        t->ranks[i].pid = mark->pid;
-        memcpy(t->ranks[i].name, mark->name, sizeof(mark->name));
-        t->ranks[i].steps = 0;
-        t->rank_count++;
-    }
-    t->ranks[i].steps = wt_mark_sum(t->ranks[i].steps, mark->count);
-    uint64_t steps = wt_mark_sum(t->steps_before, t->ranks[i].steps);
-    if (steps > t->run->work.steps)
-        t->run->work.steps = steps;
-}
 
 /* Work is of the phase that its program began last and has not ended. */
 static void follow_phases(struct tally *t, const struct wt_mark *mark)
@@ -209,7 +152,7 @@ static void take_mark(void *data, const struct wt_mark *mark)
     struct tally *t = data;
     struct wt_run *run = t->run;
     uint64_t steps = run->work.steps, count = run->work.count;
-    follow_programs(t, mark);
+    run->work.steps = cli_steps_take(&t->steps, mark);
     switch (mark->kind) {
     case WT_MARK_WORK:
         if (!run->work.is_known) {
@@ -222,7 +165,6 @@ static void take_mark(void *data, const struct wt_mark *mark)
         }
         break;
     case WT_MARK_STEP:
-        count_steps(t, mark);
         break;
     case WT_MARK_BEGIN:
     case WT_MARK_END:

@@ -6,6 +6,7 @@
 #include "measure.h"
 #include "params.h"
 #include "pattern.h"
+#include "steps.h"
 
 #define RACE_AGAIN_MAX 16
 
@@ -76,12 +77,6 @@ struct race_point {
     double energy_j; /* likewise, from its start; NaN: not known (yet) */
 };
 
-struct race_rank {
-    uint32_t pid;
-    char name[32];
-    double steps;
-};
-
 struct race_trial {
     char name[64];           /* also of its files */
     char phase[32];          /* of its phase and its losses in the run, which have shorter names */
@@ -99,10 +94,9 @@ struct race_trial {
     unsigned lives; /* processes that were started */
     struct wt_doorkeeper *keeper;
     struct race_follow out, csv;
-    struct race_rank ranks[64];
-    size_t rank_count;
-    double base;       /* steps before this process, which counts from 0 */
-    double step, loss; /* as last said; loss NaN: none */
+    struct cli_steps steps; /* of this process */
+    double base;            /* steps before this process, which counts from 0 */
+    double step, loss;      /* as last said; loss NaN: none */
     bool has_new_loss;
     enum race_order order;
     bool has_step, has_loss; /* that its process has told any */

@@ -62,7 +62,7 @@ int race_trial_start(struct race_trial *t, bool is_end, const char *cuda, struct
     t->twice.before = t->count ? fmax(t->points[t->count - 1].step, t->step) : 0;
     t->twice.at = !is_end ? 0 : t->source->progress || t->loss_file ? NAN : t->twice.before;
     t->step = t->source->progress || t->loss_file ? 0 : t->base;
-    t->rank_count = 0;
+    t->steps = (struct cli_steps){0};
     t->has_new_loss = t->has_said = t->has_step = t->has_loss = false;
     t->epochs_steps = 0;
     t->order = RACE_ORDER_UNKNOWN;
@@ -228,24 +228,6 @@ static void said_number(struct race_trial *t, double number)
     said_step(t, t->epochs_steps + t->last_said);
 }
 
-/* Ranks of one training take each step together: the furthest count is its. */
-static void count_step(struct race_trial *t, const struct wt_mark *mark)
-{
-    size_t i = 0;
-    while (i < t->rank_count &&
-           (t->ranks[i].pid != mark->pid || strcmp(t->ranks[i].name, mark->name) != 0))
-        i++;
-    if (i == sizeof(t->ranks) / sizeof(*t->ranks))
-        return;
-    if (i == t->rank_count) {
-        t->ranks[i] = (struct race_rank){.pid = mark->pid};
-        memcpy(t->ranks[i].name, mark->name, sizeof(mark->name));
-        t->rank_count++;
-    }
-    t->ranks[i].steps += (double)mark->count;
-    said_step(t, t->base + t->ranks[i].steps);
-}
-
 struct hearing {
     struct race_trial *t;
     void (*fn)(void *data, const struct wt_mark *mark);
@@ -255,11 +237,11 @@ struct hearing {
 static void take_mark(void *data, const struct wt_mark *mark)
 {
     struct hearing *h = data;
-    double value;
+    double value, steps = (double)cli_steps_take(&h->t->steps, mark);
     switch (mark->kind) {
     case WT_MARK_STEP:
         if (!h->t->source->progress)
-            count_step(h->t, mark);
+            said_step(h->t, h->t->base + steps);
         break;
     case WT_MARK_VALUE:
         memcpy(&value, &mark->count, sizeof(value));
