@@ -134,6 +134,37 @@ static void a_read_that_took_a_period_makes_no_power_of_its_own(void **state)
 }
 
 /* A meter that prints "1.234 kWh" moves once in 3.6 kJ. */
+/* Seen on a busy machine: polls at the counter's own pace met its ticks now before and now after,
+ * one move was placed in the midst of its bounds and the next a period early, and when a later one
+ * fixed the phase, the first was moved to within a millisecond of the second: 4.3 J in it. */
+static void polls_at_the_counters_own_pace_make_no_power_of_their_own(void **state)
+{
+    (void)state;
+    unsigned inside = 0;
+    for (unsigned seed = 1; seed <= 3000; seed++) {
+        struct sensor s;
+        uint64_t rng = seed * UINT64_C(0x9e3779b97f4a7c15);
+        sensor_init(&s, &whole);
+        poll_between(&s, 0, 250 * MS, 2 * MS);
+        for (int64_t k = 3; k < 48; k++) {
+            /* Around the tick by up to half a millisecond; some again a little later. */
+            rng = rng * UINT64_C(6364136223846793005) + 1442695040888963407u;
+            int64_t t_ns = k * 100 * MS + 37 * MS + (int64_t)(rng >> 44) - 500000;
+            poll_at(&s, t_ns);
+            if ((rng >> 20) % 8 == 0)
+                poll_at(&s, t_ns + MS / 2 + (int64_t)(rng % 8) * MS / 8);
+        }
+        struct wt_span span = span_of(&s, 500 * MS, 4500 * MS);
+        if (span.high_j - span.low_j > 100)
+            fail_msg("seed %u: [%f, %f] J", seed, span.low_j, span.high_j);
+        inside += span.low_j <= 400 && 400 <= span.high_j;
+        wt_series_done(&s.series);
+    }
+    /* Of 3,000. Not the 95 % that there should be: with every poll of a window at a tick, a move at
+     * its end may be a period early and its bound not know it. A pacer's polls are not so. */
+    assert_true(inside >= 2700);
+}
+
 static void a_coarse_counter_that_does_not_move_is_less_than_a_step(void **state)
 {
     (void)state;
@@ -1087,6 +1118,7 @@ int main(void)
         cmocka_unit_test(a_running_mean_is_put_back_in_time),
         cmocka_unit_test(absurd_power_is_a_gap),
         cmocka_unit_test(resolution_is_reported),
+        cmocka_unit_test(polls_at_the_counters_own_pace_make_no_power_of_their_own),
         cmocka_unit_test(a_coarse_counter_that_does_not_move_is_less_than_a_step),
         cmocka_unit_test(a_gap_says_what_the_sensor_said),
         cmocka_unit_test(power_that_never_changes_is_known_by_one_reading),

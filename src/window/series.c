@@ -238,13 +238,15 @@ static void learn_phase(struct wt_series *s, int64_t lo_ns, int64_t hi_ns)
     }
     s->ref_ns = x_ns;
     s->ref_half_ns = half_ns;
-    /* The moves shortly before were placed without this. */
+    /* The moves shortly before were placed without this. Not on the spot of another, which may be
+     * wrong by a period: the power between the two would be anything. */
     size_t from = s->count > 16 ? s->count - 16 : 0;
     for (size_t i = from; i < s->count; i++) {
         struct wt_knot k = s->knots[i];
         place(s, &k, i == 0);
-        if (k.half_ns < s->knots[i].half_ns && (i == 0 || k.x_ns > s->knots[i - 1].x_ns) &&
-            (i + 1 == s->count || k.x_ns < s->knots[i + 1].x_ns))
+        if (k.half_ns < s->knots[i].half_ns &&
+            (i == 0 || k.x_ns >= s->knots[i - 1].x_ns + period_of(s) / 4) &&
+            (i + 1 == s->count || k.x_ns <= s->knots[i + 1].x_ns - period_of(s) / 4))
             s->knots[i] = k;
     }
 }
