@@ -298,7 +298,9 @@ static void add_leases(struct top_view *v, const struct wt_live_state *s)
         char value[48], effective[64] = "", job[32] = "", left[64] = "", text[48];
         const char *knob = wt_knob_name(l->knob);
         wt_knob_value_text(value, sizeof(value), l->knob, l->value);
-        if (l->effective != l->value)
+        if (!l->is_set)
+            snprintf(effective, sizeof(effective), " (not set yet)");
+        else if (l->effective != l->value)
             snprintf(effective, sizeof(effective), " (%s holds)",
                      wt_knob_value_text(text, sizeof(text), l->knob, l->effective));
         if (l->job)

@@ -428,7 +428,7 @@ class Whole(unittest.TestCase):
             process.stdout.close()
 
     def seen(self):
-        # A lease is listed before its value is on the device.
+        # A lease is listed before its value is on the device, and has no value till then.
         return wait_for(lambda: (s := samples(self.server.metrics())) and
                         sum(name in ("wattune_lease_power_watts", "wattune_lease_clock_hertz")
                             for name, _ in s) == 3 and

@@ -254,8 +254,12 @@ static size_t release_all(struct world *w, uint64_t holder)
 static void nothing_is_set_before_the_intention_is_on_disk(void **state)
 {
     struct world *w = *state;
+    struct wt_table_answer held;
+    bool is_ending;
     assert_int_equal(claim(w, 1, 0, 150000), 0);
     do_device(w); /* read */
+    assert_true(wt_table_at(w->table, 0, &held, &is_ending));
+    assert_false(held.is_set);
     assert_int_equal(w->device_count, 0);
     assert_int_equal(w->journal_count, 1);
     assert_true(w->journal_jobs[0]->is_durable);
@@ -266,7 +270,11 @@ static void nothing_is_set_before_the_intention_is_on_disk(void **state)
     do_journal(w);
     assert_int_equal(w->device_writes, 0);
     assert_int_equal(w->answers[1], 0);
+    assert_true(wt_table_at(w->table, 0, &held, &is_ending));
+    assert_false(held.is_set);
     do_device(w);
+    assert_true(wt_table_at(w->table, 0, &held, &is_ending));
+    assert_true(held.is_set);
     assert_int_equal(w->power[0], 150000);
     assert_int_equal(w->answers[1], 1);
     assert_int_equal(w->last[1].rc, 0);

@@ -199,7 +199,7 @@ static void on_status(struct wt_server *s, struct wt_connection *c, const struct
     ok.u.status_ok.job = claim.job;
     ok.u.status_ok.pid = claim.owner.pid;
     ok.u.status_ok.uid = claim.owner.uid;
-    ok.u.status_ok.state = is_ending;
+    ok.u.status_ok.state = is_ending ? 1 : claim.is_set ? 0 : 2;
     ok.u.status_ok.value = claim.value;
     ok.u.status_ok.effective = claim.effective;
     ok.u.status_ok.found = claim.found;

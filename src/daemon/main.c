@@ -222,7 +222,8 @@ static int print_claims(struct wt_client *client, struct wt_error *err)
             printf(", Slurm job %u", m.u.status_ok.job);
         if (m.u.status_ok.hold_left_ns)
             printf(", for another %.0f s", wt_s_from_ns(m.u.status_ok.hold_left_ns));
-        puts(m.u.status_ok.state ? ", STILL TO BE PUT BACK" : "");
+        static const char *const states[] = {"", ", STILL TO BE PUT BACK", ", not set yet"};
+        puts(m.u.status_ok.state < WT_COUNTOF(states) ? states[m.u.status_ok.state] : "");
     }
     return 0;
 }

@@ -36,6 +36,7 @@ struct wt_table_answer {
     int64_t value, found, effective, enforced; /* value: as asked, whatever the cap makes of it */
     int64_t deadline_ns;                       /* CLOCK_BOOTTIME; 0: none */
     bool is_covered;
+    bool is_set; /* its value, or a stricter one, has come to the device */
 };
 
 struct wt_table_ops {

@@ -101,7 +101,8 @@ struct wt_wire_message {
             uint32_t is_covered;                         /* a stricter claim holds for now */
         } claim_ok;
         struct {
-            uint32_t count, device, knob, job, pid, uid, state;
+            uint32_t count, device, knob, job, pid, uid;
+            uint32_t state; /* 0: held, 1: still to be put back, 2: not on the device yet */
             int64_t value, effective, found, hold_left_ns;
             char name[16];
         } status_ok;

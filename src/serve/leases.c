@@ -79,7 +79,8 @@ static void take(const struct wt_lease_watch *w, const struct wt_wire_message *m
         .job = m->u.status_ok.job,
         .left_s =
             m->u.status_ok.hold_left_ns ? wt_s_from_ns(m->u.status_ok.hold_left_ns) : INFINITY,
-        .is_unrestored = m->u.status_ok.state != 0,
+        .is_set = m->u.status_ok.state != 2,
+        .is_unrestored = m->u.status_ok.state == 1,
     };
     if (m->u.status_ok.device < w->id_count)
         wt_text(ret->title, sizeof(ret->title), "%s", w->ids[m->u.status_ok.device]);

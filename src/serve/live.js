@@ -130,7 +130,7 @@
 
   const lease = (l) => [
     head(l.device || "a device that is not here"),
-    cell("Setting", "l", l.knob + " " + l.value, l.is_covered ? small("a stricter one holds: " + l.effective) : null,
+    cell("Setting", "l", l.knob + " " + l.value, l.is_covered ? small("a stricter one holds: " + l.effective) : l.effective ? null : small("not set yet"),
       l.is_unrestored ? small("still to be put back: the device refuses", "held") : null),
     cell("Held by", "l w", l.user, small(l.job ? "job " + l.job : l.program + ", process " + l.pid)),
     cell("Until", "l w", known(l.left_s) ? span(l.left_s) + " from now" : l.job ? "the job ends" : "the process ends"),

@@ -238,7 +238,7 @@ static double held(const struct wt_live_state *s, size_t device, enum wt_knob kn
 {
     for (size_t i = 0; i < s->lease_count; i++)
         if (s->leases[i].device == device && s->leases[i].knob == knob &&
-            s->leases[i].effective > 0)
+            s->leases[i].is_set && s->leases[i].effective > 0)
             return (double)s->leases[i].effective;
     return NAN;
 }
