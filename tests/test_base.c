@@ -130,6 +130,21 @@ static void a_file_is_written_whole_or_not_at_all(void **state)
     assert_true(S_ISFIFO(st.st_mode));
     assert_int_equal(unlink(linked), 0);
     assert_int_equal(unlink(path), 0);
+    /* An open file, by the name of its descriptor, is gone on with. */
+    static const char *const names[] = {"/dev/fd", "/proc/self/fd"};
+    int open_file = open(path, O_RDWR | O_CREAT, 0600);
+    assert_int_equal(write(open_file, "a", 1), 1);
+    for (size_t i = 0; i < WT_COUNTOF(names); i++) {
+        snprintf(linked, sizeof(linked), "%s/%d", names[i], open_file);
+        assert_int_equal(wt_file_check(linked, &err), 0);
+        assert_int_equal(wt_file_write(linked, "bc", &err), 0);
+    }
+    assert_int_equal(write(open_file, "d", 1), 1);
+    assert_int_equal(pread(open_file, said, sizeof(said), 0), 6);
+    assert_memory_equal(said, "abcbcd", 6);
+    close(open_file);
+    assert_int_equal(wt_file_write(linked, "bc", &err), WT_E_NOTFOUND);
+    assert_int_equal(unlink(path), 0);
     /* That it could be written is found out without a trace: no pipe is opened, no file is left. */
     assert_int_equal(wt_file_check(path, &err), 0);
     assert_int_equal(access(path, F_OK), -1);

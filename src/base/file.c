@@ -93,10 +93,34 @@ static bool open_stream(struct wt_file_draft *draft, int fd)
     return draft->file != NULL;
 }
 
-/* A terminal, a pipe, a device: it has no "whole or nothing", and no file may take its place. */
+/* The descriptor of ours that the path names, -1 if it names a file: what others wrote to that
+ * descriptor stays, before and after. */
+static int descriptor_of(const char *path)
+{
+    static const char *const folders[] = {"/dev/fd/", "/proc/self/fd/"};
+    if (!strcmp(path, "/dev/stdout"))
+        return STDOUT_FILENO;
+    if (!strcmp(path, "/dev/stderr"))
+        return STDERR_FILENO;
+    for (size_t i = 0; i < WT_COUNTOF(folders); i++) {
+        size_t length = strlen(folders[i]);
+        unsigned fd;
+        char end;
+        if (!strncmp(path, folders[i], length) && sscanf(path + length, "%9u%c", &fd, &end) == 1)
+            return (int)fd;
+    }
+    return -1;
+}
+
+/* A terminal, a pipe, a device, an open file: it has no "whole or nothing", and no file may take
+ * its place. */
 static int begin_special(struct wt_file_draft *draft, struct wt_error *err)
 {
-    int fd = open(draft->path, O_WRONLY | O_CLOEXEC);
+    int ours = descriptor_of(draft->path);
+    if (ours == STDOUT_FILENO)
+        fflush(stdout);
+    int fd = ours >= 0 ? fcntl(ours, F_DUPFD_CLOEXEC, 0)
+                       : open(draft->path, O_WRONLY | O_CLOEXEC);
     if (fd >= 0 && open_stream(draft, fd))
         return 0;
     int rc = wt_fail_errno(err, errno, "writing %s", draft->path);
@@ -110,7 +134,8 @@ int wt_file_begin(struct wt_file_draft *draft, const char *path, struct wt_error
     struct stat st;
     memset(draft, 0, sizeof(*draft));
     bool is_there = stat(path, &st) == 0;
-    char *real = is_there && S_ISREG(st.st_mode) ? realpath(path, NULL) : NULL; /* a link stays */
+    bool is_special = is_there && (!S_ISREG(st.st_mode) || descriptor_of(path) >= 0);
+    char *real = is_there && !is_special ? realpath(path, NULL) : NULL; /* a link stays */
     const char *target = real ? real : path;
     size_t length = strlen(target);
     if (length < sizeof(draft->path))
@@ -118,7 +143,7 @@ int wt_file_begin(struct wt_file_draft *draft, const char *path, struct wt_error
     free(real);
     if (length >= sizeof(draft->path))
         return wt_fail(err, WT_E_RANGE, "%.100s...: a path of %zu bytes", path, length);
-    if (is_there && !S_ISREG(st.st_mode))
+    if (is_special)
         return begin_special(draft, err);
     int fd = -1;
     for (unsigned i = 0; fd < 0 && i < 100; i++) { /* a name of our own, and the umask's mode */
