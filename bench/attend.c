@@ -165,7 +165,8 @@ static double run_product(const struct line *l, const struct wt_matvec_kernels *
         return (double)(in * out * (l->is_bf16 ? 2 : 4));
     }
     struct wt_int8_weight w = {(int8_t *)m->weights, m->lse, (int32_t *)(void *)m->lse, out, in};
-    struct wt_int8_rows x = {(uint8_t *)m->scratch, (float *)(void *)m->grad, in};
+    float *scales = (float *)(void *)m->grad;
+    struct wt_int8_rows x = {(uint8_t *)m->scratch, scales, (int32_t *)(void *)(scales + rows), in};
     const struct wt_int8_product p = {
         .x = &x, .w = &w, .bias = m->lse, .y = (float *)(void *)m->context, .m = rows};
     k->quantise_rows(&x, (const float *)(const void *)m->dcontext, 0, rows);

@@ -230,8 +230,10 @@ static void quantise(struct quantised *q, const struct shape *s, const struct wt
         .sum = test_malloc(panels * WT_INT8_PANEL * sizeof(int32_t)),
         .out = s->out,
         .in = s->in};
-    q->x = (struct wt_int8_rows){
-        .values = (uint8_t *)test_malloc(s->m * line + 1) + 1, .scale = values(s->m), .in = s->in};
+    q->x = (struct wt_int8_rows){.values = (uint8_t *)test_malloc(s->m * line + 1) + 1,
+                                 .scale = values(s->m),
+                                 .zero = test_malloc(s->m * sizeof(int32_t)),
+                                 .in = s->in};
     k->quantise_weight(&q->w, q->w_in, panels / 2, panels);
     k->quantise_weight(&q->w, q->w_in, 0, panels / 2);
     k->quantise_rows(&q->x, q->x_in, s->m / 2, s->m);
@@ -245,6 +247,7 @@ static void quantised_free(struct quantised *q)
     test_free(q->x.values - 1);
     values_free(q->w.scale);
     values_free(q->x.scale);
+    test_free(q->x.zero);
     test_free(q->w.sum);
 }
 static int8_t weight_at(const struct wt_int8_weight *w, size_t o, size_t k)
@@ -253,10 +256,22 @@ static int8_t weight_at(const struct wt_int8_weight *w, size_t o, size_t k)
     return w->values[(group * WT_INT8_PANEL + o % WT_INT8_PANEL) * 4 + k % 4];
 }
 
-/* Two products are added in 16 bits: neighbours of one sign are 129 at most. */
-static bool has_narrow_sums(const struct wt_matvec_kernels *k)
+/* The most that weights of one sign come to among those whose products are added in 16 bits. */
+static int most_in_16_bits(const struct wt_int8_weight *w, size_t o, size_t narrow)
 {
-    return strcmp(k->name, "avx2") == 0 || strcmp(k->name, "avx512") == 0;
+    int most = 0;
+    for (size_t k = 0; narrow && k < 4 * wt_int8_groups(w->in); k += 4 * narrow)
+        for (size_t of = 0; of < 4; of += 2) {
+            int plus = 0, minus = 0;
+            for (size_t i = k + of; i < k + 4 * narrow && i < 4 * wt_int8_groups(w->in); i += 4) {
+                int one = weight_at(w, o, i), other = weight_at(w, o, i + 1);
+                plus += (one > 0 ? one : 0) + (other > 0 ? other : 0);
+                minus -= (one < 0 ? one : 0) + (other < 0 ? other : 0);
+            }
+            int here = plus > minus ? plus : minus;
+            most = here > most ? here : most;
+        }
+    return most;
 }
 
 static void a_quantised_value_is_off_by_half_a_step_at_most(void **state)
@@ -268,15 +283,14 @@ static void a_quantised_value_is_off_by_half_a_step_at_most(void **state)
             struct quantised q;
             quantise(&q, shape, set_at(set));
             size_t panels = wt_int8_panels(shape->out), groups = wt_int8_groups(shape->in);
+            int narrow = (int)set_at(set)->narrow;
             for (size_t o = 0; o < panels * WT_INT8_PANEL; o++) {
                 int32_t sum = 0;
-                int largest = 0, both = 0; /* both: or of two neighbours of one sign */
+                int largest = 0;
                 for (size_t k = 0; k < 4 * groups; k++) {
-                    int value = weight_at(&q.w, o, k), next = weight_at(&q.w, o, k ^ 1);
+                    int value = weight_at(&q.w, o, k);
                     sum += value;
                     largest = abs(value) > largest ? abs(value) : largest;
-                    int pair = value * next > 0 ? abs(value + next) : abs(value);
-                    both = pair > both ? pair : both;
                     if (o >= shape->out || k >= shape->in) {
                         assert_int_equal(value, 0);
                         continue;
@@ -286,17 +300,17 @@ static void a_quantised_value_is_off_by_half_a_step_at_most(void **state)
                                 0.5001 * step);
                 }
                 assert_int_equal(sum, q.w.sum[o]);
-                if (has_narrow_sums(set_at(set))) {
-                    assert_in_range(both, o < shape->out ? 127 : 0, o < shape->out ? 129 : 0);
-                    assert_true(largest <= 127);
-                } else {
-                    assert_int_equal(largest, o < shape->out ? 127 : 0);
-                }
+                int most = most_in_16_bits(&q.w, o, set_at(set)->narrow);
+                assert_true(largest <= 127 && most <= 129);
+                if (o < shape->out) /* no smaller than it must be, to half a step each */
+                    assert_true(largest == 127 || (narrow && most >= 129 - 2 * narrow));
+                else
+                    assert_int_equal(largest, 0);
             }
             for (size_t j = 0; j < shape->m; j++)
                 for (size_t k = 0; k < 4 * groups; k++) {
                     double step = (double)q.x.scale[j];
-                    double value = q.x.values[j * 4 * groups + k] - WT_INT8_ZERO;
+                    double value = q.x.values[j * 4 * groups + k] - q.x.zero[j];
                     if (k >= shape->in)
                         assert_true(value == 0);
                     else
@@ -323,7 +337,7 @@ static void integer_products_are_those_of_the_integers(void **state)
             for (size_t i = 0; i < shape->m * shape->in; i++) {
                 size_t j = i / shape->in;
                 int value = q.x.values[j * 4 * wt_int8_groups(shape->in) + i % shape->in];
-                x[i] = (double)q.x.scale[j] * (value - WT_INT8_ZERO);
+                x[i] = (double)q.x.scale[j] * (value - q.x.zero[j]);
             }
             for (size_t i = 0; i < shape->out * shape->in; i++)
                 w[i] = (double)q.w.scale[i / shape->in] *
@@ -349,11 +363,55 @@ static void integer_products_are_those_of_the_integers(void **state)
         }
 }
 
-/* The largest integers everywhere, where narrower sums between would saturate. */
+/* The largest integers that a quantisation may leave, even k's of one sign and odd ones of the
+ * other, beside the largest activations on either or on both. */
 static void the_largest_integers_do_not_saturate(void **state)
 {
     (void)state;
-    enum { IN = 64, OUT = 64 }; /* of all four signs */
+    enum { IN = 48, OUT = WT_INT8_PANEL, M = 3 };
+    for (size_t set = 0; set_at(set); set++) {
+        const struct wt_matvec_kernels *k = set_at(set);
+        int8_t w_values[OUT * IN];
+        uint8_t x_values[M * IN];
+        int32_t sum[OUT] = {0};
+        float y[M * OUT], w_scale[OUT], x_scale[M] = {1, 1, 1};
+        struct wt_int8_weight weight = {w_values, w_scale, sum, OUT, IN};
+        int32_t x_zero[M] = {127, 0, 254};
+        struct wt_int8_rows rows = {x_values, x_scale, x_zero, IN};
+        for (size_t i = 0; i < M * IN; i++)
+            x_values[i] = i / IN == 2 || i / IN == i % 2 ? 254 : 0;
+        for (size_t o = 0; o < OUT; o++) {
+            w_scale[o] = 1;
+            for (size_t i = 0; i < IN; i++) {
+                /* 129 in each set, as 127 and 2 or in even parts */
+                size_t of = k->narrow ? (i / 4 + o) % k->narrow : 0;
+                int value = of == 0 ? 127 : of == 1 ? 2 : 0;
+                if (o % 3 == 2 && k->narrow > 1)
+                    value = 129 / (int)k->narrow + (of < 129 % k->narrow);
+                value = i % 2 == o % 2 ? value : -value;
+                w_values[(i / 4 * WT_INT8_PANEL + o) * 4 + i % 4] = (int8_t)value;
+                sum[o] += value;
+            }
+            assert_true(most_in_16_bits(&weight, o, k->narrow) <= 129);
+            if (k->narrow > 1)
+                assert_int_equal(most_in_16_bits(&weight, o, k->narrow), 129);
+        }
+        const struct wt_int8_product product = {.x = &rows, .w = &weight, .y = y, .m = M};
+        k->int8_product(&product, 0, 1);
+        for (size_t i = 0; i < M * OUT; i++) {
+            int want = 0;
+            for (size_t of = 0; of < IN; of++)
+                want += (x_values[i / OUT * IN + of] - x_zero[i / OUT]) *
+                        weight_at(&weight, i % OUT, of);
+            assert_true(y[i] == (float)want);
+        }
+    }
+}
+
+static void ones_are_ones_of_all_four_signs(void **state)
+{
+    (void)state;
+    enum { IN = 64, OUT = 64 };
     for (size_t set = 0; set_at(set); set++) {
         const struct wt_matvec_kernels *k = set_at(set);
         float w[OUT * IN], x[2 * IN], y[2 * OUT], w_scale[OUT], x_scale[2];
@@ -365,13 +423,17 @@ static void the_largest_integers_do_not_saturate(void **state)
         for (size_t i = 0; i < 2 * IN; i++)
             x[i] = i / IN ? -1 : 1;
         struct wt_int8_weight weight = {w_values, w_scale, sum, OUT, IN};
-        struct wt_int8_rows rows = {x_values, x_scale, IN};
+        int32_t x_zero[2];
+        struct wt_int8_rows rows = {x_values, x_scale, x_zero, IN};
         k->quantise_weight(&weight, w, 0, wt_int8_panels(OUT));
         k->quantise_rows(&rows, x, 0, 2);
         const struct wt_int8_product product = {.x = &rows, .w = &weight, .y = y, .m = 2};
         k->int8_product(&product, 0, wt_int8_panels(OUT));
-        for (size_t i = 0; i < 2 * OUT; i++)
-            assert_true(fabsf(y[i] - (float)IN * (i % OUT % 2 == i / OUT ? 1 : -1)) < 1e-4f);
+        for (size_t i = 0; i < 2 * OUT; i++) {
+            float one = (float)abs(w_values[0]) * w_scale[0]; /* to half a step */
+            assert_true(fabsf(one - 1) <= w_scale[0] / 2);
+            assert_true(fabsf(y[i] - (float)IN * one * (i % OUT % 2 == i / OUT ? 1 : -1)) < 1e-4f);
+        }
     }
 }
 
@@ -388,18 +450,20 @@ static void what_is_not_finite_stays_visible_and_zeros_are_zeros(void **state)
             uint8_t x_values[3 * IN];
             int32_t sum[2 * WT_INT8_PANEL];
             for (size_t i = 0; i < OUT * IN; i++)
-                w[i] = i / IN == 7 ? 0 : 1; /* an output without weights */
+                w[i] = i / IN == 7 || i % 4 ? 0 : 1; /* an output without weights */
             for (size_t i = 0; i < 3 * IN; i++)
                 x[i] = i / IN == 2 ? 0 : 0.5f;
             x[IN + 3] = bads[bad];
             struct wt_int8_weight weight = {w_values, w_scale, sum, OUT, IN};
-            struct wt_int8_rows rows = {x_values, x_scale, IN};
+            int32_t x_zero[3];
+            struct wt_int8_rows rows = {x_values, x_scale, x_zero, IN};
             k->quantise_weight(&weight, w, 0, 2);
             k->quantise_rows(&rows, x, 0, 3);
             const struct wt_int8_product product = {.x = &rows, .w = &weight, .y = y, .m = 3};
             k->int8_product(&product, 0, 2);
             for (size_t i = 0; i < OUT; i++) {
-                assert_true(fabsf(y[i] - (i == 7 ? 0 : 20)) < 1e-4f);
+                assert_true(fabsf(y[i] - (i == 7 ? 0 : w_scale[i] * 5 * (float)w_values[0])) <
+                            1e-4f);
                 assert_true(y[OUT + i] != y[OUT + i]);
                 assert_true(y[2 * OUT + i] == 0);
             }
@@ -465,15 +529,17 @@ static void the_widest_rows_do_not_overflow(void **state)
     int32_t sum[OUT];
     struct wt_int8_weight weight = {test_malloc(wt_int8_weight_bytes(OUT, IN)), w_scale, sum, OUT,
                                     IN};
-    struct wt_int8_rows rows = {test_malloc(2 * 4 * wt_int8_groups(IN)), x_scale, IN};
+    int32_t x_zero[2];
+    struct wt_int8_rows rows = {test_malloc(2 * 4 * wt_int8_groups(IN)), x_scale, x_zero, IN};
     for (size_t set = 0; set_at(set); set++) {
         const struct wt_matvec_kernels *k = set_at(set);
         k->quantise_weight(&weight, w, 0, 1);
         k->quantise_rows(&rows, x, 0, 2);
         const struct wt_int8_product product = {.x = &rows, .w = &weight, .y = y, .m = 2};
         k->int8_product(&product, 0, 1);
+        float one = (float)abs(weight.values[0]) * w_scale[0];
         for (size_t i = 0; i < 2 * OUT; i++)
-            assert_true(fabsf(y[i] - (float)IN * (i % OUT % 2 == i / OUT ? 1 : -1)) < 0.1f);
+            assert_true(fabsf(y[i] - (float)IN * one * (i % OUT % 2 == i / OUT ? 1 : -1)) < 0.1f);
     }
     test_free(weight.values);
     test_free(rows.values);
@@ -499,6 +565,7 @@ int main(void)
         cmocka_unit_test(a_quantised_value_is_off_by_half_a_step_at_most),
         cmocka_unit_test(integer_products_are_those_of_the_integers),
         cmocka_unit_test(the_largest_integers_do_not_saturate),
+        cmocka_unit_test(ones_are_ones_of_all_four_signs),
         cmocka_unit_test(what_is_not_finite_stays_visible_and_zeros_are_zeros),
         cmocka_unit_test(every_kind_of_nan_passes_every_function),
         cmocka_unit_test(powers_of_two_hold_to_the_ends),

@@ -51,7 +51,7 @@ struct wt_live_lease {
     char user[64];            /* the uid where it has no name */
     char program[16];
     double left_s; /* INFINITY: as long as its owner */
-    bool is_set; /* false: its value has not come to the device yet */
+    bool is_set;   /* false: its value has not come to the device yet */
     bool is_unrestored;
 };
 

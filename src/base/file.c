@@ -119,8 +119,7 @@ static int begin_special(struct wt_file_draft *draft, struct wt_error *err)
     int ours = descriptor_of(draft->path);
     if (ours == STDOUT_FILENO)
         fflush(stdout);
-    int fd = ours >= 0 ? fcntl(ours, F_DUPFD_CLOEXEC, 0)
-                       : open(draft->path, O_WRONLY | O_CLOEXEC);
+    int fd = ours >= 0 ? fcntl(ours, F_DUPFD_CLOEXEC, 0) : open(draft->path, O_WRONLY | O_CLOEXEC);
     if (fd >= 0 && open_stream(draft, fd))
         return 0;
     int rc = wt_fail_errno(err, errno, "writing %s", draft->path);

@@ -24,8 +24,7 @@ void wt_slot_answer(const struct wt_slot *s, const struct wt_claim *c, enum wt_t
                                            .effective = s->on_device,
                                            .enforced = s->enforced,
                                            .deadline_ns = c->deadline_ns,
-                                           .is_set = c->state >= WT_CLAIM_HELD &&
-                                                     !c->is_waiting};
+                                           .is_set = c->state >= WT_CLAIM_HELD && !c->is_waiting};
     ret_answer->is_covered = s->is_on_device_known && s->on_device != c->value &&
                              wt_lease_stricter(s->knob, s->on_device, c->value) == s->on_device &&
                              (c->value <= 0 || c->value - s->on_device >= s->info.step);

@@ -237,8 +237,8 @@ static void put_node(struct writer *w, const struct wt_live_state *s)
 static double held(const struct wt_live_state *s, size_t device, enum wt_knob knob)
 {
     for (size_t i = 0; i < s->lease_count; i++)
-        if (s->leases[i].device == device && s->leases[i].knob == knob &&
-            s->leases[i].is_set && s->leases[i].effective > 0)
+        if (s->leases[i].device == device && s->leases[i].knob == knob && s->leases[i].is_set &&
+            s->leases[i].effective > 0)
             return (double)s->leases[i].effective;
     return NAN;
 }

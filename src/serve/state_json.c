@@ -110,8 +110,7 @@ static json_t *lease(const void *data)
     wt_knob_value_text(value, sizeof(value), l->knob, l->value);
     wt_knob_value_text(effective, sizeof(effective), l->knob, l->effective);
     return OBJECT({"device", text(l->title)}, {"knob", json_string(knob ? knob : "?")},
-                  {"value", text(value)},
-                  {"effective", l->is_set ? text(effective) : json_null()},
+                  {"value", text(value)}, {"effective", l->is_set ? text(effective) : json_null()},
                   {"is_covered", json_boolean(l->is_set && l->value != l->effective)},
                   {"pid", json_integer(l->pid)},
                   {"job", l->job ? json_integer(l->job) : json_null()}, {"user", text(l->user)},

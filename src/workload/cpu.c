@@ -596,6 +596,7 @@ static void integers_piece(void *data, size_t from, size_t to, unsigned thread)
         struct wt_int8_rows x = y->x;
         x.values += row * 4 * wt_int8_groups(x.in);
         x.scale += row;
+        x.zero += row;
         struct wt_int8_product p = {.x = &x,
                                     .w = y->w,
                                     .bias = y->l->bias,
@@ -611,11 +612,12 @@ static void linear_integers(struct cpu *c, const struct wt_linear *l)
 {
     struct integers y = {.c = c, .l = l, .w = l->w->prepared, .x = {.in = l->w->in}};
     size_t bytes = (l->m * 4 * wt_int8_groups(l->w->in) + 63) / 64 * 64;
-    char *at = room(c, &c->logits, bytes + l->m * sizeof(float));
+    char *at = room(c, &c->logits, bytes + l->m * (sizeof(float) + sizeof(int32_t)));
     if (!at)
         return;
     y.x.values = (uint8_t *)at;
     y.x.scale = (float *)(void *)(at + bytes);
+    y.x.zero = (int32_t *)(void *)(at + bytes + l->m * sizeof(float));
     y.row_blocks = (l->m + INT8_ROWS - 1) / INT8_ROWS;
     size_t panel_blocks = (wt_int8_panels(l->w->out) + INT8_PANELS - 1) / INT8_PANELS;
     wt_pool_run(c->pool, l->m, ROWS_PIECE, integer_rows_piece, &y);

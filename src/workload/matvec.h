@@ -6,11 +6,12 @@
  * result depends on the ranges. Arrays need no alignment.
  *
  * Integers: a weight row o is round(w / scale[o]) in -127..127, off by at most scale[o] / 2, with
- * scale[o] = max|w| / 127; where two products are added in 16 bits (avx2, avx512), no less than
- * the sum of two neighbours (2i and 2i + 1) of one sign / 128, which costs up to a bit. So weights
- * are for the table that quantised them. A row of activations is round(x / scale) + WT_INT8_ZERO
- * with scale = max|x| / 127, when it is known. The products of these integers are exact in every
- * table, for rows of up to WT_INT8_MOST_IN values.
+ * scale[o] = max|w| / 127. Where products are added in 16 bits before they are in 32 (.narrow), it
+ * is no less than the sum of those of one sign among the weights whose products are / (129 -
+ * narrow), which costs about a bit. So weights are for the table that quantised them. A row of
+ * activations is round(x / scale) + zero, when it is known: 0 to 254 from the row's least value (or
+ * 0) to its largest (or 0). The products of these integers are exact in every table, for rows of up
+ * to WT_INT8_MOST_IN values.
  *
  * Internal to the workload. */
 #ifndef WT_WORKLOAD_MATVEC_H
@@ -37,8 +38,8 @@ struct wt_matvec {
 /* Weights as integers, in panels of 16 output columns: panel p, k-group g, column c, 4 values of k
  * at ((p * groups + g) * 16 + c) * 4. Columns and values past the end are 0. */
 #define WT_INT8_PANEL   16
-#define WT_INT8_ZERO    127                       /* of activations: 0 to 254 */
-#define WT_INT8_MOST_IN (INT32_MAX / (127 * 127)) /* 133,144: sums fit 32 bits */
+#define WT_INT8_TOP     254                       /* of activations */
+#define WT_INT8_MOST_IN (INT32_MAX / (254 * 127)) /* 66,571: sums fit 32 bits */
 struct wt_int8_weight {
     int8_t *values; /* wt_int8_weight_bytes(); the caller's memory */
     float *scale;   /* [out rounded up to a panel] */
@@ -58,10 +59,11 @@ static inline size_t wt_int8_weight_bytes(size_t out, size_t in)
     return wt_int8_panels(out) * wt_int8_groups(in) * WT_INT8_PANEL * 4;
 }
 
-/* Rows of activations as integers, each 4 * wt_int8_groups(in) bytes; WT_INT8_ZERO at the end. */
+/* Rows of activations as integers, each 4 * wt_int8_groups(in) bytes; zero at the end. */
 struct wt_int8_rows {
     uint8_t *values; /* [m, 4 groups]; the caller's memory */
     float *scale;    /* [m] */
+    int32_t *zero;   /* [m]: the integer that is 0 */
     size_t in;
 };
 
@@ -77,6 +79,9 @@ struct wt_int8_product {
 
 struct wt_matvec_kernels {
     const char *name; /* "avx512_bf16", "avx512_vnni", "avx512", "avxvnni", "avx2", "baseline" */
+    /* Products that are added in 16 bits: of the weights 2i and 2i + 1 of so many neighbouring
+     * k-groups, from a multiple of it on; 0: none. */
+    size_t narrow;
     /* Columns from..to of y. Made for m up to 16, right for any. */
     void (*product)(const struct wt_matvec *v, size_t from, size_t to);
 
