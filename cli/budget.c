@@ -368,13 +368,7 @@ static int budget(struct budget_options *o)
     }
     print_notes(o, &plan);
     wt_budget_plan_done(&plan);
-    if (rc < 0)
-        return cli_fail("budget", &err);
-    if (fflush(stdout) != 0) {
-        cli_note("cannot write to stdout");
-        return CLI_FAILURE;
-    }
-    return CLI_OK;
+    return rc < 0 ? cli_fail("budget", &err) : CLI_OK;
 }
 
 int cmd_budget(int argc, char **argv)

@@ -370,9 +370,5 @@ int cmd_jobs(int argc, char **argv)
     free(sums);
     free(rows);
     wt_job_store_close(store);
-    if (fflush(stdout) != 0) {
-        cli_note("cannot write to stdout");
-        code = CLI_FAILURE;
-    }
     return code;
 }

@@ -36,7 +36,8 @@ static int all_written(const char *name, int code)
 {
     errno = 0;
     if ((fflush(stdout) != 0 || ferror(stdout)) && code == CLI_OK) {
-        fprintf(stderr, "%s: writing to stdout: %s\n", name, strerror(errno ? errno : EIO));
+        fprintf(stderr, "%s: writing to stdout%s%s\n", name, errno ? ": " : " failed",
+                errno ? strerror(errno) : ""); /* an earlier write's reason is gone */
         return CLI_FAILURE;
     }
     return code;

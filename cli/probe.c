@@ -517,7 +517,7 @@ static int report(struct prober *p)
     }
     if (p->is_json && cli_print_json("probe", wt_probe_to_json(p->results, count)) != CLI_OK)
         p->is_failed = true;
-    return p->is_failed || fflush(stdout) == EOF ? CLI_FAILURE : code;
+    return p->is_failed ? CLI_FAILURE : code;
 }
 
 static int probe_all(struct prober *p)

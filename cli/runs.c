@@ -170,9 +170,5 @@ int cmd_runs(int argc, char **argv)
                : optind < argc ? show_one(store, argv[optind], is_json)
                                : show_list(store, tag, sweep, limit, is_json);
     wt_store_close(store);
-    if (fflush(stdout) != 0) {
-        cli_note("cannot write to stdout");
-        code = CLI_FAILURE;
-    }
     return code;
 }

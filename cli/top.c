@@ -140,10 +140,6 @@ static int once(struct wt_live *live, const struct top_options *o, int *ret_sign
             text[--n] = '\0';
         puts(text);
     }
-    if (rc == 0 && fflush(stdout) != 0) {
-        snprintf(err->text, sizeof(err->text), "stdout cannot be written");
-        rc = err->code = WT_E_IO;
-    }
     if (rc == 0 && state.is_daemon_silent)
         rc = cli_error(err, WT_E_TIMEOUT, "systemctl status wattuned",
                        "%s: what it holds is not known", state.daemon_why);
