@@ -2,8 +2,9 @@
  *
  * The child stays in our process group, so the terminal, job control and full-screen programs work
  * untouched: what the terminal sends (Ctrl-C, Ctrl-Z, Ctrl-\) reaches both of us at once, and we
- * only take note of it. A signal that somebody sends to us alone is passed on. Ours arrive through
- * a signalfd, which also says who sent them. */
+ * only take note of it. A signal that somebody sends to us alone is passed on; what went to the
+ * whole group a witness saw too (witness.c), and the command unless it left the group. Ours arrive
+ * through a signalfd. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -120,6 +121,8 @@ int cli_child_start(struct cli_child *child, char **argv, struct wt_error *err)
         return fail_errno(err, WT_E_INTERNAL, "signalfd", errno);
     /* Orphans of the command come to us, so that they can be named. */
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    if (!child->is_group)
+        child->witness = cli_witness_start(); /* without one, what the group got comes twice */
 
     int report[2];
     char **env = child->env ? environment(child->env) : NULL;
@@ -177,8 +180,7 @@ int cli_child_start(struct cli_child *child, char **argv, struct wt_error *err)
 fail:
     if (env)
         environment_free(env, child->env);
-    close(child->signal_fd);
-    child->signal_fd = -1;
+    cli_child_done(child);
     return rc;
 }
 
@@ -197,11 +199,6 @@ static void reap(struct cli_child *child)
             child->status = status;
             child->is_done = true;
         }
-}
-
-static bool is_of_our_group(pid_t sender)
-{
-    return sender > 0 && getpgid(sender) == getpgrp();
 }
 
 /* The child asks its stdout for the size, and that is a pseudo-terminal: it asks again once that
@@ -227,9 +224,8 @@ static void take_signal(struct cli_child *child, const struct signalfd_siginfo *
         resize(child);
         return;
     }
-    /* The kernel's (the terminal's) went to the whole group, and so, in all likelihood, did what a
-     * member of the group sent. A parent's kill of us alone did not. */
-    bool has_child_got_it = info->ssi_code == SI_KERNEL || is_of_our_group((pid_t)info->ssi_pid);
+    bool has_child_got_it =
+        cli_witness_saw(child->witness, number) && getpgid(child->pid) == getpgrp();
     if (!child->is_done && (!has_child_got_it || number == SIGCONT))
         kill(child->pid, number);
     if (number == SIGTERM || number == SIGINT || number == SIGHUP || number == SIGQUIT)
@@ -335,6 +331,8 @@ size_t cli_child_survivors(const struct cli_child *child, char *buf, size_t size
 
 void cli_child_done(struct cli_child *child)
 {
+    cli_witness_end(child->witness);
+    child->witness = NULL;
     if (child->signal_fd >= 0)
         close(child->signal_fd);
     child->signal_fd = -1;

@@ -139,6 +139,14 @@ bool cli_number_parse(const char *text, size_t len, double *ret_value);
 int cli_work_parse(const char *text, char *unit, size_t size, uint64_t *ret_count,
                    struct wt_error *err);
 
+/* ---- witness.c ---- */
+
+/* Sees what is sent to the whole process group; NULL: there is none. */
+struct cli_witness *cli_witness_start(void);
+/* Whether it got this signal about when we did; waits a twentieth of a second for it. */
+bool cli_witness_saw(struct cli_witness *witness, int number);
+void cli_witness_end(struct cli_witness *witness);
+
 /* ---- child.c ---- */
 
 /* A command run in our own process group with our terminal, stdin and signals. Signals sent to us
@@ -149,6 +157,7 @@ struct cli_child {
     int status; /* of waitpid, valid once is_done */
     bool is_done;
     int asked_to_end; /* a terminating signal we received ourselves, or 0 */
+    struct cli_witness *witness;
     /* Set before the start: */
     int output_fd;       /* its stdout goes here; -1: ours */
     bool is_error_moved; /* and its stderr too */

@@ -190,6 +190,33 @@ static void a_signal_sent_to_wattune_reaches_the_command(void **state)
     }
 }
 
+/* By a process of our own group: the script that started us, or a Popen. */
+static void a_signal_from_our_group_arrives_once(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *command, *to;
+    } rows[] = {{"", "$pid"}, {"", "0"}, {"setsid -w ", "0"}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        char script[800], ready[128];
+        struct spawned s;
+        snprintf(ready, sizeof(ready), "%s/ready-%zu", home, i);
+        snprintf(
+            script, sizeof(script),
+            "\"$WATTUNE_COMMAND\" run --quiet -- %ssh -c 'n=0; i=0; trap \"n=\\$((n+1))\" USR1; "
+            ": > %s; while [ $n -eq 0 ] && [ $i -lt 500 ]; do sleep 0.02; i=$((i+1)); done; "
+            "sleep 0.3; echo count=$n' & pid=$!; trap : USR1; "
+            "while [ ! -e %s ]; do sleep 0.02; done; kill -USR1 %s; wait $pid; wait $pid",
+            rows[i].command, ready, ready, rows[i].to);
+        const char *const argv[] = {"sh", "-c", script, NULL};
+        spawn_start(&s, home, argv);
+        spawn_wait(&s);
+        if (!strstr(s.out, "count=1"))
+            fail_msg("%skill %s: %s%s", rows[i].command, rows[i].to, s.out, s.err);
+        spawn_done(&s);
+    }
+}
+
 static void control_c_on_the_terminal_arrives_once(void **state)
 {
     (void)state;
@@ -901,6 +928,7 @@ int main(void)
         cmocka_unit_test(options_of_the_command_are_its_own),
         cmocka_unit_test(mistakes_on_the_command_line_are_usage_and_run_nothing),
         cmocka_unit_test(a_signal_sent_to_wattune_reaches_the_command),
+        cmocka_unit_test(a_signal_from_our_group_arrives_once),
         cmocka_unit_test(control_c_on_the_terminal_arrives_once),
         cmocka_unit_test(the_terminal_is_the_commands_own),
         cmocka_unit_test(stop_and_continue_reach_both),
