@@ -95,17 +95,38 @@ static uint64_t new_steps(struct cli_tap *tap, uint64_t step)
     return done;
 }
 
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* "20", "20/200", "20:", and "1,000" as Python's {:,} has it; not "1.5", "3e3", "1k", "50%". */
+static bool read_count(const char *word, uint64_t *ret_count)
+{
+    uint64_t count = 0;
+    const char *c = word;
+    for (; is_digit(*c) && count <= (WT_MARK_COUNT_MAX - 9) / 10; c++)
+        count = 10 * count + (uint64_t)(*c - '0');
+    for (bool is_grouped = c - word <= 3;
+         is_grouped && *c == ',' && is_digit(c[1]) && is_digit(c[2]) && is_digit(c[3]) &&
+         count <= (WT_MARK_COUNT_MAX - 999) / 1000;
+         c += 4)
+        count = 1000 * count + (uint64_t)(100 * (c[1] - '0') + 10 * (c[2] - '0') + c[3] - '0');
+    bool has_tail = *c == '%' || *c == '_' || (*c >= 'a' && *c <= 'z') ||
+                    (*c >= 'A' && *c <= 'Z') || is_digit(*c) ||
+                    ((*c == '.' || *c == ',') && is_digit(c[1]));
+    *ret_count = count;
+    return is_digit(*word) && !has_tail;
+}
+
 static void take_line(struct cli_tap *tap)
 {
     char word[32];
     if (cli_pattern_find(tap->patterns[0], tap->line, tap->line_used, word, sizeof(word))) {
-        char *end;
-        errno = 0;
-        unsigned long long step = strtoull(word, &end, 10);
-        bool is_digit = *word >= '0' && *word <= '9';
-        bool is_count = is_digit && errno == 0 && step <= WT_MARK_COUNT_MAX;
+        uint64_t step;
+        bool is_count = read_count(word, &step);
         uint64_t done = is_count ? new_steps(tap, step) : 0;
-        bool is_number = is_digit || (*word == '-' && word[1] >= '0' && word[1] <= '9');
+        bool is_number = is_digit(*word) || (*word == '-' && is_digit(word[1]));
         if (is_number && !is_count && !tap->is_refusal_said) {
             tap->is_refusal_said = true;
             cli_note("--progress: a step %s on stdout is no count of steps; such are left out",
@@ -140,8 +161,8 @@ static void look(struct cli_tap *tap, const char *bytes, size_t count)
     }
 }
 
-/* False: whoever read our stdout has gone. */
-static bool pass_on(int fd_out, const char *bytes, size_t count)
+/* 0, or why it could not be. */
+static int pass_on(int fd_out, const char *bytes, size_t count)
 {
     while (count) {
         ssize_t n = write(fd_out, bytes, count);
@@ -153,11 +174,11 @@ static bool pass_on(int fd_out, const char *bytes, size_t count)
             continue;
         }
         if (n <= 0)
-            return false;
+            return n < 0 ? errno : EIO;
         bytes += n;
         count -= (size_t)n;
     }
-    return true;
+    return 0;
 }
 
 /* Milliseconds for poll, rounded up; 0 when it is over. */
@@ -170,7 +191,7 @@ static int left_ms(int64_t until_ns)
 static void *copy(void *data)
 {
     struct cli_tap *tap = data;
-    bool is_stopping = false;
+    bool is_stopping = false, is_losing = false;
     int64_t last_ns = 0;
     char buf[16384];
     for (;;) {
@@ -193,12 +214,17 @@ static void *copy(void *data)
         if (got <= 0) /* the last writer has gone; a terminal says EIO */
             break;
         look(tap, buf, (size_t)got);
-        if (!pass_on(tap->out_fd, buf, (size_t)got)) {
-            /* As without us: the program's next write fails. */
+        int why = pass_on(tap->out_fd, buf, (size_t)got);
+        if (why == EPIPE) { /* as without us: the program's next write fails */
             close(tap->read_fd);
             tap->read_fd = -1;
             break;
         }
+        /* A full disk is no end: without us the program would be told, and go on or not. */
+        if (why && !is_losing)
+            cli_note("stdout cannot be written (%s): a part of what the command says is lost",
+                     strerror(why));
+        is_losing |= why != 0;
     }
     if (tap->line_used)
         take_line(tap);

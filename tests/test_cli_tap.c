@@ -51,6 +51,11 @@ static void steps_are_counted_as_the_program_tells_them(void **state)
         {"echo step x; echo step -3; echo step 99999999999999999999999; echo step 2; "
          "echo step 18446744073709551615",
          2, "what is no number counts nothing"},
+        {"echo step 1; echo step 2.5; echo step 3e3; echo step 4k; echo step 50%; echo step 1_000; "
+         "echo step 1,5; echo step 1,0000",
+         1, "nor what is no whole number"},
+        {"echo step 999:; echo step 1,000; echo step 1,200,000, loss 3; echo step 1,200,001.",
+         1200001, "thousands as Python's {:,} has them"},
         {"head -c 20000 /dev/zero | tr '\\0' x; echo; echo step 5", 5, "after a line too long"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -170,6 +175,21 @@ static void a_program_ends_when_nobody_reads_its_output(void **state)
     spawn_done(&s);
 }
 
+static void a_full_disk_loses_output_and_no_steps(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "sh", "-c",
+              "\"$WATTUNE_COMMAND\" run --progress 'step (\\d+)' -- sh -c "
+              "'echo step 1; sleep 0.1; echo step 2; exit 5' > /dev/full");
+    assert_int_equal(spawn_code(&s), 5);
+    char *said = strstr(s.err, "stdout cannot be written (No space left on device)");
+    assert_non_null(said);
+    assert_null(strstr(said + 1, "stdout cannot be written"));
+    assert_non_null(strstr(s.err, "2 steps"));
+    spawn_done(&s);
+}
+
 static void a_pattern_that_never_ends_does_not_stop_the_program(void **state)
 {
     (void)state;
@@ -263,6 +283,7 @@ int main(void)
         cmocka_unit_test(exit_codes_and_signals_pass_all_the_same),
         cmocka_unit_test(a_process_that_keeps_stdout_open_does_not_hold_us),
         cmocka_unit_test(a_program_ends_when_nobody_reads_its_output),
+        cmocka_unit_test(a_full_disk_loses_output_and_no_steps),
         cmocka_unit_test(a_pattern_that_never_ends_does_not_stop_the_program),
         cmocka_unit_test(the_program_keeps_a_terminal_of_the_right_size),
         cmocka_unit_test(the_size_follows_the_terminal),
