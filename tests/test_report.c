@@ -296,6 +296,11 @@ static void one_of_a_thing_is_said_as_one(void **state)
     must_have(text, "  reported  loss held out: 10.3\n");
     assert_null(strstr(text, "at the end"));
     free(text);
+    /* A program's word steers no terminal. */
+    wt_text(run.values[0].name, sizeof(run.values[0].name), "a\033[31m\nb");
+    text = printed(100, true, false, &run, NULL, 0);
+    must_have(text, "  a?[31m?b  10.3\n");
+    free(text);
     wt_run_done(&run);
 
     /* A single run has no spread, and its interval of no width is not told as one. */

@@ -29,6 +29,7 @@ static void line(const struct wt_term *term, const char *head, const char *fmt, 
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
     wt_text(lead, sizeof(lead), "  %-*s ", LABEL, head);
+    wt_term_clean(term, lead); /* the name of a value is the program's */
     wt_term_wrap(term, WT_PLAIN, lead, text);
 }
 
