@@ -190,6 +190,27 @@ static void a_signal_sent_to_wattune_reaches_the_command(void **state)
     }
 }
 
+/* Ctrl-Z, or a suspended machine: no read hung, and what was used meanwhile is known of counters.
+ */
+static void a_stop_of_wattune_is_no_read_that_hangs(void **state)
+{
+    (void)state;
+    struct spawned s;
+    const char *const argv[] = {"wattune", "run", "--", "sh", "-c", "echo ready; sleep 4", NULL};
+    struct timespec before = {.tv_nsec = 700000000}, stopped = {.tv_sec = 2, .tv_nsec = 600000000};
+    spawn_start(&s, home, argv);
+    assert_true(spawn_expect(&s, "ready"));
+    nanosleep(&before, NULL);
+    kill(s.pid, SIGSTOP);
+    nanosleep(&stopped, NULL);
+    kill(s.pid, SIGCONT);
+    spawn_wait(&s);
+    assert_int_equal(spawn_code(&s), 0);
+    assert_null(strstr(s.err, "has not come back"));
+    assert_null(strstr(s.err, "unknown"));
+    spawn_done(&s);
+}
+
 /* By a process of our own group: the script that started us, or a Popen. */
 static void a_signal_from_our_group_arrives_once(void **state)
 {
@@ -929,6 +950,7 @@ int main(void)
         cmocka_unit_test(mistakes_on_the_command_line_are_usage_and_run_nothing),
         cmocka_unit_test(a_signal_sent_to_wattune_reaches_the_command),
         cmocka_unit_test(a_signal_from_our_group_arrives_once),
+        cmocka_unit_test(a_stop_of_wattune_is_no_read_that_hangs),
         cmocka_unit_test(control_c_on_the_terminal_arrives_once),
         cmocka_unit_test(the_terminal_is_the_commands_own),
         cmocka_unit_test(stop_and_continue_reach_both),

@@ -170,7 +170,7 @@ static int read_offer(struct reader *r, char *line, struct wt_error *err)
     if (n > r->width) {
         wt_fail(err, WT_E_FORMAT, "%s:%u: %d cells, where the first line names %d columns", r->path,
                 r->number, n, r->width);
-        wt_fix(err, "a number has a decimal point, and no comma");
+        wt_fix(err, "a number has a decimal point, and no comma; a comma in quotes divides too");
         return WT_E_FORMAT;
     }
     int rc = read_machine(r, cells, &o, err);

@@ -66,6 +66,7 @@ struct wt_sampler {
     bool is_stopping;
     pthread_t supervisor;
     bool has_supervisor;
+    _Atomic int64_t beat_ns, resumed_ns; /* the supervisor last looked; was last kept from it */
     size_t device_count;
 };
 
@@ -367,6 +368,10 @@ static void *supervisor_main(void *data)
     pthread_mutex_lock(&s->lock);
     while (!s->is_stopping) {
         cond_wait(&s->changed, &s->lock, s->options.hang_ns / 2);
+        int64_t now_ns = wt_ctx_now_ns(s->ctx);
+        if (now_ns - s->beat_ns > s->options.hang_ns)
+            s->resumed_ns = now_ns;
+        s->beat_ns = now_ns;
         size_t count = s->count;
         for (size_t i = 0; i < count && !s->is_stopping; i++)
             rescue(s, s->workers[i]);
@@ -402,6 +407,8 @@ int wt_sampler_new(struct wt_sampler **ret_sampler, struct wt_ctx *ctx,
     s->device_count = count;
     atomic_init(&s->edge_ns, INT64_MIN + 1); /* differs from what a worker starts with: the first
                                                 thing it does is to find the counters' phases */
+    s->beat_ns = wt_ctx_now_ns(ctx);
+    s->resumed_ns = INT64_MIN;
     pthread_mutex_init(&s->lock, NULL);
     wt_cond_init(&s->changed);
     int rc = 0;
@@ -570,6 +577,12 @@ void wt_sampler_follow(struct wt_sampler *s)
 void wt_sampler_wake(struct wt_sampler *s)
 {
     wake(s, false);
+}
+
+int64_t wt_sampler_runs_since_ns(const struct wt_sampler *s)
+{
+    int64_t now_ns = wt_ctx_now_ns(s->ctx);
+    return now_ns - s->beat_ns > s->options.hang_ns ? now_ns : s->resumed_ns;
 }
 
 void wt_sampler_cost(struct wt_sampler *s, struct wt_sampler_cost *ret_cost)

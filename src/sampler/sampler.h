@@ -65,6 +65,10 @@ void wt_sampler_follow(struct wt_sampler *sampler);
 /* Has the threads look at what was asked for now, not at their next poll. Threads: any thread. */
 void wt_sampler_wake(struct wt_sampler *sampler);
 
+/* Since when the process has run without a stop (Ctrl-Z, SIGSTOP, a suspended machine) of more than
+ * the options' hang_ns; INT64_MIN: always. Threads: any thread. */
+int64_t wt_sampler_runs_since_ns(const struct wt_sampler *sampler);
+
 struct wt_sampler_cost {
     int64_t cpu_ns;
     uint64_t reads, failures;

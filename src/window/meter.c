@@ -554,11 +554,13 @@ static struct wt_joules joules_from(const struct wt_span *span, enum wt_provenan
                                                : method};
 }
 
-/* A read that is out for this long does not count on coming back. With d->lock held. */
+/* A read that is out for this long does not count on coming back, unless we were stopped as well.
+ * With d->lock held. */
 static void note_silence(const struct wt_meter *m, struct device *d, int64_t end_ns)
 {
     int64_t most_ns = 10 * m->period_ns > WT_NS_PER_S / 2 ? 10 * m->period_ns : WT_NS_PER_S / 2;
-    if (d->t_tried_ns == INT64_MIN || end_ns - d->t_tried_ns < most_ns)
+    if (d->t_tried_ns == INT64_MIN || end_ns - d->t_tried_ns < most_ns ||
+        wt_sampler_runs_since_ns(m->sampler) > end_ns - most_ns)
         return;
     if (!d->energy.is_broken)
         wt_series_add_failure(&d->energy, "a read has not come back");
