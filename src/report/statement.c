@@ -92,8 +92,9 @@ static int check_kind(struct wt_statement *s, struct wt_error *err)
             continue;
         name_runs(s->runs, s->run_count, s->kind, mine, sizeof(mine));
         name_runs(s->runs, s->run_count, other, others, sizeof(others));
-        wt_fail(err, WT_E_MIXED, "%s runs (%s) and %s ones (%s): a statement is of one kind",
-                wt_statement_kind_name(s->kind), mine, wt_statement_kind_name(other), others);
+        wt_fail(err, WT_E_MIXED, "%s%s runs (%s) and %s%s ones (%s): a statement is of one kind",
+                s->kind ? "" : "not ", wt_statement_kind_name(s->kind ? s->kind : other), mine,
+                other ? "" : "not ", wt_statement_kind_name(other ? other : s->kind), others);
         wt_fix(err, "give what is not measured here a tag of its own: wattune run --tag");
         return WT_E_MIXED;
     }

@@ -446,22 +446,6 @@ static int unique_length(const struct wt_run *runs, size_t count)
     return (int)length;
 }
 
-/* With its interval, or else the value; of an estimate, whose value alone says too much, from where
- * to where. */
-static void put_total(struct wt_table *table, size_t row, size_t column, const struct wt_run *run)
-{
-    struct wt_cell *cell = wt_table_cell(table, row, column);
-    const struct wt_joules *t = &run->total;
-    char text[96];
-    wt_table_set(table, row, column, "%s", wt_format_interval(text, sizeof(text), t));
-    char unit[8], low[24], high[24];
-    if (t->provenance == WT_PROV_MODELED &&
-        sscanf(text, "%*s %7s [%23[^,], %23[^]]]", unit, low, high) == 3)
-        wt_text(cell->brief, sizeof(cell->brief), "%s to %s %s", low, high, unit);
-    else if (t->provenance != WT_PROV_UNKNOWN)
-        wt_format_joules(cell->brief, sizeof(cell->brief), t->energy_j);
-}
-
 static void put_state(struct wt_table *table, size_t row, size_t column, const struct wt_run *run,
                       const char *what)
 {
@@ -508,7 +492,7 @@ void wt_report_runs(const struct wt_term *term, const struct wt_run *runs, size_
                     "%.*s", id_length, wt_table_cell(&table, i, 0)->full);
             if (localtime_r(&t, &tm) && strftime(text, sizeof(text), "%Y-%m-%d %H:%M", &tm))
                 wt_table_set(&table, i, 1, "%s", text);
-            put_total(&table, i, 2, run);
+            wt_table_joules(&table, i, 2, &run->total);
             wt_table_set(&table, i, 3, "%s", wt_format_seconds(text, sizeof(text), run->wall_s));
             wt_table_set(&table, i, 4, "%s", run->label);
             wt_table_brief_label(wt_table_cell(&table, i, 4));

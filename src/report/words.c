@@ -431,6 +431,16 @@ const char *wt_race_words(const struct wt_run *run, char *buf, size_t size)
     return buf;
 }
 
+const char *wt_watts_interval(char *buf, size_t size, const struct wt_estimate *w)
+{
+    double half = (w->high - w->low) / 2;
+    int decimals = half > 0 ? (int)fmin(3, fmax(0, 1 - floor(log10(half)))) : 2;
+    if (!isfinite(half))
+        return wt_text(buf, size, "%.3g W [no bound]", w->value);
+    return wt_text(buf, size, "%.*f W [%.*f, %.*f]", decimals, w->value, decimals, w->low, decimals,
+                   w->high);
+}
+
 const char *wt_three_digits(char *buf, size_t size, double value, const char *unit)
 {
     return wt_text(buf, size, fabs(value) >= 999.5 && fabs(value) < 1e9 ? "%.0f%s" : "%.3g%s",

@@ -37,6 +37,8 @@ bool wt_note_is_said(const struct wt_run *run, size_t device);
 bool wt_is_standing(const struct wt_run *run);
 extern const char wt_standing_words[];
 
+/* "7.6 W [1.3, 18.6]". Returns buf. */
+const char *wt_watts_interval(char *buf, size_t size, const struct wt_estimate *w);
 /* A device's share in words: of a modeled one with the model's interval. Returns buf. */
 const char *wt_share_text(const struct wt_run_device *d, uint64_t uj, char *buf, size_t size);
 /* What a share that is nobody's is called. */
