@@ -62,6 +62,12 @@ static void put_device_row(FILE *out, const struct wt_run *run, const struct wt_
 
 static void put_device_table(FILE *out, const struct wt_run *run)
 {
+    if (!run->device_count && wt_run_is_unstarted(run)) {
+        fputs("<h2>Devices</h2>\n<p>None was looked at: the command did not start, as it was not "
+              "there or no program.</p>\n",
+              out);
+        return;
+    }
     if (!run->device_count) {
         fputs("<h2>Devices</h2>\n<p>None is listed: no energy or power sensor could be read here. "
               "<code>wattune doctor</code> says why.</p>\n",

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "report/statement.h"
+#include "report/words.h"
 
 /* ---- a model card ---- */
 
@@ -244,7 +245,8 @@ char *wt_statement_to_codecarbon(const struct wt_statement *statement)
     wt_plain_enter(&plain);
     fputs(columns, out);
     for (size_t i = 0; i < statement->run_count; i++)
-        put_row(out, statement, &statement->runs[i]);
+        if (!wt_run_is_unstarted(&statement->runs[i]))
+            put_row(out, statement, &statement->runs[i]);
     wt_plain_leave(&plain);
     if (fclose(out) != 0) {
         free(text);

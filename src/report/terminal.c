@@ -362,6 +362,9 @@ void wt_report_run(const struct wt_term *term, const struct wt_run *run, bool is
     wt_term_banners(term, run);
     if (run->device_count)
         print_devices(term, run);
+    else if (wt_run_is_unstarted(run))
+        wt_term_wrap(term, WT_YELLOW, "  energy    ",
+                     "none: the command did not start, as it was not there or no program");
     else
         wt_term_wrap(term, WT_YELLOW, "  energy    ",
                      "unknown: no energy or power sensor could be read here; `wattune doctor` "
@@ -492,7 +495,8 @@ void wt_report_runs(const struct wt_term *term, const struct wt_run *runs, size_
                     "%.*s", id_length, wt_table_cell(&table, i, 0)->full);
             if (localtime_r(&t, &tm) && strftime(text, sizeof(text), "%Y-%m-%d %H:%M", &tm))
                 wt_table_set(&table, i, 1, "%s", text);
-            wt_table_joules(&table, i, 2, &run->total);
+            if (!wt_run_is_unstarted(run))
+                wt_table_joules(&table, i, 2, &run->total);
             wt_table_set(&table, i, 3, "%s", wt_format_seconds(text, sizeof(text), run->wall_s));
             wt_table_set(&table, i, 4, "%s", run->label);
             wt_table_brief_label(wt_table_cell(&table, i, 4));
@@ -502,6 +506,8 @@ void wt_report_runs(const struct wt_term *term, const struct wt_run *runs, size_
                 wt_text(what, sizeof(what), "running");
             else if (run->state == WT_RUN_INCOMPLETE)
                 wt_text(what, sizeof(what), "incomplete");
+            else if (wt_run_is_unstarted(run))
+                wt_text(what, sizeof(what), "not started");
             else if (run->exit_code)
                 wt_text(what, sizeof(what), "exit %d", run->exit_code);
             put_state(&table, i, 6, run, what);

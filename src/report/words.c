@@ -315,6 +315,12 @@ const char *wt_run_unreal(const struct wt_run *run)
     return is_modeled ? "modeled" : "";
 }
 
+bool wt_run_is_unstarted(const struct wt_run *run)
+{
+    return run->state == WT_RUN_DONE && (run->exit_code == 126 || run->exit_code == 127) &&
+           !run->device_count && !(run->wall_s > 0);
+}
+
 const char *wt_replayed_words(const struct wt_run *run)
 {
     for (size_t i = 0; i < run->device_count; i++)

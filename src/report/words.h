@@ -50,6 +50,8 @@ const char *wt_share_name(const struct wt_run *run, const struct wt_run_share *s
 /* "modeled", "replayed", "replayed, modeled", "emulated": what a run's total is, when it was not
  * measured here; "". */
 const char *wt_run_unreal(const struct wt_run *run);
+/* Whether its command never started, being not there or no program: it took nothing. */
+bool wt_run_is_unstarted(const struct wt_run *run);
 /* Below the banner of a recording: what of it was measured here after all. */
 const char *wt_replayed_words(const struct wt_run *run);
 
