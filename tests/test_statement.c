@@ -175,6 +175,42 @@ static void a_command_that_did_not_start_is_in_no_figure(void **state)
     wt_statement_done(&done);
 }
 
+/* The cells of the first row, by the name of their column; NaN: empty. */
+static double cell_of(const char *csv, const char *column)
+{
+    const char *head = csv, *row = strchr(csv, '\n') + 1;
+    while (strncmp(head, column, strlen(column)) != 0 || !strchr(",\n", head[strlen(column)])) {
+        head += strcspn(head, ",") + 1;
+        row += strcspn(row, ",") + 1;
+    }
+    return *row == ',' ? (double)NAN : strtod(row, NULL);
+}
+
+static void codecarbons_parts_are_those_of_the_total(void **state)
+{
+    (void)state;
+    double gpu = runs[0].devices[0].energy.energy_j, cpu = runs[0].devices[1].energy.energy_j;
+    struct wt_run_device *d = &runs[0].devices[1];
+    d->is_modeled = true;
+    d->energy.provenance = WT_PROV_MODELED;
+    for (int is_counted = 0; is_counted < 2; is_counted++) {
+        d->is_counted = is_counted;
+        runs[0].total.energy_j = gpu + is_counted * cpu;
+        make(&plain_options);
+        char *text = wt_statement_to_codecarbon(&statement);
+        assert_near(cell_of(text, "energy_consumed"), (gpu + is_counted * cpu) / 3.6e6, 1e-9);
+        assert_near(cell_of(text, "gpu_energy"), gpu / 3.6e6, 1e-9);
+        if (is_counted) {
+            assert_near(cell_of(text, "cpu_energy"), cpu / 3.6e6, 1e-9);
+            assert_near(cell_of(text, "cpu_power"), cpu / runs[0].wall_s, 1e-6);
+        } else {
+            assert_true(isnan(cell_of(text, "cpu_energy"))); /* beside the total */
+        }
+        assert_true(isnan(cell_of(text, "ram_energy")));
+        free(text);
+    }
+}
+
 /* A meter from outside sees all of the node. */
 static void a_node_that_was_measured_as_a_whole_is_hardware(void **state)
 {
@@ -637,6 +673,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(energies_are_summed_by_provenance),
         TEST(failed_and_interrupted_runs_count),
+        TEST(codecarbons_parts_are_those_of_the_total),
         TEST(a_command_that_did_not_start_is_in_no_figure),
         TEST(a_node_that_was_measured_as_a_whole_is_hardware),
         TEST(kinds_are_not_mixed),
