@@ -94,7 +94,8 @@ struct wt_trace_point {
     double temp_c;  /* NaN: unknown */
     double clock_mhz;
     double limit_w;
-    uint64_t throttle; /* WT_THROTTLE_* */
+    uint64_t throttle;   /* WT_THROTTLE_* */
+    int64_t t_status_ns; /* when all but the power was read; INT64_MIN: never */
 };
 /* Called from sampling threads, at most once a polling period a device. Set before the first
  * window; fn must not block. */
@@ -108,6 +109,10 @@ WT_API double wt_meter_power_w(struct wt_meter *meter, size_t device);
  * since_ns. Threads: any thread. */
 WT_API bool wt_meter_status(struct wt_meter *meter, size_t device, int64_t since_ns,
                             struct wt_status *ret_status);
+
+/* What devices say of their state (limits, clocks) is read anew with the next poll: something was
+ * set, and what was read before does not hold any more. Threads: any thread. */
+WT_API void wt_meter_refresh(struct wt_meter *meter);
 
 /* What measuring cost: CPU seconds of the sampling threads so far, reads done, reads that failed.
  */
