@@ -328,6 +328,15 @@ static void one_of_a_thing_is_said_as_one(void **state)
     must_have(text, "  reported  loss held out: 10.3\n");
     assert_null(strstr(text, "at the end"));
     free(text);
+    run.work.count = 1;
+    wt_text(run.work.unit, sizeof(run.work.unit), "steps");
+    text = printed(100, true, false, &run, NULL, 0);
+    must_have(text, "  work      1 step, ");
+    free(text);
+    assert_int_equal(wt_report_html(page, NULL, &run, 1, NULL), 0);
+    text = slurp(page);
+    must_have(text, "<dt>work</dt><dd>1 step</dd>");
+    free(text);
     wt_run_done(&run);
 
     /* A single run has no spread, and its interval of no width is not told as one. */

@@ -47,7 +47,8 @@ struct wt_window_device {
     struct wt_joules energy;
     enum wt_provenance method; /* WT_PROV_COUNTER or _SAMPLED (energy.provenance says emulated) */
     double mean_w;             /* NaN when the energy is unknown */
-    double max_w;              /* highest power reading seen; NaN when there is none */
+    double max_w; /* highest power reading seen, or the mean where that is more; NaN when
+                     there is none, or it disagrees with the mean */
     /* The same window by the other method, where the device has both: a cross-check. */
     struct wt_joules check;
     bool is_check_off; /* the two intervals do not meet: said in note, never averaged */

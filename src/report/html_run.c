@@ -314,8 +314,8 @@ static void put_run_facts(FILE *out, const struct wt_run *run)
     }
     if (run->work.is_known) {
         fprintf(out, "<dt>work</dt><dd>%llu ", (unsigned long long)run->work.count);
-        wt_html_put(out, run->work.unit);
-        if (run->work.steps)
+        wt_html_put(out, wt_work_unit(run, text, sizeof(text)));
+        if (wt_work_has_steps(run))
             fprintf(out, " in %llu step%s", (unsigned long long)run->work.steps,
                     run->work.steps == 1 ? "" : "s");
         fputs("</dd>\n", out);

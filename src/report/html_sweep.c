@@ -91,7 +91,7 @@ static void put_sweep_table(FILE *out, const struct wt_sweep *sweep)
         wt_html_tag(out, "<th scope=\"col\">", wt_goal_words(goal), " ratio</th>");
     if (has_work) {
         wt_html_tag(out, "<th scope=\"col\">per 1,000 ", sweep->work_unit, "</th>");
-        wt_html_tag(out, "<th scope=\"col\">", sweep->work_unit, " a second</th>");
+        wt_html_tag(out, "<th scope=\"col\">", sweep->work_unit, " a&nbsp;second</th>");
     }
     struct wt_sweep_told told;
     wt_sweep_told_names(sweep, &told);

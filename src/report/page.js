@@ -104,6 +104,7 @@
       ticks: { color: soft, maxTicksLimit: 8, maxRotation: 0, includeBounds: !spec.isTime }
     };
     if (spec.type !== 'category') b.ticks.callback = tick;
+    if (spec.type === 'category') b.offset = true; /* an interval bar needs room at both sides */
     if (spec.min !== undefined) b.min = spec.min;
     if (spec.max !== undefined) b.max = spec.max;
     if (spec.room) {

@@ -134,7 +134,7 @@ static const char *unit_of(const struct wt_run *run)
 
 static void print_work(const struct wt_term *term, const struct wt_run *run)
 {
-    char count[40], per[64], rate[48] = "", steps[48] = "";
+    char count[40], per[64], unit[40], rate[48] = "", steps[48] = "";
     if (!run->work.is_known)
         return;
     struct wt_joules j = wt_run_j_per_work(run);
@@ -142,11 +142,11 @@ static void print_work(const struct wt_term *term, const struct wt_run *run)
         wt_text(
             rate, sizeof(rate), ", %s/s",
             wt_grouped(per, sizeof(per), (uint64_t)llround((double)run->work.count / run->wall_s)));
-    if (run->work.steps)
+    if (wt_work_has_steps(run))
         wt_text(steps, sizeof(steps), " in %s step%s",
                 wt_grouped(per, sizeof(per), run->work.steps), run->work.steps == 1 ? "" : "s");
     line(term, "work", "%s %s%s%s", wt_grouped(count, sizeof(count), run->work.count),
-         run->work.unit, steps, rate);
+         wt_work_unit(run, unit, sizeof(unit)), steps, rate);
     if (j.provenance != WT_PROV_UNKNOWN)
         line(term, "", "%s per %s%s%s", wt_format_interval(per, sizeof(per), &j), unit_of(run),
              j.provenance == WT_PROV_MODELED ? ", " : "",

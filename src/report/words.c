@@ -315,6 +315,19 @@ const char *wt_run_unreal(const struct wt_run *run)
     return is_modeled ? "modeled" : "";
 }
 
+const char *wt_work_unit(const struct wt_run *run, char *buf, size_t size)
+{
+    size_t n = strlen(run->work.unit);
+    bool is_cut = run->work.count == 1 && n > 1 && run->work.unit[n - 1] == 's';
+    return wt_text(buf, size, "%.*s", (int)(n - is_cut), run->work.unit);
+}
+
+bool wt_work_has_steps(const struct wt_run *run)
+{
+    bool is_steps = strcmp(run->work.unit, "steps") == 0 || strcmp(run->work.unit, "step") == 0;
+    return run->work.steps && !(is_steps && run->work.steps == run->work.count);
+}
+
 bool wt_run_is_unstarted(const struct wt_run *run)
 {
     return run->state == WT_RUN_DONE && (run->exit_code == 126 || run->exit_code == 127) &&

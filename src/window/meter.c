@@ -641,6 +641,11 @@ static void fill_device(const struct wt_meter *m, struct device *d, struct wt_wi
     out->max_w = has_power && !is_stale ? by_power.max_w : NAN;
     out->is_check_off = main->is_known && other->is_known &&
                         (main->low_j > other->high_j || other->low_j > main->high_j);
+    /* The mean is the counter's, which sees what no reading of power caught, or is off by another
+     * gain: what draws that much on average draws it at some moment. Where the two disagree the
+     * reading is no highest of anything. */
+    if (out->max_w < out->mean_w)
+        out->max_w = out->is_check_off ? (double)NAN : out->mean_w;
     if (out->is_check_off)
         wt_text(out->note, sizeof(out->note),
                 "the counter and the integrated power disagree beyond their bounds");
