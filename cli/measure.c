@@ -240,13 +240,15 @@ static void take_points(struct cli_measure *m, struct wt_run *run, int64_t start
             continue;
         if (m->on_point)
             m->on_point(m->data, p);
+        /* What was read before the run began is of another setting, or of another run. */
+        bool is_ours = p->t_status_ns >= start_ns;
         struct wt_run_point point = {.t_s = (double)(p->t_ns - start_ns) * 1e-9,
                                      .device = (uint32_t)p->device,
                                      .power_w = p->power_w,
-                                     .temp_c = p->temp_c,
-                                     .clock_mhz = p->clock_mhz,
-                                     .limit_w = p->limit_w,
-                                     .throttle = p->throttle};
+                                     .temp_c = is_ours ? p->temp_c : (double)NAN,
+                                     .clock_mhz = is_ours ? p->clock_mhz : (double)NAN,
+                                     .limit_w = is_ours ? p->limit_w : (double)NAN,
+                                     .throttle = is_ours ? p->throttle : 0};
         wt_run_add_point(run, &point);
     }
     m->pending_count = 0;
@@ -396,6 +398,7 @@ int cli_measure_task(struct cli_measure *m, const struct cli_task *task, char **
         return rc;
     }
     int64_t start_ns = cli_now_ns();
+    wt_meter_refresh(m->meter);
     tally.start_ns = start_ns;
     if (wt_phases_new(&tally.phases, m->meter, &why) < 0 ||
         wt_users_new(&users, m->bed->ctx, m->bed->devices, 0, &why) < 0)

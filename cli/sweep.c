@@ -47,6 +47,15 @@ static const char *report_path(const struct sweep_options *o)
     return strcmp(path, "-") == 0 ? NULL : path;
 }
 
+/* Whether the same table can be made of the store. */
+static bool is_stored(const struct sweep_job *job)
+{
+    for (size_t i = 0; i < job->run_count; i++)
+        if (job->runs[i].is_unstored)
+            return false;
+    return true;
+}
+
 static int show(const struct sweep_job *job, size_t reference)
 {
     const struct sweep_options *o = &job->o;
@@ -67,8 +76,9 @@ static int show(const struct sweep_job *job, size_t reference)
         rc = wt_report_html(report, &sweep, NULL, 0, &err);
         if (rc < 0) {
             cli_note("%s", err.text);
-            cli_note("  try: `wattune report %s -o FILE` makes it from the stored runs",
-                     sweep.group);
+            if (is_stored(job))
+                cli_note("  try: `wattune report %s -o FILE` makes it from the stored runs",
+                         sweep.group);
             code = CLI_FAILURE;
         } else {
             fprintf(stderr, "report: %s\n", report);
@@ -373,7 +383,7 @@ static void say_plan(const struct sweep_job *job)
 static int finish(struct sweep_job *job, int argc, char **argv)
 {
     struct wt_error err = {0};
-    bool is_stored = job->m.store != NULL;
+    bool has_store = job->m.store != NULL;
     int code;
     cli_progress_clear(&job->progress);
     /* The card is given back before anything is shown: a slow terminal holds no cap. */
@@ -393,7 +403,7 @@ static int finish(struct sweep_job *job, int argc, char **argv)
     }
     if (job->asked)
         code = 128 + job->asked;
-    if ((job->asked || job->failed) && is_stored && (job->run_count || job->slurm))
+    if ((job->asked || job->failed) && has_store && (job->run_count || job->slurm))
         cli_resume_tell(&job->o, job->group, argc, argv);
     return code;
 }

@@ -278,7 +278,7 @@ class Statement(unittest.TestCase):
         for form in ([], ["--latex"], ["--json"]):
             done = self.run_wattune("statement", "--tag", "mixed", *form)
             self.assertEqual((done.returncode, done.stdout), (1, ""))
-            self.assertIn(f"emulated runs ({ids[True]}) and real ones ({ids[False]})", done.stderr)
+            self.assertIn(f"emulated runs ({ids[True]}) and not emulated ones ({ids[False]})", done.stderr)
 
     def test_a_pue_may_be_an_example_and_is_stated_with_its_source(self):
         done = self.run_wattune("statement", "--json", "--tag", TAG, "--pue", "mllsc-2020-07")

@@ -102,6 +102,63 @@ static void nothing_is_stored_or_written_when_that_is_asked(void **state)
     spawn_done(&s);
 }
 
+/* The meter of a sweep goes on from run to run, and reads a limit about once a second only. */
+static void a_run_has_no_limit_of_the_run_before(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb", "--set", "power=150,250",
+              "--repeats", "2", "--report", "-", "--tag", "limits", "--", "sleep", "0.4");
+    assert_int_equal(spawn_code(&s), 0);
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "runs", "--tag", "limits", "--json");
+    json_t *list = json_loads(s.out, 0, NULL), *run;
+    spawn_done(&s);
+    size_t i, k;
+    json_array_foreach(json_object_get(list, "runs"), i, run)
+    {
+        double limit = strtod(json_string_value(json_object_get(run, "label")), NULL);
+        spawn_run(&s, home, "wattune", "runs", "--json",
+                  json_string_value(json_object_get(run, "id")));
+        json_t *doc = json_loads(s.out, 0, NULL), *value;
+        json_t *trace = json_array_get(json_object_get(doc, "trace"), 0);
+        size_t known = 0;
+        json_array_foreach(json_object_get(trace, "limit_w"), k, value)
+        {
+            if (json_is_null(value))
+                continue;
+            known++;
+            if (json_number_value(value) != limit)
+                fail_msg("%g W in a run at %g W", json_number_value(value), limit);
+        }
+        assert_true(known > 0);
+        json_decref(doc);
+        spawn_done(&s);
+    }
+    assert_int_equal(i, 4);
+    json_decref(list);
+}
+
+/* What the store does not have no later report can be made of. */
+static void a_report_that_fails_is_made_later_only_of_stored_runs(void **state)
+{
+    (void)state;
+    for (int is_stored = 0; is_stored < 2; is_stored++) {
+        char folder[100], path[120];
+        struct spawned s;
+        spawn_path(folder, sizeof(folder), "gone");
+        snprintf(path, sizeof(path), "%s/r.html", folder);
+        mkdir(folder, 0700);
+        spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb", "--set", "power=250",
+                  "--repeats", "1", "--report", path, is_stored ? "--tag=later" : "--no-store",
+                  "--", "rm", "-rf", folder);
+        assert_int_equal(spawn_code(&s), 1);
+        assert_non_null(strstr(s.err, path));
+        assert_int_equal(strstr(s.err, "makes it from the stored runs") != NULL, is_stored);
+        spawn_done(&s);
+    }
+}
+
 static void a_report_of_what_is_not_stored_has_its_day(void **state)
 {
     (void)state;
@@ -375,6 +432,8 @@ int main(void)
         cmocka_unit_test(the_table_report_csv_and_json_tell_the_same),
         cmocka_unit_test(nothing_is_stored_or_written_when_that_is_asked),
         cmocka_unit_test(a_report_of_what_is_not_stored_has_its_day),
+        cmocka_unit_test(a_run_has_no_limit_of_the_run_before),
+        cmocka_unit_test(a_report_that_fails_is_made_later_only_of_stored_runs),
         cmocka_unit_test(the_commands_words_are_shown_when_asked_or_when_it_fails),
         cmocka_unit_test(a_precision_that_is_wide_needs_two_repeats_and_a_fine_one_the_most),
         cmocka_unit_test(runs_to_settle_do_not_count),

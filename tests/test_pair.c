@@ -278,10 +278,10 @@ static void what_does_not_compare_is_refused(void **state)
     (void)state;
     fill(2, 1, 1);
     a[1].is_emulated = true;
-    refused(WT_E_MIXED, "run a-0 is real, run a-1 is emulated");
+    refused(WT_E_MIXED, "run a-0 is not emulated, run a-1 is emulated");
     a[1].is_emulated = false;
     b[0].is_replayed = true;
-    refused(WT_E_MIXED, "run b-0 is replayed");
+    refused(WT_E_MIXED, "run a-0 is not replayed, run b-0 is replayed");
     b[0].is_replayed = false;
     wt_text(b[1].work.unit, sizeof(b[1].work.unit), "images");
     refused(WT_E_USAGE, "did tokens, run b-1 did images");
@@ -336,7 +336,7 @@ static void estimates_are_called_so_and_are_never_negative(void **state)
         .knob = WT_KNOB_POWER, .device_id = "gpu", .requested = 150000, .enforced = 150000};
     assert_int_equal(wt_run_add_setting(&b[0], &set), 0);
     make();
-    assert_true(is_noted("energies of both are modeled"));
+    assert_true(is_noted("energies and powers of both are modeled"));
     assert_true(is_noted("B is b-0 with power=150 W"));
     assert_near(pair.figures[WT_PAIR_ENERGY].a.low, a[0].total.low_j, 1e-9);
     assert_near(pair.figures[WT_PAIR_ENERGY].b.high, b[0].total.high_j, 1e-9);
@@ -355,7 +355,7 @@ static void estimates_are_called_so_and_are_never_negative(void **state)
     assert_int_equal(wt_file_read(page, 1 << 24, &text, &size, &err), 0);
     assert_null(strstr(text, "recommended"));
     assert_null(strstr(text, "--repeats"));
-    assert_non_null(strstr(text, "energies of both are modeled"));
+    assert_non_null(strstr(text, "energies and powers of both are modeled"));
     free(text);
     unlink(page);
 }
@@ -402,11 +402,58 @@ static void a_narrow_window_keeps_ratio_and_verdict(void **state)
     }
 }
 
+static char *printed_at(unsigned width)
+{
+    char *text = NULL;
+    size_t size = 0;
+    struct wt_term term = {.out = open_memstream(&text, &size), .width = width};
+    assert_non_null(term.out);
+    wt_report_pair(&term, &pair);
+    fclose(term.out);
+    return text;
+}
+
+static void what_is_modeled_is_never_without_its_band(void **state)
+{
+    (void)state;
+    fill(3, 2, 1);
+    for (unsigned i = 0; i < made; i++) {
+        struct wt_run *runs[] = {&a[i], &b[i]};
+        for (size_t k = 0; k < WT_COUNTOF(runs); k++) {
+            double e = runs[k]->total.energy_j;
+            runs[k]->devices[0].is_modeled = true;
+            runs[k]->devices[0].method = WT_PROV_MODELED;
+            runs[k]->total = runs[k]->devices[0].energy =
+                (struct wt_joules){e, 0.25 * e, 2 * e, WT_PROV_MODELED};
+        }
+    }
+    make();
+    static const struct {
+        unsigned width;
+        const char *energy, *power;
+    } wants[] = {
+        {120, "8.0 kJ [2.0, 16.0]  16 kJ [4, 32]", "200 W [50, 400]  200 W [50, 400]"},
+        {86, "2.0 to 16.0 kJ  4 to 32 kJ", "50 to 400 W  50 to 400 W"},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(wants); i++) {
+        char *text = printed_at(wants[i].width), *from = text, *to = text;
+        for (; *from; from++) /* columns are not what this is about */
+            if (*from != ' ' || to == text || to[-1] != ' ' || to < text + 2 || to[-2] != ' ')
+                *to++ = *from;
+        *to = '\0';
+        if (!strstr(text, wants[i].energy) || !strstr(text, wants[i].power))
+            fail_msg("at %u columns:\n%s", wants[i].width, text);
+        free(text);
+    }
+    assert_true(is_noted("energies and powers of both are modeled"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(what_is_modeled_is_never_without_its_band),
         TEST(a_large_difference_is_real),
         TEST(its_intervals_are_those_of_a_sweep),
         TEST(a_small_difference_needs_more_repeats),

@@ -753,6 +753,11 @@ static void stops_that_are_paid_for_are_said(void **state)
     assert_int_equal(wt_plan_places(&r, &job, NULL, &place, 1, &err), 0);
     assert_int_equal(noted(&r, "negative price"), 0);
     wt_plan_result_done(&r);
+    job.duration_s = 90 * 60;
+    assert_int_equal(wt_plan_places(&r, &job, NULL, &place, 1, &err), 0);
+    assert_int_equal(r.plans[0].count, 2);
+    assert_int_equal(noted(&r, "1 interruption takes "), 1);
+    wt_plan_result_done(&r);
     wt_signal_free(s);
 }
 

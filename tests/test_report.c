@@ -282,6 +282,38 @@ static void equal_gpus_have_the_number_that_cuda_gives_them(void **state)
     wt_run_done(&run);
 }
 
+/* A sweep of what no sensor reads: the value alone says too much, in any window and on its page. */
+static void a_sweep_of_modeled_runs_shows_the_bands(void **state)
+{
+    (void)state;
+    struct bench b;
+    make(&b, true);
+    wt_sweep_done(&b.sweep);
+    for (size_t i = 0; i < WT_COUNTOF(b.runs); i++) {
+        double e = b.runs[i].total.energy_j;
+        b.runs[i].devices[0].is_modeled = true;
+        b.runs[i].devices[0].method = WT_PROV_MODELED;
+        b.runs[i].total = b.runs[i].devices[0].energy =
+            (struct wt_joules){e, 0.25 * e, 2 * e, WT_PROV_MODELED};
+    }
+    struct wt_error err = {0};
+    assert_int_equal(wt_sweep_make(&b.sweep, b.runs, WT_COUNTOF(b.runs), NULL, &err), 0);
+    char *text = printed(200, true, false, NULL, &b.sweep, 0);
+    must_have(text, "8.0 kJ [2.0, 16.0]");
+    must_have(text, "200 W [50, 400]");
+    free(text);
+    text = printed(100, true, false, NULL, &b.sweep, 0);
+    must_have(text, "2.0 to 16.0 kJ");
+    assert_null(strstr(text, "8.00 kJ"));
+    free(text);
+    assert_int_equal(wt_report_html(page, &b.sweep, NULL, 0, &err), 0);
+    text = slurp(page);
+    must_have(text, "<td>200 W<small>[50, 400]</small></td>");
+    must_have(text, "<td>16 J<small>[4, 31]</small></td>");
+    free(text);
+    empty(&b);
+}
+
 static void one_of_a_thing_is_said_as_one(void **state)
 {
     (void)state;
@@ -300,6 +332,15 @@ static void one_of_a_thing_is_said_as_one(void **state)
     wt_text(run.values[0].name, sizeof(run.values[0].name), "a\033[31m\nb");
     text = printed(100, true, false, &run, NULL, 0);
     must_have(text, "  a?[31m?b  10.3\n");
+    free(text);
+    run.work.count = 1;
+    wt_text(run.work.unit, sizeof(run.work.unit), "steps");
+    text = printed(100, true, false, &run, NULL, 0);
+    must_have(text, "  work      1 step, ");
+    free(text);
+    assert_int_equal(wt_report_html(page, NULL, &run, 1, NULL), 0);
+    text = slurp(page);
+    must_have(text, "<dt>work</dt><dd>1 step</dd>");
     free(text);
     wt_run_done(&run);
 
@@ -1147,6 +1188,7 @@ int main(void)
         TEST(a_narrow_table_keeps_its_intervals),
         TEST(a_narrow_window_keeps_verdict_and_setting),
         TEST(equal_gpus_have_the_number_that_cuda_gives_them),
+        TEST(a_sweep_of_modeled_runs_shows_the_bands),
         TEST(one_of_a_thing_is_said_as_one),
         TEST(a_phases_energy_of_work_has_its_interval),
         TEST(a_sweeps_energies_have_their_provenance),

@@ -122,6 +122,117 @@ static void failed_and_interrupted_runs_count(void **state)
     assert_has(wt_statement_to_markdown(&statement), "failed, exit code 137");
 }
 
+/* What `wattune run -- nosuchcmd` stores. */
+static void make_unstarted(struct wt_run *run, int exit_code)
+{
+    run->exit_code = exit_code;
+    run->device_count = 0;
+    run->wall_s = 0;
+    run->total = (struct wt_joules){NAN, NAN, NAN, WT_PROV_UNKNOWN};
+}
+
+static void a_command_that_did_not_start_is_in_no_figure(void **state)
+{
+    (void)state;
+    make(&plain_options);
+    const struct wt_statement before = statement;
+    char *was = strdup(told("node"));
+    statement = (struct wt_statement){0};
+    size_t counts[RUNS];
+    for (size_t i = 0; i < RUNS; i++)
+        counts[i] = runs[i].device_count;
+    make_unstarted(&runs[1], 127);
+    make(&plain_options);
+    assert_int_equal(statement.unstarted, 1);
+    assert_int_equal(statement.failed, 0);
+    assert_int_equal(statement.done, 2);
+    assert_true(statement.is_whole);
+    assert_string_equal(told("node"), was); /* in all of the runs, as before */
+    assert_int_equal(statement.missing_count, before.missing_count);
+    char *text = wt_statement_to_markdown(&statement);
+    assert_null(strstr(text, "at least"));
+    assert_non_null(strstr(text, "did not start, as the command was not there or no program: 1;"));
+    assert_non_null(strstr(text, "run-1: 0.000 s, nothing, did not start, exit code 127"));
+    free(text);
+    text = wt_statement_to_codecarbon(&statement);
+    assert_null(strstr(text, "run-1"));
+    free(text);
+    /* One that started and ended so is a failure like any other. */
+    runs[1].wall_s = 0.1;
+    make(&plain_options);
+    assert_int_equal(statement.unstarted, 0);
+    assert_int_equal(statement.failed, 1);
+    /* Nothing started at all. */
+    for (size_t i = 0; i < RUNS; i++)
+        make_unstarted(&runs[i], 126);
+    make(&plain_options);
+    assert_int_equal(statement.unstarted, RUNS);
+    assert_has(wt_statement_to_markdown(&statement), "**Not measured**: no command started");
+    for (size_t i = 0; i < RUNS; i++)
+        runs[i].device_count = counts[i];
+    free(was);
+    struct wt_statement done = before;
+    wt_statement_done(&done);
+}
+
+/* The cells of the first row, by the name of their column; NaN: empty. */
+static double cell_of(const char *csv, const char *column)
+{
+    const char *head = csv, *row = strchr(csv, '\n') + 1;
+    while (strncmp(head, column, strlen(column)) != 0 || !strchr(",\n", head[strlen(column)])) {
+        head += strcspn(head, ",") + 1;
+        row += strcspn(row, ",") + 1;
+    }
+    return *row == ',' ? (double)NAN : strtod(row, NULL);
+}
+
+static void codecarbons_parts_are_those_of_the_total(void **state)
+{
+    (void)state;
+    double gpu = runs[0].devices[0].energy.energy_j, cpu = runs[0].devices[1].energy.energy_j;
+    struct wt_run_device *d = &runs[0].devices[1];
+    d->is_modeled = true;
+    d->energy.provenance = WT_PROV_MODELED;
+    for (int is_counted = 0; is_counted < 2; is_counted++) {
+        d->is_counted = is_counted;
+        runs[0].total.energy_j = gpu + is_counted * cpu;
+        make(&plain_options);
+        char *text = wt_statement_to_codecarbon(&statement);
+        assert_near(cell_of(text, "energy_consumed"), (gpu + is_counted * cpu) / 3.6e6, 1e-9);
+        assert_near(cell_of(text, "gpu_energy"), gpu / 3.6e6, 1e-9);
+        if (is_counted) {
+            assert_near(cell_of(text, "cpu_energy"), cpu / 3.6e6, 1e-9);
+            assert_near(cell_of(text, "cpu_power"), cpu / runs[0].wall_s, 1e-6);
+        } else {
+            assert_true(isnan(cell_of(text, "cpu_energy"))); /* beside the total */
+        }
+        assert_true(isnan(cell_of(text, "ram_energy")));
+        free(text);
+    }
+}
+
+/* A meter from outside sees all of the node. */
+static void a_node_that_was_measured_as_a_whole_is_hardware(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < RUNS; i++) {
+        runs[i].device_count = 1;
+        struct wt_run_device *d = &runs[i].devices[0];
+        d->kind = WT_DEVICE_NODE;
+        wt_text(d->name, sizeof(d->name), "node by read-pdu");
+        wt_text(d->id, sizeof(d->id), "node");
+        runs[i].total = d->energy;
+    }
+    make(&plain_options);
+    char *text = wt_statement_to_markdown(&statement);
+    assert_non_null(strstr(text, "**Hardware**: the node as a whole (by read-pdu)\n"));
+    assert_non_null(
+        strstr(text, "**Not measured**: nothing, as the meter of the node sees all of it\n"));
+    free(text);
+    for (size_t i = 0; i < RUNS; i++)
+        runs[i].device_count = 2;
+}
+
 /* Of a run that was killed at once nobody can say that there was no GPU sensor. */
 static void a_run_that_was_cut_before_it_was_written_is_blank(void **state)
 {
@@ -562,6 +673,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(energies_are_summed_by_provenance),
         TEST(failed_and_interrupted_runs_count),
+        TEST(codecarbons_parts_are_those_of_the_total),
+        TEST(a_command_that_did_not_start_is_in_no_figure),
+        TEST(a_node_that_was_measured_as_a_whole_is_hardware),
         TEST(kinds_are_not_mixed),
         TEST(a_replay_says_so_in_every_form),
         TEST(an_unknown_energy_makes_it_at_least),

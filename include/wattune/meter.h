@@ -47,7 +47,8 @@ struct wt_window_device {
     struct wt_joules energy;
     enum wt_provenance method; /* WT_PROV_COUNTER or _SAMPLED (energy.provenance says emulated) */
     double mean_w;             /* NaN when the energy is unknown */
-    double max_w;              /* highest power reading seen; NaN when there is none */
+    double max_w; /* highest power reading seen, or the mean where that is more; NaN when
+                     there is none, or it disagrees with the mean */
     /* The same window by the other method, where the device has both: a cross-check. */
     struct wt_joules check;
     bool is_check_off; /* the two intervals do not meet: said in note, never averaged */
@@ -94,7 +95,8 @@ struct wt_trace_point {
     double temp_c;  /* NaN: unknown */
     double clock_mhz;
     double limit_w;
-    uint64_t throttle; /* WT_THROTTLE_* */
+    uint64_t throttle;   /* WT_THROTTLE_* */
+    int64_t t_status_ns; /* when all but the power was read; INT64_MIN: never */
 };
 /* Called from sampling threads, at most once a polling period a device. Set before the first
  * window; fn must not block. */
@@ -108,6 +110,10 @@ WT_API double wt_meter_power_w(struct wt_meter *meter, size_t device);
  * since_ns. Threads: any thread. */
 WT_API bool wt_meter_status(struct wt_meter *meter, size_t device, int64_t since_ns,
                             struct wt_status *ret_status);
+
+/* What devices say of their state (limits, clocks) is read anew with the next poll: something was
+ * set, and what was read before does not hold any more. Threads: any thread. */
+WT_API void wt_meter_refresh(struct wt_meter *meter);
 
 /* What measuring cost: CPU seconds of the sampling threads so far, reads done, reads that failed.
  */

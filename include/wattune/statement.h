@@ -45,6 +45,7 @@ struct wt_statement {
     char origin[240];          /* emulated profiles, recordings; "" of real runs */
     const struct wt_run *runs; /* borrowed, oldest first as they were given */
     size_t run_count, done, failed, incomplete, running;
+    size_t unstarted; /* whose command was not there, or no program: they are in no figure */
     size_t sweeps, swept, trials; /* sweeps, runs of one, and runs with parameters */
     /* Of races, each once however often it was resumed: the trainings in them, and of these what
      * came to its end, was stopped by its race, failed or diverged. */

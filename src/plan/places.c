@@ -196,16 +196,17 @@ static int add_notes(struct wt_plan_result *r, struct wt_error *err)
                      without == r->count ? "no PUE is given:" : "some places have no PUE: there");
     if (rc == 0 && best->count > 1 && r->job.checkpoint_s) {
         char span[48];
-        rc = WT_NOTE(r, err, "%zu interruptions take %s more, counted in", best->count - 1,
+        rc = WT_NOTE(r, err, "%zu interruption%s %s more, counted in", best->count - 1,
+                     best->count == 2 ? " takes" : "s take",
                      wt_span_text(span, sizeof(span), best->sum.run_s - r->job.duration_s));
     }
     size_t earning = r->job.objective == WT_OBJECTIVE_COST ? earning_stops(r, r->best) : 0;
     if (rc == 0 && earning)
         rc = WT_NOTE(
             r, err,
-            "%zu of the interruptions earn by drawing longer at a negative price: that energy "
+            "%zu of the interruptions %s by drawing longer at a negative price: that energy "
             "does no work",
-            earning);
+            earning, earning == 1 ? "earns" : "earn");
     return rc;
 }
 

@@ -120,7 +120,7 @@ int wt_run_sum_make(struct wt_run_sum *ret_sum, const struct wt_run *runs, size_
             rc = wt_joules_add(&total, &total, &run->total);
         if (rc < 0) {
             wt_run_sum_done(&s);
-            return wt_fail(err, rc, "some nodes are emulated and some are real: there is no sum");
+            return wt_fail(err, rc, "some nodes are emulated and some are not: there is no sum");
         }
     }
     s.missed = s.ranks > there ? s.ranks - there : 0;

@@ -46,10 +46,8 @@ static void put_row(struct wt_table *table, const struct wt_sweep *sweep, size_t
     if (row->outlier_count)
         wt_table_set(table, i, 2, "%u, %u off", row->repeats, row->outlier_count);
     wt_table_set(table, i, 3, "%s", wt_format_seconds(text, sizeof(text), row->time_s.value));
-    wt_table_set(table, i, 4, "%s", wt_format_interval(text, sizeof(text), &energy));
-    wt_format_joules(wt_table_cell(table, i, 4)->brief, sizeof(wt_table_cell(table, i, 4)->brief),
-                     row->energy_j.value);
-    wt_table_watts(table, i, 5, row->power_w.value);
+    wt_table_joules(table, i, 4, &energy);
+    wt_table_power(table, i, 5, &row->power_w, row->provenance);
     put_ratio(table, i, 6, &row->time_ratio);
     put_ratio(table, i, 7, &row->energy_ratio);
     put_ratio(table, i, 8, &row->power_ratio);
@@ -92,9 +90,10 @@ void wt_report_sweep(const struct wt_term *term, const struct wt_sweep *sweep)
         {"", false, NULL},
     };
     static const struct wt_table_step steps[] = {
-        {8, WT_BRIEF},  {4, WT_BRIEF},  {6, WT_BRIEF},  {7, WT_BRIEF},  {9, WT_BRIEF},
-        {8, WT_HIDDEN}, {2, WT_HIDDEN}, {5, WT_HIDDEN}, {1, WT_BRIEF},  {10, WT_BRIEF},
-        {3, WT_HIDDEN}, {6, WT_HIDDEN}, {4, WT_HIDDEN}, {7, WT_HIDDEN}, {9, WT_HIDDEN},
+        {8, WT_BRIEF},  {5, WT_BRIEF},  {4, WT_BRIEF},  {6, WT_BRIEF},
+        {7, WT_BRIEF},  {9, WT_BRIEF},  {8, WT_HIDDEN}, {2, WT_HIDDEN},
+        {5, WT_HIDDEN}, {1, WT_BRIEF},  {10, WT_BRIEF}, {3, WT_HIDDEN},
+        {6, WT_HIDDEN}, {4, WT_HIDDEN}, {7, WT_HIDDEN}, {9, WT_HIDDEN},
     };
     struct wt_plain plain;
     struct wt_table table;

@@ -62,6 +62,12 @@ static void put_device_row(FILE *out, const struct wt_run *run, const struct wt_
 
 static void put_device_table(FILE *out, const struct wt_run *run)
 {
+    if (!run->device_count && wt_run_is_unstarted(run)) {
+        fputs("<h2>Devices</h2>\n<p>None was looked at: the command did not start, as it was not "
+              "there or no program.</p>\n",
+              out);
+        return;
+    }
     if (!run->device_count) {
         fputs("<h2>Devices</h2>\n<p>None is listed: no energy or power sensor could be read here. "
               "<code>wattune doctor</code> says why.</p>\n",
@@ -308,8 +314,8 @@ static void put_run_facts(FILE *out, const struct wt_run *run)
     }
     if (run->work.is_known) {
         fprintf(out, "<dt>work</dt><dd>%llu ", (unsigned long long)run->work.count);
-        wt_html_put(out, run->work.unit);
-        if (run->work.steps)
+        wt_html_put(out, wt_work_unit(run, text, sizeof(text)));
+        if (wt_work_has_steps(run))
             fprintf(out, " in %llu step%s", (unsigned long long)run->work.steps,
                     run->work.steps == 1 ? "" : "s");
         fputs("</dd>\n", out);

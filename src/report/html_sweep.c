@@ -34,6 +34,20 @@ static void put_ratio(FILE *out, const struct wt_estimate *e)
     wt_html_estimate(out, value, interval);
 }
 
+/* Of what is modeled with the band: the value alone says too much. */
+static void put_power(FILE *out, const struct wt_sweep_row *row)
+{
+    char value[32], text[96] = "";
+    if (row->provenance == WT_PROV_MODELED && isfinite(row->power_w.value))
+        wt_watts_interval(text, sizeof(text), &row->power_w);
+    char *bracket = strchr(text, '[');
+    if (bracket)
+        wt_text(value, sizeof(value), "%.*s", (int)(bracket - text - 1), text);
+    else
+        wt_html_watts(value, sizeof(value), row->power_w.value);
+    wt_html_estimate(out, value, bracket ? bracket : "");
+}
+
 static const char *note_of(const struct wt_sweep *sweep, size_t i)
 {
     const struct wt_sweep_row *row = &sweep->rows[i];
@@ -77,7 +91,7 @@ static void put_sweep_table(FILE *out, const struct wt_sweep *sweep)
         wt_html_tag(out, "<th scope=\"col\">", wt_goal_words(goal), " ratio</th>");
     if (has_work) {
         wt_html_tag(out, "<th scope=\"col\">per 1,000 ", sweep->work_unit, "</th>");
-        wt_html_tag(out, "<th scope=\"col\">", sweep->work_unit, " a second</th>");
+        wt_html_tag(out, "<th scope=\"col\">", sweep->work_unit, " a&nbsp;second</th>");
     }
     struct wt_sweep_told told;
     wt_sweep_told_names(sweep, &told);
@@ -96,16 +110,16 @@ static void put_sweep_table(FILE *out, const struct wt_sweep *sweep)
         fputs("</td>", out);
         wt_html_tag(out, "<td>", wt_format_seconds(text, sizeof(text), row->time_s.value), "</td>");
         wt_html_joules(out, &row->energy_j, row->provenance);
-        wt_html_tag(out, "<td>", wt_html_watts(text, sizeof(text), row->power_w.value), "</td>");
+        put_power(out, row);
         put_ratio(out, &row->time_ratio);
         put_ratio(out, &row->energy_ratio);
         put_ratio(out, &row->power_ratio);
         if (has_value)
             put_ratio(out, &row->value_ratio);
         if (has_work) {
-            wt_html_tag(out, "<td>",
-                        wt_format_joules(text, sizeof(text), row->j_per_work.value * 1000),
-                        "</td>");
+            const struct wt_estimate *per = &row->j_per_work;
+            const struct wt_estimate many = {per->value * 1000, per->low * 1000, per->high * 1000};
+            wt_html_joules(out, &many, row->provenance);
             wt_html_tag(out, "<td>", wt_html_four(text, sizeof(text), row->work_per_s.value),
                         "</td>");
         }
@@ -171,7 +185,13 @@ static void put_sweep_tiles(FILE *out, const struct wt_sweep *sweep)
     wt_html_tile(out, "time", change(value, sizeof(value), row->time_ratio.value), "time", detail);
     wt_text(words, sizeof(words), "mean power, was %s",
             wt_html_watts(low, sizeof(low), reference->power_w.value));
-    wt_html_tile(out, "power", wt_html_watts(value, sizeof(value), row->power_w.value), words, "");
+    detail[0] = '\0';
+    if (row->provenance == WT_PROV_MODELED)
+        wt_text(detail, sizeof(detail), "modeled: %s to %s",
+                wt_html_watts(low, sizeof(low), row->power_w.low),
+                wt_html_watts(high, sizeof(high), row->power_w.high));
+    wt_html_tile(out, "power", wt_html_watts(value, sizeof(value), row->power_w.value), words,
+                 detail);
     fputs("</div>\n", out);
 }
 

@@ -12,13 +12,11 @@ enum { KEY, USER, ACCOUNT, NAME, BEGUN, TIME, ENERGY, BY, STATE };
 static void put_energy(struct wt_table *table, size_t row, const struct wt_job_sum *sum)
 {
     const struct wt_joules *e = &sum->energy;
-    struct wt_cell *cell = wt_table_cell(table, row, ENERGY);
     char text[96];
     if (e->provenance == WT_PROV_UNKNOWN) {
         wt_table_set(table, row, ENERGY, "unknown");
     } else if (isfinite(e->high_j)) {
-        wt_table_set(table, row, ENERGY, "%s", wt_format_interval(text, sizeof(text), e));
-        wt_format_joules(cell->brief, sizeof(cell->brief), e->energy_j);
+        wt_table_joules(table, row, ENERGY, e);
     } else {
         /* A part was not measured for a while, and nobody knows what it can draw. */
         wt_table_set(table, row, ENERGY, "%s or more",

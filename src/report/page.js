@@ -104,6 +104,7 @@
       ticks: { color: soft, maxTicksLimit: 8, maxRotation: 0, includeBounds: !spec.isTime }
     };
     if (spec.type !== 'category') b.ticks.callback = tick;
+    if (spec.type === 'category') b.offset = true; /* an interval bar needs room at both sides */
     if (spec.min !== undefined) b.min = spec.min;
     if (spec.max !== undefined) b.max = spec.max;
     if (spec.room) {
@@ -256,7 +257,9 @@
       sets.push(series(t.label, color, columns(t.t_s, t.power_w), { borderWidth: 1.5, borderDash: dash(i) }));
       if (t.limit_w.some(function (v) { return v !== null; }))
         sets.push(series('limit' + (r.traces.length > 1 ? ' of ' + t.label : ''), color,
-          columns(t.t_s, t.limit_w), { borderWidth: 1, borderDash: [5, 4], pointStyle: 'line' }));
+          /* It holds until another is set: steps, by the name of either version. */
+          columns(t.t_s, t.limit_w), { borderWidth: 1, borderDash: [5, 4], pointStyle: 'line',
+                                       steppedLine: 'before', stepped: 'before' }));
     });
     chart('power-' + n, 'line', { datasets: sets }, seconds(r.traces), { title: 'power, W', min: 0 });
     if (r.is_joint) {

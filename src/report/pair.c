@@ -24,12 +24,10 @@ static void put_value(struct wt_table *table, size_t row, size_t column, enum wt
         wt_table_set(table, row, column, "%s", wt_format_seconds(text, sizeof(text), e->value));
         break;
     case WT_PAIR_POWER:
-        wt_table_watts(table, row, column, e->value);
+        wt_table_power(table, row, column, e, provenance);
         break;
     default:
-        wt_table_set(table, row, column, "%s", wt_format_interval(text, sizeof(text), &joules));
-        wt_format_joules(wt_table_cell(table, row, column)->brief,
-                         sizeof(wt_table_cell(table, row, column)->brief), e->value);
+        wt_table_joules(table, row, column, &joules);
     }
 }
 

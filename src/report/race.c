@@ -131,9 +131,7 @@ static void put_raced(struct wt_table *table, const struct wt_raced *raced, size
     if (t->run_s > 0)
         wt_table_set(table, i, TIME, "%s", wt_format_seconds(text, sizeof(text), t->run_s));
     if (t->energy.provenance != WT_PROV_UNKNOWN && t->run_s > 0) {
-        struct wt_cell *cell = wt_table_cell(table, i, ENERGY);
-        wt_table_set(table, i, ENERGY, "%s", wt_format_interval(text, sizeof(text), &t->energy));
-        wt_format_joules(cell->brief, sizeof(cell->brief), t->energy.energy_j);
+        wt_table_joules(table, i, ENERGY, &t->energy);
     }
     if (raced->is_verified && isfinite(t->final_loss))
         wt_table_set(table, i, ITS_END, "%.4f", t->final_loss);

@@ -92,8 +92,9 @@ static int check_kind(struct wt_statement *s, struct wt_error *err)
             continue;
         name_runs(s->runs, s->run_count, s->kind, mine, sizeof(mine));
         name_runs(s->runs, s->run_count, other, others, sizeof(others));
-        wt_fail(err, WT_E_MIXED, "%s runs (%s) and %s ones (%s): a statement is of one kind",
-                wt_statement_kind_name(s->kind), mine, wt_statement_kind_name(other), others);
+        wt_fail(err, WT_E_MIXED, "%s%s runs (%s) and %s%s ones (%s): a statement is of one kind",
+                s->kind ? "" : "not ", wt_statement_kind_name(s->kind ? s->kind : other), mine,
+                other ? "" : "not ", wt_statement_kind_name(other ? other : s->kind), others);
         wt_fix(err, "give what is not measured here a tag of its own: wattune run --tag");
         return WT_E_MIXED;
     }
@@ -111,7 +112,7 @@ static int64_t end_of(const struct wt_run *run)
 
 static bool is_failed(const struct wt_run *run)
 {
-    return run->state == WT_RUN_DONE && run->exit_code != 0;
+    return run->state == WT_RUN_DONE && run->exit_code != 0 && !wt_run_is_unstarted(run);
 }
 
 /* Whether an earlier run is of the same sweep. A job of many ranks is a group, too, without labels.
@@ -143,6 +144,7 @@ static void count_runs(struct wt_statement *s)
         double wall_s = isfinite(run->wall_s) ? run->wall_s : 0;
         int64_t end_ns = end_of(run);
         s->failed += is_failed(run);
+        s->unstarted += wt_run_is_unstarted(run);
         s->done += run->state == WT_RUN_DONE && !run->exit_code;
         s->incomplete += run->state == WT_RUN_INCOMPLETE;
         s->running += run->state == WT_RUN_RUNNING;
@@ -277,6 +279,8 @@ static int add_unknown(struct wt_statement *s, size_t run)
 static int sum_run(struct wt_statement *s, size_t at)
 {
     const struct wt_run *run = &s->runs[at];
+    if (wt_run_is_unstarted(run)) /* it took nothing, and nobody looked */
+        return 0;
     /* What was drawn after the last note of a run that was cut short, or goes on, nobody knows. */
     bool is_whole = run->total.provenance != WT_PROV_UNKNOWN && run->state == WT_RUN_DONE;
     struct wt_joules of_devices = unknown_joules;
@@ -316,7 +320,7 @@ static int sum_energy(struct wt_statement *s)
             return WT_E_NOMEM;
     if (s->part_count)
         qsort(s->parts, s->part_count, sizeof(*s->parts), by_strength);
-    s->is_whole = !s->unknown_count;
+    s->is_whole = !s->unknown_count && s->unstarted < s->run_count;
     s->sum = s->total;
     /* What the user gave has no error of its own, and no sensor. */
     if (s->sum.provenance != WT_PROV_UNKNOWN) {
@@ -347,16 +351,23 @@ static enum seen look_for(const struct wt_run *run, enum wt_device_kind kind)
     return best;
 }
 
-/* " in 2 of 3 runs", or nothing where it is all of them. */
+/* " in 2 of 3 runs", or nothing where it is all of them. Of those that did start. */
 static const char *of_runs(const struct wt_statement *s, size_t n, char *buf, size_t size)
 {
-    return n == s->run_count ? wt_text(buf, size, "%s", "")
-                             : wt_text(buf, size, " in %zu of %zu runs", n, s->run_count);
+    size_t all = s->run_count - s->unstarted;
+    return n == all ? wt_text(buf, size, "%s", "")
+                    : wt_text(buf, size, " in %zu of %zu runs", n, all);
 }
 
 static bool is_blank(const struct wt_run *run)
 {
     return run->state == WT_RUN_INCOMPLETE && !run->device_count;
+}
+
+/* Whether it can tell which sensors there were. */
+static bool is_telling(const struct wt_run *run)
+{
+    return !is_blank(run) && !wt_run_is_unstarted(run);
 }
 
 static int tell_sensors(struct wt_statement *s)
@@ -388,15 +399,15 @@ static int tell_sensors(struct wt_statement *s)
             size_t count = 0;
             char where[48];
             for (size_t i = 0; i < s->run_count; i++)
-                count += !is_blank(&s->runs[i]) && look_for(&s->runs[i], rows[r].kind) == seen;
+                count += is_telling(&s->runs[i]) && look_for(&s->runs[i], rows[r].kind) == seen;
             if (count &&
                 tell(s, rows[r].what, "no %s%s: %s %s", rows[r].name,
                      of_runs(s, count, where, sizeof(where)), rows[r].energy, lost[seen]) < 0)
                 return WT_E_NOMEM;
         }
-    if (s->host_runs && s->host_runs < s->run_count &&
+    if (s->host_runs && s->host_runs < s->run_count - s->unstarted &&
         tell(s, "host", "the rest of the node was given for %zu of %zu runs only", s->host_runs,
-             s->run_count) < 0)
+             s->run_count - s->unstarted) < 0)
         return WT_E_NOMEM;
     return 0;
 }

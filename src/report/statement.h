@@ -16,7 +16,8 @@ bool wt_statement_is_new_host(const struct wt_statement *s, size_t at);
 bool wt_statement_is_new_command(const struct wt_statement *s, size_t at);
 /* "EMULATED ", "REPLAYED " or "": what goes before anything such a statement is called by. */
 const char *wt_statement_mark(const struct wt_statement *s);
-/* "3 x Tesla V100-PCIE-32GB, ...": without meters of nodes. Returns buf. */
+/* "3 x Tesla V100-PCIE-32GB, ...": without meters of nodes, unless there is nothing else: "the node
+ * as a whole (by read-pdu)". Returns buf. */
 const char *wt_statement_hardware(const struct wt_statement *s, char *buf, size_t size);
 /* "Germany (DEU)". Returns buf. */
 const char *wt_statement_place(const struct wt_statement *s, char *buf, size_t size);

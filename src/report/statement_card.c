@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "report/statement.h"
+#include "report/words.h"
 
 /* ---- a model card ---- */
 
@@ -114,13 +115,14 @@ static void put_number(FILE *out, double value)
     fputc(',', out);
 }
 
-/* What sensors saw of the devices of a kind, J; NaN: there is none, or one is not known. */
+/* Of the devices of a kind, J, that of an estimate where it is in the run's total, so that the
+ * parts come to it; NaN: there is none, or one is not known. */
 static double energy_of(const struct wt_run *run, enum wt_device_kind kind)
 {
     double sum = NAN;
     for (size_t i = 0; i < run->device_count; i++) {
         const struct wt_run_device *d = &run->devices[i];
-        if (d->kind != kind || d->is_part || d->is_modeled)
+        if (d->kind != kind || d->is_part || (d->is_modeled && !d->is_counted))
             continue;
         if (d->energy.provenance == WT_PROV_UNKNOWN)
             return NAN;
@@ -244,7 +246,8 @@ char *wt_statement_to_codecarbon(const struct wt_statement *statement)
     wt_plain_enter(&plain);
     fputs(columns, out);
     for (size_t i = 0; i < statement->run_count; i++)
-        put_row(out, statement, &statement->runs[i]);
+        if (!wt_run_is_unstarted(&statement->runs[i]))
+            put_row(out, statement, &statement->runs[i]);
     wt_plain_leave(&plain);
     if (fclose(out) != 0) {
         free(text);

@@ -232,6 +232,8 @@ static const char *how_ended(const struct wt_run *run, char *buf, size_t size)
         return wt_text(buf, size, "still going");
     if (run->state == WT_RUN_INCOMPLETE)
         return wt_text(buf, size, "cut short");
+    if (wt_run_is_unstarted(run))
+        return wt_text(buf, size, "did not start, exit code %d", run->exit_code);
     return run->exit_code ? wt_text(buf, size, "failed, exit code %d", run->exit_code)
                           : wt_text(buf, size, "ended well");
 }
@@ -251,6 +253,9 @@ static void tell_runs(struct doc *d, const struct wt_statement *s)
             energy(&s->failed_energy, text, sizeof(text)));
     else
         sub(d, "failed: none");
+    if (s->unstarted)
+        sub(d, "did not start, as the command was not there or no program: %zu; in no figure",
+            s->unstarted);
     if (s->incomplete && s->incomplete_energy.provenance == WT_PROV_UNKNOWN)
         sub(d, "cut short: %zu; nothing is known of their energy", s->incomplete);
     else if (s->incomplete)
@@ -350,7 +355,10 @@ static void tell_missing(struct doc *d, const struct wt_statement *s)
 {
     char text[300], name[128], bound[48];
     size_t listed = 0;
-    fact(d, "Not measured", "%s", s->missing_count ? "what follows" : "nothing is known of");
+    fact(d, "Not measured", "%s",
+         s->missing_count               ? "what follows"
+         : s->unstarted == s->run_count ? "no command started"
+                                        : "nothing, as the meter of the node sees all of it");
     for (size_t i = 0; i < s->missing_count; i++)
         sub(d, "%s", s->missing[i].text);
     if (s->unknown_count)
@@ -391,8 +399,8 @@ static void tell_list(struct doc *d, const struct wt_statement *s)
     for (size_t i = 0; i < s->run_count && i < LISTED_MOST; i++) {
         const struct wt_run *run = &s->runs[i];
         sub(d, "%s: %s, %s, %s%s%s", run->id, wt_format_seconds(time, sizeof(time), run->wall_s),
-            energy(&run->total, joules, sizeof(joules)), how_ended(run, end, sizeof(end)),
-            run->label[0] ? "; " : "", run->label);
+            wt_run_is_unstarted(run) ? "nothing" : energy(&run->total, joules, sizeof(joules)),
+            how_ended(run, end, sizeof(end)), run->label[0] ? "; " : "", run->label);
     }
     if (s->run_count > LISTED_MOST)
         sub(d, "and %zu more, which the JSON has", s->run_count - LISTED_MOST);
@@ -508,7 +516,20 @@ const char *wt_statement_hardware(const struct wt_statement *s, char *buf, size_
         wt_text(buf + used, size - used, "%s%zu x %s%s", used ? ", " : "", d->count,
                 modeled ? modeled + 11 : d->name, d->is_modeled ? " (modeled)" : "");
     }
-    return buf[0] ? buf : wt_text(buf, size, "no device was measured");
+    if (buf[0])
+        return buf;
+    /* A meter from outside is no part of the machine: it saw all of it. */
+    for (size_t i = 0; i < s->device_count; i++) {
+        const struct wt_statement_device *d = &s->devices[i];
+        size_t used = strlen(buf);
+        if (d->kind == WT_DEVICE_NODE && !d->is_modeled)
+            wt_text(buf + used, size - used, "%s%s", used ? ", " : "",
+                    d->name + (strncmp(d->name, "node ", 5) == 0 ? 5 : 0));
+    }
+    char meters[400];
+    wt_text(meters, sizeof(meters), "%.399s", buf);
+    return meters[0] ? wt_text(buf, size, "the node as a whole (%s)", meters)
+                     : wt_text(buf, size, "no device was measured");
 }
 
 const char *wt_statement_place(const struct wt_statement *s, char *buf, size_t size)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "report/table.h"
+#include "report/words.h"
 
 static const char *const paints[] = {
     [WT_PLAIN] = "",           [WT_DIM] = "\033[2m",     [WT_BOLD] = "\033[1m",
@@ -300,6 +301,38 @@ void wt_table_watts(struct wt_table *table, size_t row, size_t column, double wa
                      : fabs(watts) < 99.95 ? 1
                                            : 0,
                      watts);
+}
+
+/* "1.3 to 18.7 J" of "7.7 J [1.3, 18.7]". */
+static void put_band(struct wt_cell *cell)
+{
+    char unit[8], low[24], high[24];
+    if (sscanf(cell->full, "%*s %7s [%23[^,], %23[^]]]", unit, low, high) == 3)
+        wt_text(cell->brief, sizeof(cell->brief), "%s to %s %s", low, high, unit);
+}
+
+void wt_table_joules(struct wt_table *table, size_t row, size_t column,
+                     const struct wt_joules *joules)
+{
+    struct wt_cell *cell = wt_table_cell(table, row, column);
+    char text[96];
+    wt_table_set(table, row, column, "%s", wt_format_interval(text, sizeof(text), joules));
+    if (joules->provenance == WT_PROV_MODELED)
+        put_band(cell);
+    else if (joules->provenance != WT_PROV_UNKNOWN)
+        wt_format_joules(cell->brief, sizeof(cell->brief), joules->energy_j);
+}
+
+void wt_table_power(struct wt_table *table, size_t row, size_t column, const struct wt_estimate *w,
+                    enum wt_provenance provenance)
+{
+    char text[96];
+    if (provenance != WT_PROV_MODELED || !isfinite(w->value)) {
+        wt_table_watts(table, row, column, w->value);
+        return;
+    }
+    wt_table_set(table, row, column, "%s", wt_watts_interval(text, sizeof(text), w));
+    put_band(wt_table_cell(table, row, column));
 }
 
 /* Above all figures of a run or sweep: that they are not of this machine. */

@@ -57,6 +57,12 @@ void wt_table_done(struct wt_table *table);
 struct wt_cell *wt_table_cell(const struct wt_table *table, size_t row, size_t column);
 void wt_table_set(struct wt_table *table, size_t row, size_t column, const char *fmt, ...)
     WT_PRINTF(4, 5);
+/* An energy, or a power, with its interval. The brief form, for a narrow window, is the value; of
+ * what is modeled, whose value alone says too much, from where to where. */
+void wt_table_joules(struct wt_table *table, size_t row, size_t column,
+                     const struct wt_joules *joules);
+void wt_table_power(struct wt_table *table, size_t row, size_t column, const struct wt_estimate *w,
+                    enum wt_provenance provenance);
 /* Three digits, nothing of a number that is not known. */
 void wt_table_watts(struct wt_table *table, size_t row, size_t column, double watts);
 /* The brief form of a cell that holds a setting: "power=150 W, clock=900 MHz" as "150 W, 900 MHz".

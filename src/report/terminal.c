@@ -135,7 +135,7 @@ static const char *unit_of(const struct wt_run *run)
 
 static void print_work(const struct wt_term *term, const struct wt_run *run)
 {
-    char count[40], per[64], rate[48] = "", steps[48] = "";
+    char count[40], per[64], unit[40], rate[48] = "", steps[48] = "";
     if (!run->work.is_known)
         return;
     struct wt_joules j = wt_run_j_per_work(run);
@@ -143,11 +143,11 @@ static void print_work(const struct wt_term *term, const struct wt_run *run)
         wt_text(
             rate, sizeof(rate), ", %s/s",
             wt_grouped(per, sizeof(per), (uint64_t)llround((double)run->work.count / run->wall_s)));
-    if (run->work.steps)
+    if (wt_work_has_steps(run))
         wt_text(steps, sizeof(steps), " in %s step%s",
                 wt_grouped(per, sizeof(per), run->work.steps), run->work.steps == 1 ? "" : "s");
     line(term, "work", "%s %s%s%s", wt_grouped(count, sizeof(count), run->work.count),
-         run->work.unit, steps, rate);
+         wt_work_unit(run, unit, sizeof(unit)), steps, rate);
     if (j.provenance != WT_PROV_UNKNOWN)
         line(term, "", "%s per %s%s%s", wt_format_interval(per, sizeof(per), &j), unit_of(run),
              j.provenance == WT_PROV_MODELED ? ", " : "",
@@ -363,6 +363,9 @@ void wt_report_run(const struct wt_term *term, const struct wt_run *run, bool is
     wt_term_banners(term, run);
     if (run->device_count)
         print_devices(term, run);
+    else if (wt_run_is_unstarted(run))
+        wt_term_wrap(term, WT_YELLOW, "  energy    ",
+                     "none: the command did not start, as it was not there or no program");
     else
         wt_term_wrap(term, WT_YELLOW, "  energy    ",
                      "unknown: no energy or power sensor could be read here; `wattune doctor` "
@@ -447,22 +450,6 @@ static int unique_length(const struct wt_run *runs, size_t count)
     return (int)length;
 }
 
-/* With its interval, or else the value; of an estimate, whose value alone says too much, from where
- * to where. */
-static void put_total(struct wt_table *table, size_t row, size_t column, const struct wt_run *run)
-{
-    struct wt_cell *cell = wt_table_cell(table, row, column);
-    const struct wt_joules *t = &run->total;
-    char text[96];
-    wt_table_set(table, row, column, "%s", wt_format_interval(text, sizeof(text), t));
-    char unit[8], low[24], high[24];
-    if (t->provenance == WT_PROV_MODELED &&
-        sscanf(text, "%*s %7s [%23[^,], %23[^]]]", unit, low, high) == 3)
-        wt_text(cell->brief, sizeof(cell->brief), "%s to %s %s", low, high, unit);
-    else if (t->provenance != WT_PROV_UNKNOWN)
-        wt_format_joules(cell->brief, sizeof(cell->brief), t->energy_j);
-}
-
 static void put_state(struct wt_table *table, size_t row, size_t column, const struct wt_run *run,
                       const char *what)
 {
@@ -509,7 +496,8 @@ void wt_report_runs(const struct wt_term *term, const struct wt_run *runs, size_
                     "%.*s", id_length, wt_table_cell(&table, i, 0)->full);
             if (localtime_r(&t, &tm) && strftime(text, sizeof(text), "%Y-%m-%d %H:%M", &tm))
                 wt_table_set(&table, i, 1, "%s", text);
-            put_total(&table, i, 2, run);
+            if (!wt_run_is_unstarted(run))
+                wt_table_joules(&table, i, 2, &run->total);
             wt_table_set(&table, i, 3, "%s", wt_format_seconds(text, sizeof(text), run->wall_s));
             wt_table_set(&table, i, 4, "%s", run->label);
             wt_table_brief_label(wt_table_cell(&table, i, 4));
@@ -519,6 +507,8 @@ void wt_report_runs(const struct wt_term *term, const struct wt_run *runs, size_
                 wt_text(what, sizeof(what), "running");
             else if (run->state == WT_RUN_INCOMPLETE)
                 wt_text(what, sizeof(what), "incomplete");
+            else if (wt_run_is_unstarted(run))
+                wt_text(what, sizeof(what), "not started");
             else if (run->exit_code)
                 wt_text(what, sizeof(what), "exit %d", run->exit_code);
             put_state(&table, i, 6, run, what);

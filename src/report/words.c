@@ -315,6 +315,25 @@ const char *wt_run_unreal(const struct wt_run *run)
     return is_modeled ? "modeled" : "";
 }
 
+const char *wt_work_unit(const struct wt_run *run, char *buf, size_t size)
+{
+    size_t n = strlen(run->work.unit);
+    bool is_cut = run->work.count == 1 && n > 1 && run->work.unit[n - 1] == 's';
+    return wt_text(buf, size, "%.*s", (int)(n - is_cut), run->work.unit);
+}
+
+bool wt_work_has_steps(const struct wt_run *run)
+{
+    bool is_steps = strcmp(run->work.unit, "steps") == 0 || strcmp(run->work.unit, "step") == 0;
+    return run->work.steps && !(is_steps && run->work.steps == run->work.count);
+}
+
+bool wt_run_is_unstarted(const struct wt_run *run)
+{
+    return run->state == WT_RUN_DONE && (run->exit_code == 126 || run->exit_code == 127) &&
+           !run->device_count && !(run->wall_s > 0);
+}
+
 const char *wt_replayed_words(const struct wt_run *run)
 {
     for (size_t i = 0; i < run->device_count; i++)
@@ -429,6 +448,16 @@ const char *wt_race_words(const struct wt_run *run, char *buf, size_t size)
                 run->race.is_verified ? "found" : "estimated",
                 wt_provenance_name(run->race.provenance));
     return buf;
+}
+
+const char *wt_watts_interval(char *buf, size_t size, const struct wt_estimate *w)
+{
+    double half = (w->high - w->low) / 2;
+    int decimals = half > 0 ? (int)fmin(3, fmax(0, 1 - floor(log10(half)))) : 2;
+    if (!isfinite(half))
+        return wt_text(buf, size, "%.3g W [no bound]", w->value);
+    return wt_text(buf, size, "%.*f W [%.*f, %.*f]", decimals, w->value, decimals, w->low, decimals,
+                   w->high);
 }
 
 const char *wt_three_digits(char *buf, size_t size, double value, const char *unit)

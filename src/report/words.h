@@ -37,6 +37,8 @@ bool wt_note_is_said(const struct wt_run *run, size_t device);
 bool wt_is_standing(const struct wt_run *run);
 extern const char wt_standing_words[];
 
+/* "7.6 W [1.3, 18.6]". Returns buf. */
+const char *wt_watts_interval(char *buf, size_t size, const struct wt_estimate *w);
 /* A device's share in words: of a modeled one with the model's interval. Returns buf. */
 const char *wt_share_text(const struct wt_run_device *d, uint64_t uj, char *buf, size_t size);
 /* What a share that is nobody's is called. */
@@ -48,6 +50,12 @@ const char *wt_share_name(const struct wt_run *run, const struct wt_run_share *s
 /* "modeled", "replayed", "replayed, modeled", "emulated": what a run's total is, when it was not
  * measured here; "". */
 const char *wt_run_unreal(const struct wt_run *run);
+/* The unit of the run's work, "token" of one. Returns buf. */
+const char *wt_work_unit(const struct wt_run *run, char *buf, size_t size);
+/* Whether the steps say more than the work does, which may be counted in steps itself. */
+bool wt_work_has_steps(const struct wt_run *run);
+/* Whether its command never started, being not there or no program: it took nothing. */
+bool wt_run_is_unstarted(const struct wt_run *run);
 /* Below the banner of a recording: what of it was measured here after all. */
 const char *wt_replayed_words(const struct wt_run *run);
 

@@ -30,7 +30,8 @@ struct slot {
     int64_t poll_ns, t_read_ns; /* not more often than this; when last */
     bool is_model, has_read;    /* of a processor: may be asked for what it has already */
     uint64_t round;
-    int failing; /* the error that repeats; 0: reads succeed */
+    unsigned refreshes; /* that were heard */
+    int failing;        /* the error that repeats; 0: reads succeed */
     uint64_t fail_count;
     unsigned good_count; /* in a row */
 };
@@ -57,6 +58,7 @@ struct wt_sampler {
     _Atomic int64_t edge_ns;
     _Atomic int64_t *cover_ns; /* one a device */
     atomic_bool is_following;
+    atomic_uint refreshes; /* asked for so far */
     atomic_int rare_count; /* threads that read a counter rarely: edges wake them */
 
     pthread_mutex_t lock; /* of workers, is_stopping; taken before a worker's */
@@ -187,6 +189,11 @@ static void hear(struct worker *w, int64_t *edge_ns, int64_t now_ns)
     for (size_t i = 0; i < w->count; i++) {
         if (atomic_load_explicit(&s->is_following, memory_order_relaxed))
             wt_pacer_follow(&w->slots[i]->pacer, now_ns);
+        unsigned refreshes = atomic_load_explicit(&s->refreshes, memory_order_relaxed);
+        if (w->slots[i]->refreshes != refreshes) {
+            w->slots[i]->refreshes = refreshes;
+            w->slots[i]->t_status_ns = now_ns - STATUS_PERIOD_NS;
+        }
         if (is_new_edge)
             wt_pacer_edge(&w->slots[i]->pacer, now_ns);
         wt_pacer_cover(
@@ -572,6 +579,11 @@ void wt_sampler_follow(struct wt_sampler *s)
 {
     atomic_store_explicit(&s->is_following, true, memory_order_relaxed);
     wt_sampler_wake(s);
+}
+
+void wt_sampler_refresh(struct wt_sampler *s)
+{
+    atomic_fetch_add_explicit(&s->refreshes, 1, memory_order_relaxed);
 }
 
 void wt_sampler_wake(struct wt_sampler *s)

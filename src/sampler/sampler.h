@@ -62,6 +62,9 @@ void wt_sampler_edge(struct wt_sampler *sampler, int64_t t_ns);
 void wt_sampler_cover(struct wt_sampler *sampler, size_t device, int64_t t_ns);
 /* From now on every move of every counter is caught finely. Threads: any thread. */
 void wt_sampler_follow(struct wt_sampler *sampler);
+/* What devices say of their state (limits, clocks) is read with the next poll, not when it is due:
+ * something was set. Threads: any thread. */
+void wt_sampler_refresh(struct wt_sampler *sampler);
 /* Has the threads look at what was asked for now, not at their next poll. Threads: any thread. */
 void wt_sampler_wake(struct wt_sampler *sampler);
 

@@ -37,22 +37,31 @@ static const char *name_of(const struct wt_sweep *sweep, const struct wt_sweep_r
                    row->label);
 }
 
+/* Of what is modeled with its band: the value alone says too much. */
+static const char *joules(const struct wt_sweep_row *row, const struct wt_estimate *e, double scale,
+                          char *buf, size_t size)
+{
+    const struct wt_joules j = {e->value * scale, e->low * scale, e->high * scale, row->provenance};
+    return row->provenance == WT_PROV_MODELED ? wt_format_interval(buf, size, &j)
+                                              : wt_format_joules(buf, size, j.energy_j);
+}
+
 static void work_words(const struct wt_sweep *sweep, const struct wt_sweep_row *row, char *buf,
                        size_t size)
 {
     const struct wt_sweep_row *reference = &sweep->rows[sweep->reference];
-    char mine[32], theirs[32];
+    char mine[80], theirs[80];
     if (sweep->is_to_target || isnan(row->j_per_work.value) || isnan(reference->j_per_work.value)) {
         wt_text(buf, size, " (%s: %s instead of %s)", sweep->is_to_target ? "to target" : "a run",
-                wt_format_joules(mine, sizeof(mine), row->energy_j.value),
-                wt_format_joules(theirs, sizeof(theirs), reference->energy_j.value));
+                joules(row, &row->energy_j, 1, mine, sizeof(mine)),
+                joules(reference, &reference->energy_j, 1, theirs, sizeof(theirs)));
         return;
     }
     bool is_many = row->j_per_work.value < 1e-3;
     double scale = is_many ? 1e6 : 1e3;
     wt_text(buf, size, " (per %s %s: %s instead of %s)", is_many ? "1,000,000" : "1,000",
-            sweep->work_unit, wt_format_joules(mine, sizeof(mine), row->j_per_work.value * scale),
-            wt_format_joules(theirs, sizeof(theirs), reference->j_per_work.value * scale));
+            sweep->work_unit, joules(row, &row->j_per_work, scale, mine, sizeof(mine)),
+            joules(reference, &reference->j_per_work, scale, theirs, sizeof(theirs)));
 }
 
 /* "for 8.5 % more time [6.1, 10.9]", and when the interval holds both, that it does. */

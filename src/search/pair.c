@@ -30,9 +30,10 @@ static int note(struct wt_pair *p, const char *fmt, ...)
 
 /* ---- may they be compared? ---- */
 
+/* "": of this machine, measured or modeled. */
 static const char *kind_of(const struct wt_run *run)
 {
-    return run->is_emulated ? "emulated" : run->is_replayed ? "replayed" : "real";
+    return run->is_emulated ? "emulated" : run->is_replayed ? "replayed" : "";
 }
 
 static int check_runs(const struct wt_pair *p, struct wt_error *err)
@@ -43,10 +44,14 @@ static int check_runs(const struct wt_pair *p, struct wt_error *err)
         for (size_t k = 0; k < i; k++)
             if (strcmp(p->runs[i].id, p->runs[k].id) == 0)
                 return wt_fail(err, WT_E_USAGE, "run %s is there twice", p->runs[i].id);
-    for (size_t i = 1; i < count; i++)
-        if (strcmp(kind_of(&p->runs[i]), kind_of(first)) != 0)
-            return wt_fail(err, WT_E_MIXED, "run %s is %s, run %s is %s: they cannot be compared",
-                           first->id, kind_of(first), p->runs[i].id, kind_of(&p->runs[i]));
+    for (size_t i = 1; i < count; i++) {
+        const char *kind = kind_of(first), *other = kind_of(&p->runs[i]);
+        if (strcmp(kind, other) == 0)
+            continue;
+        return wt_fail(err, WT_E_MIXED, "run %s is %s%s, run %s is %s%s: they cannot be compared",
+                       first->id, kind[0] ? "" : "not ", kind[0] ? kind : other, p->runs[i].id,
+                       other[0] ? "" : "not ", other[0] ? other : kind);
+    }
     return 0;
 }
 
@@ -304,7 +309,9 @@ static int tell_notes(struct wt_pair *p)
     bool is_host_given = false;
     int rc = note(p, "A is %s; B is %s", p->what[0], p->what[1]);
     if (s->rows[0].provenance == WT_PROV_MODELED || s->rows[1].provenance == WT_PROV_MODELED)
-        rc |= note(p, "energies of %s are modeled: estimated from load, and not measured",
+        rc |= note(p,
+                   "energies and powers of %s are modeled: estimated from load, and not "
+                   "measured, within the bands in which the truth is expected",
                    s->rows[0].provenance != s->rows[1].provenance
                        ? s->rows[s->reference].provenance == WT_PROV_MODELED ? "A" : "B"
                        : "both");

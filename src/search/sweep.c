@@ -748,8 +748,8 @@ static int read_common(struct wt_sweep *sweep, struct wt_error *err)
         const struct wt_run *run = &sweep->runs[i];
         if (run->is_emulated != sweep->is_emulated)
             return wt_fail(err, WT_E_MIXED, "run %s is %s, run %s is %s: they cannot be compared",
-                           first->id, first->is_emulated ? "emulated" : "real", run->id,
-                           run->is_emulated ? "emulated" : "real");
+                           first->id, first->is_emulated ? "emulated" : "not emulated", run->id,
+                           run->is_emulated ? "emulated" : "not emulated");
         if (!has_plan && !(run->host_w == first->host_w))
             sweep->host_w = NAN;
         if (!wt_sweep_is_usable(run))

@@ -132,7 +132,7 @@ static enum wt_provenance least_of(enum wt_provenance least, enum wt_state state
 }
 
 static void trace(struct wt_meter *m, size_t device, int64_t t_ns, double power_w,
-                  const struct wt_status *status)
+                  const struct wt_status *status, int64_t t_status_ns)
 {
     wt_trace_fn fn = atomic_load_explicit(&m->trace, memory_order_acquire);
     if (!fn)
@@ -145,6 +145,7 @@ static void trace(struct wt_meter *m, size_t device, int64_t t_ns, double power_
         .clock_mhz = status->has & WT_HAS_CLOCK ? status->clock_khz * 1e-3 : NAN,
         .limit_w = status->has & WT_HAS_LIMIT ? wt_w_from_mw(status->power_limit_mw) : NAN,
         .throttle = status->has & WT_HAS_THROTTLE ? status->throttle : 0,
+        .t_status_ns = t_status_ns,
     };
     fn(atomic_load_explicit(&m->trace_data, memory_order_relaxed), &point);
 }
@@ -216,10 +217,11 @@ static void take_reading(void *data, size_t i, unsigned what, bool is_grid,
     bool is_full = wt_series_is_full(&d->energy) || wt_series_is_full(&d->power);
     double power_w = what & WT_READ_POWER ? d->power_w : wt_series_power_w(&d->energy);
     struct wt_status status = d->status;
+    int64_t t_status_ns = d->t_status_ns;
     pthread_mutex_unlock(&d->lock);
 
     if (is_grid)
-        trace(m, i, t_ns, power_w, &status);
+        trace(m, i, t_ns, power_w, &status, t_status_ns);
     if (is_full)
         thin(m, d, t_ns);
     if (atomic_load_explicit(&m->waiting, memory_order_acquire)) {
@@ -641,6 +643,11 @@ static void fill_device(const struct wt_meter *m, struct device *d, struct wt_wi
     out->max_w = has_power && !is_stale ? by_power.max_w : NAN;
     out->is_check_off = main->is_known && other->is_known &&
                         (main->low_j > other->high_j || other->low_j > main->high_j);
+    /* The mean is the counter's, which sees what no reading of power caught, or is off by another
+     * gain: what draws that much on average draws it at some moment. Where the two disagree the
+     * reading is no highest of anything. */
+    if (out->max_w < out->mean_w)
+        out->max_w = out->is_check_off ? (double)NAN : out->mean_w;
     if (out->is_check_off)
         wt_text(out->note, sizeof(out->note),
                 "the counter and the integrated power disagree beyond their bounds");
@@ -833,6 +840,11 @@ double wt_meter_power_w(struct wt_meter *m, size_t device)
     double w = d->info->can & WT_CAN_POWER ? d->power_w : wt_series_power_w(&d->energy);
     pthread_mutex_unlock(&d->lock);
     return w;
+}
+
+void wt_meter_refresh(struct wt_meter *m)
+{
+    wt_sampler_refresh(m->sampler);
 }
 
 bool wt_meter_status(struct wt_meter *m, size_t device, int64_t since_ns,
