@@ -184,7 +184,7 @@ static void a_pass_costs_what_its_weights_and_tokens_say(void **state)
         {"llama-3.1-8b", WT_WORK_DECODE, 32, 512, 2}, {"llama-3.1-8b", WT_WORK_PREFILL, 2, 512, 2},
         {"llama-3.1-8b", WT_WORK_TRAIN, 2, 512, 6},   {"qwen3-8b", WT_WORK_ENCODE, 1, 1024, 2},
         {"bert-base", WT_WORK_ENCODE, 8, 128, 2},     {"gpt2-xl", WT_WORK_DECODE, 8, 100, 2},
-        {"gpt2-xl", WT_WORK_PREFILL, 8, 100, 2}};
+        {"gpt2-xl", WT_WORK_PREFILL, 8, 100, 2},      {"gpt2", WT_WORK_ENCODE, 8, 128, 2}};
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
         struct wt_work work =
             work_of(rows[i].name, rows[i].kind, WT_BF16, rows[i].batch, rows[i].seq);
@@ -196,7 +196,8 @@ static void a_pass_costs_what_its_weights_and_tokens_say(void **state)
             head = rows[i].kind == WT_WORK_PREFILL ? rows[i].batch / tokens : 1;
         } else {
             table = (double)work.model.vocab * work.model.hidden;
-            head = rows[i].kind == WT_WORK_ENCODE    ? 0
+            bool is_encoder = work.model.family != WT_FAMILY_GPT2; /* the others judge each token */
+            head = rows[i].kind == WT_WORK_ENCODE    ? (is_encoder ? 0 : 1)
                    : rows[i].kind == WT_WORK_PREFILL ? rows[i].batch / tokens
                                                      : 1;
         }
