@@ -14,6 +14,7 @@
 #include "emulator/physics.h"
 #include "predict/device.h"
 #include "wattune/predict.h"
+#include "workload/backend.h"
 #include "workload/decoder.h"
 
 static struct wt_work work_of(const char *name, enum wt_work_kind kind, enum wt_dtype dtype,
@@ -379,6 +380,51 @@ static void types_run_on_their_own_engines(void **state)
         s[i] = r.pass_s.value;
     }
     assert_true(s[0] > 1.8 * s[1] && s[1] > 1.3 * s[2] && s[2] > s[3]);
+}
+
+static void tf32_is_predicted_where_there_is_a_rate_of_it(void **state)
+{
+    (void)state;
+    struct wt_gpu gpu;
+    struct wt_work work = work_of("bert-base", WT_WORK_TRAIN, WT_TF32, 8, 128);
+    size_t without = 0;
+    for (size_t i = 0; wt_gpu_at(catalogue, i, &gpu); i++) {
+        struct wt_prediction r;
+        struct wt_error err = {0};
+        const struct wt_profile *p = wt_profile_find(gpu.profile);
+        bool has = gpu.tf32_tflop_s > 0;
+        if (p && !(fabs(p->tf32_flops_s - (has ? gpu.tf32_tflop_s * 1e12 : 0)) < 1))
+            fail_msg("%s: %g in its profile", gpu.id, p->tf32_flops_s);
+        if (p)
+            assert_int_equal(has, p->cc_major >= 8);
+        int rc = wt_predict(&r, &gpu, &work, NULL, &err);
+        if (rc != (has ? 0 : WT_E_UNSUPPORTED) || (!has && !strstr(err.text, "no TF32 rate")))
+            fail_msg("%s: %d, %s", gpu.id, rc, err.text);
+        without += !has;
+    }
+    assert_true(without >= 9); /* K80, P100s, V100s, T4 among them */
+}
+
+static void the_emulated_device_takes_what_is_predicted_in_each_type(void **state)
+{
+    (void)state;
+    const struct wt_profile *p = wt_profile_find("a40");
+    struct wt_gpu gpu = gpu_of("a40");
+    static const enum wt_dtype dtypes[] = {WT_F32, WT_TF32, WT_BF16};
+    for (size_t i = 0; i < WT_COUNTOF(dtypes); i++) {
+        struct wt_work work = work_of("bert-base", WT_WORK_ENCODE, dtypes[i], 32, 128);
+        struct wt_work_ops ops = ops_of(&work);
+        struct wt_prediction r;
+        double pass_s, power_w;
+        assert_int_equal(wt_predict(&r, &gpu, &work, NULL, NULL), 0);
+        const struct wt_steady_load load = {ops.kernels, ops.count, 0};
+        struct wt_steady s;
+        assert_int_equal(wt_physics_steady(p, &load, 300, 0, &s, NULL), 0);
+        play(p, &ops, 300, s.temp_c, &pass_s, &power_w);
+        assert_near(r.pass_s.value, pass_s, 0.02, wt_dtype_name(dtypes[i]));
+        assert_near(r.power_w.value, power_w, 0.02, wt_dtype_name(dtypes[i]));
+        wt_work_ops_done(&ops);
+    }
 }
 
 /* ---- calibration ---- */
@@ -769,6 +815,8 @@ int main(void)
         cmocka_unit_test(gpus_go_by_several_names),
         cmocka_unit_test(every_row_is_a_device_that_limits_slow_down),
         cmocka_unit_test(types_run_on_their_own_engines),
+        cmocka_unit_test(tf32_is_predicted_where_there_is_a_rate_of_it),
+        cmocka_unit_test(the_emulated_device_takes_what_is_predicted_in_each_type),
         cmocka_unit_test(a_calibration_meets_its_run_and_narrows_the_bounds),
         cmocka_unit_test(a_doubted_run_leaves_the_bounds_as_wide_as_without_it),
         cmocka_unit_test(what_speaks_against_a_run_is_named),

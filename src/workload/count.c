@@ -11,7 +11,7 @@
  * Causal attention counts the pairs that see each other. What a backward pass computes a second
  * time is not counted again: these are the model's FLOPs.
  *
- * fp32: everything is 4 bytes. bf16: activations and the weights' working copy are 2 bytes,
+ * fp32, tf32: everything is 4 bytes. bf16: activations and the weights' working copy are 2 bytes,
  * gradients of the weights, master weights and the optimizer's moments stay 4. */
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -360,7 +360,7 @@ void wt_count_dtype(struct count *c, enum wt_dtype dtype)
 {
     c->act = dtype == WT_BF16 ? 2 : 4;
     c->weight = dtype == WT_INT8 ? 1 : c->act;
-    c->engine = dtype == WT_F32 ? WT_EMU_FP32 : WT_EMU_TENSOR;
+    c->engine = dtype == WT_F32 ? WT_EMU_FP32 : dtype == WT_TF32 ? WT_EMU_TF32 : WT_EMU_TENSOR;
 }
 
 int wt_count_new(struct wt_backend *ret_backend, enum wt_dtype dtype, struct wt_error *err)
