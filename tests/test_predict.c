@@ -405,12 +405,58 @@ static void tf32_is_predicted_where_there_is_a_rate_of_it(void **state)
     assert_true(without >= 9); /* K80, P100s, V100s, T4 among them */
 }
 
+/* So a pass bound by compute takes as long in both, and none takes longer in int8. */
+static void int8_is_of_weights_alone_on_every_board(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model;
+        enum wt_work_kind kind;
+        double least; /* of bf16's time; weights are half of bf16's bytes */
+    } rows[] = {{"bert-base", WT_WORK_ENCODE, 0.95},
+                {"gpt2", WT_WORK_ENCODE, 0.9},
+                {"llama-3.1-8b", WT_WORK_DECODE, 0.5}};
+    struct wt_gpu gpu;
+    for (size_t i = 0; wt_gpu_at(catalogue, i, &gpu); i++)
+        for (size_t k = 0; k < WT_COUNTOF(rows); k++) {
+            struct wt_work work = work_of(rows[k].model, rows[k].kind, WT_BF16, 32, 128);
+            struct wt_prediction bf16, int8;
+            assert_int_equal(wt_predict(&bf16, &gpu, &work, NULL, NULL), 0);
+            work.dtype = WT_INT8;
+            assert_int_equal(wt_predict(&int8, &gpu, &work, NULL, NULL), 0);
+            double share = int8.pass_s.value / bf16.pass_s.value;
+            if (share > 1 + 1e-9 || share < rows[k].least || int8.memory_gb >= bf16.memory_gb)
+                fail_msg("%s, %s: %.3f of bf16's time, %.3f GB of %.3f", gpu.id, rows[k].model,
+                         share, int8.memory_gb, bf16.memory_gb);
+        }
+}
+
+static void int8_is_a_byte_less_than_bf16_for_each_weight_of_a_product(void **state)
+{
+    (void)state;
+    struct wt_work work = work_of("llama-3.1-8b", WT_WORK_DECODE, WT_BF16, 1, 128);
+    struct wt_work_ops a = ops_of(&work), b;
+    double bytes[2] = {0};
+    work.dtype = WT_INT8;
+    b = ops_of(&work);
+    assert_int_equal(a.count, b.count);
+    for (size_t i = 0; i < a.count; i++) {
+        assert_int_equal(a.kernels[i].engine, b.kernels[i].engine);
+        bytes[0] += a.kernels[i].bytes;
+        bytes[1] += b.kernels[i].bytes;
+    }
+    double table = (double)work.decoder.vocab * work.decoder.hidden; /* is looked up */
+    assert_near(bytes[0] - bytes[1], (double)wt_work_parameters(&work) - table, 1e-3, "bytes");
+    wt_work_ops_done(&a);
+    wt_work_ops_done(&b);
+}
+
 static void the_emulated_device_takes_what_is_predicted_in_each_type(void **state)
 {
     (void)state;
     const struct wt_profile *p = wt_profile_find("a40");
     struct wt_gpu gpu = gpu_of("a40");
-    static const enum wt_dtype dtypes[] = {WT_F32, WT_TF32, WT_BF16};
+    static const enum wt_dtype dtypes[] = {WT_F32, WT_TF32, WT_BF16, WT_INT8};
     for (size_t i = 0; i < WT_COUNTOF(dtypes); i++) {
         struct wt_work work = work_of("bert-base", WT_WORK_ENCODE, dtypes[i], 32, 128);
         struct wt_work_ops ops = ops_of(&work);
@@ -816,6 +862,8 @@ int main(void)
         cmocka_unit_test(every_row_is_a_device_that_limits_slow_down),
         cmocka_unit_test(types_run_on_their_own_engines),
         cmocka_unit_test(tf32_is_predicted_where_there_is_a_rate_of_it),
+        cmocka_unit_test(int8_is_of_weights_alone_on_every_board),
+        cmocka_unit_test(int8_is_a_byte_less_than_bf16_for_each_weight_of_a_product),
         cmocka_unit_test(the_emulated_device_takes_what_is_predicted_in_each_type),
         cmocka_unit_test(a_calibration_meets_its_run_and_narrows_the_bounds),
         cmocka_unit_test(a_doubted_run_leaves_the_bounds_as_wide_as_without_it),

@@ -56,13 +56,6 @@ static int find_profile(const struct wt_gpu *gpu, const struct wt_predict_option
     return 0;
 }
 
-/* On the cores that do 16 bits, at a rate of their own. */
-static void fit_dtype(struct wt_profile *p, enum wt_dtype dtype)
-{
-    if (dtype == WT_INT8 && p->tensor_flops_s > 0)
-        p->tensor_flops_s *= 2;
-}
-
 /* As the program would be refused on the device itself (wt_cuda_new). */
 static int check_dtype(const struct wt_profile *p, const struct wt_gpu *gpu, enum wt_dtype dtype,
                        struct wt_error *err)
@@ -199,7 +192,6 @@ int wt_predict(struct wt_prediction *ret_prediction, const struct wt_gpu *gpu,
         rc = wt_work_ops(&r.work, &ops, err);
     if (rc < 0)
         return rc;
-    fit_dtype(&p, work->dtype);
     double link_ns = exchange_ns(gpu, &ops, r.devices);
     const struct wt_steady_load load = {ops.kernels, ops.count, link_ns + o->host_gap_s * 1e9};
     if (o->measured) {

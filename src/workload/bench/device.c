@@ -188,6 +188,8 @@ int bench_open_device(struct bench *b, struct wt_error *err)
         rc = bench_measure_peak(b, err);
     if (rc == 0)
         rc = wt_model_new(&b->model, c, &model, &b->backend, err);
+    if (rc == 0 && b->emu) /* what it takes is memory too */
+        rc = wt_model_prepare(b->model, err);
     if (rc == 0 && b->emu)
         rc = wt_emu_memory(b->emu, wt_count_memory(&b->backend), err);
     if (rc == 0 && b->emu)
