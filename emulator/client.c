@@ -112,7 +112,9 @@ void wt_emu_detach(struct wt_emu *emu)
 double wt_emu_peak(const struct wt_emu *emu, enum wt_emu_engine engine)
 {
     const struct wt_profile *p = emu->shared->profiles[emu->device];
-    double peak = engine == WT_EMU_TENSOR ? p->tensor_flops_s : p->fp32_flops_s;
+    double peak = engine == WT_EMU_TENSOR ? p->tensor_flops_s
+                  : engine == WT_EMU_TF32 ? p->tf32_flops_s
+                                          : p->fp32_flops_s;
     return peak > 0 ? peak : NAN;
 }
 

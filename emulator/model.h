@@ -57,6 +57,7 @@ struct wt_profile {
 
     /* speed, at clock_max_khz */
     double fp32_flops_s, tensor_flops_s, mem_bytes_s; /* peaks; no tensor engine: 0 */
+    double tf32_flops_s;                              /* of the tensor engine; none: 0 */
     double fp32_share, tensor_share, mem_share;       /* what a good kernel reaches of them */
     double launch_ns;    /* from one kernel's end to the next one's start */
     double overlap_lost; /* share of the shorter of compute and memory time that is not hidden */

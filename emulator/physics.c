@@ -18,9 +18,11 @@ double wt_physics_voltage(const struct wt_profile *p, double f)
 void wt_physics_kernel(const struct wt_profile *p, const struct wt_emu_kernel *kernel,
                        struct wt_model_kernel *ret_kernel)
 {
-    bool is_tensor = kernel->engine == WT_EMU_TENSOR && p->tensor_flops_s > 0;
-    double flops_s =
-        is_tensor ? p->tensor_flops_s * p->tensor_share : p->fp32_flops_s * p->fp32_share;
+    double tensor_flops_s = kernel->engine == WT_EMU_TENSOR ? p->tensor_flops_s
+                            : kernel->engine == WT_EMU_TF32 ? p->tf32_flops_s
+                                                            : 0;
+    bool is_tensor = tensor_flops_s > 0;
+    double flops_s = is_tensor ? tensor_flops_s * p->tensor_share : p->fp32_flops_s * p->fp32_share;
     ret_kernel->engine = is_tensor ? WT_EMU_TENSOR : WT_EMU_FP32;
     ret_kernel->compute_ns = (float)(kernel->flops / flops_s * 1e9);
     ret_kernel->memory_ns = (float)(kernel->bytes / (p->mem_bytes_s * p->mem_share) * 1e9);

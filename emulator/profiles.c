@@ -132,6 +132,7 @@ static const struct wt_profile profiles[] = {
         .limit_min_mw = 100000, .limit_max_mw = 300000,         /* [Z] */
         .limit_default_mw = 300000,                             /* [Z] */
         .fp32_flops_s = 37.4 * TERA, .tensor_flops_s = 149.7 * TERA,/* [S] */
+        .tf32_flops_s = 74.8 * TERA,                            /* [S] */
         .mem_bytes_s = 696 * GIGA,                              /* [S] */
         .fp32_share = 0.70, .tensor_share = 0.65, .mem_share = 0.88,/* assumed */
         .launch_ns = 3 * US, .overlap_lost = 0.15,              /* assumed */
@@ -173,6 +174,7 @@ static const struct wt_profile profiles[] = {
         .limit_min_mw = 150000, .limit_max_mw = 300000,         /* [Q] */
         .limit_default_mw = 300000,                             /* [Q] */
         .fp32_flops_s = 19.5 * TERA, .tensor_flops_s = 312 * TERA,/* [S] */
+        .tf32_flops_s = 156 * TERA,                             /* [S] */
         .mem_bytes_s = 1935 * GIGA,                             /* [S] */
         .fp32_share = 0.90, .tensor_share = 0.70, .mem_share = 0.88,/* assumed */
         .launch_ns = 3 * US,                                    /* assumed */
@@ -214,6 +216,7 @@ static const struct wt_profile profiles[] = {
         .limit_min_mw = 200000, .limit_max_mw = 700000,         /* [Q] */
         .limit_default_mw = 700000,                             /* [Q] */
         .fp32_flops_s = 67 * TERA, .tensor_flops_s = 989 * TERA,/* [S] */
+        .tf32_flops_s = 495 * TERA,                             /* [S] */
         .mem_bytes_s = 3350 * GIGA,                             /* [S] */
         .fp32_share = 0.80, .tensor_share = 0.65, .mem_share = 0.80,/* assumed */
         .launch_ns = 2.5 * US,                                  /* assumed */

@@ -604,6 +604,7 @@ int wt_reference_new(struct wt_backend *ret_backend, struct wt_error *err)
     ret_backend->ops = &ops;
     ret_backend->self = r;
     ret_backend->dtype = WT_F32;
+    ret_backend->is_narrow = false;
     return 0;
 }
 

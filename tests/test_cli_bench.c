@@ -899,6 +899,39 @@ static void every_work_runs_on_the_emulated_device(void **state)
     }
 }
 
+static void a_type_has_its_own_peak_on_the_emulated_device_or_is_refused(void **state)
+{
+    (void)state;
+    const char *wattune = getenv("WATTUNE_COMMAND");
+    static const struct {
+        const char *gpu, *work, *dtype;
+        double peak; /* 0: refused */
+    } rows[] = {{"h100-sxm-80gb", "infer", "fp32", 67e12},
+                {"h100-sxm-80gb", "infer", "tf32", 495e12},
+                {"h100-sxm-80gb", "infer", "bf16", 989e12},
+                {"h100-sxm-80gb", "infer", "int8", 989e12},
+                {"a40", "train", "tf32", 74.8e12},
+                {"v100-pcie-32gb", "train", "tf32", 0},
+                {"t4", "infer", "tf32", 0},
+                {"k80", "infer", "tf32", 0}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct spawned s;
+        spawn_run(&s, home, "wattune", "emulate", rows[i].gpu, "--", wattune, "bench", rows[i].work,
+                  "bert-tiny", "--steps", "1", "--dtype", rows[i].dtype, "--json");
+        if (rows[i].peak > 0) {
+            json_t *j = done(&s);
+            assert_true(fabs(number(j, "peak_flops_per_s") / rows[i].peak - 1) < 1e-9);
+            json_decref(j);
+            continue;
+        }
+        assert_int_equal(spawn_code(&s), 4);
+        assert_string_equal(s.out, "");
+        assert_non_null(strstr(s.err, "has no TF32"));
+        assert_non_null(strstr(s.err, "take --dtype fp32"));
+        spawn_done(&s);
+    }
+}
+
 static void a_sweep_takes_batch_and_type_as_parameters(void **state)
 {
     (void)state;
@@ -971,6 +1004,7 @@ int main(void)
         SPAWN_TEST(what_comes_after_the_end_of_a_text_is_no_token),
         SPAWN_TEST(random_tokens_are_said_to_be_random),
         SPAWN_TEST(every_work_runs_on_the_emulated_device),
+        SPAWN_TEST(a_type_has_its_own_peak_on_the_emulated_device_or_is_refused),
         SPAWN_TEST(a_sweep_takes_batch_and_type_as_parameters),
         SPAWN_TEST(no_gpu_is_said_and_nothing_is_shown_for_it),
     };

@@ -123,6 +123,26 @@ static void bf16_has_the_same_flops_on_the_tensor_engine_and_fewer_bytes(void **
     free(b);
 }
 
+static void tf32_has_the_bytes_of_fp32_and_products_on_an_engine_of_its_own(void **state)
+{
+    (void)state;
+    struct wt_model_shape s;
+    assert_int_equal(wt_model_shape_named("bert-mini", &s, NULL), 0);
+    struct wt_emu_kernel *a = NULL, *b = NULL;
+    size_t na = 0, nb = 0, products = 0;
+    assert_int_equal(wt_workload_train_ops(&s, 4, 128, WT_F32, &a, &na, NULL, NULL), 0);
+    assert_int_equal(wt_workload_train_ops(&s, 4, 128, WT_TF32, &b, &nb, NULL, NULL), 0);
+    assert_int_equal(na, nb);
+    for (size_t k = 0; k < na; k++) {
+        assert_true(a[k].flops == b[k].flops && a[k].bytes == b[k].bytes);
+        assert_int_not_equal(b[k].engine, WT_EMU_TENSOR);
+        products += b[k].engine == WT_EMU_TF32;
+    }
+    assert_int_equal(products, 3 * (6 * s.layers + 2));
+    free(a);
+    free(b);
+}
+
 static void sizes_that_cannot_be_are_refused(void **state)
 {
     (void)state;
@@ -161,6 +181,7 @@ int main(void)
         cmocka_unit_test(a_steps_flops_are_six_per_weight_and_token_plus_attention),
         cmocka_unit_test(the_optimizer_moves_28_bytes_a_parameter_and_the_norm_4),
         cmocka_unit_test(bf16_has_the_same_flops_on_the_tensor_engine_and_fewer_bytes),
+        cmocka_unit_test(tf32_has_the_bytes_of_fp32_and_products_on_an_engine_of_its_own),
         cmocka_unit_test(sizes_that_cannot_be_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

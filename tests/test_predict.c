@@ -14,6 +14,7 @@
 #include "emulator/physics.h"
 #include "predict/device.h"
 #include "wattune/predict.h"
+#include "workload/backend.h"
 #include "workload/decoder.h"
 
 static struct wt_work work_of(const char *name, enum wt_work_kind kind, enum wt_dtype dtype,
@@ -184,7 +185,7 @@ static void a_pass_costs_what_its_weights_and_tokens_say(void **state)
         {"llama-3.1-8b", WT_WORK_DECODE, 32, 512, 2}, {"llama-3.1-8b", WT_WORK_PREFILL, 2, 512, 2},
         {"llama-3.1-8b", WT_WORK_TRAIN, 2, 512, 6},   {"qwen3-8b", WT_WORK_ENCODE, 1, 1024, 2},
         {"bert-base", WT_WORK_ENCODE, 8, 128, 2},     {"gpt2-xl", WT_WORK_DECODE, 8, 100, 2},
-        {"gpt2-xl", WT_WORK_PREFILL, 8, 100, 2}};
+        {"gpt2-xl", WT_WORK_PREFILL, 8, 100, 2},      {"gpt2", WT_WORK_ENCODE, 8, 128, 2}};
     for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
         struct wt_work work =
             work_of(rows[i].name, rows[i].kind, WT_BF16, rows[i].batch, rows[i].seq);
@@ -196,7 +197,8 @@ static void a_pass_costs_what_its_weights_and_tokens_say(void **state)
             head = rows[i].kind == WT_WORK_PREFILL ? rows[i].batch / tokens : 1;
         } else {
             table = (double)work.model.vocab * work.model.hidden;
-            head = rows[i].kind == WT_WORK_ENCODE    ? 0
+            bool is_encoder = work.model.family != WT_FAMILY_GPT2; /* the others judge each token */
+            head = rows[i].kind == WT_WORK_ENCODE    ? (is_encoder ? 0 : 1)
                    : rows[i].kind == WT_WORK_PREFILL ? rows[i].batch / tokens
                                                      : 1;
         }
@@ -378,6 +380,97 @@ static void types_run_on_their_own_engines(void **state)
         s[i] = r.pass_s.value;
     }
     assert_true(s[0] > 1.8 * s[1] && s[1] > 1.3 * s[2] && s[2] > s[3]);
+}
+
+static void tf32_is_predicted_where_there_is_a_rate_of_it(void **state)
+{
+    (void)state;
+    struct wt_gpu gpu;
+    struct wt_work work = work_of("bert-base", WT_WORK_TRAIN, WT_TF32, 8, 128);
+    size_t without = 0;
+    for (size_t i = 0; wt_gpu_at(catalogue, i, &gpu); i++) {
+        struct wt_prediction r;
+        struct wt_error err = {0};
+        const struct wt_profile *p = wt_profile_find(gpu.profile);
+        bool has = gpu.tf32_tflop_s > 0;
+        if (p && !(fabs(p->tf32_flops_s - (has ? gpu.tf32_tflop_s * 1e12 : 0)) < 1))
+            fail_msg("%s: %g in its profile", gpu.id, p->tf32_flops_s);
+        if (p)
+            assert_int_equal(has, p->cc_major >= 8);
+        int rc = wt_predict(&r, &gpu, &work, NULL, &err);
+        if (rc != (has ? 0 : WT_E_UNSUPPORTED) || (!has && !strstr(err.text, "no TF32 rate")))
+            fail_msg("%s: %d, %s", gpu.id, rc, err.text);
+        without += !has;
+    }
+    assert_true(without >= 9); /* K80, P100s, V100s, T4 among them */
+}
+
+/* So a pass bound by compute takes as long in both, and none takes longer in int8. */
+static void int8_is_of_weights_alone_on_every_board(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model;
+        enum wt_work_kind kind;
+        double least; /* of bf16's time; weights are half of bf16's bytes */
+    } rows[] = {{"bert-base", WT_WORK_ENCODE, 0.95},
+                {"gpt2", WT_WORK_ENCODE, 0.9},
+                {"llama-3.1-8b", WT_WORK_DECODE, 0.5}};
+    struct wt_gpu gpu;
+    for (size_t i = 0; wt_gpu_at(catalogue, i, &gpu); i++)
+        for (size_t k = 0; k < WT_COUNTOF(rows); k++) {
+            struct wt_work work = work_of(rows[k].model, rows[k].kind, WT_BF16, 32, 128);
+            struct wt_prediction bf16, int8;
+            assert_int_equal(wt_predict(&bf16, &gpu, &work, NULL, NULL), 0);
+            work.dtype = WT_INT8;
+            assert_int_equal(wt_predict(&int8, &gpu, &work, NULL, NULL), 0);
+            double share = int8.pass_s.value / bf16.pass_s.value;
+            if (share > 1 + 1e-9 || share < rows[k].least || int8.memory_gb >= bf16.memory_gb)
+                fail_msg("%s, %s: %.3f of bf16's time, %.3f GB of %.3f", gpu.id, rows[k].model,
+                         share, int8.memory_gb, bf16.memory_gb);
+        }
+}
+
+static void int8_is_a_byte_less_than_bf16_for_each_weight_of_a_product(void **state)
+{
+    (void)state;
+    struct wt_work work = work_of("llama-3.1-8b", WT_WORK_DECODE, WT_BF16, 1, 128);
+    struct wt_work_ops a = ops_of(&work), b;
+    double bytes[2] = {0};
+    work.dtype = WT_INT8;
+    b = ops_of(&work);
+    assert_int_equal(a.count, b.count);
+    for (size_t i = 0; i < a.count; i++) {
+        assert_int_equal(a.kernels[i].engine, b.kernels[i].engine);
+        bytes[0] += a.kernels[i].bytes;
+        bytes[1] += b.kernels[i].bytes;
+    }
+    double table = (double)work.decoder.vocab * work.decoder.hidden; /* is looked up */
+    assert_near(bytes[0] - bytes[1], (double)wt_work_parameters(&work) - table, 1e-3, "bytes");
+    wt_work_ops_done(&a);
+    wt_work_ops_done(&b);
+}
+
+static void the_emulated_device_takes_what_is_predicted_in_each_type(void **state)
+{
+    (void)state;
+    const struct wt_profile *p = wt_profile_find("a40");
+    struct wt_gpu gpu = gpu_of("a40");
+    static const enum wt_dtype dtypes[] = {WT_F32, WT_TF32, WT_BF16, WT_INT8};
+    for (size_t i = 0; i < WT_COUNTOF(dtypes); i++) {
+        struct wt_work work = work_of("bert-base", WT_WORK_ENCODE, dtypes[i], 32, 128);
+        struct wt_work_ops ops = ops_of(&work);
+        struct wt_prediction r;
+        double pass_s, power_w;
+        assert_int_equal(wt_predict(&r, &gpu, &work, NULL, NULL), 0);
+        const struct wt_steady_load load = {ops.kernels, ops.count, 0};
+        struct wt_steady s;
+        assert_int_equal(wt_physics_steady(p, &load, 300, 0, &s, NULL), 0);
+        play(p, &ops, 300, s.temp_c, &pass_s, &power_w);
+        assert_near(r.pass_s.value, pass_s, 0.02, wt_dtype_name(dtypes[i]));
+        assert_near(r.power_w.value, power_w, 0.02, wt_dtype_name(dtypes[i]));
+        wt_work_ops_done(&ops);
+    }
 }
 
 /* ---- calibration ---- */
@@ -768,6 +861,10 @@ int main(void)
         cmocka_unit_test(gpus_go_by_several_names),
         cmocka_unit_test(every_row_is_a_device_that_limits_slow_down),
         cmocka_unit_test(types_run_on_their_own_engines),
+        cmocka_unit_test(tf32_is_predicted_where_there_is_a_rate_of_it),
+        cmocka_unit_test(int8_is_of_weights_alone_on_every_board),
+        cmocka_unit_test(int8_is_a_byte_less_than_bf16_for_each_weight_of_a_product),
+        cmocka_unit_test(the_emulated_device_takes_what_is_predicted_in_each_type),
         cmocka_unit_test(a_calibration_meets_its_run_and_narrows_the_bounds),
         cmocka_unit_test(a_doubted_run_leaves_the_bounds_as_wide_as_without_it),
         cmocka_unit_test(what_speaks_against_a_run_is_named),

@@ -46,7 +46,9 @@ WT_API const char *wt_emulation_profile_title(const char *name);
 /* Program's side: the emulated device as a compute device. */
 struct wt_emu;
 
-enum wt_emu_engine { WT_EMU_FP32 = 0, WT_EMU_TENSOR = 1 }; /* which peak the FLOPs run against */
+/* Which peak the FLOPs run against. TENSOR: products of 16 bits; TF32: of float as the same cores
+ * take it, at a rate of its own. What a device lacks FP32 serves. */
+enum wt_emu_engine { WT_EMU_FP32 = 0, WT_EMU_TENSOR = 1, WT_EMU_TF32 = 2 };
 
 /* One kernel: the roofline's two numbers. */
 struct wt_emu_kernel {

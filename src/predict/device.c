@@ -127,6 +127,7 @@ int wt_device_from_row(const struct wt_gpu *gpu, const struct wt_profile *const 
     p.limit_default_mw = (uint32_t)(fmin(gpu->tdp_w, max_w) * 1e3);
     p.fp32_flops_s = gpu->fp32_tflop_s * 1e12;
     p.tensor_flops_s = gpu->bf16_tflop_s > 0 ? gpu->bf16_tflop_s * 1e12 : 0;
+    p.tf32_flops_s = gpu->tf32_tflop_s > 0 ? gpu->tf32_tflop_s * 1e12 : 0;
     p.mem_bytes_s = gpu->memory_gb_s * 1e9;
     if (gpu->memory_reached_gb_s > 0)
         p.mem_share = wt_device_memory_share(gpu);

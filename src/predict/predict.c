@@ -56,13 +56,13 @@ static int find_profile(const struct wt_gpu *gpu, const struct wt_predict_option
     return 0;
 }
 
-/* TF32 runs on the same cores as 16 bits do, at a rate of its own. */
-static void fit_dtype(struct wt_profile *p, const struct wt_gpu *gpu, enum wt_dtype dtype)
+/* As the program would be refused on the device itself (wt_cuda_new). */
+static int check_dtype(const struct wt_profile *p, const struct wt_gpu *gpu, enum wt_dtype dtype,
+                       struct wt_error *err)
 {
-    if (dtype == WT_TF32)
-        p->tensor_flops_s = gpu->tf32_tflop_s > 0 ? gpu->tf32_tflop_s * 1e12 : 0;
-    else if (dtype == WT_INT8 && p->tensor_flops_s > 0)
-        p->tensor_flops_s *= 2;
+    if (dtype != WT_TF32 || p->tf32_flops_s > 0)
+        return 0;
+    return wt_fail(err, WT_E_UNSUPPORTED, "%s: no TF32 rate of it is known; take fp32", gpu->name);
 }
 
 /* ---- calibration ---- */
@@ -187,10 +187,11 @@ int wt_predict(struct wt_prediction *ret_prediction, const struct wt_gpu *gpu,
         r.work.parts = r.devices;
     int rc = find_profile(gpu, o, &p, &r.basis, err);
     if (rc == 0)
+        rc = check_dtype(&p, gpu, work->dtype, err);
+    if (rc == 0)
         rc = wt_work_ops(&r.work, &ops, err);
     if (rc < 0)
         return rc;
-    fit_dtype(&p, gpu, work->dtype);
     double link_ns = exchange_ns(gpu, &ops, r.devices);
     const struct wt_steady_load load = {ops.kernels, ops.count, link_ns + o->host_gap_s * 1e9};
     if (o->measured) {

@@ -8,7 +8,8 @@
  * Sizes: T rows (tokens) of a batch of B sequences, width H = A heads of D, feed-forward F,
  * vocabulary V. A matrix [m, n] lies row by row without gaps. "act" is an array of activations:
  * float where the backend's dtype is WT_F32 or WT_TF32, bfloat16 (WT_BF16) else; with WT_INT8
- * activations are float and only prepared weights are integers. Sums are taken in float or wider.
+ * activations are float (2 bytes where they are only counted: is_narrow) and only prepared weights
+ * are integers. Sums are taken in float or wider.
  * All arrays lie in the device's memory (alloc), integers too, unless a comment says "host".
  * Arrays do not overlap unless it is said that they may be the same.
  *
@@ -230,6 +231,7 @@ struct wt_backend {
     const struct wt_backend_ops *ops;
     void *self;
     enum wt_dtype dtype;
+    bool is_narrow; /* of WT_INT8: activations are 2 bytes, as on a GPU; no values are there */
 };
 
 /* As --dtype takes it. */
@@ -242,7 +244,7 @@ static inline const char *wt_dtype_name(enum wt_dtype dtype)
 
 static inline size_t wt_backend_act_bytes(const struct wt_backend *b)
 {
-    return b->dtype == WT_BF16 ? 2 : 4;
+    return b->dtype == WT_BF16 || b->is_narrow ? 2 : 4;
 }
 
 /* threads >= 1, bound to CPUs where is_pinned. Errors: WT_E_UNSUPPORTED (a dtype that this

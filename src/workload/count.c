@@ -11,8 +11,11 @@
  * Causal attention counts the pairs that see each other. What a backward pass computes a second
  * time is not counted again: these are the model's FLOPs.
  *
- * fp32: everything is 4 bytes. bf16: activations and the weights' working copy are 2 bytes,
- * gradients of the weights, master weights and the optimizer's moments stay 4. */
+ * fp32, tf32: everything is 4 bytes. bf16: activations and the weights' working copy are 2 bytes,
+ * gradients of the weights, master weights and the optimizer's moments stay 4. int8: as bf16, but
+ * for the weights of products, which are 1 byte in memory and become 16 bits on their way into the
+ * product. That is what any GPU can do; products of 8 bits, which some have units for and cpu.c
+ * computes, are not counted: nothing here knows which boards have them, and how fast. */
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -132,18 +135,18 @@ static void count_narrow(void *self, void *to, const float *from, size_t n)
     wt_count_add(c, 0, (4 + c->act) * (double)n, WT_EMU_FP32);
 }
 
+/* Integers of its own, where they are wanted; the floats stay. */
 static int count_prepare(void *self, struct wt_weight *w, struct wt_error *err)
 {
-    (void)self;
-    (void)w;
-    (void)err;
-    return 0;
+    const struct count *c = self;
+    return c->weight < 2 ? count_alloc(self, &w->prepared, w->out * w->in, err) : 0;
 }
 
 static void count_unprepare(void *self, struct wt_weight *w)
 {
-    (void)self;
-    (void)w;
+    if (w->prepared)
+        count_release(self, w->prepared);
+    w->prepared = NULL;
 }
 
 /* ---- operations ---- */
@@ -358,9 +361,9 @@ static const struct wt_backend_ops ops = {
 
 void wt_count_dtype(struct count *c, enum wt_dtype dtype)
 {
-    c->act = dtype == WT_BF16 ? 2 : 4;
+    c->act = dtype == WT_BF16 || dtype == WT_INT8 ? 2 : 4;
     c->weight = dtype == WT_INT8 ? 1 : c->act;
-    c->engine = dtype == WT_F32 ? WT_EMU_FP32 : WT_EMU_TENSOR;
+    c->engine = dtype == WT_F32 ? WT_EMU_FP32 : dtype == WT_TF32 ? WT_EMU_TF32 : WT_EMU_TENSOR;
 }
 
 int wt_count_new(struct wt_backend *ret_backend, enum wt_dtype dtype, struct wt_error *err)
@@ -372,6 +375,7 @@ int wt_count_new(struct wt_backend *ret_backend, enum wt_dtype dtype, struct wt_
     ret_backend->ops = &ops;
     ret_backend->self = c;
     ret_backend->dtype = dtype;
+    ret_backend->is_narrow = dtype == WT_INT8;
     return 0;
 }
 

@@ -1296,7 +1296,7 @@ int wt_cpu_new_with(struct wt_backend *ret_backend, const struct wt_cpu_options 
         rc = wt_products_new(&c->products, c->pool, c->thread_count, err);
     if (rc < 0)
         goto out;
-    *ret_backend = (struct wt_backend){&cpu_ops, c, o->dtype};
+    *ret_backend = (struct wt_backend){.ops = &cpu_ops, .self = c, .dtype = o->dtype};
     c = NULL;
 out:
     cpu_free(c);

@@ -1087,7 +1087,7 @@ int wt_cuda_new(struct wt_backend *ret_backend, enum wt_dtype dtype, unsigned de
         cuda_free(c);
         return rc;
     }
-    *ret_backend = (struct wt_backend){&ops, c, dtype};
+    *ret_backend = (struct wt_backend){.ops = &ops, .self = c, .dtype = dtype};
     return 0;
 }
 

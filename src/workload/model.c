@@ -313,7 +313,7 @@ int wt_model_new(struct wt_model **ret_model, const struct wt_config *config,
                                           : options->batch;
     m->logit_rows = task == WT_TASK_CLASSIFY || task == WT_TASK_GENERATE ? options->batch
                     : task == WT_TASK_SCORE                              ? m->chosen_max
-                    : task == WT_TASK_LIKELIHOOD && backend->dtype == WT_INT8
+                    : task == WT_TASK_LIKELIHOOD && backend->dtype == WT_INT8 && !backend->is_narrow
                         ? (m->chosen_max < JUDGED_ROWS ? m->chosen_max : JUDGED_ROWS)
                         : 0;
     enum wt_head head = task == WT_TASK_CLASSIFY ? WT_HEAD_CLASSIFY

@@ -203,6 +203,8 @@ static int count_model(const struct wt_work *work, struct wt_work_ops *ret_ops, 
                                        .batch = work->batch,
                                        .seq = work->seq + (work->kind == WT_WORK_DECODE ? 1 : 0),
                                        .is_blank = true};
+    if (options.task == WT_TASK_LIKELIHOOD)
+        options.chosen = work->batch * work->seq;
     int rc = wt_count_new(&backend, work->dtype, err);
     if (rc == 0)
         rc = wt_model_new(&model, &config, &options, &backend, err);

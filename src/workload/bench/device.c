@@ -131,7 +131,9 @@ int bench_measure_peak(struct bench *b, struct wt_error *err)
     }
     if (o->place == PLACE_EMU) {
         b->peak = "profile";
-        b->peak_flops_s = wt_emu_peak(b->emu, o->dtype == WT_F32 ? WT_EMU_FP32 : WT_EMU_TENSOR);
+        b->peak_flops_s = wt_emu_peak(b->emu, o->dtype == WT_F32    ? WT_EMU_FP32
+                                              : o->dtype == WT_TF32 ? WT_EMU_TF32
+                                                                    : WT_EMU_TENSOR);
         return 0;
     }
     bool is_card = o->place == PLACE_CUDA;
@@ -157,6 +159,11 @@ static int open_backend(struct bench *b, struct wt_error *err)
         break;
     }
     rc = wt_emu_attach(&b->emu, o->gpu, err);
+    if (rc == 0 && o->dtype == WT_TF32 && isnan(wt_emu_peak(b->emu, WT_EMU_TF32))) {
+        rc = wt_fail(err, WT_E_UNSUPPORTED,
+                     "emulated GPU %u has no TF32: tf32 is from compute capability 8.0 on", o->gpu);
+        wt_fix(err, "take --dtype fp32");
+    }
     return rc == 0 ? wt_count_new(&b->backend, o->dtype, err) : rc;
 }
 
@@ -181,6 +188,8 @@ int bench_open_device(struct bench *b, struct wt_error *err)
         rc = bench_measure_peak(b, err);
     if (rc == 0)
         rc = wt_model_new(&b->model, c, &model, &b->backend, err);
+    if (rc == 0 && b->emu) /* what it takes is memory too */
+        rc = wt_model_prepare(b->model, err);
     if (rc == 0 && b->emu)
         rc = wt_emu_memory(b->emu, wt_count_memory(&b->backend), err);
     if (rc == 0 && b->emu)
