@@ -48,8 +48,8 @@ struct wt_pair {
 
 /* Compares B with A by the arithmetic of a sweep (wt_sweep_make). a and b are borrowed until
  * wt_pair_done(). Errors: WT_E_USAGE (a run on both sides or twice; work of different kinds; no run
- * of a side ended well with a known energy), WT_E_MIXED (emulated, replayed and real), WT_E_NOMEM.
- * Threads: any thread. */
+ * of a side ended well with a known energy), WT_E_MIXED (emulated, replayed, or neither),
+ * WT_E_NOMEM. Threads: any thread. */
 WT_API int wt_pair_make(struct wt_pair *ret_pair, const struct wt_run *a, size_t a_count,
                         const struct wt_run *b, size_t b_count, struct wt_error *err);
 WT_API void wt_pair_done(struct wt_pair *pair);

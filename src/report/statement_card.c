@@ -44,7 +44,8 @@ static void write_card(FILE *out, const struct wt_statement *s)
             s->kind == WT_STATEMENT_EMULATED   ? ", no real device was measured: "
             : s->kind == WT_STATEMENT_REPLAYED ? ", nothing was measured here: "
                                                : "",
-            s->version, s->run_count, s->failed, wt_provenance_name(s->sum.provenance),
+            s->version, s->run_count - s->unstarted, s->failed,
+            wt_provenance_name(s->sum.provenance),
             isnan(s->pue) ? "PUE not included" : "PUE included", s->region.source,
             s->region.date[0] ? ", " : "", s->region.date);
     put_yaml(out, "source", text);
