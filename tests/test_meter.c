@@ -142,7 +142,8 @@ static void a_window_holds_the_energy_of_its_devices(void **state)
         assert_false(d->is_check_off);
         double span_s = wt_s_from_ns(r.end_ns - r.begin_ns);
         assert_true(fabs(d->mean_w * span_s - d->energy.energy_j) < 1e-6);
-        assert_true(d->max_w > POWER_W - 1 && d->max_w < POWER_W + 1);
+        /* The mean may be off by when its two moves were seen. */
+        assert_true(d->max_w > POWER_W - 1 && d->max_w < fmax(POWER_W, d->mean_w) + 1);
         assert_string_equal(d->note, "");
     }
     assert_holds(&r.total, 2 * true_j(&r));
@@ -251,13 +252,13 @@ static void what_is_highest_is_never_below_the_mean(void **state)
     (void)state;
     struct bed bed;
     bed_open(&bed);
-    atomic_store(&bed.shown_w[0], POWER_W - 1);
-    bed.infos[0].traits.gain_ppm = 20000;
+    atomic_store(&bed.shown_w[0], POWER_W - 6);
+    bed.infos[0].traits.gain_ppm = 50000;
     bed_start(&bed, 1);
     pass(4 * TICK);
     struct wt_window_result r = measure(&bed, 400 * MS);
     assert_false(r.devices[0].is_check_off);
-    assert_true(r.devices[0].mean_w > POWER_W - 1);
+    assert_true(r.devices[0].mean_w > POWER_W - 6);
     assert_true(r.devices[0].max_w == r.devices[0].mean_w);
     wt_window_result_done(&r);
     bed_close(&bed);
