@@ -382,26 +382,6 @@ static void the_document_has_the_same_figures(void **state)
     json_decref(doc);
 }
 
-static void a_narrow_window_keeps_ratio_and_verdict(void **state)
-{
-    (void)state;
-    fill(3, 1.2, 0.7);
-    make();
-    for (unsigned width = 60; width <= 120; width += 20) {
-        char *text = NULL;
-        size_t size = 0;
-        struct wt_term term = {.out = open_memstream(&text, &size), .width = width};
-        assert_non_null(term.out);
-        wt_report_pair(&term, &pair);
-        fclose(term.out);
-        assert_non_null(strstr(text, "0.840 ["));
-        assert_non_null(strstr(text, "B lower"));
-        for (const char *line = text; *line; line += strcspn(line, "\n") + 1)
-            assert_true(strcspn(line, "\n") <= width);
-        free(text);
-    }
-}
-
 static char *printed_at(unsigned width)
 {
     char *text = NULL;
@@ -411,6 +391,21 @@ static char *printed_at(unsigned width)
     wt_report_pair(&term, &pair);
     fclose(term.out);
     return text;
+}
+
+static void a_narrow_window_keeps_ratio_and_verdict(void **state)
+{
+    (void)state;
+    fill(3, 1.2, 0.7);
+    make();
+    for (unsigned width = 60; width <= 120; width += 20) {
+        char *text = printed_at(width);
+        assert_non_null(strstr(text, "0.840 ["));
+        assert_non_null(strstr(text, "B lower"));
+        for (const char *line = text; *line; line += strcspn(line, "\n") + 1)
+            assert_true(strcspn(line, "\n") <= width);
+        free(text);
+    }
 }
 
 static void what_is_modeled_is_never_without_its_band(void **state)
