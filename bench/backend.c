@@ -76,7 +76,7 @@ static void *take_noise(struct bed *bed, size_t values, float spread)
 static void linear(struct bed *bed, const void *x, size_t m, const void *w, size_t out, size_t in,
                    enum wt_nonlinearity f, void *pre, void *y)
 {
-    struct wt_weight weight = {bed->weight, w, NULL, out, in};
+    struct wt_weight weight = {.master = bed->weight, .values = w, .out = out, .in = in};
     struct wt_linear l = {x, &weight, bed->bias, m, f, pre, y, false};
     bed->b.ops->linear(bed->b.self, &l);
 }
@@ -84,7 +84,7 @@ static void linear(struct bed *bed, const void *x, size_t m, const void *w, size
 static void linear_backward(struct bed *bed, const void *x, size_t m, size_t out, size_t in,
                             enum wt_nonlinearity f, void *pre, void *dy, void *dx)
 {
-    struct wt_weight weight = {bed->weight, bed->working, NULL, out, in};
+    struct wt_weight weight = {.master = bed->weight, .values = bed->working, .out = out, .in = in};
     struct wt_linear l = {x, &weight, bed->bias, m, f, pre, NULL, false};
     struct wt_linear_grad g = {dy, dx, false, bed->dweight, bed->dbias, false};
     bed->b.ops->linear_backward(bed->b.self, &l, &g);
@@ -97,7 +97,8 @@ static enum wt_nonlinearity gelu_of(const struct bed *bed)
 
 static void op_square(struct bed *bed)
 {
-    struct wt_weight weight = {bed->square_weight, bed->square_weight, NULL, SQUARE, SQUARE};
+    struct wt_weight weight = {
+        .master = bed->square_weight, .values = bed->square_weight, .out = SQUARE, .in = SQUARE};
     struct wt_linear l = {bed->square[0], &weight, NULL,           SQUARE,
                           WT_IDENTITY,    NULL,    bed->square[1], false};
     bed->b.ops->linear(bed->b.self, &l);
@@ -198,7 +199,8 @@ static void op_embed_backward(struct bed *b)
 }
 static void op_loss(struct bed *b)
 {
-    struct wt_weight weight = {b->vocab, b->vocab_working, NULL, b->V, b->H};
+    struct wt_weight weight = {
+        .master = b->vocab, .values = b->vocab_working, .out = b->V, .in = b->H};
     struct wt_loss l = {
         b->x,       &weight,   NULL, b->targets, b->M, b->losses, 1.0f / (float)b->M,
         b->dhidden, b->dvocab, NULL, false};

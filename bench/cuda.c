@@ -419,8 +419,10 @@ static void linear(struct bed *bed, size_t in, size_t out, bool is_backward, boo
 {
     const struct wt_backend_ops *o = bed->b.ops;
     bool is_same = bed->b.dtype != WT_BF16;
-    struct wt_weight w = {bed->weights, is_same ? (void *)bed->weights : bed->working, NULL, out,
-                          in};
+    struct wt_weight w = {.master = bed->weights,
+                          .values = is_same ? (void *)bed->weights : bed->working,
+                          .out = out,
+                          .in = in};
     const float *bias = bed->weights + out * in;
     struct wt_linear l = {bed->act[0],
                           &w,
@@ -475,8 +477,10 @@ static void do_op(struct bed *bed, enum op op)
                              bed->heads,  h / bed->heads, false,      d};
     struct wt_attention_grad ag = {bed->act[2], bed->act[3], bed->stats + bed->rows * bed->heads};
     bool is_same = bed->b.dtype != WT_BF16;
-    struct wt_weight token = {bed->weights, is_same ? (void *)bed->weights : bed->working, NULL,
-                              bed->v, h};
+    struct wt_weight token = {.master = bed->weights,
+                              .values = is_same ? (void *)bed->weights : bed->working,
+                              .out = bed->v,
+                              .in = h};
     struct wt_loss l = {bed->act[0],
                         &token,
                         bed->weights + 30528 * h,

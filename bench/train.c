@@ -29,6 +29,7 @@ struct bench {
     struct wt_input input;
     int32_t *tokens, *lengths, *chosen, *targets;
     float *square[3];
+    struct wt_weight square_weight;
     double step_flops;
 };
 
@@ -127,8 +128,17 @@ static void peak(struct bench *s)
         s->b_peak.ops->narrow(s->b_peak.self, at, noise, values);
         free(noise);
     }
-    struct wt_weight w = {s->square[0], s->square[0], NULL, SQUARE, SQUARE};
-    struct wt_linear l = {s->square[1], &w, NULL, SQUARE, WT_IDENTITY, NULL, s->square[2], false};
+    struct wt_weight *w = &s->square_weight;
+    if (!w->master) {
+        *w = (struct wt_weight){.master = s->square[0],
+                                .values = s->square[0],
+                                .out = SQUARE,
+                                .in = SQUARE,
+                                .is_for_many_rows = true};
+        if (s->b_peak.ops->prepare(s->b_peak.self, w, &err) < 0)
+            die(&err);
+    }
+    struct wt_linear l = {s->square[1], w, NULL, SQUARE, WT_IDENTITY, NULL, s->square[2], false};
     int64_t from_ns = wt_clock_now_ns();
     s->b_peak.ops->linear(s->b_peak.self, &l);
     double span_ns = (double)(wt_clock_now_ns() - from_ns);

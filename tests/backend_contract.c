@@ -329,8 +329,11 @@ static struct weight weight(struct bed *bed, size_t out, size_t in)
     free(values);
     for (int s = 0; s < 2; s++) {
         bool is_same = bed->b[s]->dtype != WT_BF16;
-        w.w[s] = (struct wt_weight){w.master.at[s], is_same ? w.master.at[s] : w.values.at[s], NULL,
-                                    out, in};
+        w.w[s] = (struct wt_weight){.master = w.master.at[s],
+                                    .values = is_same ? w.master.at[s] : w.values.at[s],
+                                    .out = out,
+                                    .in = in,
+                                    .is_for_many_rows = true};
     }
     return w;
 }

@@ -25,6 +25,7 @@
 static float a[M * K], b[N * K], before[M * N], c[M * N], bias[N];
 static uint16_t a16[M * K], b16[N * K], c16[M * N];
 static double want[M * N];
+static struct wt_panels panels; /* b; without values where nothing multiplies them */
 
 static float noise(uint64_t seed, size_t i)
 {
@@ -65,6 +66,11 @@ static void make_operands(enum wt_form form, bool is_adding, bool has_bias)
     }
     for (size_t i = 0; i < N; i++)
         bias[i] = noise(4, i);
+    if (wt_panels_any()) {
+        static float values[(N + WT_PANEL) * K];
+        panels = (struct wt_panels){values, N, K};
+        wt_panels_any()->pack(&panels, b, 0, wt_panels_of(N));
+    }
     for (size_t i = 0; i < M; i++)
         for (size_t j = 0; j < N; j++) {
             double sum = is_adding ? (double)before[i * N + j] : 0;
@@ -93,7 +99,7 @@ static void see(void *data, size_t row, size_t rows, size_t column, size_t colum
 }
 
 static void check_product(struct wt_products *p, enum wt_form form, bool is_bf16, bool is_c_bf16,
-                          bool is_adding, bool has_bias)
+                          bool is_adding, bool has_bias, const struct wt_panels *packed)
 {
     static struct seen seen;
     struct wt_product product = {.form = form,
@@ -104,6 +110,7 @@ static void check_product(struct wt_products *p, enum wt_form form, bool is_bf16
                                  .k = K,
                                  .a = is_bf16 ? (void *)a16 : (void *)a,
                                  .b = is_bf16 ? (void *)b16 : (void *)b,
+                                 .packed = packed,
                                  .c = is_c_bf16 ? (void *)c16 : (void *)c,
                                  .bias = has_bias ? bias : NULL,
                                  .is_adding = is_adding,
@@ -143,14 +150,17 @@ static void check_all(unsigned threads)
             make_operands((enum wt_form)form, with == 1, with == 2);
             /* As often as there are candidates, and once more with the chosen one. */
             for (int round = 0; round < 18; round++)
-                check_product(p, (enum wt_form)form, false, false, with == 1, with == 2);
+                check_product(p, (enum wt_form)form, false, false, with == 1, with == 2, NULL);
             for (int round = 0; round < 3; round++) {
-                check_product(p, (enum wt_form)form, true, false, with == 1, with == 2);
-                check_product(p, (enum wt_form)form, true, true, with == 1, with == 2);
+                check_product(p, (enum wt_form)form, true, false, with == 1, with == 2, NULL);
+                check_product(p, (enum wt_form)form, true, true, with == 1, with == 2, NULL);
             }
+            bool is_packed = form == WT_FORM_FORWARD && with != 1 && panels.values;
+            for (int round = 0; is_packed && round < 24; round++)
+                check_product(p, (enum wt_form)form, false, false, false, with == 2, &panels);
         }
-    double each = 2.0 * M * N * K;
-    assert_true(fabs(wt_products_flops(p) - 9 * 24 * each) < each / 2);
+    double each = 2.0 * M * N * K, of_panels = panels.values ? 48 : 0;
+    assert_true(fabs(wt_products_flops(p) - (9 * 24 + of_panels) * each) < each / 2);
     wt_products_free(p);
     wt_pool_free(pool);
 }
@@ -166,10 +176,40 @@ static void whichever_is_tried_the_product_is_the_same(void **state)
 static void each_library_can_be_had_alone(void **state)
 {
     (void)state;
-    static const char *const names[] = {"openblas", "onednn", "onednn-matmul"};
+    static const char *const names[] = {"openblas", "onednn", "onednn-matmul", "panels"};
     for (size_t i = 0; i < WT_COUNTOF(names); i++) {
         setenv("WATTUNE_PRODUCTS", names[i], 1);
         check_all(2);
+    }
+    unsetenv("WATTUNE_PRODUCTS");
+}
+
+static void panels_can_be_had_alone(void **state)
+{
+    (void)state;
+    if (!wt_panels_any()) {
+        print_message("skipped: this processor has no AVX2\n");
+        skip();
+    }
+    /* Their sums are not OpenBLAS's to the bit, and the same however they are cut. */
+    static float of_openblas[M * N], first[M * N];
+    make_operands(WT_FORM_FORWARD, false, true);
+    setenv("WATTUNE_PRODUCTS", "panels", 1);
+    for (unsigned threads = 1; threads <= 4; threads++) {
+        struct wt_error err = {0};
+        struct wt_pool *pool = NULL;
+        struct wt_products *p = NULL;
+        assert_int_equal(wt_pool_new(&pool, threads, &err), 0);
+        assert_int_equal(wt_products_new(&p, pool, threads, &err), 0);
+        check_product(p, WT_FORM_FORWARD, false, false, false, true, NULL);
+        memcpy(of_openblas, c, sizeof(c));
+        check_product(p, WT_FORM_FORWARD, false, false, false, true, &panels);
+        assert_memory_not_equal(of_openblas, c, sizeof(c));
+        if (threads == 1)
+            memcpy(first, c, sizeof(c));
+        assert_memory_equal(first, c, sizeof(c));
+        wt_products_free(p);
+        wt_pool_free(pool);
     }
     unsetenv("WATTUNE_PRODUCTS");
 }
@@ -367,6 +407,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whichever_is_tried_the_product_is_the_same),
         cmocka_unit_test(each_library_can_be_had_alone),
+        cmocka_unit_test(panels_can_be_had_alone),
         cmocka_unit_test(ever_new_shapes_do_not_fill_the_memory),
         cmocka_unit_test(a_primitive_is_made_for_one_thread),
         cmocka_unit_test(a_product_that_is_refused_is_not_counted),

@@ -50,6 +50,7 @@ struct wt_weight {
     const void *values;  /* act [out, in]: the working copy; with float activations the master */
     void *prepared;      /* the backend's own form of it, by prepare(); NULL: none */
     size_t out, in;
+    bool is_for_many_rows; /* whole texts at a time: worth a second copy in another order */
 };
 
 /* out[t] = token[tokens[t]] + position[positions[t]] + type[types[t]], then dropout. */

@@ -49,6 +49,7 @@ struct cpu {
     const struct wt_kernels *k;
     const struct wt_attend_kernels *attend;
     const struct wt_matvec_kernels *matvec;
+    const struct wt_panel_kernels *panels; /* NULL: no weights are packed */
     struct wt_pool *pool;
     struct wt_products *products;
     struct room *scratch; /* of each thread */
@@ -221,7 +222,7 @@ static void cpu_narrow(void *self, void *to, const float *from, size_t n)
         cpu_copy(self, to, from, n * sizeof(float));
 }
 
-/* ---- weights as integers ---- */
+/* ---- weights that stay: as integers, or in panels ---- */
 
 struct quantise {
     const struct cpu *c;
@@ -236,14 +237,8 @@ static void quantise_piece(void *data, size_t from, size_t to, unsigned thread)
     y->c->matvec->quantise_weight(y->to, y->from, from, to);
 }
 
-/* Float and bfloat16 products take the weights as they are: packing them once was no faster with
- * either library where it was measured (AVX2). */
-static int cpu_prepare(void *self, struct wt_weight *w, struct wt_error *err)
+static int quantise(struct cpu *c, struct wt_weight *w, struct wt_error *err)
 {
-    struct cpu *c = self;
-    w->prepared = NULL;
-    if (c->dtype != WT_INT8)
-        return 0;
     if (w->in > WT_INT8_MOST_IN)
         return wt_fail(
             err, WT_E_UNSUPPORTED,
@@ -268,13 +263,62 @@ static int cpu_prepare(void *self, struct wt_weight *w, struct wt_error *err)
     return 0;
 }
 
+struct pack {
+    const struct cpu *c;
+    const struct wt_panels *to;
+    const float *from;
+};
+
+static void pack_piece(void *data, size_t from, size_t to, unsigned thread)
+{
+    (void)thread;
+    const struct pack *y = data;
+    y->c->panels->pack(y->to, y->from, from, to);
+}
+
+static int pack(struct cpu *c, struct wt_weight *w, struct wt_error *err)
+{
+    struct wt_panels *p = calloc(1, sizeof(*p));
+    void *at = NULL;
+    int rc = p ? cpu_alloc(c, &at, wt_panels_floats(w->out, w->in) * sizeof(float), err)
+               : wt_fail(err, WT_E_NOMEM, "no memory for a weight");
+    if (rc < 0) {
+        free(p);
+        return rc;
+    }
+    *p = (struct wt_panels){at, w->out, w->in};
+    struct pack y = {c, p, w->master};
+    wt_pool_run(c->pool, wt_panels_of(w->out), 1, pack_piece, &y);
+    w->prepared = p;
+    return 0;
+}
+
+/* In panels only where many rows come: the weights are in memory twice then. The libraries' own
+ * packed forms were no faster where it was measured (AVX2). */
+static int cpu_prepare(void *self, struct wt_weight *w, struct wt_error *err)
+{
+    struct cpu *c = self;
+    w->prepared = NULL;
+    if (c->dtype == WT_INT8)
+        return quantise(c, w, err);
+    bool is_for_panels = c->panels && c->dtype == WT_F32 && w->is_for_many_rows;
+    return is_for_panels && w->in > 0 ? pack(c, w, err) : 0;
+}
+
 static void cpu_unprepare(void *self, struct wt_weight *w)
 {
-    struct wt_int8_weight *p = w->prepared;
-    if (p)
-        cpu_release(self, p->values); /* and what follows it */
-    free(p);
+    struct cpu *c = self;
+    if (w->prepared && c->dtype == WT_INT8)
+        cpu_release(c, ((struct wt_int8_weight *)w->prepared)->values); /* and what follows it */
+    else if (w->prepared)
+        cpu_release(c, ((struct wt_panels *)w->prepared)->values);
+    free(w->prepared);
     w->prepared = NULL;
+}
+
+static const struct wt_panels *packed(const struct cpu *c, const struct wt_weight *w)
+{
+    return c->dtype == WT_INT8 ? NULL : w->prepared;
 }
 
 /* ---- activations ---- */
@@ -628,7 +672,7 @@ static void linear_integers(struct cpu *c, const struct wt_linear *l)
 static void cpu_linear(void *self, const struct wt_linear *l)
 {
     struct cpu *c = self;
-    if (l->w->prepared && !l->pre && l->m > 0) {
+    if (c->dtype == WT_INT8 && l->w->prepared && !l->pre && l->m > 0) {
         linear_integers(c, l);
         return;
     }
@@ -647,6 +691,7 @@ static void cpu_linear(void *self, const struct wt_linear *l)
         .k = l->w->in,
         .a = l->x,
         .b = l->w->values,
+        .packed = packed(c, l->w),
         .c = l->pre ? l->pre : l->y,
         .bias = l->bias,
         .then = has_then ? linear_then : NULL,
@@ -1015,6 +1060,7 @@ static void cpu_loss(void *self, const struct wt_loss *l)
                                .k = in,
                                .a = x,
                                .b = l->w->values,
+                               .packed = packed(c, l->w),
                                .c = y.logits,
                                .bias = l->bias};
         failed(c, wt_products_run(c->products, &p, &err), &err);
@@ -1282,6 +1328,7 @@ int wt_cpu_new_with(struct wt_backend *ret_backend, const struct wt_cpu_options 
     c->is_bf16 = o->dtype == WT_BF16;
     c->k = o->kernels ? o->kernels : wt_kernels_best();
     c->matvec = o->matvec ? o->matvec : wt_matvec_best();
+    c->panels = wt_panels_best();
     c->attend = o->attend ? o->attend : wt_attend_best();
     c->thread_count = o->threads ? o->threads : 1;
     c->scratch = calloc(c->thread_count, sizeof(*c->scratch));

@@ -2,6 +2,7 @@
 #include "workload/attend.h"
 #include "workload/kernels.h"
 #include "workload/matvec.h"
+#include "workload/panels.h"
 #ifdef WT_X86
 #include <cpuid.h>
 #endif
@@ -14,6 +15,7 @@ extern const struct wt_kernels wt_kernels_avx2, wt_kernels_avx512;
 extern const struct wt_attend_kernels wt_attend_avx2, wt_attend_avx512;
 extern const struct wt_matvec_kernels wt_matvec_avx2, wt_matvec_avxvnni, wt_matvec_avx512,
     wt_matvec_avx512_vnni, wt_matvec_avx512_bf16;
+extern const struct wt_panel_kernels wt_panels_avx2;
 
 static int has_avx2(void)
 {
@@ -92,6 +94,24 @@ const struct wt_matvec_kernels *wt_matvec_at(size_t i)
 const struct wt_matvec_kernels *wt_matvec_best(void)
 {
     return wt_matvec_at(0);
+}
+
+const struct wt_panel_kernels *wt_panels_any(void)
+{
+#ifdef WT_X86
+    if (has_avx2())
+        return &wt_panels_avx2;
+#endif
+    return (const struct wt_panel_kernels *)0;
+}
+
+const struct wt_panel_kernels *wt_panels_best(void)
+{
+#ifdef WT_X86
+    if (has_avx512()) /* oneDNN reaches 93 to 97 % of the peak there */
+        return (const struct wt_panel_kernels *)0;
+#endif
+    return wt_panels_any();
 }
 
 /* Of the widest set: panels of 32 queries, rows of as many values (attend.c). */

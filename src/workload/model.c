@@ -139,7 +139,8 @@ static void plan_head(struct wt_model *m, struct plan *plan)
 
 static struct wt_weight weight(const struct wt_model *m, size_t at, size_t out, size_t in)
 {
-    struct wt_weight w = {.out = out, .in = in};
+    struct wt_weight w = {
+        .out = out, .in = in, .is_for_many_rows = m->options.task != WT_TASK_GENERATE};
     if (at == WT_NOWHERE || !m->p)
         return w;
     w.master = m->p + at;

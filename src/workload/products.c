@@ -1,4 +1,5 @@
 /* Matrix products: which library, which pieces, and the pieces themselves. */
+#include <assert.h>
 #include <cblas.h>
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -18,10 +19,11 @@ enum library {
     OPENBLAS,
     DNNL_SGEMM,     /* its BLAS-like call, for float */
     DNNL_PRIMITIVE, /* its matmul: bfloat16, and float where it has better code for it */
+    PANELS,         /* panels.c: weights that are packed */
     LIBRARIES
 };
 
-#define GRIDS          5    /* cuts into pieces that are tried */
+#define GRIDS          6    /* cuts into pieces that are tried */
 #define LIBRARY_TRIES  3    /* of each library: the first one also pays for code made at run time */
 #define GRID_TRIES     2    /* of each further cut */
 #define TUNED_FLOPS    5e7  /* products below are not timed */
@@ -48,8 +50,8 @@ struct choice {
 
 /* One thread's; its own cache lines. */
 struct worker {
-    float *widened; /* operands of bfloat16 in float, where there are no instructions for it */
-    size_t widened_floats;
+    float *floats; /* bfloat16 operands in float, where nothing multiplies them; rows for panels */
+    size_t float_count;
     char *scratch; /* of oneDNN's */
     size_t scratch_bytes;
     bool is_out_of_memory;
@@ -78,7 +80,8 @@ struct wt_products {
     bool has_dnnl_float; /* its primitives are worth a try for float */
     int forced;          /* a library, -1: none */
     const struct wt_kernels *k;
-    struct choice *choices; /* [CHOICES] */
+    const struct wt_panel_kernels *panels; /* NULL: no weights are packed */
+    struct choice *choices;                /* [CHOICES] */
     unsigned choice_count;
     struct worker *workers; /* [threads] */
     double flops;
@@ -144,11 +147,15 @@ static int forced_library(int *ret_library, struct wt_error *err)
         *ret_library = DNNL_SGEMM;
     else if (strcmp(name, "onednn-matmul") == 0)
         *ret_library = DNNL_PRIMITIVE;
+    else if (strcmp(name, "panels") == 0)
+        *ret_library = PANELS;
     else
         return wt_fail(err, WT_E_USAGE,
-                       "WATTUNE_PRODUCTS is \"%s\", not openblas, onednn or onednn-matmul", name);
+                       "WATTUNE_PRODUCTS is \"%s\", not openblas, onednn, onednn-matmul or panels",
+                       name);
 #ifndef WT_HAS_DNNL
-    *ret_library = OPENBLAS; /* there is no other, and no cut is tried either */
+    if (*ret_library != PANELS)
+        *ret_library = OPENBLAS; /* there is no other, and no cut is tried either */
 #endif
     return 0;
 }
@@ -166,6 +173,7 @@ int wt_products_new(struct wt_products **ret_products, struct wt_pool *pool, uns
     p->pool = pool;
     p->threads = threads;
     p->k = wt_kernels_best();
+    p->panels = wt_panels_any();
     p->forced = forced;
     p->choices = calloc(CHOICES, sizeof(*p->choices));
     p->workers = calloc(threads, sizeof(*p->workers));
@@ -225,7 +233,7 @@ void wt_products_free(struct wt_products *p)
         dnnl_engine_destroy(p->engine);
 #endif
     for (unsigned i = 0; p->workers && i < p->threads; i++) {
-        free(p->workers[i].widened);
+        free(p->workers[i].floats);
         free(p->workers[i].scratch);
     }
     free(p->workers);
@@ -313,18 +321,18 @@ static struct operands operands_at(const struct wt_product *of, size_t row, size
     return (struct operands){row, column, row * n + column, m, n, n};
 }
 
-static float *widened(struct worker *w, size_t floats)
+static float *floats_of(struct worker *w, size_t count)
 {
-    if (floats > w->widened_floats) {
-        free(w->widened);
-        w->widened_floats = 0;
-        w->widened = malloc(floats * sizeof(float));
-        if (w->widened)
-            w->widened_floats = floats;
+    if (count > w->float_count) {
+        free(w->floats);
+        w->float_count = 0;
+        w->floats = malloc(count * sizeof(float));
+        if (w->floats)
+            w->float_count = count;
         else
             w->is_out_of_memory = true;
     }
-    return w->widened;
+    return w->floats;
 }
 
 /* Operands of bfloat16 multiplied in float: right everywhere, fast nowhere. */
@@ -338,7 +346,7 @@ static void widened_piece(const struct job *j, size_t row, size_t rows, size_t c
     size_t a_rows = ta ? of->k : rows, a_columns = ta ? rows : of->k;
     size_t b_rows = tb ? columns : of->k, b_columns = tb ? of->k : columns;
     float *a =
-        widened(&j->p->workers[thread], a_rows * a_columns + b_rows * b_columns + rows * columns);
+        floats_of(&j->p->workers[thread], a_rows * a_columns + b_rows * b_columns + rows * columns);
     if (!a)
         return;
     float *b = a + a_rows * a_columns, *c = b + b_rows * b_columns;
@@ -376,6 +384,26 @@ static void float_piece(const struct job *j, size_t row, size_t rows, size_t col
     if (of->bias)
         for (size_t r = 0; r < rows; r++)
             j->p->k->add(c + r * o.ldc, of->bias + column, columns);
+}
+
+/* Block by block of rows, what follows while a block is in the cache. */
+static void panels_piece(const struct job *j, size_t row, size_t rows, size_t column,
+                         size_t columns, unsigned thread)
+{
+    const struct wt_product *of = j->of;
+    float *scratch = floats_of(&j->p->workers[thread], WT_PANEL_ROWS * WT_PANEL_STRETCH);
+    if (!scratch)
+        return;
+    size_t blocks = (rows + WT_PANEL_ROWS - 1) / WT_PANEL_ROWS, each = (rows + blocks - 1) / blocks;
+    each = (each + WT_PANEL_HEIGHT - 1) / WT_PANEL_HEIGHT * WT_PANEL_HEIGHT;
+    for (size_t at = row; at < row + rows; at += each) {
+        size_t here = row + rows - at < each ? row + rows - at : each;
+        j->p->panels->product(of->packed, (const float *)of->a + at * of->k, of->bias,
+                              (float *)of->c + at * of->n, here, column / WT_PANEL,
+                              wt_panels_of(column + columns), scratch);
+        if (of->then)
+            of->then(of->then_data, at, here, column, columns, thread);
+    }
 }
 
 #ifdef WT_HAS_DNNL
@@ -420,6 +448,10 @@ static void piece(void *data, size_t from, size_t to, unsigned thread)
         size_t row = r * j->piece_rows, column = c * j->piece_columns;
         size_t rows = of->m - row < j->piece_rows ? of->m - row : j->piece_rows;
         size_t columns = of->n - column < j->piece_columns ? of->n - column : j->piece_columns;
+        if (j->by == PANELS) {
+            panels_piece(j, row, rows, column, columns, thread);
+            continue;
+        }
 #ifdef WT_HAS_DNNL
         if (j->by == DNNL_PRIMITIVE)
             primitive_piece(j, j->primitives[r + 1 == j->grid.rows][c + 1 == j->grid.columns], row,
@@ -619,11 +651,15 @@ static struct grid best_grid(const struct choice *c, unsigned pieces)
 }
 
 /* Two pieces a thread cost more reading, but one that is held up leaves work to the others. */
-static void list_grids(struct choice *c, unsigned threads)
+static void list_grids(struct choice *c, unsigned threads, bool is_packed)
 {
     if (threads == 1) {
         add_grid(c, (struct grid){1, 1});
         return;
+    }
+    if (is_packed) { /* as many rows as panels.c takes at a time, all columns */
+        unsigned blocks = (unsigned)((c->m + WT_PANEL_ROWS - 1) / WT_PANEL_ROWS);
+        add_grid(c, (struct grid){(blocks + threads - 1) / threads * threads, 1});
     }
     struct grid one = best_grid(c, threads), two = best_grid(c, 2 * threads);
     bool is_thin = c->m * c->n < (size_t)threads * 2 * 128 * 128;
@@ -634,26 +670,36 @@ static void list_grids(struct choice *c, unsigned threads)
     add_grid(c, c->m > c->n ? (struct grid){1, threads} : (struct grid){threads, 1});
 }
 
-static void list_libraries(const struct wt_products *p, struct choice *c, bool is_bf16)
+static void add_library(struct choice *c, enum library library)
+{
+    c->libraries[c->library_count++] = library;
+}
+
+/* Small products take the first. */
+static void list_libraries(const struct wt_products *p, struct choice *c,
+                           const struct wt_product *of)
 {
 #ifdef WT_HAS_DNNL
-    if (is_bf16 && p->has_native_bf16)
-        c->libraries[c->library_count++] = DNNL_PRIMITIVE;
-    else if (p->forced >= 0)
-        c->libraries[c->library_count++] = (enum library)p->forced;
-    else {
-        c->libraries[c->library_count++] = DNNL_SGEMM;
-        if (is_bf16)
-            return;
-        c->libraries[c->library_count++] = OPENBLAS;
-        if (p->has_dnnl_float)
-            c->libraries[c->library_count++] = DNNL_PRIMITIVE;
+    if (of->is_bf16 && p->has_native_bf16) {
+        add_library(c, DNNL_PRIMITIVE);
+        return;
     }
-#else
-    (void)p;
-    (void)is_bf16;
-    c->libraries[c->library_count++] = OPENBLAS;
 #endif
+    bool is_forced = p->forced >= 0 && (p->forced != PANELS || of->packed);
+    if (is_forced || p->forced == PANELS) {
+        add_library(c, is_forced ? (enum library)p->forced : OPENBLAS);
+        return;
+    }
+    if (of->packed)
+        add_library(c, PANELS);
+#ifdef WT_HAS_DNNL
+    add_library(c, DNNL_SGEMM);
+    if (of->is_bf16)
+        return;
+    if (p->has_dnnl_float)
+        add_library(c, DNNL_PRIMITIVE);
+#endif
+    add_library(c, OPENBLAS);
 }
 
 static size_t rounded(size_t n)
@@ -664,8 +710,8 @@ static size_t rounded(size_t n)
 /* The choice for a shape. When the table is full a shape shares another's: right, maybe slower. */
 static struct choice *choice_for(struct wt_products *p, const struct wt_product *of)
 {
-    struct choice key = {.form_and_types =
-                             1 + (uint64_t)of->form * 4 + of->is_bf16 * 2U + of->is_c_bf16,
+    struct choice key = {.form_and_types = 1 + (uint64_t)of->form * 8 + (of->packed ? 4 : 0) +
+                                           of->is_bf16 * 2U + of->is_c_bf16,
                          .m = rounded(of->m),
                          .n = rounded(of->n),
                          .k = rounded(of->k)};
@@ -687,8 +733,8 @@ static struct choice *choice_for(struct wt_products *p, const struct wt_product 
         }
         *c = key;
         p->choice_count++;
-        list_grids(c, p->threads);
-        list_libraries(p, c, of->is_bf16);
+        list_grids(c, p->threads, of->packed);
+        list_libraries(p, c, of);
         return c;
     }
 }
@@ -728,6 +774,7 @@ static void note_try(struct choice *c, unsigned library, unsigned grid, double n
 
 int wt_products_run(struct wt_products *p, const struct wt_product *of, struct wt_error *err)
 {
+    assert(!of->packed || !(of->is_bf16 || of->is_adding));
     if (of->m == 0 || of->n == 0)
         return 0;
     struct choice *c = choice_for(p, of);

@@ -1,12 +1,13 @@
-/* Matrix products of the CPU backend: OpenBLAS and oneDNN on pieces of the result, which the pool's
- * threads take. Both compute on one thread at a time, so neither has threads of its own that would
- * fight the pool's for cores.
+/* Matrix products of the CPU backend: OpenBLAS, oneDNN and, with weights that stay as they are,
+ * panels.c on pieces of the result, which the pool's threads take. Each computes on one thread at a
+ * time, so none has threads of its own that would fight the pool's for cores.
  *
  * Which library and which cut into pieces is the fastest is found out with the work itself: the
  * first products of a shape go to the candidates in turn and are timed; then the fastest stays.
  * Small products, where it would not pay, always take the same, and so do all where the environment
- * has WATTUNE_PRODUCTS=openblas, onednn (its sgemm) or onednn-matmul (its primitives): then a
- * result is the same to the bit in every run. Without oneDNN all three mean OpenBLAS.
+ * has WATTUNE_PRODUCTS=openblas, onednn (its sgemm), onednn-matmul (its primitives) or panels
+ * (OpenBLAS where weights are not packed): then a result is the same to the bit in every run.
+ * Without oneDNN its names mean OpenBLAS.
  *
  * Internal to the workload. Threads: owner thread. */
 #ifndef WT_WORKLOAD_PRODUCTS_H
@@ -17,6 +18,7 @@
 #include <stdint.h>
 
 #include "wattune/error.h"
+#include "workload/panels.h"
 #include "workload/pool.h"
 
 struct wt_products;
@@ -39,6 +41,8 @@ struct wt_product {
     bool is_c_bf16; /* with is_bf16 only; else float */
     size_t m, n, k;
     const void *a, *b;
+    const struct wt_panels
+        *packed; /* b again; of WT_FORM_FORWARD in float, not adding. NULL: none */
     void *c;
     const float *bias; /* [n], added to each row before c is rounded; NULL: none. Not with adding */
     bool is_adding;    /* to c; else it is written over */

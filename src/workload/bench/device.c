@@ -71,7 +71,7 @@ static int measure(struct wt_backend *be, size_t size, unsigned together, double
                    struct wt_error *err)
 {
     size_t count = size * size, act = wt_backend_act_bytes(be);
-    struct wt_weight w = {.out = size, .in = size};
+    struct wt_weight w = {.out = size, .in = size, .is_for_many_rows = true};
     float *host = malloc(count * sizeof(*host));
     void *master = NULL, *values = NULL, *x = NULL, *y = NULL;
     int rc = host ? 0 : wt_fail(err, WT_E_NOMEM, "no memory to measure the peak with");
