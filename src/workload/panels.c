@@ -119,21 +119,34 @@ static void narrow_tile(size_t rows, size_t columns, const float *x, const float
         memcpy(y + r * stride, whole + r * WT_PANEL, columns * sizeof(*y));
 }
 
+/* The panel that is read after this one; NULL: none. */
+static const float *next_panel(const struct wt_panels *w, size_t k, size_t deep, size_t panel,
+                               size_t from, size_t to)
+{
+    if (panel + 1 < to)
+        return wt_panel_at(w, panel + 1, k);
+    return k + deep < w->in ? wt_panel_at(w, from, k + deep) : NULL;
+}
+
 static void product(const struct wt_panels *w, const float *x, const float *bias, float *y,
                     size_t m, size_t from, size_t to, float *scratch)
 {
+    size_t tiles = (m + ROWS - 1) / ROWS;
     for (size_t k = 0; k < w->in; k += WT_PANEL_STRETCH) {
-        size_t deep = smaller(WT_PANEL_STRETCH, w->in - k);
+        size_t deep = smaller(WT_PANEL_STRETCH, w->in - k), share = deep / tiles + 1;
         const float *last_bias = k + deep == w->in ? bias : NULL;
         for (size_t r = 0; r < m; r += ROWS)
             pack_rows(scratch + r * deep, x + r * w->in + k, w->in, smaller(ROWS, m - r), deep);
         for (size_t panel = from; panel < to; panel++) {
             size_t column = panel * WT_PANEL, columns = smaller(WT_PANEL, w->out - column);
             const float *at = wt_panel_at(w, panel, k);
+            const float *next = next_panel(w, k, deep, panel, from, to);
             const float *panel_bias = last_bias ? last_bias + column : NULL;
-            for (size_t r = 0; r < m; r += ROWS) {
-                size_t rows = smaller(ROWS, m - r);
+            for (size_t r = 0, line = 0; r < m; r += ROWS) {
+                size_t rows = smaller(ROWS, m - r), last = smaller(line + share, deep);
                 float *out = y + r * w->out + column;
+                for (; next && line < last; line++)
+                    __builtin_prefetch(next + line * WT_PANEL);
                 if (columns == WT_PANEL)
                     tile_of[rows - 1](scratch + r * deep, at, deep, panel_bias, k == 0, out,
                                       w->out);
