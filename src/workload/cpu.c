@@ -49,7 +49,6 @@ struct cpu {
     const struct wt_kernels *k;
     const struct wt_attend_kernels *attend;
     const struct wt_matvec_kernels *matvec;
-    const struct wt_panel_kernels *panels; /* NULL: no weights are packed */
     struct wt_pool *pool;
     struct wt_products *products;
     struct room *scratch; /* of each thread */
@@ -273,7 +272,7 @@ static void pack_piece(void *data, size_t from, size_t to, unsigned thread)
 {
     (void)thread;
     const struct pack *y = data;
-    y->c->panels->pack(y->to, y->from, from, to);
+    wt_products_panels(y->c->products)->pack(y->to, y->from, from, to);
 }
 
 static int pack(struct cpu *c, struct wt_weight *w, struct wt_error *err)
@@ -301,8 +300,8 @@ static int cpu_prepare(void *self, struct wt_weight *w, struct wt_error *err)
     w->prepared = NULL;
     if (c->dtype == WT_INT8)
         return quantise(c, w, err);
-    bool is_for_panels = c->panels && c->dtype == WT_F32 && w->is_for_many_rows;
-    return is_for_panels && w->in > 0 ? pack(c, w, err) : 0;
+    bool is_for_panels = c->dtype == WT_F32 && w->is_for_many_rows && w->in > 0;
+    return is_for_panels && wt_products_panels(c->products) ? pack(c, w, err) : 0;
 }
 
 static void cpu_unprepare(void *self, struct wt_weight *w)
@@ -1328,7 +1327,6 @@ int wt_cpu_new_with(struct wt_backend *ret_backend, const struct wt_cpu_options 
     c->is_bf16 = o->dtype == WT_BF16;
     c->k = o->kernels ? o->kernels : wt_kernels_best();
     c->matvec = o->matvec ? o->matvec : wt_matvec_best();
-    c->panels = wt_panels_best();
     c->attend = o->attend ? o->attend : wt_attend_best();
     c->thread_count = o->threads ? o->threads : 1;
     c->scratch = calloc(c->thread_count, sizeof(*c->scratch));

@@ -1,7 +1,7 @@
 /* Products of many rows with weights that stay as they are (inference), which are put in the order
  * that they are read in once. Only for AVX2: there the libraries leave more than a tenth of the
  * processor's multiplications unused, a part of it by putting the weights in order each time
- * (docs/decisions/0046-products-of-weights-that-stay.md). oneDNN is near the peak with AVX-512.
+ * (docs/decisions/0011-products-of-weights-that-stay.md). oneDNN is near the peak with AVX-512.
  *
  * Internal to the workload. */
 #ifndef WT_WORKLOAD_PANELS_H

@@ -80,7 +80,7 @@ struct wt_products {
     bool has_dnnl_float; /* its primitives are worth a try for float */
     int forced;          /* a library, -1: none */
     const struct wt_kernels *k;
-    const struct wt_panel_kernels *panels; /* NULL: no weights are packed */
+    const struct wt_panel_kernels *panels; /* NULL: packed weights are not for here */
     struct choice *choices;                /* [CHOICES] */
     unsigned choice_count;
     struct worker *workers; /* [threads] */
@@ -173,7 +173,7 @@ int wt_products_new(struct wt_products **ret_products, struct wt_pool *pool, uns
     p->pool = pool;
     p->threads = threads;
     p->k = wt_kernels_best();
-    p->panels = wt_panels_any();
+    p->panels = forced < 0 ? wt_panels_best() : forced == PANELS ? wt_panels_any() : NULL;
     p->forced = forced;
     p->choices = calloc(CHOICES, sizeof(*p->choices));
     p->workers = calloc(threads, sizeof(*p->workers));
@@ -239,6 +239,11 @@ void wt_products_free(struct wt_products *p)
     free(p->workers);
     free(p->choices);
     free(p);
+}
+
+const struct wt_panel_kernels *wt_products_panels(const struct wt_products *p)
+{
+    return p->panels;
 }
 
 double wt_products_flops(const struct wt_products *p)
@@ -685,12 +690,13 @@ static void list_libraries(const struct wt_products *p, struct choice *c,
         return;
     }
 #endif
-    bool is_forced = p->forced >= 0 && (p->forced != PANELS || of->packed);
-    if (is_forced || p->forced == PANELS) {
-        add_library(c, is_forced ? (enum library)p->forced : OPENBLAS);
+    bool has_panels = p->panels && of->packed;
+    if (p->forced >= 0) {
+        bool is_there = p->forced != PANELS || has_panels;
+        add_library(c, is_there ? (enum library)p->forced : OPENBLAS);
         return;
     }
-    if (of->packed)
+    if (has_panels)
         add_library(c, PANELS);
 #ifdef WT_HAS_DNNL
     add_library(c, DNNL_SGEMM);
@@ -733,7 +739,7 @@ static struct choice *choice_for(struct wt_products *p, const struct wt_product 
         }
         *c = key;
         p->choice_count++;
-        list_grids(c, p->threads, of->packed);
+        list_grids(c, p->threads, p->panels && of->packed);
         list_libraries(p, c, of);
         return c;
     }

@@ -58,6 +58,8 @@ bool wt_products_has_bf16(const char **ret_why_not);
 int wt_products_new(struct wt_products **ret_products, struct wt_pool *pool, unsigned threads,
                     struct wt_error *err);
 void wt_products_free(struct wt_products *products);
+/* What packs weights that stay for it; NULL: packed they would not be used. */
+const struct wt_panel_kernels *wt_products_panels(const struct wt_products *products);
 /* Errors: WT_E_NOMEM (for pieces of a new shape), WT_E_UNSUPPORTED (oneDNN, which has bf16, has no
  * product of this shape). */
 int wt_products_run(struct wt_products *products, const struct wt_product *product,
