@@ -81,7 +81,9 @@ WT_INLINE void tile(size_t rows, const float *restrict x, const float *restrict 
 #pragma GCC unroll 8
         for (size_t r = 0; r < rows; r++) {
             float *at = y + r * stride + p * WT_LANES;
-            wt_vf before = is_first ? (wt_vf){0} : wt_load(at);
+            wt_vf before = {0};
+            if (!is_first)
+                before = wt_load(at);
             wt_store(at, before + sum[r][p] + more);
         }
     }
