@@ -391,6 +391,8 @@ static void float_piece(const struct job *j, size_t row, size_t rows, size_t col
             j->p->k->add(c + r * o.ldc, of->bias + column, columns);
 }
 
+_Static_assert(ROW_ALIGNMENT % WT_PANEL == 0, "pieces begin where panels do");
+
 /* Block by block of rows, what follows while a block is in the cache. */
 static void panels_piece(const struct job *j, size_t row, size_t rows, size_t column,
                          size_t columns, unsigned thread)
