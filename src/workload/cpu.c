@@ -236,6 +236,11 @@ static void quantise_piece(void *data, size_t from, size_t to, unsigned thread)
     y->c->matvec->quantise_weight(y->to, y->from, from, to);
 }
 
+/* What a backend keeps of a weight: its struct, and the values behind it from here on. */
+#define KEPT_AT 64
+_Static_assert(sizeof(struct wt_int8_weight) <= KEPT_AT && sizeof(struct wt_panels) <= KEPT_AT,
+               "the values lie behind it");
+
 static int quantise(struct cpu *c, struct wt_weight *w, struct wt_error *err)
 {
     if (w->in > WT_INT8_MOST_IN)
@@ -245,25 +250,21 @@ static int quantise(struct cpu *c, struct wt_weight *w, struct wt_error *err)
             WT_INT8_MOST_IN);
     size_t bytes = wt_int8_weight_bytes(w->out, w->in);
     size_t outs = wt_int8_panels(w->out) * WT_INT8_PANEL;
-    struct wt_int8_weight *p = calloc(1, sizeof(*p));
-    void *at = NULL;
-    int rc = p ? cpu_alloc(c, &at, bytes + 8 * outs, err)
-               : wt_fail(err, WT_E_NOMEM, "no memory for a weight");
-    if (rc < 0) {
-        free(p);
+    int rc = cpu_alloc(c, &w->prepared, KEPT_AT + bytes + 8 * outs, err);
+    if (rc < 0)
         return rc;
-    }
-    *p = (struct wt_int8_weight){.values = at, .out = w->out, .in = w->in};
-    p->scale = (float *)(void *)((char *)at + bytes); /* bytes: a multiple of 64 */
+    struct wt_int8_weight *p = w->prepared;
+    char *at = (char *)w->prepared + KEPT_AT;
+    *p = (struct wt_int8_weight){.values = (int8_t *)at, .out = w->out, .in = w->in};
+    p->scale = (float *)(void *)(at + bytes); /* bytes: a multiple of 64 */
     p->sum = (int32_t *)(void *)(p->scale + outs);
     struct quantise y = {c, p, w->master};
     wt_pool_run(c->pool, wt_int8_panels(w->out), 1, quantise_piece, &y);
-    w->prepared = p;
     return 0;
 }
 
 struct pack {
-    const struct cpu *c;
+    const struct wt_panel_kernels *panels;
     const struct wt_panels *to;
     const float *from;
 };
@@ -272,23 +273,19 @@ static void pack_piece(void *data, size_t from, size_t to, unsigned thread)
 {
     (void)thread;
     const struct pack *y = data;
-    wt_products_panels(y->c->products)->pack(y->to, y->from, from, to);
+    y->panels->pack(y->to, y->from, from, to);
 }
 
 static int pack(struct cpu *c, struct wt_weight *w, struct wt_error *err)
 {
-    struct wt_panels *p = calloc(1, sizeof(*p));
-    void *at = NULL;
-    int rc = p ? cpu_alloc(c, &at, wt_panels_floats(w->out, w->in) * sizeof(float), err)
-               : wt_fail(err, WT_E_NOMEM, "no memory for a weight");
-    if (rc < 0) {
-        free(p);
+    size_t bytes = wt_panels_floats(w->out, w->in) * sizeof(float);
+    int rc = cpu_alloc(c, &w->prepared, KEPT_AT + bytes, err);
+    if (rc < 0)
         return rc;
-    }
-    *p = (struct wt_panels){at, w->out, w->in};
-    struct pack y = {c, p, w->master};
+    struct wt_panels *p = w->prepared;
+    *p = (struct wt_panels){(float *)w->prepared + KEPT_AT / sizeof(float), w->out, w->in};
+    struct pack y = {wt_products_panels(c->products), p, w->master};
     wt_pool_run(c->pool, wt_panels_of(w->out), 1, pack_piece, &y);
-    w->prepared = p;
     return 0;
 }
 
@@ -306,12 +303,7 @@ static int cpu_prepare(void *self, struct wt_weight *w, struct wt_error *err)
 
 static void cpu_unprepare(void *self, struct wt_weight *w)
 {
-    struct cpu *c = self;
-    if (w->prepared && c->dtype == WT_INT8)
-        cpu_release(c, ((struct wt_int8_weight *)w->prepared)->values); /* and what follows it */
-    else if (w->prepared)
-        cpu_release(c, ((struct wt_panels *)w->prepared)->values);
-    free(w->prepared);
+    cpu_release(self, w->prepared);
     w->prepared = NULL;
 }
 
