@@ -335,19 +335,25 @@ static void decided(struct race_live *l)
         wt_race_resume(l->race, i, &why);
 }
 
+/* Whether what it took is what its steps took: of a race that was killed some were run unseen where
+ * it goes on further than it was saved, or comes to its end without a word. */
+static bool is_seen_to_its_end(const struct race_trial *t)
+{
+    return !t->is_skipped && !(t->has_run_on && t->count == t->known);
+}
+
 static void verified(struct race_live *l)
 {
     race_collect_all(l);
     for (size_t i = 0; i < l->count; i++) {
-        const struct wt_race_trial *s = seen(l, &l->trials[i]);
+        const struct race_trial *t = &l->trials[i];
+        const struct wt_race_trial *s = seen(l, t);
         if (l->raced[i].state != WT_RACE_PAUSED)
             continue;
         l->raced[i].final_loss = s->state == WT_RACE_FINISHED ? s->loss : NAN;
-        l->raced[i].full_j =
-            l->trials[i].spent.provenance == WT_PROV_UNKNOWN || l->trials[i].is_skipped
-                ? NAN
-                : l->trials[i].spent.energy_j - l->trials[i].twice.run_j;
-        l->raced[i].processes = l->trials[i].lives;
+        if (t->spent.provenance != WT_PROV_UNKNOWN && is_seen_to_its_end(t))
+            l->raced[i].full_j = t->spent.energy_j - t->twice.run_j;
+        l->raced[i].processes = t->lives;
     }
 }
 

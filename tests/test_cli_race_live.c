@@ -29,7 +29,8 @@ static const char train[] =
     "echo $$ >> \"$PIDS\"\n"
     "i=0; kept=\"$PIDS.$1\"\n"
     "[ \"$4\" = --resume ] && [ -f \"$kept\" ] && i=$(cat \"$kept\")\n"
-    "trap 'echo $i > \"$kept\"; exit 143' TERM\n"
+    "keep() { echo $i > \"$kept.new\" && mv \"$kept.new\" \"$kept\"; }\n"
+    "trap 'keep; exit 143' TERM\n"
     "case $3 in *.csv) echo 'step,other,loss' > \"$3\";; esac\n"
     "echo \"gpus $CUDA_VISIBLE_DEVICES from $i\"\n"
     "while [ $i -lt $2 ]; do\n"
@@ -37,7 +38,7 @@ static const char train[] =
     "    case $3 in\n"
     "    *.csv) echo \"$i,7,$loss\" >> \"$3\";;\n"
     "    silent) ;;\n"
-    "    kept) echo $i > \"$kept\"; echo \"step $i loss=$loss\";;\n"
+    "    kept) keep; echo \"step $i loss=$loss\";;\n"
     "    epochs) echo \"step $(((i - 1) % 5 + 1)) loss=$loss\";;\n"
     "    nan) [ $1 = 1 ] && [ $i -ge 4 ] && loss=nan; echo \"step $i loss=$loss\";;\n"
     "    fail) [ $1 = 1 ] && [ $i -ge 4 ] && exit 3; echo \"step $i loss=$loss\";;\n"
@@ -691,9 +692,8 @@ static void killed_and_resumed_it_has_the_energies_that_were_known(void **state)
 }
 
 /* It kept its work when Wattune was killed: steps that nobody measured lie between. */
-static void steps_that_were_run_unseen_are_in_no_energy_of_a_curve(void **state)
+static json_t *kept_more_than_was_seen(bool is_all)
 {
-    (void)state;
     struct spawned s;
     const char *const end[] = {"--pause", "end", "--again=--resume", "--to-the-end"};
     const char *argv[40] = {"--resume"};
@@ -709,12 +709,23 @@ static void steps_that_were_run_unseen_are_in_no_energy_of_a_curve(void **state)
     spawn_done(&s);
     nothing_is_left();
     assert_true(last_in_curve("race/loss=2.csv", 0) < 20);
+    if (is_all) {
+        char path[96];
+        spawn_file(path, sizeof(path), "pids.2", "60\n");
+    }
 
     json_t *doc = run_race(0, argv);
     const json_t *other = trial(doc, "loss=2");
     assert_true(json_is_false(json_object_get(other, "is_whole")));
     assert_true(json_is_null(json_object_get(other, "full_j")));
-    assert_true(number(other, "final_loss") > 2);
+    return doc;
+}
+
+static void steps_that_were_run_unseen_are_in_no_energy_of_a_curve(void **state)
+{
+    (void)state;
+    json_t *doc = kept_more_than_was_seen(false);
+    assert_true(number(trial(doc, "loss=2"), "final_loss") > 2);
     json_decref(doc);
     char *curve = spawn_read("race/loss=2.csv");
     assert_non_null(strstr(curve, "# ran on\n"));
@@ -722,6 +733,15 @@ static void steps_that_were_run_unseen_are_in_no_energy_of_a_curve(void **state)
     assert_non_null(strstr(curve, "\n60,"));
     free(curve);
     replay_costs("steps");
+}
+
+/* Going on it ends without a word. */
+static void steps_that_were_all_run_unseen_are_in_no_energy_either(void **state)
+{
+    (void)state;
+    json_t *doc = kept_more_than_was_seen(true);
+    assert_true(number(trial(doc, "loss=2"), "step") < 20);
+    json_decref(doc);
 }
 
 static void killed_it_leaves_no_process_stopped_or_running(void **state)
@@ -925,6 +945,7 @@ int main(void)
         RACE_TEST(a_folder_that_is_not_named_is_a_new_one),
         RACE_TEST(killed_and_resumed_it_has_the_energies_that_were_known),
         RACE_TEST(steps_that_were_run_unseen_are_in_no_energy_of_a_curve),
+        RACE_TEST(steps_that_were_all_run_unseen_are_in_no_energy_either),
         RACE_TEST(killed_it_leaves_no_process_stopped_or_running),
         RACE_TEST(wattunes_own_trainings_are_raced_by_their_door),
         RACE_TEST(trials_come_from_a_file_and_are_shown_before),
