@@ -15,6 +15,7 @@ static void print_help(void)
           "  --sweep ID    only the runs of this sweep; \"last\": of the newest\n"
           "  --sum GROUP   what a job of many ranks took on all its nodes: slurm-JOB.STEP\n"
           "  --limit N     at most this many (default 20; 0: all)\n"
+          "  --forget      remove that run, or all with --tag or --sweep, from the store\n"
           "  --json        one JSON document on stdout; of a single run with its trace\n"
           "  --help        this text\n\n"
           "Exit code: 0, 1 failure, 2 usage, 3 not permitted, 4 no such run.\n",
@@ -36,6 +37,34 @@ static int show_one(struct wt_store *store, const char *id, bool is_json)
         wt_report_run(&term, &run, true);
     }
     wt_run_done(&run);
+    return code;
+}
+
+/* The runs that a list would show, or that one. */
+static int forget(struct wt_store *store, const char *id, const char *tag, const char *sweep)
+{
+    struct wt_run one = {0}, *runs = NULL;
+    size_t count = 0;
+    struct wt_error err = {0};
+    char group[40];
+    if (sweep && cli_sweep_group(store, "--sweep", sweep, group, sizeof(group), &err) < 0)
+        return cli_fail("runs", &err);
+    int rc = id ? wt_store_load(store, id, &one, &err)
+                : wt_store_list(store, tag, sweep ? group : NULL, 0, &runs, &count, &err);
+    if (rc == 0 && !id && !count) {
+        snprintf(err.text, sizeof(err.text), "no stored run has this %s", tag ? "tag" : "sweep");
+        snprintf(err.fix, sizeof(err.fix), "`wattune runs` lists what is stored");
+        rc = err.code = WT_E_NOTFOUND;
+    }
+    if (rc == 0)
+        rc = wt_store_forget(store, id ? &one : runs, id ? 1 : count, &err);
+    int code = rc < 0 ? cli_fail("runs", &err) : CLI_OK;
+    if (rc == 0 && id)
+        printf("forgotten: run %s (%.60s)\n", one.id, one.command);
+    else if (rc == 0)
+        printf("forgotten: %zu run%s\n", count, count > 1 ? "s" : "");
+    wt_run_done(&one);
+    wt_runs_free(runs, count);
     return code;
 }
 
@@ -114,19 +143,16 @@ static int show_list(struct wt_store *store, const char *tag, const char *sweep,
 
 int cmd_runs(int argc, char **argv)
 {
-    enum { TAG = 256, SWEEP, SUM, LIMIT, JSON, HELP };
+    enum { TAG = 256, SWEEP, SUM, LIMIT, FORGET, JSON, HELP };
     static const struct option options[] = {
-        {"tag", required_argument, NULL, TAG},
-        {"sweep", required_argument, NULL, SWEEP},
-        {"sum", required_argument, NULL, SUM},
-        {"limit", required_argument, NULL, LIMIT},
-        {"json", no_argument, NULL, JSON},
-        {"help", no_argument, NULL, HELP},
-        {0},
+        {"tag", required_argument, NULL, TAG}, {"sweep", required_argument, NULL, SWEEP},
+        {"sum", required_argument, NULL, SUM}, {"limit", required_argument, NULL, LIMIT},
+        {"forget", no_argument, NULL, FORGET}, {"json", no_argument, NULL, JSON},
+        {"help", no_argument, NULL, HELP},     {0},
     };
     const char *tag = NULL, *sweep = NULL, *sum = NULL;
     size_t limit = 20;
-    bool is_json = false;
+    bool is_limited = false, is_to_forget = false, is_json = false;
     for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         char *end;
         switch (c) {
@@ -144,6 +170,10 @@ int cmd_runs(int argc, char **argv)
             if (optarg[0] < '0' || optarg[0] > '9' || *end || limit > 1000000)
                 return cli_usage("runs", "--limit %s: a number from 0 to 1000000 is wanted",
                                  optarg);
+            is_limited = true;
+            break;
+        case FORGET:
+            is_to_forget = true;
             break;
         case JSON:
             is_json = true;
@@ -162,13 +192,22 @@ int cmd_runs(int argc, char **argv)
         return cli_usage("runs", "%s is for the list, not for one run", tag ? "--tag" : "--sweep");
     if (sum && (optind < argc || tag || sweep))
         return cli_usage("runs", "--sum stands alone");
+    if (is_to_forget && (sum || is_json || is_limited))
+        return cli_usage("runs", "--forget: not with %s",
+                         sum       ? "--sum"
+                         : is_json ? "--json"
+                                   : "--limit");
+    if (is_to_forget && optind == argc && !tag && !sweep)
+        return cli_usage("runs", "--forget: which? A run's id, --tag NAME or --sweep ID");
     struct wt_store *store = NULL;
     struct wt_error err = {0};
     if (wt_store_open(&store, NULL, &err) < 0)
         return cli_fail("runs", &err);
-    int code = sum             ? show_sum(store, sum, is_json)
-               : optind < argc ? show_one(store, argv[optind], is_json)
-                               : show_list(store, tag, sweep, limit, is_json);
+    const char *id = optind < argc ? argv[optind] : NULL;
+    int code = is_to_forget ? forget(store, id, tag, sweep)
+               : sum        ? show_sum(store, sum, is_json)
+               : id         ? show_one(store, id, is_json)
+                            : show_list(store, tag, sweep, limit, is_json);
     wt_store_close(store);
     return code;
 }

@@ -159,6 +159,9 @@ static int parse_list(const char *text, const char *values, struct cli_setting *
         if (len >= sizeof(word) || wt_knob_value_parse(s->knob, word, &s->values[s->count]) < 0 ||
             s->values[s->count++] < 0)
             return complain_of_value(err, text, s->knob, word);
+        for (size_t i = 0; i + 1 < s->count; i++)
+            if (s->values[i] == s->values[s->count - 1])
+                return complain(err, text, fix, "%s is given twice", word);
         p += len;
         if (!*p)
             return 0;

@@ -91,6 +91,37 @@ static void json_lists_what_the_options_choose(void **state)
     }
 }
 
+static void runs_are_forgotten_one_by_one_and_by_sweep(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *a, *b, *says;
+        int want;
+        size_t left;
+    } rows[] = {
+        {NULL, NULL, "which? A run's id, --tag NAME or --sweep ID", 2, 7},
+        {"--limit", "1", "not with --limit", 2, 7},
+        {"--tag", "nobody", "no stored run has this tag", 4, 7},
+        {"2026", NULL, "several runs begin with", 2, 7},
+        {"last", NULL, "forgotten: run 2026", 0, 6},
+        {"--tag", "alone", "no stored run has this tag", 4, 6},
+        {"--sweep", "last", "forgotten: 6 runs", 0, 0},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct spawned s;
+        spawn_run(&s, home, "wattune", "runs", "--forget", rows[i].a, rows[i].b);
+        assert_int_equal(spawn_code(&s), rows[i].want);
+        if (!strstr(rows[i].want ? s.err : s.out, rows[i].says))
+            fail_msg("no \"%s\" in: %s%s", rows[i].says, s.out, s.err);
+        spawn_done(&s);
+        spawn_run(&s, home, "wattune", "runs", "--json");
+        json_t *doc = spawn_json(&s);
+        assert_int_equal(json_array_size(json_object_get(doc, "runs")), rows[i].left);
+        json_decref(doc);
+        spawn_done(&s);
+    }
+}
+
 static void without_a_sweep_there_is_no_last_one(void **state)
 {
     (void)state;
@@ -285,6 +316,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(runs_are_listed_with_a_limit),
         TEST(json_lists_what_the_options_choose),
+        TEST(runs_are_forgotten_one_by_one_and_by_sweep),
         TEST(without_a_sweep_there_is_no_last_one),
         TEST(one_run_is_shown_in_detail),
         TEST(wrong_usage_and_unknown_runs_are_told_apart),

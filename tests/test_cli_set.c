@@ -304,6 +304,7 @@ static void a_processor_s_setting_is_refused_with_its_range(void **state)
         {"cpu-power=100:200", 2, "try: cpu-power=60:120:20\n"},
         {"cpu-power=", 2, "the value is missing"},
         {"cpu-power=100,,120", 2, "an empty value"},
+        {"cpu-power=100,120,100.0", 2, "100.0 is given twice"},
         {"dram-power=20", 4, "dram-power: no device here has this knob"},
         {"power=150", 4, "power: no device here has this knob"},
         {"speed=1", 2, "dram-power, governor, epp"},

@@ -724,6 +724,74 @@ static void a_run_that_was_not_begun_cannot_be_written(void **state)
     wt_store_close(store);
 }
 
+static int64_t rows_of(const char *table)
+{
+    sqlite3 *db;
+    sqlite3_stmt *stmt = NULL;
+    char sql[60];
+    wt_text(sql, sizeof(sql), "SELECT count(*) FROM %s", table);
+    assert_int_equal(sqlite3_open(file, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    int64_t n = sqlite3_column_int64(stmt, 0);
+    sqlite3_finalize(stmt);
+    sqlite3_close(db);
+    return n;
+}
+
+static void a_forgotten_run_is_gone_with_its_trace(void **state)
+{
+    (void)state;
+    struct wt_store *store = open_store();
+    struct wt_run runs[3];
+    struct wt_error err = {0};
+    for (size_t i = 0; i < 3; i++) {
+        struct wt_run_value loss = {.t_s = 1, .name = "loss", .value = 3};
+        runs[i] = fresh("");
+        must(wt_store_begin(store, &runs[i], &err), &err);
+        add_points(&runs[i], 5);
+        assert_int_equal(wt_run_add_value(&runs[i], &loss), 0);
+        must(i < 2 ? wt_store_end(store, &runs[i], &err) : wt_store_update(store, &runs[i], &err),
+             &err);
+    }
+    /* The third is running: none of them goes. */
+    assert_int_equal(wt_store_forget(store, runs, 3, &err), WT_E_BUSY);
+    assert_non_null(strstr(err.text, runs[2].id));
+    assert_int_equal(rows_of("run"), 3);
+    assert_int_equal(rows_of("point"), 15);
+    must(wt_store_forget(store, runs, 2, &err), &err);
+    assert_int_equal(rows_of("run"), 1);
+    assert_int_equal(rows_of("point"), 5);
+    assert_int_equal(rows_of("value"), 1);
+    assert_int_equal(wt_store_forget(store, runs, 1, &err), WT_E_NOTFOUND);
+    for (size_t i = 0; i < 3; i++)
+        wt_run_done(&runs[i]);
+    wt_store_close(store);
+}
+
+/* One that was silent for so long that it was taken for dead, and wakes when its number is
+ * another's. */
+static void a_forgotten_run_does_not_write_on_the_next(void **state)
+{
+    (void)state;
+    struct wt_store *store = open_store();
+    struct wt_run silent = fresh("silent"), next = fresh("next"), back;
+    struct wt_error err = {0};
+    must(wt_store_begin(store, &silent, &err), &err);
+    execute("UPDATE run SET writer_start = writer_start + 1");
+    must(wt_store_forget(store, &silent, 1, &err), &err);
+    must(wt_store_begin(store, &next, &err), &err);
+    assert_int_equal(next.stored.row, silent.stored.row);
+    assert_int_equal(wt_store_end(store, &silent, &err), WT_E_CHANGED);
+    must(wt_store_load(store, "last", &back, &err), &err);
+    assert_string_equal(back.tag, "next");
+    assert_int_equal(back.state, WT_RUN_RUNNING);
+    wt_run_done(&back);
+    wt_run_done(&next);
+    wt_run_done(&silent);
+    wt_store_close(store);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -750,6 +818,8 @@ int main(void)
         TEST(without_any_home_the_error_says_so),
         TEST(a_relative_xdg_data_home_is_ignored),
         TEST(a_run_that_was_not_begun_cannot_be_written),
+        TEST(a_forgotten_run_is_gone_with_its_trace),
+        TEST(a_forgotten_run_does_not_write_on_the_next),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -267,6 +267,11 @@ WT_API void wt_runs_free(struct wt_run *runs, size_t count);
  * (several begin so; lists them). */
 WT_API int wt_store_load(struct wt_store *store, const char *id, struct wt_run *ret_run,
                          struct wt_error *err);
+/* Removes these runs (by their ids) with their traces: all of them, or with an error none. What was
+ * remembered as best, and the folders of sweeps, stay. Errors: WT_E_BUSY (one is running, or the
+ * file is held), WT_E_NOTFOUND, WT_E_DENIED, WT_E_FULL, WT_E_IO. */
+WT_API int wt_store_forget(struct wt_store *store, const struct wt_run *runs, size_t count,
+                           struct wt_error *err);
 
 /* What was found best for some work on some machine, as a start for the next time and no more. */
 struct wt_best {

@@ -387,15 +387,16 @@ static int write_values(struct wt_store *store, const struct wt_run *run)
 static int write_head(struct wt_store *store, const struct wt_run *run, const char *doc)
 {
     sqlite3_stmt *stmt = NULL;
-    if (wt_sqlite_prepare(
-            store->db, &stmt,
-            "UPDATE run SET tag = ?, updated_ns = ?, is_ended = ?, doc = ? WHERE n = ?") < 0)
+    if (wt_sqlite_prepare(store->db, &stmt,
+                          "UPDATE run SET tag = ?, updated_ns = ?, is_ended = ?, doc = ? WHERE n = "
+                          "? AND id = ?") < 0)
         return -1;
     bind_text(stmt, 1, run->tag);
     sqlite3_bind_int64(stmt, 2, wt_clock_unix_ns());
     sqlite3_bind_int(stmt, 3, run->state == WT_RUN_DONE);
     bind_text(stmt, 4, doc);
     sqlite3_bind_int64(stmt, 5, run->stored.row);
+    bind_text(stmt, 6, run->id); /* where it was forgotten, its number may be another's */
     int rc = sqlite3_step(stmt) == SQLITE_DONE ? 0 : -1;
     sqlite3_finalize(stmt);
     return rc;
@@ -675,6 +676,82 @@ int wt_store_load(struct wt_store *store, const char *id, struct wt_run *ret_run
     }
     *ret_run = run;
     return 0;
+}
+
+/* ---- forgetting ---- */
+
+/* The row of a run that nobody writes any more. */
+static int find_ended(struct wt_store *store, const char *id, sqlite3_int64 *ret_row,
+                      struct wt_error *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    struct wt_run run = {0};
+    if (wt_sqlite_prepare(store->db, &stmt, "SELECT " HEAD_COLUMNS " FROM run WHERE id = ?") < 0)
+        return store_fail(store, err, "read it");
+    bind_text(stmt, 1, id);
+    int rc = 0, step = sqlite3_step(stmt);
+    if (step == SQLITE_ROW)
+        rc = head_from_row(store, stmt, &run, err);
+    else
+        rc = step == SQLITE_DONE
+                 ? wt_fail(err, WT_E_NOTFOUND, "%s: there is no run %.60s", store->path, id)
+                 : store_fail(store, err, "read it");
+    if (rc == 0 && run.state == WT_RUN_RUNNING) {
+        rc = wt_fail(err, WT_E_BUSY, "run %s is running; nothing was forgotten", id);
+        wt_fix(err, "wait until it has ended, or end it");
+    }
+    *ret_row = rc == 0 ? sqlite3_column_int64(stmt, 0) : 0;
+    wt_run_done(&run);
+    sqlite3_finalize(stmt);
+    return rc;
+}
+
+static int delete_row(struct wt_store *store, sqlite3_int64 row)
+{
+    static const char *const deletions[] = {"DELETE FROM point WHERE run = ?",
+                                            "DELETE FROM value WHERE run = ?",
+                                            "DELETE FROM run WHERE n = ?"};
+    for (size_t i = 0; i < WT_COUNTOF(deletions); i++) {
+        sqlite3_stmt *stmt = NULL;
+        if (wt_sqlite_prepare(store->db, &stmt, deletions[i]) < 0)
+            return -1;
+        sqlite3_bind_int64(stmt, 1, row);
+        int step = sqlite3_step(stmt);
+        sqlite3_finalize(stmt);
+        if (step != SQLITE_DONE)
+            return -1;
+    }
+    return 0;
+}
+
+static int forget_all(struct wt_store *store, const struct wt_run *runs, size_t count,
+                      struct wt_error *err)
+{
+    if (wt_sqlite_execute(store->db, "BEGIN IMMEDIATE") < 0)
+        return store_fail(store, err, "lock it");
+    for (size_t i = 0; i < count; i++) {
+        sqlite3_int64 row;
+        int rc = find_ended(store, runs[i].id, &row, err);
+        if (rc < 0) {
+            wt_sqlite_execute(store->db, "ROLLBACK");
+            return rc;
+        }
+        if (delete_row(store, row) < 0)
+            return undo(store, err, "remove the run");
+    }
+    return wt_sqlite_execute(store->db, "COMMIT") < 0 ? undo(store, err, "remove the runs") : 0;
+}
+
+int wt_store_forget(struct wt_store *store, const struct wt_run *runs, size_t count,
+                    struct wt_error *err)
+{
+    if (store->is_readonly)
+        return write_refused(store, err);
+    struct wt_shield shield;
+    wt_shield_up(&shield);
+    int rc = forget_all(store, runs, count, err);
+    wt_shield_down(&shield);
+    return rc;
 }
 
 /* ---- what was best ---- */
