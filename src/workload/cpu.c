@@ -1,5 +1,5 @@
 /* The operations of backend.h on the CPU: matrix products from products.c, everything between two
- * of them from kernels.c, shared out over the threads of a pool.
+ * of them from kernels.c, shared out over the threads of a pool. Linear layers are cpu_linear.c's.
  *
  * No result depends on the number of threads except by how a product is cut into pieces: sums over
  * rows are taken in fixed chunks, which are then added in order.
@@ -9,54 +9,20 @@
  *
  * An operation takes memory only for scratch, when it is larger than any before, and for a shape of
  * products that is new (products.c). */
-#include "workload/cpu.h"
-
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "base/base.h"
-#include "workload/pool.h"
-#include "workload/products.h"
+#include "workload/cpu_state.h"
 
-#define ROWS_PIECE    16         /* rows a thread takes at a time */
-#define QUERIES_PIECE 128        /* rows of attention, likewise */
+#define QUERIES_PIECE 128        /* rows of attention a thread takes at a time */
 #define VALUES_PIECE  16384      /* values, likewise: in the second-level cache */
-#define FEW_ROWS      8          /* up to here a product is bound by memory */
-#define INT8_ROWS     128        /* of a block of an integer product */
-#define INT8_PANELS   8          /* likewise: few, so that a single row has enough blocks */
-#define CHUNKS        64         /* most partial sums over rows */
 #define TOUCH_PIECE   (4 << 20)  /* bytes of new memory that a thread touches at a time */
 #define MAPPED_BYTES  (1 << 20)  /* larger arrays are mapped, with huge pages */
 #define LOGITS_BYTES  (48 << 20) /* of a chunk of the loss: what a large cache or two holds */
 #define LOGITS_ROWS   64         /* fewer rows would read the vocabulary's weights too often */
-
-struct room {
-    void *at;
-    size_t bytes;
-};
-
-struct allocation {
-    void *at;
-    size_t bytes; /* 0: from the heap */
-};
-
-struct cpu {
-    enum wt_dtype dtype;
-    bool is_bf16;
-    unsigned thread_count;
-    const struct wt_kernels *k;
-    const struct wt_attend_kernels *attend;
-    const struct wt_matvec_kernels *matvec;
-    struct wt_pool *pool;
-    struct wt_products *products;
-    struct room *scratch; /* of each thread */
-    struct allocation *allocations;
-    size_t allocation_count, allocation_size;
-    struct room logits, partial;
-    struct wt_error failed; /* code 0: nothing has */
-};
 
 /* ---- memory ---- */
 
@@ -79,7 +45,7 @@ static void *map(struct cpu *c, size_t bytes)
     return at;
 }
 
-static int cpu_alloc(void *self, void **ret_at, size_t bytes, struct wt_error *err)
+int wt_cpu_alloc(void *self, void **ret_at, size_t bytes, struct wt_error *err)
 {
     struct cpu *c = self;
     struct allocation a = {NULL, 0};
@@ -117,7 +83,7 @@ static void allocation_done(struct allocation *a)
         free(a->at);
 }
 
-static void cpu_release(void *self, void *at)
+void wt_cpu_release(void *self, void *at)
 {
     struct cpu *c = self;
     for (size_t i = 0; at && i < c->allocation_count; i++)
@@ -128,8 +94,7 @@ static void cpu_release(void *self, void *at)
         }
 }
 
-/* Scratch of at least so many bytes; what was in it is lost. NULL without memory: said by sync. */
-static void *room(struct cpu *c, struct room *r, size_t bytes)
+void *wt_cpu_room(struct cpu *c, struct room *r, size_t bytes)
 {
     if (bytes <= r->bytes)
         return r->at;
@@ -143,18 +108,12 @@ static void *room(struct cpu *c, struct room *r, size_t bytes)
     return r->at;
 }
 
-/* For each thread. */
-static bool rooms(struct cpu *c, size_t floats)
+bool wt_cpu_rooms(struct cpu *c, size_t floats)
 {
     for (unsigned i = 0; i < c->thread_count; i++)
-        if (!room(c, &c->scratch[i], floats * sizeof(float)))
+        if (!wt_cpu_room(c, &c->scratch[i], floats * sizeof(float)))
             return false;
     return true;
-}
-
-static float *scratch_of(const struct cpu *c, unsigned thread)
-{
-    return c->scratch[thread].at;
 }
 
 static int cpu_sync(void *self, struct wt_error *err)
@@ -221,164 +180,6 @@ static void cpu_narrow(void *self, void *to, const float *from, size_t n)
         cpu_copy(self, to, from, n * sizeof(float));
 }
 
-/* ---- weights that stay: as integers, or in panels ---- */
-
-struct quantise {
-    const struct cpu *c;
-    struct wt_int8_weight *to;
-    const float *from;
-};
-
-static void quantise_piece(void *data, size_t from, size_t to, unsigned thread)
-{
-    (void)thread;
-    const struct quantise *y = data;
-    y->c->matvec->quantise_weight(y->to, y->from, from, to);
-}
-
-/* What a backend keeps of a weight: its struct, and the values behind it from here on. */
-#define KEPT_AT 64
-_Static_assert(sizeof(struct wt_int8_weight) <= KEPT_AT && sizeof(struct wt_panels) <= KEPT_AT,
-               "the values lie behind it");
-
-static int quantise(struct cpu *c, struct wt_weight *w, struct wt_error *err)
-{
-    if (w->in > WT_INT8_MOST_IN)
-        return wt_fail(
-            err, WT_E_UNSUPPORTED,
-            "int8 is not for rows of %zu values: sums of more than %d do not fit 32 bits", w->in,
-            WT_INT8_MOST_IN);
-    size_t bytes = wt_int8_weight_bytes(w->out, w->in);
-    size_t outs = wt_int8_panels(w->out) * WT_INT8_PANEL;
-    int rc = cpu_alloc(c, &w->prepared, KEPT_AT + bytes + 8 * outs, err);
-    if (rc < 0)
-        return rc;
-    struct wt_int8_weight *p = w->prepared;
-    char *at = (char *)w->prepared + KEPT_AT;
-    *p = (struct wt_int8_weight){.values = (int8_t *)at, .out = w->out, .in = w->in};
-    p->scale = (float *)(void *)(at + bytes); /* bytes: a multiple of 64 */
-    p->sum = (int32_t *)(void *)(p->scale + outs);
-    struct quantise y = {c, p, w->master};
-    wt_pool_run(c->pool, wt_int8_panels(w->out), 1, quantise_piece, &y);
-    return 0;
-}
-
-struct pack {
-    const struct wt_panel_kernels *panels;
-    const struct wt_panels *to;
-    const float *from;
-};
-
-static void pack_piece(void *data, size_t from, size_t to, unsigned thread)
-{
-    (void)thread;
-    const struct pack *y = data;
-    y->panels->pack(y->to, y->from, from, to);
-}
-
-static int pack(struct cpu *c, struct wt_weight *w, struct wt_error *err)
-{
-    size_t bytes = wt_panels_floats(w->out, w->in) * sizeof(float);
-    int rc = cpu_alloc(c, &w->prepared, KEPT_AT + bytes, err);
-    if (rc < 0)
-        return rc;
-    struct wt_panels *p = w->prepared;
-    *p = (struct wt_panels){(float *)w->prepared + KEPT_AT / sizeof(float), w->out, w->in};
-    struct pack y = {wt_products_panels(c->products), p, w->master};
-    wt_pool_run(c->pool, wt_panels_of(w->out), 1, pack_piece, &y);
-    return 0;
-}
-
-/* In panels only where many rows come: the weights are in memory twice then. The libraries' own
- * packed forms were no faster where it was measured (AVX2). */
-static int cpu_prepare(void *self, struct wt_weight *w, struct wt_error *err)
-{
-    struct cpu *c = self;
-    w->prepared = NULL;
-    if (c->dtype == WT_INT8)
-        return quantise(c, w, err);
-    bool is_for_panels = c->dtype == WT_F32 && w->is_for_many_rows && w->in > 0;
-    return is_for_panels && wt_products_panels(c->products) ? pack(c, w, err) : 0;
-}
-
-static void cpu_unprepare(void *self, struct wt_weight *w)
-{
-    cpu_release(self, w->prepared);
-    w->prepared = NULL;
-}
-
-static const struct wt_panels *packed(const struct cpu *c, const struct wt_weight *w)
-{
-    return c->dtype == WT_INT8 ? NULL : w->prepared;
-}
-
-/* ---- activations ---- */
-
-static void *act_at(const struct cpu *c, const void *array, size_t i)
-{
-    uintptr_t at = (uintptr_t)array + i * (c->is_bf16 ? 2 : 4);
-    return (void *)at; /* const is the caller's affair */
-}
-
-/* n values from the i-th on, as floats: where they are, or widened into `into`. */
-static const float *acts(const struct cpu *c, float *into, const void *array, size_t i, size_t n)
-{
-    if (!c->is_bf16)
-        return (const float *)array + i;
-    c->k->widen(into, (const uint16_t *)array + i, n);
-    return into;
-}
-
-/* Likewise, but always a copy. */
-static void load(const struct cpu *c, float *into, const void *array, size_t i, size_t n)
-{
-    if (c->is_bf16)
-        c->k->widen(into, (const uint16_t *)array + i, n);
-    else
-        memcpy(into, (const float *)array + i, n * sizeof(float));
-}
-
-static void store(const struct cpu *c, void *array, size_t i, const float *from, size_t n)
-{
-    float *to = (float *)array + i;
-    if (c->is_bf16)
-        c->k->narrow((uint16_t *)array + i, from, n);
-    else if (to != from)
-        memcpy(to, from, n * sizeof(float));
-}
-
-static void drop(const struct cpu *c, float *x, size_t i, size_t n, const struct wt_dropout *d)
-{
-    if (d->p > 0)
-        c->k->dropout(x, n, d->key, i, d->p);
-}
-
-/* ---- sums over rows ---- */
-
-/* Chunks depend on the rows alone, so that sums do not depend on threads. */
-static size_t chunk_of(size_t rows)
-{
-    size_t chunk = (rows + CHUNKS - 1) / CHUNKS;
-    return chunk < ROWS_PIECE ? ROWS_PIECE : chunk;
-}
-
-/* to[n] (+)= the partial sums of all chunks. */
-static void add_partial(const struct cpu *c, float *to, const float *partial, size_t stride,
-                        size_t chunks, size_t n, bool is_adding)
-{
-    if (!is_adding)
-        memset(to, 0, n * sizeof(float));
-    for (size_t i = 0; i < chunks; i++)
-        c->k->add(to, partial + i * stride, n);
-}
-
-/* Columns are shared out in pieces of at least a cache line. */
-static size_t columns_piece(const struct cpu *c, size_t n)
-{
-    size_t piece = n / c->thread_count;
-    return piece < 32 ? 32 : (piece + 15) / 16 * 16;
-}
-
 /* ---- embeddings ---- */
 
 struct embed {
@@ -407,7 +208,7 @@ static void embed_piece(void *data, size_t from, size_t to, unsigned thread)
 static void cpu_embed(void *self, const struct wt_embed *e)
 {
     struct embed y = {self, e, NULL};
-    if (rooms(self, e->hidden))
+    if (wt_cpu_rooms(self, e->hidden))
         wt_pool_run(y.c->pool, e->rows, ROWS_PIECE, embed_piece, &y);
 }
 
@@ -432,7 +233,7 @@ static void embed_backward_piece(void *data, size_t from, size_t to, unsigned th
 static void cpu_embed_backward(void *self, const struct wt_embed *e, const struct wt_embed_grad *g)
 {
     struct embed y = {self, e, g};
-    if (rooms(self, e->hidden))
+    if (wt_cpu_rooms(self, e->hidden))
         wt_pool_run(y.c->pool, e->hidden, columns_piece(y.c, e->hidden), embed_backward_piece, &y);
 }
 
@@ -476,7 +277,7 @@ static void norm_piece(void *data, size_t from, size_t to, unsigned thread)
 static void cpu_norm(void *self, const struct wt_norm *n)
 {
     struct norm y = {.c = self, .n = n};
-    if (rooms(self, 2 * n->n))
+    if (wt_cpu_rooms(self, 2 * n->n))
         wt_pool_run(y.c->pool, n->rows, ROWS_PIECE, norm_piece, &y);
 }
 
@@ -522,254 +323,14 @@ static void cpu_norm_backward(void *self, const struct wt_norm *n, const struct 
     struct cpu *c = self;
     struct norm y = {.c = c, .n = n, .g = g, .chunk = chunk_of(n->rows)};
     size_t chunks = (n->rows + y.chunk - 1) / y.chunk;
-    y.partial = room(c, &c->partial, (chunks ? chunks : 1) * 2 * n->n * sizeof(float));
-    if (!y.partial || !rooms(c, 2 * n->n))
+    y.partial = wt_cpu_room(c, &c->partial, (chunks ? chunks : 1) * 2 * n->n * sizeof(float));
+    if (!y.partial || !wt_cpu_rooms(c, 2 * n->n))
         return;
     wt_pool_run(c->pool, chunks, 1, norm_backward_piece, &y);
     if (!g->dy)
         return;
     add_partial(c, g->dgain, y.partial, 2 * n->n, chunks, n->n, g->is_adding);
     add_partial(c, g->dbias, y.partial + n->n, 2 * n->n, chunks, n->n, g->is_adding);
-}
-
-/* ---- linear layers ---- */
-
-struct linear {
-    struct cpu *c;
-    const struct wt_linear *l;
-    const struct wt_linear_grad *g;
-    size_t chunk;
-    float *partial; /* [chunks][out]: of dbias */
-};
-
-/* f on a piece of the product. */
-static void linear_then(void *data, size_t row, size_t rows, size_t column, size_t columns,
-                        unsigned thread)
-{
-    const struct linear *y = data;
-    const struct wt_linear *l = y->l;
-    const struct cpu *c = y->c;
-    float *scratch = scratch_of(c, thread);
-    bool is_float = l->is_float || !c->is_bf16;
-    for (size_t r = row; r < row + rows; r++) {
-        size_t at = r * l->w->out + column;
-        const float *x;
-        if (l->pre)
-            x = acts(c, scratch, l->pre, at, columns);
-        else if (is_float)
-            x = (const float *)l->y + at;
-        else
-            x = acts(c, scratch, l->y, at, columns);
-        if (is_float) {
-            c->k->activate((float *)l->y + at, x, columns, l->f);
-        } else {
-            c->k->activate(scratch, x, columns, l->f);
-            c->k->narrow((uint16_t *)l->y + at, scratch, columns);
-        }
-    }
-}
-
-static void failed(struct cpu *c, int rc, const struct wt_error *err)
-{
-    if (rc < 0 && !c->failed.code)
-        c->failed = *err;
-}
-
-struct few_rows {
-    const struct cpu *c;
-    struct wt_matvec v;
-};
-
-static void few_rows_piece(void *data, size_t from, size_t to, unsigned thread)
-{
-    (void)thread;
-    const struct few_rows *y = data;
-    y->c->matvec->product(&y->v, from, to);
-}
-
-/* Generation: the weights are read from memory once and used for a few rows. */
-static void linear_few_rows(struct cpu *c, const struct wt_linear *l)
-{
-    struct few_rows y = {c,
-                         {.x = l->x,
-                          .w = l->w->values,
-                          .bias = l->bias,
-                          .y = l->y,
-                          .m = l->m,
-                          .in = l->w->in,
-                          .out = l->w->out,
-                          .f = l->f,
-                          .is_bf16 = c->is_bf16,
-                          .is_bf16_y = c->is_bf16 && !l->is_float}};
-    wt_pool_run(c->pool, l->w->out, columns_piece(c, l->w->out), few_rows_piece, &y);
-    wt_products_add_flops(c->products, 2 * (double)l->m * (double)l->w->out * (double)l->w->in);
-}
-
-struct integers {
-    const struct cpu *c;
-    const struct wt_linear *l;
-    const struct wt_int8_weight *w;
-    struct wt_int8_rows x;
-    size_t row_blocks;
-};
-
-static void integer_rows_piece(void *data, size_t from, size_t to, unsigned thread)
-{
-    (void)thread;
-    struct integers *y = data;
-    y->c->matvec->quantise_rows(&y->x, y->l->x, from, to);
-}
-
-/* Blocks of rows that stay in the second-level cache while the weights' panels pass by. */
-static void integers_piece(void *data, size_t from, size_t to, unsigned thread)
-{
-    (void)thread;
-    const struct integers *y = data;
-    size_t panels = wt_int8_panels(y->w->out);
-    for (size_t i = from; i < to; i++) {
-        size_t row = i % y->row_blocks * INT8_ROWS, panel = i / y->row_blocks * INT8_PANELS;
-        struct wt_int8_rows x = y->x;
-        x.values += row * 4 * wt_int8_groups(x.in);
-        x.scale += row;
-        x.zero += row;
-        struct wt_int8_product p = {.x = &x,
-                                    .w = y->w,
-                                    .bias = y->l->bias,
-                                    .y = (float *)y->l->y + row * y->w->out,
-                                    .m = y->l->m - row < INT8_ROWS ? y->l->m - row : INT8_ROWS,
-                                    .f = y->l->f};
-        y->c->matvec->int8_product(&p, panel,
-                                   panels - panel < INT8_PANELS ? panels : panel + INT8_PANELS);
-    }
-}
-
-static void linear_integers(struct cpu *c, const struct wt_linear *l)
-{
-    struct integers y = {.c = c, .l = l, .w = l->w->prepared, .x = {.in = l->w->in}};
-    size_t bytes = (l->m * 4 * wt_int8_groups(l->w->in) + 63) / 64 * 64;
-    char *at = room(c, &c->logits, bytes + l->m * (sizeof(float) + sizeof(int32_t)));
-    if (!at)
-        return;
-    y.x.values = (uint8_t *)at;
-    y.x.scale = (float *)(void *)(at + bytes);
-    y.x.zero = (int32_t *)(void *)(at + bytes + l->m * sizeof(float));
-    y.row_blocks = (l->m + INT8_ROWS - 1) / INT8_ROWS;
-    size_t panel_blocks = (wt_int8_panels(l->w->out) + INT8_PANELS - 1) / INT8_PANELS;
-    wt_pool_run(c->pool, l->m, ROWS_PIECE, integer_rows_piece, &y);
-    wt_pool_run(c->pool, y.row_blocks * panel_blocks, 1, integers_piece, &y);
-    wt_products_add_flops(c->products, 2 * (double)l->m * (double)l->w->out * (double)l->w->in);
-}
-
-static void cpu_linear(void *self, const struct wt_linear *l)
-{
-    struct cpu *c = self;
-    if (c->dtype == WT_INT8 && l->w->prepared && !l->pre && l->m > 0) {
-        linear_integers(c, l);
-        return;
-    }
-    if (l->m <= FEW_ROWS && !l->pre) {
-        linear_few_rows(c, l);
-        return;
-    }
-    struct linear y = {.c = c, .l = l};
-    bool has_then = l->pre || l->f != WT_IDENTITY;
-    struct wt_product p = {
-        .form = WT_FORM_FORWARD,
-        .is_bf16 = c->is_bf16,
-        .is_c_bf16 = c->is_bf16 && (l->pre || !l->is_float),
-        .m = l->m,
-        .n = l->w->out,
-        .k = l->w->in,
-        .a = l->x,
-        .b = l->w->values,
-        .packed = packed(c, l->w),
-        .c = l->pre ? l->pre : l->y,
-        .bias = l->bias,
-        .then = has_then ? linear_then : NULL,
-        .then_data = &y,
-    };
-    struct wt_error err;
-    if (!has_then || rooms(c, l->w->out))
-        failed(c, wt_products_run(c->products, &p, &err), &err);
-}
-
-/* dz and its column sums. */
-static void linear_backward_chunk(const struct linear *y, size_t chunk, float *scratch)
-{
-    const struct wt_linear *l = y->l;
-    const struct cpu *c = y->c;
-    size_t n = l->w->out, from = chunk * y->chunk;
-    size_t to = l->m - from < y->chunk ? l->m : from + y->chunk;
-    float *sum = y->partial ? y->partial + chunk * n : NULL;
-    if (sum)
-        memset(sum, 0, n * sizeof(float));
-    for (size_t r = from; r < to; r++) {
-        size_t at = r * n;
-        const float *dz;
-        if (l->f == WT_IDENTITY) {
-            dz = acts(c, scratch, y->g->dy, at, n);
-        } else {
-            const float *dy = acts(c, scratch, y->g->dy, at, n);
-            float *out = c->is_bf16 ? scratch : (float *)y->g->dy + at;
-            c->k->activate_backward(out, dy, acts(c, scratch + n, l->pre, at, n), n, l->f);
-            store(c, y->g->dy, at, out, n);
-            dz = out;
-        }
-        if (sum)
-            c->k->add(sum, dz, n);
-    }
-}
-
-static void linear_backward_piece(void *data, size_t from, size_t to, unsigned thread)
-{
-    const struct linear *y = data;
-    for (size_t i = from; i < to; i++)
-        linear_backward_chunk(y, i, scratch_of(y->c, thread));
-}
-
-static void cpu_linear_backward(void *self, const struct wt_linear *l,
-                                const struct wt_linear_grad *g)
-{
-    struct cpu *c = self;
-    size_t n = l->w->out;
-    struct linear y = {.c = c, .l = l, .g = g, .chunk = chunk_of(l->m)};
-    size_t chunks = (l->m + y.chunk - 1) / y.chunk;
-    if (!rooms(c, 2 * n))
-        return;
-    if (g->dbias) {
-        y.partial = room(c, &c->partial, (chunks ? chunks : 1) * n * sizeof(float));
-        if (!y.partial)
-            return;
-    }
-    if (l->f != WT_IDENTITY || g->dbias)
-        wt_pool_run(c->pool, chunks, 1, linear_backward_piece, &y);
-    if (g->dbias)
-        add_partial(c, g->dbias, y.partial, n, chunks, n, g->is_adding);
-
-    struct wt_error err;
-    struct wt_product p = {.form = WT_FORM_GRAD_WEIGHT,
-                           .is_bf16 = c->is_bf16,
-                           .m = n,
-                           .n = l->w->in,
-                           .k = l->m,
-                           .a = g->dy,
-                           .b = l->x,
-                           .c = g->dw,
-                           .is_adding = g->is_adding};
-    failed(c, wt_products_run(c->products, &p, &err), &err);
-    if (!g->dx)
-        return;
-    p = (struct wt_product){.form = WT_FORM_GRAD_INPUT,
-                            .is_bf16 = c->is_bf16,
-                            .is_c_bf16 = c->is_bf16,
-                            .m = l->m,
-                            .n = l->w->in,
-                            .k = n,
-                            .a = g->dy,
-                            .b = l->w->values,
-                            .c = g->dx,
-                            .is_adding = g->is_adding_dx};
-    failed(c, wt_products_run(c->products, &p, &err), &err);
 }
 
 /* ---- attention: attend.c, a head of a sequence at a time ---- */
@@ -864,7 +425,7 @@ static void cpu_attention(void *self, const struct wt_attention *a)
 {
     struct cpu *c = self;
     struct attention y = {c, a, NULL, (a->at.longest + QUERIES_PIECE - 1) / QUERIES_PIECE};
-    if (!rooms(c, wt_attend_forward_scratch(a->head) / sizeof(float) + 1))
+    if (!wt_cpu_rooms(c, wt_attend_forward_scratch(a->head) / sizeof(float) + 1))
         return;
     clear_gaps(c, &a->at, a->context, a->heads * a->head);
     wt_pool_run(c->pool, a->at.count * a->heads * y.blocks, 1, attention_piece, &y);
@@ -876,7 +437,7 @@ static void cpu_attention_backward(void *self, const struct wt_attention *a,
 {
     struct cpu *c = self;
     struct attention y = {c, a, g, 1};
-    if (!rooms(c, wt_attend_backward_scratch(a->at.longest, a->head) / sizeof(float) + 1))
+    if (!wt_cpu_rooms(c, wt_attend_backward_scratch(a->at.longest, a->head) / sizeof(float) + 1))
         return;
     clear_gaps(c, &a->at, g->dqkv, 3 * a->heads * a->head);
     wt_pool_run(c->pool, a->at.count * a->heads, 1, attention_backward_piece, &y);
@@ -958,7 +519,7 @@ static void cpu_decode(void *self, const struct wt_decode *d)
     /* All heads of a sequence read its cache as it lies; fewer only where threads would idle. */
     size_t wanted = d->count > 0 ? (c->thread_count + d->count - 1) / d->count : 1;
     y.group = (d->heads + wanted - 1) / wanted;
-    if (!rooms(c, wt_attend_decode_scratch(d->heads, d->head) / sizeof(float) + 1))
+    if (!wt_cpu_rooms(c, wt_attend_decode_scratch(d->heads, d->head) / sizeof(float) + 1))
         return;
     wt_pool_run(c->pool, d->count * ((d->heads + y.group - 1) / y.group), 1, decode_piece, &y);
     double pairs = 0;
@@ -1027,7 +588,7 @@ static void cpu_loss(void *self, const struct wt_loss *l)
     if (chunk > l->m)
         chunk = l->m;
     size_t bytes = chunk * n * sizeof(float);
-    char *logits = room(c, &c->logits, bytes + (c->is_bf16 ? bytes / 2 : 0));
+    char *logits = wt_cpu_room(c, &c->logits, bytes + (c->is_bf16 ? bytes / 2 : 0));
     if (!logits && bytes > 0)
         return;
     struct loss y = {.c = c, .n = n, .scale = l->scale, .logits = (float *)(void *)logits};
@@ -1051,7 +612,7 @@ static void cpu_loss(void *self, const struct wt_loss *l)
                                .k = in,
                                .a = x,
                                .b = l->w->values,
-                               .packed = packed(c, l->w),
+                               .packed = wt_cpu_packed(c, l->w),
                                .c = y.logits,
                                .bias = l->bias};
         failed(c, wt_products_run(c->products, &p, &err), &err);
@@ -1095,7 +656,7 @@ static void cpu_cross_entropy(void *self, const float *logits, const int32_t *ta
                      .dlogits = dlogits,
                      .is_kept = true};
     y.logits = (float *)(uintptr_t)logits; /* kept: only read */
-    if (rooms(c, n))
+    if (wt_cpu_rooms(c, n))
         wt_pool_run(c->pool, m, ROWS_PIECE, loss_piece, &y);
 }
 
@@ -1134,7 +695,7 @@ static void cpu_gather(void *self, void *out, const void *x, const int32_t *rows
                        size_t n, const struct wt_dropout *drop)
 {
     struct rows y = {self, out, x, rows, n, drop, false};
-    if (rooms(y.c, n))
+    if (wt_cpu_rooms(y.c, n))
         wt_pool_run(y.c->pool, count, ROWS_PIECE, rows_piece, &y);
 }
 
@@ -1143,7 +704,7 @@ static void cpu_scatter(void *self, void *dx, const void *dout, const int32_t *r
 {
     struct rows y = {self, dx, dout, rows, n, drop, true};
     cpu_fill_zero(self, dx, total * n * (y.c->is_bf16 ? 2 : 4));
-    if (rooms(y.c, n))
+    if (wt_cpu_rooms(y.c, n))
         wt_pool_run(y.c->pool, count, ROWS_PIECE, rows_piece, &y);
 }
 
@@ -1205,7 +766,7 @@ static void cpu_adamw(void *self, const struct wt_adam *a)
     struct cpu *c = self;
     size_t blocks = (a->total + VALUES_PIECE - 1) / VALUES_PIECE;
     struct update u = {.c = c, .a = a};
-    u.squares = room(c, &c->partial, (blocks ? blocks : 1) * sizeof(double));
+    u.squares = wt_cpu_room(c, &c->partial, (blocks ? blocks : 1) * sizeof(double));
     if (!u.squares)
         return;
     wt_pool_run(c->pool, blocks, 4, squares_piece, &u);
@@ -1251,21 +812,21 @@ static void cpu_free(void *self)
 
 static const struct wt_backend_ops cpu_ops = {
     .name = "cpu",
-    .alloc = cpu_alloc,
-    .release = cpu_release,
+    .alloc = wt_cpu_alloc,
+    .release = wt_cpu_release,
     .upload = cpu_copy,
     .download = cpu_download,
     .sync = cpu_sync,
     .fill_zero = cpu_fill_zero,
     .narrow = cpu_narrow,
-    .prepare = cpu_prepare,
-    .unprepare = cpu_unprepare,
+    .prepare = wt_cpu_prepare,
+    .unprepare = wt_cpu_unprepare,
     .embed = cpu_embed,
     .embed_backward = cpu_embed_backward,
     .norm = cpu_norm,
     .norm_backward = cpu_norm_backward,
-    .linear = cpu_linear,
-    .linear_backward = cpu_linear_backward,
+    .linear = wt_cpu_linear,
+    .linear_backward = wt_cpu_linear_backward,
     .attention = cpu_attention,
     .attention_backward = cpu_attention_backward,
     .cache = cpu_cache,
