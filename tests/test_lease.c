@@ -1,5 +1,6 @@
 /* Leases over devices made of memory: what is journalled when, and what a restore does with it.
  * Real processes, signals and the guardian are in test_lease_guardian.c. */
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -10,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +20,19 @@
 #include "lease/lease.h"
 
 #define DEVICES 4
+
+/* A file system that cannot put a folder on disk. */
+static bool is_folder_bad;
+
+int fsync(int fd)
+{
+    struct stat st;
+    if (is_folder_bad && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_fsync, fd);
+}
 
 /* ---- devices made of memory, and everything written in the order it was ---- */
 
@@ -743,6 +758,33 @@ static void a_long_journal_is_made_shorter_and_loses_nothing(void **state)
     assert_int_equal(m->power[0], 200000);
 }
 
+static void a_journal_whose_new_name_is_not_on_disk_loses_nothing(void **state)
+{
+    struct machine *m = *state;
+    struct wt_lease *lease = open_lease(m);
+    size_t refused = 0;
+    for (size_t n = 0; n < 300; n++) {
+        is_folder_bad = n >= 100;
+        struct wt_error err = {0};
+        if (set_power(lease, 1, 100000 + (int64_t)n * 10, &err) < 0) {
+            assert_int_equal(err.code, WT_E_IO);
+            assert_int_equal(m->power[1], 250000);
+            refused++;
+        } else {
+            assert_int_equal(open_entries(m, NULL), 1);
+        }
+        is_folder_bad = false;
+        assert_int_equal(wt_lease_restore(lease, NULL), 0);
+        assert_int_equal(m->power[1], 250000);
+        assert_int_equal(open_entries(m, NULL), 0);
+    }
+    /* From the first time that it was made shorter on, and well again after that. */
+    assert_true(refused > 0 && refused < 200);
+    assert_int_equal(set_power(lease, 1, 150000, NULL), 0);
+    assert_int_equal(wt_lease_close(lease, NULL), 0);
+    assert_int_equal(m->power[1], 250000);
+}
+
 /* What a daemon does: records one after the other, each flushed, into slots written ahead. */
 static void slots_written_ahead_are_no_records(void **state)
 {
@@ -1050,6 +1092,7 @@ int main(void)
         LEASE_TEST(a_damaged_record_is_passed_over_and_the_others_used),
         LEASE_TEST(a_newer_journal_is_left_untouched),
         LEASE_TEST(a_long_journal_is_made_shorter_and_loses_nothing),
+        LEASE_TEST(a_journal_whose_new_name_is_not_on_disk_loses_nothing),
         LEASE_TEST(slots_written_ahead_are_no_records),
         LEASE_TEST(many_processes_share_one_journal),
         LEASE_TEST(a_power_cut_at_any_write_recovers_the_original_values),

@@ -35,6 +35,7 @@ struct wt_journal {
     int fd;       /* the journal; stays open between locks, so that only what is new is read */
     uint64_t end; /* of the whole slots */
     bool is_tail_torn;
+    bool is_name_unsynced; /* a power cut may bring back the journal that this one replaced */
     struct wt_lease_record *entries;
     size_t count, room, open_count;
     uint32_t *index; /* entries by hash: 1 + their place; 0: free */
@@ -77,7 +78,19 @@ static int fail_write(const struct wt_journal *j, int errnum, struct wt_error *e
     return rc;
 }
 
-/* Writes a new journal - the header and these entries - and puts it in the place of the old. */
+/* That what is written now is found after a power cut, and not what was there before. */
+static int sync_name(struct wt_journal *j, struct wt_error *err)
+{
+    if (fsync(j->dir_fd) < 0)
+        return fail_write(j, errno, err);
+    trace(j, WT_JOURNAL_SYNC_DIR, 0, NULL, 0);
+    j->is_name_unsynced = false;
+    return 0;
+}
+
+/* Writes a new journal - the header and these entries - and puts it in the place of the old. Once
+ * it has the name it is the journal, whether or not the name is on disk: the next durable record
+ * waits for that. */
 static int replace(struct wt_journal *j, const struct wt_lease_record *entries, size_t count,
                    struct wt_error *err)
 {
@@ -116,13 +129,10 @@ static int replace(struct wt_journal *j, const struct wt_lease_record *entries, 
         goto out;
     }
     trace(j, WT_JOURNAL_RENAME, 0, NULL, 0);
-    if (fsync(j->dir_fd) < 0) {
-        rc = fail_write(j, errno, err);
-        goto out;
-    }
-    trace(j, WT_JOURNAL_SYNC_DIR, 0, NULL, 0);
     if (j->fd >= 0)
         close(j->fd);
+    j->is_name_unsynced = true;
+    sync_name(j, NULL);
     j->fd = fd;
     fd = -1;
     j->end = size;
@@ -599,6 +609,8 @@ int wt_journal_append(struct wt_journal *j, struct wt_lease_record *record, bool
     } else if (is_durable && is_worth_compacting(j, COMPACT_SLOTS) && (rc = compact(j, NULL)) < 0) {
         rc = 0; /* the long journal still serves */
     }
+    if (rc == 0 && is_durable && j->is_name_unsynced)
+        rc = sync_name(j, err);
     if (rc < 0)
         return rc;
     if (j->is_tail_torn) {
@@ -660,6 +672,9 @@ int wt_journal_flush(struct wt_journal *j, struct wt_error *err)
     if (j->fd >= 0 && fdatasync(j->fd) < 0)
         return fail_write(j, errno, err);
     trace(j, WT_JOURNAL_SYNC, 0, NULL, 0);
+    int rc = j->is_name_unsynced ? sync_name(j, err) : 0;
+    if (rc < 0)
+        return rc;
     /* The long journal still serves if this fails. */
     if (j->fd >= 0 && is_worth_compacting(j, COMPACT_SLOTS_FLUSHED))
         compact(j, NULL);
@@ -676,6 +691,8 @@ int wt_journal_sync(struct wt_journal *j, struct wt_error *err)
         rc = fail_write(j, errno, err);
     else
         trace(j, WT_JOURNAL_SYNC, 0, NULL, 0);
+    if (rc == 0 && j->is_name_unsynced)
+        rc = sync_name(j, err);
     wt_journal_unlock(j);
     return rc;
 }
