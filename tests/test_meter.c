@@ -247,6 +247,36 @@ static void a_frozen_counter_gives_way_to_integrated_power(void **state)
     bed_close(&bed);
 }
 
+/* Both froze: what power says is of before. Where it moves, it is believed. */
+static void a_power_reading_that_stands_still_with_the_counter_is_not_believed(void **state)
+{
+    (void)state;
+    for (int is_moving = 0; is_moving < 2; is_moving++) {
+        struct bed bed;
+        bed_open(&bed);
+        atomic_store(&bed.is_stuck[0], true);
+        bed_start(&bed, 1);
+        uint64_t id;
+        pass(4 * TICK);
+        assert_int_equal(wt_meter_begin(bed.meter, "work", &id), 0);
+        for (unsigned i = 0; i < 15; i++) {
+            pass(100 * MS);
+            if (is_moving)
+                atomic_store(&bed.shown_w[0], POWER_W + (i % 2 ? 1 : -1));
+        }
+        assert_int_equal(wt_meter_end(bed.meter, id), 0);
+        struct wt_window_result r;
+        assert_int_equal(wt_meter_result(bed.meter, id, WAIT, &r, NULL), 0);
+        assert_int_equal(r.devices[0].method, is_moving ? WT_PROV_SAMPLED : WT_PROV_UNKNOWN);
+        assert_string_equal(r.devices[0].note, is_moving ? "integrated power: of the counter, the "
+                                                           "sensor stands still"
+                                                         : "unknown: the sensor stands still");
+        assert_int_equal(r.gap_count, is_moving ? 0 : 1);
+        wt_window_result_done(&r);
+        bed_close(&bed);
+    }
+}
+
 static void what_is_highest_is_never_below_the_mean(void **state)
 {
     (void)state;
@@ -429,6 +459,7 @@ int main(void)
         cmocka_unit_test(emulated_devices_say_so_and_do_not_mix),
         cmocka_unit_test(a_device_that_cannot_be_read_is_unknown_with_its_reason),
         cmocka_unit_test(a_frozen_counter_gives_way_to_integrated_power),
+        cmocka_unit_test(a_power_reading_that_stands_still_with_the_counter_is_not_believed),
         cmocka_unit_test(what_is_highest_is_never_below_the_mean),
         cmocka_unit_test(a_counter_that_disagrees_with_power_is_flagged),
         cmocka_unit_test(nothing_to_sample_is_a_window_of_time_only),

@@ -498,6 +498,42 @@ static void a_frozen_counter_is_unknown_and_not_zero(void **state)
     wt_series_done(&s.series);
 }
 
+/* Both froze at 7 s, at 300 W, and the load ended at 8. */
+static void power_that_froze_with_the_counter_is_a_hole(void **state)
+{
+    (void)state;
+    static const struct wt_sensor_traits own = {.power_period_ns = 20 * MS};
+    struct wt_series_traits t;
+    struct wt_series power;
+    struct sensor s;
+    sensor_init(&s, &whole);
+    wt_series_traits_power(&own, &t);
+    wt_series_init(&power, &t, SIZE_MAX);
+    wt_series_note_limit(&power, 300);
+    for (int64_t t_ns = 0; t_ns < 13 * S; t_ns += 50 * MS) {
+        int64_t seen_ns = t_ns < 7 * S ? t_ns : 7 * S;
+        double w = (seen_ns < 5 * S ? 100 : 300) + 0.1 * (double)(seen_ns / (50 * MS) % 3);
+        show_at(&s, t_ns, shown_uj(&s, seen_ns));
+        assert_int_equal(wt_series_add_power(&power, t_ns, t_ns + MS / 20, w), 0);
+    }
+    struct wt_span span;
+    wt_series_span(&power, 0, 12 * S, Z, &span);
+    assert_true(span.low_j > 1.2 * true_j(12 * S)); /* as power has it */
+    assert_true(wt_series_doubt(&s.series, &power, 0, 12 * S, &span));
+    assert_holds(&span, true_j(12 * S));
+    assert_true(span.high_j > true_j(7 * S) + 4.9 * 360);
+    /* Most of it unseen is no energy. */
+    wt_series_span(&power, 5 * S, 12 * S, Z, &span);
+    assert_true(wt_series_doubt(&s.series, &power, 5 * S, 12 * S, &span));
+    assert_false(span.is_known);
+    /* Before, there is nothing to doubt. */
+    wt_series_span(&power, 0, 6 * S, Z, &span);
+    assert_false(wt_series_doubt(&s.series, &power, 0, 6 * S, &span));
+    assert_true(span.is_known);
+    wt_series_done(&power);
+    wt_series_done(&s.series);
+}
+
 static void a_lost_device_is_bounded_by_what_it_can_draw(void **state)
 {
     (void)state;
@@ -1110,6 +1146,7 @@ int main(void)
         cmocka_unit_test(a_reset_is_a_gap_with_a_bound_and_no_joules),
         cmocka_unit_test(one_reading_of_garbage_leaves_no_trace),
         cmocka_unit_test(a_frozen_counter_is_unknown_and_not_zero),
+        cmocka_unit_test(power_that_froze_with_the_counter_is_a_hole),
         cmocka_unit_test(a_lost_device_is_bounded_by_what_it_can_draw),
         cmocka_unit_test(what_was_never_read_is_unknown),
         cmocka_unit_test(clock_step_changes_nothing),

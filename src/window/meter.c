@@ -621,6 +621,8 @@ static void fill_device(const struct wt_meter *m, struct device *d, struct wt_wi
         wt_series_span(&d->energy, r->begin_ns, r->end_ns, m->z, &by_counter);
     if (has_power)
         wt_series_span(&d->power, r->begin_ns, r->end_ns, m->z, &by_power);
+    bool is_doubtful = has_counter && has_power &&
+                       wt_series_doubt(&d->energy, &d->power, r->begin_ns, r->end_ns, &by_power);
 
     bool is_by_brief =
         is_brief(d, r->begin_ns, r->end_ns) && fill_brief(d, r->begin_ns, r->end_ns, &by_power);
@@ -654,14 +656,14 @@ static void fill_device(const struct wt_meter *m, struct device *d, struct wt_wi
     else if (!main->is_known)
         wt_text(out->note, sizeof(out->note), "unknown: %s", main->why);
     else if (is_power && has_counter)
-        wt_text(out->note, sizeof(out->note), "integrated power: of the counter, %s",
-                by_counter.why);
+        wt_text(out->note, sizeof(out->note), "integrated power%s: of the counter, %s",
+                is_doubtful ? ", which stood still too" : "", by_counter.why);
     else if (main->why)
         wt_text(out->note, sizeof(out->note), "wider: %s", main->why);
     if (is_by_brief || (!has_counter && !has_power))
         return; /* what has no sensor has no gaps in it either */
-    wt_series_gaps(is_power && has_power ? &d->power : &d->energy, r->begin_ns, r->end_ns, add_gap,
-                   gaps);
+    bool is_gap_of_power = is_power && has_power && !is_doubtful;
+    wt_series_gaps(is_gap_of_power ? &d->power : &d->energy, r->begin_ns, r->end_ns, add_gap, gaps);
 }
 
 /* Adds what counts, or what counts and what is modeled beside it, into one sum. */

@@ -33,6 +33,13 @@
 #define STEP_LEAST_W  1.0
 /* The statistics of the load are taken over at least this many spans around a window. */
 #define CONTEXT 24
+/* A power reading that has been the same for so long, and for so many of its periods, while the
+ * counter stood: a load may be steady, but not to the last digit. */
+#define STILL_NS      WT_NS_PER_S
+#define STILL_PERIODS 10
+
+static const char stood_still[] = "the counter stood still";
+static const char caught_up[] = "the counter stood still, and caught up";
 
 /* ---- traits ---- */
 
@@ -439,7 +446,7 @@ int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_n
     struct wt_span by_power;
     bool has_shape = !s->is_broken && !has_hung && ask_shape(s, &knot, &by_power);
     if (was_frozen) {
-        rc = append_gap(s, &knot, "the counter stood still");
+        rc = append_gap(s, &knot, stood_still);
     } else if (s->is_broken && may_be_reset(s, uj, span_ns)) {
         rc = append_gap(s, &knot, "the counter may have begun anew while it could not be read");
     } else {
@@ -461,7 +468,7 @@ int wt_series_add_energy(struct wt_series *s, int64_t before_ns, int64_t after_n
             knot.why = s->why;
         } else if (has_hung) {
             knot.kind = WT_KNOT_UNREAD;
-            knot.why = "the counter stood still, and caught up";
+            knot.why = caught_up;
             /* It began to hang some time before the last move that was seen, which is too small. */
             if (s->count > 1 && last->kind == WT_KNOT_PLAIN) {
                 knot.max_mw = last->max_mw > knot.max_mw ? last->max_mw : knot.max_mw;
@@ -1185,6 +1192,72 @@ bool wt_span_is_by_power(const struct wt_span *by_counter, struct wt_span *by_po
         return false;
     by_power->low_j = low_j;
     by_power->high_j = high_j;
+    return true;
+}
+
+/* Where a counter stood: between knot i and the one before it, or after its last. */
+static bool stood(const struct wt_series *s, size_t i, int64_t *ret_from_ns, int64_t *ret_to_ns)
+{
+    if (i == 0 || (i == s->count && !stands_still(s)) ||
+        (i < s->count && s->knots[i].why != stood_still && s->knots[i].why != caught_up))
+        return false;
+    *ret_from_ns = s->knots[i - 1].x_ns;
+    *ret_to_ns = i < s->count ? s->knots[i].x_ns : INT64_MAX;
+    return true;
+}
+
+/* How long of the window, and at what energy, power read the same for too long, of a time in which
+ * the counter stood. */
+static void add_still(const struct wt_series *power, int64_t stood_ns, int64_t moved_ns,
+                      int64_t from_ns, int64_t to_ns, double *io_s, double *io_j)
+{
+    int64_t least_ns = STILL_PERIODS * period_of(power);
+    if (least_ns < STILL_NS)
+        least_ns = STILL_NS;
+    for (size_t i = find(power, stood_ns) + 1; i < power->count;) {
+        double w = span_w(power, i);
+        int64_t start_ns = power->knots[i - 1].x_ns, end_ns;
+        do
+            end_ns = power->knots[i++].x_ns;
+        while (i < power->count && end_ns < moved_ns &&
+               fabs(span_w(power, i) - w) < 1e-4 + 1e-6 * w);
+        bool is_last = i == power->count && !power->is_broken;
+        if (end_ns > moved_ns)
+            end_ns = moved_ns;
+        if (w > 0 && end_ns - start_ns >= least_ns) {
+            int64_t lo = start_ns > from_ns ? start_ns : from_ns;
+            int64_t hi = end_ns < to_ns && !is_last ? end_ns : to_ns; /* it goes on */
+            if (hi > moved_ns)
+                hi = moved_ns;
+            *io_s += hi > lo ? wt_s_from_ns(hi - lo) : 0;
+            *io_j += hi > lo ? w * wt_s_from_ns(hi - lo) : 0;
+        }
+        if (end_ns >= moved_ns)
+            return;
+    }
+}
+
+bool wt_series_doubt(const struct wt_series *counter, const struct wt_series *power,
+                     int64_t from_ns, int64_t to_ns, struct wt_span *io_by_power)
+{
+    double still_s = 0, still_j = 0;
+    int64_t stood_ns, moved_ns;
+    if (!counter->count || !power->count || power->traits.is_constant)
+        return false;
+    for (size_t i = find(counter, from_ns); i <= counter->count; i++) {
+        if (stood(counter, i, &stood_ns, &moved_ns))
+            add_still(power, stood_ns, moved_ns, from_ns, to_ns, &still_s, &still_j);
+        if (i < counter->count && counter->knots[i].x_ns >= to_ns)
+            break;
+    }
+    if (!(still_s > 0) || !io_by_power->is_known)
+        return false;
+    io_by_power->why = "its power stood still too";
+    io_by_power->has_holes = true;
+    io_by_power->is_known =
+        power->power_max_w > 0 && still_s <= 0.5 * wt_s_from_ns(to_ns - from_ns);
+    io_by_power->low_j = fmax(0, io_by_power->low_j - still_j);
+    io_by_power->high_j += fmax(0, power->power_max_w * still_s - still_j);
     return true;
 }
 

@@ -132,6 +132,10 @@ void wt_series_span(const struct wt_series *s, int64_t from_ns, int64_t to_ns, d
  * lost, or has holes where the power has not. Then by_power is widened by what it contradicts of
  * the counter besides. */
 bool wt_span_is_by_power(const struct wt_span *by_counter, struct wt_span *by_power);
+/* A power reading that stood still while its device's counter did is as frozen as that: of what
+ * power says of a window, this is a hole. True: there is one, and the span was widened. */
+bool wt_series_doubt(const struct wt_series *counter, const struct wt_series *power,
+                     int64_t from_ns, int64_t to_ns, struct wt_span *io_by_power);
 /* The latest power the series knows, NaN while it knows none. */
 double wt_series_power_w(const struct wt_series *s);
 /* Up to when energies can be read off without a guess. INT64_MIN: nothing yet. */
