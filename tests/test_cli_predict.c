@@ -192,6 +192,12 @@ static void a_full_disk_is_no_success(void **state)
 {
     (void)state;
     struct spawned s;
+    spawn_run(&s, home, "sh", "-c",
+              "\"$WATTUNE_COMMAND\" --help >/dev/full; echo $?; "
+              "\"$WATTUNE_COMMAND\" --version >/dev/full; echo $?");
+    assert_string_equal(s.out, "1\n1\n");
+    assert_non_null(strstr(s.err, "wattune: writing to stdout: "));
+    spawn_done(&s);
     spawn_run(&s, home, "sh", "-c", "\"$WATTUNE_COMMAND\" predict --list >/dev/full");
     assert_int_equal(spawn_code(&s), 1);
     assert_non_null(strstr(s.err, "writing to stdout: "));
