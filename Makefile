@@ -69,8 +69,10 @@ install: all ## install below PREFIX (/usr/local)
 	@meson install -C build
 
 .PHONY: uninstall deb
-uninstall: ## take away what `make install` of this folder put there
-	@ninja -C build uninstall
+uninstall: build/build.ninja ## take away what `make install` with this PREFIX and DESTDIR puts there
+	@meson configure build -Dprefix=$(PREFIX)
+	@ninja -C build build.ninja >/dev/null
+	@scripts/uninstall build
 
 deb: ## build a Debian package of the tree, in build-deb/
 	@scripts/deb

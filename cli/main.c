@@ -53,11 +53,11 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
         print_help(stdout);
-        return CLI_OK;
+        return all_written("wattune", CLI_OK);
     }
     if (strcmp(argv[1], "--version") == 0) {
         printf("wattune %s\n", wt_version());
-        return CLI_OK;
+        return all_written("wattune", CLI_OK);
     }
     for (size_t i = 0; commands[i].name; i++)
         if (strcmp(argv[1], commands[i].name) == 0) {

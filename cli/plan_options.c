@@ -216,7 +216,9 @@ int cli_plan_option(int c, const char *arg, struct cli_plan *o)
         code = add_signal(o, arg);
         break;
     case PLAN_POWER:
-        if (!cli_plan_power(arg, false, &o->job.power_w))
+        if (o->job.power_w > 0)
+            code = cli_usage(o->command, "--power %s: is given twice", arg);
+        else if (!cli_plan_power(arg, false, &o->job.power_w))
             code = cli_usage(o->command, "--power %s: is no power, such as 800W or 1.2kW", arg);
         break;
     case PLAN_DURATION:

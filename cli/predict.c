@@ -141,6 +141,11 @@ int cmd_predict(int argc, char **argv)
         }
         switch (c) {
         case GPU:
+            if (gpu)
+                return cli_usage("predict",
+                                 "--gpu %s: a prediction is of one GPU; `wattune compare` takes "
+                                 "several",
+                                 optarg);
             gpu = optarg;
             break;
         case PRICE_HOUR:

@@ -99,6 +99,9 @@ static int take_setting(struct cli_predict *p, const char *text)
     cli_setting_done(&setting);
     if (count != 1)
         return cli_usage(p->command, "--set %s: one value; a prediction is of one setting", text);
+    if ((knob == WT_KNOB_POWER && p->o.limit_w > 0) ||
+        (knob == WT_KNOB_CLOCK && p->o.clock_mhz > 0))
+        return cli_usage(p->command, "--set %s: this knob is given twice", text);
     if (knob == WT_KNOB_POWER)
         p->o.limit_w = value;
     else if (knob == WT_KNOB_CLOCK)

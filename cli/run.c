@@ -122,6 +122,9 @@ static int parse(int argc, char **argv, struct run_options *o)
                                  "--set %s: a run has one value a knob; `wattune sweep` takes "
                                  "several",
                                  optarg);
+            for (size_t i = 0; i + 1 < o->set_count; i++)
+                if (o->sets[i].knob == o->sets[o->set_count - 1].knob)
+                    return cli_usage("run", "--set %s: this knob is given twice", optarg);
             break;
         case PROGRESS:
             o->progress = optarg;

@@ -409,6 +409,8 @@ static void mistakes_are_named(void **state)
                  {"gpu\na41\n", "offers.csv:2: no GPU"},
                  {"name,gpu\nmine,\n", "offers.csv:2: neither a gpu nor an instance"},
                  {"gpu,price\na40,2\n", "offers.csv:1: a column \"price\" is read by nothing"},
+                 {"name,gpu,price_per_hour,price_per_hour\nx,a40,2,99\n",
+                  "offers.csv:1: the column price_per_hour is there twice"},
                  {"gpu,price_per_hour\na40,2,99\n",
                   "offers.csv:2: 3 cells, where the first line names 2 columns"},
                  {"instance\naws:p9\n", "offers.csv:2: \"aws:p9\" is no instance"},

@@ -157,6 +157,14 @@ static void all_that_is_wrong_is_told_with_file_line_and_column(void **state)
     DATA(&s, "check", home);
     assert_non_null(strstr(s.out, "gpu.csv: warning: a file of this name is not read"));
     spawn_done(&s);
+    char empty[4200];
+    snprintf(empty, sizeof(empty), "%s/empty", home);
+    assert_int_equal(mkdir(empty, 0700), 0);
+    DATA(&s, "check", empty);
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.out, "/empty: no table is in this folder"));
+    assert_non_null(strstr(s.out, "gpus.csv, regions.csv"));
+    spawn_done(&s);
     /* Warnings alone are no failure. */
     spawn_file(path, sizeof(path), "gpus.csv", "id,tdp_w\nx1,300\n");
     DATA(&s, "check", path);

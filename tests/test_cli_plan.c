@@ -429,6 +429,7 @@ static void mistakes_are_told_with_what_to_do(void **state)
         {{"--signal", "carbon"}, 2, "is not KIND=FILE"},
         {{"--signal", "carbon@=3"}, 2, "a region is a word"},
         {{"--signal", "carbon=3", "--signal", "carbon=4"}, 2, "given twice"},
+        {{"--power", "1kW", "--power", "2kW"}, 2, "--power 2kW: is given twice"},
         {{"--signal", "pue=0.5"}, 2, "must be 1 or more"},
         {{"--signal", "carbon=paper"}, 1, "no built-in carbon"},
         {{"--signal", "carbon=/nowhere.csv"}, 1, "/nowhere.csv"},

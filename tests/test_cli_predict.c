@@ -192,6 +192,12 @@ static void a_full_disk_is_no_success(void **state)
 {
     (void)state;
     struct spawned s;
+    spawn_run(&s, home, "sh", "-c",
+              "\"$WATTUNE_COMMAND\" --help >/dev/full; echo $?; "
+              "\"$WATTUNE_COMMAND\" --version >/dev/full; echo $?");
+    assert_string_equal(s.out, "1\n1\n");
+    assert_non_null(strstr(s.err, "wattune: writing to stdout: "));
+    spawn_done(&s);
     spawn_run(&s, home, "sh", "-c", "\"$WATTUNE_COMMAND\" predict --list >/dev/full");
     assert_int_equal(spawn_code(&s), 1);
     assert_non_null(strstr(s.err, "writing to stdout: "));
@@ -360,6 +366,10 @@ static void mistakes_are_named(void **state)
          2},
         {{"train", "bert-base", "--gpu", "a40", "--set", "power=20"}, "100 to 300 W", 2},
         {{"train", "bert-base", "--gpu", "a40", "--set", "power=100,200"}, "one value", 2},
+        {{"train", "bert-base", "--gpu", "a40", "--set", "power=200", "--set", "power=250"},
+         "--set power=250: this knob is given twice",
+         2},
+        {{"train", "bert-base", "--gpu", "a40", "--gpu", "v100-pcie-32gb"}, "of one GPU", 2},
         {{"train", "bert-base", "--gpu", "a40", "--set", "cpu-power=20"}, "power and clock", 2},
         {{"train", "bert-base", "--gpu", "a40", "--pue", "0.9"}, "--pue 0.9", 2},
         {{"train", "bert-base", "--gpu", "a40", "--pue", "x"}, "no PUE of the catalogue", 4},

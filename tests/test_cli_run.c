@@ -151,6 +151,7 @@ static void mistakes_on_the_command_line_are_usage_and_run_nothing(void **state)
         {"--set", "power", "\"power\""},
         {"--set", "power=abc", "power=abc"},
         {"--set", "power=100,150", "sweep"},
+        {"--set=power=150", "--set=power=160", "--set power=160: this knob is given twice"},
         {"--set", "volume=11", "volume"},
         {"--no-such-option", "x", "no-such-option"},
         {"--period", "soon", "soon"},

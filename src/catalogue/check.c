@@ -246,7 +246,7 @@ static int check_folder(struct checker *c, const char *folder, struct wt_error *
 {
     struct dirent **names;
     int count = scandir(folder, &names, is_csv, alphasort), rc = 0;
-    size_t length = strlen(folder);
+    size_t length = strlen(folder), known = 0;
     while (length > 1 && folder[length - 1] == '/')
         length--;
     if (count < 0)
@@ -258,12 +258,19 @@ static int check_folder(struct checker *c, const char *folder, struct wt_error *
             path = NULL;
             rc = no_memory(err);
         }
+        bool is_table = rc == 0 && is_named_for(path, &kind);
+        known += is_table;
         if (rc == 0)
-            rc = is_named_for(path, &kind) ? check_file(c, path, err) : leave_out(c, path, err);
+            rc = is_table ? check_file(c, path, err) : leave_out(c, path, err);
         free(path);
         free(names[i]);
     }
     free(names);
+    struct wt_sheet nameless = {.path = (char *)(uintptr_t)folder};
+    if (rc == 0 && !known)
+        wt_problem_add(&c->problems, &nameless, 0, -1, false,
+                       "gpus.csv, regions.csv, instances.csv, pue.csv and cpus.csv are looked for",
+                       "no table is in this folder");
     return rc;
 }
 

@@ -44,6 +44,9 @@ static int read_header(struct reader *r, char *line, struct wt_error *err)
         bool is_known = false;
         for (size_t i = 0; i < COLUMNS; i++)
             if (strcasecmp(field, column_names[i]) == 0) {
+                if (r->at[i] >= 0)
+                    return wt_fail(err, WT_E_FORMAT, "%s:%u: the column %s is there twice", r->path,
+                                   r->number, field);
                 r->at[i] = r->width;
                 is_known = true;
             }
