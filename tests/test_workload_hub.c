@@ -379,6 +379,97 @@ static void shards_are_one_model(void **state)
     tensors_done(&t);
 }
 
+/* The same tensors in two files, in the first of them other values. */
+static const char *write_copies(const struct bed *bed, const char *family, struct tensors *t,
+                                const char *index)
+{
+    const char *folder = path(bed, "copies");
+    char file[600];
+    assert_int_equal(wt_fs_mkdirs(folder, 0777, NULL), 0);
+    copy_file(data_folder(family), folder, "config.json");
+    snprintf(file, sizeof(file), "%s/new.safetensors", folder);
+    assert_int_equal(wt_safetensors_write(file, t->sources, t->count, NULL), 0);
+    for (size_t i = 0; i < t->count; i++)
+        *(float *)(uintptr_t)t->sources[i].values += 1;
+    /* Opened first, since a tensor of its own comes first in the index. */
+    add_tensor(t, "a.first", 1);
+    snprintf(file, sizeof(file), "%s/old.safetensors", folder);
+    assert_int_equal(wt_safetensors_write(file, t->sources, t->count, NULL), 0);
+    snprintf(file, sizeof(file), "%s/model.safetensors.index.json", folder);
+    assert_int_equal(wt_file_replace(file, index, strlen(index), NULL), 0);
+    return folder;
+}
+
+static void an_old_copy_in_another_file_is_not_the_indexs_tensor(void **state)
+{
+    struct bed *bed = *state;
+    struct tensors t;
+    tensors_of(&t, data_folder("bert"));
+    char *index = NULL;
+    size_t size;
+    FILE *f = open_memstream(&index, &size);
+    fprintf(f, "{\"weight_map\":{\"a.first\":\"old.safetensors\"");
+    for (size_t i = 0; i < t.count; i++)
+        fprintf(f, ",\"%s\":\"new.safetensors\"", t.names[i]);
+    fprintf(f, "}}");
+    fclose(f);
+    same_as_data(write_copies(bed, "bert", &t, index), "bert", WT_HEAD_LM);
+    free(index);
+    tensors_done(&t);
+}
+
+/* The index has them without the prefix, an old file with it. */
+static void an_old_copy_under_another_name_is_not_the_indexs_tensor(void **state)
+{
+    struct bed *bed = *state;
+    struct tensors t, old;
+    tensors_of(&t, data_folder("bert"));
+    tensors_of(&old, data_folder("bert"));
+    char *index = NULL, file[600];
+    size_t size, len = strlen(prefixes[0]);
+    FILE *f = open_memstream(&index, &size);
+    fprintf(f, "{\"weight_map\":{\"a.first\":\"old.safetensors\"");
+    for (size_t i = 0; i < t.count; i++) {
+        if (strncmp(t.names[i], prefixes[0], len) == 0)
+            memmove(t.names[i], t.names[i] + len, strlen(t.names[i] + len) + 1);
+        fprintf(f, ",\"%s\":\"new.safetensors\"", t.names[i]);
+    }
+    fprintf(f, "}}");
+    fclose(f);
+    const char *folder = write_copies(bed, "bert", &t, index);
+    /* One tensor of the body that only the old file has under that name, and the index nowhere. */
+    size_t word = index_of(&old, "bert.embeddings.word_embeddings.weight");
+    *(float *)(uintptr_t)old.sources[word].values += 1;
+    struct wt_tensor_source sources[2] = {old.sources[word], t.sources[index_of(&t, "a.first")]};
+    snprintf(file, sizeof(file), "%s/old.safetensors", folder);
+    assert_int_equal(wt_safetensors_write(file, sources, 2, NULL), 0);
+    same_as_data(folder, "bert", WT_HEAD_LM);
+    free(index);
+    tensors_done(&t);
+    tensors_done(&old);
+}
+
+static void of_two_copies_that_no_index_tells_apart_none_is_taken(void **state)
+{
+    struct bed *bed = *state;
+    struct tensors t;
+    struct wt_error err;
+    tensors_of(&t, data_folder("bert"));
+    char *index = NULL;
+    size_t size;
+    FILE *f = open_memstream(&index, &size);
+    fprintf(f, "{\"weight_map\":{\"a.first\":\"old.safetensors\"");
+    for (size_t i = 0; i < t.count; i++)
+        if (!strstr(t.names[i], "word_embeddings"))
+            fprintf(f, ",\"%s\":\"new.safetensors\"", t.names[i]);
+    fprintf(f, "}}");
+    fclose(f);
+    assert_int_equal(complaint(write_copies(bed, "bert", &t, index), &err), WT_E_FORMAT);
+    assert_non_null(strstr(err.text, "both have \"bert.embeddings.word_embeddings.weight\""));
+    free(index);
+    tensors_done(&t);
+}
+
 static void what_does_not_fit_is_said(void **state)
 {
     struct bed *bed = *state;
@@ -681,6 +772,9 @@ int main(void)
         IN_A_BED(buffers_and_tied_decoders_are_passed_over),
         IN_A_BED(a_missing_head_keeps_its_values_and_is_listed),
         IN_A_BED(shards_are_one_model),
+        IN_A_BED(an_old_copy_in_another_file_is_not_the_indexs_tensor),
+        IN_A_BED(an_old_copy_under_another_name_is_not_the_indexs_tensor),
+        IN_A_BED(of_two_copies_that_no_index_tells_apart_none_is_taken),
         IN_A_BED(what_does_not_fit_is_said),
         IN_A_BED(what_is_written_reads_as_it_was),
         IN_A_BED(bf16_files_are_rounded_and_read),

@@ -233,33 +233,50 @@ const char *wt_hub_unused(const struct wt_hub *hub)
 struct place {
     struct shard *shard;
     const struct wt_tensor *tensor;
+    const struct shard *other; /* has one of this name, too; NULL: none, or the index decides */
 };
 
-/* By exactly this name. */
-static bool look(const struct wt_hub *hub, const char *name, struct place *ret_place)
+/* The index's word for where a tensor is; NULL: it has none for it, or there is no index. */
+static const char *indexed(const struct wt_hub *hub, const char *name)
 {
+    return hub->index ? json_string_value(json_object_get(hub->index, name)) : NULL;
+}
+
+/* By exactly this name. A copy in a file that the index does not name for it is an old one. */
+static bool look(const struct wt_hub *hub, const char *name, bool by_index, struct place *ret_place)
+{
+    const char *file = indexed(hub, name);
+    struct place place = {0};
+    if (by_index != (file != NULL))
+        return false;
     for (size_t i = 0; i < hub->shard_count; i++) {
-        const struct wt_tensor *t = wt_safetensors_find(hub->shards[i].file, name);
-        if (t) {
-            *ret_place = (struct place){&hub->shards[i], t};
-            return true;
-        }
+        struct shard *s = &hub->shards[i];
+        const struct wt_tensor *t =
+            file && strcmp(s->name, file) != 0 ? NULL : wt_safetensors_find(s->file, name);
+        if (t && place.tensor)
+            place.other = s;
+        else if (t)
+            place = (struct place){s, t, NULL};
     }
-    return false;
+    if (place.tensor)
+        *ret_place = place;
+    return place.tensor != NULL;
 }
 
 /* By this name or the one without the family's prefix. */
-static bool look_both(const struct wt_hub *hub, const char *name, struct place *ret_place)
+static bool look_both(const struct wt_hub *hub, const char *name, bool by_index,
+                      struct place *ret_place)
 {
     const char *prefix = families[hub->config.family].prefix;
     size_t len = strlen(prefix);
-    return look(hub, name, ret_place) ||
-           (strncmp(name, prefix, len) == 0 && look(hub, name + len, ret_place));
+    return look(hub, name, by_index, ret_place) ||
+           (strncmp(name, prefix, len) == 0 && look(hub, name + len, by_index, ret_place));
 }
 
-static bool find(const struct wt_hub *hub, const char *name, struct place *ret_place)
+static bool look_all(const struct wt_hub *hub, const char *name, bool by_index,
+                     struct place *ret_place)
 {
-    if (look_both(hub, name, ret_place))
+    if (look_both(hub, name, by_index, ret_place))
         return true;
     for (size_t i = 0; i < WT_COUNTOF(aliases); i++) {
         if (!ends_in(name, aliases[i].end))
@@ -267,10 +284,16 @@ static bool find(const struct wt_hub *hub, const char *name, struct place *ret_p
         char other[128];
         wt_text(other, sizeof(other), "%.*s%s", (int)(strlen(name) - strlen(aliases[i].end)), name,
                 aliases[i].other);
-        if (look_both(hub, other, ret_place))
+        if (look_both(hub, other, by_index, ret_place))
             return true;
     }
     return false;
+}
+
+/* What the index has, under whatever name, goes before what only a file has. */
+static bool find(const struct wt_hub *hub, const char *name, struct place *ret_place)
+{
+    return look_all(hub, name, true, ret_place) || look_all(hub, name, false, ret_place);
 }
 
 unsigned wt_hub_classes(const struct wt_hub *hub)
@@ -300,6 +323,10 @@ static int load_one(struct wt_hub *hub, const struct wt_parameter *p, float *val
             return append(&hub->left_out, p->name, err);
         return wt_fail(err, WT_E_FORMAT, "%s: has no tensor \"%s\"", hub->folder, p->name);
     }
+    if (place.other)
+        return wt_fail(err, WT_E_FORMAT,
+                       "%s: %s and %s both have \"%.100s\", and the index does not say whose it is",
+                       hub->folder, place.shard->name, place.other->name, place.tensor->name);
     for (size_t i = 0; wt_safetensors_at(place.shard->file, i); i++)
         if (wt_safetensors_at(place.shard->file, i) == place.tensor)
             place.shard->is_used[i] = true;
@@ -319,8 +346,12 @@ static int load_one(struct wt_hub *hub, const struct wt_parameter *p, float *val
 
 /* What nothing asked for: skipped, unless it is part of the body, which then is not the one that
  * the configuration says. */
-static int account_for(struct wt_hub *hub, const struct wt_tensor *t, struct wt_error *err)
+static int account_for(struct wt_hub *hub, const struct shard *shard, const struct wt_tensor *t,
+                       struct wt_error *err)
 {
+    const char *file = indexed(hub, t->name);
+    if (file && strcmp(file, shard->name) != 0) /* an old copy */
+        return 0;
     for (size_t i = 0; i < WT_COUNTOF(buffers); i++)
         if (ends_in(t->name, buffers[i]))
             return 0;
@@ -358,7 +389,8 @@ int wt_hub_load(struct wt_hub *hub, const struct wt_parameters *parameters, floa
     for (size_t s = 0; s < hub->shard_count; s++)
         for (size_t i = 0; rc == 0 && i < wt_safetensors_count(hub->shards[s].file); i++)
             if (!hub->shards[s].is_used[i])
-                rc = account_for(hub, wt_safetensors_at(hub->shards[s].file, i), err);
+                rc = account_for(hub, &hub->shards[s], wt_safetensors_at(hub->shards[s].file, i),
+                                 err);
     return rc;
 }
 
