@@ -755,6 +755,44 @@ static void fine_tuning_learns_classes(void **state)
     json_decref(j);
 }
 
+/* As Excel writes a table: with and without a heading. */
+static void a_mark_before_a_text_is_no_part_of_it(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char rows[128], text[1024], folder[128], path[160];
+    for (unsigned has_heading = 0; has_heading < 2; has_heading++) {
+        size_t used = (size_t)snprintf(text, sizeof(text), "\xef\xbb\xbf%s",
+                                       has_heading ? "label,text\r\n" : "");
+        for (unsigned i = 0; i < 20; i++)
+            used += (size_t)snprintf(text + used, sizeof(text) - used, "%s\r\n",
+                                     i % 2 ? "1,a ship" : "0,the great fish");
+        spawn_file(rows, sizeof(rows), "rows.csv", text);
+        spawn_path(folder, sizeof(folder), has_heading ? "with" : "without");
+        spawn_run(&s, home, "wattune", "bench", "finetune", "bert-tiny", "--data", rows, "--seq",
+                  "8", "--steps", "1", "--batch", "2", "--evaluate", "0", "--save", folder,
+                  "--json", PLAIN);
+        json_decref(done(&s));
+        snprintf(path, sizeof(path), "%s/config.json", folder);
+        json_t *j = json_load_file(path, 0, NULL), *names = json_object_get(j, "id2label");
+        assert_int_equal(json_object_size(names), 2);
+        assert_string_equal(json_string_value(json_object_get(names, "0")), "0");
+        json_decref(j);
+    }
+
+    /* A prompt's first token is not the mark's. */
+    double tokens[2];
+    for (unsigned has_mark = 0; has_mark < 2; has_mark++) {
+        spawn_file(path, sizeof(path), "prompt.txt", has_mark ? "\xef\xbb\xbfthe" : "the");
+        spawn_run(&s, home, GENERATE, small_gpt2(), "--data", JONAH, "--vocab-size", "400",
+                  "--prompt-file", path, "--tokens", "1", "--json", PLAIN);
+        json_t *j = done(&s);
+        tokens[has_mark] = number(j, "prompt_tokens");
+        json_decref(j);
+    }
+    assert_true(tokens[0] == tokens[1]);
+}
+
 static void a_made_vocabulary_is_no_larger_than_the_model(void **state)
 {
     (void)state;
@@ -997,6 +1035,7 @@ int main(void)
         SPAWN_TEST(a_failure_stands_on_a_line_of_its_own_and_leaves_no_folder),
         SPAWN_TEST(pinned_threads_are_not_too_many_for_one_cpu),
         SPAWN_TEST(progress_is_cut_to_the_terminals_width),
+        SPAWN_TEST(a_mark_before_a_text_is_no_part_of_it),
         SPAWN_TEST(a_made_vocabulary_is_no_larger_than_the_model),
         SPAWN_TEST(a_line_of_one_token_is_read_and_not_judged),
         SPAWN_TEST(inference_counts_real_tokens_padded_or_packed),

@@ -31,9 +31,10 @@ int bench_open_prompt(struct bench *b, struct wt_error *err)
             b->prompt[i] = (int32_t)wt_random_below(&random, b->source.config.vocab);
     } else if (o->prompt_file) {
         rc = wt_file_read(o->prompt_file, PROMPT_MAX, &text, &size, err);
+        size_t mark = rc == 0 ? wt_utf8_mark(text, size) : 0;
         if (rc == 0)
-            rc = wt_vocabulary_encode(b->vocabulary, name, text, size, &b->prompt, &b->prompt_count,
-                                      err);
+            rc = wt_vocabulary_encode(b->vocabulary, name, text + mark, size - mark, &b->prompt,
+                                      &b->prompt_count, err);
         free(text);
     } else {
         rc = wt_vocabulary_encode(b->vocabulary, name, o->prompt, strlen(o->prompt), &b->prompt,
