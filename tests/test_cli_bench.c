@@ -858,6 +858,41 @@ static void inference_counts_real_tokens_padded_or_packed(void **state)
     json_decref(j);
 }
 
+static void weights_that_are_no_numbers_say_nothing(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char model[128], folder[128], path[160];
+    snprintf(model, sizeof(model), "%s", small_gpt2());
+    spawn_path(folder, sizeof(folder), "broken");
+    spawn_run(&s, home, TRAIN, model, SMALL, "--steps", "1", "--save", folder);
+    json_decref(done(&s));
+    /* Behind the header whose length comes first, all bits of all weights. */
+    snprintf(path, sizeof(path), "%s/model.safetensors", folder);
+    FILE *f = fopen(path, "r+");
+    uint64_t header;
+    assert_non_null(f);
+    assert_int_equal(fread(&header, sizeof(header), 1, f), 1);
+    assert_int_equal(fseek(f, 0, SEEK_END), 0);
+    long end = ftell(f);
+    assert_int_equal(fseek(f, (long)(sizeof(header) + header), SEEK_SET), 0);
+    while (ftell(f) < end)
+        assert_true(fputc(0xff, f) != EOF);
+    assert_int_equal(fclose(f), 0);
+
+    spawn_run(&s, home, GENERATE, folder, "--prompt", "And", "--tokens", "3", PLAIN);
+    assert_int_equal(spawn_code(&s), 1);
+    assert_string_equal(s.out, "");
+    assert_non_null(strstr(s.err, "in step 1 the logits of token 1 are not numbers"));
+    assert_non_null(strstr(s.err, "broken give no finite logits"));
+    spawn_done(&s);
+    spawn_run(&s, home, INFER, folder, "--data", JONAH, "--seq", "16", "--steps", "1", PLAIN);
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "reading broke down: in step 1 the loss is not a number"));
+    assert_non_null(strstr(s.err, "broken give no finite logits"));
+    spawn_done(&s);
+}
+
 static void generation_has_prefill_and_decode_apart(void **state)
 {
     (void)state;
@@ -1039,6 +1074,7 @@ int main(void)
         SPAWN_TEST(a_made_vocabulary_is_no_larger_than_the_model),
         SPAWN_TEST(a_line_of_one_token_is_read_and_not_judged),
         SPAWN_TEST(inference_counts_real_tokens_padded_or_packed),
+        SPAWN_TEST(weights_that_are_no_numbers_say_nothing),
         SPAWN_TEST(generation_has_prefill_and_decode_apart),
         SPAWN_TEST(what_comes_after_the_end_of_a_text_is_no_token),
         SPAWN_TEST(random_tokens_are_said_to_be_random),

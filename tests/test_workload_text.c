@@ -392,6 +392,25 @@ static void a_token_is_drawn_as_often_as_its_share(void **state)
     }
 }
 
+static void of_logits_that_are_no_numbers_none_is_chosen(void **state)
+{
+    (void)state;
+    static const float rows[][3] = {{NAN, NAN, NAN},
+                                    {NAN, 1, 2},
+                                    {2, 1, NAN},
+                                    {1, INFINITY, 2},
+                                    {-INFINITY, -INFINITY, -INFINITY}};
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++)
+        for (int is_greedy = 0; is_greedy < 2; is_greedy++) {
+            struct bench_options o = {.is_greedy = is_greedy, .temperature = 1, .top_p = 1};
+            struct bench_sampler sampler;
+            struct wt_random random = {1, 0};
+            assert_int_equal(bench_sampler_init(&sampler, &o, 3, NULL), 0);
+            assert_true(bench_sample(&sampler, rows[i], 3, &random) < 0);
+            bench_sampler_done(&sampler);
+        }
+}
+
 static void the_greedy_take_the_likeliest(void **state)
 {
     (void)state;
@@ -543,6 +562,7 @@ int main(void)
         cmocka_unit_test(a_wrong_table_is_named_with_its_line),
         cmocka_unit_test(any_bytes_may_be_a_table),
         cmocka_unit_test(a_token_is_drawn_as_often_as_its_share),
+        cmocka_unit_test(of_logits_that_are_no_numbers_none_is_chosen),
         cmocka_unit_test(the_greedy_take_the_likeliest),
         cmocka_unit_test(the_flops_of_a_pass_are_those_of_its_products),
         cmocka_unit_test(a_queue_ends_with_the_runs_time),
