@@ -14,8 +14,7 @@
 #define INDEX_MAX_BYTES (16u << 20)
 #define SHARDS_MOST     1000
 
-/* What a family's file may have besides: what is tied to another tensor, buffers, heads for other
- * tasks. */
+/* How a family calls its tensors. */
 static const struct {
     const char
         *prefix; /* of the body's tensors in models with a head; files of bare models lack it */
@@ -27,12 +26,8 @@ static const struct {
     [WT_FAMILY_GPT2] = {"transformer.", "h.", "score.weight"},
 };
 
-/* Ends of names of buffers: values that follow from the configuration. */
-static const char *const buffers[] = {"attn.bias", "attn.masked_bias", "embeddings.position_ids",
-                                      "embeddings.token_type_ids"};
-/* Decoders, which are the token table. */
-static const char *const tied[] = {"cls.predictions.decoder.weight", "vocab_projector.weight",
-                                   "lm_head.weight"};
+/* Ends of names of layers' buffers: values that follow from the configuration. */
+static const char *const buffers[] = {"attn.bias", "attn.masked_bias"};
 
 /* The same tensor under another name. */
 static const struct {
@@ -46,7 +41,7 @@ static const struct {
 struct shard {
     char *name; /* of the file */
     struct wt_safetensors *file;
-    bool *is_used; /* by the last load, or accounted for */
+    bool *is_used; /* by the last load */
 };
 
 struct wt_hub {
@@ -55,7 +50,7 @@ struct wt_hub {
     struct shard *shards;
     size_t shard_count;
     json_t *index; /* weight_map; NULL: one file */
-    char *left_out, *unused;
+    char *left_out;
 };
 
 /* ---- text ---- */
@@ -209,7 +204,6 @@ void wt_hub_close(struct wt_hub *hub)
     json_decref(hub->index);
     free(hub->folder);
     free(hub->left_out);
-    free(hub->unused);
     free(hub);
 }
 
@@ -221,11 +215,6 @@ const struct wt_config *wt_hub_config(const struct wt_hub *hub)
 const char *wt_hub_left_out(const struct wt_hub *hub)
 {
     return hub->left_out ? hub->left_out : "";
-}
-
-const char *wt_hub_unused(const struct wt_hub *hub)
-{
-    return hub->unused ? hub->unused : "";
 }
 
 /* ---- finding ---- */
@@ -327,9 +316,7 @@ static int load_one(struct wt_hub *hub, const struct wt_parameter *p, float *val
         return wt_fail(err, WT_E_FORMAT,
                        "%s: %s and %s both have \"%.100s\", and the index does not say whose it is",
                        hub->folder, place.shard->name, place.other->name, place.tensor->name);
-    for (size_t i = 0; wt_safetensors_at(place.shard->file, i); i++)
-        if (wt_safetensors_at(place.shard->file, i) == place.tensor)
-            place.shard->is_used[i] = true;
+    place.shard->is_used[place.tensor - wt_safetensors_at(place.shard->file, 0)] = true;
     if (!p->is_transposed)
         return wt_safetensors_read(place.shard->file, place.tensor->name, p->rank, p->shape,
                                    values + p->at, err);
@@ -355,9 +342,6 @@ static int account_for(struct wt_hub *hub, const struct shard *shard, const stru
     for (size_t i = 0; i < WT_COUNTOF(buffers); i++)
         if (ends_in(t->name, buffers[i]))
             return 0;
-    for (size_t i = 0; i < WT_COUNTOF(tied); i++)
-        if (strcmp(t->name, tied[i]) == 0)
-            return 0;
     for (size_t i = 0; i < WT_COUNTOF(aliases); i++) /* both names of one */
         if (ends_in(t->name, aliases[i].other))
             return 0;
@@ -371,7 +355,7 @@ static int account_for(struct wt_hub *hub, const struct shard *shard, const stru
                        "account for",
                        hub->folder, t->name, wt_family_name(hub->config.family),
                        hub->config.layers);
-    return append(&hub->unused, t->name, err);
+    return 0; /* a decoder tied to the token table, a head for another task, anything */
 }
 
 int wt_hub_load(struct wt_hub *hub, const struct wt_parameters *parameters, float *values,
@@ -379,8 +363,7 @@ int wt_hub_load(struct wt_hub *hub, const struct wt_parameters *parameters, floa
 {
     int rc = 0;
     free(hub->left_out);
-    free(hub->unused);
-    hub->left_out = hub->unused = NULL;
+    hub->left_out = NULL;
     for (size_t s = 0; s < hub->shard_count; s++)
         memset(hub->shards[s].is_used, 0,
                wt_safetensors_count(hub->shards[s].file) * sizeof(*hub->shards[s].is_used));
