@@ -755,6 +755,44 @@ static void fine_tuning_learns_classes(void **state)
     json_decref(j);
 }
 
+/* As Excel writes a table: with and without a heading. */
+static void a_mark_before_a_text_is_no_part_of_it(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char rows[128], text[1024], folder[128], path[160];
+    for (unsigned has_heading = 0; has_heading < 2; has_heading++) {
+        size_t used = (size_t)snprintf(text, sizeof(text), "\xef\xbb\xbf%s",
+                                       has_heading ? "label,text\r\n" : "");
+        for (unsigned i = 0; i < 20; i++)
+            used += (size_t)snprintf(text + used, sizeof(text) - used, "%s\r\n",
+                                     i % 2 ? "1,a ship" : "0,the great fish");
+        spawn_file(rows, sizeof(rows), "rows.csv", text);
+        spawn_path(folder, sizeof(folder), has_heading ? "with" : "without");
+        spawn_run(&s, home, "wattune", "bench", "finetune", "bert-tiny", "--data", rows, "--seq",
+                  "8", "--steps", "1", "--batch", "2", "--evaluate", "0", "--save", folder,
+                  "--json", PLAIN);
+        json_decref(done(&s));
+        snprintf(path, sizeof(path), "%s/config.json", folder);
+        json_t *j = json_load_file(path, 0, NULL), *names = json_object_get(j, "id2label");
+        assert_int_equal(json_object_size(names), 2);
+        assert_string_equal(json_string_value(json_object_get(names, "0")), "0");
+        json_decref(j);
+    }
+
+    /* A prompt's first token is not the mark's. */
+    double tokens[2];
+    for (unsigned has_mark = 0; has_mark < 2; has_mark++) {
+        spawn_file(path, sizeof(path), "prompt.txt", has_mark ? "\xef\xbb\xbfthe" : "the");
+        spawn_run(&s, home, GENERATE, small_gpt2(), "--data", JONAH, "--vocab-size", "400",
+                  "--prompt-file", path, "--tokens", "1", "--json", PLAIN);
+        json_t *j = done(&s);
+        tokens[has_mark] = number(j, "prompt_tokens");
+        json_decref(j);
+    }
+    assert_true(tokens[0] == tokens[1]);
+}
+
 static void a_made_vocabulary_is_no_larger_than_the_model(void **state)
 {
     (void)state;
@@ -818,6 +856,41 @@ static void inference_counts_real_tokens_padded_or_packed(void **state)
     assert_true(fabs(number(j, "loss") - log(500)) < 0.1);
     assert_true(fabs(log(number(j, "perplexity")) - number(j, "loss")) < 1e-9);
     json_decref(j);
+}
+
+static void weights_that_are_no_numbers_say_nothing(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char model[128], folder[128], path[160];
+    snprintf(model, sizeof(model), "%s", small_gpt2());
+    spawn_path(folder, sizeof(folder), "broken");
+    spawn_run(&s, home, TRAIN, model, SMALL, "--steps", "1", "--save", folder);
+    json_decref(done(&s));
+    /* Behind the header whose length comes first, all bits of all weights. */
+    snprintf(path, sizeof(path), "%s/model.safetensors", folder);
+    FILE *f = fopen(path, "r+");
+    uint64_t header;
+    assert_non_null(f);
+    assert_int_equal(fread(&header, sizeof(header), 1, f), 1);
+    assert_int_equal(fseek(f, 0, SEEK_END), 0);
+    long end = ftell(f);
+    assert_int_equal(fseek(f, (long)(sizeof(header) + header), SEEK_SET), 0);
+    while (ftell(f) < end)
+        assert_true(fputc(0xff, f) != EOF);
+    assert_int_equal(fclose(f), 0);
+
+    spawn_run(&s, home, GENERATE, folder, "--prompt", "And", "--tokens", "3", PLAIN);
+    assert_int_equal(spawn_code(&s), 1);
+    assert_string_equal(s.out, "");
+    assert_non_null(strstr(s.err, "in step 1 the logits of token 1 are not numbers"));
+    assert_non_null(strstr(s.err, "broken give no finite logits"));
+    spawn_done(&s);
+    spawn_run(&s, home, INFER, folder, "--data", JONAH, "--seq", "16", "--steps", "1", PLAIN);
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "reading broke down: in step 1 the loss is not a number"));
+    assert_non_null(strstr(s.err, "broken give no finite logits"));
+    spawn_done(&s);
 }
 
 static void generation_has_prefill_and_decode_apart(void **state)
@@ -997,9 +1070,11 @@ int main(void)
         SPAWN_TEST(a_failure_stands_on_a_line_of_its_own_and_leaves_no_folder),
         SPAWN_TEST(pinned_threads_are_not_too_many_for_one_cpu),
         SPAWN_TEST(progress_is_cut_to_the_terminals_width),
+        SPAWN_TEST(a_mark_before_a_text_is_no_part_of_it),
         SPAWN_TEST(a_made_vocabulary_is_no_larger_than_the_model),
         SPAWN_TEST(a_line_of_one_token_is_read_and_not_judged),
         SPAWN_TEST(inference_counts_real_tokens_padded_or_packed),
+        SPAWN_TEST(weights_that_are_no_numbers_say_nothing),
         SPAWN_TEST(generation_has_prefill_and_decode_apart),
         SPAWN_TEST(what_comes_after_the_end_of_a_text_is_no_token),
         SPAWN_TEST(random_tokens_are_said_to_be_random),

@@ -237,6 +237,15 @@ static void a_bad_vocabulary_names_its_line(void **state)
     wt_tokenizer_free(t);
 }
 
+static void a_mark_before_a_vocabulary_is_no_part_of_its_first_entry(void **state)
+{
+    (void)state;
+    struct wt_tokenizer *t = tokenizer_of("\xef\xbb\xbfthe\n[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n");
+    assert_int_equal(wt_tokenizer_size(t), 6);
+    assert_string_equal(wt_tokenizer_entry(t, 0), "the");
+    wt_tokenizer_free(t);
+}
+
 static void a_made_vocabulary_merges_what_is_frequent(void **state)
 {
     (void)state;
@@ -344,6 +353,7 @@ int main(void)
         cmocka_unit_test(a_huge_word_is_one_unknown),
         cmocka_unit_test(bytes_that_are_not_utf8_are_found_with_line_and_offset),
         cmocka_unit_test(a_bad_vocabulary_names_its_line),
+        cmocka_unit_test(a_mark_before_a_vocabulary_is_no_part_of_its_first_entry),
         cmocka_unit_test(a_made_vocabulary_merges_what_is_frequent),
         cmocka_unit_test(a_made_vocabulary_is_the_same_each_time_and_knows_its_text),
         cmocka_unit_test(a_text_without_words_makes_no_vocabulary),

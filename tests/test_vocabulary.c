@@ -414,6 +414,7 @@ static void a_bpe_that_does_not_fit_is_refused_by_line(void **state)
         {",\"ab\":256,\"abc\":257", "#version: 0.2\na b\nab c\n", NULL},
         {",\"ab\":256", "a b", NULL},
         {",\"ab\":256", "a b\r\n", NULL},
+        {",\"ab\":256", "\xef\xbb\xbf#version: 0.2\na b\n", NULL},
         {" ", "", NULL},
         {",\"ab\":256", "#version: 0.2\na b\na c\n", "M:3: \"ac\" is no entry of V"},
         {",\"ab\":256", "a b\nabc d\n", "M:2: \"abc\" is no entry of V"},

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -53,6 +54,17 @@ int rename(const char *from, const char *to)
     }
     renames_left -= is_fresh && renames_left > 0;
     return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+static bool cannot_remove; /* trees */
+
+int remove(const char *path)
+{
+    if (cannot_remove) {
+        errno = EACCES;
+        return -1;
+    }
+    return rmdir(path) == 0 || (errno == ENOTDIR && unlink(path) == 0) ? 0 : -1;
 }
 
 static int bed_open(void **state)
@@ -106,7 +118,7 @@ static void copy_file(const char *from_folder, const char *to_folder, const char
 
 /* The parameters of a folder with a head. Owned: free both. */
 static float *load(const char *folder, enum wt_head head, struct wt_parameters *ret_parameters,
-                   char **ret_left_out, char **ret_unused)
+                   char **ret_left_out)
 {
     struct wt_hub *hub = NULL;
     struct wt_error err = {0};
@@ -124,8 +136,6 @@ static float *load(const char *folder, enum wt_head head, struct wt_parameters *
     assert_int_equal(rc, 0);
     if (ret_left_out)
         *ret_left_out = strdup(wt_hub_left_out(hub));
-    if (ret_unused)
-        *ret_unused = strdup(wt_hub_unused(hub));
     wt_hub_close(hub);
     return values;
 }
@@ -236,8 +246,8 @@ static void same_as_data(const char *folder, const char *family, enum wt_head he
 {
     struct wt_parameters a, b;
     char *left_out;
-    float *want = load(data_folder(family), head, &a, NULL, NULL);
-    float *got = load(folder, head, &b, &left_out, NULL);
+    float *want = load(data_folder(family), head, &a, NULL);
+    float *got = load(folder, head, &b, &left_out);
     assert_string_equal(left_out, "");
     assert_int_equal(a.total, b.total);
     assert_memory_equal(got, want, a.total * sizeof(*got));
@@ -290,18 +300,11 @@ static void buffers_and_tied_decoders_are_passed_over(void **state)
 {
     struct bed *bed = *state;
     struct tensors t;
-    struct wt_parameters p;
-    char *unused;
     tensors_of(&t, data_folder("gpt2"));
     add_tensor(&t, "transformer.h.0.attn.bias", 16);
     add_tensor(&t, "transformer.h.1.attn.masked_bias", 1);
     add_tensor(&t, "lm_head.weight", 53);
-    const char *folder = write_folder(bed, "gpt2", "gpt2", &t);
-    same_as_data(folder, "gpt2", WT_HEAD_LM);
-    free(load(folder, WT_HEAD_LM, &p, NULL, &unused));
-    assert_string_equal(unused, "score.weight");
-    free(unused);
-    wt_parameters_done(&p);
+    same_as_data(write_folder(bed, "gpt2", "gpt2", &t), "gpt2", WT_HEAD_LM);
     tensors_done(&t);
 }
 
@@ -319,7 +322,7 @@ static void a_missing_head_keeps_its_values_and_is_listed(void **state)
     assert_int_equal(wt_hub_open(&hub, folder, NULL), 0);
     assert_int_equal(wt_hub_classes(hub), 0);
     wt_hub_close(hub);
-    float *values = load(folder, WT_HEAD_CLASSIFY, &p, &left_out, NULL);
+    float *values = load(folder, WT_HEAD_CLASSIFY, &p, &left_out);
     assert_string_equal(left_out, "classifier.weight classifier.bias");
     for (size_t i = p.class_w; i < p.total; i++)
         assert_true(values[i] == 99);
@@ -375,6 +378,97 @@ static void shards_are_one_model(void **state)
         assert_int_equal(complaint(folder, &err), bad[i].want);
         assert_non_null(strstr(err.text, bad[i].says));
     }
+    free(index);
+    tensors_done(&t);
+}
+
+/* The same tensors in two files, in the first of them other values. */
+static const char *write_copies(const struct bed *bed, const char *family, struct tensors *t,
+                                const char *index)
+{
+    const char *folder = path(bed, "copies");
+    char file[600];
+    assert_int_equal(wt_fs_mkdirs(folder, 0777, NULL), 0);
+    copy_file(data_folder(family), folder, "config.json");
+    snprintf(file, sizeof(file), "%s/new.safetensors", folder);
+    assert_int_equal(wt_safetensors_write(file, t->sources, t->count, NULL), 0);
+    for (size_t i = 0; i < t->count; i++)
+        *(float *)(uintptr_t)t->sources[i].values += 1;
+    /* Opened first, since a tensor of its own comes first in the index. */
+    add_tensor(t, "a.first", 1);
+    snprintf(file, sizeof(file), "%s/old.safetensors", folder);
+    assert_int_equal(wt_safetensors_write(file, t->sources, t->count, NULL), 0);
+    snprintf(file, sizeof(file), "%s/model.safetensors.index.json", folder);
+    assert_int_equal(wt_file_replace(file, index, strlen(index), NULL), 0);
+    return folder;
+}
+
+static void an_old_copy_in_another_file_is_not_the_indexs_tensor(void **state)
+{
+    struct bed *bed = *state;
+    struct tensors t;
+    tensors_of(&t, data_folder("bert"));
+    char *index = NULL;
+    size_t size;
+    FILE *f = open_memstream(&index, &size);
+    fprintf(f, "{\"weight_map\":{\"a.first\":\"old.safetensors\"");
+    for (size_t i = 0; i < t.count; i++)
+        fprintf(f, ",\"%s\":\"new.safetensors\"", t.names[i]);
+    fprintf(f, "}}");
+    fclose(f);
+    same_as_data(write_copies(bed, "bert", &t, index), "bert", WT_HEAD_LM);
+    free(index);
+    tensors_done(&t);
+}
+
+/* The index has them without the prefix, an old file with it. */
+static void an_old_copy_under_another_name_is_not_the_indexs_tensor(void **state)
+{
+    struct bed *bed = *state;
+    struct tensors t, old;
+    tensors_of(&t, data_folder("bert"));
+    tensors_of(&old, data_folder("bert"));
+    char *index = NULL, file[600];
+    size_t size, len = strlen(prefixes[0]);
+    FILE *f = open_memstream(&index, &size);
+    fprintf(f, "{\"weight_map\":{\"a.first\":\"old.safetensors\"");
+    for (size_t i = 0; i < t.count; i++) {
+        if (strncmp(t.names[i], prefixes[0], len) == 0)
+            memmove(t.names[i], t.names[i] + len, strlen(t.names[i] + len) + 1);
+        fprintf(f, ",\"%s\":\"new.safetensors\"", t.names[i]);
+    }
+    fprintf(f, "}}");
+    fclose(f);
+    const char *folder = write_copies(bed, "bert", &t, index);
+    /* One tensor of the body that only the old file has under that name, and the index nowhere. */
+    size_t word = index_of(&old, "bert.embeddings.word_embeddings.weight");
+    *(float *)(uintptr_t)old.sources[word].values += 1;
+    struct wt_tensor_source sources[2] = {old.sources[word], t.sources[index_of(&t, "a.first")]};
+    snprintf(file, sizeof(file), "%s/old.safetensors", folder);
+    assert_int_equal(wt_safetensors_write(file, sources, 2, NULL), 0);
+    same_as_data(folder, "bert", WT_HEAD_LM);
+    free(index);
+    tensors_done(&t);
+    tensors_done(&old);
+}
+
+static void of_two_copies_that_no_index_tells_apart_none_is_taken(void **state)
+{
+    struct bed *bed = *state;
+    struct tensors t;
+    struct wt_error err;
+    tensors_of(&t, data_folder("bert"));
+    char *index = NULL;
+    size_t size;
+    FILE *f = open_memstream(&index, &size);
+    fprintf(f, "{\"weight_map\":{\"a.first\":\"old.safetensors\"");
+    for (size_t i = 0; i < t.count; i++)
+        if (!strstr(t.names[i], "word_embeddings"))
+            fprintf(f, ",\"%s\":\"new.safetensors\"", t.names[i]);
+    fprintf(f, "}}");
+    fclose(f);
+    assert_int_equal(complaint(write_copies(bed, "bert", &t, index), &err), WT_E_FORMAT);
+    assert_non_null(strstr(err.text, "both have \"bert.embeddings.word_embeddings.weight\""));
     free(index);
     tensors_done(&t);
 }
@@ -445,7 +539,7 @@ static void what_is_written_reads_as_it_was(void **state)
             enum wt_head head = is_class ? WT_HEAD_CLASSIFY : WT_HEAD_LM;
             struct wt_parameters p;
             struct wt_hub *hub = NULL;
-            float *values = load(data_folder(families[f]), head, &p, NULL, NULL);
+            float *values = load(data_folder(families[f]), head, &p, NULL);
             assert_int_equal(wt_hub_open(&hub, data_folder(families[f]), NULL), 0);
             const char *folder = path(bed, is_class ? "class" : "lm");
             assert_int_equal(
@@ -472,13 +566,13 @@ static void bf16_files_are_rounded_and_read(void **state)
     struct bed *bed = *state;
     struct wt_parameters p, q;
     struct wt_hub *hub = NULL;
-    float *values = load(data_folder("gpt2"), WT_HEAD_LM, &p, NULL, NULL);
+    float *values = load(data_folder("gpt2"), WT_HEAD_LM, &p, NULL);
     assert_int_equal(wt_hub_open(&hub, data_folder("gpt2"), NULL), 0);
     assert_int_equal(
         wt_hub_save(path(bed, "half"), wt_hub_config(hub), &p, values, WT_TENSOR_BF16, NULL, NULL),
         0);
     wt_hub_close(hub);
-    float *got = load(path(bed, "half"), WT_HEAD_LM, &q, NULL, NULL);
+    float *got = load(path(bed, "half"), WT_HEAD_LM, &q, NULL);
     for (size_t i = 0; i < p.total; i++)
         assert_true(got[i] == wt_float_from_bf16(wt_bf16_from_float(values[i])));
     free(values);
@@ -522,9 +616,10 @@ static void training_goes_on_as_if_it_had_not_stopped(void **state)
     struct wt_model *model = model_of(bed, &small, WT_TASK_CLM);
     const char *folder = path(bed, "checkpoint");
     train(model, 0);
-    assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 1}", NULL), 0);
+    assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 1}", NULL, NULL), 0);
     train(model, 1);
-    assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 2}", NULL), 0); /* over it */
+    assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 2}", NULL, NULL),
+                     0); /* over it */
     double want = train(model, 2), then = train(model, 3);
     wt_model_free(model);
 
@@ -568,15 +663,95 @@ static void where_folders_cannot_be_exchanged_one_is_there_all_the_same(void **s
     struct wt_model *model = model_of(bed, &small, WT_TASK_CLM);
     const char *folder = path(bed, "checkpoint");
     cannot_exchange = true;
-    assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 1}", NULL), 0);
-    assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 2}", NULL), 0);
+    assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 1}", NULL, NULL), 0);
+    assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 2}", NULL, NULL), 0);
     what_stands_in_the_folder(bed, model, "\"line\": 2");
     /* The old one made way and the new one cannot take its place: the old one comes back. */
     renames_left = 1; /* the attempt before any exchange fails by itself: the folder is not empty */
-    assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 3}", NULL), WT_E_IO);
+    assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 3}", NULL, NULL), WT_E_IO);
     renames_left = -1;
     what_stands_in_the_folder(bed, model, "\"line\": 2");
     cannot_exchange = false;
+    wt_model_free(model);
+}
+
+/* It is saved; only disk space is lost, until the next one. */
+static void an_old_checkpoint_that_stays_does_not_fail_the_new_one(void **state)
+{
+    struct bed *bed = *state;
+    struct wt_model *model = model_of(bed, &small, WT_TASK_CLM);
+    const char *folder = path(bed, "checkpoint");
+    for (int by_turns = 0; by_turns < 2; by_turns++) {
+        struct wt_error note = {0};
+        char *position = NULL;
+        cannot_exchange = by_turns;
+        assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 1}", &note, NULL), 0);
+        assert_int_equal(note.code, 0);
+        cannot_remove = true;
+        assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 2}", &note, NULL), 0);
+        cannot_remove = false;
+        assert_int_equal(note.code, WT_E_DENIED);
+        assert_non_null(strstr(note.text, by_turns ? ".old" : ".new"));
+        assert_int_equal(wt_checkpoint_load(folder, model, &position, NULL), 0);
+        assert_non_null(strstr(position, "\"line\": 2"));
+        free(position);
+        assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 3}", &note, NULL), 0);
+        assert_int_equal(note.code, 0);
+        what_stands_in_the_folder(bed, model, "\"line\": 3");
+    }
+    cannot_exchange = false;
+    wt_model_free(model);
+}
+
+static void what_a_killed_run_left_goes_with_the_next_checkpoint(void **state)
+{
+    struct bed *bed = *state;
+    struct wt_model *model = model_of(bed, &small, WT_TASK_CLM);
+    const char *folder = path(bed, "checkpoint");
+    pid_t dead = fork();
+    if (dead == 0)
+        _exit(0);
+    assert_true(dead > 0);
+    assert_int_equal(waitpid(dead, NULL, 0), dead);
+    const struct {
+        const char *before;
+        pid_t pid; /* 0: none in the name */
+        const char *behind, *file;
+        bool stays_without, stays; /* where the folder is no checkpoint, and where it is one */
+    } rows[] = {
+        {"checkpoint.", dead, ".new", "model.safetensors.77-0", false, false},
+        {"checkpoint.", dead, ".new", "wattune.json", true, false}, /* whole */
+        {"checkpoint.", dead, ".old", "wattune.json", true, false},
+        {"checkpoint.", dead, ".old", "config.json", false, false},
+        {"checkpoint.", getpid(), ".new", "config.json", false, false}, /* its number came again */
+        {"checkpoint.", getppid(), ".new", "config.json", true, true},
+        {"checkpoint.", dead, ".new", "letter.txt", true, true},
+        {"checkpoint.", dead, ".newer", "config.json", true, true},
+        {"checkpoint.", 0, "best.new", "config.json", true, true},
+        {"checkpoint.", 0, "99999999999999999999.new", "config.json", true, true},
+        {"checkpoint-", dead, ".new", "config.json", true, true},
+        {"other.", dead, ".new", "config.json", true, true},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++)
+        for (int is_there = 0; is_there < 2; is_there++) {
+            char number[24] = "", left[600], file[700];
+            if (rows[i].pid)
+                snprintf(number, sizeof(number), "%ld", (long)rows[i].pid);
+            wt_fs_remove_tree(folder, NULL);
+            if (is_there)
+                assert_int_equal(wt_checkpoint_save(folder, model, "{}", NULL, NULL), 0);
+            snprintf(left, sizeof(left), "%s/%s%s%s", bed->folder, rows[i].before, number,
+                     rows[i].behind);
+            snprintf(file, sizeof(file), "%s/%s", left, rows[i].file);
+            assert_int_equal(wt_fs_mkdirs(left, 0777, NULL), 0);
+            assert_int_equal(wt_file_replace(file, "x", 1, NULL), 0);
+            assert_int_equal(wt_checkpoint_save(folder, model, "{}", NULL, NULL), 0);
+            bool stays = is_there ? rows[i].stays : rows[i].stays_without;
+            if ((access(left, F_OK) == 0) != stays)
+                print_error("row %zu, %d: %s\n", i, is_there, left);
+            assert_int_equal(access(left, F_OK) == 0, stays);
+            wt_fs_remove_tree(left, NULL);
+        }
     wt_model_free(model);
 }
 
@@ -586,7 +761,7 @@ static void a_checkpoint_of_another_model_is_refused_and_changes_nothing(void **
     struct wt_model *model = model_of(bed, &small, WT_TASK_CLM);
     const char *folder = path(bed, "checkpoint");
     train(model, 0);
-    assert_int_equal(wt_checkpoint_save(folder, model, "{}", NULL), 0);
+    assert_int_equal(wt_checkpoint_save(folder, model, "{}", NULL, NULL), 0);
     wt_model_free(model);
 
     struct wt_config wider = small, bert = small;
@@ -630,7 +805,7 @@ static void a_damaged_checkpoint_is_refused(void **state)
                                         "wattune.json"};
     for (size_t i = 0; i < WT_COUNTOF(files); i++)
         for (int is_gone = 0; is_gone < 2; is_gone++) {
-            assert_int_equal(wt_checkpoint_save(folder, model, "{}", NULL), 0);
+            assert_int_equal(wt_checkpoint_save(folder, model, "{}", NULL, NULL), 0);
             char file[600], *text, *position = NULL;
             size_t size;
             snprintf(file, sizeof(file), "%s/%s", folder, files[i]);
@@ -657,16 +832,16 @@ static void what_is_no_checkpoint_is_not_written_over(void **state)
     struct wt_model *model = model_of(bed, &small, WT_TASK_CLM);
     const char *folder = path(bed, "mine");
     assert_int_equal(wt_fs_mkdirs(folder, 0777, NULL), 0);
-    assert_int_equal(wt_checkpoint_save(folder, model, "{}", NULL), 0); /* empty: taken */
+    assert_int_equal(wt_checkpoint_save(folder, model, "{}", NULL, NULL), 0); /* empty: taken */
     wt_fs_remove_tree(folder, NULL);
     assert_int_equal(wt_fs_mkdirs(folder, 0777, NULL), 0);
     char file[600];
     snprintf(file, sizeof(file), "%s/letter.txt", folder);
     assert_int_equal(wt_file_replace(file, "x", 1, NULL), 0);
     struct wt_error err = {0};
-    assert_int_equal(wt_checkpoint_save(folder, model, "{}", &err), WT_E_USAGE);
+    assert_int_equal(wt_checkpoint_save(folder, model, "{}", NULL, &err), WT_E_USAGE);
     assert_int_equal(access(file, F_OK), 0);
-    assert_int_equal(wt_checkpoint_save(path(bed, "new"), model, "[1]", &err), WT_E_USAGE);
+    assert_int_equal(wt_checkpoint_save(path(bed, "new"), model, "[1]", NULL, &err), WT_E_USAGE);
     assert_true(access(path(bed, "new"), F_OK) < 0);
     wt_model_free(model);
 }
@@ -681,11 +856,16 @@ int main(void)
         IN_A_BED(buffers_and_tied_decoders_are_passed_over),
         IN_A_BED(a_missing_head_keeps_its_values_and_is_listed),
         IN_A_BED(shards_are_one_model),
+        IN_A_BED(an_old_copy_in_another_file_is_not_the_indexs_tensor),
+        IN_A_BED(an_old_copy_under_another_name_is_not_the_indexs_tensor),
+        IN_A_BED(of_two_copies_that_no_index_tells_apart_none_is_taken),
         IN_A_BED(what_does_not_fit_is_said),
         IN_A_BED(what_is_written_reads_as_it_was),
         IN_A_BED(bf16_files_are_rounded_and_read),
         IN_A_BED(training_goes_on_as_if_it_had_not_stopped),
         IN_A_BED(where_folders_cannot_be_exchanged_one_is_there_all_the_same),
+        IN_A_BED(an_old_checkpoint_that_stays_does_not_fail_the_new_one),
+        IN_A_BED(what_a_killed_run_left_goes_with_the_next_checkpoint),
         IN_A_BED(a_checkpoint_of_another_model_is_refused_and_changes_nothing),
         IN_A_BED(a_damaged_checkpoint_is_refused),
         IN_A_BED(what_is_no_checkpoint_is_not_written_over),

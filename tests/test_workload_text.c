@@ -329,6 +329,35 @@ static void a_wrong_table_is_named_with_its_line(void **state)
     wt_vocabulary_free(v);
 }
 
+/* It is not the table's fault. */
+static void a_sequence_without_room_for_two_texts_is_refused(void **state)
+{
+    (void)state;
+    static const char text[] = "a\tx\nb\ty\tz\n", one[] = "a\tx\nb\ty\n";
+    static const struct {
+        const char *text;
+        unsigned seq;
+        bool is_bpe;
+        int want;
+    } rows[] = {
+        {text, 3, false, WT_E_USAGE}, {text, 4, false, WT_E_USAGE}, {text, 5, false, 0},
+        {one, 3, false, 0},           {text, 3, true, 0},           {text, 2, true, WT_E_USAGE},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct wt_vocabulary *v = made(rows[i].is_bpe, "a b c x y z", rows[i].is_bpe ? 330 : 64);
+        struct wt_items items;
+        struct wt_error err = {0};
+        assert_int_equal(wt_items_table(&items, v, "T", rows[i].text, strlen(rows[i].text),
+                                        rows[i].seq, 1, &err),
+                         rows[i].want);
+        if (rows[i].want)
+            assert_non_null(strstr(err.text, "leaves no room for two texts"));
+        else
+            wt_items_done(&items);
+        wt_vocabulary_free(v);
+    }
+}
+
 static void any_bytes_may_be_a_table(void **state)
 {
     (void)state;
@@ -390,6 +419,25 @@ static void a_token_is_drawn_as_often_as_its_share(void **state)
         }
         bench_sampler_done(&sampler);
     }
+}
+
+static void of_logits_that_are_no_numbers_none_is_chosen(void **state)
+{
+    (void)state;
+    static const float rows[][3] = {{NAN, NAN, NAN},
+                                    {NAN, 1, 2},
+                                    {2, 1, NAN},
+                                    {1, INFINITY, 2},
+                                    {-INFINITY, -INFINITY, -INFINITY}};
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++)
+        for (int is_greedy = 0; is_greedy < 2; is_greedy++) {
+            struct bench_options o = {.is_greedy = is_greedy, .temperature = 1, .top_p = 1};
+            struct bench_sampler sampler;
+            struct wt_random random = {1, 0};
+            assert_int_equal(bench_sampler_init(&sampler, &o, 3, NULL), 0);
+            assert_true(bench_sample(&sampler, rows[i], 3, &random) < 0);
+            bench_sampler_done(&sampler);
+        }
 }
 
 static void the_greedy_take_the_likeliest(void **state)
@@ -541,8 +589,10 @@ int main(void)
         cmocka_unit_test(lines_are_sequences_padded_or_packed),
         cmocka_unit_test(a_table_has_classes_by_name),
         cmocka_unit_test(a_wrong_table_is_named_with_its_line),
+        cmocka_unit_test(a_sequence_without_room_for_two_texts_is_refused),
         cmocka_unit_test(any_bytes_may_be_a_table),
         cmocka_unit_test(a_token_is_drawn_as_often_as_its_share),
+        cmocka_unit_test(of_logits_that_are_no_numbers_none_is_chosen),
         cmocka_unit_test(the_greedy_take_the_likeliest),
         cmocka_unit_test(the_flops_of_a_pass_are_those_of_its_products),
         cmocka_unit_test(a_queue_ends_with_the_runs_time),

@@ -141,7 +141,7 @@ int wt_bpe_merges(struct wt_bpe_merge **ret_merges, size_t *ret_count, const cha
     int rc = wt_utf8_check(name, text, size, err);
     if (rc == 0 && !wt_grow(&merges, &room, 1, sizeof(*merges)))
         rc = wt_fail(err, WT_E_NOMEM, "no memory for %s", name);
-    for (size_t at = 0; at < size && rc == 0;) {
+    for (size_t at = wt_utf8_mark(text, size); at < size && rc == 0;) {
         const char *from = text + at, *end = memchr(from, '\n', size - at);
         size_t length = end ? (size_t)(end - from) : size - at;
         at += length + 1;

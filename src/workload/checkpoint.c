@@ -1,9 +1,12 @@
 /* Writing and reading checkpoints. */
 #include "workload/checkpoint.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -130,76 +133,143 @@ static void sync_parent(const char *path)
     free(parent);
 }
 
-/* Where a file system cannot exchange: for a moment there is only the old one, under a name that
- * begins with FOLDER.old. */
-static int replace_by_turns(const char *fresh, const char *folder, struct wt_error *err)
+/* ---- what a run that was killed has left ---- */
+
+/* Whether all that is in it could be of a checkpoint, files half written included. */
+static bool has_only_ours(const char *folder)
 {
-    char *old = NULL;
-    if (asprintf(&old, "%s.old-XXXXXX", folder) < 0)
-        return wt_fail(err, WT_E_NOMEM, "no memory for a name");
-    int rc = 0;
-    if (!mkdtemp(old)) { /* an empty folder is replaced */
-        rc = wt_fail_errno(err, errno, "writing %s", folder);
-    } else if (rename(folder, old) < 0) {
-        rc = wt_fail_errno(err, errno, "writing %s", folder);
-        rmdir(old);
-    } else if (rename(fresh, folder) < 0) {
-        rc = wt_fail_errno(err, errno, "writing %s", folder);
-        if (rename(old, folder) < 0)
-            wt_fix(err, "the checkpoint from before is %s", old);
-    } else {
-        rc = wt_fs_remove_tree(old, err);
+    static const char *const names[] = {"config.json", "model.safetensors", "optimizer.safetensors",
+                                        STATE_NAME};
+    DIR *dir = opendir(folder);
+    const struct dirent *entry;
+    bool is_ours = dir != NULL;
+    while (is_ours && (entry = readdir(dir))) {
+        is_ours = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+        for (size_t i = 0; i < WT_COUNTOF(names); i++)
+            is_ours |= strncmp(entry->d_name, names[i], strlen(names[i])) == 0;
     }
-    free(old);
+    if (dir)
+        closedir(dir);
+    return is_ours;
+}
+
+/* ".PID.new" or ".PID.old" of a process that is no more, or of this one, which had its number. */
+static bool is_of_the_dead(const char *end)
+{
+    char *behind = NULL;
+    if (end[0] != '.' || end[1] < '1' || end[1] > '9')
+        return false;
+    errno = 0;
+    long pid = strtol(end + 1, &behind, 10);
+    if (errno || pid > INT_MAX || (strcmp(behind, ".new") != 0 && strcmp(behind, ".old") != 0))
+        return false;
+    return pid == getpid() || (kill((pid_t)pid, 0) < 0 && errno == ESRCH);
+}
+
+/* Where the folder itself is no checkpoint, one beside it that is whole may be all there is. */
+static void remove_left(const char *folder, bool has_checkpoint)
+{
+    const char *slash = strrchr(folder, '/'), *name = slash ? slash + 1 : folder;
+    size_t length = strlen(name);
+    char *parent = slash ? strndup(folder, (size_t)(slash - folder) + 1) : strdup(".");
+    DIR *dir = parent ? opendir(parent) : NULL;
+    const struct dirent *entry;
+    struct stat st;
+    while (dir && (entry = readdir(dir))) {
+        if (strncmp(entry->d_name, name, length) != 0 || !is_of_the_dead(entry->d_name + length))
+            continue;
+        char *path = join(parent, entry->d_name), *state = path ? join(path, STATE_NAME) : NULL;
+        if (state && lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && has_only_ours(path) &&
+            (has_checkpoint || access(state, F_OK) < 0))
+            wt_fs_remove_tree(path, NULL);
+        free(path);
+        free(state);
+    }
+    if (dir)
+        closedir(dir);
+    free(parent);
+}
+
+/* ---- one folder for another ---- */
+
+/* Where a file system cannot exchange: for a moment there is only the old one, as old. */
+static int replace_by_turns(const char *fresh, const char *folder, const char *old,
+                            struct wt_error *err)
+{
+    if (rename(folder, old) < 0)
+        return wt_fail_errno(err, errno, "writing %s", folder);
+    if (rename(fresh, folder) == 0)
+        return 0;
+    int rc = wt_fail_errno(err, errno, "writing %s", folder);
+    if (rename(old, folder) < 0)
+        wt_fix(err, "the checkpoint from before is %s", old);
     return rc;
 }
 
-/* fresh takes folder's name. */
-static int put_in_place(const char *fresh, const char *folder, struct wt_error *err)
+/* fresh takes folder's name. *ret_left: where the one from before then is; NULL: there was none. */
+static int put_in_place(const char *fresh, const char *folder, const char *old,
+                        const char **ret_left, struct wt_error *err)
 {
+    *ret_left = NULL;
     if (rename(fresh, folder) == 0)
         return 0;
     if (errno != ENOTEMPTY && errno != EEXIST)
         return wt_fail_errno(err, errno, "writing %s", folder);
-    if (renameat2(AT_FDCWD, fresh, AT_FDCWD, folder, RENAME_EXCHANGE) == 0)
-        return wt_fs_remove_tree(fresh, err); /* the old one has that name now */
+    if (renameat2(AT_FDCWD, fresh, AT_FDCWD, folder, RENAME_EXCHANGE) == 0) {
+        *ret_left = fresh;
+        return 0;
+    }
     if (errno != EINVAL && errno != ENOSYS)
         return wt_fail_errno(err, errno, "writing %s", folder);
-    return replace_by_turns(fresh, folder, err);
+    int rc = replace_by_turns(fresh, folder, old, err);
+    if (rc == 0)
+        *ret_left = old;
+    return rc;
 }
 
 int wt_checkpoint_save(const char *folder, struct wt_model *model, const char *position,
-                       struct wt_error *err)
+                       struct wt_error *ret_note, struct wt_error *err)
 {
-    char *fresh = NULL, *state = join(folder, STATE_NAME), *whole = strdup(folder);
+    char *fresh = NULL, *old = NULL, *state = join(folder, STATE_NAME), *whole = strdup(folder);
+    const char *left = NULL;
     struct stat st;
     int rc = 0;
+    if (ret_note)
+        *ret_note = (struct wt_error){0};
     if (!state || !whole) {
         rc = wt_fail(err, WT_E_NOMEM, "no memory for a name");
         goto out;
     }
     for (size_t len = strlen(whole); len > 1 && whole[len - 1] == '/'; len--)
         whole[len - 1] = '\0';
+    bool has_checkpoint = access(state, F_OK) == 0;
     /* What somebody else keeps there is not ours to replace; an empty folder is. */
-    if (lstat(whole, &st) == 0 && access(state, F_OK) < 0 && rmdir(whole) < 0) {
+    if (lstat(whole, &st) == 0 && !has_checkpoint && rmdir(whole) < 0) {
         rc = wt_fail(err, WT_E_USAGE, "%s: is there and is no checkpoint", folder);
         wt_fix(err, "choose another folder");
         goto out;
     }
-    if (asprintf(&fresh, "%s.%ld.new", whole, (long)getpid()) < 0) {
+    if (asprintf(&fresh, "%s.%ld.new", whole, (long)getpid()) < 0)
         fresh = NULL;
+    if (asprintf(&old, "%s.%ld.old", whole, (long)getpid()) < 0)
+        old = NULL;
+    if (!fresh || !old) {
         rc = wt_fail(err, WT_E_NOMEM, "no memory for a name");
         goto out;
     }
+    remove_left(whole, has_checkpoint);
     rc = save_all(fresh, model, position, err);
     if (rc == 0)
-        rc = put_in_place(fresh, whole, err);
+        rc = put_in_place(fresh, whole, old, &left, err);
     if (rc == 0)
         sync_parent(whole);
     else if (lstat(fresh, &st) == 0)
         wt_fs_remove_tree(fresh, NULL);
+    if (left)
+        wt_fs_remove_tree(left, ret_note);
 out:
     free(fresh);
+    free(old);
     free(state);
     free(whole);
     return rc;

@@ -21,14 +21,14 @@ static int has_avx2(void)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
-static int has_avx512(void)
+bool wt_has_avx512(void)
 {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
 }
 static int has_avx512_vnni(void)
 {
-    return has_avx512() && __builtin_cpu_supports("avx512vnni");
+    return wt_has_avx512() && __builtin_cpu_supports("avx512vnni");
 }
 static int has_avx512_bf16(void)
 {
@@ -40,12 +40,17 @@ static int has_avxvnni(void)
     unsigned a, b, c, d;
     return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 4));
 }
+#else
+bool wt_has_avx512(void)
+{
+    return false;
+}
 #endif
 
 const struct wt_kernels *wt_kernels_at(size_t i)
 {
 #ifdef WT_X86
-    if (has_avx512() && i-- == 0)
+    if (wt_has_avx512() && i-- == 0)
         return &wt_kernels_avx512;
     if (has_avx2() && i-- == 0)
         return &wt_kernels_avx2;
@@ -61,7 +66,7 @@ const struct wt_kernels *wt_kernels_best(void)
 const struct wt_attend_kernels *wt_attend_at(size_t i)
 {
 #ifdef WT_X86
-    if (has_avx512() && i-- == 0)
+    if (wt_has_avx512() && i-- == 0)
         return &wt_attend_avx512;
     if (has_avx2() && i-- == 0)
         return &wt_attend_avx2;
@@ -81,7 +86,7 @@ const struct wt_matvec_kernels *wt_matvec_at(size_t i)
         return &wt_matvec_avx512_bf16;
     if (has_avx512_vnni() && i-- == 0)
         return &wt_matvec_avx512_vnni;
-    if (has_avx512() && i-- == 0)
+    if (wt_has_avx512() && i-- == 0)
         return &wt_matvec_avx512;
     if (has_avxvnni() && i-- == 0)
         return &wt_matvec_avxvnni;
@@ -108,7 +113,7 @@ const struct wt_panel_kernels *wt_panels_any(void)
 const struct wt_panel_kernels *wt_panels_best(void)
 {
 #ifdef WT_X86
-    if (has_avx512()) /* oneDNN reaches 93 to 97 % of the peak there */
+    if (wt_has_avx512()) /* oneDNN reaches 93 to 97 % of the peak there */
         return (const struct wt_panel_kernels *)0;
 #endif
     return wt_panels_any();

@@ -14,8 +14,7 @@
 #define INDEX_MAX_BYTES (16u << 20)
 #define SHARDS_MOST     1000
 
-/* What a family's file may have besides: what is tied to another tensor, buffers, heads for other
- * tasks. */
+/* How a family calls its tensors. */
 static const struct {
     const char
         *prefix; /* of the body's tensors in models with a head; files of bare models lack it */
@@ -27,12 +26,8 @@ static const struct {
     [WT_FAMILY_GPT2] = {"transformer.", "h.", "score.weight"},
 };
 
-/* Ends of names of buffers: values that follow from the configuration. */
-static const char *const buffers[] = {"attn.bias", "attn.masked_bias", "embeddings.position_ids",
-                                      "embeddings.token_type_ids"};
-/* Decoders, which are the token table. */
-static const char *const tied[] = {"cls.predictions.decoder.weight", "vocab_projector.weight",
-                                   "lm_head.weight"};
+/* Ends of names of layers' buffers: values that follow from the configuration. */
+static const char *const buffers[] = {"attn.bias", "attn.masked_bias"};
 
 /* The same tensor under another name. */
 static const struct {
@@ -46,7 +41,7 @@ static const struct {
 struct shard {
     char *name; /* of the file */
     struct wt_safetensors *file;
-    bool *is_used; /* by the last load, or accounted for */
+    bool *is_used; /* by the last load */
 };
 
 struct wt_hub {
@@ -55,7 +50,7 @@ struct wt_hub {
     struct shard *shards;
     size_t shard_count;
     json_t *index; /* weight_map; NULL: one file */
-    char *left_out, *unused;
+    char *left_out;
 };
 
 /* ---- text ---- */
@@ -209,7 +204,6 @@ void wt_hub_close(struct wt_hub *hub)
     json_decref(hub->index);
     free(hub->folder);
     free(hub->left_out);
-    free(hub->unused);
     free(hub);
 }
 
@@ -223,43 +217,55 @@ const char *wt_hub_left_out(const struct wt_hub *hub)
     return hub->left_out ? hub->left_out : "";
 }
 
-const char *wt_hub_unused(const struct wt_hub *hub)
-{
-    return hub->unused ? hub->unused : "";
-}
-
 /* ---- finding ---- */
 
 struct place {
     struct shard *shard;
     const struct wt_tensor *tensor;
+    const struct shard *other; /* has one of this name, too; NULL: none, or the index decides */
 };
 
-/* By exactly this name. */
-static bool look(const struct wt_hub *hub, const char *name, struct place *ret_place)
+/* The index's word for where a tensor is; NULL: it has none for it, or there is no index. */
+static const char *indexed(const struct wt_hub *hub, const char *name)
 {
+    return hub->index ? json_string_value(json_object_get(hub->index, name)) : NULL;
+}
+
+/* By exactly this name. A copy in a file that the index does not name for it is an old one. */
+static bool look(const struct wt_hub *hub, const char *name, bool by_index, struct place *ret_place)
+{
+    const char *file = indexed(hub, name);
+    struct place place = {0};
+    if (by_index != (file != NULL))
+        return false;
     for (size_t i = 0; i < hub->shard_count; i++) {
-        const struct wt_tensor *t = wt_safetensors_find(hub->shards[i].file, name);
-        if (t) {
-            *ret_place = (struct place){&hub->shards[i], t};
-            return true;
-        }
+        struct shard *s = &hub->shards[i];
+        const struct wt_tensor *t =
+            file && strcmp(s->name, file) != 0 ? NULL : wt_safetensors_find(s->file, name);
+        if (t && place.tensor)
+            place.other = s;
+        else if (t)
+            place = (struct place){s, t, NULL};
     }
-    return false;
+    if (place.tensor)
+        *ret_place = place;
+    return place.tensor != NULL;
 }
 
 /* By this name or the one without the family's prefix. */
-static bool look_both(const struct wt_hub *hub, const char *name, struct place *ret_place)
+static bool look_both(const struct wt_hub *hub, const char *name, bool by_index,
+                      struct place *ret_place)
 {
     const char *prefix = families[hub->config.family].prefix;
     size_t len = strlen(prefix);
-    return look(hub, name, ret_place) ||
-           (strncmp(name, prefix, len) == 0 && look(hub, name + len, ret_place));
+    return look(hub, name, by_index, ret_place) ||
+           (strncmp(name, prefix, len) == 0 && look(hub, name + len, by_index, ret_place));
 }
 
-static bool find(const struct wt_hub *hub, const char *name, struct place *ret_place)
+static bool look_all(const struct wt_hub *hub, const char *name, bool by_index,
+                     struct place *ret_place)
 {
-    if (look_both(hub, name, ret_place))
+    if (look_both(hub, name, by_index, ret_place))
         return true;
     for (size_t i = 0; i < WT_COUNTOF(aliases); i++) {
         if (!ends_in(name, aliases[i].end))
@@ -267,10 +273,16 @@ static bool find(const struct wt_hub *hub, const char *name, struct place *ret_p
         char other[128];
         wt_text(other, sizeof(other), "%.*s%s", (int)(strlen(name) - strlen(aliases[i].end)), name,
                 aliases[i].other);
-        if (look_both(hub, other, ret_place))
+        if (look_both(hub, other, by_index, ret_place))
             return true;
     }
     return false;
+}
+
+/* What the index has, under whatever name, goes before what only a file has. */
+static bool find(const struct wt_hub *hub, const char *name, struct place *ret_place)
+{
+    return look_all(hub, name, true, ret_place) || look_all(hub, name, false, ret_place);
 }
 
 unsigned wt_hub_classes(const struct wt_hub *hub)
@@ -300,9 +312,11 @@ static int load_one(struct wt_hub *hub, const struct wt_parameter *p, float *val
             return append(&hub->left_out, p->name, err);
         return wt_fail(err, WT_E_FORMAT, "%s: has no tensor \"%s\"", hub->folder, p->name);
     }
-    for (size_t i = 0; wt_safetensors_at(place.shard->file, i); i++)
-        if (wt_safetensors_at(place.shard->file, i) == place.tensor)
-            place.shard->is_used[i] = true;
+    if (place.other)
+        return wt_fail(err, WT_E_FORMAT,
+                       "%s: %s and %s both have \"%.100s\", and the index does not say whose it is",
+                       hub->folder, place.shard->name, place.other->name, place.tensor->name);
+    place.shard->is_used[place.tensor - wt_safetensors_at(place.shard->file, 0)] = true;
     if (!p->is_transposed)
         return wt_safetensors_read(place.shard->file, place.tensor->name, p->rank, p->shape,
                                    values + p->at, err);
@@ -319,13 +333,14 @@ static int load_one(struct wt_hub *hub, const struct wt_parameter *p, float *val
 
 /* What nothing asked for: skipped, unless it is part of the body, which then is not the one that
  * the configuration says. */
-static int account_for(struct wt_hub *hub, const struct wt_tensor *t, struct wt_error *err)
+static int account_for(struct wt_hub *hub, const struct shard *shard, const struct wt_tensor *t,
+                       struct wt_error *err)
 {
+    const char *file = indexed(hub, t->name);
+    if (file && strcmp(file, shard->name) != 0) /* an old copy */
+        return 0;
     for (size_t i = 0; i < WT_COUNTOF(buffers); i++)
         if (ends_in(t->name, buffers[i]))
-            return 0;
-    for (size_t i = 0; i < WT_COUNTOF(tied); i++)
-        if (strcmp(t->name, tied[i]) == 0)
             return 0;
     for (size_t i = 0; i < WT_COUNTOF(aliases); i++) /* both names of one */
         if (ends_in(t->name, aliases[i].other))
@@ -340,7 +355,7 @@ static int account_for(struct wt_hub *hub, const struct wt_tensor *t, struct wt_
                        "account for",
                        hub->folder, t->name, wt_family_name(hub->config.family),
                        hub->config.layers);
-    return append(&hub->unused, t->name, err);
+    return 0; /* a decoder tied to the token table, a head for another task, anything */
 }
 
 int wt_hub_load(struct wt_hub *hub, const struct wt_parameters *parameters, float *values,
@@ -348,8 +363,7 @@ int wt_hub_load(struct wt_hub *hub, const struct wt_parameters *parameters, floa
 {
     int rc = 0;
     free(hub->left_out);
-    free(hub->unused);
-    hub->left_out = hub->unused = NULL;
+    hub->left_out = NULL;
     for (size_t s = 0; s < hub->shard_count; s++)
         memset(hub->shards[s].is_used, 0,
                wt_safetensors_count(hub->shards[s].file) * sizeof(*hub->shards[s].is_used));
@@ -358,7 +372,8 @@ int wt_hub_load(struct wt_hub *hub, const struct wt_parameters *parameters, floa
     for (size_t s = 0; s < hub->shard_count; s++)
         for (size_t i = 0; rc == 0 && i < wt_safetensors_count(hub->shards[s].file); i++)
             if (!hub->shards[s].is_used[i])
-                rc = account_for(hub, wt_safetensors_at(hub->shards[s].file, i), err);
+                rc = account_for(hub, &hub->shards[s], wt_safetensors_at(hub->shards[s].file, i),
+                                 err);
     return rc;
 }
 

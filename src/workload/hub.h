@@ -26,11 +26,9 @@ unsigned wt_hub_classes(const struct wt_hub *hub);
  * WT_E_NOMEM. */
 int wt_hub_load(struct wt_hub *hub, const struct wt_parameters *parameters, float *values,
                 struct wt_error *err);
-/* Of the last load: names of tensors that the folder has not, which kept their initial values, and
- * of those in the folder that this model has no use for; separated by spaces, "" for none. Borrowed
- * until the next load. */
+/* Of the last load: names of tensors that the folder has not, which kept their initial values;
+ * separated by spaces, "" for none. Borrowed until the next load. */
 const char *wt_hub_left_out(const struct wt_hub *hub);
-const char *wt_hub_unused(const struct wt_hub *hub);
 
 /* Writes config.json and model.safetensors into a folder, which is made where it is missing; each
  * file is replaced at once or not at all, the weights first. type: of the weights in the file.

@@ -49,6 +49,12 @@ static int add(struct building *b, const char *const *texts, const size_t *sizes
     /* [CLS] a [SEP] (b [SEP]); a (end b) */
     size_t around = is_wordpiece ? 1 + count : count - 1, most = b->seq - around;
     int rc = 0;
+    if (b->seq < around + count) {
+        rc = wt_fail(err, WT_E_USAGE, "--seq %u leaves no room for %s", b->seq,
+                     count == 2 ? "two texts" : "a text");
+        wt_fix(err, "give %zu or more", around + count);
+        return rc;
+    }
     for (size_t i = 0; i < count && rc == 0; i++)
         rc = wt_vocabulary_encode(b->vocabulary, b->name, texts[i], sizes[i], &ids[i], &lengths[i],
                                   err);

@@ -33,7 +33,7 @@ struct wt_items {
 };
 
 /* Every line that is not empty, cut at seq tokens. Errors: WT_E_FORMAT (no text; not UTF-8: line
- * and byte), WT_E_NOMEM. */
+ * and byte), WT_E_USAGE (seq has no room for a token of each text), WT_E_NOMEM. */
 int wt_items_lines(struct wt_items *ret_items, const struct wt_vocabulary *vocabulary,
                    const char *name, const char *text, size_t size, unsigned seq,
                    struct wt_error *err);

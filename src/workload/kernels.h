@@ -9,6 +9,7 @@
 #ifndef WT_WORKLOAD_KERNELS_H
 #define WT_WORKLOAD_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -62,6 +63,8 @@ struct wt_kernels {
                   const struct wt_adamw *how);
 };
 
+/* Whether this processor has what the tables for AVX-512 are compiled for. Threads: any thread. */
+bool wt_has_avx512(void);
 /* The best table for this processor. Borrowed for ever. Threads: any thread. */
 const struct wt_kernels *wt_kernels_best(void);
 /* The tables this processor can run, best first; NULL past the end. For tests. */

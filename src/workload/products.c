@@ -727,8 +727,8 @@ static struct choice *choice_for(struct wt_products *p, const struct wt_product 
     const size_t parts[3] = {key.m, key.n, key.k};
     for (int i = 0; i < 3; i++)
         hash = (hash ^ parts[i]) * UINT64_C(0x9e3779b97f4a7c15);
-    size_t at = (hash >> 32) % CHOICES;
-    for (;; at = (at + 1) % CHOICES) {
+    const size_t first = (hash >> 32) % CHOICES;
+    for (size_t at = first;; at = (at + 1) % CHOICES) {
         struct choice *c = &p->choices[at];
         bool is_same_kind = c->form_and_types == key.form_and_types;
         if (is_same_kind && c->m == key.m && c->n == key.n && c->k == key.k)
@@ -738,6 +738,7 @@ static struct choice *choice_for(struct wt_products *p, const struct wt_product 
         if (p->choice_count == CHOICES / 2) { /* forget them all: measured anew, none is wrong */
             memset(p->choices, 0, CHOICES * sizeof(*p->choices));
             p->choice_count = 0;
+            c = &p->choices[first]; /* where it is looked for */
         }
         *c = key;
         p->choice_count++;

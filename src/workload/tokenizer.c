@@ -378,7 +378,7 @@ int wt_tokenizer_parse_as(struct wt_tokenizer **ret_tokenizer,
     if (!t)
         return wt_fail(err, WT_E_NOMEM, "no memory for a vocabulary");
     t->rules = *rules;
-    for (size_t at = 0; at < size && rc == 0;) {
+    for (size_t at = wt_utf8_mark(text, size); at < size && rc == 0;) {
         const char *from = text + at, *end = memchr(from, '\n', size - at);
         size_t length = end ? (size_t)(end - from) : size - at;
         at += length + 1;

@@ -1,5 +1,8 @@
 /* UTF-8, and look-ups in the tables made by make-unicode. */
 #include "workload/unicode.h"
+
+#include <string.h>
+
 #include "base/base.h"
 
 struct wt_range {
@@ -53,6 +56,11 @@ size_t wt_utf8_encode(uint32_t code, char *buf)
     s[2] = (unsigned char)(0x80 | (code >> 6 & 0x3f));
     s[3] = (unsigned char)(0x80 | (code & 0x3f));
     return 4;
+}
+
+size_t wt_utf8_mark(const char *text, size_t size)
+{
+    return size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
 }
 
 static bool is_in(const struct wt_range *ranges, size_t count, uint32_t code)

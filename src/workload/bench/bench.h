@@ -218,6 +218,8 @@ bool bench_is_diverging(double first, double smooth, double choices);
 /* ---- words.c ---- */
 
 int bench_fail(const struct wt_error *err);
+/* Adds whose numbers they were to the story of some that are none. */
+void bench_blame_weights(const struct bench *b, struct wt_error *err);
 int bench_usage(const char *fmt, ...) WT_PRINTF(1, 2);
 const char *bench_rate_words(char *buf, size_t size, double tokens, double seconds);
 /* "2.3 TFLOP/s" */
@@ -254,7 +256,9 @@ struct bench_sampler {
 int bench_sampler_init(struct bench_sampler *s, const struct bench_options *o, size_t n,
                        struct wt_error *err);
 void bench_sampler_done(struct bench_sampler *s);
-/* One of n by its logits. random: this sequence's own. */
+/* One of n by its logits; below 0: there is none, they are not numbers. random: this sequence's
+ * own.
+ */
 int32_t bench_sample(struct bench_sampler *s, const float *logits, size_t n,
                      struct wt_random *random);
 

@@ -1,6 +1,7 @@
 /* Generation: the prompt is read at once (prefill), then a token of each sequence at a time
  * (decode). The two are phases of their own, since one is bound by arithmetic and the other by
  * memory. */
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,9 +32,10 @@ int bench_open_prompt(struct bench *b, struct wt_error *err)
             b->prompt[i] = (int32_t)wt_random_below(&random, b->source.config.vocab);
     } else if (o->prompt_file) {
         rc = wt_file_read(o->prompt_file, PROMPT_MAX, &text, &size, err);
+        size_t mark = rc == 0 ? wt_utf8_mark(text, size) : 0;
         if (rc == 0)
-            rc = wt_vocabulary_encode(b->vocabulary, name, text, size, &b->prompt, &b->prompt_count,
-                                      err);
+            rc = wt_vocabulary_encode(b->vocabulary, name, text + mark, size - mark, &b->prompt,
+                                      &b->prompt_count, err);
         free(text);
     } else {
         rc = wt_vocabulary_encode(b->vocabulary, name, o->prompt, strlen(o->prompt), &b->prompt,
@@ -65,8 +67,10 @@ struct round {
     size_t known;             /* entries of the vocabulary: a model may have room for more */
 };
 
-/* Chooses the next token of each sequence. How many go on: the others' texts have ended. */
-static unsigned choose(struct round *r, unsigned at)
+/* Chooses the next token of each sequence. *ret_going: how many go on; the others' texts have
+ * ended.
+ */
+static int choose(struct round *r, unsigned at, unsigned *ret_going, struct wt_error *err)
 {
     const struct bench_options *o = r->b->o;
     size_t vocab = r->b->source.config.vocab, known = r->known;
@@ -79,6 +83,14 @@ static unsigned choose(struct round *r, unsigned at)
         if (r->has_ended[i])
             continue; /* its row is computed with the others', and thrown away */
         r->next[i] = bench_sample(&r->sampler, r->logits + i * vocab, known, &r->random[i]);
+        if (r->next[i] < 0) {
+            int rc = wt_fail(err, WT_E_STATE,
+                             "generating broke down: in step %" PRIu64
+                             " the logits of token %u are not numbers",
+                             r->b->steps + 1, at + 1);
+            bench_blame_weights(r->b, err);
+            return rc;
+        }
         r->has_ended[i] = r->next[i] == r->end;
         if (!r->has_ended[i]) {
             r->written[(size_t)i * o->tokens + at] = r->next[i];
@@ -86,7 +98,8 @@ static unsigned choose(struct round *r, unsigned at)
         }
         going += !r->has_ended[i];
     }
-    return going;
+    *ret_going = going;
+    return 0;
 }
 
 static int prefill(struct round *r, double *ret_flops, struct wt_error *err)
@@ -125,7 +138,10 @@ static int one_round(struct round *r, struct wt_error *err)
     if (rc < 0)
         return rc;
     int64_t prefilled_ns = wt_ctx_now_ns(NULL);
-    unsigned going = choose(r, 0);
+    unsigned going = 0;
+    rc = choose(r, 0, &going, err);
+    if (rc < 0)
+        return rc;
     int64_t now_ns = wt_ctx_now_ns(NULL);
     uint64_t decoded = 0;
     b->prefill_s += wt_s_from_ns(prefilled_ns - from_ns);
@@ -139,7 +155,7 @@ static int one_round(struct round *r, struct wt_error *err)
         bench_begin(b, "decode");
         rc = wt_model_decode(b->model, r->next, b->emu ? NULL : r->logits, err);
         if (rc == 0)
-            going = choose(r, at);
+            rc = choose(r, at, &going, err);
         if (rc == 0)
             wt_door_mark(b->door, WT_MARK_WORK, "tokens", writing);
         int ended = bench_end(b, "decode", rc < 0 ? NULL : err);

@@ -1,4 +1,5 @@
 /* Inference: an encoder over batches of lines, or a GPT-2 that scores them. */
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -52,6 +53,12 @@ int bench_infer(struct bench *b, struct wt_error *err)
         int ended = bench_end(b, "infer", rc < 0 ? NULL : err);
         rc = rc < 0 ? rc : ended;
         double seconds = wt_s_from_ns(wt_ctx_now_ns(NULL) - from_ns);
+        if (rc == 0 && !isfinite(nats)) {
+            rc = wt_fail(err, WT_E_STATE,
+                         "reading broke down: in step %" PRIu64 " the loss is not a number",
+                         b->steps + 1);
+            bench_blame_weights(b, err);
+        }
         if (rc == 0 && !bench_times_add(&b->times, seconds))
             rc = wt_fail(err, WT_E_NOMEM, "no memory for %zu latencies", b->times.count);
         if (rc < 0)

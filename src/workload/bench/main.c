@@ -9,6 +9,7 @@
 
 #include "base/base.h"
 #include "workload/bench/bench.h"
+#include "workload/kernels.h"
 
 /* ---- OpenBLAS ---- */
 
@@ -20,21 +21,15 @@ extern char *openblas_get_corename(void) __attribute__((weak));
  * that is so and nobody has chosen otherwise, start again with the choice made. */
 static void prefer_avx512(char **argv)
 {
-#if defined(__x86_64__)
     static const char *const older[] = {"Haswell", "Zen"};
     const char *name = openblas_get_corename ? openblas_get_corename() : "";
     bool is_older = false;
     for (size_t i = 0; i < WT_COUNTOF(older); i++)
         is_older |= strcmp(name, older[i]) == 0;
-    if (!is_older || getenv("OPENBLAS_CORETYPE") || !__builtin_cpu_supports("avx512f") ||
-        !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq") ||
-        !__builtin_cpu_supports("avx512bw"))
+    if (!is_older || getenv("OPENBLAS_CORETYPE") || !wt_has_avx512())
         return;
     if (setenv("OPENBLAS_CORETYPE", "SkylakeX", 1) == 0)
         execv("/proc/self/exe", argv); /* where it fails, the slower kernels do */
-#else
-    (void)argv;
-#endif
 }
 
 /* ---- signals: the step under way is finished, the second signal ends at once ---- */

@@ -51,9 +51,14 @@ int32_t bench_sample(struct bench_sampler *s, const float *logits, size_t n,
                      struct wt_random *random)
 {
     size_t best = 0;
-    for (size_t i = 1; i < n; i++)
+    bool has_nan = false;
+    for (size_t i = 0; i < n; i++) {
+        has_nan |= isnan(logits[i]);
         if (logits[i] > logits[best])
             best = i;
+    }
+    if (has_nan || !isfinite(logits[best])) /* -inf is a token that never comes */
+        return -1;
     if (s->is_greedy)
         return (int32_t)best;
 

@@ -9,6 +9,7 @@
 #include "base/base.h"
 #include "base/file.h"
 #include "workload/bench/bench.h"
+#include "workload/unicode.h"
 
 #define TEXT_MAX          (UINT64_C(2) << 30)
 #define SYNTHETIC_BATCHES 64 /* of infer; then they come again */
@@ -19,7 +20,7 @@ static const char *const tokenizer_files[] = {
     "merges.txt",     "added_tokens.json",
 };
 
-/* A text may be a pipe, too. */
+/* Without a mark before it. A text may be a pipe, too. */
 static int read_text(const char *path, char **ret_text, size_t *ret_size, struct wt_error *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -59,6 +60,10 @@ static int read_text(const char *path, char **ret_text, size_t *ret_size, struct
             break;
         used += (size_t)n;
     }
+    size_t mark = wt_utf8_mark(text, used);
+    used -= mark;
+    if (mark > 0)
+        memmove(text, text + mark, used);
     if (used == 0) {
         rc = wt_fail(err, WT_E_FORMAT, "%s: the file is empty", path);
         goto out;

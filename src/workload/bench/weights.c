@@ -193,8 +193,14 @@ int bench_checkpoint(struct bench *b, struct wt_error *err)
     json_decref(j);
     if (!position)
         return wt_fail(err, WT_E_NOMEM, "no memory for a checkpoint");
-    int rc = wt_checkpoint_save(b->o->checkpoint, b->model, position, err);
+    struct wt_error note;
+    int rc = wt_checkpoint_save(b->o->checkpoint, b->model, position, &note, err);
     free(position);
+    if (note.code < 0) {
+        bench_clear_line(b);
+        fprintf(stderr, "%s: the checkpoint from before could not be removed: %s\n", PROGRAM,
+                note.text);
+    }
     return rc;
 }
 

@@ -22,6 +22,13 @@ int bench_fail(const struct wt_error *err)
     return wt_exit_code(err->code);
 }
 
+void bench_blame_weights(const struct bench *b, struct wt_error *err)
+{
+    wt_fix(err, "the weights in %s give no finite logits%s",
+           b->source.hub ? b->source.folder : b->source.name,
+           b->o->dtype == WT_F32 ? "" : ": try --dtype fp32");
+}
+
 int bench_usage(const char *fmt, ...)
 {
     va_list args;
