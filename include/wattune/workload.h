@@ -29,7 +29,9 @@ WT_API uint64_t wt_model_parameters(const struct wt_model_shape *shape);
 /* The kernels of one training step (forward, backward, AdamW) over batch x seq tokens, in order:
  * masked-LM, of GPT-2 causal-LM. Owned by the caller: free(). phases (may be NULL) receives 3
  * counts: kernels of the forward phase (with all of the vocabulary's, which takes its gradient in
- * the same pass), the backward and the optimizer phase. */
+ * the same pass), the backward and the optimizer phase. seq: 3 (GPT-2: 2) to the shape's positions.
+ * Errors: WT_E_USAGE (batch or seq out of range, together too many tokens, a shape that cannot be),
+ * WT_E_UNSUPPORTED (WT_INT8), WT_E_NOMEM. */
 WT_API int wt_workload_train_ops(const struct wt_model_shape *shape, unsigned batch, unsigned seq,
                                  enum wt_dtype dtype, struct wt_emu_kernel **ret_kernels,
                                  size_t *ret_count, size_t *phases, struct wt_error *err);
@@ -40,10 +42,14 @@ WT_API int wt_workload_train_ops(const struct wt_model_shape *shape, unsigned ba
  * counted here and not computed. */
 struct wt_decoder_shape {
     char name[48];
-    unsigned layers, hidden, heads, kv_heads, head, ffn, vocab;
+    unsigned layers, hidden, heads, kv_heads;
+    unsigned head; /* width of one, of queries as of keys; heads x head need not be hidden */
+    unsigned ffn, vocab;
     bool is_tied;       /* the vocabulary's table is the output's, too */
     bool has_head_norm; /* queries and keys are normed (Qwen3) */
 };
+/* Matrices and norms; biases, which a few of them have (Qwen2's of queries, keys and values), are
+ * not counted. */
 WT_API uint64_t wt_decoder_parameters(const struct wt_decoder_shape *shape);
 
 enum wt_work_kind {
@@ -82,8 +88,8 @@ struct wt_work_ops {
     double exchange_bytes; /* of so many bytes each */
     uint64_t memory;       /* bytes that the device must have room for */
 };
-/* One pass. Errors: WT_E_USAGE (0 sequences, parts that do not divide the heads), WT_E_RANGE (more
- * tokens than the model has positions), WT_E_UNSUPPORTED, WT_E_NOMEM. */
+/* One pass. Errors: WT_E_USAGE (0 sequences, parts that do not divide the heads, more tokens than
+ * the model has positions), WT_E_UNSUPPORTED, WT_E_NOMEM. */
 WT_API int wt_work_ops(const struct wt_work *work, struct wt_work_ops *ret_ops,
                        struct wt_error *err);
 WT_API void wt_work_ops_done(struct wt_work_ops *ops);
