@@ -196,6 +196,97 @@ static void a_lease_goes_through_the_daemon_by_itself(void **state)
     assert_true(rig_has(rig.audit, "\"event\":\"claim\""));
 }
 
+static struct wt_lease_hold look(struct wt_lease *lease, size_t device, enum wt_knob knob)
+{
+    struct wt_lease_hold hold;
+    assert_int_equal(wt_lease_look(lease, device, knob, &hold, NULL), 0);
+    return hold;
+}
+
+/* Looks until it is lost, within patience. */
+static struct wt_lease_hold look_until_lost(struct wt_lease *lease, enum wt_knob knob)
+{
+    struct wt_lease_hold hold = {0};
+    for (int n = 0; n < RIG_PATIENCE_S * 200 && !hold.is_lost; n++) {
+        usleep(5000);
+        hold = look(lease, 0, knob);
+    }
+    assert_true(hold.is_lost);
+    return hold;
+}
+
+static void a_lease_learns_that_someone_else_changed_what_it_set(void **state)
+{
+    (void)state;
+    struct wt_lease *lease;
+    struct wt_error err = {0};
+    struct wt_lease_options options = {.socket = rig.socket};
+    struct wt_lease_hold hold;
+    assert_int_equal(wt_lease_open(&lease, rig.ctx, rig.devices, &options, &err), 0);
+    assert_int_equal(wt_lease_look(lease, 0, WT_KNOB_POWER, &hold, &err), WT_E_NOTFOUND);
+    assert_int_equal(wt_lease_set(lease, 0, WT_KNOB_POWER, 150000, NULL, &err), 0);
+    assert_int_equal(wt_lease_set(lease, 1, WT_KNOB_POWER, 150000, NULL, &err), 0);
+    hold = look(lease, 0, WT_KNOB_POWER);
+    assert_false(hold.is_lost);
+    assert_int_equal(hold.span_ns, 0);
+    int64_t seen_ns = hold.seen_ns;
+    rig_set_limit(0, 175000);
+    hold = look(lease, 0, WT_KNOB_POWER);
+    assert_true(hold.is_lost);
+    assert_string_equal(hold.why, "someone else made it 175 W");
+    assert_int_equal(hold.seen_ns, seen_ns);
+    rig_set_limit(0, 150000); /* what was lost once is not found again */
+    assert_true(look(lease, 0, WT_KNOB_POWER).is_lost);
+    assert_false(look(lease, 1, WT_KNOB_POWER).is_lost);
+    assert_int_equal(wt_lease_set(lease, 0, WT_KNOB_POWER, 140000, NULL, &err), 0);
+    assert_false(look(lease, 0, WT_KNOB_POWER).is_lost);
+    assert_int_equal(wt_lease_close(lease, &err), 0);
+}
+
+static void a_lease_learns_that_the_daemon_was_stopped(void **state)
+{
+    (void)state;
+    struct wt_lease *lease;
+    struct wt_error err = {0};
+    struct wt_lease_options options = {.socket = rig.socket};
+    assert_int_equal(wt_lease_open(&lease, rig.ctx, rig.devices, &options, &err), 0);
+    assert_int_equal(wt_lease_set(lease, 0, WT_KNOB_POWER, 150000, NULL, &err), 0);
+    rig_stop(&rig, SIGKILL); /* it comes back, and so does what it held */
+    assert_false(look(lease, 0, WT_KNOB_POWER).is_lost);
+    rig_start(&rig);
+    assert_false(look(lease, 0, WT_KNOB_POWER).is_lost);
+    assert_int_equal(wt_lease_set(lease, 0, WT_KNOB_CLOCK, 900000, NULL, &err), 0);
+    rig_stop(&rig, SIGTERM);
+    assert_string_equal(look_until_lost(lease, WT_KNOB_POWER).why, "wattuned was stopped");
+    /* A locked clock cannot be read back: what the daemon said is all there is. */
+    assert_string_equal(look(lease, 0, WT_KNOB_CLOCK).why, "wattuned was stopped");
+    rig_start(&rig);
+    assert_int_equal(wt_lease_set(lease, 0, WT_KNOB_POWER, 140000, NULL, &err), 0);
+    assert_false(look(lease, 0, WT_KNOB_POWER).is_lost);
+    assert_int_equal(wt_lease_close(lease, &err), 0);
+    assert_int_equal(rig_limit(&rig, 0), 250000);
+}
+
+static void a_lease_learns_that_its_time_is_over(void **state)
+{
+    (void)state;
+    struct wt_lease *lease;
+    struct wt_error err = {0};
+    struct wt_lease_options options = {.socket = rig.socket, .hold_ns = 300 * WT_NS_PER_MS};
+    for (int i = 0; i < 2; i++) {
+        enum wt_knob knob = i ? WT_KNOB_CLOCK : WT_KNOB_POWER;
+        assert_int_equal(wt_lease_open(&lease, rig.ctx, rig.devices, &options, &err), 0);
+        int64_t before_ns = wt_clock_now_ns();
+        assert_int_equal(wt_lease_set(lease, 0, knob, i ? 900000 : 150000, NULL, &err), 0);
+        struct wt_lease_hold hold = look_until_lost(lease, knob);
+        assert_true(hold.is_own_end);
+        assert_true(hold.span_ns > 0 && hold.span_ns <= 300 * WT_NS_PER_MS);
+        assert_true(hold.seen_ns > before_ns);
+        assert_non_null(strstr(hold.why, "was over"));
+        assert_int_equal(wt_lease_close(lease, NULL), 0);
+    }
+}
+
 /* ---- a driver that hangs ---- */
 
 static void a_hung_device_holds_up_no_other(void **state)
@@ -524,6 +615,9 @@ static int run(int argc, char **argv)
         STARTS(asking_for_a_daemon_keeps_none_from_starting),
         RUNS(a_lease_without_the_daemon_and_a_claim_never_meet),
         RUNS(a_lease_goes_through_the_daemon_by_itself),
+        RUNS(a_lease_learns_that_someone_else_changed_what_it_set),
+        RUNS(a_lease_learns_that_the_daemon_was_stopped),
+        RUNS(a_lease_learns_that_its_time_is_over),
         RUNS(a_hung_device_holds_up_no_other),
         RUNS(a_device_that_refuses_a_restore_is_tried_again),
         RUNS(a_refused_set_leaves_the_others_claim),

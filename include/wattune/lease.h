@@ -50,6 +50,23 @@ WT_API int wt_lease_open(struct wt_lease **ret_lease, struct wt_ctx *ctx,
 WT_API int wt_lease_set(struct wt_lease *lease, size_t device, enum wt_knob knob, int64_t value,
                         int64_t *ret_enforced, struct wt_error *err);
 
+/* What has become of a setting of this lease. */
+struct wt_lease_hold {
+    bool is_lost;    /* no longer in force, and it stays lost until it is set again */
+    bool is_own_end; /* lost as was asked for: after hold_ns */
+    int64_t seen_ns; /* CLOCK_MONOTONIC: until when it is known to have been in force. When its time
+                      * ends it, that is when; else the last look that found it so */
+    int64_t span_ns; /* how long after it was set it ends by itself: by hold_ns, or since wattuned's
+                      * policy lets it be held no longer; 0: it does not */
+    char why[160];   /* it was lost, "wattuned was stopped"; "" */
+};
+/* Looks whether what was set is still on the device, and if not, why. A device that cannot be read
+ * is taken to be as it was; a setting that cannot be read back (a locked clock) goes by its time
+ * and by what wattuned says alone. Errors: WT_E_NOTFOUND (this lease did not set it). Threads:
+ * owner thread. */
+WT_API int wt_lease_look(struct wt_lease *lease, size_t device, enum wt_knob knob,
+                         struct wt_lease_hold *ret_hold, struct wt_error *err);
+
 /* Puts everything back that this lease changed, keeps the lease open. A value that is no longer
  * what we wrote was changed by someone else: it stays, WT_E_CHANGED. One device that refuses does
  * not stop the others; its record stays in the journal. Returns the first error; the context's

@@ -199,6 +199,8 @@ static int dial(struct wt_client *c, struct wt_error *err)
     }
     if (rc < 0)
         disconnect(c);
+    else
+        c->has_stopped = false; /* another serves now */
     return rc;
 }
 
@@ -247,6 +249,24 @@ size_t wt_client_devices(const struct wt_client *c)
 bool wt_client_has_stopped(const struct wt_client *c)
 {
     return c->has_stopped;
+}
+
+void wt_client_listen(struct wt_client *c, int64_t wait_ns)
+{
+    uint8_t buf[WT_WIRE_MAX];
+    struct wt_wire_message m;
+    if (c->fd < 0 || wait_for(c->fd, POLLIN, wt_clock_now_ns() + wait_ns) < 0)
+        return;
+    ssize_t n = recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT);
+    if (n < 0 && errno == ECONNRESET) /* its last word lies behind that error */
+        n = recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN))
+        return;
+    if (n > 0 && (wt_wire_decode(buf, (size_t)n, &m, NULL) < 0 || m.type != WT_WIRE_ERROR || m.tag))
+        return; /* an answer that came too late */
+    if (n > 0)
+        c->has_stopped = m.u.error.code == WT_E_STATE;
+    disconnect(c);
 }
 
 bool wt_client_is_emulated(const struct wt_client *c)

@@ -22,6 +22,9 @@ size_t wt_client_devices(const struct wt_client *client);
 bool wt_client_is_emulated(const struct wt_client *client);
 /* It said that it was stopped, and that it has put back all it held. */
 bool wt_client_has_stopped(const struct wt_client *client);
+/* Hears what the daemon says without being asked, which is why it hangs up; waits for it so long.
+ */
+void wt_client_listen(struct wt_client *client, int64_t wait_ns);
 /* Sends a request and waits for its answer. A refusal is the error it carries. *ret_answer may be
  * the request itself. Errors: besides, WT_E_GONE (the daemon is not there, and did not come back
  * within 2 s), WT_E_TIMEOUT (no answer in 30 s), WT_E_FORMAT. */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "lease/client.h"
+#include "lease/hold.h"
 #include "lease/lease.h"
 #include "lease/remote.h"
 
@@ -23,6 +24,7 @@ struct wt_lease {
     uint64_t id;
     int64_t deadline_ns;
     struct wt_guardian guardian;
+    struct wt_holds holds;        /* what was set, to look after; nobody's to put back */
     struct wt_remote *remote;     /* wattuned does it for us; nothing below is used then */
     char *dir, *guardian_program; /* owned; the program NULL: none */
     const struct wt_journal_trace *trace;
@@ -71,6 +73,7 @@ static void lease_free(struct wt_lease *l)
     free(l->dir);
     free(l->guardian_program);
     free(l->held);
+    free(l->holds.list);
     free(l);
 }
 
@@ -161,8 +164,9 @@ static int open_remote(struct wt_lease **ret_lease, struct wt_ctx *ctx,
     l->who.ctx = ctx;
     l->who.ops = *ops;
     l->who.self.pid = (uint32_t)getpid();
-    int rc = wt_remote_open(&l->remote, ctx, ops, socket,
-                            options->hold_ns > 0 ? boot_now_ns() + options->hold_ns : 0, err);
+    if (options->hold_ns > 0)
+        l->deadline_ns = boot_now_ns() + options->hold_ns;
+    int rc = wt_remote_open(&l->remote, ctx, ops, socket, l->deadline_ns, err);
     if (rc < 0) {
         lease_free(l);
         return rc;
@@ -492,6 +496,25 @@ static int begin(struct wt_lease *l, size_t device, enum wt_knob knob, int64_t v
     return rc < 0 ? rc : start(l, err);
 }
 
+static int set_by_daemon(struct wt_lease *l, size_t device, enum wt_knob knob, int64_t value,
+                         int64_t *ret_enforced, struct wt_error *err)
+{
+    struct wt_remote_claim claim;
+    int rc = wt_remote_set(l->remote, device, knob, value, &claim, err);
+    if (rc < 0)
+        return rc;
+    wt_holds_set(&l->holds,
+                 &(struct wt_hold){.device = device,
+                                   .knob = knob,
+                                   .value = claim.effective,
+                                   .end_ns = claim.hold_ns ? boot_now_ns() + claim.hold_ns : 0,
+                                   .span_ns = claim.hold_ns,
+                                   .is_own_end = l->deadline_ns != 0});
+    if (ret_enforced)
+        *ret_enforced = claim.enforced;
+    return 0;
+}
+
 int wt_lease_set(struct wt_lease *l, size_t device, enum wt_knob knob, int64_t value,
                  int64_t *ret_enforced, struct wt_error *err)
 {
@@ -499,7 +522,7 @@ int wt_lease_set(struct wt_lease *l, size_t device, enum wt_knob knob, int64_t v
     if (device >= ops->count(ops->data))
         return wt_fail(err, WT_E_NOTFOUND, "there is no device %zu", device);
     if (l->remote)
-        return wt_remote_set(l->remote, device, knob, value, ret_enforced, err);
+        return set_by_daemon(l, device, knob, value, ret_enforced, err);
     struct wt_lease_record r;
     int rc = l->who.journal ? 0 : begin(l, device, knob, value, err);
     if (rc == 0)
@@ -535,13 +558,34 @@ int wt_lease_set(struct wt_lease *l, size_t device, enum wt_knob knob, int64_t v
         return wt_fail(err, WT_E_STATE, "%s of %s: set to %s, but it reads %s", wt_knob_name(knob),
                        r.device, wt_knob_value_text(want, sizeof(want), knob, value),
                        wt_knob_value_text(is, sizeof(is), knob, worst));
+    wt_holds_set(&l->holds,
+                 &(struct wt_hold){.device = device,
+                                   .knob = knob,
+                                   .value = info.current,
+                                   .end_ns = l->deadline_ns,
+                                   .span_ns = l->deadline_ns ? l->deadline_ns - boot_now_ns() : 0,
+                                   .is_own_end = l->deadline_ns != 0});
     if (ret_enforced)
         *ret_enforced = info.enforced;
     return 0;
 }
 
+int wt_lease_look(struct wt_lease *l, size_t device, enum wt_knob knob,
+                  struct wt_lease_hold *ret_hold, struct wt_error *err)
+{
+    const struct wt_lease_ops *ops = &l->who.ops;
+    struct wt_hold *hold = wt_holds_find(&l->holds, device, knob);
+    if (!hold)
+        return wt_fail(err, WT_E_NOTFOUND, "%s of device %zu was not set by this lease",
+                       wt_knob_name(knob), device);
+    wt_hold_look(hold, ops, l->remote);
+    *ret_hold = hold->told;
+    return 0;
+}
+
 int wt_lease_restore(struct wt_lease *l, struct wt_error *err)
 {
+    l->holds.count = 0;
     if (l->remote)
         return wt_remote_restore(l->remote, err);
     int first = 0;

@@ -61,7 +61,7 @@ void wt_remote_free(struct wt_remote *r)
 }
 
 int wt_remote_set(struct wt_remote *r, size_t device, enum wt_knob knob, int64_t value,
-                  int64_t *ret_enforced, struct wt_error *err)
+                  struct wt_remote_claim *ret_claim, struct wt_error *err)
 {
     struct wt_wire_message m = {.type = WT_WIRE_CLAIM};
     bool is_emulated;
@@ -88,9 +88,19 @@ int wt_remote_set(struct wt_remote *r, size_t device, enum wt_knob knob, int64_t
         wt_log(r->ctx, WT_LOG_WARN, "lease",
                "%s of %s: somebody holds the stricter %s, which goes first", wt_knob_name(knob), id,
                wt_knob_value_text(stricter, sizeof(stricter), knob, m.u.claim_ok.effective));
-    if (ret_enforced)
-        *ret_enforced = m.u.claim_ok.enforced;
+    *ret_claim = (struct wt_remote_claim){.effective = m.u.claim_ok.effective,
+                                          .enforced = m.u.claim_ok.enforced,
+                                          .hold_ns = m.u.claim_ok.hold_ns};
     return 0;
+}
+
+bool wt_remote_has_stopped(struct wt_remote *r, int64_t wait_ns)
+{
+    if (!r)
+        return false;
+    if (!wt_client_has_stopped(r->client))
+        wt_client_listen(r->client, wait_ns);
+    return wt_client_has_stopped(r->client);
 }
 
 int wt_remote_restore(struct wt_remote *r, struct wt_error *err)
@@ -98,7 +108,8 @@ int wt_remote_restore(struct wt_remote *r, struct wt_error *err)
     struct wt_wire_message m = {.type = WT_WIRE_RESTORE};
     if (!r->held)
         return 0;
-    int rc = wt_client_ask(r->client, &m, &m, err);
+    /* Heard already, it is not waited for: a next one knows nothing of our claims. */
+    int rc = wt_client_has_stopped(r->client) ? WT_E_GONE : wt_client_ask(r->client, &m, &m, err);
     if (rc < 0 && wt_client_has_stopped(r->client)) {
         wt_log(r->ctx, WT_LOG_WARN, "lease", "wattuned was stopped and has put everything back");
         rc = 0;

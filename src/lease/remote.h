@@ -14,8 +14,16 @@ int wt_remote_open(struct wt_remote **ret_remote, struct wt_ctx *ctx,
                    struct wt_error *err);
 /* Does not release: the end of the connection does. */
 void wt_remote_free(struct wt_remote *remote);
+/* What wattuned says of a claim. */
+struct wt_remote_claim {
+    int64_t effective; /* on the device: another's may be stricter */
+    int64_t enforced;
+    int64_t hold_ns; /* it ends by itself after this; 0: no end */
+};
 int wt_remote_set(struct wt_remote *remote, size_t device, enum wt_knob knob, int64_t value,
-                  int64_t *ret_enforced, struct wt_error *err);
+                  struct wt_remote_claim *ret_claim, struct wt_error *err);
+/* It said that it was stopped; waits so long for that. remote may be NULL. */
+bool wt_remote_has_stopped(struct wt_remote *remote, int64_t wait_ns);
 int wt_remote_restore(struct wt_remote *remote, struct wt_error *err);
 
 #endif
