@@ -16,6 +16,7 @@
 
 #define TICK_NS  INT64_C(100000000)
 #define STORE_NS INT64_C(1000000000)
+#define HOLD_NS  INT64_C(1000000000) /* between two looks at what was set: they ask the driver */
 
 static void keep_point(void *data, const struct wt_trace_point *point)
 {
@@ -338,6 +339,24 @@ static void look(struct cli_measure *m, uint64_t window, struct wt_users *users,
     wt_window_result_done(&so_far);
 }
 
+/* Whether what was set is still in force. A setting is lost once, and tells it from then on. */
+static void look_after(const struct cli_measure *m, int64_t start_ns, int64_t end_ns,
+                       struct wt_run *run)
+{
+    struct wt_lease_hold hold;
+    for (size_t i = 0; m->lease && i < run->setting_count; i++) {
+        struct wt_run_setting *s = &run->settings[i];
+        size_t d = 0, count = wt_devices_count(m->bed->devices);
+        while (d < count && strcmp(wt_devices_info(m->bed->devices, d)->id, s->device_id) != 0)
+            d++;
+        if (s->lost[0] || d == count || wt_lease_look(m->lease, d, s->knob, &hold, NULL) < 0 ||
+            !hold.is_lost || hold.seen_ns >= end_ns)
+            continue;
+        snprintf(s->lost, sizeof(s->lost), "%s", hold.why);
+        s->held_s = hold.seen_ns > start_ns ? (double)(hold.seen_ns - start_ns) * 1e-9 : 0;
+    }
+}
+
 static void tell_phases(struct wt_phases *phases, struct wt_run *run)
 {
     struct wt_phases_result result;
@@ -419,7 +438,7 @@ int cli_measure_task(struct cli_measure *m, const struct cli_task *task, char **
     }
 
     /* Soon a first time: then the record of a run that is killed says what it ran on. */
-    int64_t next_store = start_ns, next_look = start_ns;
+    int64_t next_store = start_ns, next_look = start_ns, next_hold = start_ns + HOLD_NS;
     for (int64_t next = start_ns + TICK_NS; !task->wait(task->data, next); next += TICK_NS) {
         int64_t now = cli_now_ns();
         if (next < now)
@@ -437,6 +456,10 @@ int cli_measure_task(struct cli_measure *m, const struct cli_task *task, char **
             next_look = now + (now - start_ns < STORE_NS ? TICK_NS : STORE_NS);
             look(m, window, users, tally.phases, run);
         }
+        if (now >= next_hold) {
+            next_hold = now + HOLD_NS;
+            look_after(m, start_ns, now, run);
+        }
         if (m->on_tick)
             m->on_tick(m->data, run, run->wall_s);
         if (m->store && now >= next_store) {
@@ -448,6 +471,7 @@ int cli_measure_task(struct cli_measure *m, const struct cli_task *task, char **
     wt_meter_end(m->meter, window);
     int64_t wall_ns = cli_now_ns() - start_ns;
     run->wall_s = (double)wall_ns * 1e-9;
+    look_after(m, start_ns, start_ns + wall_ns, run);
     run->exit_code = task->exit_code(task->data);
     if (task->finish)
         task->finish(task->data);

@@ -11,6 +11,7 @@ struct cli_measure {
     struct cli_bed *bed;
     struct wt_meter *meter;
     struct wt_store *store; /* NULL: there is none, measuring goes on */
+    struct wt_lease *lease; /* borrowed: of the run's settings, which are looked after; NULL */
     bool is_output_hidden;  /* the child's stdout and stderr go to log_fd */
     bool is_stdout_moved;   /* the child's stdout goes to our stderr */
     int log_fd;

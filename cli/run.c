@@ -293,6 +293,7 @@ int cmd_run(int argc, char **argv)
         code = cli_fail("run", &err);
         goto out;
     }
+    m.lease = lease;
     m.is_stdout_moved = o.is_json && !o.json_path;
     m.is_quiet = o.is_quiet;
     m.progress = o.progress;

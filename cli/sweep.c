@@ -225,6 +225,19 @@ static void cut_short(struct sweep_job *job, struct wt_run *run)
         wt_store_update(job->m.store, run, NULL);
 }
 
+bool cli_sweep_is_lost(struct sweep_job *job, struct wt_run *run)
+{
+    const struct wt_run_setting *s = wt_run_lost(run);
+    if (!s || run->exit_code != 0)
+        return false;
+    cli_progress_clear(&job->progress);
+    cli_note("%s: %s of %s was in force for the first %.1f of %.1f s only, so this run does not "
+             "count: %s",
+             run->label, wt_knob_name(s->knob), s->device_id, s->held_s, run->wall_s, s->lost);
+    cut_short(job, run);
+    return true;
+}
+
 /* Returns an exit code, or -1 to go on. */
 static int run_step(struct sweep_job *job, const struct wt_sweep_step *step)
 {
@@ -251,6 +264,8 @@ static int run_step(struct sweep_job *job, const struct wt_sweep_step *step)
     cli_progress_done(&job->progress, run);
     if (job->asked)
         cut_short(job, run);
+    else if (cli_sweep_is_lost(job, run))
+        job->failed++;
     if (run->exit_code != 0 && !job->asked) {
         cli_progress_clear(&job->progress);
         cli_note("%s: the command exited with %d", point->label, run->exit_code);
@@ -352,6 +367,7 @@ static int open_all(struct sweep_job *job, struct wt_error *err)
     rc = cli_measure_open(m, &o->bed, o->is_without_store, 0, err);
     if (rc < 0)
         return rc;
+    m->lease = job->lease;
     m->log_fd = o->is_output_shown ? -1 : open_log();
     m->is_output_hidden = m->log_fd >= 0;
     m->is_stdout_moved = o->is_json;

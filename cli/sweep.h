@@ -99,6 +99,9 @@ struct sweep_job {
 /* Sets what a point says on this machine; run may be NULL. Errors: those of cli_apply. */
 int cli_sweep_apply(const struct sweep_job *job, const struct point *point, struct wt_run *run,
                     struct wt_error *err);
+/* A run whose setting did not hold throughout is no measurement of it: that is said, and in the
+ * store it is one that was cut short. */
+bool cli_sweep_is_lost(struct sweep_job *job, struct wt_run *run);
 /* What a run is of, before it is made. Errors: WT_E_NOMEM. */
 int cli_sweep_tell_run(const struct sweep_job *job, const struct wt_sweep_step *step,
                        struct wt_run *run, struct wt_error *err);

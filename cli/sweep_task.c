@@ -71,6 +71,7 @@ static int measure(struct sweep_job *job, const struct sweep_word *word, const c
     }
     if (rc == 0)
         rc = wt_store_open(&m->store, dir, &err);
+    m->lease = job->lease;
     m->progress = o->progress;
     m->work_unit = o->work_per_step ? o->work_unit : NULL;
     m->work_per_step = o->work_per_step;
@@ -85,6 +86,8 @@ static int measure(struct sweep_job *job, const struct sweep_word *word, const c
     if (rc < 0) {
         int why = cli_fail("sweep", &err);
         code = code ? code : why;
+    } else if (cli_sweep_is_lost(job, &run)) {
+        code = CLI_FAILURE;
     }
     wt_run_done(&run);
     /* Whole before its end is told. */

@@ -322,6 +322,24 @@ static void op_cancel(void *data, uint64_t window)
     wt_meter_cancel(((struct live *)data)->m.meter, window);
 }
 
+/* A window in which what was set did not hold is none of that setting. */
+static int check_held(struct live *l, struct wt_error *err)
+{
+    struct wt_lease_hold hold;
+    for (size_t i = 0; i < l->device_count; i++)
+        for (size_t k = 0; k < l->knob_count; k++) {
+            const struct device *d = &l->devices[i];
+            if (!d->is_set || wt_lease_look(l->lease, d->index, l->knobs[k], &hold, NULL) < 0 ||
+                !hold.is_lost)
+                continue;
+            snprintf(err->text, sizeof(err->text), "%s of %s is no longer in force: %s",
+                     wt_knob_name(l->knobs[k]), wt_devices_info(l->o->bed.devices, d->index)->id,
+                     hold.why);
+            return err->code = WT_E_CHANGED;
+        }
+    return 0;
+}
+
 /* All devices of the kind that is tuned, also one that cannot be set: a slower partner costs there,
  * too. */
 static int op_read(void *data, uint64_t window, double *ret_energy_j, double *ret_rest_j,
@@ -329,7 +347,9 @@ static int op_read(void *data, uint64_t window, double *ret_energy_j, double *re
 {
     struct live *l = data;
     struct wt_window_result r;
-    int rc = wt_meter_result(l->m.meter, window, READ_WAIT_NS, &r, err);
+    int rc = check_held(l, err);
+    if (rc == 0)
+        rc = wt_meter_result(l->m.meter, window, READ_WAIT_NS, &r, err);
     if (rc < 0)
         return rc;
     enum wt_device_kind kind = wt_knob_kind(l->knobs[0]);

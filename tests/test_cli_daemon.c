@@ -244,6 +244,125 @@ static void a_run_goes_through_it_too(void **state)
     assert_true(rig_has(rig.audit, "\"requested\":150.0"));
 }
 
+/* The daemon with a policy that gives the user a second. */
+static void give_a_second(void)
+{
+    rig_stop(&rig, SIGTERM);
+    rig_policy(&rig, "allow uid " ALICE_TEXT " on all set power from 100 W to 250 W for 1 s\n");
+    rig_start(&rig);
+}
+
+static json_t *setting_of(json_t *run)
+{
+    return json_array_get(json_object_get(json_object_get(run, "settings"), "power"), 0);
+}
+
+static void a_run_tells_that_the_policy_ended_its_setting(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char path[256];
+    need_reach();
+    give_a_second();
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "run", "--set", "power=150", "--json",
+              "--", "sleep", "1.5");
+    if (spawn_code(&s) != 0)
+        fail_msg("%s", s.err);
+    assert_non_null(strstr(s.err, "note      power 150 W on GPU 0 was in force for the first "));
+    json_t *doc = spawn_json(&s), *set = setting_of(doc);
+    assert_string_equal(json_string_value(json_object_get(set, "lost")),
+                        "wattuned ended it, its policy gives 1.0 s");
+    double held_s = json_number_value(json_object_get(set, "held_s"));
+    assert_true(held_s > 0 && held_s < json_number_value(json_object_get(doc, "wall_s")));
+    json_decref(doc);
+    spawn_done(&s);
+    /* The stored run says so as well. */
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "runs", "last");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "on GPU 1 was in force for the first "));
+    spawn_done(&s);
+    spawn_path(path, sizeof(path), "page.html");
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "report", "last", "-o", path);
+    assert_int_equal(spawn_code(&s), 0);
+    spawn_done(&s);
+    char *page = spawn_read("page.html");
+    assert_non_null(strstr(page, "only: wattuned ended it, its policy gives 1.0 s</dd>"));
+    free(page);
+    /* One that is over before the time is has nothing to tell. */
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "run", "--set", "power=150", "--json",
+              "--", "true");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_null(strstr(s.err, "was in force"));
+    doc = spawn_json(&s);
+    assert_true(json_is_null(json_object_get(setting_of(doc), "lost")));
+    assert_true(json_is_null(json_object_get(setting_of(doc), "held_s")));
+    json_decref(doc);
+    spawn_done(&s);
+}
+
+static void a_run_tells_what_else_ended_its_setting(void **state)
+{
+    (void)state;
+    static const char *const want[] = {"wattuned was stopped", "someone else made it 200 W"};
+    need_reach();
+    for (size_t i = 0; i < WT_COUNTOF(want); i++) {
+        struct spawned s;
+        char go[256], loop[400];
+        spawn_path(go, sizeof(go), i ? "go1" : "go0");
+        wt_text(loop, sizeof(loop), "while ! [ -e %s ]; do sleep 0.02; done", go);
+        const char *const argv[] = {self,    "as",        ALICE_TEXT, command, "run",
+                                    "--set", "power=150", "--json",   "--",    "sh",
+                                    "-c",    loop,        NULL};
+        spawn_start(&s, home, argv);
+        assert_true(rig_becomes(&rig, 0, 150000));
+        assert_true(rig_becomes(&rig, 1, 150000));
+        if (i)
+            rig_set_limit(0, 200000);
+        else
+            rig_stop(&rig, SIGTERM);
+        rig_write(go, "");
+        spawn_wait(&s);
+        assert_int_equal(spawn_code(&s), 0);
+        json_t *doc = spawn_json(&s);
+        assert_string_equal(json_string_value(json_object_get(setting_of(doc), "lost")), want[i]);
+        json_decref(doc);
+        assert_non_null(strstr(s.err, "note      power 150 W on GPU 0 was in force for the "));
+        spawn_done(&s);
+        if (!i)
+            rig_start(&rig);
+    }
+}
+
+static void a_sweep_counts_no_run_whose_setting_was_ended(void **state)
+{
+    (void)state;
+    struct spawned s;
+    need_reach();
+    give_a_second();
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "sweep", "--set", "power=150,200",
+              "--repeats", "1", "--report", "-", "--", "sleep", "1.5");
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "so this run does not count: wattuned ended it, its policy "
+                                  "gives 1.0 s"));
+    assert_non_null(strstr(s.err, "two runs failed: giving up"));
+    assert_null(strstr(s.out, "less energy"));
+    spawn_done(&s);
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "runs", "--json", "--sweep", "last");
+    json_t *doc = spawn_json(&s), *runs = json_object_get(doc, "runs");
+    assert_int_equal(json_array_size(runs), 2);
+    for (size_t i = 0; i < 2; i++)
+        assert_string_equal(json_string_value(json_object_get(json_array_get(runs, i), "state")),
+                            "incomplete");
+    json_decref(doc);
+    spawn_done(&s);
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "tune", "--set", "power=150,200",
+              "--window", "1500ms", "--settle", "100ms", "--progress", "(\\d+)", "--no-store", "--",
+              "sh", "-c", "for i in $(seq 80); do echo $i; sleep 0.05; done");
+    assert_non_null(strstr(s.err, "a measurement failed: power of "));
+    assert_non_null(strstr(s.err, "no longer in force: wattuned ended it"));
+    spawn_done(&s);
+}
+
 /* Who may not set the devices himself searches within what the policy lets him. */
 static void a_sweep_and_a_search_keep_within_the_policy(void **state)
 {
@@ -396,6 +515,9 @@ int main(int argc, char **argv)
         SPAWN_TEST(its_journal_lies_where_it_is_told),
         RUNS(an_ordinary_user_sets_what_the_policy_lets_him),
         RUNS(a_run_goes_through_it_too),
+        RUNS(a_run_tells_that_the_policy_ended_its_setting),
+        RUNS(a_run_tells_what_else_ended_its_setting),
+        RUNS(a_sweep_counts_no_run_whose_setting_was_ended),
         RUNS(a_sweep_and_a_search_keep_within_the_policy),
         RUNS(a_user_killed_with_all_he_runs_is_put_back),
         RUNS(doctor_says_what_it_lets_one_set),

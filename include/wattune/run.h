@@ -49,6 +49,10 @@ struct wt_run_setting {
     enum wt_knob knob;
     char device_id[96];
     int64_t found, requested, enforced;
+    /* It was not in force to the run's end: why not ("": it was, as far as was seen), and how long
+     * from the run's start it is known to have been. */
+    char lost[160];
+    double held_s;
 };
 
 struct wt_run_param { /* of the command: what stood for {NAME} in it */
@@ -175,6 +179,8 @@ WT_API void wt_run_done(struct wt_run *run);
 WT_API int wt_run_set_window(struct wt_run *run, const struct wt_devices *devices,
                              const struct wt_window_result *result);
 WT_API int wt_run_add_setting(struct wt_run *run, const struct wt_run_setting *setting);
+/* The first setting that was not in force throughout: the energy is not that of it. NULL: none. */
+WT_API const struct wt_run_setting *wt_run_lost(const struct wt_run *run);
 WT_API int wt_run_add_param(struct wt_run *run, const struct wt_run_param *param);
 /* Takes the place of the plan there is. WT_E_FORMAT: it is no JSON. */
 WT_API int wt_run_set_plan(struct wt_run *run, const char *plan);

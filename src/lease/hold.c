@@ -86,9 +86,9 @@ void wt_hold_look(struct wt_hold *h, const struct wt_lease_ops *ops, struct wt_r
         told->seen_ns = told->seen_ns > end_ns ? told->seen_ns : end_ns;
         told->is_own_end = h->is_own_end;
         wt_text(told->why, sizeof(told->why),
-                h->is_own_end ? "its time of %g s was over"
-                              : "wattuned ended it: its policy gives it %g s",
-                wt_s_from_ns(h->span_ns));
+                h->is_own_end ? "its time of %.*f s was over"
+                              : "wattuned ended it, its policy gives %.*f s",
+                h->span_ns < 100 * WT_NS_PER_S, wt_s_from_ns(h->span_ns));
     } else if (has_stopped) {
         wt_text(told->why, sizeof(told->why), "wattuned was stopped");
     } else if (is_read) {

@@ -139,6 +139,14 @@ int wt_run_add_setting(struct wt_run *run, const struct wt_run_setting *setting)
     return APPEND(run, setting, setting);
 }
 
+const struct wt_run_setting *wt_run_lost(const struct wt_run *run)
+{
+    for (size_t i = 0; i < run->setting_count; i++)
+        if (run->settings[i].lost[0])
+            return &run->settings[i];
+    return NULL;
+}
+
 int wt_run_add_param(struct wt_run *run, const struct wt_run_param *param)
 {
     return APPEND(run, param, param);
@@ -411,6 +419,8 @@ static json_t *settings_json(struct builder *whole, const struct wt_run *run)
         put_setting(&b, "found", s->knob, s->found);
         put_setting(&b, "requested", s->knob, s->requested);
         put_setting(&b, "enforced", s->knob, s->enforced);
+        put_number(&b, "held_s", s->lost[0] ? s->held_s : (double)NAN);
+        put_text_or_null(&b, "lost", s->lost);
         add(&all, list, &b);
     }
     whole->is_broken |= all.is_broken;
@@ -853,6 +863,8 @@ static int settings_from_json(struct wt_run *run, json_t *object)
             s.found = get_setting(o, "found", s.knob);
             s.requested = get_setting(o, "requested", s.knob);
             s.enforced = get_setting(o, "enforced", s.knob);
+            s.held_s = get_number(o, "held_s");
+            GET_TEXT(o, "lost", s.lost);
             if (APPEND(run, setting, &s) < 0)
                 return WT_E_NOMEM;
         }

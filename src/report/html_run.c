@@ -302,15 +302,17 @@ static void put_run_facts(FILE *out, const struct wt_run *run)
     for (size_t i = 0; i < run->setting_count; i++) {
         const struct wt_run_setting *s = &run->settings[i];
         const char *knob = wt_knob_name(s->knob);
-        char is[48], was[48];
+        char is[48], was[48], words[480];
         if (!knob)
             continue;
         fprintf(out, "<dt>%s</dt><dd>%s <span class=\"soft\">(was %s) on ", knob,
                 wt_knob_value_text(is, sizeof(is), s->knob, s->enforced),
                 wt_knob_value_text(was, sizeof(was), s->knob, s->found));
         char name[128];
-        wt_html_tag(out, "", wt_device_title_of(run, s->device_id, name, sizeof(name)),
-                    "</span></dd>\n");
+        wt_html_tag(out, "", wt_device_title_of(run, s->device_id, name, sizeof(name)), "</span>");
+        if (s->lost[0])
+            wt_html_tag(out, "<br>", wt_lost_words(run, s, words, sizeof(words)), "");
+        fputs("</dd>\n", out);
     }
     if (run->work.is_known) {
         fprintf(out, "<dt>work</dt><dd>%llu ", (unsigned long long)run->work.count);

@@ -178,6 +178,10 @@ static void print_troubles(const struct wt_term *term, const struct wt_run *run)
     char name[128], bound[32], text[640];
     if (wt_is_standing(run))
         wt_term_wrap(term, WT_YELLOW, "  note      ", wt_standing_words);
+    for (size_t i = 0; i < run->setting_count; i++)
+        if (run->settings[i].lost[0])
+            wt_term_wrap(term, WT_YELLOW, "  note      ",
+                         wt_lost_words(run, &run->settings[i], text, sizeof(text)));
     for (size_t i = 0; i < run->gap_count; i++) {
         const struct wt_run_gap *g = &run->gaps[i];
         if (!wt_gap_is_said(run, i))

@@ -204,6 +204,16 @@ const char *wt_device_title_of(const struct wt_run *run, const char *id, char *b
     return wt_text(buf, size, "%s", id);
 }
 
+const char *wt_lost_words(const struct wt_run *run, const struct wt_run_setting *s, char *buf,
+                          size_t size)
+{
+    char value[48], name[128];
+    return wt_text(
+        buf, size, "%s %s on %s was in force for the first %.1f of %.1f s only: %s",
+        wt_knob_name(s->knob), wt_knob_value_text(value, sizeof(value), s->knob, s->requested),
+        wt_device_title_of(run, s->device_id, name, sizeof(name)), s->held_s, run->wall_s, s->lost);
+}
+
 const char *wt_device_detail(const struct wt_run *run, size_t at, char *buf, size_t size)
 {
     buf[0] = '\0';

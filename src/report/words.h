@@ -10,6 +10,9 @@
 const char *wt_device_title(const struct wt_run *run, size_t at, char *buf, size_t size);
 /* The same by id; the id where there is no such device. Returns buf. */
 const char *wt_device_title_of(const struct wt_run *run, const char *id, char *buf, size_t size);
+/* How long a setting was in force that was not to the end, and why not. Returns buf. */
+const char *wt_lost_words(const struct wt_run *run, const struct wt_run_setting *setting, char *buf,
+                          size_t size);
 /* What the name leaves out, "Tesla V100-PCIE-32GB"; "" when nothing. Returns buf. */
 const char *wt_device_detail(const struct wt_run *run, size_t at, char *buf, size_t size);
 
