@@ -9,13 +9,15 @@
 #include "cli.h"
 
 #define MAX_SETS 8
+#define LOOK_NS  INT64_C(1000000000)
 
 static void print_help(void)
 {
     fputs("usage: wattune set [OPTION...] KNOB=VALUE... [-- CMD [ARG...]]\n\n"
           "Sets each KNOB of every device that has it and puts back what was found: when\n"
           "CMD ends, after --for, or at Ctrl-C or SIGTERM; after kill -9 too. A value that\n"
-          "someone else changes meanwhile is left to them.\n\n"
+          "someone else changes meanwhile is left to them; that, and what wattuned ends, is\n"
+          "said.\n\n"
           "KNOBs of GPUs: power (W), clock, memclock (MHz; 0: unlocked). Of processors:\n"
           "cpu-power (W), cpu-freq (MHz, the highest), governor and epp (by name:\n"
           "governor=powersave, epp=balance_power or 0 to 255). Of memory: dram-power (W).\n"
@@ -148,17 +150,50 @@ static int apply(struct set_options *o, struct wt_lease *lease, const struct cli
     return done ? 0 : cli_no_knob(set->knob, &why, err);
 }
 
-static int run_command(char **command)
+/* What was set, looked after once a second: each setting that is lost is said once. */
+struct watch {
+    const struct set_options *o;
+    struct wt_lease *lease;
+    bool *is_lost; /* [knob][device] */
+    size_t held;
+    double least_s; /* the soonest that one ends by wattuned's policy; 0: none does */
+};
+
+static void look_after(struct watch *w)
+{
+    const struct wt_devices *devices = w->o->bed.devices;
+    size_t count = wt_devices_count(devices);
+    struct wt_lease_hold hold;
+    w->held = 0;
+    for (size_t s = 0; s < w->o->set_count; s++)
+        for (size_t i = 0; i < count; i++) {
+            enum wt_knob knob = w->o->sets[s].knob;
+            bool *is_lost = &w->is_lost[s * count + i];
+            if (*is_lost || wt_lease_look(w->lease, i, knob, &hold, NULL) < 0)
+                continue;
+            double span_s = (double)hold.span_ns * 1e-9;
+            if (!w->o->for_ns && span_s > 0 && (w->least_s == 0 || span_s < w->least_s))
+                w->least_s = span_s;
+            *is_lost = hold.is_lost;
+            w->held += !hold.is_lost;
+            if (hold.is_lost && !hold.is_own_end)
+                cli_note("%s: %s is no longer in force: %s", wt_devices_info(devices, i)->id,
+                         wt_knob_name(knob), hold.why);
+        }
+}
+
+static int run_command(struct watch *w)
 {
     struct cli_child child = {.signal_fd = -1, .output_fd = -1, .terminal_fd = -1};
     struct wt_error err = {0};
-    int rc = cli_child_start(&child, command, &err);
+    int rc = cli_child_start(&child, w->o->command, &err);
     if (rc < 0) {
         cli_fail("set", &err);
         return rc == WT_E_NOTFOUND ? 127 : rc == WT_E_DENIED ? 126 : CLI_FAILURE;
     }
-    while (!cli_child_wait(&child, cli_now_ns() + INT64_C(3600000000000)))
-        ;
+    while (!cli_child_wait(&child, cli_now_ns() + LOOK_NS))
+        look_after(w);
+    look_after(w);
     char names[512];
     if (cli_child_survivors(&child, names, sizeof(names)))
         cli_note("still running, from now on with what was found: %s", names);
@@ -167,13 +202,37 @@ static int run_command(char **command)
     return code;
 }
 
-static void hold(const struct set_options *o)
+/* Until it is asked to end or its time is over; once nothing is held any more, a failure. */
+static int hold(struct watch *w)
 {
-    if (o->for_ns)
-        cli_note("held for %g s, or until Ctrl-C", (double)o->for_ns * 1e-9);
+    int64_t end_ns = w->o->for_ns ? cli_now_ns() + w->o->for_ns : INT64_MAX;
+    if (w->o->for_ns)
+        cli_note("held for %g s, or until Ctrl-C", (double)w->o->for_ns * 1e-9);
     else
         cli_note("held until Ctrl-C");
-    cli_signal_wait(o->for_ns ? cli_now_ns() + o->for_ns : INT64_MAX);
+    for (int64_t now; (now = cli_now_ns()) < end_ns;) {
+        if (cli_signal_wait(end_ns - now < LOOK_NS ? end_ns : now + LOOK_NS))
+            return CLI_OK;
+        look_after(w);
+        if (!w->held && cli_now_ns() < end_ns - LOOK_NS)
+            return CLI_FAILURE;
+    }
+    return CLI_OK;
+}
+
+static int keep(struct set_options *o, struct wt_lease *lease)
+{
+    struct watch w = {.o = o, .lease = lease};
+    struct wt_error err = {.code = WT_E_NOMEM};
+    w.is_lost = calloc(o->set_count * wt_devices_count(o->bed.devices) + 1, sizeof(*w.is_lost));
+    if (!w.is_lost)
+        return cli_fail("set", &err);
+    look_after(&w);
+    if (w.least_s > 0)
+        cli_note("wattuned's policy lets it be held for %.*f s", w.least_s < 100, w.least_s);
+    int code = o->command ? run_command(&w) : hold(&w);
+    free(w.is_lost);
+    return code;
 }
 
 int cmd_set(int argc, char **argv)
@@ -194,14 +253,7 @@ int cmd_set(int argc, char **argv)
         rc = wt_lease_open(&lease, o.bed.ctx, o.bed.devices, &options, &err);
     for (size_t i = 0; rc == 0 && i < o.set_count; i++)
         rc = apply(&o, lease, &o.sets[i], &err);
-    if (rc < 0) {
-        code = cli_fail("set", &err);
-    } else if (o.command) {
-        code = run_command(o.command);
-    } else {
-        hold(&o);
-        code = CLI_OK;
-    }
+    code = rc < 0 ? cli_fail("set", &err) : keep(&o, lease);
 out:
     rc = wt_lease_close(lease, &err);
     if (rc < 0) {

@@ -239,9 +239,17 @@ static void a_run_goes_through_it_too(void **state)
               "0.1");
     if (spawn_code(&s) != 0)
         fail_msg("%s", s.err);
+    assert_null(strstr(s.err, "was in force"));
     spawn_done(&s);
     assert_int_equal(rig_limit(&rig, 1), 250000);
     assert_true(rig_has(rig.audit, "\"requested\":150.0"));
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "runs", "last", "--json");
+    json_t *doc = spawn_json(&s), *sets = json_object_get(doc, "settings");
+    json_t *set = json_array_get(json_object_get(sets, "power"), 0);
+    assert_true(json_is_null(json_object_get(set, "lost")));
+    assert_true(json_is_null(json_object_get(set, "held_s")));
+    json_decref(doc);
+    spawn_done(&s);
 }
 
 /* The daemon with a policy that gives the user a second. */
@@ -288,16 +296,6 @@ static void a_run_tells_that_the_policy_ended_its_setting(void **state)
     char *page = spawn_read("page.html");
     assert_non_null(strstr(page, "only: wattuned ended it, its policy gives 1.0 s</dd>"));
     free(page);
-    /* One that is over before the time is has nothing to tell. */
-    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "run", "--set", "power=150", "--json",
-              "--", "true");
-    assert_int_equal(spawn_code(&s), 0);
-    assert_null(strstr(s.err, "was in force"));
-    doc = spawn_json(&s);
-    assert_true(json_is_null(json_object_get(setting_of(doc), "lost")));
-    assert_true(json_is_null(json_object_get(setting_of(doc), "held_s")));
-    json_decref(doc);
-    spawn_done(&s);
 }
 
 static void a_run_tells_what_else_ended_its_setting(void **state)
@@ -357,9 +355,30 @@ static void a_sweep_counts_no_run_whose_setting_was_ended(void **state)
     spawn_done(&s);
     spawn_run(&s, home, self, "as", ALICE_TEXT, command, "tune", "--set", "power=150,200",
               "--window", "1500ms", "--settle", "100ms", "--progress", "(\\d+)", "--no-store", "--",
-              "sh", "-c", "for i in $(seq 80); do echo $i; sleep 0.05; done");
+              "sh", "-c", "for i in $(seq 120); do echo $i; sleep 0.05; done");
     assert_non_null(strstr(s.err, "a measurement failed: power of "));
     assert_non_null(strstr(s.err, "no longer in force: wattuned ended it"));
+    spawn_done(&s);
+}
+
+static void set_ends_with_what_it_holds(void **state)
+{
+    (void)state;
+    struct spawned s;
+    need_reach();
+    give_a_second();
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "set", "power=150");
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "wattuned's policy lets it be held for 1.0 s"));
+    assert_non_null(strstr(s.err, "power is no longer in force: wattuned ended it, its policy"));
+    spawn_done(&s);
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "set", "power=150", "--for", "500ms");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_null(strstr(s.err, "no longer"));
+    spawn_done(&s);
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "set", "power=150", "--", "sleep", "1.5");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.err, "power is no longer in force: wattuned ended it, its policy"));
     spawn_done(&s);
 }
 
@@ -518,6 +537,7 @@ int main(int argc, char **argv)
         RUNS(a_run_tells_that_the_policy_ended_its_setting),
         RUNS(a_run_tells_what_else_ended_its_setting),
         RUNS(a_sweep_counts_no_run_whose_setting_was_ended),
+        RUNS(set_ends_with_what_it_holds),
         RUNS(a_sweep_and_a_search_keep_within_the_policy),
         RUNS(a_user_killed_with_all_he_runs_is_put_back),
         RUNS(doctor_says_what_it_lets_one_set),
