@@ -234,6 +234,8 @@ bool cli_sweep_is_lost(struct sweep_job *job, struct wt_run *run)
     cli_note("%s: %s of %s was in force for the first %.1f of %.1f s only, so this run does not "
              "count: %s",
              run->label, wt_knob_name(s->knob), s->device_id, s->held_s, run->wall_s, s->lost);
+    if (strstr(s->lost, "policy"))
+        cli_note("  try: shorter runs, or a longer time in wattuned's policy");
     cut_short(job, run);
     return true;
 }

@@ -233,7 +233,7 @@ static void a_lease_learns_that_someone_else_changed_what_it_set(void **state)
     rig_set_limit(0, 175000);
     hold = look(lease, 0, WT_KNOB_POWER);
     assert_true(hold.is_lost);
-    assert_string_equal(hold.why, "someone else made it 175 W");
+    assert_string_equal(hold.why, "something else made it 175 W");
     assert_int_equal(hold.seen_ns, seen_ns);
     rig_set_limit(0, 150000); /* what was lost once is not found again */
     assert_true(look(lease, 0, WT_KNOB_POWER).is_lost);

@@ -2,8 +2,8 @@
  *
  * What counts is what is on the device: a hold that is over while another's keeps the same value
  * there is still in force. Why it is not, is told by what this side knows: the time that wattuned
- * gave, the word with which it hung up; else somebody else did it. A setting that cannot be read
- * back (a locked clock) goes by those two alone. */
+ * gave, the word with which it hung up; else something else did it: somebody, or another setting. A
+ * setting that cannot be read back (a locked clock) goes by those two alone. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -92,7 +92,7 @@ void wt_hold_look(struct wt_hold *h, const struct wt_lease_ops *ops, struct wt_r
     } else if (has_stopped) {
         wt_text(told->why, sizeof(told->why), "wattuned was stopped");
     } else if (is_read) {
-        wt_text(told->why, sizeof(told->why), "someone else made it %s",
+        wt_text(told->why, sizeof(told->why), "something else made it %s",
                 wt_knob_value_text(text, sizeof(text), h->knob, value));
     } else {
         told->seen_ns = now_ns; /* as far as can be known */

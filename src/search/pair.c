@@ -92,12 +92,16 @@ static int check_side(const struct wt_run *runs, size_t count, const char *side,
         if (wt_sweep_is_usable(&runs[i]))
             return 0;
     const struct wt_run *run = &runs[0];
-    char why[64];
+    const struct wt_run_setting *lost = wt_run_lost(run);
+    char why[240];
     if (run->state != WT_RUN_DONE)
         wt_text(why, sizeof(why), "%s",
                 run->state == WT_RUN_RUNNING ? "is still running" : "was cut short");
     else if (run->exit_code)
         wt_text(why, sizeof(why), "failed with exit code %d", run->exit_code);
+    else if (lost)
+        wt_text(why, sizeof(why), "had its %s for a part of the time only (%s)",
+                wt_knob_name(lost->knob), lost->lost);
     else
         wt_text(why, sizeof(why), "has no known energy");
     wt_fail(err, WT_E_USAGE, "no run of %s ended well with a known energy: %s %s%s", side, run->id,
@@ -171,8 +175,10 @@ static int take(struct wt_pair *p, const struct wt_run *runs, size_t count, cons
         run->repeat = (unsigned)i;
         run->is_reference = *label == 'A';
         run->plan = NULL;
-        run->settings = NULL; /* whatever was set is what is compared */
-        run->setting_count = 0;
+        if (!wt_run_lost(run)) {
+            run->settings = NULL; /* whatever was set is what is compared */
+            run->setting_count = 0;
+        }
         run->params = NULL;
         run->param_count = 0;
         p->a_count += *label == 'A';

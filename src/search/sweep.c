@@ -207,7 +207,8 @@ static void describe_machine(struct wt_sweep *sweep)
 bool wt_sweep_is_usable(const struct wt_run *run)
 {
     return run->state == WT_RUN_DONE && run->exit_code == 0 && run->wall_s > 0 &&
-           run->total.provenance != WT_PROV_UNKNOWN && run->total.energy_j > 0;
+           run->total.provenance != WT_PROV_UNKNOWN && run->total.energy_j > 0 &&
+           !wt_run_lost(run); /* the energy of some other setting, in part */
 }
 
 /* What is left of one side of a device's bound when gain and offset are taken out of it. */
