@@ -79,7 +79,7 @@ static void begin(void)
     must(wt_model_new(&bed.model, &config, &options, &bed.backend, NULL) == 0);
     size_t bytes = wt_model_parameters_of(bed.model)->total * sizeof(float);
     must((bed.before = malloc(bytes)) && (bed.after = malloc(bytes)));
-    must(wt_checkpoint_save(bed.checkpoint, bed.model, "{}", NULL, NULL) == 0);
+    must(wt_checkpoint_save(bed.checkpoint, bed.model, "{}", NULL, NULL, NULL) == 0);
     must(wt_fs_mkdirs(bed.shards, 0777, NULL) == 0);
     must(wt_config_write(&config, in(bed.shards, "config.json"), NULL) == 0);
     write_shards();

@@ -62,6 +62,26 @@ static void use_corpus(struct wt_corpus *corpus, size_t entries)
     wt_feed_done(&feed);
 }
 
+/* Its texts are what it is made of, and its classes have numbers of a classifier or are refused. */
+static int use_table(struct wt_items *items, const struct wt_vocabulary *v, const char *name,
+                     const char *text, size_t length, struct wt_error *err)
+{
+    char *const names[] = {(char *)(uintptr_t) "a", (char *)(uintptr_t) "b",
+                           (char *)(uintptr_t) "c"};
+    char *texts = NULL;
+    size_t size = 0;
+    int rc = wt_items_table(items, v, name, text, length, SEQ, 1, err);
+    int read = wt_items_texts(name, text, length, &texts, &size, NULL);
+    if (rc == 0 && (read < 0 || size == 0 || size > length + 1))
+        abort();
+    free(texts);
+    if (rc == 0 && wt_items_number(items, names, 3, "m", name, err) == 0)
+        for (size_t i = 0; i < items->count; i++)
+            if (items->labels[i] < 0 || items->labels[i] > 2)
+                abort();
+    return rc;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0 || size > 1 << 16)
@@ -80,7 +100,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     else if (rc == 0 && data[0] & 4)
         rc = wt_items_lines(&items, v, "t", text, length, SEQ, &err);
     else if (rc == 0)
-        rc = wt_items_table(&items, v, data[0] & 1 ? "t.csv" : "t", text, length, SEQ, 1, &err);
+        rc = use_table(&items, v, data[0] & 1 ? "t.csv" : "t", text, length, &err);
     if (rc < 0 && !*err.text)
         abort();
     if (rc == 0 && corpus)

@@ -298,6 +298,91 @@ static void a_table_has_classes_by_name(void **state)
     wt_vocabulary_free(v);
 }
 
+static void a_classifiers_numbers_are_the_tables(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *names[3];
+        int32_t want[3]; /* of the rows; below 0: refused */
+    } rows[] = {
+        {"a\tx\nb\ty\na\tz\n", {"b", "a", "c"}, {1, 0, 1}},
+        {"0\tx\n2\ty\n0\tz\n", {"b", "a", "c"}, {0, 2, 0}},
+        {"0\tx\n1\ty\n0\tz\n", {"1", "0", "c"}, {1, 0, 1}}, /* names go before numbers */
+        {"a\tx\n1\ty\na\tz\n", {"b", "a", "c"}, {-1}},
+        {"0\tx\n3\ty\n0\tz\n", {"b", "a", "c"}, {-1}},
+        {"A\tx\nb\ty\nA\tz\n", {"b", "a", "c"}, {-1}},
+    };
+    struct wt_vocabulary *v = made(true, "x y z", 330);
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct wt_items items;
+        struct wt_error err = {0};
+        char *names[3];
+        for (size_t k = 0; k < 3; k++)
+            names[k] = (char *)(uintptr_t)rows[i].names[k];
+        assert_int_equal(
+            wt_items_table(&items, v, "T", rows[i].text, strlen(rows[i].text), 16, 1, NULL), 0);
+        int rc = wt_items_number(&items, names, 3, "M", "T", &err);
+        assert_int_equal(rc, rows[i].want[0] < 0 ? WT_E_USAGE : 0);
+        assert_int_equal(items.class_count, rc == 0 ? 3 : 2);
+        for (size_t k = 0; k < 3 && rc == 0; k++) {
+            assert_int_equal(items.labels[k], rows[i].want[k]);
+            assert_string_equal(items.classes[k], rows[i].names[k]);
+        }
+        if (rc < 0)
+            assert_non_null(strstr(err.text, "none of the 3 classes of M (b, a, c)"));
+        wt_items_done(&items);
+    }
+    wt_vocabulary_free(v);
+}
+
+static void a_tables_texts_are_without_its_labels(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *text, *want; /* NULL: refused */
+    } rows[] = {
+        {"T", "label\ttext\ngood\tone two\n\nbad\tthree\tfour\r\nbad\tend",
+         "one two\nthree\nfour\nend\n"},
+        {"T.csv", "good,\"a, \"\"b\"\"\nc\"\nbad,x\n", "a, \"b\"\nc\nx\n"},
+        {"T", "label", ""},
+        {"T", "a\tb\tc\td\n", NULL},
+    };
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        char *text = NULL;
+        size_t size = 0;
+        int rc =
+            wt_items_texts(rows[i].name, rows[i].text, strlen(rows[i].text), &text, &size, NULL);
+        assert_int_equal(rc, rows[i].want ? 0 : WT_E_FORMAT);
+        if (rc == 0) {
+            assert_int_equal(size, strlen(rows[i].want));
+            assert_memory_equal(text, rows[i].want, size);
+        }
+        free(text);
+    }
+}
+
+/* Each differs from the first in one thing. */
+static void a_digest_is_of_words_places_and_labels(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "a\tx y\nb\tz\n", "a\ty x\nb\tz\n", "a\tx\nb\ty z\n", "b\tx y\na\tz\n", "a\tx y\nb\tz\n",
+    };
+    uint64_t digests[WT_COUNTOF(texts)];
+    struct wt_vocabulary *v = made(false, "x y z", 64);
+    for (size_t i = 0; i < WT_COUNTOF(texts); i++) {
+        struct wt_items items;
+        assert_int_equal(wt_items_table(&items, v, "T", texts[i], strlen(texts[i]), 16, 1, NULL),
+                         0);
+        digests[i] = wt_items_digest(&items);
+        wt_items_done(&items);
+    }
+    for (size_t i = 1; i < WT_COUNTOF(texts); i++)
+        assert_int_equal(digests[i] == digests[0], i == 4);
+    wt_vocabulary_free(v);
+}
+
 static void a_wrong_table_is_named_with_its_line(void **state)
 {
     (void)state;
@@ -588,6 +673,9 @@ int main(void)
         cmocka_unit_test(an_order_is_each_epochs_own),
         cmocka_unit_test(lines_are_sequences_padded_or_packed),
         cmocka_unit_test(a_table_has_classes_by_name),
+        cmocka_unit_test(a_classifiers_numbers_are_the_tables),
+        cmocka_unit_test(a_tables_texts_are_without_its_labels),
+        cmocka_unit_test(a_digest_is_of_words_places_and_labels),
         cmocka_unit_test(a_wrong_table_is_named_with_its_line),
         cmocka_unit_test(a_sequence_without_room_for_two_texts_is_refused),
         cmocka_unit_test(any_bytes_may_be_a_table),

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
 #include <signal.h>
@@ -14,6 +15,7 @@
 
 #include "base/base.h"
 #include "base/file.h"
+#include "workload/digest.h"
 #include "workload/hub.h"
 
 #define STATE_NAME      "wattune.json"
@@ -68,7 +70,15 @@ static void moments_done(struct moments *m)
 
 /* ---- saving ---- */
 
-static int save_state(const char *path, uint64_t steps, const char *position, struct wt_error *err)
+/* As text: a number of JSON has no 64 bits. */
+static const char *digest_text(char *buf, size_t size, const float *values, size_t count)
+{
+    return wt_text(buf, size, "%016" PRIx64, wt_digest(WT_DIGEST_BEGIN, values, count));
+}
+
+/* weights: their digest. */
+static int save_state(const char *path, uint64_t steps, const char *position, const char *weights,
+                      struct wt_error *err)
 {
     json_error_t where;
     json_t *data = json_loads(position, JSON_REJECT_DUPLICATES, &where);
@@ -76,8 +86,8 @@ static int save_state(const char *path, uint64_t steps, const char *position, st
         json_decref(data);
         return wt_fail(err, WT_E_USAGE, "the position in the text is no JSON object");
     }
-    json_t *state = json_pack("{s:i, s:I, s:o}", "format", STATE_FORMAT, "steps", (json_int_t)steps,
-                              "position", data);
+    json_t *state = json_pack("{s:i, s:I, s:s, s:o}", "format", STATE_FORMAT, "steps",
+                              (json_int_t)steps, "weights", weights, "position", data);
     char *text = state ? json_dumps(state, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(state);
     int rc = text ? wt_file_replace(path, text, strlen(text), err)
@@ -88,8 +98,9 @@ static int save_state(const char *path, uint64_t steps, const char *position, st
 
 /* All files of a checkpoint, into a folder of their own. */
 static int save_all(const char *folder, struct wt_model *model, const char *position,
-                    struct wt_error *err)
+                    char *const *classes, struct wt_error *err)
 {
+    char weights[32] = "";
     const struct wt_parameters *p = wt_model_parameters_of(model);
     float *a = malloc(p->total * sizeof(*a)), *b = malloc(p->total * sizeof(*b));
     char *optimizer = join(folder, "optimizer.safetensors"), *state = join(folder, STATE_NAME);
@@ -102,15 +113,17 @@ static int save_all(const char *folder, struct wt_model *model, const char *posi
     }
     rc = wt_model_get(model, a, err);
     if (rc == 0)
-        rc = wt_hub_save(folder, wt_model_config_of(model), p, a, WT_TENSOR_F32, NULL, err);
-    if (rc == 0)
+        rc = wt_hub_save(folder, wt_model_config_of(model), p, a, WT_TENSOR_F32, classes, err);
+    if (rc == 0) {
+        digest_text(weights, sizeof(weights), a, p->total);
         rc = wt_model_get_optimizer(model, a, b, &steps, err);
+    }
     if (rc == 0)
         rc = moments_init(&moments, p, a, b, err);
     if (rc == 0)
         rc = wt_safetensors_write(optimizer, moments.sources, moments.count, err);
     if (rc == 0)
-        rc = save_state(state, steps, position, err);
+        rc = save_state(state, steps, position, weights, err);
 out:
     moments_done(&moments);
     free(a);
@@ -228,7 +241,7 @@ static int put_in_place(const char *fresh, const char *folder, const char *old,
 }
 
 int wt_checkpoint_save(const char *folder, struct wt_model *model, const char *position,
-                       struct wt_error *ret_note, struct wt_error *err)
+                       char *const *classes, struct wt_error *ret_note, struct wt_error *err)
 {
     char *fresh = NULL, *old = NULL, *state = join(folder, STATE_NAME), *whole = strdup(folder);
     const char *left = NULL;
@@ -258,7 +271,7 @@ int wt_checkpoint_save(const char *folder, struct wt_model *model, const char *p
         goto out;
     }
     remove_left(whole, has_checkpoint);
-    rc = save_all(fresh, model, position, err);
+    rc = save_all(fresh, model, position, classes, err);
     if (rc == 0)
         rc = put_in_place(fresh, whole, old, &left, err);
     if (rc == 0)
@@ -314,7 +327,8 @@ static int compare_configs(const char *folder, const struct wt_config *has,
     return rc;
 }
 
-static int load_state(const char *path, uint64_t *ret_steps, char **ret_position,
+/* ret_weights: of 32 bytes; "": a state from before they were told. */
+static int load_state(const char *path, uint64_t *ret_steps, char *ret_weights, char **ret_position,
                       struct wt_error *err)
 {
     char *text = NULL;
@@ -339,7 +353,9 @@ static int load_state(const char *path, uint64_t *ret_steps, char **ret_position
     } else if (!(*ret_position = json_dumps(position, JSON_REAL_PRECISION(17)))) {
         rc = wt_fail(err, WT_E_NOMEM, "%s: no memory", path);
     } else {
+        const char *weights = json_string_value(json_object_get(state, "weights"));
         *ret_steps = (uint64_t)json_integer_value(steps);
+        wt_text(ret_weights, 32, "%.31s", weights ? weights : "");
     }
     json_decref(state);
     return rc;
@@ -357,21 +373,32 @@ int wt_checkpoint_load(const char *folder, struct wt_model *model, char **ret_po
     float *values = malloc(p->total * sizeof(*values)), *first = malloc(p->total * sizeof(*first));
     float *second = malloc(p->total * sizeof(*second));
     uint64_t steps = 0;
+    char weights[32] = "", digest[32];
     int rc = 0;
     if (!values || !first || !second || !optimizer || !path) {
         rc = wt_fail(err, WT_E_NOMEM, "no memory for a checkpoint of %zu parameters", p->total);
         goto out;
     }
-    rc = load_state(path, &steps, &position, err);
+    rc = load_state(path, &steps, weights, &position, err);
     if (rc == 0)
         rc = wt_hub_open(&hub, folder, err);
     if (rc == 0)
         rc = compare_configs(folder, wt_hub_config(hub), wt_model_config_of(model), err);
+    unsigned classes = wt_parameters_classes(p);
+    if (rc == 0 && classes && wt_hub_classes(hub) && wt_hub_classes(hub) != classes)
+        rc = wt_fail(err, WT_E_FORMAT, "%s: is of a classifier of %u classes, this one has %u",
+                     folder, wt_hub_classes(hub), classes);
     if (rc == 0)
         rc = wt_hub_load(hub, p, values, err);
     if (rc == 0 && *wt_hub_left_out(hub))
         rc = wt_fail(err, WT_E_FORMAT, "%s: is of a model for another task: has no %.200s", folder,
                      wt_hub_left_out(hub));
+    if (rc == 0 && weights[0] &&
+        strcmp(weights, digest_text(digest, sizeof(digest), values, p->total)) != 0)
+        rc = wt_fail(err, WT_E_FORMAT,
+                     "%s: the weights in model.safetensors are not those that the checkpoint was "
+                     "left with",
+                     folder);
     if (rc == 0)
         rc = wt_safetensors_open(&file, optimizer, err);
     if (rc == 0)

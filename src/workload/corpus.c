@@ -4,6 +4,7 @@
 
 #include "base/base.h"
 #include "workload/corpus.h"
+#include "workload/digest.h"
 #include "workload/order.h"
 #include "workload/random.h"
 
@@ -48,7 +49,7 @@ static int cut(struct wt_corpus *c, const char *name, bool has_held_out, struct 
         free(train);
         return wt_fail(err, WT_E_NOMEM, "no memory for %zu sequences of %s", count, name);
     }
-    size_t known = 0, known_train = 0, train_count = 0;
+    size_t unknown = 0, known_train = 0, train_count = 0;
     for (size_t i = 0; i < count; i++) {
         bool is_out = has_held_out && wt_order_is_held_out(i, count, HELD_OUT_EVERY);
         if (is_out)
@@ -56,16 +57,15 @@ static int cut(struct wt_corpus *c, const char *name, bool has_held_out, struct 
         else
             train[train_count++] = (uint32_t)i;
         for (size_t k = i * span; k < (i + 1) * span && k < c->id_count; k++) {
-            bool is_known = !is_special(c, c->ids[k]);
-            known += is_known;
-            known_train += is_known && !is_out;
+            unknown += c->ids[k] == c->unknown;
+            known_train += !is_special(c, c->ids[k]) && !is_out;
         }
     }
     if (known_train == 0) {
         free(train);
         return wt_fail(err, WT_E_FORMAT, "%s: the vocabulary has none of its words", name);
     }
-    c->unknown_share = 1 - (double)known / (double)c->id_count;
+    c->unknown_share = (double)unknown / (double)c->id_count;
     return wt_order_init(&c->order, train, train_count, true, c->o.seed, err);
 }
 
@@ -161,6 +161,11 @@ size_t wt_corpus_tokens(const struct wt_corpus *c)
 double wt_corpus_unknown_share(const struct wt_corpus *c)
 {
     return c->unknown_share;
+}
+
+uint64_t wt_corpus_digest(const struct wt_corpus *c)
+{
+    return wt_digest(WT_DIGEST_BEGIN, c->ids, c->id_count);
 }
 
 size_t wt_corpus_sequences(const struct wt_corpus *c)

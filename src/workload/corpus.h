@@ -36,6 +36,8 @@ int wt_corpus_new_random(struct wt_corpus **ret_corpus, size_t vocabulary_size,
 void wt_corpus_free(struct wt_corpus *corpus);
 size_t wt_corpus_tokens(const struct wt_corpus *corpus);
 double wt_corpus_unknown_share(const struct wt_corpus *corpus);
+/* Of all tokens (digest.h): differs where the text does. */
+uint64_t wt_corpus_digest(const struct wt_corpus *corpus);
 size_t wt_corpus_sequences(const struct wt_corpus *corpus); /* trained on */
 size_t wt_corpus_held_out(const struct wt_corpus *corpus);  /* 0: the text is too short */
 

@@ -51,6 +51,9 @@ struct wt_hub {
     size_t shard_count;
     json_t *index; /* weight_map; NULL: one file */
     char *left_out;
+    char **labels; /* [classes] */
+    unsigned classes;
+    bool has_no_classifier; /* whatever the files have */
 };
 
 /* ---- text ---- */
@@ -159,37 +162,6 @@ static bool is_there(const char *folder, const char *name)
     return there;
 }
 
-int wt_hub_open(struct wt_hub **ret_hub, const char *folder, struct wt_error *err)
-{
-    struct wt_hub *hub = calloc(1, sizeof(*hub));
-    char *config = join(folder, "config.json");
-    char *index = join(folder, "model.safetensors.index.json");
-    int rc = 0;
-    if (!hub || !config || !index || !(hub->folder = strdup(folder))) {
-        rc = wt_fail(err, WT_E_NOMEM, "no memory for a model's folder");
-        goto out;
-    }
-    rc = wt_config_read(&hub->config, config, err);
-    if (rc < 0)
-        goto out;
-    if (!is_there(folder, "model.safetensors") && is_there(folder, "model.safetensors.index.json"))
-        rc = open_index(hub, index, err);
-    else
-        rc = open_shard(hub, "model.safetensors", err);
-    if (rc == WT_E_NOTFOUND && is_there(folder, "pytorch_model.bin"))
-        wt_fix(err, "pytorch_model.bin is not read: have transformers write the folder again with "
-                    "save_pretrained(), which makes model.safetensors");
-    if (rc < 0)
-        goto out;
-    *ret_hub = hub;
-    hub = NULL;
-out:
-    wt_hub_close(hub);
-    free(config);
-    free(index);
-    return rc;
-}
-
 void wt_hub_close(struct wt_hub *hub)
 {
     if (!hub)
@@ -202,6 +174,8 @@ void wt_hub_close(struct wt_hub *hub)
     }
     free(hub->shards);
     json_decref(hub->index);
+    wt_hub_drop_classifier(hub);
+    free(hub->labels);
     free(hub->folder);
     free(hub->left_out);
     free(hub);
@@ -285,13 +259,116 @@ static bool find(const struct wt_hub *hub, const char *name, struct place *ret_p
     return look_all(hub, name, true, ret_place) || look_all(hub, name, false, ret_place);
 }
 
-unsigned wt_hub_classes(const struct wt_hub *hub)
+/* ---- the classifier ---- */
+
+static unsigned count_classes(const struct wt_hub *hub)
 {
     struct place place;
     if (!find(hub, families[hub->config.family].class_weight, &place) || place.tensor->rank != 2 ||
         place.tensor->shape[0] > 1u << 20)
         return 0;
     return (unsigned)place.tensor->shape[0];
+}
+
+/* The names of id2label, or no names where one is missing or is there twice. */
+static const json_t *names_of(const json_t *config, unsigned classes)
+{
+    const json_t *names = json_object_get(config, "id2label");
+    json_t *seen = json_object();
+    bool is_whole = json_object_size(names) == classes;
+    for (unsigned i = 0; is_whole && i < classes; i++) {
+        char number[16];
+        const char *name =
+            json_string_value(json_object_get(names, wt_text(number, sizeof(number), "%u", i)));
+        is_whole = name && !json_object_get(seen, name);
+        if (is_whole)
+            json_object_set_new(seen, name, json_true());
+    }
+    json_decref(seen);
+    return is_whole ? names : NULL;
+}
+
+static int read_labels(struct wt_hub *hub, const char *path, struct wt_error *err)
+{
+    char *text = NULL;
+    size_t size;
+    unsigned classes = count_classes(hub);
+    if (classes == 0)
+        return 0;
+    int rc = wt_file_read(path, WT_CONFIG_MAX_BYTES, &text, &size, err);
+    if (rc < 0)
+        return rc;
+    json_t *config = json_loadb(text, size, 0, NULL);
+    const json_t *names = names_of(config, classes);
+    free(text);
+    hub->labels = calloc(classes, sizeof(*hub->labels));
+    for (unsigned i = 0; hub->labels && i < classes; i++) {
+        char number[16];
+        wt_text(number, sizeof(number), "%u", i);
+        const char *name = json_string_value(json_object_get(names, number));
+        if ((name ? asprintf(&hub->labels[i], "%s", name)
+                  : asprintf(&hub->labels[i], "LABEL_%u", i)) < 0) {
+            hub->labels[i] = NULL;
+            break;
+        }
+        hub->classes++;
+    }
+    json_decref(config);
+    return hub->classes == classes ? 0
+                                   : wt_fail(err, WT_E_NOMEM, "%s: no memory for its labels", path);
+}
+
+unsigned wt_hub_classes(const struct wt_hub *hub)
+{
+    return hub->classes;
+}
+
+char *const *wt_hub_labels(const struct wt_hub *hub)
+{
+    return hub->classes ? hub->labels : NULL;
+}
+
+void wt_hub_drop_classifier(struct wt_hub *hub)
+{
+    for (unsigned i = 0; i < hub->classes; i++)
+        free(hub->labels[i]);
+    hub->classes = 0;
+    hub->has_no_classifier = true;
+}
+
+/* ---- opening a folder ---- */
+
+int wt_hub_open(struct wt_hub **ret_hub, const char *folder, struct wt_error *err)
+{
+    struct wt_hub *hub = calloc(1, sizeof(*hub));
+    char *config = join(folder, "config.json");
+    char *index = join(folder, "model.safetensors.index.json");
+    int rc = 0;
+    if (!hub || !config || !index || !(hub->folder = strdup(folder))) {
+        rc = wt_fail(err, WT_E_NOMEM, "no memory for a model's folder");
+        goto out;
+    }
+    rc = wt_config_read(&hub->config, config, err);
+    if (rc < 0)
+        goto out;
+    if (!is_there(folder, "model.safetensors") && is_there(folder, "model.safetensors.index.json"))
+        rc = open_index(hub, index, err);
+    else
+        rc = open_shard(hub, "model.safetensors", err);
+    if (rc == WT_E_NOTFOUND && is_there(folder, "pytorch_model.bin"))
+        wt_fix(err, "pytorch_model.bin is not read: have transformers write the folder again with "
+                    "save_pretrained(), which makes model.safetensors");
+    if (rc == 0)
+        rc = read_labels(hub, config, err);
+    if (rc < 0)
+        goto out;
+    *ret_hub = hub;
+    hub = NULL;
+out:
+    wt_hub_close(hub);
+    free(config);
+    free(index);
+    return rc;
 }
 
 /* ---- loading ---- */
@@ -303,11 +380,11 @@ static void transpose(float *to, const float *from, size_t rows, size_t columns)
             to[c * rows + r] = from[r * columns + c];
 }
 
-static int load_one(struct wt_hub *hub, const struct wt_parameter *p, float *values,
-                    struct wt_error *err)
+static int load_one(struct wt_hub *hub, const struct wt_parameter *p, bool is_classifier,
+                    float *values, struct wt_error *err)
 {
     struct place place;
-    if (!find(hub, p->name, &place)) {
+    if ((is_classifier && hub->has_no_classifier) || !find(hub, p->name, &place)) {
         if (p->is_optional)
             return append(&hub->left_out, p->name, err);
         return wt_fail(err, WT_E_FORMAT, "%s: has no tensor \"%s\"", hub->folder, p->name);
@@ -368,7 +445,10 @@ int wt_hub_load(struct wt_hub *hub, const struct wt_parameters *parameters, floa
         memset(hub->shards[s].is_used, 0,
                wt_safetensors_count(hub->shards[s].file) * sizeof(*hub->shards[s].is_used));
     for (size_t i = 0; rc == 0 && i < parameters->tensor_count; i++)
-        rc = load_one(hub, &parameters->tensors[i], values, err);
+        rc = load_one(hub, &parameters->tensors[i],
+                      parameters->tensors[i].at == parameters->class_w ||
+                          parameters->tensors[i].at == parameters->class_b,
+                      values, err);
     for (size_t s = 0; s < hub->shard_count; s++)
         for (size_t i = 0; rc == 0 && i < wt_safetensors_count(hub->shards[s].file); i++)
             if (!hub->shards[s].is_used[i])
@@ -397,10 +477,7 @@ static int save_config(const char *path, const struct wt_config *config,
     json_t *object = json_loads(text, 0, NULL), *labels = json_object(), *ids = json_object();
     free(text);
     text = NULL;
-    uint64_t classes = 0;
-    for (size_t i = 0; i < parameters->tensor_count; i++)
-        if (parameters->tensors[i].at == parameters->class_w)
-            classes = parameters->tensors[i].shape[0];
+    unsigned classes = wt_parameters_classes(parameters);
     int failed = !object || !labels || !ids;
     for (unsigned i = 0; !failed && i < classes; i++) {
         char number[16], label[32];

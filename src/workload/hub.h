@@ -19,6 +19,11 @@ void wt_hub_close(struct wt_hub *hub);
 const struct wt_config *wt_hub_config(const struct wt_hub *hub);
 /* Of the classifier head; 0: there is none. */
 unsigned wt_hub_classes(const struct wt_hub *hub);
+/* [wt_hub_classes()]: what they are called, by their numbers: config.json's id2label, or LABEL_0
+ * and so on where it does not name each once. NULL: there is no head. Borrowed until close. */
+char *const *wt_hub_labels(const struct wt_hub *hub);
+/* From here on the folder counts as one without a classifier head. */
+void wt_hub_drop_classifier(struct wt_hub *hub);
 
 /* values [total] of parameters, which are for this configuration; they hold initial values, which
  * stay where the file has none for a head. Errors: WT_E_FORMAT (a tensor that is missing, is of

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "workload/digest.h"
 #include "workload/random.h"
 #include "workload/table.h"
 
@@ -143,6 +144,13 @@ int wt_items_lines(struct wt_items *ret, const struct wt_vocabulary *vocabulary,
     return rc;
 }
 
+void wt_items_hold_out(struct wt_items *items)
+{
+    for (size_t i = 0; i < items->count; i++)
+        items->held_out[i] = (uint32_t)i;
+    items->held_out_count = items->count;
+}
+
 /* ---- tables ---- */
 
 struct field {
@@ -256,35 +264,96 @@ static int add_row(struct building *b, struct wt_table *seen, const struct field
     return rc;
 }
 
+/* A table's rows, one after the other. */
+struct reading {
+    const char *name;
+    char *copy;
+    size_t size, at, line; /* line: of the next row */
+    char mark;
+    struct field fields[3]; /* of the row that was read */
+    size_t count, row_line;
+};
+
+static int begin_reading(struct reading *r, const char *name, const char *text, size_t size,
+                         struct wt_error *err)
+{
+    size_t length = strlen(name);
+    bool is_csv = length > 4 && strcmp(name + length - 4, ".csv") == 0;
+    *r = (struct reading){.name = name,
+                          .copy = malloc(size + 1),
+                          .size = size,
+                          .line = 1,
+                          .mark = is_csv ? ',' : '\t'};
+    if (!r->copy)
+        return no_memory(name, err);
+    memcpy(r->copy, text, size);
+    return wt_utf8_check(name, text, size, err);
+}
+
+/* The next row that is neither empty nor the heading: 1; at the end 0. */
+static int next_row(struct reading *r, struct wt_error *err)
+{
+    while (r->at < r->size) {
+        memset(r->fields, 0, sizeof(r->fields));
+        r->row_line = r->line;
+        int rc = row_fields(r->fields, WT_COUNTOF(r->fields), &r->count, r->copy, r->size, &r->at,
+                            &r->line, r->mark, r->name, err);
+        if (rc < 0)
+            return rc;
+        const struct field *label = &r->fields[0];
+        bool is_empty = r->count == 1 && label->size == 0;
+        bool is_heading =
+            r->row_line == 1 && label->size == 5 && memcmp(label->text, "label", 5) == 0;
+        if (!is_empty && !is_heading)
+            return 1;
+    }
+    return 0;
+}
+
+int wt_items_texts(const char *name, const char *text, size_t size, char **ret_text,
+                   size_t *ret_size, struct wt_error *err)
+{
+    struct reading r;
+    size_t used = 0;
+    char *texts = malloc(size + 2); /* no longer than the table, but for the last line's end */
+    int rc = begin_reading(&r, name, text, size, err);
+    if (rc == 0 && !texts)
+        rc = no_memory(name, err);
+    while (rc == 0 && (rc = next_row(&r, err)) > 0) {
+        for (size_t i = 1; i < r.count; i++) {
+            memcpy(texts + used, r.fields[i].text, r.fields[i].size);
+            used += r.fields[i].size;
+            texts[used++] = '\n';
+        }
+        rc = 0;
+    }
+    free(r.copy);
+    if (rc < 0) {
+        free(texts);
+        return rc;
+    }
+    *ret_text = texts;
+    *ret_size = used;
+    return 0;
+}
+
 int wt_items_table(struct wt_items *ret, const struct wt_vocabulary *vocabulary, const char *name,
                    const char *text, size_t size, unsigned seq, uint64_t seed, struct wt_error *err)
 {
     struct wt_items items = {.seed = seed};
     struct building b = building_of(&items, vocabulary, name, seq);
     struct wt_table seen = {0};
-    size_t length = strlen(name), line = 1;
-    char mark = length > 4 && strcmp(name + length - 4, ".csv") == 0 ? ',' : '\t';
-    char *copy = malloc(size + 1);
-    int rc = copy ? wt_utf8_check(name, text, size, err) : no_memory(name, err);
-    if (copy)
-        memcpy(copy, text, size);
-    for (size_t at = 0; at < size && rc == 0;) {
-        struct field fields[3] = {{0}};
-        size_t count = 0, here = line;
-        rc = row_fields(fields, 3, &count, copy, size, &at, &line, mark, name, err);
-        bool is_empty = count == 1 && fields[0].size == 0;
-        bool is_heading =
-            here == 1 && fields[0].size == 5 && memcmp(fields[0].text, "label", 5) == 0;
-        if (rc == 0 && !is_empty && !is_heading)
-            rc = add_row(&b, &seen, fields, count, here, err);
-    }
+    struct reading r;
+    int rc = begin_reading(&r, name, text, size, err);
+    while (rc == 0 && (rc = next_row(&r, err)) > 0)
+        rc = add_row(&b, &seen, r.fields, r.count, r.row_line, err);
     if (rc == 0 && items.count == 0)
         rc = wt_fail(err, WT_E_FORMAT, "%s: there are no rows", name);
     if (rc == 0)
         rc = name_classes(&items, &seen, name, err);
     if (rc == 0)
         rc = divide(&items, name, true, err);
-    free(copy);
+    free(r.copy);
     wt_table_done(&seen);
     if (rc < 0) {
         wt_items_done(&items);
@@ -292,6 +361,69 @@ int wt_items_table(struct wt_items *ret, const struct wt_vocabulary *vocabulary,
     }
     *ret = items;
     return 0;
+}
+
+/* ---- classes as a classifier numbers them ---- */
+
+static size_t place_of(const char *label, char *const *names, size_t count)
+{
+    size_t i = 0;
+    while (i < count && strcmp(names[i], label) != 0)
+        i++;
+    return i;
+}
+
+static int unknown_label(const struct wt_items *items, size_t class, char *const *names,
+                         size_t count, const char *model, const char *name, struct wt_error *err)
+{
+    char list[160] = "";
+    for (size_t i = 0; i < count; i++) {
+        size_t used = strlen(list);
+        if (used > 100) {
+            wt_text(list + used, sizeof(list) - used, ", ...");
+            break;
+        }
+        wt_text(list + used, sizeof(list) - used, "%s%.40s", i ? ", " : "", names[i]);
+    }
+    return wt_fail(err, WT_E_USAGE, "%s: the label \"%.60s\" is none of the %zu classes of %s (%s)",
+                   name, items->classes[class], count, model, list);
+}
+
+int wt_items_number(struct wt_items *items, char *const *names, size_t count, const char *model,
+                    const char *name, struct wt_error *err)
+{
+    int32_t *numbers = calloc(items->class_count + 1, sizeof(*numbers));
+    char **copies = calloc(count + 1, sizeof(*copies));
+    size_t known = 0;
+    int rc = numbers && copies ? 0 : no_memory(name, err);
+    for (size_t i = 0; i < items->class_count; i++)
+        known += place_of(items->classes[i], names, count) < count;
+    for (size_t i = 0; rc == 0 && i < items->class_count; i++) {
+        uint64_t number = place_of(items->classes[i], names, count);
+        if (known == 0 && wt_text_to_u64(items->classes[i], &number) < 0)
+            number = count;
+        if (number >= count)
+            rc = unknown_label(items, i, names, count, model, name, err);
+        numbers[i] = (int32_t)number;
+    }
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        if (!(copies[i] = strdup(names[i])))
+            rc = no_memory(name, err);
+    if (rc == 0) {
+        for (size_t i = 0; i < items->count; i++)
+            items->labels[i] = numbers[items->labels[i]];
+        char **before = items->classes;
+        size_t before_count = items->class_count;
+        items->classes = copies;
+        items->class_count = count;
+        copies = before;
+        count = before_count;
+    }
+    for (size_t i = 0; copies && i < count; i++)
+        free(copies[i]);
+    free(copies);
+    free(numbers);
+    return rc;
 }
 
 int wt_items_random(struct wt_items *ret, size_t vocabulary_size, size_t count, unsigned seq,
@@ -380,6 +512,14 @@ size_t wt_items_next(struct wt_items *items, struct wt_feed *feed, unsigned sequ
     for (unsigned i = 0; i < sequences; i++)
         numbers[i] = wt_order_next(&items->order);
     return fill(items, numbers, sequences, feed);
+}
+
+uint64_t wt_items_digest(const struct wt_items *items)
+{
+    uint64_t digest = wt_digest(WT_DIGEST_BEGIN, items->ids, items->starts[items->count]);
+    digest = wt_digest(digest, items->starts,
+                       (items->count + 1) * (sizeof(*items->starts) / sizeof(uint32_t)));
+    return items->labels ? wt_digest(digest, items->labels, items->count) : digest;
 }
 
 uint64_t wt_items_place(const struct wt_items *items)

@@ -24,7 +24,7 @@ struct wt_items {
     size_t cut;     /* items that were longer than seq and lost their end */
     size_t words;   /* tokens of the text, without marks */
     size_t unknown; /* of these, those that the vocabulary does not have */
-    char **classes; /* names, sorted */
+    char **classes; /* names by number: sorted, or a model's own */
     size_t class_count;
     struct wt_order order; /* of the numbers of items to train on; lines: all, as they come */
     uint32_t *held_out;    /* the others */
@@ -43,6 +43,18 @@ int wt_items_lines(struct wt_items *ret_items, const struct wt_vocabulary *vocab
 int wt_items_table(struct wt_items *ret_items, const struct wt_vocabulary *vocabulary,
                    const char *name, const char *text, size_t size, unsigned seq, uint64_t seed,
                    struct wt_error *err);
+/* Gives a table's classes the numbers that a classifier has for them: names [count], by number. Of
+ * labels none of which is among the names, whole numbers below count are taken as such. Errors:
+ * WT_E_USAGE (a label that the classifier does not have; model and name are for messages),
+ * WT_E_NOMEM. */
+int wt_items_number(struct wt_items *items, char *const *names, size_t count, const char *model,
+                    const char *name, struct wt_error *err);
+/* The texts of a table, a line each, without its labels and heading: what a vocabulary is made
+ * from. *ret_text is owned: free(). Errors: those of a row that name its line, WT_E_NOMEM. */
+int wt_items_texts(const char *name, const char *text, size_t size, char **ret_text,
+                   size_t *ret_size, struct wt_error *err);
+/* All of a table is held out, none of it trained on. */
+void wt_items_hold_out(struct wt_items *items);
 /* Random tokens of lengths between seq / 4 and seq. Errors: WT_E_USAGE, WT_E_NOMEM. */
 int wt_items_random(struct wt_items *ret_items, size_t vocabulary_size, size_t count, unsigned seq,
                     uint64_t seed, struct wt_error *err);
@@ -52,6 +64,8 @@ void wt_items_done(struct wt_items *items);
  * feed->is_packed says. Returns the tokens. */
 size_t wt_items_fill(const struct wt_items *items, const uint32_t *list, size_t list_count,
                      size_t first, struct wt_feed *feed, unsigned sequences);
+/* Of all tokens and labels (digest.h): differs where the text does. */
+uint64_t wt_items_digest(const struct wt_items *items);
 /* The next ones: lines as they come, rows of a table shuffled anew each epoch. */
 size_t wt_items_next(struct wt_items *items, struct wt_feed *feed, unsigned sequences);
 /* Items handed out by wt_items_next(), over all epochs; and going there. */

@@ -273,6 +273,14 @@ nomem:
     return wt_fail(err, WT_E_NOMEM, "no memory for the list of parameters");
 }
 
+unsigned wt_parameters_classes(const struct wt_parameters *p)
+{
+    for (size_t i = 0; i < p->tensor_count && p->class_w != WT_NOWHERE; i++)
+        if (p->tensors[i].at == p->class_w)
+            return (unsigned)p->tensors[i].shape[0];
+    return 0;
+}
+
 void wt_parameters_done(struct wt_parameters *p)
 {
     free(p->layers);

@@ -63,6 +63,8 @@ struct wt_parameters {
 /* Errors: WT_E_USAGE (classes of 0 or 1 with WT_HEAD_CLASSIFY), WT_E_NOMEM. */
 int wt_parameters_init(struct wt_parameters *ret, const struct wt_config *config, enum wt_head head,
                        unsigned classes, struct wt_error *err);
+/* Of WT_HEAD_CLASSIFY; 0: it has another head. */
+unsigned wt_parameters_classes(const struct wt_parameters *parameters);
 void wt_parameters_done(struct wt_parameters *parameters);
 
 #endif

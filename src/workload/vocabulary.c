@@ -135,7 +135,8 @@ int wt_vocabulary_train(struct wt_vocabulary **ret_vocabulary, bool is_bpe, cons
     } else if (rc == 0) {
         rc = wt_tokenizer_train(&wordpiece, text, size, max_size, err);
         if (rc == WT_E_FORMAT)
-            wt_fail(err, rc, "%s: there are no words in it", name);
+            wt_fail(err, rc,
+                    "%s: there are no words in it (WordPiece's have 100 characters at most)", name);
     }
     return rc == 0 ? finish(ret_vocabulary, wordpiece, bpe, err) : rc;
 }

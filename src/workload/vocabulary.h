@@ -48,6 +48,8 @@ int wt_vocabulary_train(struct wt_vocabulary **ret_vocabulary, bool is_bpe, cons
  * and merges.txt, and tokenizer_config.json. Errors: those of the system, WT_E_NOMEM. */
 int wt_vocabulary_write(const struct wt_vocabulary *vocabulary, const char *folder,
                         struct wt_error *err);
+/* Whether one of that kind is written into a file of this name. */
+bool wt_vocabulary_writes(bool is_bpe, const char *file);
 void wt_vocabulary_free(struct wt_vocabulary *vocabulary);
 
 /* One of the two is NULL. Borrowed until free. */

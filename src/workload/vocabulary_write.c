@@ -84,6 +84,13 @@ static int write_bpe(const struct wt_bpe *b, const char *folder, struct wt_error
     return rc;
 }
 
+bool wt_vocabulary_writes(bool is_bpe, const char *file)
+{
+    return strcmp(file, "tokenizer_config.json") == 0 ||
+           (is_bpe ? strcmp(file, "vocab.json") == 0 || strcmp(file, "merges.txt") == 0
+                   : strcmp(file, "vocab.txt") == 0);
+}
+
 int wt_vocabulary_write(const struct wt_vocabulary *v, const char *folder, struct wt_error *err)
 {
     const struct wt_bpe *bpe = wt_vocabulary_bpe(v);

@@ -57,6 +57,7 @@ struct bench_options {
     uint64_t evaluate_every, checkpoint_every; /* 0: at the end */
     const char *checkpoint, *save;
     bool is_resumed;
+    bool has_new_head, is_evaluated_only; /* finetune */
 
     bool is_packed;
 
@@ -101,7 +102,6 @@ struct bench {
     bool has_made_folder;             /* of --save; goes when nothing came into it */
     bool is_line_open;                /* progress stands on the terminal's line */
     struct wt_vocabulary *vocabulary; /* NULL: random tokens, or none */
-    bool is_made;                     /* the vocabulary, from the text */
 
     struct wt_backend backend;
     struct wt_emu *emu;  /* with the counting backend */
@@ -149,6 +149,10 @@ static inline uint64_t bench_step(const struct bench *b)
 /* text.c */
 int bench_open_text(struct bench *b, struct wt_error *err);
 int bench_save_vocabulary(const struct bench *b, const char *folder, struct wt_error *err);
+bool bench_is_of_a_tokenizer(const char *file);
+/* Whether bench_save_vocabulary() will write a file of this name; may be asked before the text is
+ * opened. */
+bool bench_saves_file(const struct bench *b, const char *file);
 
 /* device.c. Phases are told where they cost nothing, or where they were asked for. */
 int bench_open_device(struct bench *b, struct wt_error *err);

@@ -1,10 +1,12 @@
 /* Generation: the prompt is read at once (prefill), then a token of each sequence at a time
  * (decode). The two are phases of their own, since one is bound by arithmetic and the other by
  * memory. */
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/base.h"
 #include "base/file.h"
@@ -30,6 +32,8 @@ int bench_open_prompt(struct bench *b, struct wt_error *err)
             return wt_fail(err, WT_E_NOMEM, "no memory for a prompt of %u tokens", o->seq);
         for (size_t i = 0; i < o->seq; i++)
             b->prompt[i] = (int32_t)wt_random_below(&random, b->source.config.vocab);
+    } else if (o->prompt_file && access(o->prompt_file, R_OK) < 0) {
+        rc = wt_fail_errno(err, errno, "--prompt-file %s", o->prompt_file);
     } else if (o->prompt_file) {
         rc = wt_file_read(o->prompt_file, PROMPT_MAX, &text, &size, err);
         size_t mark = rc == 0 ? wt_utf8_mark(text, size) : 0;
@@ -221,7 +225,7 @@ static int keep_texts(struct round *r, struct wt_error *err)
         free(clean);
     }
     if (fflush(stdout) != 0 && rc == 0)
-        rc = wt_fail(err, WT_E_IO, "writing the text");
+        rc = wt_fail_errno(err, errno, "writing the text to standard output");
     return rc;
 }
 

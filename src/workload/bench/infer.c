@@ -72,6 +72,21 @@ int bench_infer(struct bench *b, struct wt_error *err)
     return rc;
 }
 
+/* Of how much of the text a loss is: each line anew, in the order of the file. */
+static void say_share(const struct bench *b)
+{
+    uint64_t lines = b->items.count, read = wt_items_place(&b->items);
+    char all[32], part[32];
+    wt_grouped(all, sizeof(all), lines);
+    if (read < lines)
+        fprintf(stderr, " of the first %s of %s lines", wt_grouped(part, sizeof(part), read), all);
+    else if (read == lines)
+        fprintf(stderr, " of all %s lines", all);
+    else
+        fprintf(stderr, " of %s line%s, read %.3g times", all, lines == 1 ? "" : "s",
+                (double)read / (double)lines);
+}
+
 int bench_infer_report(struct bench *b)
 {
     const struct bench_options *o = b->o;
@@ -90,16 +105,19 @@ int bench_infer_report(struct bench *b)
             fprintf(stderr, ", %.1f %% of its rows padding", 100 * padding);
         if (isfinite(nats))
             fprintf(stderr, "; loss %.4f, perplexity %.4g", nats, exp(nats));
+        if (isfinite(nats) && b->vocabulary)
+            say_share(b);
         bench_say_end();
     }
     if (!o->is_json)
         return 0;
     json_t *j = bench_json(b);
-    json_t *more =
-        json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "packed", o->is_packed, "padding_share",
-                  wt_json_number(padding), "latency_p50_s", wt_json_number(p50), "latency_p95_s",
-                  wt_json_number(p95), "latency_p99_s", wt_json_number(p99), "loss",
-                  wt_json_number(nats), "perplexity", wt_json_number(exp(nats)));
+    json_t *more = json_pack(
+        "{s:b, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "packed", o->is_packed, "sequences",
+        (json_int_t)b->items.count, "sequences_read", (json_int_t)wt_items_place(&b->items),
+        "padding_share", wt_json_number(padding), "latency_p50_s", wt_json_number(p50),
+        "latency_p95_s", wt_json_number(p95), "latency_p99_s", wt_json_number(p99), "loss",
+        wt_json_number(nats), "perplexity", wt_json_number(exp(nats)));
     if (!j || !more || json_object_update(j, more) < 0) {
         json_decref(j);
         j = NULL;

@@ -85,7 +85,7 @@ int bench_asked_to_end(void)
 bool bench_goes_on(const struct bench *b)
 {
     const struct bench_options *o = b->o;
-    return !asked_to_end && (!o->steps || bench_step(b) < o->steps) &&
+    return !asked_to_end && !o->is_evaluated_only && (!o->steps || bench_step(b) < o->steps) &&
            (o->seconds <= 0 || b->seconds < o->seconds);
 }
 

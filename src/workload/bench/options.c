@@ -70,6 +70,9 @@ static void print_help(FILE *out)
           "  --checkpoint-every N   also every N steps\n"
           "  --resume               go on from --checkpoint\n"
           "  --save DIR             write the model as a Hugging Face folder\n"
+          "  --new-head             finetune: a new classifier in place of the folder's\n"
+          "  --evaluate-only        finetune: no step; how many rows of the table the\n"
+          "                         folder's classifier has right\n"
           "infer\n"
           "  --padded               each sequence takes the longest one's room (default)\n"
           "  --packed               sequences lie one after the other; BERT and DistilBERT\n"
@@ -120,6 +123,8 @@ enum {
     OPT_CHECKPOINT_EVERY,
     OPT_RESUME,
     OPT_SAVE,
+    OPT_NEW_HEAD,
+    OPT_EVALUATE_ONLY,
     OPT_PADDED,
     OPT_PACKED,
     OPT_PROMPT,
@@ -165,6 +170,8 @@ static const struct option long_options[] = {
     {"checkpoint-every", required_argument, NULL, OPT_CHECKPOINT_EVERY},
     {"resume", no_argument, NULL, OPT_RESUME},
     {"save", required_argument, NULL, OPT_SAVE},
+    {"new-head", no_argument, NULL, OPT_NEW_HEAD},
+    {"evaluate-only", no_argument, NULL, OPT_EVALUATE_ONLY},
     {"padded", no_argument, NULL, OPT_PADDED},
     {"packed", no_argument, NULL, OPT_PACKED},
     {"prompt", required_argument, NULL, OPT_PROMPT},
@@ -187,6 +194,7 @@ static const struct {
     unsigned works;
 } only[] = {
     {OPT_LR, OPT_SAVE, LEARNS},
+    {OPT_NEW_HEAD, OPT_EVALUATE_ONLY, 1u << WORK_FINETUNE},
     {OPT_PADDED, OPT_PACKED, 1u << WORK_INFER},
     {OPT_PROMPT, OPT_TOP_P, 1u << WORK_GENERATE},
 };
@@ -370,6 +378,12 @@ static int take(struct bench_options *o, int option)
     case OPT_SAVE:
         o->save = optarg;
         return 0;
+    case OPT_NEW_HEAD:
+        o->has_new_head = true;
+        return 0;
+    case OPT_EVALUATE_ONLY:
+        o->is_evaluated_only = true;
+        return 0;
     case OPT_PADDED:
         o->is_packed = false;
         return 0;
@@ -410,6 +424,23 @@ static int take(struct bench_options *o, int option)
 }
 
 /* ---- what does not go together ---- */
+
+/* With --evaluate-only nothing is trained and nothing kept. */
+static int check_evaluation(const struct bench_options *o, const bool *is_given)
+{
+    for (int option = OPT_STEPS; option <= OPT_NEW_HEAD; option++) {
+        bool is_of_training = option <= OPT_SECONDS || (option >= OPT_LR && option != OPT_EVALUATE);
+        if (is_given[option - OPT_DATA] && is_of_training)
+            return 1 + bench_usage("--evaluate-only does no step: --%s has no place beside it",
+                                   name_of(option));
+    }
+    if (o->evaluate == 0)
+        return 1 + bench_usage("--evaluate 0: with --evaluate-only nothing would be done");
+    if (o->place == PLACE_EMU)
+        return 1 + bench_usage("--evaluate-only: on the emulated device no arithmetic is done, and "
+                               "nothing is right or wrong");
+    return 0;
+}
 
 static int check(const struct bench_options *o, const bool *is_given)
 {
@@ -466,6 +497,8 @@ static int check(const struct bench_options *o, const bool *is_given)
     } else if (o->vocab && !o->data) {
         return 1 + bench_usage("--vocab %s: there is no --data to cut into tokens", o->vocab);
     }
+    if (o->is_evaluated_only)
+        return check_evaluation(o, is_given);
     if (o->is_resumed && !o->checkpoint)
         return 1 + bench_usage("--resume: from where? --checkpoint DIR says it");
     if (o->checkpoint_every && !o->checkpoint)
@@ -529,7 +562,7 @@ int bench_read_options(int argc, char **argv, struct bench_options *o)
     o->has_vocab_size = is_given[OPT_VOCAB_SIZE - OPT_DATA];
     if (!o->batch)
         o->batch = o->work == WORK_GENERATE ? 1 : 8;
-    if (o->steps == 0 && o->seconds <= 0)
+    if (o->steps == 0 && o->seconds <= 0 && !o->is_evaluated_only)
         o->steps = o->work == WORK_GENERATE ? 1 : 100;
     if (o->work == WORK_FINETUNE && !is_given[OPT_EVALUATE - OPT_DATA])
         o->evaluate = 1000000; /* rows are few */

@@ -40,6 +40,21 @@ static int find_folder(struct bench_source *s, const char *path, struct wt_error
     return rc;
 }
 
+/* Many are called config.json: those by their folder. */
+static void name_of_file(char *name, size_t size, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *from = slash ? slash + 1 : path;
+    if (!slash || strcmp(from, "config.json") != 0) {
+        wt_text(name, size, "%.100s", from);
+        return;
+    }
+    for (from = slash; from > path && from[-1] != '/';)
+        from--;
+    bool says_nothing = from == slash || from[0] == '.';
+    wt_text(name, size, "%.*s", says_nothing ? 100 : (int)(slash - from < 100 ? slash - from : 100),
+            says_nothing ? slash + 1 : from);
+}
+
 int bench_source_find(struct bench_source *ret, const char *model, struct wt_error *err)
 {
     struct bench_source s = {.name = ""};
@@ -50,8 +65,7 @@ int bench_source_find(struct bench_source *ret, const char *model, struct wt_err
         rc = find_folder(&s, model, err);
     } else if (is_path) {
         rc = wt_config_read(&s.config, model, err);
-        const char *slash = strrchr(model, '/');
-        wt_text(s.name, sizeof(s.name), "%.100s", slash ? slash + 1 : model);
+        name_of_file(s.name, sizeof(s.name), model);
     } else {
         rc = wt_config_named(&s.config, model, err);
         if (rc < 0 && err)

@@ -25,7 +25,7 @@ static int read_text(const char *path, char **ret_text, size_t *ret_size, struct
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return wt_fail_errno(err, errno, "%s", path);
+        return wt_fail_errno(err, errno, "--data %s", path);
     struct stat st;
     size_t size = 65536, used = 0;
     if (fstat(fd, &st) == 0 && st.st_size > 0)
@@ -91,8 +91,11 @@ static int check_vocabulary(const struct bench *b, const char *name, struct wt_e
         return wt_fail(err, WT_E_USAGE, "%s: %s needs a vocabulary with [CLS] and [SEP]", name,
                        b->source.name);
     if (wt_vocabulary_size(b->vocabulary) > c->vocab)
-        return wt_fail(err, WT_E_FORMAT, "%s: %zu entries, but %s has room for %u", name,
-                       wt_vocabulary_size(b->vocabulary), b->source.name, c->vocab);
+        return wt_fail(err, WT_E_FORMAT,
+                       "%s: a vocabulary of %zu entries, but %s%s has room for %u (vocab_size)",
+                       name, wt_vocabulary_size(b->vocabulary),
+                       b->source.folder[0] ? b->source.folder : b->source.name,
+                       b->source.folder[0] ? "/config.json" : "", c->vocab);
     return 0;
 }
 
@@ -104,7 +107,9 @@ static int open_vocabulary(struct bench *b, const char *text, size_t size, struc
     const char *name = o->vocab ? o->vocab : b->source.folder;
     struct stat st;
     int rc = 0;
-    if (o->vocab && (stat(o->vocab, &st) < 0 || !S_ISDIR(st.st_mode))) {
+    if (o->vocab && access(o->vocab, R_OK) < 0)
+        return wt_fail_errno(err, errno, "--vocab %s", o->vocab);
+    if (o->vocab && stat(o->vocab, &st) == 0 && !S_ISDIR(st.st_mode)) {
         char *vocab = NULL;
         struct wt_vocabulary_text file = {o->vocab, NULL, 0};
         rc = wt_file_read(o->vocab, WT_VOCABULARY_MAX_BYTES, &vocab, &file.size, err);
@@ -123,12 +128,17 @@ static int open_vocabulary(struct bench *b, const char *text, size_t size, struc
                      "nothing",
                      b->source.folder);
         wt_fix(err, "give the one they were trained with: --vocab FILE|DIR");
-    } else if (text) { /* of a table also the labels: a few entries too many do no harm */
+    } else if (text) {
         size_t most =
             o->vocab_size < b->source.config.vocab ? o->vocab_size : b->source.config.vocab;
         name = o->data;
-        b->is_made = true;
-        rc = wt_vocabulary_train(&b->vocabulary, is_bpe, o->data, text, size, most, err);
+        char *texts = NULL;
+        if (o->work == WORK_FINETUNE)
+            rc = wt_items_texts(o->data, text, size, &texts, &size, err);
+        if (rc == 0)
+            rc = wt_vocabulary_train(&b->vocabulary, is_bpe, o->data, texts ? texts : text, size,
+                                     most, err);
+        free(texts);
     } else {
         rc =
             wt_fail(err, WT_E_USAGE, "%s has no vocabulary to cut the prompt with", b->source.name);
@@ -136,6 +146,28 @@ static int open_vocabulary(struct bench *b, const char *text, size_t size, struc
                     "from");
     }
     return rc < 0 ? rc : check_vocabulary(b, name, err);
+}
+
+/* The classes of a table as the folder's classifier numbers them. */
+static int number_classes(struct bench *b, struct wt_error *err)
+{
+    const struct bench_options *o = b->o;
+    struct wt_hub *hub = b->source.hub;
+    if (hub && o->has_new_head)
+        wt_hub_drop_classifier(hub);
+    unsigned classes = hub ? wt_hub_classes(hub) : 0;
+    if (o->is_evaluated_only && classes == 0)
+        return wt_fail(err, WT_E_USAGE, "--evaluate-only: %s has no classifier; finetune makes one",
+                       b->source.folder[0] ? b->source.folder : b->source.name);
+    if (classes == 0)
+        return 0;
+    int rc =
+        wt_items_number(&b->items, wt_hub_labels(hub), classes, b->source.folder, o->data, err);
+    if (rc == WT_E_USAGE)
+        wt_fix(err, o->is_evaluated_only
+                        ? "give a table of these classes"
+                        : "give a table of these classes, or begin another classifier: --new-head");
+    return rc;
 }
 
 int bench_open_text(struct bench *b, struct wt_error *err)
@@ -168,6 +200,10 @@ int bench_open_text(struct bench *b, struct wt_error *err)
     else if (rc == 0 && o->work == WORK_INFER)
         rc = wt_items_lines(&b->items, b->vocabulary, o->data, text, size, o->seq, err);
     free(text);
+    if (rc == 0 && o->work == WORK_FINETUNE)
+        rc = number_classes(b, err);
+    if (rc == 0 && o->is_evaluated_only)
+        wt_items_hold_out(&b->items);
     return rc;
 }
 
@@ -182,15 +218,43 @@ static int copy_file(const char *from, const char *to, struct wt_error *err)
     return rc;
 }
 
+/* The folder with the vocabulary's own files; NULL: it is made from the text, or one file. */
+static const char *vocabulary_folder(const struct bench *b)
+{
+    struct stat st;
+    const char *folder = b->o->vocab                ? b->o->vocab
+                         : b->source.has_vocabulary ? b->source.folder
+                                                    : NULL;
+    return folder && stat(folder, &st) == 0 && S_ISDIR(st.st_mode) ? folder : NULL;
+}
+
+bool bench_is_of_a_tokenizer(const char *file)
+{
+    bool is_one = false;
+    for (size_t i = 0; i < WT_COUNTOF(tokenizer_files); i++)
+        is_one |= strcmp(file, tokenizer_files[i]) == 0;
+    return is_one;
+}
+
+bool bench_saves_file(const struct bench *b, const char *file)
+{
+    const char *source = vocabulary_folder(b);
+    char path[4200];
+    if (!b->o->data || !bench_is_of_a_tokenizer(file))
+        return false;
+    if (source)
+        return access(wt_text(path, sizeof(path), "%s/%s", source, file), F_OK) == 0;
+    return wt_vocabulary_writes(b->source.config.family == WT_FAMILY_GPT2, file);
+}
+
 /* The model's own files as they are, or those of a vocabulary that was made. */
 int bench_save_vocabulary(const struct bench *b, const char *folder, struct wt_error *err)
 {
-    const char *source = b->o->vocab ? b->o->vocab : b->source.folder;
-    struct stat st;
+    const char *source = vocabulary_folder(b);
     int rc = 0;
     if (!b->vocabulary)
         return 0;
-    if (b->is_made || stat(source, &st) < 0 || !S_ISDIR(st.st_mode))
+    if (!source)
         return wt_vocabulary_write(b->vocabulary, folder, err);
     for (size_t i = 0; i < WT_COUNTOF(tokenizer_files) && rc == 0; i++) {
         char from[4200], to[4200];

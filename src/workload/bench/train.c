@@ -190,6 +190,9 @@ static int evaluate(struct bench *b, struct wt_error *err)
         if (rc == 0 && !b->corpus)
             rc = count_right(b, &right, err);
         rows += b->feed.count;
+        if (rc == 0 && o->is_evaluated_only)
+            bench_step_done(b, wt_feed_tokens(&b->feed),
+                            bench_forward_flops(&b->source.config, &b->feed, 0, b->classes));
     }
     int ended = bench_end(b, "evaluate", rc < 0 ? NULL : err);
     if (rc < 0 || ended < 0 || count == 0)
@@ -222,6 +225,18 @@ static int64_t end_ns(const struct bench *b)
     return b->o->seconds > 0 ? b->start_ns + (int64_t)(b->o->seconds * 1e9) : 0;
 }
 
+/* Where it stands in mid run. */
+static void say_evaluation(struct bench *b)
+{
+    if (b->o->is_quiet || b->held_out_step != bench_step(b) || !isfinite(b->loss_held_out))
+        return;
+    bench_clear_line(b);
+    fprintf(stderr, "step %" PRIu64 "  held out %.4f", b->held_out_step, b->loss_held_out);
+    if (isfinite(b->accuracy))
+        fprintf(stderr, "  %.1f %% right", 100 * b->accuracy);
+    fputc('\n', stderr);
+}
+
 int bench_train(struct bench *b, struct wt_error *err)
 {
     const struct bench_options *o = b->o;
@@ -252,6 +267,7 @@ int bench_train(struct bench *b, struct wt_error *err)
         if (evaluates) {
             rc = evaluate(b, err);
             evaluated = done;
+            say_evaluation(b);
         }
         if (rc == 0 && keeps) {
             rc = bench_checkpoint(b, err);
@@ -299,11 +315,13 @@ int bench_train_report(struct bench *b)
         else if (b->steps > 0 && isfinite(b->loss_last))
             fprintf(stderr, "; loss %.4f -> %.4f", b->loss_first, b->loss_last);
         if (isfinite(b->loss_held_out))
-            fprintf(stderr, ", held out %.4f", b->loss_held_out);
+            fprintf(stderr, "%s %.4f", o->is_evaluated_only ? "; loss" : ", held out",
+                    b->loss_held_out);
         if (isfinite(b->loss_held_out) && b->held_out_step != bench_step(b))
             fprintf(stderr, " at step %" PRIu64, b->held_out_step);
         if (isfinite(b->accuracy))
-            fprintf(stderr, ", %.1f %% of the held-out rows right", 100 * b->accuracy);
+            fprintf(stderr, ", %.1f %% of the %s right", 100 * b->accuracy,
+                    o->is_evaluated_only ? "rows" : "held-out rows");
         bench_say_end();
     }
     if (!o->is_json)

@@ -11,6 +11,7 @@
 #include "base/base.h"
 #include "workload/bench/bench.h"
 #include "workload/checkpoint.h"
+#include "workload/digest.h"
 
 /* ---- where to ---- */
 
@@ -81,9 +82,11 @@ static int check_checkpoint(const struct bench_options *o, struct wt_error *err)
         wt_fix(err, "give another folder");
         return rc;
     }
-    /* Resuming from where nothing is: loading says so. */
-    if (o->is_resumed && !is_there)
-        return 0;
+    if (o->is_resumed && !is_there) {
+        int rc = wt_fail(err, WT_E_NOTFOUND, "--resume: there is no checkpoint in %s", folder);
+        wt_fix(err, "without --resume a run begins, and leaves one there");
+        return rc;
+    }
     char parent[4096];
     if (strlen(folder) >= sizeof(parent) - 64)
         return wt_fail(err, WT_E_USAGE, "--checkpoint: a path of %zu bytes", strlen(folder));
@@ -102,10 +105,67 @@ static int check_checkpoint(const struct bench_options *o, struct wt_error *err)
     return make_and_try("--checkpoint", parent, folder, err);
 }
 
+/* Whether two paths are the same folder, there or not. */
+static bool is_same(const char *a, const char *b)
+{
+    struct stat x, y;
+    size_t a_size = strlen(a), b_size = strlen(b);
+    while (a_size > 1 && a[a_size - 1] == '/')
+        a_size--;
+    while (b_size > 1 && b[b_size - 1] == '/')
+        b_size--;
+    return (a_size == b_size && memcmp(a, b, a_size) == 0) ||
+           (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
+}
+
+static bool ends_in(const char *text, const char *end)
+{
+    size_t size = strlen(text), end_size = strlen(end);
+    return size >= end_size && strcmp(text + size - end_size, end) == 0;
+}
+
+/* Of a model, as far as Wattune or transformers would read it. */
+static bool is_of_a_model(const char *name)
+{
+    return ends_in(name, ".safetensors") || ends_in(name, ".safetensors.index.json") ||
+           strncmp(name, "pytorch_model", strlen("pytorch_model")) == 0 ||
+           bench_is_of_a_tokenizer(name);
+}
+
+/* What would stay beside the model that is written is of another one. */
+static int check_save(const struct bench *b, struct wt_error *err)
+{
+    const struct bench_options *o = b->o;
+    bool is_checkpoint;
+    steps_there(o->save, &is_checkpoint);
+    if (is_checkpoint || (o->checkpoint && is_same(o->save, o->checkpoint))) {
+        int rc = wt_fail(err, WT_E_USAGE, "--save %s: is a checkpoint's folder", o->save);
+        wt_fix(err, "give a folder of its own");
+        return rc;
+    }
+    DIR *dir = opendir(o->save);
+    const struct dirent *entry;
+    char other[256] = "";
+    while (dir && !other[0] && (entry = readdir(dir)))
+        if (is_of_a_model(entry->d_name) && strcmp(entry->d_name, "model.safetensors") != 0 &&
+            !bench_saves_file(b, entry->d_name))
+            wt_text(other, sizeof(other), "%s", entry->d_name);
+    if (dir)
+        closedir(dir);
+    if (!other[0])
+        return 0;
+    int rc = wt_fail(err, WT_E_USAGE, "--save %s: holds another model, whose %.100s would stay",
+                     o->save, other);
+    wt_fix(err, "give a new folder");
+    return rc;
+}
+
 int bench_check_places(struct bench *b, struct wt_error *err)
 {
     const struct bench_options *o = b->o;
     int rc = o->checkpoint ? check_checkpoint(o, err) : 0;
+    if (rc == 0 && o->save)
+        rc = check_save(b, err);
     if (rc < 0 || !o->save)
         return rc;
     b->has_made_folder = access(o->save, F_OK) < 0;
@@ -166,6 +226,13 @@ static const struct {
     {"vocabulary", "the size of the vocabulary"},
 };
 
+/* Text and labels, token for token. */
+static const char *text_digest(char *buf, size_t size, const struct bench *b)
+{
+    uint64_t digest = b->corpus ? wt_corpus_digest(b->corpus) : wt_items_digest(&b->items);
+    return wt_text(buf, size, "%016" PRIx64, digest);
+}
+
 static json_int_t fixed_value(const struct bench *b, size_t i)
 {
     const struct bench_options *o = b->o;
@@ -182,11 +249,12 @@ static json_int_t fixed_value(const struct bench *b, size_t i)
 
 int bench_checkpoint(struct bench *b, struct wt_error *err)
 {
-    json_t *j =
-        json_pack("{s:I, s:I, s:o, s:o, s:o}", "step", (json_int_t)bench_step(b), "place",
-                  (json_int_t)(b->corpus ? wt_corpus_place(b->corpus) : wt_items_place(&b->items)),
-                  "loss_first", wt_json_number(b->loss_first), "loss_last",
-                  wt_json_number(b->loss_last), "loss_smooth", wt_json_number(b->loss_smooth));
+    char digest[32];
+    json_t *j = json_pack(
+        "{s:I, s:I, s:s, s:o, s:o, s:o}", "step", (json_int_t)bench_step(b), "place",
+        (json_int_t)(b->corpus ? wt_corpus_place(b->corpus) : wt_items_place(&b->items)), "text",
+        text_digest(digest, sizeof(digest), b), "loss_first", wt_json_number(b->loss_first),
+        "loss_last", wt_json_number(b->loss_last), "loss_smooth", wt_json_number(b->loss_smooth));
     for (size_t i = 0; i < WT_COUNTOF(fixed); i++)
         json_object_set_new(j, fixed[i].key, json_integer(fixed_value(b, i)));
     char *position = j ? json_dumps(j, JSON_REAL_PRECISION(17)) : NULL;
@@ -194,7 +262,7 @@ int bench_checkpoint(struct bench *b, struct wt_error *err)
     if (!position)
         return wt_fail(err, WT_E_NOMEM, "no memory for a checkpoint");
     struct wt_error note;
-    int rc = wt_checkpoint_save(b->o->checkpoint, b->model, position, &note, err);
+    int rc = wt_checkpoint_save(b->o->checkpoint, b->model, position, b->items.classes, &note, err);
     free(position);
     if (note.code < 0) {
         bench_clear_line(b);
@@ -226,6 +294,17 @@ static int take_position(struct bench *b, const json_t *j, struct wt_error *err)
                            "%s: %s was %" JSON_INTEGER_FORMAT ", and is %" JSON_INTEGER_FORMAT
                            " here",
                            folder, fixed[i].words, was, is);
+    }
+    /* Of checkpoints that say it. */
+    char digest[32];
+    const char *text = json_string_value(json_object_get(j, "text"));
+    if (text && strcmp(text, text_digest(digest, sizeof(digest), b)) != 0) {
+        int rc = wt_fail(err, WT_E_USAGE,
+                         "%s: was trained on another text than %s: as many sequences, not the "
+                         "same ones",
+                         folder, b->o->data ? b->o->data : "this one");
+        wt_fix(err, "give the text and the vocabulary it was begun with");
+        return rc;
     }
     /* A masked model passes over batches in which it knows no word; others do not. */
     unsigned __int128 least = (unsigned __int128)step * b->o->batch * b->o->accumulate;

@@ -82,8 +82,9 @@ void bench_say_what(const struct bench *b)
     const struct bench_options *o = b->o;
     if (o->is_quiet)
         return;
-    fprintf(stderr, "%s: %s %s, %.1f M parameters%s, batch %u", PROGRAM, doing[o->work],
-            b->source.name, (double)wt_model_parameters_of(b->model)->total * 1e-6,
+    fprintf(stderr, "%s: %s %s, %.1f M parameters%s, batch %u", PROGRAM,
+            o->is_evaluated_only ? "evaluating" : doing[o->work], b->source.name,
+            (double)wt_model_parameters_of(b->model)->total * 1e-6,
             o->is_resumed           ? " of the checkpoint"
             : b->source.hub         ? " of its folder"
             : o->place == PLACE_EMU ? ""
@@ -119,7 +120,8 @@ void bench_say_what(const struct bench *b)
                 PROGRAM, o->threads, cpus, cpus == 1 ? "" : "s");
     if (b->source.hub && o->place != PLACE_EMU && !o->is_resumed &&
         wt_hub_left_out(b->source.hub)[0])
-        fprintf(stderr, "%s: not in %s, and random: %.300s\n", PROGRAM, b->source.folder,
+        fprintf(stderr, "%s: not %s %s, and random: %.300s\n", PROGRAM,
+                o->has_new_head ? "taken from" : "in", b->source.folder,
                 wt_hub_left_out(b->source.hub));
     if (b->source.hub && o->vocab && b->vocabulary && o->place != PLACE_EMU &&
         (double)wt_vocabulary_size(b->vocabulary) < 0.9 * b->source.config.vocab)
@@ -140,6 +142,9 @@ void bench_say_what(const struct bench *b)
                 wt_corpus_tokens(b->corpus), wt_vocabulary_size(b->vocabulary),
                 b->source.config.vocab, wt_corpus_sequences(b->corpus),
                 wt_corpus_sequences(b->corpus) == 1 ? "" : "s", wt_corpus_held_out(b->corpus));
+    else if (o->is_evaluated_only)
+        fprintf(stderr, "%zu row%s of %u classes; a vocabulary of %zu\n", b->items.count,
+                b->items.count == 1 ? "" : "s", b->classes, wt_vocabulary_size(b->vocabulary));
     else if (b->items.labels)
         fprintf(stderr, "%zu row%s of %u classes, %zu held out; a vocabulary of %zu\n",
                 b->items.order.count, b->items.order.count == 1 ? "" : "s", b->classes,
@@ -178,7 +183,7 @@ void bench_show_progress(struct bench *b, int64_t now_ns, bool is_last)
         o->steps ? (double)(o->steps - bench_step(b)) * b->seconds / (double)b->steps : INFINITY;
     double by_time = o->seconds > 0 ? o->seconds - b->seconds : INFINITY;
     double wait = fmax(0, fmin(by_steps, by_time));
-    if (!is_last && wait > 0)
+    if (!is_last && wait > 0 && isfinite(wait))
         wt_text(left, sizeof(left), "  %.0f:%02.0f left", floor(wait / 60), floor(fmod(wait, 60)));
     char line[256];
     wt_text(line, sizeof(line), "step %" PRIu64 "%s%s  %s so far%s", bench_step(b), of, loss,
