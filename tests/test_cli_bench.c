@@ -1094,16 +1094,10 @@ static void of_how_much_of_the_text_a_loss_is_is_said(void **state)
     spawn_done(&s);
 }
 
-static void weights_that_are_no_numbers_say_nothing(void **state)
+/* All bits of all weights, behind the header whose length comes first. */
+static void break_weights(const char *folder)
 {
-    (void)state;
-    struct spawned s;
-    char model[128], folder[128], path[160];
-    snprintf(model, sizeof(model), "%s", small_gpt2());
-    spawn_path(folder, sizeof(folder), "broken");
-    spawn_run(&s, home, TRAIN, model, SMALL, "--steps", "1", "--save", folder);
-    json_decref(done(&s));
-    /* Behind the header whose length comes first, all bits of all weights. */
+    char path[160];
     snprintf(path, sizeof(path), "%s/model.safetensors", folder);
     FILE *f = fopen(path, "r+");
     uint64_t header;
@@ -1115,17 +1109,45 @@ static void weights_that_are_no_numbers_say_nothing(void **state)
     while (ftell(f) < end)
         assert_true(fputc(0xff, f) != EOF);
     assert_int_equal(fclose(f), 0);
+}
 
+static void weights_that_are_no_numbers_say_nothing(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char model[128], folder[128];
+    snprintf(model, sizeof(model), "%s", small_gpt2());
+    spawn_path(folder, sizeof(folder), "broken");
+    spawn_run(&s, home, TRAIN, model, SMALL, "--steps", "1", "--save", folder);
+    json_decref(done(&s));
+    break_weights(folder);
     spawn_run(&s, home, GENERATE, folder, "--prompt", "And", "--tokens", "3", PLAIN);
     assert_int_equal(spawn_code(&s), 1);
     assert_string_equal(s.out, "");
     assert_non_null(strstr(s.err, "in step 1 the logits of token 1 are not numbers"));
-    assert_non_null(strstr(s.err, "broken give no finite logits"));
+    assert_non_null(strstr(s.err, "broken give no finite numbers"));
     spawn_done(&s);
     spawn_run(&s, home, INFER, folder, "--data", JONAH, "--seq", "16", "--steps", "1", PLAIN);
     assert_int_equal(spawn_code(&s), 1);
     assert_non_null(strstr(s.err, "reading broke down: in step 1 the loss is not a number"));
-    assert_non_null(strstr(s.err, "broken give no finite logits"));
+    assert_non_null(strstr(s.err, "broken give no finite numbers"));
+    spawn_done(&s);
+
+    /* An encoder's are looked at once. */
+    char bert[] =
+        "{\"model_type\": \"bert\", \"vocab_size\": 500, \"hidden_size\": 64, "
+        "\"num_hidden_layers\": 1, \"num_attention_heads\": 2, \"intermediate_size\": 64}";
+    spawn_file(model, sizeof(model), "bert.json", bert);
+    spawn_path(folder, sizeof(folder), "bert-broken");
+    spawn_run(&s, home, TRAIN, model, SMALL, "--steps", "1", "--save", folder);
+    json_decref(done(&s));
+    spawn_run(&s, home, INFER, folder, "--data", JONAH, "--seq", "16", "--steps", "2", PLAIN);
+    assert_int_equal(spawn_code(&s), 0);
+    spawn_done(&s);
+    break_weights(folder);
+    spawn_run(&s, home, INFER, folder, "--data", JONAH, "--seq", "16", "--steps", "2", PLAIN);
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "in step 1 what comes out is not a number"));
     spawn_done(&s);
 }
 

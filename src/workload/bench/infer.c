@@ -25,6 +25,34 @@ static size_t choose(struct wt_feed *feed)
     return known;
 }
 
+static bool are_finite(const struct bench *b, const float *rows)
+{
+    size_t hidden = b->source.config.hidden;
+    for (size_t i = 0; i < b->feed.count; i++) {
+        const float *row = rows + (size_t)b->feed.starts[i] * hidden;
+        for (size_t k = 0; k < (size_t)b->feed.lengths[i] * hidden; k++)
+            if (!isfinite(row[k]))
+                return false;
+    }
+    return true;
+}
+
+/* The first batch is looked at, too; what it costs to bring back is not part of those after it. */
+static int encode(struct bench *b, const struct wt_input *input, bool *ret_is_finite,
+                  struct wt_error *err)
+{
+    *ret_is_finite = true;
+    if (b->steps > 0 || b->emu)
+        return wt_model_encode(b->model, input, NULL, err);
+    float *rows = calloc(b->feed.rows, b->source.config.hidden * sizeof(*rows));
+    int rc = rows ? wt_model_encode(b->model, input, rows, err)
+                  : wt_fail(err, WT_E_NOMEM, "no memory for %zu encoded tokens", b->feed.rows);
+    if (rc == 0)
+        *ret_is_finite = are_finite(b, rows);
+    free(rows);
+    return rc;
+}
+
 int bench_infer(struct bench *b, struct wt_error *err)
 {
     const struct bench_options *o = b->o;
@@ -41,22 +69,22 @@ int bench_infer(struct bench *b, struct wt_error *err)
                            : bench_forward_flops(&b->source.config, &b->feed, 0, 0);
         struct wt_input input = wt_feed_input(&b->feed, scores, scores);
         double nats = 0;
+        bool is_finite = true;
         b->rows += b->feed.rows;
         int64_t from_ns = wt_ctx_now_ns(NULL);
         bench_begin(b, "infer");
         if (scores)
             rc = wt_model_likelihood(b->model, &input, b->emu ? NULL : &nats, err);
         else
-            rc = wt_model_encode(b->model, &input, NULL, err);
+            rc = encode(b, &input, &is_finite, err);
         if (rc == 0)
             rc = bench_sync(b, err);
         int ended = bench_end(b, "infer", rc < 0 ? NULL : err);
         rc = rc < 0 ? rc : ended;
         double seconds = wt_s_from_ns(wt_ctx_now_ns(NULL) - from_ns);
-        if (rc == 0 && !isfinite(nats)) {
-            rc = wt_fail(err, WT_E_STATE,
-                         "reading broke down: in step %" PRIu64 " the loss is not a number",
-                         b->steps + 1);
+        if (rc == 0 && (!is_finite || !isfinite(nats))) {
+            rc = wt_fail(err, WT_E_STATE, "reading broke down: in step %" PRIu64 " %s not a number",
+                         b->steps + 1, is_finite ? "the loss is" : "what comes out is");
             bench_blame_weights(b, err);
         }
         if (rc == 0 && !bench_times_add(&b->times, seconds))

@@ -24,7 +24,7 @@ int bench_fail(const struct wt_error *err)
 
 void bench_blame_weights(const struct bench *b, struct wt_error *err)
 {
-    wt_fix(err, "the weights in %s give no finite logits%s",
+    wt_fix(err, "the weights in %s give no finite numbers%s",
            b->source.hub ? b->source.folder : b->source.name,
            b->o->dtype == WT_F32 ? "" : ": try --dtype fp32");
 }
