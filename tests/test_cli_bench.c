@@ -925,6 +925,13 @@ static void a_folders_classes_keep_their_numbers(void **state)
     assert_non_null(strstr(s.err, "and random: classifier.weight classifier.bias"));
     spawn_done(&s);
     assert_true(accuracy(again, others) == 1);
+    /* Of one class there is nothing to learn, but something to judge. */
+    const char *same = rows_of("same.tsv", "ark", "ark");
+    assert_true(accuracy(again, same) == 0.5);
+    spawn_run(&s, home, FINETUNE, "bert-tiny", "--data", same, "--seq", "16", PLAIN);
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "all rows have the label \"ark\""));
+    spawn_done(&s);
     spawn_run(&s, home, FINETUNE, "bert-tiny", "--data", rows, "--evaluate-only", PLAIN);
     refused(&s, "bert-tiny has no classifier");
 }

@@ -390,7 +390,6 @@ static void a_wrong_table_is_named_with_its_line(void **state)
         const char *name, *text, *want;
     } rows[] = {
         {"T", "", "T: there are no rows"},
-        {"T", "a\tx\na\ty\n", "all rows have the label \"a\""},
         {"T", "a\tx\nb\n", "T:2: a label and no text"},
         {"T", "a\tx\nb\t\n", "T:2: a label and no text"},
         {"T", "a\tx\n\tz\n", "T:2: a row without a label"},

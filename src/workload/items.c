@@ -215,11 +215,6 @@ static int by_name(const void *a, const void *b)
 static int name_classes(struct wt_items *items, struct wt_table *seen, const char *name,
                         struct wt_error *err)
 {
-    if (seen->count < 2)
-        return wt_fail(err, WT_E_FORMAT,
-                       "%s: all rows have the label \"%.60s\"; a classifier "
-                       "needs two or more",
-                       name, seen->count ? seen->bytes + seen->entries[0].at : "");
     items->classes = calloc(seen->count, sizeof(*items->classes));
     int32_t *numbers = calloc(seen->count, sizeof(*numbers));
     int rc = items->classes && numbers ? 0 : no_memory(name, err);

@@ -38,8 +38,7 @@ int wt_items_lines(struct wt_items *ret_items, const struct wt_vocabulary *vocab
                    const char *name, const char *text, size_t size, unsigned seq,
                    struct wt_error *err);
 /* A table. Every tenth row is held out, of fewer than ten the last. Errors: besides,
- * those that name the line (no label, no text, too many fields, an open quote), and fewer than two
- * classes. */
+ * those that name the line (no label, no text, too many fields, an open quote). */
 int wt_items_table(struct wt_items *ret_items, const struct wt_vocabulary *vocabulary,
                    const char *name, const char *text, size_t size, unsigned seq, uint64_t seed,
                    struct wt_error *err);

@@ -159,6 +159,10 @@ static int number_classes(struct bench *b, struct wt_error *err)
     if (o->is_evaluated_only && classes == 0)
         return wt_fail(err, WT_E_USAGE, "--evaluate-only: %s has no classifier; finetune makes one",
                        b->source.folder[0] ? b->source.folder : b->source.name);
+    if (classes == 0 && b->items.class_count < 2)
+        return wt_fail(err, WT_E_FORMAT,
+                       "%s: all rows have the label \"%.60s\"; a classifier needs two or more",
+                       o->data, b->items.classes[0]);
     if (classes == 0)
         return 0;
     int rc =
