@@ -419,16 +419,21 @@ static void a_search_needs_settings_above_nothing_and_each_once(void **state)
 
 /* ---- files ---- */
 
-static int read_text(const char *text, struct wt_replay *r, struct wt_error *err)
+static int read_bytes(const char *text, size_t size, struct wt_replay *r, struct wt_error *err)
 {
     char path[] = "/tmp/wattune-replay-XXXXXX";
     int fd = mkstemp(path);
     assert_true(fd >= 0);
-    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    assert_int_equal(write(fd, text, size), (ssize_t)size);
     close(fd);
     int rc = wt_replay_read(r, path, err);
     unlink(path);
     return rc;
+}
+
+static int read_text(const char *text, struct wt_replay *r, struct wt_error *err)
+{
+    return read_bytes(text, strlen(text), r, err);
 }
 
 static void a_replay_reads_settings_in_any_order_of_columns(void **state)
@@ -531,7 +536,10 @@ static void what_is_wrong_with_a_replay_is_named_with_its_line(void **state)
         {"power_w,time_s\n100,1\n", "lacks energy_j"},
         {"power_w,energy_j\n100,1\n", "lacks time_s"},
         {"time_s,energy_j\n1,1\n", "column of settings"},
-        {"power_w,time_s,time_s,energy_j\n", "twice"},
+        {"power_w,time_s,time_s,energy_j\n", ":1: the column time_s is there twice"},
+        {"# title\npower_w,time_s,power_w,energy_j\n", ":2: the column power_w is there twice"},
+        {"power_w,time_s,energy_j,is_reference\n100,1,2,1\n100,1,2,1\n150,1,2,0\n150,1,2,1\n",
+         ":5: is_reference is 1 as in line 2,"},
         {"power_w,time_s,energy_j\n100,1\n", ":2: 2 fields"},
         {"power_w,time_s,energy_j\n100,1,2,3\n", ":2: more than"},
         {"power_w,time_s,energy_j\n#\n100,x,2\n", ":3: time_s is \"x\""},
@@ -547,6 +555,25 @@ static void what_is_wrong_with_a_replay_is_named_with_its_line(void **state)
         struct wt_error err = {0};
         if (read_text(bad[i].text, &r, &err) != WT_E_FORMAT || !strstr(err.text, bad[i].says))
             fail_msg("%s: says \"%s\", not \"%s\"", bad[i].text, err.text, bad[i].says);
+    }
+    static const struct {
+        const char *bytes;
+        size_t size;
+        const char *says;
+    } binary[] = {
+#define BYTES(text) text, sizeof(text) - 1
+        {BYTES("\xff\xfep\0o\0w\0\n\0"), ":1: it is UTF-16"},
+        {BYTES("\0p\0o\0w\0\n"), ":1: it is UTF-16"},
+        {BYTES("power_w,time_s,energy_j\n100,1,2\0003\n"), ":2: it holds NUL bytes"},
+        {BYTES("power_w,time_s,energy_j\n100,1,2\n\0\0\0"), ":3: it holds NUL bytes"},
+#undef BYTES
+    };
+    for (size_t i = 0; i < WT_COUNTOF(binary); i++) {
+        struct wt_replay r;
+        struct wt_error err = {0};
+        if (read_bytes(binary[i].bytes, binary[i].size, &r, &err) != WT_E_FORMAT ||
+            !strstr(err.text, binary[i].says))
+            fail_msg("%zu: says \"%s\", not \"%s\"", i, err.text, binary[i].says);
     }
     struct wt_replay r;
     struct wt_error err = {0};

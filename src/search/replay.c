@@ -40,7 +40,8 @@ struct layout {
     size_t columns[COLUMNS_MAX];
     bool has[COLUMN_AXES];
     size_t reference; /* candidate of the first row that says so; SIZE_MAX: none */
-    double offset_w;  /* largest */
+    size_t reference_line;
+    double offset_w; /* largest */
     char names[COLUMNS_MAX][32];
     size_t count;
 };
@@ -85,16 +86,17 @@ static int add_axis(struct wt_replay *r, const char *column, const char *path, s
 }
 
 static int read_header(struct wt_replay *r, struct layout *layout, char *line, const char *path,
-                       struct wt_error *err)
+                       size_t number, struct wt_error *err)
 {
-    double number;
+    double value;
     layout->reference = SIZE_MAX;
     for (char *field; (field = wt_text_field(&line));) {
         if (layout->count == COLUMNS_MAX)
             return wt_fail(err, WT_E_FORMAT, "%s: more than %d columns", path, COLUMNS_MAX);
         for (size_t i = 0; i < layout->count; i++)
             if (strcmp(layout->names[i], field) == 0)
-                return wt_fail(err, WT_E_FORMAT, "%s: the column %s is there twice", path, field);
+                return wt_fail(err, WT_E_FORMAT, "%s:%zu: the column %s is there twice", path,
+                               number, field);
         size_t *column = &layout->columns[layout->count];
         wt_text(layout->names[layout->count++], sizeof(layout->names[0]), "%s", field);
         *column = 0;
@@ -102,7 +104,7 @@ static int read_header(struct wt_replay *r, struct layout *layout, char *line, c
             ++*column;
         if (*column < COLUMN_AXES) {
             layout->has[*column] = true;
-        } else if (!*field || wt_text_to_double(field, &number) == 0) {
+        } else if (!*field || wt_text_to_double(field, &value) == 0) {
             wt_fail(err, WT_E_FORMAT, "%s: the first line holds \"%.40s\", not names of columns",
                     path, field);
             wt_fix(err, "begin it with power_w,time_s,energy_j");
@@ -214,8 +216,18 @@ static int read_row(struct wt_replay *r, struct layout *layout, char *line, cons
     row->bound_j = of[COLUMN_BOUND] * of[COLUMN_EPOCHS];
     row->work = of[COLUMN_WORK];
     layout->offset_w = fmax(layout->offset_w, of[COLUMN_OFFSET]);
-    if (of[COLUMN_REFERENCE] > 0 && layout->reference == SIZE_MAX)
-        layout->reference = row->candidate;
+    if (!(of[COLUMN_REFERENCE] > 0))
+        return 0;
+    if (layout->reference != SIZE_MAX && layout->reference != row->candidate) {
+        wt_fail(err, WT_E_FORMAT,
+                "%s:%zu: is_reference is 1 as in line %zu, which is of another setting", path,
+                number, layout->reference_line);
+        wt_fix(err, "1 in the rows of one setting alone, 0 in the others");
+        return WT_E_FORMAT;
+    }
+    if (layout->reference == SIZE_MAX)
+        layout->reference_line = number;
+    layout->reference = row->candidate;
     return 0;
 }
 
@@ -302,16 +314,22 @@ int wt_replay_parse(struct wt_replay *ret_replay, FILE *in, const char *path, st
     struct layout layout = {0};
     char line[LINE_MAX_];
     int rc = 0;
-    for (size_t number = 1; rc == 0 && fgets(line, sizeof(line), in); number++) {
-        if (!strchr(line, '\n') && !feof(in))
+    size_t size;
+    for (size_t number = 1; rc == 0 && (size = wt_text_line(line, sizeof(line), in)); number++) {
+        const char *flaw = wt_text_flaw(line, size, number == 1);
+        if (flaw) {
+            rc = wt_fail(err, WT_E_FORMAT, "%s:%zu: %s", path, number, flaw);
+            wt_fix(err, "save it as UTF-8");
+        } else if (!strchr(line, '\n') && !feof(in)) {
             rc = wt_fail(err, WT_E_FORMAT, "%s:%zu: a line of more than %d characters", path,
                          number, LINE_MAX_ - 2);
-        else if (is_blank(number == 1 ? wt_text_after_mark(line) : line))
+        } else if (is_blank(number == 1 ? wt_text_after_mark(line) : line)) {
             read_title(&r, line);
-        else if (!layout.count)
-            rc = read_header(&r, &layout, wt_text_after_mark(line), path, err);
-        else
+        } else if (!layout.count) {
+            rc = read_header(&r, &layout, wt_text_after_mark(line), path, number, err);
+        } else {
             rc = read_row(&r, &layout, line, path, number, err);
+        }
     }
     if (rc == 0 && ferror(in))
         rc = wt_fail_errno(err, errno, "%s", path);
