@@ -523,6 +523,67 @@ static void a_replay_compares_the_same_work_with_the_same_reference(void **state
     wt_replay_done(&r);
 }
 
+static void a_replay_reads_every_word_and_names_it(void **state)
+{
+    (void)state;
+    struct wt_replay r;
+    struct wt_error err = {0};
+    struct wt_search_result result;
+    struct wt_search_options o = options_of();
+    char text[700];
+    const struct wt_search_story story = {
+        .provenance = WT_PROV_REPLAYED, .searched_s = NAN, .extra_j = NAN};
+    assert_int_equal(read_text("dtype,time_s,energy_j,energy_bound_j,is_reference\n"
+                               "bf16,5,500,1,0\nfp32,10,1000,1,1\nfp16,6,600,1,0\n"
+                               "tf32,7,700,1,0\nbf16,5,501,1,0\nfp32,10,1001,1,1\n",
+                               &r, &err),
+                     0);
+    assert_int_equal(r.count, 4);
+    assert_int_equal(r.axes[0].word_count, 4);
+    assert_int_equal(r.candidates[0].readings_max, 2);
+    assert_int_equal(r.reference, 1);
+    assert_int_equal(wt_replay_search(&r, &o, &result, &err), 0);
+    assert_int_equal(result.point_count, 4);
+    wt_search_advice(&result, &story, text, sizeof(text));
+    assert_non_null(strstr(text, "use dtype bf16: 50.0 % less energy"));
+    char *doc_text = wt_search_to_json(&result, &story);
+    json_t *doc = json_loads(doc_text, 0, NULL);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(doc, "choice"), "dtype")),
+                        "bf16");
+    json_decref(doc);
+    free(doc_text);
+    wt_search_result_done(&result);
+    wt_replay_done(&r);
+    /* Beside numbers: the best word at the best number. */
+    assert_int_equal(
+        read_text("dtype,batch,time_s,energy_j,energy_bound_j,work,is_reference\n"
+                  "fp32,8,10,1000,1,100,1\nfp32,16,18,1800,1,200,0\nfp32,32,35,3500,1,400,0\n"
+                  "bf16,8,5,500,1,100,0\nbf16,16,8,800,1,200,0\nbf16,32,15,1500,1,400,0\n",
+                  &r, &err),
+        0);
+    assert_true(r.axes[0].words && !r.axes[1].words);
+    assert_int_equal(wt_replay_search(&r, &o, &result, &err), 0);
+    wt_search_words(&result, result.points[result.choice].values, text, sizeof(text));
+    assert_string_equal(text, "dtype bf16, batch 32");
+    wt_search_result_done(&result);
+    wt_replay_done(&r);
+    /* One that is no number makes words of all, wherever it stands, and that is said. */
+    static const char *const mixed[] = {"auto,3,300\n8,1,100\n16,2,200\n8.0,1,101\n",
+                                        "8,1,100\n16,2,200\nauto,3,300\n8.0,1,101\n",
+                                        "8,1,100\n8.0,1,101\n16,2,200\nauto,3,300\n"};
+    for (size_t i = 0; i < WT_COUNTOF(mixed); i++) {
+        wt_text(text, sizeof(text), "batch,time_s,energy_j\n%s", mixed[i]);
+        assert_int_equal(read_text(text, &r, &err), 0);
+        assert_int_equal(r.count, 3);
+        for (size_t k = 0; k < 3; k++) {
+            const char *word = r.axes[0].words[(size_t)r.candidates[k].values[0] - 1];
+            assert_int_equal(r.candidates[k].readings_max, strcmp(word, "8") == 0 ? 2 : 1);
+        }
+        assert_non_null(strstr(r.notes[1], "batch are taken as words: \"auto\", in line "));
+        wt_replay_done(&r);
+    }
+}
+
 static void what_is_wrong_with_a_replay_is_named_with_its_line(void **state)
 {
     (void)state;
@@ -547,6 +608,10 @@ static void what_is_wrong_with_a_replay_is_named_with_its_line(void **state)
         {"power_w,time_s,energy_j\n-100,1,2\n", "above 0"},
         {"power_w,time_s,energy_j\n100,0,2\n", "above 0"},
         {"power_w,time_s,energy_j\n100,1,\n", "energy_j is \"\""},
+        {"dtype,time_s,energy_j\nfp32,1,2\n,1,2\n", ":3: dtype is \"\""},
+        {"dtype,time_s,energy_j\n"
+         "0123456789012345678901234567890123456789012345678901234567890x,1,2\n",
+         "60 characters at most"},
         {"a,b,c,d,e,time_s,energy_j\n", "more than 4 columns"},
         {"\xef\xbb\xbf\"Power_W\",\"TIME_S\",energy_j\n100,1,\n", ":2: energy_j is"},
     };
@@ -633,6 +698,7 @@ int main(void)
         cmocka_unit_test(a_replay_reads_settings_in_any_order_of_columns),
         cmocka_unit_test(modeled_points_are_said_to_be_and_no_repeat_betters_them),
         cmocka_unit_test(a_replay_compares_the_same_work_with_the_same_reference),
+        cmocka_unit_test(a_replay_reads_every_word_and_names_it),
         cmocka_unit_test(what_is_wrong_with_a_replay_is_named_with_its_line),
         cmocka_unit_test(its_document_holds_every_reading_and_the_choice),
     };
