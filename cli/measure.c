@@ -526,6 +526,7 @@ int cli_measure_task(struct cli_measure *m, const struct cli_task *task, char **
     run->state = WT_RUN_DONE;
     if (m->on_end)
         m->on_end(m->data, run);
+    look_after(m, start_ns, start_ns + wall_ns, run); /* what was set while it ran */
     if (m->store && wt_store_end(m->store, run, &why) < 0)
         store_failed(m, &why);
     run->is_unstored = !m->store;

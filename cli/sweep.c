@@ -11,6 +11,8 @@
 
 #include "sweep.h"
 
+#define FAILURES 2 /* in a row at a setting: it is left out */
+
 /* ---- the child's output ---- */
 
 static int open_log(void)
@@ -115,11 +117,15 @@ static void name_group(char *buf, size_t size)
     snprintf(buf + n, size - n, "-%06x", (unsigned)(now.tv_nsec ^ getpid()) & 0xffffffu);
 }
 
+static bool is_good(const struct wt_run *run)
+{
+    return run->state == WT_RUN_DONE && run->exit_code == 0;
+}
+
 static bool has_reference(const struct sweep_job *job)
 {
     for (size_t i = 0; i < job->run_count; i++)
-        if (job->runs[i].is_reference && job->runs[i].state == WT_RUN_DONE &&
-            job->runs[i].exit_code == 0)
+        if (job->runs[i].is_reference && is_good(&job->runs[i]))
             return true;
     return false;
 }
@@ -243,7 +249,7 @@ bool cli_sweep_is_lost(struct sweep_job *job, struct wt_run *run)
 /* Returns an exit code, or -1 to go on. */
 static int run_step(struct sweep_job *job, const struct wt_sweep_step *step)
 {
-    const struct point *point = &job->points[step->point];
+    struct point *point = &job->points[step->point];
     struct wt_run *run = &job->runs[job->run_count];
     struct wt_error err = {0};
     struct cli_measure *m = &job->m;
@@ -267,15 +273,118 @@ static int run_step(struct sweep_job *job, const struct wt_sweep_step *step)
     if (job->asked)
         cut_short(job, run);
     else if (cli_sweep_is_lost(job, run))
-        job->failed++;
+        job->lost++;
     if (run->exit_code != 0 && !job->asked) {
         cli_progress_clear(&job->progress);
         cli_note("%s: the command exited with %d", point->label, run->exit_code);
         if (m->log_fd >= 0)
             cli_sweep_show_log_end(m->log_fd, log_from);
-        job->failed++;
+        point->failed++;
+    } else if (is_good(run)) {
+        job->failed += (int)point->failed; /* it can be run, so they are missing */
+        point->failed = 0;
     }
     return -1;
+}
+
+/* ---- what fails ---- */
+
+static size_t failed_points(const struct sweep_job *job)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < job->point_count; i++)
+        count += job->points[i].failed > 0;
+    return count;
+}
+
+static bool has_worked(const struct sweep_job *job)
+{
+    for (size_t i = 0; i < job->run_count; i++)
+        if (is_good(&job->runs[i]))
+            return true;
+    return false;
+}
+
+/* Where nothing has worked yet and two settings failed, it may be the command: the reference, which
+ * nothing can do without, tells, and so is the next of its round. */
+static void ask_reference(struct sweep_job *job, size_t at)
+{
+    if (has_worked(job) || job->points[job->reference].failed || failed_points(job) < 2)
+        return;
+    size_t end = (at / job->point_count + 1) * job->point_count;
+    for (size_t i = at + 1; i < end; i++)
+        if (job->steps[i].point == job->reference) {
+            struct wt_sweep_step step = job->steps[at];
+            job->steps[at] = job->steps[i];
+            job->steps[i] = step;
+        }
+}
+
+static void leave_out(struct sweep_job *job, struct point *point)
+{
+    point->is_left_out = true;
+    /* Without the reference there is no sweep, which is said elsewhere. */
+    if (point == &job->points[job->reference] && !has_reference(job))
+        return;
+    int exit_code = 0;
+    for (size_t i = 0; i < job->run_count; i++)
+        if (strcmp(job->runs[i].label, point->label) == 0 && job->runs[i].exit_code)
+            exit_code = job->runs[i].exit_code;
+    cli_note("%s is left out: %s failed (exit code %d; what the command wrote is shown above)",
+             point->label, point->failed > 1 ? "its last two runs" : "its only run", exit_code);
+}
+
+/* A setting at which the command fails again and again says nothing of the others. */
+static void judge(struct sweep_job *job, size_t at)
+{
+    struct point *point = &job->points[job->steps[at].point];
+    if (point->failed < FAILURES)
+        return;
+    leave_out(job, point);
+    for (size_t i = at + 1; i < job->step_count; i++)
+        job->progress.total -=
+            &job->points[job->steps[i].point] == point && !job->steps[i].is_stored;
+}
+
+/* At the end. Where all was tried, one of which nothing is there is left out without a second run.
+ */
+static void judge_rest(struct sweep_job *job, bool is_whole)
+{
+    for (size_t p = 0; p < job->point_count; p++) {
+        struct point *point = &job->points[p];
+        bool is_any = false;
+        for (size_t i = 0; i < job->run_count; i++)
+            is_any |= is_good(&job->runs[i]) && strcmp(job->runs[i].label, point->label) == 0;
+        if (is_whole && point->failed && !is_any && !point->is_left_out)
+            leave_out(job, point);
+        job->failed += point->is_left_out ? 0 : (int)point->failed;
+    }
+    job->failed += job->lost;
+}
+
+/* After a step: whether the rest would come to nothing. Says why. */
+static bool gives_up(const struct sweep_job *job)
+{
+    const struct point *reference = &job->points[job->reference];
+    size_t failed = failed_points(job);
+    if (job->lost == FAILURES) {
+        cli_note("what was set did not hold in %d runs: giving up", FAILURES);
+        return true;
+    }
+    if (!has_worked(job) && reference->failed && failed >= 2) {
+        cli_note("the command failed at %zu settings, also at %s, which the others are compared "
+                 "with, and worked at none: giving up",
+                 failed, reference->label);
+        return true;
+    }
+    if (!reference->is_left_out || has_reference(job))
+        return false;
+    cli_note("the command failed twice at %s%s: giving up", reference->label,
+             job->point_count > 1 ? ", which the others are compared with" : "");
+    if (job->o.param_count && has_worked(job))
+        cli_note("  try: a first value in --param with which the command works: that is the one "
+                 "the others are compared with");
+    return true;
 }
 
 /* Returns an exit code, or -1 to go on. */
@@ -283,22 +392,23 @@ static int run_all(struct sweep_job *job)
 {
     const struct sweep_options *o = &job->o;
     struct wt_error err = {0};
+    bool is_given_up = false;
     if (o->settle_ns && job->progress.done < job->progress.total && settle(job, &err) < 0)
         return cli_fail("sweep", &err);
-    for (size_t i = 0; i < job->step_count && !job->asked; i++) {
+    for (size_t i = 0; i < job->step_count && !job->asked && !is_given_up; i++) {
         if (i % job->point_count == 0 && i / job->point_count >= o->repeats &&
             cli_sweep_is_precise_enough(job))
             break;
-        if (job->steps[i].is_stored)
+        ask_reference(job, i);
+        if (job->steps[i].is_stored || job->points[job->steps[i].point].is_left_out)
             continue;
         int code = run_step(job, &job->steps[i]);
         if (code >= 0)
             return code;
-        if (job->failed == 2) {
-            cli_note("two runs failed: giving up");
-            break;
-        }
+        judge(job, i);
+        is_given_up = gives_up(job);
     }
+    judge_rest(job, !job->asked && !is_given_up);
     return -1;
 }
 
@@ -397,6 +507,22 @@ static void say_plan(const struct sweep_job *job)
                 job->progress.done, job->progress.total);
 }
 
+/* Says how to go on where that is of use: where the command never worked, it is not. */
+static void tell_resume(const struct sweep_job *job, int argc, char **argv)
+{
+    bool is_left_out = false;
+    for (size_t i = 0; i < job->point_count; i++)
+        is_left_out |= job->points[i].is_left_out;
+    if (job->asked || (job->failed && job->slurm))
+        cli_resume_tell(&job->o, job->group, "go on with it", argc, argv);
+    else if (has_worked(job) && (job->failed || is_left_out))
+        cli_resume_tell(&job->o, job->group,
+                        is_left_out ? "once the cause is mended, go on with it; what was left out "
+                                      "is tried again"
+                                    : "go on with it",
+                        argc, argv);
+}
+
 /* The table of what was run, and how it went. */
 static int finish(struct sweep_job *job, int argc, char **argv)
 {
@@ -409,7 +535,7 @@ static int finish(struct sweep_job *job, int argc, char **argv)
         cli_note("not everything was put back: %s", err.text);
     if (job->asked)
         cli_note("interrupted in run %zu of %zu; what the runs before it say is preliminary",
-                 job->progress.done, job->step_count);
+                 job->progress.done, job->progress.total);
     if (has_reference(job)) {
         code = show(job, job->reference);
         if (job->failed)
@@ -421,8 +547,8 @@ static int finish(struct sweep_job *job, int argc, char **argv)
     }
     if (job->asked)
         code = 128 + job->asked;
-    if ((job->asked || job->failed) && has_store && (job->run_count || job->slurm))
-        cli_resume_tell(&job->o, job->group, argc, argv);
+    if (has_store && (job->run_count || job->slurm))
+        tell_resume(job, argc, argv);
     return code;
 }
 
@@ -507,7 +633,7 @@ int cmd_sweep(int argc, char **argv)
     if (code < 0)
         code = finish(&job, argc, argv);
     else if (job.m.store && job.run_count)
-        cli_resume_tell(&job.o, job.group, argc, argv);
+        cli_resume_tell(&job.o, job.group, "go on with it", argc, argv);
 out:
     close_all(&job);
     return code;

@@ -51,7 +51,9 @@ struct point {
     int64_t values[MAX_AXES];
     size_t params[MAX_AXES]; /* which of each parameter's values */
     char label[64];
-    char **command; /* owned: CMD with its parameters filled in */
+    char **command;  /* owned: CMD with its parameters filled in */
+    unsigned failed; /* runs made here in which CMD failed, since one that went well */
+    bool is_left_out;
 };
 
 /* What is stored of a sweep that goes on. */
@@ -90,7 +92,9 @@ struct sweep_job {
     struct wt_run *runs; /* owned: the stored ones, then those made here */
     size_t run_count;
     struct progress progress;
-    int asked, failed;
+    int asked;
+    int failed;                /* runs, but not those of settings that were left out */
+    int lost;                  /* of them, in which what was set did not hold */
     struct sweep_slurm *slurm; /* owned, sweep_slurm.c; NULL: it runs here */
 };
 
@@ -152,8 +156,9 @@ void cli_resume_done(struct sweep_stored *stored);
 /* Marks what is stored and counts; returns how many are. */
 size_t cli_resume_mark(const struct sweep_stored *stored, const struct point *points,
                        struct wt_sweep_step *steps, size_t step_count);
-/* Says how to go on. argv as the sweep got it. */
-void cli_resume_tell(const struct sweep_options *o, const char *group, int argc, char **argv);
+/* Says how to go on; why: "go on with it". argv as the sweep got it. */
+void cli_resume_tell(const struct sweep_options *o, const char *group, const char *why, int argc,
+                     char **argv);
 
 /* ---- sweep_dry.c ---- */
 

@@ -1,7 +1,7 @@
 /* sweep_csv: the measured points of a sweep as CSV, one row a run, with all that `tune --replay`
  * needs to come to what the sweep came to: the work, what the energy may be off by, the reference.
- * What a replay reads are limits of power and clocks, whatever they are limits of; names and
- * parameters are for people. */
+ * Limits of power and clocks have their units, whatever they are limits of; names and parameters
+ * are as typed, and a replay takes them as numbers or words. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -210,7 +210,8 @@ size_t cli_resume_mark(const struct sweep_stored *stored, const struct point *po
     return marked;
 }
 
-void cli_resume_tell(const struct sweep_options *o, const char *group, int argc, char **argv)
+void cli_resume_tell(const struct sweep_options *o, const char *group, const char *why, int argc,
+                     char **argv)
 {
     char text[8192], name[40];
     char **words = calloc((size_t)argc + 5, sizeof(*words));
@@ -228,6 +229,6 @@ void cli_resume_tell(const struct sweep_options *o, const char *group, int argc,
         if (i < from - span || i >= from)
             words[count++] = argv[i];
     cli_command_text(text, sizeof(text), words);
-    cli_note("go on with it: %s", text);
+    cli_note("%s: %s", why, text);
     free(words);
 }

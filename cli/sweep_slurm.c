@@ -320,7 +320,7 @@ int cli_sweep_slurm_run(struct sweep_job *job, int argc, char **argv)
     if (list)
         cli_note("the jobs go on; `scancel %s` ends them", list);
     if (list && rc < 0 && !job->run_count) /* else it is told where the runs are */
-        cli_resume_tell(&job->o, job->group, argc, argv);
+        cli_resume_tell(&job->o, job->group, "go on with it", argc, argv);
     free(list);
     return code;
 }

@@ -226,7 +226,10 @@ static int replay(struct tune_options *o)
         .goal = o->goal, .probes_max = o->probes, .repeats_max = 8, .noise = o->noise};
     int rc = wt_replay_read(&r, o->replay, &err);
     if (rc < 0) { /* a file that is not there is no missing sensor */
-        cli_fail("tune", &err);
+        struct wt_error said = err;
+        snprintf(said.text, sizeof(said.text), "--replay %.*s", (int)sizeof(said.text) - 10,
+                 err.text);
+        cli_fail("tune", &said);
         return CLI_FAILURE;
     }
     /* Zeus's P: the highest limit there is. */

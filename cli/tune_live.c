@@ -16,7 +16,8 @@
 
 #define PROXY_NS      INT64_C(20000000000)
 #define READ_WAIT_NS  INT64_C(200000000)
-#define STEPS_DEFAULT 12 /* about so many limits of power to choose from */
+#define HOLD_NS       INT64_C(1000000000) /* between two looks at what was set */
+#define STEPS_DEFAULT 12                  /* about so many limits of power to choose from */
 
 struct device {
     size_t index; /* in the bed's devices */
@@ -39,7 +40,7 @@ struct live {
     struct wt_best best;
 
     bool is_work_told, is_proxy;
-    int64_t first_busy_ns;
+    int64_t first_busy_ns, next_hold_ns;
     double cycles; /* of all GPUs' clocks so far, in millions */
     int64_t cycles_ns;
     enum wt_tune_stage stage; /* as told last */
@@ -446,9 +447,16 @@ static void on_point(void *data, const struct wt_trace_point *p)
 static void on_tick(void *data, const struct wt_run *run, double elapsed_s)
 {
     struct live *l = data;
+    int64_t now_ns = cli_now_ns();
+    struct wt_error lost;
     (void)run;
     (void)elapsed_s;
-    wt_tune_tick(l->tune, cli_now_ns());
+    /* Between windows, too: the record says how long the setting held. */
+    if (now_ns >= l->next_hold_ns) {
+        l->next_hold_ns = now_ns + HOLD_NS;
+        check_held(l, &lost);
+    }
+    wt_tune_tick(l->tune, now_ns);
     tell_stage(l);
 }
 
@@ -645,6 +653,7 @@ int cli_tune_live(struct tune_options *o, char **command)
     l.m.progress = o->progress;
     l.m.work_unit = o->work_per_step ? o->work_unit : NULL;
     l.m.work_per_step = o->work_per_step;
+    l.m.lease = l.lease;
     l.m.data = &l;
     l.m.on_tick = on_tick;
     l.m.on_point = on_point;

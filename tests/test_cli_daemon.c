@@ -352,7 +352,7 @@ static void a_sweep_counts_no_run_whose_setting_was_ended(void **state)
               "--repeats", "1", "--report", "-", "--", "sleep", "1.5");
     assert_int_equal(spawn_code(&s), 1);
     assert_non_null(strstr(s.err, "so this run does not count: wattuned ended it, its policy "));
-    assert_non_null(strstr(s.err, "two runs failed: giving up"));
+    assert_non_null(strstr(s.err, "what was set did not hold in 2 runs: giving up"));
     assert_null(strstr(s.out, "less energy"));
     spawn_done(&s);
     spawn_run(&s, home, self, "as", ALICE_TEXT, command, "runs", "--json", "--sweep", "last");
@@ -364,11 +364,58 @@ static void a_sweep_counts_no_run_whose_setting_was_ended(void **state)
     json_decref(doc);
     spawn_done(&s);
     spawn_run(&s, home, self, "as", ALICE_TEXT, command, "tune", "--set", "power=150,200",
-              "--window", "1500ms", "--settle", "100ms", "--progress", "(\\d+)", "--no-store", "--",
-              "sh", "-c", "for i in $(seq 120); do echo $i; sleep 0.05; done");
+              "--window", "1500ms", "--settle", "100ms", "--progress", "(\\d+)", "--", "sh", "-c",
+              "for i in $(seq 120); do echo $i; sleep 0.05; done");
     assert_non_null(strstr(s.err, "a measurement failed: power of "));
     assert_non_null(strstr(s.err, "no longer in force: wattuned ended it"));
     spawn_done(&s);
+    spawn_run(&s, home, self, "as", ALICE_TEXT, command, "runs", "last", "--json");
+    doc = spawn_json(&s);
+    json_t *set = setting_of(doc);
+    assert_non_null(strstr(json_string_value(json_object_get(set, "lost")), "wattuned ended it"));
+    double held_s = json_number_value(json_object_get(set, "held_s"));
+    assert_true(held_s > 0 && held_s < json_number_value(json_object_get(doc, "wall_s")));
+    json_decref(doc);
+    spawn_done(&s);
+}
+
+/* What is lost while the devices settle is set anew for the first run. */
+static void a_setting_lost_while_settling_is_in_force_in_the_runs(void **state)
+{
+    (void)state;
+    need_reach();
+    give_a_second();
+    for (int seed = 1; seed <= 2; seed++) { /* two orders */
+        struct spawned s;
+        char text[8];
+        wt_text(text, sizeof(text), "%d", seed);
+        spawn_run(&s, home, self, "as", ALICE_TEXT, command, "sweep", "--set", "power=150,200",
+                  "--repeats", "1", "--seed", text, "--settle", "1300ms", "--report", "-", "--",
+                  "sleep", "0.7");
+        if (spawn_code(&s) != 0 || !strstr(s.err, "--settle"))
+            fail_msg("%s", s.err);
+        spawn_done(&s);
+        spawn_run(&s, home, self, "as", ALICE_TEXT, command, "runs", "--json", "--sweep", "last");
+        json_t *list = spawn_json(&s), *run, *value;
+        spawn_done(&s);
+        size_t i, k;
+        assert_int_equal(json_array_size(json_object_get(list, "runs")), 2);
+        json_array_foreach(json_object_get(list, "runs"), i, run)
+        {
+            double limit = strtod(json_string_value(json_object_get(run, "label")), NULL);
+            spawn_run(&s, home, self, "as", ALICE_TEXT, command, "runs", "--json",
+                      json_string_value(json_object_get(run, "id")));
+            json_t *doc = spawn_json(&s);
+            assert_true(json_is_null(json_object_get(setting_of(doc), "lost")));
+            json_array_foreach(
+                json_object_get(json_array_get(json_object_get(doc, "trace"), 0), "limit_w"), k,
+                value) if (!json_is_null(value) && json_number_value(value) != limit)
+                fail_msg("%g W in a run at %g W", json_number_value(value), limit);
+            json_decref(doc);
+            spawn_done(&s);
+        }
+        json_decref(list);
+    }
 }
 
 static void set_ends_with_what_it_holds(void **state)
@@ -547,6 +594,7 @@ int main(int argc, char **argv)
         RUNS(a_run_tells_that_the_policy_ended_its_setting),
         RUNS(a_run_tells_what_else_ended_its_setting),
         RUNS(a_sweep_counts_no_run_whose_setting_was_ended),
+        RUNS(a_setting_lost_while_settling_is_in_force_in_the_runs),
         RUNS(set_ends_with_what_it_holds),
         RUNS(a_sweep_and_a_search_keep_within_the_policy),
         RUNS(a_user_killed_with_all_he_runs_is_put_back),

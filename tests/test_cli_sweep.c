@@ -196,6 +196,100 @@ static void the_commands_words_are_shown_when_asked_or_when_it_fails(void **stat
     spawn_done(&s);
 }
 
+/* Whatever the order: settings at which the command always fails cost no other its table. */
+static void a_setting_that_fails_by_itself_is_left_out_alone(void **state)
+{
+    (void)state;
+    for (int seed = 1; seed <= 4; seed++) {
+        struct spawned s;
+        char text[8];
+        snprintf(text, sizeof(text), "%d", seed);
+        spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb", "--param", "b=1,2",
+                  "--param", "dtype=fp32,bf16", "--repeats", "3", "--seed", text, "--report", "-",
+                  "--json", "--", "sh", "-c",
+                  ": {b}; sleep 0.1; test {dtype} = fp32 || { echo no {dtype} here; exit 4; }");
+        if (spawn_code(&s) != 0)
+            fail_msg("exit %d: %s", spawn_code(&s), s.err);
+        assert_non_null(strstr(s.err, "b=2, dtype=bf16 is left out"));
+        assert_non_null(strstr(s.err, "exit code 4; what the command wrote is shown above"));
+        assert_non_null(strstr(s.err, "no bf16 here"));
+        assert_null(strstr(s.err, "giving up"));
+        assert_non_null(strstr(s.err, "once the cause is mended, go on with it"));
+        json_t *doc = json_loads(s.out, 0, NULL);
+        assert_int_equal(json_array_size(json_object_get(doc, "rows")), 2);
+        assert_int_equal(json_array_size(json_object_get(doc, "failed")), 2);
+        assert_int_equal(json_array_size(json_object_get(doc, "runs")), 6 + 4);
+        json_decref(doc);
+        spawn_done(&s);
+    }
+    /* --resume tries it again, and then it is whole. */
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb", "--param", "b=1,2",
+              "--repeats", "1", "--report", "-", "--json", "--", "sh", "-c",
+              "test {b} = 1 || test -e mended || exit 4");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.err, "b=2 is left out: its only run failed"));
+    spawn_done(&s);
+    FILE *mended = fopen("mended", "w");
+    assert_non_null(mended);
+    fclose(mended);
+    spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb", "--param", "b=1,2",
+              "--repeats", "1", "--report", "-", "--json", "--resume", "last", "--", "sh", "-c",
+              "test {b} = 1 || test -e mended || exit 4");
+    unlink("mended");
+    assert_int_equal(spawn_code(&s), 0);
+    json_t *doc = json_loads(s.out, 0, NULL);
+    assert_int_equal(json_array_size(json_object_get(doc, "rows")), 2);
+    assert_int_equal(json_array_size(json_object_get(doc, "failed")), 0);
+    json_decref(doc);
+    spawn_done(&s);
+}
+
+static void a_sweep_fails_when_its_reference_or_all_of_it_does(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *command, *says, *says_not;
+        int runs_at_most;
+    } rows[] = {
+        {"exit 3; : {b}", "worked at none: giving up", "go on with it", 3},
+        {"test {b} != 1", "failed twice at b=1", "b=1 is left out", 12},
+        {"test {b} != 1", "a first value in --param", "only run", 12},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+        for (int seed = 1; seed <= 3; seed++) {
+            struct spawned s;
+            char text[8];
+            snprintf(text, sizeof(text), "%d", seed);
+            spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb", "--param",
+                      "b=1,2,3,4,5,6", "--repeats", "2", "--seed", text, "--report", "-", "--",
+                      "sh", "-c", rows[i].command);
+            if (spawn_code(&s) != 1 || !strstr(s.err, rows[i].says) ||
+                strstr(s.err, rows[i].says_not))
+                fail_msg("exit %d: %s", spawn_code(&s), s.err);
+            int runs = 0;
+            for (const char *at = s.err; (at = strstr(at, "/12  ")); at++)
+                runs++;
+            assert_in_range(runs, 2, rows[i].runs_at_most);
+            spawn_done(&s);
+        }
+}
+
+/* A run that failed once is missing, and can be made. */
+static void a_run_that_failed_once_is_made_by_going_on(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb", "--param", "b=1,2",
+              "--repeats", "2", "--report", "-", "--", "sh", "-c",
+              "test {b} = 1 || test -e once || { touch once; exit 1; }");
+    unlink("once");
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "wattune: go on with it: wattune sweep --resume"));
+    assert_null(strstr(s.err, "left out:"));
+    spawn_done(&s);
+}
+
 static void a_precision_that_is_wide_needs_two_repeats_and_a_fine_one_the_most(void **state)
 {
     (void)state;
@@ -435,6 +529,9 @@ int main(void)
         cmocka_unit_test(a_run_has_no_limit_of_the_run_before),
         cmocka_unit_test(a_report_that_fails_is_made_later_only_of_stored_runs),
         cmocka_unit_test(the_commands_words_are_shown_when_asked_or_when_it_fails),
+        cmocka_unit_test(a_setting_that_fails_by_itself_is_left_out_alone),
+        cmocka_unit_test(a_sweep_fails_when_its_reference_or_all_of_it_does),
+        cmocka_unit_test(a_run_that_failed_once_is_made_by_going_on),
         cmocka_unit_test(a_precision_that_is_wide_needs_two_repeats_and_a_fine_one_the_most),
         cmocka_unit_test(runs_to_settle_do_not_count),
         cmocka_unit_test(steps_from_stdout_are_the_work),

@@ -418,6 +418,17 @@ static void what_is_needed_to_the_target_is_counted(void **state)
     assert_int_equal(spawn_code(&s), 0);
     assert_non_null(strstr(s.out, "use n 0.3"));
     spawn_done(&s);
+    /* Words, too. */
+    spawn_run(&s, home, "wattune", "sweep", V100, "--param", "how=slow,fast", "--repeats", "2",
+              "--no-store", "--report", "-", "--csv", csv, "--", "sh", "-c",
+              "case {how} in slow) sleep 0.6;; *) sleep 0.2;; esac");
+    assert_int_equal(spawn_code(&s), 0);
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "tune", "--objective", "time", "--max-power", "400", "--replay",
+              csv);
+    if (spawn_code(&s) != 0 || !strstr(s.out, "use how fast") || !strstr(s.out, "how slow"))
+        fail_msg("%s%s", s.out, s.err);
+    spawn_done(&s);
 }
 
 /* ---- goals ---- */

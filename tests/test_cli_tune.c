@@ -176,7 +176,7 @@ static void mistakes_are_told_with_what_to_do(void **state)
         int code;
         const char *says;
     } rows[] = {
-        {{"--replay", "/nowhere.csv"}, 1, "/nowhere.csv"},
+        {{"--replay", "/nowhere.csv"}, 1, "--replay /nowhere.csv: No such file"},
         {{"--replay", "BAD"}, 1, ":2: time_s is \"x\""},
         {{"--replay", "GOOD", "true"}, 2, "no command run"},
         {{"--replay", "GOOD", "--emulate", "a40"}, 2, "leave out"},

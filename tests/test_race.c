@@ -530,7 +530,7 @@ static void a_file_that_is_no_curve_is_refused_with_its_line(void **state)
         {"step,loss\n", "a header and no rows"},
         {"step,accuracy\n1,2\n", "the header lacks loss"},
         {"loss\n2\n", "the header lacks step"},
-        {"step,loss,loss\n1,2,3\n", "the column loss is there twice"},
+        {"step,loss,loss\n1,2,3\n", ":1: the column loss is there twice"},
         {"1,2\n2,1\n", "the header lacks step"},
         {"step,loss\n1,5\n1,4\n", "a.csv:3: step 1 after step 1"},
         {"step,loss\n5,5\n\n# c\n4,4\n", "a.csv:5: step 4 after step 5"},

@@ -419,16 +419,21 @@ static void a_search_needs_settings_above_nothing_and_each_once(void **state)
 
 /* ---- files ---- */
 
-static int read_text(const char *text, struct wt_replay *r, struct wt_error *err)
+static int read_bytes(const char *text, size_t size, struct wt_replay *r, struct wt_error *err)
 {
     char path[] = "/tmp/wattune-replay-XXXXXX";
     int fd = mkstemp(path);
     assert_true(fd >= 0);
-    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    assert_int_equal(write(fd, text, size), (ssize_t)size);
     close(fd);
     int rc = wt_replay_read(r, path, err);
     unlink(path);
     return rc;
+}
+
+static int read_text(const char *text, struct wt_replay *r, struct wt_error *err)
+{
+    return read_bytes(text, strlen(text), r, err);
 }
 
 static void a_replay_reads_settings_in_any_order_of_columns(void **state)
@@ -518,6 +523,67 @@ static void a_replay_compares_the_same_work_with_the_same_reference(void **state
     wt_replay_done(&r);
 }
 
+static void a_replay_reads_every_word_and_names_it(void **state)
+{
+    (void)state;
+    struct wt_replay r;
+    struct wt_error err = {0};
+    struct wt_search_result result;
+    struct wt_search_options o = options_of();
+    char text[700];
+    const struct wt_search_story story = {
+        .provenance = WT_PROV_REPLAYED, .searched_s = NAN, .extra_j = NAN};
+    assert_int_equal(read_text("dtype,time_s,energy_j,energy_bound_j,is_reference\n"
+                               "bf16,5,500,1,0\nfp32,10,1000,1,1\nfp16,6,600,1,0\n"
+                               "tf32,7,700,1,0\nbf16,5,501,1,0\nfp32,10,1001,1,1\n",
+                               &r, &err),
+                     0);
+    assert_int_equal(r.count, 4);
+    assert_int_equal(r.axes[0].word_count, 4);
+    assert_int_equal(r.candidates[0].readings_max, 2);
+    assert_int_equal(r.reference, 1);
+    assert_int_equal(wt_replay_search(&r, &o, &result, &err), 0);
+    assert_int_equal(result.point_count, 4);
+    wt_search_advice(&result, &story, text, sizeof(text));
+    assert_non_null(strstr(text, "use dtype bf16: 50.0 % less energy"));
+    char *doc_text = wt_search_to_json(&result, &story);
+    json_t *doc = json_loads(doc_text, 0, NULL);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(doc, "choice"), "dtype")),
+                        "bf16");
+    json_decref(doc);
+    free(doc_text);
+    wt_search_result_done(&result);
+    wt_replay_done(&r);
+    /* Beside numbers: the best word at the best number. */
+    assert_int_equal(
+        read_text("dtype,batch,time_s,energy_j,energy_bound_j,work,is_reference\n"
+                  "fp32,8,10,1000,1,100,1\nfp32,16,18,1800,1,200,0\nfp32,32,35,3500,1,400,0\n"
+                  "bf16,8,5,500,1,100,0\nbf16,16,8,800,1,200,0\nbf16,32,15,1500,1,400,0\n",
+                  &r, &err),
+        0);
+    assert_true(r.axes[0].words && !r.axes[1].words);
+    assert_int_equal(wt_replay_search(&r, &o, &result, &err), 0);
+    wt_search_words(&result, result.points[result.choice].values, text, sizeof(text));
+    assert_string_equal(text, "dtype bf16, batch 32");
+    wt_search_result_done(&result);
+    wt_replay_done(&r);
+    /* One that is no number makes words of all, wherever it stands, and that is said. */
+    static const char *const mixed[] = {"auto,3,300\n8,1,100\n16,2,200\n8.0,1,101\n",
+                                        "8,1,100\n16,2,200\nauto,3,300\n8.0,1,101\n",
+                                        "8,1,100\n8.0,1,101\n16,2,200\nauto,3,300\n"};
+    for (size_t i = 0; i < WT_COUNTOF(mixed); i++) {
+        wt_text(text, sizeof(text), "batch,time_s,energy_j\n%s", mixed[i]);
+        assert_int_equal(read_text(text, &r, &err), 0);
+        assert_int_equal(r.count, 3);
+        for (size_t k = 0; k < 3; k++) {
+            const char *word = r.axes[0].words[(size_t)r.candidates[k].values[0] - 1];
+            assert_int_equal(r.candidates[k].readings_max, strcmp(word, "8") == 0 ? 2 : 1);
+        }
+        assert_non_null(strstr(r.notes[1], "batch are taken as words: \"auto\", in line "));
+        wt_replay_done(&r);
+    }
+}
+
 static void what_is_wrong_with_a_replay_is_named_with_its_line(void **state)
 {
     (void)state;
@@ -531,7 +597,10 @@ static void what_is_wrong_with_a_replay_is_named_with_its_line(void **state)
         {"power_w,time_s\n100,1\n", "lacks energy_j"},
         {"power_w,energy_j\n100,1\n", "lacks time_s"},
         {"time_s,energy_j\n1,1\n", "column of settings"},
-        {"power_w,time_s,time_s,energy_j\n", "twice"},
+        {"power_w,time_s,time_s,energy_j\n", ":1: the column time_s is there twice"},
+        {"# title\npower_w,time_s,power_w,energy_j\n", ":2: the column power_w is there twice"},
+        {"power_w,time_s,energy_j,is_reference\n100,1,2,1\n100,1,2,1\n150,1,2,0\n150,1,2,1\n",
+         ":5: is_reference is 1 as in line 2,"},
         {"power_w,time_s,energy_j\n100,1\n", ":2: 2 fields"},
         {"power_w,time_s,energy_j\n100,1,2,3\n", ":2: more than"},
         {"power_w,time_s,energy_j\n#\n100,x,2\n", ":3: time_s is \"x\""},
@@ -539,6 +608,10 @@ static void what_is_wrong_with_a_replay_is_named_with_its_line(void **state)
         {"power_w,time_s,energy_j\n-100,1,2\n", "above 0"},
         {"power_w,time_s,energy_j\n100,0,2\n", "above 0"},
         {"power_w,time_s,energy_j\n100,1,\n", "energy_j is \"\""},
+        {"dtype,time_s,energy_j\nfp32,1,2\n,1,2\n", ":3: dtype is \"\""},
+        {"dtype,time_s,energy_j\n"
+         "0123456789012345678901234567890123456789012345678901234567890x,1,2\n",
+         "60 characters at most"},
         {"a,b,c,d,e,time_s,energy_j\n", "more than 4 columns"},
         {"\xef\xbb\xbf\"Power_W\",\"TIME_S\",energy_j\n100,1,\n", ":2: energy_j is"},
     };
@@ -547,6 +620,25 @@ static void what_is_wrong_with_a_replay_is_named_with_its_line(void **state)
         struct wt_error err = {0};
         if (read_text(bad[i].text, &r, &err) != WT_E_FORMAT || !strstr(err.text, bad[i].says))
             fail_msg("%s: says \"%s\", not \"%s\"", bad[i].text, err.text, bad[i].says);
+    }
+    static const struct {
+        const char *bytes;
+        size_t size;
+        const char *says;
+    } binary[] = {
+#define BYTES(text) text, sizeof(text) - 1
+        {BYTES("\xff\xfep\0o\0w\0\n\0"), ":1: it is UTF-16"},
+        {BYTES("\0p\0o\0w\0\n"), ":1: it is UTF-16"},
+        {BYTES("power_w,time_s,energy_j\n100,1,2\0003\n"), ":2: it holds NUL bytes"},
+        {BYTES("power_w,time_s,energy_j\n100,1,2\n\0\0\0"), ":3: it holds NUL bytes"},
+#undef BYTES
+    };
+    for (size_t i = 0; i < WT_COUNTOF(binary); i++) {
+        struct wt_replay r;
+        struct wt_error err = {0};
+        if (read_bytes(binary[i].bytes, binary[i].size, &r, &err) != WT_E_FORMAT ||
+            !strstr(err.text, binary[i].says))
+            fail_msg("%zu: says \"%s\", not \"%s\"", i, err.text, binary[i].says);
     }
     struct wt_replay r;
     struct wt_error err = {0};
@@ -606,6 +698,7 @@ int main(void)
         cmocka_unit_test(a_replay_reads_settings_in_any_order_of_columns),
         cmocka_unit_test(modeled_points_are_said_to_be_and_no_repeat_betters_them),
         cmocka_unit_test(a_replay_compares_the_same_work_with_the_same_reference),
+        cmocka_unit_test(a_replay_reads_every_word_and_names_it),
         cmocka_unit_test(what_is_wrong_with_a_replay_is_named_with_its_line),
         cmocka_unit_test(its_document_holds_every_reading_and_the_choice),
     };

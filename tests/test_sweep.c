@@ -327,6 +327,32 @@ static void failed_runs_are_named_and_left_out(void **state)
     assert_true(has_warning(&b.sweep, "was cut short"));
     assert_true(has_warning(&b.sweep, "has no known energy"));
     assert_true(has_warning(&b.sweep, "power=150 W: no run succeeded"));
+    assert_int_equal(b.sweep.failure_count, 1);
+    assert_string_equal(b.sweep.failures[0].label, "150 W");
+    assert_int_equal(b.sweep.failures[0].exit_code, 137);
+    empty(&b);
+}
+
+/* One word for all its runs, and the same in the document. */
+static void a_setting_that_only_failed_is_told_with_its_exit_code(void **state)
+{
+    (void)state;
+    struct bench b;
+    fill(&b, v100, 4, 2);
+    b.runs[1].exit_code = b.runs[5].exit_code = 4; /* 150 W */
+    make(&b, "power=250 W");
+    assert_true(has_warning(&b.sweep, "power=150 W: its 2 runs ended with exit code 4 (the last"));
+    assert_false(has_warning(&b.sweep, "power=150 W, run 1"));
+    char *text = wt_sweep_to_json(&b.sweep);
+    json_t *doc = json_loads(text, 0, NULL);
+    free(text);
+    json_t *failed = json_object_get(doc, "failed");
+    assert_int_equal(json_array_size(failed), 1);
+    failed = json_array_get(failed, 0);
+    assert_string_equal(json_string_value(json_object_get(failed, "label")), "150 W");
+    assert_int_equal(json_integer_value(json_object_get(failed, "exit_code")), 4);
+    assert_int_equal(json_array_size(json_object_get(failed, "runs")), 2);
+    json_decref(doc);
     empty(&b);
 }
 
@@ -657,6 +683,7 @@ int main(void)
         cmocka_unit_test(the_gain_stays_as_far_as_shares_differ),
         cmocka_unit_test(the_offset_stays_as_far_as_powers_differ),
         cmocka_unit_test(failed_runs_are_named_and_left_out),
+        cmocka_unit_test(a_setting_that_only_failed_is_told_with_its_exit_code),
         cmocka_unit_test(without_a_usable_reference_there_is_no_table),
         cmocka_unit_test(emulated_and_real_runs_are_not_compared),
         cmocka_unit_test(runs_of_different_work_are_compared_per_unit),

@@ -47,6 +47,9 @@ struct wt_search_axis {
     char name[32]; /* "power", "clock", or of a parameter */
     char unit[16]; /* "W", "MHz", "" */
     enum wt_axis form;
+    char *const *words; /* borrowed; of an axis of words: value 1 is the first of them, and there is
+                           nothing between two, so that all are measured. NULL: of numbers */
+    size_t word_count;
 };
 
 struct wt_search_options {
@@ -55,7 +58,7 @@ struct wt_search_options {
     struct wt_goal goal;
     size_t probes_max;  /* different candidates measured, the reference among them; 0: 4 of a limit
                            of power (6 when confirmed and there are more than nine), 6 of anything
-                           else, and as much for each axis */
+                           else, all words, and as much for each axis */
     size_t repeats_max; /* how often a candidate is measured again; 0: never */
     double noise;       /* relative standard deviation of one reading; NaN: not known (0.2 % until
                            repeats tell) */
@@ -176,6 +179,9 @@ WT_API const char *wt_search_advice(const struct wt_search_result *result,
 struct wt_replay {
     struct wt_search_axis axes[WT_SEARCH_AXES];
     size_t axis_count;
+    char **words[WT_SEARCH_AXES]; /* owned; what the axes borrow, and as much of what turned out to
+                                     be numbers */
+    size_t word_counts[WT_SEARCH_AXES];
     struct wt_candidate *candidates; /* owned; a setting each, readings_max its rows */
     size_t count, reference; /* as is_reference says; else the highest limit and clock, and of other
                                 columns the first row's */
@@ -196,7 +202,8 @@ struct wt_replay {
         emulation[64]; /* profile: `wattune sweep --csv` wrote it of an emulated device; "": none */
 };
 /* Reads a CSV: a header of the columns time_s, energy_j and one to four of settings, in any order;
- * power_w is a limit of power, clock_mhz a clock, any other name a parameter that is a number. A
+ * power_w is a limit of power, clock_mhz a clock, any other name a parameter. Its values are
+ * numbers above 0; where one is not, all are words, and a note says so unless none is a number. A
  * column `epochs` says how often time and energy are needed to reach the target, `work` (in
  * `work_unit`) how much a row did, `energy_bound_j` and `sensor_offset_w` what its energy may be
  * off by, `is_reference` (1 or 0) what to compare with. Lines that begin with # and empty ones are
@@ -205,7 +212,8 @@ struct wt_replay {
 WT_API int wt_replay_read(struct wt_replay *ret_replay, const char *path, struct wt_error *err);
 WT_API void wt_replay_done(struct wt_replay *replay);
 /* Searches them: tells the search each row it asks for, in the order of the file. Errors: those of
- * wt_search_new, wt_search_tell, wt_search_result. options->axes are taken from the replay. */
+ * wt_search_new, wt_search_tell, wt_search_result. options->axes are taken from the replay, whose
+ * words the result borrows. */
 WT_API int wt_replay_search(const struct wt_replay *replay, const struct wt_search_options *options,
                             struct wt_search_result *ret_result, struct wt_error *err);
 

@@ -116,6 +116,14 @@ struct wt_sweep_outlier {
     double score;         /* distance in standard deviations of a run, robustly estimated */
 };
 
+/* A setting of which no run counts, so that it has no row. */
+struct wt_sweep_failure {
+    char label[64];
+    size_t run_count, last_run; /* index in runs */
+    int exit_code;              /* of the last that ended by itself; 0: none failed so */
+    char why[120];              /* "its 2 runs ended with exit code 4" */
+};
+
 struct wt_sweep {
     char group[40];
     char title[256];    /* the command */
@@ -142,6 +150,8 @@ struct wt_sweep {
     double precision;                  /* widest half of the value ratios that matter; NaN: none */
     struct wt_sweep_outlier *outliers; /* owned */
     size_t outlier_count;
+    struct wt_sweep_failure *failures; /* owned, in order of their first runs */
+    size_t failure_count;
     char advice[840]; /* the sentence */
     char apply[1400]; /* "wattune set power=150 -- CMD"; "" where nothing is to be changed,
                          or what was varied is no setting of a device */
@@ -153,12 +163,12 @@ struct wt_sweep {
 
 /* Makes the table from runs of one group, oldest first; runs are borrowed until wt_sweep_done. Runs
  * that failed (exit code not 0, not done, energy unknown) are left out of the rows and named in
- * warnings. reference_label NULL: the label of the runs marked is_reference, else the highest
- * setting. The goal and the needs are those of the newest plan that the runs keep; without any it
- * is energy, and where every run has the same host_w, energies include host_w x time.
- * The choice is the lowest value of the goal within its limits; where intervals overlap, the
- * fastest among them; the reference where it is within the limits and nothing is lower for certain;
- * what draws least where nothing is within the limits.
+ * warnings; a setting of which none is left is in failures. reference_label NULL: the label of the
+ * runs marked is_reference, else the highest setting. The goal and the needs are those of the
+ * newest plan that the runs keep; without any it is energy, and where every run has the same
+ * host_w, energies include host_w x time. The choice is the lowest value of the goal within its
+ * limits; where intervals overlap, the fastest among them; the reference where it is within the
+ * limits and nothing is lower for certain; what draws least where nothing is within the limits.
  * Errors: WT_E_USAGE (no usable run at the reference), WT_E_MIXED, WT_E_NOMEM. */
 WT_API int wt_sweep_make(struct wt_sweep *ret_sweep, struct wt_run *runs, size_t count,
                          const char *reference_label, struct wt_error *err);

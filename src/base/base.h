@@ -211,6 +211,11 @@ int wt_text_to_double(const char *text, double *ret_value); /* decimal point in 
 char *wt_text_field(char **io_line);
 /* A file's first line without the byte order mark that some editors put there. */
 char *wt_text_after_mark(char *line);
+/* What makes these bytes no text, as words to say ("it is UTF-16"); NULL: nothing. is_begin: a file
+ * begins with them. */
+const char *wt_text_flaw(const char *bytes, size_t size, bool is_begin);
+/* fgets that returns how many bytes it read, NUL bytes too; 0: none are left. */
+size_t wt_text_line(char *buf, size_t size, FILE *in);
 
 /* How many bytes of a whole UTF-8 character begin here; 0 when it is none (RFC 3629: neither
  * overlong, nor a surrogate, nor above U+10FFFF, nor longer than size). NUL is one of 1 byte. */

@@ -88,6 +88,25 @@ char *wt_text_after_mark(char *line)
     return strncmp(line, "\xef\xbb\xbf", 3) == 0 ? line + 3 : line;
 }
 
+const char *wt_text_flaw(const char *bytes, size_t size, bool is_begin)
+{
+    if (!size || !memchr(bytes, '\0', size))
+        return NULL;
+    bool is_wide = is_begin && size >= 2 &&
+                   (memcmp(bytes, "\xff\xfe", 2) == 0 || memcmp(bytes, "\xfe\xff", 2) == 0 ||
+                    !bytes[0] || !bytes[1]);
+    return is_wide ? "it is UTF-16" : "it holds NUL bytes: it is no text";
+}
+
+size_t wt_text_line(char *buf, size_t size, FILE *in)
+{
+    size_t n = 0;
+    for (int c = 0; n + 1 < size && c != '\n' && (c = getc(in)) != EOF;)
+        buf[n++] = (char)c;
+    buf[n] = '\0';
+    return n;
+}
+
 size_t wt_utf8_length(const char *text, size_t size)
 {
     const unsigned char *s = (const unsigned char *)text;

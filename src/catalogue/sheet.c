@@ -382,13 +382,10 @@ int wt_sheet_read(struct wt_sheet *ret_sheet, enum wt_data kind, char *text, siz
     int columns[COLUMNS_MAX], rc = path && !sheet.path ? WT_E_NOMEM : 0;
     size_t column_count = 0;
     unsigned number = 0;
-    bool has_header = false, is_refused = false;
-    if (rc == 0 && strlen(text) < size) {
-        is_refused = true;
-        bool is_wide = size >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 ||
-                                     memcmp(text, "\xfe\xff", 2) == 0 || !text[0] || !text[1]);
-        wt_problem_add(problems, &sheet, 0, -1, false, "save it as UTF-8",
-                       is_wide ? "it is UTF-16" : "it holds NUL bytes: it is no text");
+    bool has_header = false;
+    const char *flaw = wt_text_flaw(text, size, true);
+    if (rc == 0 && flaw) {
+        wt_problem_add(problems, &sheet, 0, -1, false, "save it as UTF-8", "%s", flaw);
         text[0] = '\0';
     }
     for (char *rest = wt_text_after_mark(text), *line;
@@ -406,7 +403,7 @@ int wt_sheet_read(struct wt_sheet *ret_sheet, enum wt_data kind, char *text, siz
             has_header = true;
         }
     }
-    if (rc == 0 && !has_header && !is_refused)
+    if (rc == 0 && !has_header && !flaw)
         wt_problem_add(problems, &sheet, 0, -1, false, "its first line names the columns",
                        "it is empty");
     if (rc < 0) {

@@ -22,7 +22,7 @@ struct columns {
 };
 
 static int read_header(struct columns *c, char *line, const char *column, const char *path,
-                       struct wt_error *err)
+                       size_t number, struct wt_error *err)
 {
     *c = (struct columns){-1, -1, -1, 0};
     for (char *field; (field = wt_text_field(&line)); c->count++) {
@@ -33,7 +33,8 @@ static int read_header(struct columns *c, char *line, const char *column, const 
         if (c->count == COLUMNS_MAX)
             return wt_fail(err, WT_E_FORMAT, "%s: more than %d columns", path, COLUMNS_MAX);
         if (at && *at >= 0)
-            return wt_fail(err, WT_E_FORMAT, "%s: the column %s is there twice", path, field);
+            return wt_fail(err, WT_E_FORMAT, "%s:%zu: the column %s is there twice", path, number,
+                           field);
         if (at)
             *at = c->count;
     }
@@ -128,16 +129,20 @@ int wt_race_curve_parse(struct wt_race_curve *ret_curve, bool *ret_has_energy, F
     struct columns columns = {0};
     char line[LINE_MAX_];
     int rc = 0;
-    for (size_t number = 1; rc == 0 && fgets(line, sizeof(line), in); number++) {
+    size_t size;
+    for (size_t number = 1; rc == 0 && (size = wt_text_line(line, sizeof(line), in)); number++) {
+        const char *flaw = wt_text_flaw(line, size, number == 1);
         char *text = number == 1 ? wt_text_after_mark(line) : line;
         text += strspn(text, " \t\r\n");
-        if (!strchr(line, '\n') && !feof(in))
+        if (flaw)
+            rc = wt_fail(err, WT_E_FORMAT, "%s:%zu: %s", path, number, flaw);
+        else if (!strchr(line, '\n') && !feof(in))
             rc = wt_fail(err, WT_E_FORMAT, "%s:%zu: a line of more than %d characters", path,
                          number, LINE_MAX_ - 2);
         else if (!*text || *text == '#')
             read_remark(&curve, text);
         else if (!columns.count)
-            rc = read_header(&columns, text, column, path, err);
+            rc = read_header(&columns, text, column, path, number, err);
         else
             rc = read_row(&curve, &columns, text, path, number, err);
     }

@@ -11,6 +11,7 @@
 #define LINE_MAX_    4096
 #define ROWS_MAX     100000
 #define SETTINGS_MAX 4096
+#define WORD_MAX_    60
 #define ROWS_AT_ONCE 2 /* of a setting that has repeats: then the spread is known */
 
 enum column {
@@ -35,12 +36,23 @@ static const struct {
     [COLUMN_OFFSET] = {"sensor_offset_w", true}, [COLUMN_REFERENCE] = {"is_reference", true},
 };
 
+/* What a parameter's column has held so far, each once. */
+struct values {
+    double *numbers; /* owned; NaN: none above 0. As many as the words, which the replay owns */
+    size_t count;
+    bool is_words; /* one was no number: then all are words */
+    bool has_number;
+    size_t odd, line; /* the first that was none, and where */
+};
+
 /* A file's columns, and what is told of its rows together. */
 struct layout {
+    struct values values[WT_SEARCH_AXES];
     size_t columns[COLUMNS_MAX];
     bool has[COLUMN_AXES];
     size_t reference; /* candidate of the first row that says so; SIZE_MAX: none */
-    double offset_w;  /* largest */
+    size_t reference_line;
+    double offset_w; /* largest */
     char names[COLUMNS_MAX][32];
     size_t count;
 };
@@ -74,9 +86,9 @@ static int add_axis(struct wt_replay *r, const char *column, const char *path, s
                        WT_SEARCH_AXES, column);
     struct wt_search_axis *axis = &r->axes[r->axis_count++];
     if (strcasecmp(column, "power_w") == 0) {
-        *axis = (struct wt_search_axis){"power", "W", WT_AXIS_POWER};
+        *axis = (struct wt_search_axis){.name = "power", .unit = "W", .form = WT_AXIS_POWER};
     } else if (strcasecmp(column, "clock_mhz") == 0) {
-        *axis = (struct wt_search_axis){"clock", "MHz", WT_AXIS_CLOCK};
+        *axis = (struct wt_search_axis){.name = "clock", .unit = "MHz", .form = WT_AXIS_CLOCK};
     } else {
         *axis = (struct wt_search_axis){.form = WT_AXIS_OTHER};
         wt_text(axis->name, sizeof(axis->name), "%s", column);
@@ -85,16 +97,17 @@ static int add_axis(struct wt_replay *r, const char *column, const char *path, s
 }
 
 static int read_header(struct wt_replay *r, struct layout *layout, char *line, const char *path,
-                       struct wt_error *err)
+                       size_t number, struct wt_error *err)
 {
-    double number;
+    double value;
     layout->reference = SIZE_MAX;
     for (char *field; (field = wt_text_field(&line));) {
         if (layout->count == COLUMNS_MAX)
             return wt_fail(err, WT_E_FORMAT, "%s: more than %d columns", path, COLUMNS_MAX);
         for (size_t i = 0; i < layout->count; i++)
             if (strcmp(layout->names[i], field) == 0)
-                return wt_fail(err, WT_E_FORMAT, "%s: the column %s is there twice", path, field);
+                return wt_fail(err, WT_E_FORMAT, "%s:%zu: the column %s is there twice", path,
+                               number, field);
         size_t *column = &layout->columns[layout->count];
         wt_text(layout->names[layout->count++], sizeof(layout->names[0]), "%s", field);
         *column = 0;
@@ -102,7 +115,7 @@ static int read_header(struct wt_replay *r, struct layout *layout, char *line, c
             ++*column;
         if (*column < COLUMN_AXES) {
             layout->has[*column] = true;
-        } else if (!*field || wt_text_to_double(field, &number) == 0) {
+        } else if (!*field || wt_text_to_double(field, &value) == 0) {
             wt_fail(err, WT_E_FORMAT, "%s: the first line holds \"%.40s\", not names of columns",
                     path, field);
             wt_fix(err, "begin it with power_w,time_s,energy_j");
@@ -145,6 +158,58 @@ static size_t candidate_of(struct wt_replay *r, const double *values)
     return r->count++;
 }
 
+/* Takes a parameter's value, and returns what it is along its axis: the number, or of words which
+ * of them, from 1 on. Errors: WT_E_FORMAT, WT_E_NOMEM. */
+static int take_value(struct wt_replay *r, struct values *v, size_t axis, const char *field,
+                      const char *path, size_t line, double *ret_value, struct wt_error *err)
+{
+    double number = NAN;
+    size_t i = 0;
+    if (wt_text_to_double(field, &number) < 0 || !(number > 0))
+        number = NAN;
+    if (isnan(number) && (!*field || strlen(field) > WORD_MAX_))
+        return wt_fail(err, WT_E_FORMAT,
+                       "%s:%zu: %s is \"%.40s\", and must be a number above 0 or a word of %d "
+                       "characters at most",
+                       path, line, r->axes[axis].name, field, WORD_MAX_);
+    while (i < v->count &&
+           !(isnan(number) ? strcmp(r->words[axis][i], field) == 0 : v->numbers[i] == number))
+        i++;
+    if (i == v->count) {
+        if (i == SETTINGS_MAX)
+            return wt_fail(err, WT_E_FORMAT, "%s:%zu: more than %d different settings", path, line,
+                           SETTINGS_MAX);
+        char *word = strdup(field);
+        char **words = reallocarray(r->words[axis], i + 1, sizeof(*words));
+        if (words)
+            r->words[axis] = words;
+        double *numbers = reallocarray(v->numbers, i + 1, sizeof(*numbers));
+        if (numbers)
+            v->numbers = numbers;
+        if (!word || !words || !numbers) {
+            free(word);
+            return wt_fail(err, WT_E_NOMEM, "%s: no memory for its words", path);
+        }
+        words[i] = word;
+        numbers[i] = number;
+        r->word_counts[axis] = ++v->count;
+    }
+    v->has_number |= !isnan(number);
+    if (isnan(number) && !v->is_words) {
+        v->is_words = true;
+        v->odd = i;
+        v->line = line;
+        for (size_t c = 0; c < r->count; c++) { /* what was read as numbers */
+            size_t k = 0;
+            while (v->numbers[k] != r->candidates[c].values[axis])
+                k++;
+            r->candidates[c].values[axis] = (double)(k + 1);
+        }
+    }
+    *ret_value = v->is_words ? (double)(i + 1) : number;
+    return 0;
+}
+
 /* All rows are of one kind of work. */
 static int read_unit(struct wt_replay *r, const char *field, const char *path, size_t number,
                      struct wt_error *err)
@@ -172,6 +237,14 @@ static int read_row(struct wt_replay *r, struct layout *layout, char *line, cons
         size_t column = layout->columns[i];
         if (column == COLUMN_UNIT) {
             int rc = read_unit(r, field, path, number, err);
+            if (rc < 0)
+                return rc;
+            continue;
+        }
+        if (column >= COLUMN_AXES && r->axes[column - COLUMN_AXES].form == WT_AXIS_OTHER) {
+            size_t axis = column - COLUMN_AXES;
+            int rc =
+                take_value(r, &layout->values[axis], axis, field, path, number, &of[column], err);
             if (rc < 0)
                 return rc;
             continue;
@@ -214,8 +287,18 @@ static int read_row(struct wt_replay *r, struct layout *layout, char *line, cons
     row->bound_j = of[COLUMN_BOUND] * of[COLUMN_EPOCHS];
     row->work = of[COLUMN_WORK];
     layout->offset_w = fmax(layout->offset_w, of[COLUMN_OFFSET]);
-    if (of[COLUMN_REFERENCE] > 0 && layout->reference == SIZE_MAX)
-        layout->reference = row->candidate;
+    if (!(of[COLUMN_REFERENCE] > 0))
+        return 0;
+    if (layout->reference != SIZE_MAX && layout->reference != row->candidate) {
+        wt_fail(err, WT_E_FORMAT,
+                "%s:%zu: is_reference is 1 as in line %zu, which is of another setting", path,
+                number, layout->reference_line);
+        wt_fix(err, "1 in the rows of one setting alone, 0 in the others");
+        return WT_E_FORMAT;
+    }
+    if (layout->reference == SIZE_MAX)
+        layout->reference_line = number;
+    layout->reference = row->candidate;
     return 0;
 }
 
@@ -272,6 +355,14 @@ static int note_what_lacks(struct wt_replay *r, const struct layout *layout)
              "the same (columns work, epochs)",
              param) < 0)
         return WT_E_NOMEM;
+    for (size_t a = 0; a < r->axis_count; a++) {
+        const struct values *v = &layout->values[a];
+        if (v->is_words && v->has_number &&
+            note(r,
+                 "the values of %s are taken as words: \"%s\", in line %zu, is no number above 0",
+                 r->axes[a].name, r->words[a][v->odd], v->line) < 0)
+            return WT_E_NOMEM;
+    }
     if (param && layout->reference == SIZE_MAX &&
         note(r, "no column is_reference: the %s of the first row is the reference", param) < 0)
         return WT_E_NOMEM;
@@ -302,16 +393,22 @@ int wt_replay_parse(struct wt_replay *ret_replay, FILE *in, const char *path, st
     struct layout layout = {0};
     char line[LINE_MAX_];
     int rc = 0;
-    for (size_t number = 1; rc == 0 && fgets(line, sizeof(line), in); number++) {
-        if (!strchr(line, '\n') && !feof(in))
+    size_t size;
+    for (size_t number = 1; rc == 0 && (size = wt_text_line(line, sizeof(line), in)); number++) {
+        const char *flaw = wt_text_flaw(line, size, number == 1);
+        if (flaw) {
+            rc = wt_fail(err, WT_E_FORMAT, "%s:%zu: %s", path, number, flaw);
+            wt_fix(err, "save it as UTF-8");
+        } else if (!strchr(line, '\n') && !feof(in)) {
             rc = wt_fail(err, WT_E_FORMAT, "%s:%zu: a line of more than %d characters", path,
                          number, LINE_MAX_ - 2);
-        else if (is_blank(number == 1 ? wt_text_after_mark(line) : line))
+        } else if (is_blank(number == 1 ? wt_text_after_mark(line) : line)) {
             read_title(&r, line);
-        else if (!layout.count)
-            rc = read_header(&r, &layout, wt_text_after_mark(line), path, err);
-        else
+        } else if (!layout.count) {
+            rc = read_header(&r, &layout, wt_text_after_mark(line), path, number, err);
+        } else {
             rc = read_row(&r, &layout, line, path, number, err);
+        }
     }
     if (rc == 0 && ferror(in))
         rc = wt_fail_errno(err, errno, "%s", path);
@@ -320,18 +417,25 @@ int wt_replay_parse(struct wt_replay *ret_replay, FILE *in, const char *path, st
                      layout.count ? "a header and no rows" : "it is empty");
         wt_fix(err, "a header power_w,time_s,energy_j and a row for each measured point");
     }
-    if (rc < 0) {
-        wt_replay_done(&r);
-        return rc;
-    }
+    for (size_t a = 0; a < r.axis_count; a++)
+        if (layout.values[a].is_words) {
+            r.axes[a].words = r.words[a];
+            r.axes[a].word_count = r.word_counts[a];
+        }
+    if (rc < 0)
+        goto out;
     r.reference = layout.reference != SIZE_MAX ? layout.reference : find_reference(&r);
     r.offset_w = layout.offset_w;
-    if ((layout.has[COLUMN_WORK] && level_work(&r) < 0) || note_what_lacks(&r, &layout) < 0) {
+    if ((layout.has[COLUMN_WORK] && level_work(&r) < 0) || note_what_lacks(&r, &layout) < 0)
+        rc = wt_fail(err, WT_E_NOMEM, "%s: no memory for its notes", path);
+out:
+    for (size_t a = 0; a < WT_SEARCH_AXES; a++)
+        free(layout.values[a].numbers);
+    if (rc < 0)
         wt_replay_done(&r);
-        return wt_fail(err, WT_E_NOMEM, "%s: no memory for its notes", path);
-    }
-    *ret_replay = r;
-    return 0;
+    else
+        *ret_replay = r;
+    return rc;
 }
 
 int wt_replay_read(struct wt_replay *ret_replay, const char *path, struct wt_error *err)
@@ -349,6 +453,11 @@ void wt_replay_done(struct wt_replay *replay)
     for (size_t i = 0; i < replay->note_count; i++)
         free(replay->notes[i]);
     free(replay->notes);
+    for (size_t a = 0; a < WT_SEARCH_AXES; a++) {
+        for (size_t i = 0; i < replay->word_counts[a]; i++)
+            free(replay->words[a][i]);
+        free(replay->words[a]);
+    }
     free(replay->candidates);
     free(replay->rows);
     memset(replay, 0, sizeof(*replay));

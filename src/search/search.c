@@ -4,7 +4,8 @@
  * what an unmeasured candidate may save below the best that was measured. The candidate with the
  * largest expected saving for the time it takes is measured next, until none promises more than the
  * tolerance. Slow settings are thus measured only where they may win. With several axes it goes
- * along one after the other through the best so far, until no axis promises anything.
+ * along one after the other through the best so far, until no axis promises anything. Of words no
+ * curve says anything: all of them are measured.
  *
  * The choice is always a candidate that was measured. Where the 95 % intervals of candidates
  * overlap that of the best, they are tied, and the fastest of them is chosen. The intervals hold
@@ -254,6 +255,16 @@ struct offer {
     double gain, time_s;
 };
 
+/* Along words: whichever was not measured. */
+static size_t look_along_words(const struct wt_search *s, const struct tally *tallies, size_t best,
+                               size_t axis)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (is_on_line(s, best, axis, i) && !is_measured(&tallies[i]) && !s->is_dropped[i])
+            return i;
+    return SIZE_MAX;
+}
+
 /* The unmeasured candidate on a line that promises most; SIZE_MAX: none promises enough for the
  * time it takes. */
 static size_t look_along(const struct wt_search *s, const struct tally *tallies, size_t best,
@@ -309,7 +320,10 @@ size_t wt_search_most(const struct wt_search_options *options, size_t count)
     if (options->probes_max)
         return options->probes_max;
     for (size_t a = 0; a < options->axis_count; a++)
-        most += (options->axes[a].form == WT_AXIS_POWER && !is_wide ? 4u : 6u) - (a ? 1u : 0u);
+        most += (options->axes[a].words                               ? options->axes[a].word_count
+                 : options->axes[a].form == WT_AXIS_POWER && !is_wide ? 4u
+                                                                      : 6u) -
+                (a ? 1u : 0u);
     return most;
 }
 
@@ -454,7 +468,8 @@ bool wt_search_next(struct wt_search *search, size_t *ret_candidate, const char 
         why = "it promises most";
         for (size_t k = 0; next == SIZE_MAX && k < s->options.axis_count; k++) {
             size_t axis = (s->axis + k) % s->options.axis_count;
-            next = look_along(s, tallies, best, axis);
+            next = s->options.axes[axis].words ? look_along_words(s, tallies, best, axis)
+                                               : look_along(s, tallies, best, axis);
             if (next != SIZE_MAX)
                 s->axis = axis;
         }
@@ -737,10 +752,12 @@ int wt_search_result(const struct wt_search *search, struct wt_search_result *re
     size_t through = 0;
     if (rc == 0) {
         through = best_of(s, tallies, &s->options.goal);
-        rc = fit_line(s, tallies, through, s->axis, &curve, err);
+        if (!s->options.axes[s->axis].words)
+            rc = fit_line(s, tallies, through, s->axis, &curve, err);
     }
     if (rc == 0) {
-        smooth(s, tallies, curve, through, s->axis);
+        if (curve)
+            smooth(s, tallies, curve, through, s->axis);
         fill(s, tallies, curve, through, s->axis, &r);
         rc = wt_search_warn(&r, s->candidates, s->is_dropped, s->count, err);
     }

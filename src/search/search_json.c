@@ -6,6 +6,14 @@
 #include "record/record.h"
 #include "search/search.h"
 
+/* The word that a value stands for; otherwise: of a number. */
+static const char *word_of(const struct wt_search_axis *axis, double value, const char *otherwise)
+{
+    return axis->words && value >= 1 && value <= (double)axis->word_count
+               ? axis->words[(size_t)value - 1]
+               : otherwise;
+}
+
 const char *wt_search_words(const struct wt_search_result *result, const double *values, char *buf,
                             size_t size)
 {
@@ -14,8 +22,11 @@ const char *wt_search_words(const struct wt_search_result *result, const double 
         const struct wt_search_axis *axis = &result->axes[a];
         bool is_named = result->axis_count > 1 || !axis->unit[0];
         size_t used = strlen(buf);
-        wt_text(buf + used, size - used, "%s%s%s%g%s%s", a ? ", " : "", is_named ? axis->name : "",
-                is_named ? " " : "", values[a], axis->unit[0] ? " " : "", axis->unit);
+        char number[32];
+        wt_text(number, sizeof(number), "%g", values[a]);
+        wt_text(buf + used, size - used, "%s%s%s%s%s%s", a ? ", " : "", is_named ? axis->name : "",
+                is_named ? " " : "", word_of(axis, values[a], number), axis->unit[0] ? " " : "",
+                axis->unit);
     }
     return buf;
 }
@@ -40,7 +51,9 @@ static json_t *setting_json(const struct wt_search_result *r, const double *valu
     char key[48];
     for (size_t a = 0; o && a < r->axis_count; a++) {
         key_of(&r->axes[a], key, sizeof(key));
-        if (json_object_set_new(o, key, wt_json_number(values[a])) < 0) {
+        const char *word = word_of(&r->axes[a], values[a], NULL);
+        if (json_object_set_new(o, key, word ? wt_json_text(word) : wt_json_number(values[a])) <
+            0) {
             json_decref(o);
             return NULL;
         }

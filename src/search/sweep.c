@@ -632,12 +632,64 @@ static const char *again_words(const struct wt_sweep *sweep, size_t at)
     return "";
 }
 
+/* Settings of which nothing is left have no row. */
+static int find_failures(struct wt_sweep *sweep)
+{
+    sweep->failures = calloc(sweep->run_count, sizeof(*sweep->failures));
+    if (!sweep->failures)
+        return WT_E_NOMEM;
+    for (size_t i = 0; i < sweep->run_count; i++) {
+        struct wt_sweep_failure f = {0};
+        size_t exits = 0, same = 0;
+        bool is_first = true, is_any = false;
+        const char *label = sweep->runs[i].label, *words;
+        for (size_t k = 0; k < sweep->run_count; k++) {
+            const struct wt_run *run = &sweep->runs[k];
+            if (strcmp(run->label, label) != 0)
+                continue;
+            is_first &= k >= i;
+            is_any |= wt_sweep_is_usable(run) || run->state == WT_RUN_RUNNING;
+            f.run_count++;
+            f.last_run = k;
+            if (run->state != WT_RUN_DONE || run->exit_code == 0)
+                continue;
+            exits++;
+            same = run->exit_code == f.exit_code ? same + 1 : 1;
+            f.exit_code = run->exit_code;
+        }
+        if (!is_first || is_any)
+            continue;
+        if (exits && f.run_count == 1)
+            wt_text(f.why, sizeof(f.why), "its one run ended with exit code %d", f.exit_code);
+        else if (exits && exits == f.run_count)
+            wt_text(f.why, sizeof(f.why), "its %zu runs %sended with exit code %d", exits,
+                    same < exits ? "failed, the last " : "", f.exit_code);
+        else
+            wt_text(f.why, sizeof(f.why), "no run succeeded");
+        find_setting(sweep, label, &words);
+        wt_text(f.label, sizeof(f.label), "%s", words);
+        sweep->failures[sweep->failure_count++] = f;
+    }
+    return 0;
+}
+
+/* All that is to be said of this run is said of its setting. */
+static bool is_told_of(const struct wt_sweep *sweep, const struct wt_run *run)
+{
+    for (size_t i = 0; i < sweep->failure_count; i++) {
+        const struct wt_sweep_failure *f = &sweep->failures[i];
+        if (strcmp(sweep->runs[f->last_run].label, run->label) == 0)
+            return f->exit_code && strcmp(f->why, "no run succeeded") != 0;
+    }
+    return false;
+}
+
 static int warn_of_failed_runs(struct wt_sweep *sweep)
 {
     int rc = 0;
     for (size_t i = 0; i < sweep->run_count && rc == 0; i++) {
         const struct wt_run *run = &sweep->runs[i];
-        if (wt_sweep_is_usable(run))
+        if (wt_sweep_is_usable(run) || is_told_of(sweep, run))
             continue;
         const char *label = wt_sweep_label_words(run->label);
         if (run->state == WT_RUN_RUNNING)
@@ -654,18 +706,12 @@ static int warn_of_failed_runs(struct wt_sweep *sweep)
             rc = wt_sweep_warn(sweep, "%s, run %u (%s) has no known energy and is left out", label,
                                run->repeat + 1, run->id);
     }
-    /* A setting of which nothing is left has no row: say so once. */
-    for (size_t i = 0; i < sweep->run_count && rc == 0; i++) {
-        bool is_first = true, is_any = false;
-        for (size_t k = 0; k < sweep->run_count; k++) {
-            if (strcmp(sweep->runs[k].label, sweep->runs[i].label) != 0)
-                continue;
-            is_first &= k >= i;
-            is_any |= wt_sweep_is_usable(&sweep->runs[k]);
-        }
-        if (is_first && !is_any)
-            rc = wt_sweep_warn(sweep, "%s: no run succeeded, so the table has no line for it",
-                               wt_sweep_label_words(sweep->runs[i].label));
+    for (size_t i = 0; i < sweep->failure_count && rc == 0; i++) {
+        const struct wt_sweep_failure *f = &sweep->failures[i];
+        const struct wt_run *last = &sweep->runs[f->last_run];
+        rc = wt_sweep_warn(sweep, "%s: %s (%s%s), so the table has no line for it",
+                           wt_sweep_label_words(last->label), f->why,
+                           f->run_count > 1 ? "the last is " : "", last->id);
     }
     return rc;
 }
@@ -944,9 +990,9 @@ static int make(struct wt_sweep *sweep, const char *reference_label, struct tall
     sweep->power_spread = pool.freedom ? pool.power_sd : (double)NAN;
     wt_sweep_choose(sweep);
     wt_sweep_advise(sweep);
-    if (warn_of_failed_runs(sweep) < 0 || wt_sweep_warn_of_limits(sweep) < 0 ||
-        warn_of_comparison(sweep, &pool) < 0 || wt_sweep_find_outliers(sweep) < 0 ||
-        wt_sweep_warn_of_warmup(sweep) < 0)
+    if (find_failures(sweep) < 0 || warn_of_failed_runs(sweep) < 0 ||
+        wt_sweep_warn_of_limits(sweep) < 0 || warn_of_comparison(sweep, &pool) < 0 ||
+        wt_sweep_find_outliers(sweep) < 0 || wt_sweep_warn_of_warmup(sweep) < 0)
         return wt_fail(err, WT_E_NOMEM, "no memory for a sweep's warnings");
     return 0;
 }
@@ -1005,6 +1051,7 @@ void wt_sweep_done(struct wt_sweep *sweep)
         free(sweep->warnings[i]);
     free(sweep->warnings);
     free(sweep->outliers);
+    free(sweep->failures);
     free(sweep->rows);
     wt_sweep_plan_done(&sweep->plan);
     memset(sweep, 0, sizeof(*sweep));

@@ -1,6 +1,7 @@
 /* sweep_json: a sweep's document. Its form is stable: docs/json.md. */
 #include <jansson.h>
 #include <math.h>
+#include <string.h>
 
 #include "record/record.h"
 #include "search/sweep.h"
@@ -56,6 +57,18 @@ static json_t *outlier_json(const struct wt_sweep *sweep, const struct wt_sweep_
                      "score", wt_json_number(o->score), "is_pair", o->is_pair);
 }
 
+static json_t *failure_json(const struct wt_sweep *sweep, const struct wt_sweep_failure *f)
+{
+    json_t *runs = json_array();
+    for (size_t i = 0; i < sweep->run_count; i++)
+        if (strcmp(sweep->runs[i].label, sweep->runs[f->last_run].label) == 0)
+            json_array_append_new(runs, wt_json_text(sweep->runs[i].id));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "label", wt_json_text(f->label), "params",
+                     params_json(&sweep->runs[f->last_run]), "runs", runs, "exit_code",
+                     f->exit_code ? json_integer(f->exit_code) : json_null(), "why",
+                     wt_json_text(f->why));
+}
+
 /* {"batch": {"8": 3, "16": 3.4}}; null when nothing was given. */
 static json_t *needs_json(const struct wt_sweep *sweep)
 {
@@ -84,8 +97,8 @@ json_t *wt_sweep_json(const struct wt_sweep *sweep)
     struct wt_goal goal = sweep->plan.goal;
     goal.host_w = isnan(sweep->host_w) ? 0 : sweep->host_w;
     json_t *rows = json_array(), *warnings = json_array(), *runs = json_array();
-    json_t *outliers = json_array();
-    bool is_broken = !rows || !warnings || !runs || !outliers;
+    json_t *outliers = json_array(), *failed = json_array();
+    bool is_broken = !rows || !warnings || !runs || !outliers || !failed;
     for (size_t i = 0; i < sweep->row_count; i++)
         is_broken |= json_array_append_new(rows, row_json(sweep, i)) < 0;
     for (size_t i = 0; i < sweep->warning_count; i++)
@@ -94,17 +107,20 @@ json_t *wt_sweep_json(const struct wt_sweep *sweep)
         is_broken |= json_array_append_new(runs, wt_json_text(sweep->runs[i].id)) < 0;
     for (size_t i = 0; i < sweep->outlier_count; i++)
         is_broken |= json_array_append_new(outliers, outlier_json(sweep, &sweep->outliers[i])) < 0;
+    for (size_t i = 0; i < sweep->failure_count; i++)
+        is_broken |= json_array_append_new(failed, failure_json(sweep, &sweep->failures[i])) < 0;
     if (is_broken) {
         json_decref(rows);
         json_decref(warnings);
         json_decref(runs);
         json_decref(outliers);
+        json_decref(failed);
         return NULL;
     }
     return json_pack(
         "{s:s, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o,"
         " s:{s:o, s:o, s:o, s:o, s:o, s:b, s:b}, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:o,"
-        " s:o, s:o}",
+        " s:o, s:o, s:o}",
         "wattune", wt_version(), "group", text_or_null(sweep->group), "emulated",
         sweep->is_emulated, "emulation", text_or_null(sweep->emulation), "command",
         wt_json_text(sweep->title), "machine", wt_json_text(sweep->machine), "knob",
@@ -121,7 +137,7 @@ json_t *wt_sweep_json(const struct wt_sweep *sweep)
         text_or_null(sweep->apply), "warnings", warnings, "runs", runs, "spread",
         wt_json_number(sweep->spread), "precision", wt_json_number(sweep->precision),
         "repeats_for_1_percent", (int)wt_sweep_repeats_for(sweep, 0.01), "goal",
-        wt_goal_json(&goal), "needs", needs_json(sweep), "outliers", outliers);
+        wt_goal_json(&goal), "needs", needs_json(sweep), "outliers", outliers, "failed", failed);
 }
 
 char *wt_sweep_to_json(const struct wt_sweep *sweep)
