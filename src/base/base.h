@@ -209,7 +209,10 @@ int wt_text_to_double(const char *text, double *ret_value); /* decimal point in 
 /* The next field of a line of CSV, cut out of it, without the blanks and quotes around it; a comma
  * within quotes is one all the same. NULL: none left. */
 char *wt_text_field(char **io_line);
-/* A file's first line without the byte order mark that some editors put there. */
+/* The length of the byte order mark that some programs (Excel) put before a text; 0: there is none.
+ * It is no part of the text. */
+size_t wt_utf8_mark(const char *text, size_t size);
+/* A file's first line without that mark. */
 char *wt_text_after_mark(char *line);
 /* What makes these bytes no text, as words to say ("it is UTF-16"); NULL: nothing. is_begin: a file
  * begins with them. */

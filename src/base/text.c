@@ -83,9 +83,14 @@ char *wt_text_field(char **io_line)
     return field;
 }
 
+size_t wt_utf8_mark(const char *text, size_t size)
+{
+    return size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+}
+
 char *wt_text_after_mark(char *line)
 {
-    return strncmp(line, "\xef\xbb\xbf", 3) == 0 ? line + 3 : line;
+    return line + wt_utf8_mark(line, strlen(line));
 }
 
 const char *wt_text_flaw(const char *bytes, size_t size, bool is_begin)

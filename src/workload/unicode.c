@@ -58,11 +58,6 @@ size_t wt_utf8_encode(uint32_t code, char *buf)
     return 4;
 }
 
-size_t wt_utf8_mark(const char *text, size_t size)
-{
-    return size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-}
-
 static bool is_in(const struct wt_range *ranges, size_t count, uint32_t code)
 {
     size_t low = 0, high = count;

@@ -15,9 +15,6 @@
 size_t wt_utf8_decode(const char *text, size_t size, uint32_t *ret_code);
 /* Writes 1 to 4 bytes. */
 size_t wt_utf8_encode(uint32_t code, char *buf);
-/* The length of the byte order mark that some programs (Excel) put before a text; 0: there is none.
- * It is no part of the text. */
-size_t wt_utf8_mark(const char *text, size_t size);
 
 enum wt_class {
     WT_CLASS_LETTER, /* and everything else that makes words */
