@@ -56,8 +56,11 @@ int cli_error(struct wt_error *err, int code, const char *fix, const char *fmt, 
 /* A --json document to stdout, at once; says why where it cannot. NULL is no memory. Frees text and
  * returns the exit code. */
 int cli_print_json(const char *command, char *text);
+/* "-", which elsewhere is standard output, is no name of a file. Errors: WT_E_USAGE. */
+int cli_output_name(const char *option, const char *path, struct wt_error *err);
 /* Found out before CMD runs, not hours after: whether an option's file can be written. Leaves what
- * is there as it is; NULL is no file. Errors: WT_E_DENIED, WT_E_FULL, WT_E_RANGE, WT_E_IO. */
+ * is there as it is; NULL is no file. Errors: of cli_output_name(), WT_E_DENIED, WT_E_FULL,
+ * WT_E_RANGE, WT_E_IO. */
 int cli_output_check(const char *option, const char *path, struct wt_error *err);
 /* A remark on stderr: "wattune: ...". */
 void cli_note(const char *fmt, ...) WT_PRINTF(1, 2);

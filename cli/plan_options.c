@@ -153,6 +153,8 @@ int cli_plan_read_feeds(struct cli_plan *o)
         if (at == o->place_count || !o->places[at].signals[kind])
             code =
                 cli_usage(o->command, "--save-signal %s: there is no such --signal", o->saves[i]);
+        else if (cli_output_name("--save-signal", path, &err) < 0)
+            code = cli_fail(o->command, &err);
         else if (wt_signal_save(o->places[at].signals[kind], path, &err) < 0)
             code = err.code == WT_E_UNSUPPORTED
                        ? cli_usage(o->command, "--save-signal %s: %s", o->saves[i], err.text)

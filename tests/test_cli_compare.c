@@ -436,6 +436,7 @@ static void mistakes_are_named(void **state)
                 {"--batch", "1000000", "--batch 1000000: 1 to 65535", 2},
                 {"--gpu", "a40:1.5", "--gpu 1.5: a whole number", 2},
                 {"--plot", "/nowhere/p.svg", "/nowhere/p.svg", 4},
+                {"--plot", "-", "--plot -: ", 2},
                 {"--instances", "nobody", "no instance of the catalogue is like \"nobody\"", 4},
                 {"--region", "nowhere", "\"nowhere\" is no region", 4},
                 {"--region", "CAF", "of CAF the catalogue has no carbon factor", 2},

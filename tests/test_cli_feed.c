@@ -431,6 +431,7 @@ static void a_series_can_be_kept_and_planned_on_again(void **state)
         {"pue=/tmp/x.csv", 2, "is no series"},
         {"carbon@GB=/nowhere/x.csv", 1, "/nowhere/x.csv"},
         {"carbon", 2, "is not KIND=FILE"},
+        {"carbon@GB=-", 2, "--save-signal -: "},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         plan(&s, "carbon@GB=ukcarbon", "--signal", "pue=1.2", "--save-signal", rows[i].save);
