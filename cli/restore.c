@@ -18,7 +18,9 @@ static void print_help(void)
           "                  else $XDG_STATE_HOME/wattune)\n"
           "  --sysroot DIR   read /proc and /sys below DIR\n"
           "  --help          this text\n\n"
-          "Exit code: 0 nothing is left to put back, 1 failure, 2 usage, 3 not permitted.\n",
+          "Exit code: 0 nothing is left to put back (what a living process holds is not\n"
+          "left), 1 failure, or --dry-run found something to put back, 2 usage, 3 not\n"
+          "permitted.\n",
           stdout);
 }
 
@@ -26,7 +28,7 @@ struct restore_options {
     struct cli_bed bed;
     const char *state_dir;
     bool is_json, is_dry_run;
-    size_t count;
+    size_t count, to_restore;
 };
 
 /* -1: go on; otherwise the exit code. */
@@ -110,6 +112,7 @@ static void on_record(void *data, const char *device_id, enum wt_knob knob, int6
     struct restore_options *o = data;
     char back[48], set[48];
     o->count++;
+    o->to_restore += o->is_dry_run && rc == 0;
     if (o->is_json) {
         printf("%s{\"device\":", o->count > 1 ? "," : "");
         print_string(device_id);
@@ -150,7 +153,9 @@ int cmd_restore(int argc, char **argv)
     if (rc == 0)
         rc = wt_lease_recover(o.bed.ctx, o.bed.devices, &options, on_record, &o, &restored, &err);
     /* What someone else has taken over is not ours to put back: nothing is left to do. */
-    code = rc < 0 && rc != WT_E_CHANGED ? cli_fail("restore", &err) : CLI_OK;
+    code = rc < 0 && rc != WT_E_CHANGED ? cli_fail("restore", &err)
+           : o.to_restore               ? CLI_FAILURE
+                                        : CLI_OK;
     if (o.is_json) {
         printf("],\"restored\":%zu,\"dry_run\":%s}\n", restored, o.is_dry_run ? "true" : "false");
     } else if (o.count == 0 && code == CLI_OK) {

@@ -166,8 +166,12 @@ static void what_killed_processes_left_is_put_back(void **state)
               "tr '\\0' ' ' <$d/cmdline 2>/dev/null | grep -q \"^wattune-guardian .* $p \" && "
               "kill -9 ${d#/proc/}; done; "
               "kill -9 $p; wait $p 2>/dev/null; "
-              "wattune restore --dry-run; wattune restore; wattune restore");
+              "wattune restore --dry-run; echo dry $?; wattune restore; echo done $?; "
+              "wattune restore --dry-run; echo after $?");
     assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "dry 1\n"));
+    assert_non_null(strstr(s.out, "done 0\n"));
+    assert_non_null(strstr(s.out, "after 0\n")); /* what is held by the living is not left */
     const char *look = strstr(s.out, "would go back to 250 W (was set to 150 W)");
     assert_non_null(look);
     const char *done = strstr(look, "power back to 250 W (was set to 150 W)");
