@@ -76,10 +76,13 @@ static size_t place_of(const struct cli_plan *o, const char *region)
     return i;
 }
 
-/* A file or a library that is not there is no missing sensor. */
-static int file_failed(const char *command, const struct wt_error *err)
+/* Names the option. A file or a library that is not there is no missing sensor. */
+int cli_plan_file_failed(const char *command, const char *option, const struct wt_error *err)
 {
-    int code = cli_fail(command, err);
+    struct wt_error named = *err;
+    snprintf(named.text, sizeof(named.text), "%s: %.440s", option,
+             err->text[0] ? err->text : wt_strerror(err->code));
+    int code = cli_fail(command, &named);
     return err->code == WT_E_NOTFOUND || err->code == WT_E_UNSUPPORTED ? CLI_FAILURE : code;
 }
 
@@ -99,7 +102,7 @@ static int take_signal(struct cli_plan *o, size_t place, enum wt_signal_kind kin
                  "a file, a number, or a live feed: electricitymaps:ZONE, ukcarbon[:REGION], "
                  "watttime:REGION, entsoe:ZONE");
     if (rc < 0)
-        return file_failed(o->command, &err);
+        return cli_plan_file_failed(o->command, "--signal", &err);
     o->signals[o->signal_count++] = signal;
     o->places[place].signals[kind] = signal;
     return -1;
@@ -158,7 +161,7 @@ int cli_plan_read_feeds(struct cli_plan *o)
         else if (wt_signal_save(o->places[at].signals[kind], path, &err) < 0)
             code = err.code == WT_E_UNSUPPORTED
                        ? cli_usage(o->command, "--save-signal %s: %s", o->saves[i], err.text)
-                       : file_failed(o->command, &err);
+                       : cli_plan_file_failed(o->command, "--save-signal", &err);
     }
     return code;
 }
@@ -373,7 +376,7 @@ static int take_prediction(struct cli_plan *o)
     struct wt_predicted p;
     bool has_power = o->job.power_w > 0, has_time = o->job.duration_s > 0;
     if (wt_predicted_read(&p, o->prediction, &err) < 0)
-        return file_failed(o->command, &err);
+        return cli_plan_file_failed(o->command, "--prediction", &err);
     if (has_power && has_time)
         return -1; /* nothing of it is used */
     if (!has_time && p.time_s.value < 1)

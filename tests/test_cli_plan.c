@@ -326,7 +326,7 @@ static void what_is_no_prediction_is_told(void **state)
     spawn_run(&s, home, "wattune", "plan", "--prediction", "/nowhere.json", "--signal", "carbon=3",
               "--deadline", "2d");
     assert_int_equal(spawn_code(&s), 1); /* no missing sensor */
-    assert_non_null(strstr(s.err, "/nowhere.json"));
+    assert_non_null(strstr(s.err, "plan: --prediction: /nowhere.json: No such"));
     spawn_done(&s);
 }
 
@@ -432,7 +432,7 @@ static void mistakes_are_told_with_what_to_do(void **state)
         {{"--power", "1kW", "--power", "2kW"}, 2, "--power 2kW: is given twice"},
         {{"--signal", "pue=0.5"}, 2, "must be 1 or more"},
         {{"--signal", "carbon=paper"}, 1, "no built-in carbon"},
-        {{"--signal", "carbon=/nowhere.csv"}, 1, "/nowhere.csv"},
+        {{"--signal", "carbon=/nowhere.csv"}, 1, "plan: --signal: /nowhere.csv: No such"},
         {{"--signal", "carbon=ukcarbom:13"}, 1, "or a live feed: electricitymaps:ZONE"},
         {{"--signal", "carbon=BAD"}, 1, "bad.csv:3: gco2_per_kwh is \"x\""},
         {{"--signal", "carbon=3", "--power", "much"}, 2, "--power much"},
