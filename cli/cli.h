@@ -132,7 +132,8 @@ int cli_knob(const struct cli_bed *bed, size_t i, enum wt_knob knob, struct wt_k
              struct wt_error *why, struct wt_error *err);
 /* Tells that no device has it, with that reason. Returns WT_E_UNSUPPORTED. */
 int cli_no_knob(enum wt_knob knob, const struct wt_error *why, struct wt_error *err);
-/* "90", "90s", "100ms", "5m" or "5min", "1.5h", "2d", "1w" to ns. */
+/* "90s", "100ms", "5m" or "5min", "1.5h", "2d", "1w" to ns. A number alone is none but 0: whoever
+ * types 2 of something that takes hours does not mean seconds. */
 int cli_duration_parse(const char *text, int64_t *ret_ns, struct wt_error *err);
 
 /* The decimal number that the first len characters are, all of them digits or a point. False: they

@@ -188,9 +188,14 @@ int cli_plan_seconds(const char *command, const char *option, const char *text, 
                      int64_t *ret_s)
 {
     struct wt_error err = {0};
+    double number;
     int64_t ns;
-    if (cli_duration_parse(text, &ns, &err) < 0)
+    if (cli_duration_parse(text, &ns, &err) < 0) {
+        if (cli_number_parse(text, strlen(text), &number))
+            return cli_usage(command, "%s %s: give a unit: %sh, %smin or %ss", option, text, text,
+                             text, text);
         return cli_usage(command, "%s %s: is no duration, such as 5min, 8h or 14d", option, text);
+    }
     *ret_s = (ns + 500000000) / 1000000000;
     if (!*ret_s && !may_be_none)
         return cli_usage(command, "%s %s: a second at least", option, text);

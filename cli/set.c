@@ -68,6 +68,7 @@ static int parse(int argc, char **argv, struct set_options *o)
             return cli_usage("set", "no command after --");
         o->command = argv + own + 1;
     }
+    double seconds;
     int c;
     while ((c = getopt_long(own, argv, "h", options, NULL)) != -1) {
         switch (c) {
@@ -75,7 +76,9 @@ static int parse(int argc, char **argv, struct set_options *o)
             o->bed.gpus = optarg;
             break;
         case FOR:
-            if (cli_duration_parse(optarg, &o->for_ns, &err) < 0)
+            if (cli_number_parse(optarg, strlen(optarg), &seconds) && seconds <= 1e9)
+                o->for_ns = (int64_t)(seconds * 1e9);
+            else if (cli_duration_parse(optarg, &o->for_ns, &err) < 0)
                 return cli_fail("set", &err);
             if (o->for_ns <= 0)
                 return cli_usage("set", "--for %s: a time above 0", optarg);

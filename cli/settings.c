@@ -250,6 +250,12 @@ int cli_duration_parse(const char *text, int64_t *ret_ns, struct wt_error *err)
         unit = 1e-3;
     else if (text[len] && strcmp(text + len, "s") != 0)
         ok = false;
+    if (ok && !text[len] && value > 0) {
+        snprintf(err->text, sizeof(err->text), "\"%.60s\" has no unit", text);
+        snprintf(err->fix, sizeof(err->fix), "give one: %.60ss, %.60smin or %.60sh", text, text,
+                 text);
+        return err->code = WT_E_USAGE;
+    }
     if (!ok || value * unit > 1e9) {
         snprintf(err->text, sizeof(err->text), "\"%.60s\" is no duration", text);
         snprintf(err->fix, sizeof(err->fix), "100ms, 90s, 5m or 1.5h");

@@ -69,6 +69,10 @@ static void without_a_command_it_holds_for_a_time_or_until_a_signal(void **state
     assert_int_equal(spawn_code(&s), 0);
     assert_non_null(strstr(s.err, "held for 0.05 s"));
     spawn_done(&s);
+    spawn_run(&s, home, "wattune", "set", EMULATE, "power=150", "--for", "0.05");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.err, "held for 0.05 s"));
+    spawn_done(&s);
 
     /* In one emulation: set, be told to end, and find nothing left. */
     spawn_run(&s, home, "wattune", "set", EMULATE, "power=150", "--", "sh", "-c",
@@ -108,6 +112,8 @@ static void a_mistake_is_said_with_its_exit_code(void **state)
         {{"set", "power=150", "--"}, 2, "no command", "nothing after --"},
         {{"set", "--for", "1s", "power=150", "--", "true"}, 2, "--for and a command", "both"},
         {{"set", "--for", "0s", "power=150"}, 2, "above 0", "no time"},
+        {{"set", "--for", "90x", "power=150"}, 2, "no duration", "no such unit"},
+        {{"run", "--period", "1", "--", "true"}, 2, "\"1\" has no unit", "no unit"},
         {{"set", "--fault", "x", "power=150"}, 2, "needs --emulate", "a fault of a real GPU"},
         {{"set", "--emulate", "v100-pcie-32gb", "power=1500", "--for", "1s"},
          2,
