@@ -331,6 +331,33 @@ static void a_table_and_a_plot_are_for_people(void **state)
     spawn_done(&s);
 }
 
+/* In 80 columns stars stand for the words that would not fit. */
+static void a_table_of_long_names_fits_a_narrow_window(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char path[96];
+    spawn_file(path, sizeof(path), "offers.csv",
+               "name,gpu,gpus,price_per_hour,region,gco2_per_kwh\n"
+               "azure:Standard_NC80adis_H100_v5,h100-sxm,2,9,DEU,380\n"
+               "a40 in the cellar,a40,1,30,DEU,400\nunfit,k80,1,1,DEU,500\n");
+    COMPARE(&s, "train", "gpt2-xl", "--batch", "12", "--tokens", "100G", "--offers", path);
+    assert_int_equal(spawn_code(&s), 0);
+    for (const char *line = s.out, *end; (end = strchr(line, '\n')) != NULL; line = end + 1)
+        if (end - line > 80 + 2) /* the mark is three bytes */
+            fail_msg("%.*s", (int)(end - line), line);
+    assert_non_null(strstr(s.out, "* the best of its column"));
+    assert_non_null(strstr(s.out, "- does not fit"));
+    assert_null(strstr(s.out, "fastest"));
+    spawn_done(&s);
+    setenv("COLUMNS", "200", 1);
+    COMPARE(&s, "train", "gpt2-xl", "--batch", "12", "--tokens", "100G", "--offers", path);
+    unsetenv("COLUMNS");
+    assert_non_null(strstr(s.out, "fastest, thriftiest, cleanest, cheapest"));
+    assert_null(strstr(s.out, "* the best"));
+    spawn_done(&s);
+}
+
 /* Of equal boards none is faster: the dear one is beaten by its price, and as fast. */
 static void equals_are_named_together(void **state)
 {
@@ -481,6 +508,7 @@ int main(void)
         TEST(the_example_of_offers_is_one),
         TEST(a_table_and_a_plot_are_for_people),
         TEST(what_is_known_of_none_sorts_nothing),
+        TEST(a_table_of_long_names_fits_a_narrow_window),
         TEST(equals_are_named_together),
         TEST(what_may_not_fit_is_no_winner),
         TEST(mistakes_are_named),
