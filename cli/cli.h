@@ -130,6 +130,10 @@ void cli_setting_done(struct cli_setting *setting);
  * first reason why one of that kind does not have it. */
 int cli_knob(const struct cli_bed *bed, size_t i, enum wt_knob knob, struct wt_knob_info *ret_info,
              struct wt_error *why, struct wt_error *err);
+/* What a person knows a device by, and its id where that is another: "GPU 0 (GPU-5f...)". */
+const char *cli_device_name(const struct wt_device_info *info, char *buf, size_t size);
+/* The same in what an error says of that device, whose id alone the library and wattuned know. */
+void cli_error_name(struct wt_error *err, const struct wt_device_info *info);
 /* Tells that no device has it, with that reason. Returns WT_E_UNSUPPORTED. */
 int cli_no_knob(enum wt_knob knob, const struct wt_error *why, struct wt_error *err);
 /* "90s", "100ms", "5m" or "5min", "1.5h", "2d", "1w" to ns. A number alone is none but 0: whoever

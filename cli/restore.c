@@ -3,6 +3,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli.h"
 
@@ -110,7 +111,7 @@ static void on_record(void *data, const char *device_id, enum wt_knob knob, int6
                       int64_t written, int rc, const char *text)
 {
     struct restore_options *o = data;
-    char back[48], set[48];
+    char back[48], set[48], name[128];
     o->count++;
     o->to_restore += o->is_dry_run && rc == 0;
     if (o->is_json) {
@@ -126,13 +127,24 @@ static void on_record(void *data, const char *device_id, enum wt_knob knob, int6
         putchar('}');
         return;
     }
+    struct wt_error said = {0};
+    snprintf(name, sizeof(name), "%s", device_id);
+    snprintf(said.text, sizeof(said.text), "%s", text);
+    for (size_t i = 0; i < wt_devices_count(o->bed.devices); i++) {
+        const struct wt_device_info *info = wt_devices_info(o->bed.devices, i);
+        if (strcmp(info->id, device_id) != 0)
+            continue;
+        cli_device_name(info, name, sizeof(name));
+        cli_error_name(&said, info);
+        break;
+    }
     if (rc == 0)
-        printf("%s: %s %s %s (was set to %s)\n", device_id, wt_knob_name(knob),
+        printf("%s: %s %s %s (was set to %s)\n", name, wt_knob_name(knob),
                o->is_dry_run ? "would go back to" : "back to",
                wt_knob_value_text(back, sizeof(back), knob, found),
                wt_knob_value_text(set, sizeof(set), knob, written));
     else
-        printf("%s\n", text);
+        printf("%s\n", said.text);
 }
 
 int cmd_restore(int argc, char **argv)

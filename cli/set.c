@@ -135,17 +135,19 @@ static int apply(struct set_options *o, struct wt_lease *lease, const struct cli
         const struct wt_device_info *info = wt_devices_info(o->bed.devices, i);
         struct wt_knob_info k;
         int64_t value = set->values[0], enforced;
-        char found[48], wanted[48], obeyed[48];
+        char found[48], wanted[48], obeyed[48], name[128];
         int rc = cli_knob(&o->bed, i, set->knob, &k, &why, err);
         if (rc == WT_E_UNSUPPORTED)
             continue;
         if (rc == 0)
             rc = wt_lease_set(lease, i, set->knob, value, &enforced, err);
-        if (rc < 0)
+        if (rc < 0) {
+            cli_error_name(err, info);
             return rc;
+        }
         done++;
-        cli_note("%s%s: %s found %s, requested %s, enforced %s", info->id, emulated,
-                 wt_knob_name(set->knob),
+        cli_note("%s%s: %s found %s, requested %s, enforced %s",
+                 cli_device_name(info, name, sizeof(name)), emulated, wt_knob_name(set->knob),
                  wt_knob_value_text(found, sizeof(found), set->knob, k.current),
                  wt_knob_value_text(wanted, sizeof(wanted), set->knob, value),
                  wt_knob_value_text(obeyed, sizeof(obeyed), set->knob, enforced));
@@ -167,6 +169,7 @@ static void look_after(struct watch *w)
     const struct wt_devices *devices = w->o->bed.devices;
     size_t count = wt_devices_count(devices);
     struct wt_lease_hold hold;
+    char name[128];
     w->held = 0;
     for (size_t s = 0; s < w->o->set_count; s++)
         for (size_t i = 0; i < count; i++) {
@@ -180,7 +183,8 @@ static void look_after(struct watch *w)
             *is_lost = hold.is_lost;
             w->held += !hold.is_lost;
             if (hold.is_lost && !hold.is_own_end)
-                cli_note("%s: %s is no longer in force: %s", wt_devices_info(devices, i)->id,
+                cli_note("%s: %s is no longer in force: %s",
+                         cli_device_name(wt_devices_info(devices, i), name, sizeof(name)),
                          wt_knob_name(knob), hold.why);
         }
 }
@@ -260,6 +264,8 @@ int cmd_set(int argc, char **argv)
 out:
     rc = wt_lease_close(lease, &err);
     if (rc < 0) {
+        for (size_t i = 0; i < wt_devices_count(o.bed.devices); i++)
+            cli_error_name(&err, wt_devices_info(o.bed.devices, i));
         cli_note("not everything was put back: %s", err.text);
         if (code == CLI_OK && rc != WT_E_CHANGED)
             code = wt_exit_code(rc);

@@ -45,6 +45,8 @@ static void a_setting_is_held_while_the_command_runs(void **state)
     assert_non_null(strstr(first + 1, "\"outcome\":\"held\""));
     assert_non_null(strstr(s.err, "found 250 W, requested 150 W, enforced 150 W"));
     assert_non_null(strstr(s.err, "(emulated)"));
+    assert_non_null(strstr(s.err, "wattune: GPU 0 (GPU-")); /* as people know it, and by its id */
+    assert_non_null(strstr(s.err, "wattune: GPU 1 (GPU-"));
     spawn_done(&s);
 }
 
@@ -93,6 +95,7 @@ static void a_knob_that_is_held_is_refused_naming_the_holder(void **state)
               "wattune set --gpu 0 power=120 --for 1s; echo $?; wattune set --gpu 1 power=120 "
               "--for 10ms; echo $?");
     assert_string_equal(s.out, "1\n0\n");
+    assert_non_null(strstr(s.err, "power of GPU 0 (GPU-"));
     assert_non_null(strstr(s.err, "held by process"));
     spawn_done(&s);
 }
@@ -117,7 +120,11 @@ static void a_mistake_is_said_with_its_exit_code(void **state)
         {{"set", "--fault", "x", "power=150"}, 2, "needs --emulate", "a fault of a real GPU"},
         {{"set", "--emulate", "v100-pcie-32gb", "power=1500", "--for", "1s"},
          2,
-         "100 to 250 W",
+         "power=1500: GPU 0 (GPU-",
+         "out of range"},
+        {{"set", "--emulate", "v100-pcie-32gb:2", "power=1500", "--gpu", "1", "--for", "1s"},
+         2,
+         ") takes 100 to 250 W",
          "out of range"},
         {{"set", "--emulate", "v100-pcie-32gb", "power=150", "--", "/no/such/command"},
          127,
@@ -178,6 +185,7 @@ static void what_killed_processes_left_is_put_back(void **state)
     assert_non_null(strstr(s.out, "dry 1\n"));
     assert_non_null(strstr(s.out, "done 0\n"));
     assert_non_null(strstr(s.out, "after 0\n")); /* what is held by the living is not left */
+    assert_non_null(strstr(s.out, "GPU 0 (GPU-"));
     const char *look = strstr(s.out, "would go back to 250 W (was set to 150 W)");
     assert_non_null(look);
     const char *done = strstr(look, "power back to 250 W (was set to 150 W)");
