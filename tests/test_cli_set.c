@@ -258,6 +258,31 @@ static void a_processor_s_settings_are_held_and_put_back(void **state)
     holds(root, POLICY "/energy_performance_preference", "balance_performance");
 }
 
+/* Someone else changes one of two: the other holds on, and it was not all held. */
+static void one_setting_that_is_lost_is_told_and_the_other_holds(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char root[300], script[2400];
+    put_machine(root, sizeof(root));
+    snprintf(script, sizeof(script),
+             "(sleep 0.5; echo 150000000 >%s" ZONE "/constraint_0_power_limit_uw) & "
+             "wattune set --sysroot %s cpu-power=100 cpu-freq=2400 --for 3s; echo set $?; "
+             "echo 200000000 >%s" ZONE "/constraint_0_power_limit_uw; "
+             "(sleep 0.5; echo 150000000 >%s" ZONE "/constraint_0_power_limit_uw) & "
+             "wattune set --sysroot %s cpu-power=100 cpu-freq=2400 -- sh -c 'sleep 2; exit 7'; "
+             "echo command $?",
+             root, root, root, root, root);
+    spawn_run(&s, home, "sh", "-c", script);
+    assert_string_equal(s.out, "set 1\ncommand 7\n");
+    assert_non_null(strstr(s.err, "cpu-package-0: cpu-power is no longer in force: "));
+    assert_non_null(strstr(s.err, "still in force: cpu-freq of cpu-package-0\n"));
+    assert_non_null(strstr(s.err, "not held to the end: cpu-power of cpu-package-0\n"));
+    spawn_done(&s);
+    holds(root, ZONE "/constraint_0_power_limit_uw", "150000000");
+    holds(root, POLICY "/scaling_max_freq", "3600000");
+}
+
 static void a_processor_s_settings_come_back_after_kill_9(void **state)
 {
     (void)state;
@@ -420,6 +445,7 @@ int main(void)
         CLI_TEST(restore_with_nothing_to_do_says_so_and_makes_nothing),
         CLI_TEST(what_killed_processes_left_is_put_back),
         CLI_TEST(a_processor_s_settings_are_held_and_put_back),
+        CLI_TEST(one_setting_that_is_lost_is_told_and_the_other_holds),
         CLI_TEST(a_processor_s_settings_come_back_after_kill_9),
         CLI_TEST(a_processor_s_setting_is_refused_with_its_range),
         CLI_TEST(a_sweep_compares_names),
