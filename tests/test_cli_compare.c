@@ -350,6 +350,15 @@ static void a_table_of_long_names_fits_a_narrow_window(void **state)
     assert_non_null(strstr(s.out, "- does not fit"));
     assert_null(strstr(s.out, "fastest"));
     spawn_done(&s);
+    /* Of one machine in two places the places stay, on a line of their own where they must. */
+    COMPARE(&s, "train", "bert-base", "--tokens", "1G", "--instances", "gcp:a4*", "--price-kwh",
+            "0.3", "--region", "gcp:europe-west4,gcp:northamerica-northeast1");
+    assert_int_equal(spawn_code(&s), 0);
+    for (const char *line = s.out, *end; (end = strchr(line, '\n')) != NULL; line = end + 1)
+        if (end - line > 80 + 2)
+            fail_msg("%.*s", (int)(end - line), line);
+    assert_non_null(strstr(s.out, " gcp:a4-highgpu-8g, gcp:northamerica-northeast1\n  "));
+    spawn_done(&s);
     setenv("COLUMNS", "200", 1);
     COMPARE(&s, "train", "gpt2-xl", "--batch", "12", "--tokens", "100G", "--offers", path);
     unsetenv("COLUMNS");

@@ -213,6 +213,22 @@ static void put_rows(struct wt_table *table, const struct wt_compare_row *rows, 
             put_row(table, shown++, &rows[i], is_narrow);
 }
 
+/* Mark, name and region as one, which has a line of its own where it is long. */
+static void put_names_first(struct wt_table *table)
+{
+    for (size_t i = 0; i < table->row_count; i++) {
+        struct wt_cell *mark = wt_table_cell(table, i, MARK), *name = wt_table_cell(table, i, NAME),
+                       *region = wt_table_cell(table, i, REGION);
+        char text[sizeof(mark->full)];
+        wt_text(text, sizeof(text), "%s", mark->full);
+        wt_table_set(table, i, MARK, "%s%s%.100s%s%.60s", *text ? text : " ", " ",
+                     *name->brief ? name->brief : name->full, *region->full ? ", " : "",
+                     region->full);
+        *name = *region = (struct wt_cell){0};
+    }
+    table->is_whole = true;
+}
+
 /* What the signs of a narrow table mean. */
 static void say_signs(const struct wt_term *term, const struct wt_compare_row *rows, size_t count)
 {
@@ -262,6 +278,8 @@ void wt_report_compare(const struct wt_term *term, const struct wt_compare_row *
         is_narrow = !wt_table_fits(&table);
         if (is_narrow)
             put_rows(&table, rows, count, true);
+        if (is_narrow && !wt_table_fits(&table))
+            put_names_first(&table);
         wt_table_print(&table);
     }
     wt_table_done(&table);
