@@ -156,8 +156,6 @@ int cli_plan_read_feeds(struct cli_plan *o)
         if (at == o->place_count || !o->places[at].signals[kind])
             code =
                 cli_usage(o->command, "--save-signal %s: there is no such --signal", o->saves[i]);
-        else if (cli_output_name("--save-signal", path, &err) < 0)
-            code = cli_fail(o->command, &err);
         else if (wt_signal_save(o->places[at].signals[kind], path, &err) < 0)
             code = err.code == WT_E_UNSUPPORTED
                        ? cli_usage(o->command, "--save-signal %s: %s", o->saves[i], err.text)
@@ -220,6 +218,8 @@ enum wt_objective cli_plan_objective_of(const struct wt_place *place)
 
 int cli_plan_option(int c, const char *arg, struct cli_plan *o)
 {
+    struct wt_error err = {0};
+    const char *path = arg ? strchr(arg, '=') : NULL; /* of PLAN_SAVE */
     int code = -1;
     switch (c) {
     case PLAN_SIGNAL:
@@ -269,6 +269,8 @@ int cli_plan_option(int c, const char *arg, struct cli_plan *o)
         if (o->save_count == CLI_SIGNALS_MAX)
             code = cli_usage(o->command, "--save-signal %s: more than %d of them", arg,
                              CLI_SIGNALS_MAX);
+        else if (path && cli_output_name("--save-signal", path + 1, &err) < 0)
+            code = cli_fail(o->command, &err);
         else
             o->saves[o->save_count++] = arg;
         break;
