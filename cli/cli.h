@@ -56,8 +56,11 @@ int cli_error(struct wt_error *err, int code, const char *fix, const char *fmt, 
 /* A --json document to stdout, at once; says why where it cannot. NULL is no memory. Frees text and
  * returns the exit code. */
 int cli_print_json(const char *command, char *text);
+/* "-", which elsewhere is standard output, is no name of a file. Errors: WT_E_USAGE. */
+int cli_output_name(const char *option, const char *path, struct wt_error *err);
 /* Found out before CMD runs, not hours after: whether an option's file can be written. Leaves what
- * is there as it is; NULL is no file. Errors: WT_E_DENIED, WT_E_FULL, WT_E_RANGE, WT_E_IO. */
+ * is there as it is; NULL is no file. Errors: of cli_output_name(), WT_E_DENIED, WT_E_FULL,
+ * WT_E_RANGE, WT_E_IO. */
 int cli_output_check(const char *option, const char *path, struct wt_error *err);
 /* A remark on stderr: "wattune: ...". */
 void cli_note(const char *fmt, ...) WT_PRINTF(1, 2);
@@ -127,9 +130,14 @@ void cli_setting_done(struct cli_setting *setting);
  * first reason why one of that kind does not have it. */
 int cli_knob(const struct cli_bed *bed, size_t i, enum wt_knob knob, struct wt_knob_info *ret_info,
              struct wt_error *why, struct wt_error *err);
+/* What a person knows a device by, and its id where that is another: "GPU 0 (GPU-5f...)". */
+const char *cli_device_name(const struct wt_device_info *info, char *buf, size_t size);
+/* The same in what an error says of that device, whose id alone the library and wattuned know. */
+void cli_error_name(struct wt_error *err, const struct wt_device_info *info);
 /* Tells that no device has it, with that reason. Returns WT_E_UNSUPPORTED. */
 int cli_no_knob(enum wt_knob knob, const struct wt_error *why, struct wt_error *err);
-/* "90", "90s", "100ms", "5m" or "5min", "1.5h", "2d", "1w" to ns. */
+/* "90s", "100ms", "5m" or "5min", "1.5h", "2d", "1w" to ns. A number alone is none but 0: whoever
+ * types 2 of something that takes hours does not mean seconds. */
 int cli_duration_parse(const char *text, int64_t *ret_ns, struct wt_error *err);
 
 /* The decimal number that the first len characters are, all of them digits or a point. False: they

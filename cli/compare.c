@@ -268,6 +268,9 @@ int cmd_compare(int argc, char **argv)
     }
     if ((o.gpus != NULL) + (o.offers != NULL) + o.has_instances > 1)
         return cli_usage("compare", "--gpu, --instances and --offers: one of them");
+    struct wt_error err = {0};
+    if (cli_output_name("--plot", o.plot, &err) < 0)
+        return cli_fail("compare", &err);
     int code = cli_predict_work(&o.p, argc - optind, argv + optind);
     if (code < 0)
         code = cli_predict_open(&o.p);

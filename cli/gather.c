@@ -87,15 +87,17 @@ static int fail_errno(struct wt_error *err, const char *what)
     return fail(err, code, what, strerror(errno));
 }
 
-/* Runs a program with its stdout in a file (NULL: ours). *ret_exit is its exit code. */
-static int run(char *const argv[], const char *stdout_path, int *ret_exit, struct wt_error *err)
+/* Runs a program with a stream of it, its stdout or stderr, in a file (NULL: all is ours).
+ * *ret_exit is its exit code. */
+static int run(char *const argv[], int stream, const char *path, int *ret_exit,
+               struct wt_error *err)
 {
     posix_spawn_file_actions_t actions;
     pid_t pid;
     posix_spawn_file_actions_init(&actions);
-    if (stdout_path)
-        posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, stdout_path,
-                                         O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    if (path)
+        posix_spawn_file_actions_addopen(&actions, stream, path, O_WRONLY | O_CREAT | O_TRUNC,
+                                         0644);
     int errnum = posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     if (errnum) {
@@ -117,24 +119,41 @@ static int write_doctor(const char *folder, struct wt_error *err)
     snprintf(path, sizeof(path), "%s/doctor.txt", folder);
     char *argv[] = {self, doctor, option, (char *)folder, NULL};
     int code;
-    int rc = run(argv, path, &code, err);
+    int rc = run(argv, STDOUT_FILENO, path, &code, err);
     if (rc == 0 && code != CLI_OK && code != CLI_NO_SENSOR)
         rc = fail(err, WT_E_INTERNAL, "wattune doctor", "failed on what was recorded");
     return rc;
 }
 
+/* The first line of what tar said: those after it say that it ends. */
+static void fail_by_tar(struct wt_error *err, const char *output, const char *said)
+{
+    char line[200] = "", why[240];
+    FILE *in = fopen(said, "re");
+    if (in && fgets(line, sizeof(line), in))
+        line[strcspn(line, "\n")] = '\0';
+    if (in)
+        fclose(in);
+    snprintf(why, sizeof(why), "tar could not write it%s%s", line[0] ? ": " : "", line);
+    fail(err, WT_E_IO, output, why);
+}
+
 /* Packs beside the archive and renames, so that there is a whole archive or none. */
 static int pack(const char *folder, const char *output, struct wt_error *err)
 {
-    char parent[4096], part[4200], tar[] = "tar", c[] = "-C", czf[] = "-czf", name[] = FOLDER;
+    char parent[4096], part[4200], said[4200], tar[] = "tar", c[] = "-C", czf[] = "-czf",
+                                               name[] = FOLDER;
     char owner[] = "--owner=0", group[] = "--group=0", numeric[] = "--numeric-owner";
     snprintf(parent, sizeof(parent), "%.*s", (int)(strrchr(folder, '/') - folder), folder);
     snprintf(part, sizeof(part), "%s.%ld.part", output, (long)getpid());
+    snprintf(said, sizeof(said), "%s/tar.err", parent);
     char *argv[] = {tar, c, parent, owner, group, numeric, czf, part, name, NULL};
     int code = 0;
-    int rc = run(argv, NULL, &code, err);
-    if (rc == 0 && code)
-        rc = fail(err, WT_E_IO, output, "tar could not write it");
+    int rc = run(argv, STDERR_FILENO, said, &code, err);
+    if (rc == 0 && code) {
+        fail_by_tar(err, output, said);
+        rc = err->code;
+    }
     /* link() and not rename(): what is there meanwhile is not replaced. */
     if (rc == 0 && link(part, output) < 0)
         rc = fail_errno(err, output);
@@ -148,7 +167,7 @@ static void remove_folder(const char *folder)
     char *argv[] = {rm, options, end, (char *)folder, NULL};
     int code;
     struct wt_error err;
-    (void)run(argv, NULL, &code, &err);
+    (void)run(argv, STDOUT_FILENO, NULL, &code, &err);
 }
 
 int cmd_gather(int argc, char **argv)
@@ -162,11 +181,15 @@ int cmd_gather(int argc, char **argv)
     if (cli_sysroot_check(g.options.sysroot, &err) < 0)
         return cli_fail("gather", &err);
     struct stat st;
+    if (cli_output_name("--output", g.output, &err) < 0)
+        return cli_fail("gather", &err);
     if (lstat(g.output, &st) == 0) {
         fail(&err, WT_E_USAGE, g.output, "is there already");
         snprintf(err.fix, sizeof(err.fix), "move it away, or name another with --output");
         return cli_fail("gather", &err);
     }
+    if (cli_output_check("--output", g.output, &err) < 0)
+        return cli_fail("gather", &err);
     const char *tmp = getenv("TMPDIR");
     char temporary[4096], folder[4120];
     snprintf(temporary, sizeof(temporary), "%s/wattune-gather-XXXXXX", tmp && *tmp ? tmp : "/tmp");

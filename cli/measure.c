@@ -633,8 +633,10 @@ int cli_apply(struct cli_bed *bed, struct wt_lease *lease, enum wt_knob knob, in
         struct wt_run_setting setting = {.knob = knob, .found = k.current, .requested = value};
         snprintf(setting.device_id, sizeof(setting.device_id), "%s", info->id);
         rc = wt_lease_set(lease, i, knob, setting.requested, &setting.enforced, err);
-        if (rc < 0)
+        if (rc < 0) {
+            cli_error_name(err, info);
             return rc;
+        }
         if (run && wt_run_add_setting(run, &setting) < 0)
             return err->code = WT_E_NOMEM;
         done++;

@@ -305,15 +305,14 @@ int cmd_plan_jobs(int argc, char **argv)
     struct wt_fleet_curve *curve = NULL;
     struct wt_trace trace = {0};
     struct wt_error err = {0};
-    int rc = 0, code = parse(argc, argv, &o);
-    if (code < 0 && o.curve) {
-        rc = wt_fleet_curve_read(&curve, o.curve, &err);
-        o.cluster.curve = curve;
-    }
-    if (code < 0 && rc == 0)
-        rc = wt_trace_read(&trace, o.jobs, &err);
+    int code = parse(argc, argv, &o);
+    if (code < 0 && o.curve && wt_fleet_curve_read(&curve, o.curve, &err) < 0)
+        code = cli_plan_file_failed("plan", "--curve", &err);
+    o.cluster.curve = curve;
+    if (code < 0 && wt_trace_read(&trace, o.jobs, &err) < 0)
+        code = cli_plan_file_failed("plan", "--jobs", &err);
     if (code < 0)
-        code = rc < 0 ? fail(&err, rc) : replay(&o, &trace);
+        code = replay(&o, &trace);
     wt_trace_done(&trace);
     wt_fleet_curve_free(curve);
     cli_plan_done(&o.plan);

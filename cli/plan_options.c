@@ -76,10 +76,13 @@ static size_t place_of(const struct cli_plan *o, const char *region)
     return i;
 }
 
-/* A file or a library that is not there is no missing sensor. */
-static int file_failed(const char *command, const struct wt_error *err)
+/* Names the option. A file or a library that is not there is no missing sensor. */
+int cli_plan_file_failed(const char *command, const char *option, const struct wt_error *err)
 {
-    int code = cli_fail(command, err);
+    struct wt_error named = *err;
+    snprintf(named.text, sizeof(named.text), "%s: %.440s", option,
+             err->text[0] ? err->text : wt_strerror(err->code));
+    int code = cli_fail(command, &named);
     return err->code == WT_E_NOTFOUND || err->code == WT_E_UNSUPPORTED ? CLI_FAILURE : code;
 }
 
@@ -99,7 +102,7 @@ static int take_signal(struct cli_plan *o, size_t place, enum wt_signal_kind kin
                  "a file, a number, or a live feed: electricitymaps:ZONE, ukcarbon[:REGION], "
                  "watttime:REGION, entsoe:ZONE");
     if (rc < 0)
-        return file_failed(o->command, &err);
+        return cli_plan_file_failed(o->command, "--signal", &err);
     o->signals[o->signal_count++] = signal;
     o->places[place].signals[kind] = signal;
     return -1;
@@ -156,7 +159,7 @@ int cli_plan_read_feeds(struct cli_plan *o)
         else if (wt_signal_save(o->places[at].signals[kind], path, &err) < 0)
             code = err.code == WT_E_UNSUPPORTED
                        ? cli_usage(o->command, "--save-signal %s: %s", o->saves[i], err.text)
-                       : file_failed(o->command, &err);
+                       : cli_plan_file_failed(o->command, "--save-signal", &err);
     }
     return code;
 }
@@ -183,9 +186,14 @@ int cli_plan_seconds(const char *command, const char *option, const char *text, 
                      int64_t *ret_s)
 {
     struct wt_error err = {0};
+    double number;
     int64_t ns;
-    if (cli_duration_parse(text, &ns, &err) < 0)
+    if (cli_duration_parse(text, &ns, &err) < 0) {
+        if (cli_number_parse(text, strlen(text), &number))
+            return cli_usage(command, "%s %s: give a unit: %sh, %smin or %ss", option, text, text,
+                             text, text);
         return cli_usage(command, "%s %s: is no duration, such as 5min, 8h or 14d", option, text);
+    }
     *ret_s = (ns + 500000000) / 1000000000;
     if (!*ret_s && !may_be_none)
         return cli_usage(command, "%s %s: a second at least", option, text);
@@ -210,6 +218,8 @@ enum wt_objective cli_plan_objective_of(const struct wt_place *place)
 
 int cli_plan_option(int c, const char *arg, struct cli_plan *o)
 {
+    struct wt_error err = {0};
+    const char *path = arg ? strchr(arg, '=') : NULL; /* of PLAN_SAVE */
     int code = -1;
     switch (c) {
     case PLAN_SIGNAL:
@@ -259,6 +269,8 @@ int cli_plan_option(int c, const char *arg, struct cli_plan *o)
         if (o->save_count == CLI_SIGNALS_MAX)
             code = cli_usage(o->command, "--save-signal %s: more than %d of them", arg,
                              CLI_SIGNALS_MAX);
+        else if (path && cli_output_name("--save-signal", path + 1, &err) < 0)
+            code = cli_fail(o->command, &err);
         else
             o->saves[o->save_count++] = arg;
         break;
@@ -371,7 +383,7 @@ static int take_prediction(struct cli_plan *o)
     struct wt_predicted p;
     bool has_power = o->job.power_w > 0, has_time = o->job.duration_s > 0;
     if (wt_predicted_read(&p, o->prediction, &err) < 0)
-        return file_failed(o->command, &err);
+        return cli_plan_file_failed(o->command, "--prediction", &err);
     if (has_power && has_time)
         return -1; /* nothing of it is used */
     if (!has_time && p.time_s.value < 1)

@@ -89,6 +89,8 @@ bool cli_plan_power(const char *text, bool may_be_none, double *ret_w);
 /* A duration in whole seconds. Returns an exit code, or -1. */
 int cli_plan_seconds(const char *command, const char *option, const char *text, bool may_be_none,
                      int64_t *ret_s);
+/* Tells what is wrong with the file or feed of an option. Returns the exit code. */
+int cli_plan_file_failed(const char *command, const char *option, const struct wt_error *err);
 /* By the signals that there are. */
 enum wt_objective cli_plan_objective_of(const struct wt_place *place);
 

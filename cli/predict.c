@@ -29,23 +29,64 @@ static void print_help(void)
           stdout);
 }
 
+#define LIST_WIDTH 80
+
+/* "a, b, c" in lines that a narrow terminal holds, after what stands in the line already. */
+static void print_names(const char *names, size_t *io_at)
+{
+    while (*names) {
+        size_t len = strcspn(names, ",");
+        if (*io_at + len + 2 > LIST_WIDTH) {
+            fputs("\n ", stdout);
+            *io_at = 1;
+        }
+        printf(" %.*s%s", (int)len, names, names[len] ? "," : "");
+        *io_at += len + 2;
+        names += len + strspn(names + len, ", ");
+    }
+}
+
+static void print_models(void)
+{
+    struct wt_error err = {0};
+    struct wt_model_shape none;
+    size_t at = 1;
+    wt_model_shape_named("", &none, &err); /* which names those there are */
+    const char *names = strchr(err.fix, ':') ? strchr(err.fix, ':') + 2 : err.fix;
+    fputs("models of the workload, and decoders that are only counted:\n ", stdout);
+    print_names(names, &at);
+    fputs("\n ", stdout);
+    at = 1;
+    for (const char *const *name = wt_decoder_names(); *name; name++) {
+        char word[64];
+        snprintf(word, sizeof(word), "%s%s", *name, name[1] ? "," : "");
+        print_names(word, &at);
+    }
+    putchar('\n');
+}
+
 static int print_list(const struct cli_predict *p)
 {
     struct wt_gpu gpu;
-    struct wt_error err = {0};
-    struct wt_model_shape none;
-    puts("models of the workload, and decoders that are only counted:");
-    wt_model_shape_named("", &none, &err); /* which names those there are */
-    printf("  %s\n ", strchr(err.fix, ':') ? strchr(err.fix, ':') + 2 : err.fix);
-    for (const char *const *name = wt_decoder_names(); *name; name++)
-        printf(" %s%s", *name, name[1] ? "," : "\n");
-    puts("\nGPUs:");
+    int id = 3, name = 4, arch = 4;
+    print_models();
     for (size_t i = 0; wt_gpu_at(p->catalogue, i, &gpu); i++) {
-        printf("  %-16s %-18s %-10s %4.0f W", gpu.id, gpu.name, gpu.arch, gpu.tdp_w);
+        id = (int)fmax(id, (double)strlen(gpu.id));
+        name = (int)fmax(name, (double)strlen(gpu.name));
+        arch = (int)fmax(arch, (double)strlen(gpu.arch));
+    }
+    puts("\nGPUs, with their power and the limits that it can be given, in W:");
+    printf("  %-*s  %-*s  %-*s   TDP limits    profile\n", id, "GPU", name, "name", arch, "arch");
+    for (size_t i = 0; wt_gpu_at(p->catalogue, i, &gpu); i++) {
+        char limits[40] = "";
         if (gpu.limit_min_w > 0)
-            printf(" (%.0f to %.0f)", gpu.limit_min_w, gpu.limit_max_w);
-        printf("%s%s", gpu.profile[0] ? "  profile " : "", gpu.profile);
-        printf("%s%s\n", gpu.origin[0] ? "  of " : "", gpu.origin);
+            snprintf(limits, sizeof(limits), "%.0f-%.0f", gpu.limit_min_w, gpu.limit_max_w);
+        printf("  %-*s  %-*s  %-*s  %4.0f", id, gpu.id, name, gpu.name, arch, gpu.arch, gpu.tdp_w);
+        if (gpu.profile[0])
+            printf(" %-8s  %s", limits, gpu.profile);
+        else if (limits[0])
+            printf(" %s", limits);
+        printf("%s%s\n", gpu.origin[0] ? "\n    of " : "", gpu.origin);
     }
     return CLI_OK;
 }

@@ -232,6 +232,11 @@ static void drive(struct job *j, struct wt_probe **probes)
     rest(j, 0.3);
 }
 
+static void trace_path(const struct prober *p, size_t device, char *buf, size_t size)
+{
+    snprintf(buf, size, "%.4000s/device-%zu.trace", p->trace ? p->trace : "", device);
+}
+
 static void *run_job(void *data)
 {
     struct job *j = data;
@@ -252,8 +257,7 @@ static void *run_job(void *data)
         if (!probes[i])
             continue;
         char path[4200];
-        snprintf(path, sizeof(path), "%.4000s/device-%zu.trace", p->trace ? p->trace : "",
-                 j->devices[i]);
+        trace_path(p, j->devices[i], path, sizeof(path));
         struct wt_error trace_err = {0};
         if (wt_probe_finish(probes[i], j->words, j->load != NULL, p->trace ? path : NULL,
                             &p->results[j->devices[i]], &trace_err, &err) < 0) {
@@ -331,6 +335,22 @@ static int make_jobs(struct prober *p, struct wt_error *err)
                  "`wattune doctor` says why; to try it: wattune probe --emulate v100-pcie-32gb");
         return err->code = WT_E_NOTFOUND;
     }
+    return 0;
+}
+
+/* Told now, and not after all has been watched. */
+static int check_traces(const struct prober *p, struct wt_error *err)
+{
+    char path[4200];
+    for (size_t i = 0; p->trace && i < p->job_count; i++)
+        for (size_t k = 0; k < p->jobs[i].count; k++) {
+            trace_path(p, p->jobs[i].devices[k], path, sizeof(path));
+            if (cli_output_check("--trace", path, err) < 0) {
+                snprintf(err->fix, sizeof(err->fix),
+                         "--trace takes a folder that is there and can be written");
+                return err->code;
+            }
+        }
     return 0;
 }
 
@@ -523,7 +543,8 @@ static int report(struct prober *p)
 static int probe_all(struct prober *p)
 {
     struct wt_error err = {0};
-    if (cli_signals_block(&err) < 0 || cli_bed_open(&p->bed, &err) < 0 || make_jobs(p, &err) < 0)
+    if (cli_signals_block(&err) < 0 || cli_bed_open(&p->bed, &err) < 0 || make_jobs(p, &err) < 0 ||
+        check_traces(p, &err) < 0)
         return cli_fail("probe", &err);
     size_t loaded = 0;
     for (size_t i = 0; i < p->job_count; i++) {

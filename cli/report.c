@@ -20,7 +20,7 @@ static void print_help(void)
           "with A on the terminal: time, energy, power, energy per unit of work, and\n"
           "whether the difference is real; and as HTML with -o. Runs of a sweep may be\n"
           "named, too.\n\n"
-          "  -o, --output FILE  where to (default " DEFAULT_FILE ")\n"
+          "  -o, --output FILE  where to (default " DEFAULT_FILE "; - is stdout)\n"
           "  --json             the same as one JSON document on stdout; then no file,\n"
           "                     unless -o names one\n"
           "  --help             this text\n\n"
@@ -46,13 +46,15 @@ static int deliver(const struct report_options *o, char *text, const struct wt_s
         free(text);
     if (o->is_json && !o->output)
         return code;
-    const char *path = o->output ? o->output : DEFAULT_FILE;
+    bool is_stdout = o->output && strcmp(o->output, "-") == 0;
+    const char *path = is_stdout ? "/dev/stdout" : o->output ? o->output : DEFAULT_FILE;
     if (wt_report_html(path, sweep, runs, count, &err) < 0) {
         code = cli_fail("report", &err);
         return code == CLI_NO_SENSOR ? CLI_FAILURE
                                      : code; /* a folder that is not there is no run */
     }
-    fprintf(stderr, "report: %s\n", path);
+    if (!is_stdout)
+        fprintf(stderr, "report: %s\n", path);
     return code;
 }
 
@@ -225,6 +227,9 @@ int cmd_report(int argc, char **argv)
         o.with = argv[optind + 1];
     if (!o.what[0] || (o.with && !o.with[0]))
         return cli_usage("report", "an empty id names no run");
+    if (o.output && strcmp(o.output, "-") == 0 && (o.with || o.is_json))
+        return cli_usage("report", "-o -: stdout is for the %s here; name a file",
+                         o.is_json ? "JSON" : "comparison");
     if (!o.with && strchr(o.what, ','))
         return cli_usage("report", "%s is a group of runs: with which other is it to be compared",
                          o.what);

@@ -3,6 +3,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli.h"
 
@@ -18,7 +19,9 @@ static void print_help(void)
           "                  else $XDG_STATE_HOME/wattune)\n"
           "  --sysroot DIR   read /proc and /sys below DIR\n"
           "  --help          this text\n\n"
-          "Exit code: 0 nothing is left to put back, 1 failure, 2 usage, 3 not permitted.\n",
+          "Exit code: 0 nothing is left to put back (what a living process holds is not\n"
+          "left), 1 failure, or --dry-run found something to put back, 2 usage, 3 not\n"
+          "permitted.\n",
           stdout);
 }
 
@@ -26,7 +29,7 @@ struct restore_options {
     struct cli_bed bed;
     const char *state_dir;
     bool is_json, is_dry_run;
-    size_t count;
+    size_t count, to_restore;
 };
 
 /* -1: go on; otherwise the exit code. */
@@ -108,8 +111,9 @@ static void on_record(void *data, const char *device_id, enum wt_knob knob, int6
                       int64_t written, int rc, const char *text)
 {
     struct restore_options *o = data;
-    char back[48], set[48];
+    char back[48], set[48], name[128];
     o->count++;
+    o->to_restore += o->is_dry_run && rc == 0;
     if (o->is_json) {
         printf("%s{\"device\":", o->count > 1 ? "," : "");
         print_string(device_id);
@@ -123,13 +127,24 @@ static void on_record(void *data, const char *device_id, enum wt_knob knob, int6
         putchar('}');
         return;
     }
+    struct wt_error said = {0};
+    snprintf(name, sizeof(name), "%s", device_id);
+    snprintf(said.text, sizeof(said.text), "%s", text);
+    for (size_t i = 0; i < wt_devices_count(o->bed.devices); i++) {
+        const struct wt_device_info *info = wt_devices_info(o->bed.devices, i);
+        if (strcmp(info->id, device_id) != 0)
+            continue;
+        cli_device_name(info, name, sizeof(name));
+        cli_error_name(&said, info);
+        break;
+    }
     if (rc == 0)
-        printf("%s: %s %s %s (was set to %s)\n", device_id, wt_knob_name(knob),
+        printf("%s: %s %s %s (was set to %s)\n", name, wt_knob_name(knob),
                o->is_dry_run ? "would go back to" : "back to",
                wt_knob_value_text(back, sizeof(back), knob, found),
                wt_knob_value_text(set, sizeof(set), knob, written));
     else
-        printf("%s\n", text);
+        printf("%s\n", said.text);
 }
 
 int cmd_restore(int argc, char **argv)
@@ -150,7 +165,9 @@ int cmd_restore(int argc, char **argv)
     if (rc == 0)
         rc = wt_lease_recover(o.bed.ctx, o.bed.devices, &options, on_record, &o, &restored, &err);
     /* What someone else has taken over is not ours to put back: nothing is left to do. */
-    code = rc < 0 && rc != WT_E_CHANGED ? cli_fail("restore", &err) : CLI_OK;
+    code = rc < 0 && rc != WT_E_CHANGED ? cli_fail("restore", &err)
+           : o.to_restore               ? CLI_FAILURE
+                                        : CLI_OK;
     if (o.is_json) {
         printf("],\"restored\":%zu,\"dry_run\":%s}\n", restored, o.is_dry_run ? "true" : "false");
     } else if (o.count == 0 && code == CLI_OK) {

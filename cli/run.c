@@ -153,7 +153,7 @@ static int parse(int argc, char **argv, struct run_options *o)
             break;
         case JSON:
             o->is_json = true;
-            o->json_path = optarg;
+            o->json_path = optarg && strcmp(optarg, "-") == 0 ? NULL : optarg;
             break;
         case PERIOD:
             if (cli_duration_parse(optarg, &o->period_ns, &err) < 0)

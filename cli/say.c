@@ -82,9 +82,19 @@ int cli_print_json(const char *command, char *text)
     return code;
 }
 
+int cli_output_name(const char *option, const char *path, struct wt_error *err)
+{
+    if (!path || strcmp(path, "-") != 0)
+        return 0;
+    return cli_error(err, WT_E_USAGE, "name a file; ./- is one of that name",
+                     "%s -: this goes to a file, and not to standard output", option);
+}
+
 int cli_output_check(const char *option, const char *path, struct wt_error *err)
 {
     struct wt_error why = {0};
+    if (cli_output_name(option, path, err) < 0)
+        return err->code;
     int rc = path ? wt_file_check(path, &why) : 0;
     if (rc == 0)
         return 0;

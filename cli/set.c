@@ -31,8 +31,8 @@ static void print_help(void)
           "  --sysroot DIR   read /proc and /sys below DIR\n"
           "  --help          this text\n\n"
           "Exit code: CMD's own (128+n when it died by signal n); 127 no such command, 126\n"
-          "not executable; 0 all is back, 1 failure, 2 usage, 3 not permitted, 4 no such\n"
-          "knob.\n",
+          "not executable. Without CMD: 0 all was held and is back, 1 a setting was lost,\n"
+          "or another failure, 2 usage, 3 not permitted, 4 no such knob.\n",
           stdout);
 }
 
@@ -68,6 +68,7 @@ static int parse(int argc, char **argv, struct set_options *o)
             return cli_usage("set", "no command after --");
         o->command = argv + own + 1;
     }
+    double seconds;
     int c;
     while ((c = getopt_long(own, argv, "h", options, NULL)) != -1) {
         switch (c) {
@@ -75,7 +76,9 @@ static int parse(int argc, char **argv, struct set_options *o)
             o->bed.gpus = optarg;
             break;
         case FOR:
-            if (cli_duration_parse(optarg, &o->for_ns, &err) < 0)
+            if (cli_number_parse(optarg, strlen(optarg), &seconds) && seconds <= 1e9)
+                o->for_ns = (int64_t)(seconds * 1e9);
+            else if (cli_duration_parse(optarg, &o->for_ns, &err) < 0)
                 return cli_fail("set", &err);
             if (o->for_ns <= 0)
                 return cli_usage("set", "--for %s: a time above 0", optarg);
@@ -132,17 +135,19 @@ static int apply(struct set_options *o, struct wt_lease *lease, const struct cli
         const struct wt_device_info *info = wt_devices_info(o->bed.devices, i);
         struct wt_knob_info k;
         int64_t value = set->values[0], enforced;
-        char found[48], wanted[48], obeyed[48];
+        char found[48], wanted[48], obeyed[48], name[128];
         int rc = cli_knob(&o->bed, i, set->knob, &k, &why, err);
         if (rc == WT_E_UNSUPPORTED)
             continue;
         if (rc == 0)
             rc = wt_lease_set(lease, i, set->knob, value, &enforced, err);
-        if (rc < 0)
+        if (rc < 0) {
+            cli_error_name(err, info);
             return rc;
+        }
         done++;
-        cli_note("%s%s: %s found %s, requested %s, enforced %s", info->id, emulated,
-                 wt_knob_name(set->knob),
+        cli_note("%s%s: %s found %s, requested %s, enforced %s",
+                 cli_device_name(info, name, sizeof(name)), emulated, wt_knob_name(set->knob),
                  wt_knob_value_text(found, sizeof(found), set->knob, k.current),
                  wt_knob_value_text(wanted, sizeof(wanted), set->knob, value),
                  wt_knob_value_text(obeyed, sizeof(obeyed), set->knob, enforced));
@@ -150,36 +155,73 @@ static int apply(struct set_options *o, struct wt_lease *lease, const struct cli
     return done ? 0 : cli_no_knob(set->knob, &why, err);
 }
 
-/* What was set, looked after once a second: each setting that is lost is said once. */
+/* What was set, looked after once a second: each setting that is lost is said once, with what still
+ * holds. */
+enum state { NOT_SET, HELD, ENDED /* by its own time */, LOST };
+
 struct watch {
     const struct set_options *o;
     struct wt_lease *lease;
-    bool *is_lost; /* [knob][device] */
-    size_t held;
+    enum state *states; /* [knob][device] */
+    size_t held, lost;
     double least_s; /* the soonest that one ends by wattuned's policy; 0: none does */
 };
 
-static void look_after(struct watch *w)
+/* "power of GPU 0 (GPU-...), clock of GPU 1 (GPU-...)": those in that state. */
+static const char *list(const struct watch *w, enum state state, char *buf, size_t size)
 {
     const struct wt_devices *devices = w->o->bed.devices;
-    size_t count = wt_devices_count(devices);
+    size_t count = wt_devices_count(devices), used = 0;
+    char name[128];
+    buf[0] = '\0';
+    for (size_t s = 0; s < w->o->set_count; s++)
+        for (size_t i = 0; i < count && used < size; i++)
+            if (w->states[s * count + i] == state)
+                used += (size_t)snprintf(
+                    buf + used, size - used, "%s%s of %s", used ? ", " : "",
+                    wt_knob_name(w->o->sets[s].knob),
+                    cli_device_name(wt_devices_info(devices, i), name, sizeof(name)));
+    if (used >= size)
+        memcpy(buf + size - 4, "...", 4);
+    return buf;
+}
+
+/* One setting on one device. */
+static enum state look(struct watch *w, size_t device, enum wt_knob knob)
+{
     struct wt_lease_hold hold;
+    char name[128];
+    if (wt_lease_look(w->lease, device, knob, &hold, NULL) < 0)
+        return NOT_SET;
+    double span_s = (double)hold.span_ns * 1e-9;
+    if (!w->o->for_ns && span_s > 0 && (w->least_s == 0 || span_s < w->least_s))
+        w->least_s = span_s;
+    if (!hold.is_lost)
+        return HELD;
+    if (hold.is_own_end)
+        return ENDED;
+    cli_note("%s: %s is no longer in force: %s",
+             cli_device_name(wt_devices_info(w->o->bed.devices, device), name, sizeof(name)),
+             wt_knob_name(knob), hold.why);
+    return LOST;
+}
+
+static void look_after(struct watch *w)
+{
+    size_t count = wt_devices_count(w->o->bed.devices), before = w->lost;
+    char text[1000];
     w->held = 0;
     for (size_t s = 0; s < w->o->set_count; s++)
         for (size_t i = 0; i < count; i++) {
-            enum wt_knob knob = w->o->sets[s].knob;
-            bool *is_lost = &w->is_lost[s * count + i];
-            if (*is_lost || wt_lease_look(w->lease, i, knob, &hold, NULL) < 0)
+            enum state *state = &w->states[s * count + i];
+            if (*state > HELD)
                 continue;
-            double span_s = (double)hold.span_ns * 1e-9;
-            if (!w->o->for_ns && span_s > 0 && (w->least_s == 0 || span_s < w->least_s))
-                w->least_s = span_s;
-            *is_lost = hold.is_lost;
-            w->held += !hold.is_lost;
-            if (hold.is_lost && !hold.is_own_end)
-                cli_note("%s: %s is no longer in force: %s", wt_devices_info(devices, i)->id,
-                         wt_knob_name(knob), hold.why);
+            *state = look(w, i, w->o->sets[s].knob);
+            w->held += *state == HELD;
+            w->lost += *state == LOST;
         }
+    if (w->lost > before && w->held)
+        cli_note("still in force: %s", list(w, HELD, text, sizeof(text)));
 }
 
 static int run_command(struct watch *w)
@@ -202,7 +244,8 @@ static int run_command(struct watch *w)
     return code;
 }
 
-/* Until it is asked to end or its time is over; once nothing is held any more, a failure. */
+/* Until it is asked to end, its time is over or nothing is held any more; a failure, when something
+ * was lost before. */
 static int hold(struct watch *w)
 {
     int64_t end_ns = w->o->for_ns ? cli_now_ns() + w->o->for_ns : INT64_MAX;
@@ -211,27 +254,31 @@ static int hold(struct watch *w)
     else
         cli_note("held until Ctrl-C");
     for (int64_t now; (now = cli_now_ns()) < end_ns;) {
-        if (cli_signal_wait(end_ns - now < LOOK_NS ? end_ns : now + LOOK_NS))
-            return CLI_OK;
+        bool is_asked = cli_signal_wait(end_ns - now < LOOK_NS ? end_ns : now + LOOK_NS) != 0;
         look_after(w);
+        if (is_asked)
+            break;
         if (!w->held && cli_now_ns() < end_ns - LOOK_NS)
             return CLI_FAILURE;
     }
-    return CLI_OK;
+    return w->lost ? CLI_FAILURE : CLI_OK;
 }
 
 static int keep(struct set_options *o, struct wt_lease *lease)
 {
     struct watch w = {.o = o, .lease = lease};
     struct wt_error err = {.code = WT_E_NOMEM};
-    w.is_lost = calloc(o->set_count * wt_devices_count(o->bed.devices) + 1, sizeof(*w.is_lost));
-    if (!w.is_lost)
+    w.states = calloc(o->set_count * wt_devices_count(o->bed.devices) + 1, sizeof(*w.states));
+    if (!w.states)
         return cli_fail("set", &err);
     look_after(&w);
     if (w.least_s > 0)
         cli_note("wattuned's policy lets it be held for %.*f s", w.least_s < 100, w.least_s);
     int code = o->command ? run_command(&w) : hold(&w);
-    free(w.is_lost);
+    char text[1000];
+    if (w.lost)
+        cli_note("not held to the end: %s", list(&w, LOST, text, sizeof(text)));
+    free(w.states);
     return code;
 }
 
@@ -257,6 +304,8 @@ int cmd_set(int argc, char **argv)
 out:
     rc = wt_lease_close(lease, &err);
     if (rc < 0) {
+        for (size_t i = 0; i < wt_devices_count(o.bed.devices); i++)
+            cli_error_name(&err, wt_devices_info(o.bed.devices, i));
         cli_note("not everything was put back: %s", err.text);
         if (code == CLI_OK && rc != WT_E_CHANGED)
             code = wt_exit_code(rc);

@@ -212,6 +212,27 @@ void cli_setting_done(struct cli_setting *setting)
     setting->count = 0;
 }
 
+const char *cli_device_name(const struct wt_device_info *info, char *buf, size_t size)
+{
+    if (info->kind == WT_DEVICE_GPU && !info->is_part)
+        snprintf(buf, size, "GPU %u (%s)", info->index, info->id);
+    else
+        snprintf(buf, size, "%s", info->id);
+    return buf;
+}
+
+void cli_error_name(struct wt_error *err, const struct wt_device_info *info)
+{
+    char name[128], rest[sizeof(err->text)];
+    char *at = info->id[0] ? strstr(err->text, info->id) : NULL;
+    cli_device_name(info, name, sizeof(name));
+    if (!at || (at >= err->text + 1 && at[-1] == '('))
+        return;
+    snprintf(rest, sizeof(rest), "%s", at + strlen(info->id));
+    size_t used = (size_t)(at - err->text);
+    snprintf(at, sizeof(err->text) - used, "%s%s", name, rest);
+}
+
 int cli_knob(const struct cli_bed *bed, size_t i, enum wt_knob knob, struct wt_knob_info *ret_info,
              struct wt_error *why, struct wt_error *err)
 {
@@ -219,6 +240,8 @@ int cli_knob(const struct cli_bed *bed, size_t i, enum wt_knob knob, struct wt_k
     if (info->kind != wt_knob_kind(knob) || info->is_part)
         return WT_E_UNSUPPORTED;
     int rc = wt_lease_knob(bed->ctx, bed->devices, i, knob, ret_info, err);
+    if (rc < 0)
+        cli_error_name(err, info);
     if (rc == WT_E_UNSUPPORTED && !why->text[0])
         *why = *err;
     return rc;
@@ -250,6 +273,12 @@ int cli_duration_parse(const char *text, int64_t *ret_ns, struct wt_error *err)
         unit = 1e-3;
     else if (text[len] && strcmp(text + len, "s") != 0)
         ok = false;
+    if (ok && !text[len] && value > 0) {
+        snprintf(err->text, sizeof(err->text), "\"%.60s\" has no unit", text);
+        snprintf(err->fix, sizeof(err->fix), "give one: %.60ss, %.60smin or %.60sh", text, text,
+                 text);
+        return err->code = WT_E_USAGE;
+    }
     if (!ok || value * unit > 1e9) {
         snprintf(err->text, sizeof(err->text), "\"%.60s\" is no duration", text);
         snprintf(err->fix, sizeof(err->fix), "100ms, 90s, 5m or 1.5h");

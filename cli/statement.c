@@ -184,6 +184,9 @@ static int check_options(const struct statement_options *o)
         (!o->source[0] || strlen(o->source) >= sizeof(((struct wt_region *)0)->source)))
         return cli_usage("statement", "--carbon-source: a text of up to %zu characters is wanted",
                          sizeof(((struct wt_region *)0)->source) - 1);
+    struct wt_error err = {0};
+    if (cli_output_name("--codecarbon", o->codecarbon, &err) < 0)
+        return cli_fail("statement", &err);
     return -1;
 }
 

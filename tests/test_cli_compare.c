@@ -331,6 +331,42 @@ static void a_table_and_a_plot_are_for_people(void **state)
     spawn_done(&s);
 }
 
+/* In 80 columns stars stand for the words that would not fit. */
+static void a_table_of_long_names_fits_a_narrow_window(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char path[96];
+    spawn_file(path, sizeof(path), "offers.csv",
+               "name,gpu,gpus,price_per_hour,region,gco2_per_kwh\n"
+               "azure:Standard_NC80adis_H100_v5,h100-sxm,2,9,DEU,380\n"
+               "a40 in the cellar,a40,1,30,DEU,400\nunfit,k80,1,1,DEU,500\n");
+    COMPARE(&s, "train", "gpt2-xl", "--batch", "12", "--tokens", "100G", "--offers", path);
+    assert_int_equal(spawn_code(&s), 0);
+    for (const char *line = s.out, *end; (end = strchr(line, '\n')) != NULL; line = end + 1)
+        if (end - line > 80 + 2) /* the mark is three bytes */
+            fail_msg("%.*s", (int)(end - line), line);
+    assert_non_null(strstr(s.out, "* the best of its column"));
+    assert_non_null(strstr(s.out, "- does not fit"));
+    assert_null(strstr(s.out, "fastest"));
+    spawn_done(&s);
+    /* Of one machine in two places the places stay, on a line of their own where they must. */
+    COMPARE(&s, "train", "bert-base", "--tokens", "1G", "--instances", "gcp:a4*", "--price-kwh",
+            "0.3", "--region", "gcp:europe-west4,gcp:northamerica-northeast1");
+    assert_int_equal(spawn_code(&s), 0);
+    for (const char *line = s.out, *end; (end = strchr(line, '\n')) != NULL; line = end + 1)
+        if (end - line > 80 + 2)
+            fail_msg("%.*s", (int)(end - line), line);
+    assert_non_null(strstr(s.out, " gcp:a4-highgpu-8g, gcp:northamerica-northeast1\n  "));
+    spawn_done(&s);
+    setenv("COLUMNS", "200", 1);
+    COMPARE(&s, "train", "gpt2-xl", "--batch", "12", "--tokens", "100G", "--offers", path);
+    unsetenv("COLUMNS");
+    assert_non_null(strstr(s.out, "fastest, thriftiest, cleanest, cheapest"));
+    assert_null(strstr(s.out, "* the best"));
+    spawn_done(&s);
+}
+
 /* Of equal boards none is faster: the dear one is beaten by its price, and as fast. */
 static void equals_are_named_together(void **state)
 {
@@ -436,6 +472,7 @@ static void mistakes_are_named(void **state)
                 {"--batch", "1000000", "--batch 1000000: 1 to 65535", 2},
                 {"--gpu", "a40:1.5", "--gpu 1.5: a whole number", 2},
                 {"--plot", "/nowhere/p.svg", "/nowhere/p.svg", 4},
+                {"--plot", "-", "--plot -: ", 2},
                 {"--instances", "nobody", "no instance of the catalogue is like \"nobody\"", 4},
                 {"--region", "nowhere", "\"nowhere\" is no region", 4},
                 {"--region", "CAF", "of CAF the catalogue has no carbon factor", 2},
@@ -480,6 +517,7 @@ int main(void)
         TEST(the_example_of_offers_is_one),
         TEST(a_table_and_a_plot_are_for_people),
         TEST(what_is_known_of_none_sorts_nothing),
+        TEST(a_table_of_long_names_fits_a_narrow_window),
         TEST(equals_are_named_together),
         TEST(what_may_not_fit_is_no_winner),
         TEST(mistakes_are_named),

@@ -119,6 +119,11 @@ static void a_truth_that_cannot_be_written_is_said_before_the_command_runs(void 
     assert_non_null(strstr(s.err, "/no/such/folder/t.json"));
     assert_null(strstr(s.out, "ran"));
     spawn_done(&s);
+    spawn_run(&s, home, "wattune", "emulate", "k80", "--truth", "-", "--", "echo", "ran");
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "--truth -: "));
+    assert_string_equal(s.out, "");
+    spawn_done(&s);
     /* And where nothing ran, nothing is left of the look. */
     char path[128];
     snprintf(path, sizeof(path), "%s/none.json", home);

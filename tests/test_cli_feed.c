@@ -263,7 +263,7 @@ static void of_a_service_that_is_down_the_last_good_series_is_used(void **state)
     }
     /* What is our mistake is no reason to use it. */
     use("unauthorised");
-    fails("carbon=ukcarbon", 3, "HTTP 401");
+    fails("carbon=ukcarbon", 3, "--signal: UK Carbon Intensity refuses to answer (HTTP 401)");
 }
 
 static void what_is_kept_is_the_users_own_and_has_no_key(void **state)
@@ -313,6 +313,7 @@ static void every_way_to_fail_has_its_words(void **state)
         {"echo", "carbon=electricitymaps:DE", 3, "refuses the key (HTTP 401)\n"},
         {"echo", "price=entsoe:10Y1001A1001A82H", 3, "refuses the key (HTTP 401)\n"},
         {"forbidden", "carbon=electricitymaps:DE", 3, "does not give this of DE"},
+        {"forbidden", "carbon=ukcarbon", 3, "give this of the nation (HTTP 403)"}, /* has no key */
         {"often", "carbon=ukcarbon", 1, "asked again in 77 s"},
         {"broken", "carbon=ukcarbon", 1, "HTTP 503"},
         {"tofile", "carbon=ukcarbon", 1, "redirects to file:///etc/passwd, which is not followed"},
@@ -431,6 +432,7 @@ static void a_series_can_be_kept_and_planned_on_again(void **state)
         {"pue=/tmp/x.csv", 2, "is no series"},
         {"carbon@GB=/nowhere/x.csv", 1, "/nowhere/x.csv"},
         {"carbon", 2, "is not KIND=FILE"},
+        {"carbon@GB=-", 2, "--save-signal -: "},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         plan(&s, "carbon@GB=ukcarbon", "--signal", "pue=1.2", "--save-signal", rows[i].save);

@@ -225,7 +225,7 @@ static void mistakes_are_told_with_what_to_do(void **state)
         int code;
         const char *says;
     } rows[] = {
-        {{"--jobs", "/nowhere.swf"}, 1, "/nowhere.swf"},
+        {{"--jobs", "/nowhere.swf"}, 1, "plan: --jobs: /nowhere.swf: No such"},
         {{"--jobs", bad}, 1, "bad.swf:2: field 4 (run time) is \"x\""},
         {{"--jobs", curve}, 1, "neither a Standard Workload Format"},
         {{"--jobs", sacct}, 2, "--nodes N"},
@@ -244,6 +244,7 @@ static void mistakes_are_told_with_what_to_do(void **state)
          "of the partition \"nobody\""},
         {{"--jobs", swf, "--cap", "90", "--curve", curve, "--node-gpus", "2"}, 2, "150 to 250 W"},
         {{"--jobs", swf, "--curve", bad}, 1, "bad.swf"},
+        {{"--jobs", swf, "--curve", "/nowhere.csv"}, 1, "plan: --curve: /nowhere.csv: No such"},
         {{"--jobs", swf, "--shift", "soon"}, 2, "--shift soon"},
         {{"--jobs", swf, "--shift", "8h"}, 2, "nothing to shift by"},
         {{"--jobs", swf, "--shift", "8h", "--signal", DE}, 2, "--start TIME"},

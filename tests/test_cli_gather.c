@@ -74,7 +74,38 @@ static void a_place_that_cannot_be_written_is_named(void **state)
     spawn_run(&s, home, "wattune", "gather", "--sysroot", tree, "--output", path);
     assert_int_equal(spawn_code(&s), 1);
     assert_non_null(strstr(s.err, path));
+    assert_non_null(strstr(s.err, "name another file with --output"));
+    assert_null(strstr(s.err, "tar:"));
     spawn_done(&s);
+    spawn_run(&s, home, "wattune", "gather", "--sysroot", tree, "--output", "-");
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "--output -: "));
+    spawn_done(&s);
+}
+
+/* As on a disk that fills up: one line, and nothing of the archive. */
+static void what_tar_says_is_told_in_one_line(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char bin[96], tool[128];
+    char *before = strdup(getenv("PATH")), *with;
+    assert_non_null(before);
+    wt_text(bin, sizeof(bin), "%s/bin", home);
+    wt_text(tool, sizeof(tool), "%s/tar", bin);
+    tree_put(bin, "/tar", "#!/bin/sh\necho 'tar: the disk is full' >&2\necho more >&2\nexit 2\n");
+    assert_int_equal(chmod(tool, 0755), 0);
+    assert_true(asprintf(&with, "%s:%s", bin, before) > 0);
+    setenv("PATH", with, 1);
+    spawn_run(&s, home, "wattune", "gather", "--sysroot", tree, "--output", archive);
+    setenv("PATH", before, 1);
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "out.tar.gz: tar could not write it: tar: the disk is full\n"));
+    assert_null(strstr(s.err, "more"));
+    assert_int_equal(access(archive, F_OK), -1);
+    spawn_done(&s);
+    free(before);
+    free(with);
 }
 
 /* Vendors' tools: one answers, one never does, one never ends, one says more than anybody wants. */
@@ -141,8 +172,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_archive_plays_back_as_a_recording),    TEST(what_is_there_is_left_alone),
-        TEST(a_place_that_cannot_be_written_is_named), TEST(a_tool_that_does_not_end_is_left_out),
-        TEST(wrong_usage_is_2_and_help_is_on_stdout),
+        TEST(a_place_that_cannot_be_written_is_named), TEST(what_tar_says_is_told_in_one_line),
+        TEST(a_tool_that_does_not_end_is_left_out),    TEST(wrong_usage_is_2_and_help_is_on_stdout),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

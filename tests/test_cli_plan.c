@@ -326,7 +326,7 @@ static void what_is_no_prediction_is_told(void **state)
     spawn_run(&s, home, "wattune", "plan", "--prediction", "/nowhere.json", "--signal", "carbon=3",
               "--deadline", "2d");
     assert_int_equal(spawn_code(&s), 1); /* no missing sensor */
-    assert_non_null(strstr(s.err, "/nowhere.json"));
+    assert_non_null(strstr(s.err, "plan: --prediction: /nowhere.json: No such"));
     spawn_done(&s);
 }
 
@@ -432,7 +432,7 @@ static void mistakes_are_told_with_what_to_do(void **state)
         {{"--power", "1kW", "--power", "2kW"}, 2, "--power 2kW: is given twice"},
         {{"--signal", "pue=0.5"}, 2, "must be 1 or more"},
         {{"--signal", "carbon=paper"}, 1, "no built-in carbon"},
-        {{"--signal", "carbon=/nowhere.csv"}, 1, "/nowhere.csv"},
+        {{"--signal", "carbon=/nowhere.csv"}, 1, "plan: --signal: /nowhere.csv: No such"},
         {{"--signal", "carbon=ukcarbom:13"}, 1, "or a live feed: electricitymaps:ZONE"},
         {{"--signal", "carbon=BAD"}, 1, "bad.csv:3: gco2_per_kwh is \"x\""},
         {{"--signal", "carbon=3", "--power", "much"}, 2, "--power much"},
@@ -441,6 +441,10 @@ static void mistakes_are_told_with_what_to_do(void **state)
         {{"--signal", "carbon=3", "--power", "infW"}, 2, "--power infW"},
         {{"--signal", "carbon=3", "--power", "1.2.3kW"}, 2, "--power 1.2.3kW"},
         {{"--signal", "carbon=3", "--duration", "long"}, 2, "--duration long"},
+        {{"--signal", "carbon=3", "--duration", "2"}, 2, "--duration 2: give a unit: 2h, 2min"},
+        {{"--signal", "carbon=3", "--deadline", "2", "--power", "1W", "--duration", "1h"},
+         2,
+         "--deadline 2: is no time"},
         {{"--signal", "carbon=3", "--duration", "0h"}, 2, "a second at least"},
         {{"--signal", "carbon=3", "--start", "soon"}, 2, "--start soon"},
         {{"--signal", "carbon=3", "--deadline", "soon", "--power", "1W", "--duration"},

@@ -213,7 +213,9 @@ static void the_list_names_models_and_gpus(void **state)
     assert_non_null(strstr(s.out, "bert-base"));
     assert_non_null(strstr(s.out, "qwen3-32b"));
     assert_non_null(strstr(s.out, "mi300x"));
-    assert_non_null(strstr(s.out, "(100 to 250)"));
+    assert_non_null(strstr(s.out, " 250 100-250"));
+    for (const char *line = s.out, *end; (end = strchr(line, '\n')) != NULL; line = end + 1)
+        assert_true(end - line <= 80 && (end == line || end[-1] != ' '));
     spawn_done(&s);
 }
 

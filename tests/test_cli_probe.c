@@ -66,7 +66,7 @@ static void doctor_says_that_it_was_probed(void **state)
     char script[1200];
     wt_text(script, sizeof(script),
             "'%s' probe --seconds 3 >/dev/null 2>&1; '%s' doctor 2>&1; '%s' probe --no-store "
-            "--no-load --seconds 3 --trace /no/such/folder 2>&1 || echo failed",
+            "--no-load --seconds 3 2>&1",
             wattune, wattune, wattune);
     spawn_run(&s, home, "wattune", "emulate", "t4", "--", "sh", "-c", script);
     assert_int_equal(spawn_code(&s), 0);
@@ -74,9 +74,20 @@ static void doctor_says_that_it_was_probed(void **state)
     assert_non_null(strstr(s.out, "none (--no-load)"));
     assert_non_null(strstr(s.out, "could not be told: no load ran"));
     assert_null(strstr(s.out, "kept in"));
-    /* A recording that cannot be written is a failure, and what was found is shown. */
-    assert_non_null(strstr(s.out, "/no/such/folder"));
-    assert_non_null(strstr(s.out, "failed"));
+    spawn_done(&s);
+}
+
+static void a_trace_that_cannot_be_written_is_told_before_anything_is_watched(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "probe", "--seconds", "3", "--emulate", "t4", "--trace",
+              "/no/such/folder");
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "--trace: writing /no/such/folder/device-0.trace: "));
+    assert_non_null(strstr(s.err, "a folder that is there"));
+    assert_null(strstr(s.err, "watching"));
+    assert_string_equal(s.out, "");
     spawn_done(&s);
 }
 
@@ -158,6 +169,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SPAWN_TEST(an_emulated_gpu_is_probed_under_a_load_of_its_own),
         SPAWN_TEST(doctor_says_that_it_was_probed),
+        SPAWN_TEST(a_trace_that_cannot_be_written_is_told_before_anything_is_watched),
         SPAWN_TEST(a_faulty_counter_ends_with_1),
         SPAWN_TEST(mistakes_and_missing_sensors_are_told),
         SPAWN_TEST(what_is_modeled_or_recorded_is_not_probed),

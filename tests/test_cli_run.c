@@ -83,6 +83,19 @@ static void json_is_one_document_and_nothing_else_on_stdout(void **state)
     spawn_done(&s);
 }
 
+static void a_document_named_as_stdout_is_goes_there(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "run", "--emulate", "t4", "--no-store", "--json=-", "--", "echo",
+              "words");
+    assert_int_equal(spawn_code(&s), 0);
+    json_decref(spawn_json(&s));
+    assert_non_null(strstr(s.err, "words"));
+    assert_int_equal(access("-", F_OK), -1);
+    spawn_done(&s);
+}
+
 static void a_document_that_cannot_be_written_is_found_before_the_run(void **state)
 {
     (void)state;
@@ -944,6 +957,7 @@ int main(void)
         cmocka_unit_test(a_command_that_is_not_there_is_127_and_named),
         cmocka_unit_test(stdin_and_stdout_pass_and_words_go_to_stderr),
         cmocka_unit_test(json_is_one_document_and_nothing_else_on_stdout),
+        cmocka_unit_test(a_document_named_as_stdout_is_goes_there),
         cmocka_unit_test(a_document_that_cannot_be_written_is_found_before_the_run),
         cmocka_unit_test(a_document_that_a_full_disk_does_not_take_is_said),
         cmocka_unit_test(steps_that_are_never_seen_are_said),

@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "runs.h"
 #include "spawned.h"
@@ -214,6 +215,27 @@ static void a_page_is_written_for_a_run_and_a_sweep(void **state)
     }
 }
 
+static void a_page_goes_to_stdout_by_its_usual_name(void **state)
+{
+    (void)state;
+    struct spawned s;
+    spawn_run(&s, home, "wattune", "report", "last", "-o", "-");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_int_equal(strncmp(s.out, "<!doctype html>", 15), 0);
+    assert_string_equal(s.err, "");
+    assert_int_equal(access("-", F_OK), -1);
+    spawn_done(&s);
+    /* Where something else is on stdout already, it would be neither. */
+    spawn_run(&s, home, "wattune", "report", "last", "--json", "-o", "-");
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "-o -: stdout is for the JSON"));
+    assert_string_equal(s.out, "");
+    spawn_done(&s);
+    spawn_run(&s, home, "wattune", "report", "a", "b", "-o", "-");
+    assert_int_equal(spawn_code(&s), 2);
+    spawn_done(&s);
+}
+
 static void a_report_as_json_writes_no_file(void **state)
 {
     (void)state;
@@ -321,6 +343,7 @@ int main(void)
         TEST(one_run_is_shown_in_detail),
         TEST(wrong_usage_and_unknown_runs_are_told_apart),
         TEST(a_page_is_written_for_a_run_and_a_sweep),
+        TEST(a_page_goes_to_stdout_by_its_usual_name),
         TEST(a_report_as_json_writes_no_file),
         TEST(more_than_two_sides_are_too_much),
         TEST(two_groups_of_runs_are_compared),

@@ -45,6 +45,8 @@ static void a_setting_is_held_while_the_command_runs(void **state)
     assert_non_null(strstr(first + 1, "\"outcome\":\"held\""));
     assert_non_null(strstr(s.err, "found 250 W, requested 150 W, enforced 150 W"));
     assert_non_null(strstr(s.err, "(emulated)"));
+    assert_non_null(strstr(s.err, "wattune: GPU 0 (GPU-")); /* as people know it, and by its id */
+    assert_non_null(strstr(s.err, "wattune: GPU 1 (GPU-"));
     spawn_done(&s);
 }
 
@@ -69,6 +71,10 @@ static void without_a_command_it_holds_for_a_time_or_until_a_signal(void **state
     assert_int_equal(spawn_code(&s), 0);
     assert_non_null(strstr(s.err, "held for 0.05 s"));
     spawn_done(&s);
+    spawn_run(&s, home, "wattune", "set", EMULATE, "power=150", "--for", "0.05");
+    assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.err, "held for 0.05 s"));
+    spawn_done(&s);
 
     /* In one emulation: set, be told to end, and find nothing left. */
     spawn_run(&s, home, "wattune", "set", EMULATE, "power=150", "--", "sh", "-c",
@@ -89,6 +95,7 @@ static void a_knob_that_is_held_is_refused_naming_the_holder(void **state)
               "wattune set --gpu 0 power=120 --for 1s; echo $?; wattune set --gpu 1 power=120 "
               "--for 10ms; echo $?");
     assert_string_equal(s.out, "1\n0\n");
+    assert_non_null(strstr(s.err, "power of GPU 0 (GPU-"));
     assert_non_null(strstr(s.err, "held by process"));
     spawn_done(&s);
 }
@@ -108,10 +115,16 @@ static void a_mistake_is_said_with_its_exit_code(void **state)
         {{"set", "power=150", "--"}, 2, "no command", "nothing after --"},
         {{"set", "--for", "1s", "power=150", "--", "true"}, 2, "--for and a command", "both"},
         {{"set", "--for", "0s", "power=150"}, 2, "above 0", "no time"},
+        {{"set", "--for", "90x", "power=150"}, 2, "no duration", "no such unit"},
+        {{"run", "--period", "1", "--", "true"}, 2, "\"1\" has no unit", "no unit"},
         {{"set", "--fault", "x", "power=150"}, 2, "needs --emulate", "a fault of a real GPU"},
         {{"set", "--emulate", "v100-pcie-32gb", "power=1500", "--for", "1s"},
          2,
-         "100 to 250 W",
+         "power=1500: GPU 0 (GPU-",
+         "out of range"},
+        {{"set", "--emulate", "v100-pcie-32gb:2", "power=1500", "--gpu", "1", "--for", "1s"},
+         2,
+         ") takes 100 to 250 W",
          "out of range"},
         {{"set", "--emulate", "v100-pcie-32gb", "power=150", "--", "/no/such/command"},
          127,
@@ -166,8 +179,13 @@ static void what_killed_processes_left_is_put_back(void **state)
               "tr '\\0' ' ' <$d/cmdline 2>/dev/null | grep -q \"^wattune-guardian .* $p \" && "
               "kill -9 ${d#/proc/}; done; "
               "kill -9 $p; wait $p 2>/dev/null; "
-              "wattune restore --dry-run; wattune restore; wattune restore");
+              "wattune restore --dry-run; echo dry $?; wattune restore; echo done $?; "
+              "wattune restore --dry-run; echo after $?");
     assert_int_equal(spawn_code(&s), 0);
+    assert_non_null(strstr(s.out, "dry 1\n"));
+    assert_non_null(strstr(s.out, "done 0\n"));
+    assert_non_null(strstr(s.out, "after 0\n")); /* what is held by the living is not left */
+    assert_non_null(strstr(s.out, "GPU 0 (GPU-"));
     const char *look = strstr(s.out, "would go back to 250 W (was set to 150 W)");
     assert_non_null(look);
     const char *done = strstr(look, "power back to 250 W (was set to 150 W)");
@@ -238,6 +256,31 @@ static void a_processor_s_settings_are_held_and_put_back(void **state)
     holds(root, ZONE "/constraint_0_power_limit_uw", "200000000");
     holds(root, POLICY "/scaling_max_freq", "3600000");
     holds(root, POLICY "/energy_performance_preference", "balance_performance");
+}
+
+/* Someone else changes one of two: the other holds on, and it was not all held. */
+static void one_setting_that_is_lost_is_told_and_the_other_holds(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char root[300], script[2400];
+    put_machine(root, sizeof(root));
+    snprintf(script, sizeof(script),
+             "(sleep 0.5; echo 150000000 >%s" ZONE "/constraint_0_power_limit_uw) & "
+             "wattune set --sysroot %s cpu-power=100 cpu-freq=2400 --for 3s; echo set $?; "
+             "echo 200000000 >%s" ZONE "/constraint_0_power_limit_uw; "
+             "(sleep 0.5; echo 150000000 >%s" ZONE "/constraint_0_power_limit_uw) & "
+             "wattune set --sysroot %s cpu-power=100 cpu-freq=2400 -- sh -c 'sleep 2; exit 7'; "
+             "echo command $?",
+             root, root, root, root, root);
+    spawn_run(&s, home, "sh", "-c", script);
+    assert_string_equal(s.out, "set 1\ncommand 7\n");
+    assert_non_null(strstr(s.err, "cpu-package-0: cpu-power is no longer in force: "));
+    assert_non_null(strstr(s.err, "still in force: cpu-freq of cpu-package-0\n"));
+    assert_non_null(strstr(s.err, "not held to the end: cpu-power of cpu-package-0\n"));
+    spawn_done(&s);
+    holds(root, ZONE "/constraint_0_power_limit_uw", "150000000");
+    holds(root, POLICY "/scaling_max_freq", "3600000");
 }
 
 static void a_processor_s_settings_come_back_after_kill_9(void **state)
@@ -402,6 +445,7 @@ int main(void)
         CLI_TEST(restore_with_nothing_to_do_says_so_and_makes_nothing),
         CLI_TEST(what_killed_processes_left_is_put_back),
         CLI_TEST(a_processor_s_settings_are_held_and_put_back),
+        CLI_TEST(one_setting_that_is_lost_is_told_and_the_other_holds),
         CLI_TEST(a_processor_s_settings_come_back_after_kill_9),
         CLI_TEST(a_processor_s_setting_is_refused_with_its_range),
         CLI_TEST(a_sweep_compares_names),

@@ -312,6 +312,7 @@ class Statement(unittest.TestCase):
                 (["--tag", TAG, "--training-type", "x"], 2, "--training-type goes with --model-card"),
                 (["--tag", TAG, "--model-card"], 1, "no carbon factor was given"),
                 (["--tag", TAG, "more"], 2, '"more" is too much'),
+                (["--tag", TAG, "--codecarbon", "-"], 2, "--codecarbon -: "),
                 (["--tag", TAG, "--codecarbon", "/nonexistent/x.csv"], 1, "/nonexistent/x.csv")):
             done = self.run_wattune("statement", *options)
             self.assertEqual(done.returncode, code, (options, done.stderr))

@@ -566,6 +566,16 @@ static void what_does_not_hold_any_more_is_not_used(void **state)
         assert_int_equal(traits.energy_period_ns, rc == 0 ? 9 : 5);
         assert_int_equal(*err.fix != '\0', rc < 0);
     }
+    /* One that cannot even be opened, by root neither: a link to itself. */
+    struct wt_sensor_traits traits = info.traits;
+    char date[24] = "";
+    struct wt_error err = {0};
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink(path, path), 0);
+    assert_true(wt_traits_load(ctx, &info, &traits, date, sizeof(date), &err) < 0);
+    assert_non_null(strstr(err.text, path));
+    assert_non_null(strstr(err.fix, "wattune probe"));
+    assert_int_equal(unlink(path), 0);
 }
 
 static void an_emulated_device_and_a_real_one_share_nothing(void **state)

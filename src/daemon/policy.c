@@ -6,6 +6,7 @@
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -177,6 +178,25 @@ static const char *unit_of(uint32_t knobs)
     return unit;
 }
 
+/* "power", of several knobs "these knobs". */
+static const char *name_of(uint32_t knobs)
+{
+    for (int k = 1; k < WT_KNOB_COUNT; k++)
+        if (knobs == 1u << k)
+            return wt_knob_name((enum wt_knob)k);
+    return "these knobs";
+}
+
+/* A word that is a unit, but not one of theirs. */
+static int wrong_unit(struct parser *p, uint32_t knobs, const char *word)
+{
+    const char *name = name_of(knobs);
+    int rc = wt_fail(p->err, WT_E_USAGE, "%s:%u: %s take%s %s, found \"%s\"", p->policy->name,
+                     p->line, name, strchr(name, ' ') ? "" : "s", unit_of(knobs), word);
+    wt_fix(p->err, "wattune-policy(5) has the grammar; `wattuned --check-policy FILE` tries one");
+    return rc;
+}
+
 /* "150 W", "150W", "0.2 kW", "1380 MHz", "1.38 GHz", or "150" in the knob's unit, as one or two
  * words. */
 static int parse_value(struct parser *p, uint32_t knobs, int64_t *ret_value)
@@ -204,11 +224,14 @@ static int parse_value(struct parser *p, uint32_t knobs, int64_t *ret_value)
     bool is_apart = !*suffix && p->at + 1 < p->count;
     if (is_apart)
         suffix = p->words[p->at + 1];
-    bool is_unit = false;
+    bool is_unit = false, is_known = false;
     for (size_t i = 0; i < WT_COUNTOF(units) && !is_unit; i++) {
+        is_known |= strcasecmp(suffix, units[i].name) == 0;
         is_unit = strcmp(suffix, units[i].name) == 0 && strcmp(unit, units[i].base) == 0;
         factor = is_unit ? units[i].factor : 1;
     }
+    if (!is_unit && is_known)
+        return wrong_unit(p, knobs, suffix);
     if (!is_unit && !is_apart && *suffix)
         return expected(p, what);
     *ret_value = wt_knob_from_user(value * factor);

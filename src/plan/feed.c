@@ -86,16 +86,18 @@ static int judge_status(const struct call *c, const struct wt_http_answer *a, st
         wt_text(said, sizeof(said), ": \"%s\"", reason);
     switch (a->status) {
     case 401:
-        wt_fail(err, WT_E_DENIED, "%s refuses the key (HTTP 401)%s", title, said);
+        wt_fail(err, WT_E_DENIED, "%s refuses %s (HTTP 401)%s", title,
+                key ? "the key" : "to answer", said);
         if (key)
             wt_fix(err, "set %s%s%s to what the service gave you", key,
                    c->feed->key_variables[1] ? " and " : "",
                    c->feed->key_variables[1] ? c->feed->key_variables[1] : "");
         return WT_E_DENIED;
     case 403:
-        wt_fail(err, WT_E_DENIED, "%s does not give this of %s to this key (HTTP 403)%s", title,
-                *c->zone ? c->zone : "the nation", said);
-        wt_fix(err, "ask the service which zones and signals your plan has");
+        wt_fail(err, WT_E_DENIED, "%s does not give this of %s%s (HTTP 403)%s", title,
+                *c->zone ? c->zone : "the nation", key ? " to this key" : "", said);
+        if (key)
+            wt_fix(err, "ask the service which zones and signals your plan has");
         return WT_E_DENIED;
     case 400:
     case 404:

@@ -11,7 +11,24 @@
 
 enum { MARK, NAME, REGION, TIME, POWER, ENERGY, TOKEN, CARBON, COST, BEST, LIMIT };
 
-static void put_row(struct wt_table *table, size_t i, const struct wt_compare_row *row)
+/* A star before the best of a column, where there is no room for words. */
+static void put_star(struct wt_table *table, size_t i, size_t column, bool is_best)
+{
+    struct wt_cell *cell = wt_table_cell(table, i, column);
+    char text[sizeof(cell->full)];
+    if (!is_best)
+        return;
+    wt_text(text, sizeof(text), "%s", cell->full);
+    wt_table_set(table, i, column, "*%s", text);
+    if (cell->brief[0]) {
+        wt_text(text, sizeof(text), "%s", cell->brief);
+        wt_text(cell->brief, sizeof(cell->brief), "*%s", text);
+    }
+}
+
+/* is_narrow: signs in place of words on which is best, and which has no room for it. */
+static void put_row(struct wt_table *table, size_t i, const struct wt_compare_row *row,
+                    bool is_narrow)
 {
     const struct wt_predict_job *job = &row->job;
     const struct wt_prediction *last = &job->parts[job->part_count - 1].each;
@@ -55,12 +72,20 @@ static void put_row(struct wt_table *table, size_t i, const struct wt_compare_ro
                  {row->is_fastest, "fastest"},   {row->is_thriftiest, "thriftiest"},
                  {row->is_cleanest, "cleanest"}, {row->is_cheapest, "cheapest"}};
     text[0] = '\0';
-    for (size_t k = 0; k < WT_COUNTOF(words); k++)
+    for (size_t k = 0; k < WT_COUNTOF(words) && !is_narrow; k++)
         if (words[k].is_it) {
             size_t used = strlen(text);
             wt_text(text + used, sizeof(text) - used, "%s%s", used ? ", " : "", words[k].word);
         }
     wt_table_set(table, i, BEST, "%s", text);
+    if (is_narrow) {
+        put_star(table, i, TIME, row->is_fastest);
+        put_star(table, i, ENERGY, row->is_thriftiest);
+        put_star(table, i, CARBON, row->is_cleanest);
+        put_star(table, i, COST, row->is_cheapest);
+        if (!row->fits || !row->is_fit_known)
+            wt_table_set(table, i, MARK, "%c", row->fits ? '?' : '-');
+    }
     table->colours[i] = !row->fits || !row->is_fit_known ? WT_DIM
                         : row->is_pareto                 ? WT_BOLD
                                                          : WT_PLAIN;
@@ -179,6 +204,47 @@ static void say_types(const struct wt_term *term, const struct wt_compare_row *r
     wt_term_wrap(term, WT_DIM, "  ", text);
 }
 
+static void put_rows(struct wt_table *table, const struct wt_compare_row *rows, size_t count,
+                     bool is_narrow)
+{
+    size_t shown = 0;
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].is_predicted)
+            put_row(table, shown++, &rows[i], is_narrow);
+}
+
+/* Mark, name and region as one, which has a line of its own where it is long. */
+static void put_names_first(struct wt_table *table)
+{
+    for (size_t i = 0; i < table->row_count; i++) {
+        struct wt_cell *mark = wt_table_cell(table, i, MARK), *name = wt_table_cell(table, i, NAME),
+                       *region = wt_table_cell(table, i, REGION);
+        char text[sizeof(mark->full)];
+        wt_text(text, sizeof(text), "%s", mark->full);
+        wt_table_set(table, i, MARK, "%s%s%.100s%s%.60s", *text ? text : " ", " ",
+                     *name->brief ? name->brief : name->full, *region->full ? ", " : "",
+                     region->full);
+        *name = *region = (struct wt_cell){0};
+    }
+    table->is_whole = true;
+}
+
+/* What the signs of a narrow table mean. */
+static void say_signs(const struct wt_term *term, const struct wt_compare_row *rows, size_t count)
+{
+    bool has_unfit = false, has_unknown = false;
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].is_predicted) {
+            has_unfit |= !rows[i].fits;
+            has_unknown |= rows[i].fits && !rows[i].is_fit_known;
+        }
+    wt_term_wrap(term, WT_DIM, "  ", "* the best of its column");
+    if (has_unfit)
+        wt_term_wrap(term, WT_DIM, "  ", "- does not fit");
+    if (has_unknown)
+        wt_term_wrap(term, WT_DIM, "  ", "? memory not known");
+}
+
 void wt_report_compare(const struct wt_term *term, const struct wt_compare_row *rows, size_t count)
 {
     static const struct wt_column columns[] = {
@@ -191,7 +257,7 @@ void wt_report_compare(const struct wt_term *term, const struct wt_compare_row *
         {POWER, WT_HIDDEN}, {TOKEN, WT_HIDDEN}, {REGION, WT_HIDDEN}};
     struct wt_table table;
     size_t shown = 0, step_count = WT_COUNTOF(steps);
-    bool has_best = false;
+    bool has_best = false, is_narrow = false;
     char text[400], tokens[32] = "0";
     for (size_t i = 0; i < count; i++) /* rows that only the region tells apart keep it */
         for (size_t k = 0; k < i; k++)
@@ -208,14 +274,18 @@ void wt_report_compare(const struct wt_term *term, const struct wt_compare_row *
     if (wt_table_init(&table, term, columns, WT_COUNTOF(columns), shown)) {
         table.steps = steps;
         table.step_count = step_count;
-        shown = 0;
-        for (size_t i = 0; i < count; i++)
-            if (rows[i].is_predicted)
-                put_row(&table, shown++, &rows[i]);
+        put_rows(&table, rows, count, false);
+        is_narrow = !wt_table_fits(&table);
+        if (is_narrow)
+            put_rows(&table, rows, count, true);
+        if (is_narrow && !wt_table_fits(&table))
+            put_names_first(&table);
         wt_table_print(&table);
     }
     wt_table_done(&table);
     fputc('\n', term->out);
+    if (is_narrow)
+        say_signs(term, rows, count);
     for (size_t i = 0; i < count; i++)
         if (!rows[i].is_predicted) {
             if (i && !rows[i - 1].is_predicted &&

@@ -232,12 +232,26 @@ static void print_long(const struct wt_table *table, const char *text)
     } while (text[at]);
 }
 
+/* Gives way until it fits, or there is nothing left to give. */
+static bool fit(const struct wt_table *table, enum wt_form forms[WT_COLUMNS_MAX])
+{
+    size_t window = wt_term_width(table->term);
+    for (size_t i = 0; i < table->step_count && table_width(table, forms) > window; i++)
+        forms[table->steps[i].column] = table->steps[i].form;
+    return table_width(table, forms) <= window;
+}
+
+bool wt_table_fits(const struct wt_table *table)
+{
+    enum wt_form forms[WT_COLUMNS_MAX] = {WT_FULL};
+    return fit(table, forms);
+}
+
 void wt_table_print(const struct wt_table *table)
 {
     enum wt_form forms[WT_COLUMNS_MAX] = {WT_FULL};
     size_t window = wt_term_width(table->term), last = table->column_count - 1;
-    for (size_t i = 0; i < table->step_count && table_width(table, forms) > window; i++)
-        forms[table->steps[i].column] = table->steps[i].form;
+    fit(table, forms);
     size_t widths[WT_COLUMNS_MAX], total = 0;
     for (size_t c = 0; c < table->column_count; c++) {
         widths[c] = column_width(table, c, forms[c]);

@@ -68,6 +68,8 @@ void wt_table_watts(struct wt_table *table, size_t row, size_t column, double wa
 /* The brief form of a cell that holds a setting: "power=150 W, clock=900 MHz" as "150 W, 900 MHz".
  */
 void wt_table_brief_label(struct wt_cell *cell);
+/* Whether it does, with all that can give way given. */
+bool wt_table_fits(const struct wt_table *table);
 void wt_table_print(const struct wt_table *table);
 
 /* ---- terminal.c ---- */

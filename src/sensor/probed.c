@@ -137,8 +137,11 @@ int wt_traits_load(const struct wt_ctx *ctx, const struct wt_device_info *info,
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
         return wt_fail(err, WT_E_NOTFOUND, "%s has not been probed", info->id);
-    if (fd < 0)
-        return wt_fail_errno(err, errno, "%s", path);
+    if (fd < 0) {
+        rc = wt_fail_errno(err, errno, "what was probed is not used: %s", path);
+        wt_fix(err, "let this user read it, or delete it and run `wattune probe`");
+        return rc;
+    }
     struct stat st;
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > BYTES_MAX) {
         close(fd);

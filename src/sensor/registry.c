@@ -105,7 +105,7 @@ static int use_probed(struct wt_ctx *ctx, struct wt_device_info *info, struct wt
     int rc = wt_traits_load(ctx, info, &info->traits, info->probed, sizeof(info->probed), &why);
     if (rc == 0 || rc == WT_E_NOTFOUND)
         return 0;
-    wt_log(ctx, WT_LOG_WARN, "probe", "%s; %s", why.text, why.fix);
+    wt_log(ctx, WT_LOG_WARN, "probe", "%s%s%s", why.text, *why.fix ? "; " : "", why.fix);
     return wt_findings_add_error(notes, info->source, info->id, "probed sensor", &why);
 }
 
