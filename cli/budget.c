@@ -58,7 +58,7 @@ static int parse_minutes(const char *option, const char *text, int64_t *ret_s)
 {
     struct wt_error err = {0};
     int64_t ns;
-    if (cli_duration_parse(text, &ns, &err) < 0 || ns < INT64_C(60000000000) ||
+    if (cli_duration_parse(option, text, &ns, &err) < 0 || ns < INT64_C(60000000000) ||
         ns % INT64_C(60000000000))
         return cli_usage("budget", "%s %s: whole minutes, such as 15min or 6h", option, text);
     *ret_s = ns / 1000000000;

@@ -136,9 +136,10 @@ const char *cli_device_name(const struct wt_device_info *info, char *buf, size_t
 void cli_error_name(struct wt_error *err, const struct wt_device_info *info);
 /* Tells that no device has it, with that reason. Returns WT_E_UNSUPPORTED. */
 int cli_no_knob(enum wt_knob knob, const struct wt_error *why, struct wt_error *err);
-/* "90s", "100ms", "5m" or "5min", "1.5h", "2d", "1w" to ns. A number alone is none but 0: whoever
- * types 2 of something that takes hours does not mean seconds. */
-int cli_duration_parse(const char *text, int64_t *ret_ns, struct wt_error *err);
+/* "90s", "100ms", "5m" or "5min", "1.5h", "2d", "1w" to ns. option is for messages; NULL: it is no
+ * option's. A number alone is none but 0: whoever types 2 of something that takes hours does not
+ * mean seconds. */
+int cli_duration_parse(const char *option, const char *text, int64_t *ret_ns, struct wt_error *err);
 
 /* The decimal number that the first len characters are, all of them digits or a point. False: they
  * are none. */

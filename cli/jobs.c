@@ -67,7 +67,7 @@ static int parse_time(const char *text, int64_t *ret_ns)
         *ret_ns = (int64_t)timegm(&tm) * 1000000000;
         return *ret_ns > 0 ? 0 : WT_E_FORMAT;
     }
-    if (cli_duration_parse(text, &span_ns, &err) < 0)
+    if (cli_duration_parse(NULL, text, &span_ns, &err) < 0)
         return WT_E_FORMAT;
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);

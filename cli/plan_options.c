@@ -188,7 +188,7 @@ int cli_plan_seconds(const char *command, const char *option, const char *text, 
     struct wt_error err = {0};
     double number;
     int64_t ns;
-    if (cli_duration_parse(text, &ns, &err) < 0) {
+    if (cli_duration_parse(option, text, &ns, &err) < 0) {
         if (cli_number_parse(text, strlen(text), &number))
             return cli_usage(command, "%s %s: give a unit: %sh, %smin or %ss", option, text, text,
                              text, text);
@@ -306,7 +306,7 @@ int cli_plan_check(struct cli_plan *o)
     if (wt_moment_parse(o->deadline, &o->job.deadline_s) < 0) {
         struct wt_error err = {0};
         int64_t span_ns;
-        if (cli_duration_parse(o->deadline, &span_ns, &err) < 0)
+        if (cli_duration_parse(NULL, o->deadline, &span_ns, &err) < 0)
             return cli_usage(o->command,
                              "--deadline %s: is no time, such as 2020-07-01T06:00Z, and no "
                              "duration after the start, such as 2d",

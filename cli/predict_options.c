@@ -130,7 +130,7 @@ int cli_predict_option(int c, const char *arg, struct cli_predict *p)
     case PREDICT_SET:
         return take_setting(p, arg);
     case PREDICT_GAP:
-        if (cli_duration_parse(arg, &ns, &err) < 0)
+        if (cli_duration_parse("--gap", arg, &ns, &err) < 0)
             return cli_usage(p->command, "--gap %s: is no duration, such as 5ms", arg);
         p->o.host_gap_s = (double)ns * 1e-9;
         return -1;

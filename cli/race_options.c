@@ -389,7 +389,7 @@ static int take_live(int c, struct race_options *o)
             return cli_usage("race", "--end-signal %s: TERM, USR1, USR2, INT or HUP", optarg);
         break;
     case GRACE:
-        if (cli_duration_parse(optarg, &o->grace_ns, &err) < 0)
+        if (cli_duration_parse("--grace", optarg, &o->grace_ns, &err) < 0)
             return cli_fail("race", &err);
         break;
     case AT_ONCE:

@@ -156,7 +156,7 @@ static int parse(int argc, char **argv, struct run_options *o)
             o->json_path = optarg && strcmp(optarg, "-") == 0 ? NULL : optarg;
             break;
         case PERIOD:
-            if (cli_duration_parse(optarg, &o->period_ns, &err) < 0)
+            if (cli_duration_parse("--period", optarg, &o->period_ns, &err) < 0)
                 return cli_fail("run", &err);
             if (o->period_ns < 1000000 || o->period_ns > INT64_C(60000000000))
                 return cli_usage("run", "--period %s: between 1ms and 60s", optarg);
@@ -168,7 +168,7 @@ static int parse(int argc, char **argv, struct run_options *o)
             o->is_each_rank = true;
             break;
         case NODES_WAIT:
-            if (cli_duration_parse(optarg, &o->nodes_wait_ns, &err) < 0)
+            if (cli_duration_parse("--nodes-wait", optarg, &o->nodes_wait_ns, &err) < 0)
                 return cli_fail("run", &err);
             break;
         case VERBOSE:

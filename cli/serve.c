@@ -78,7 +78,7 @@ static int parse(int argc, char **argv, struct serve_options *o)
             o->serve.listen = optarg;
             break;
         case PERIOD:
-            if (cli_duration_parse(optarg, &o->live.period_ns, &err) < 0)
+            if (cli_duration_parse("--period", optarg, &o->live.period_ns, &err) < 0)
                 return cli_fail("serve", &err);
             if (o->live.period_ns < 1000000 || o->live.period_ns > INT64_C(60000000000))
                 return cli_usage("serve", "--period %s: between 1ms and 60s", optarg);

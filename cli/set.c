@@ -78,7 +78,7 @@ static int parse(int argc, char **argv, struct set_options *o)
         case FOR:
             if (cli_number_parse(optarg, strlen(optarg), &seconds) && seconds <= 1e9)
                 o->for_ns = (int64_t)(seconds * 1e9);
-            else if (cli_duration_parse(optarg, &o->for_ns, &err) < 0)
+            else if (cli_duration_parse("--for", optarg, &o->for_ns, &err) < 0)
                 return cli_fail("set", &err);
             if (o->for_ns <= 0)
                 return cli_usage("set", "--for %s: a time above 0", optarg);

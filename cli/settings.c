@@ -256,7 +256,7 @@ int cli_no_knob(enum wt_knob knob, const struct wt_error *why, struct wt_error *
     return err->code = WT_E_UNSUPPORTED;
 }
 
-int cli_duration_parse(const char *text, int64_t *ret_ns, struct wt_error *err)
+int cli_duration_parse(const char *option, const char *text, int64_t *ret_ns, struct wt_error *err)
 {
     size_t len = strspn(text, "0123456789.");
     double value, unit = 1.0;
@@ -274,13 +274,15 @@ int cli_duration_parse(const char *text, int64_t *ret_ns, struct wt_error *err)
     else if (text[len] && strcmp(text + len, "s") != 0)
         ok = false;
     if (ok && !text[len] && value > 0) {
-        snprintf(err->text, sizeof(err->text), "\"%.60s\" has no unit", text);
+        snprintf(err->text, sizeof(err->text), "%s%s%.60s: a time without a unit",
+                 option ? option : "", option ? " " : "", text);
         snprintf(err->fix, sizeof(err->fix), "give one: %.60ss, %.60smin or %.60sh", text, text,
                  text);
         return err->code = WT_E_USAGE;
     }
     if (!ok || value * unit > 1e9) {
-        snprintf(err->text, sizeof(err->text), "\"%.60s\" is no duration", text);
+        snprintf(err->text, sizeof(err->text), "%s%s%.60s: is no duration", option ? option : "",
+                 option ? " " : "", text);
         snprintf(err->fix, sizeof(err->fix), "100ms, 90s, 5m or 1.5h");
         return err->code = WT_E_USAGE;
     }

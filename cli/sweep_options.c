@@ -178,7 +178,7 @@ int cli_sweep_parse(int argc, char **argv, struct sweep_options *o)
                                  optarg);
             break;
         case SETTLE:
-            if (cli_duration_parse(optarg, &o->settle_ns, &err) < 0)
+            if (cli_duration_parse("--settle", optarg, &o->settle_ns, &err) < 0)
                 return cli_fail("sweep", &err);
             break;
         case PARAM:

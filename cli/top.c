@@ -72,7 +72,7 @@ static int parse(int argc, char **argv, struct top_options *o)
             o->is_once = true;
             break;
         case INTERVAL:
-            if (cli_duration_parse(optarg, &o->interval_ns, &err) < 0)
+            if (cli_duration_parse("--interval", optarg, &o->interval_ns, &err) < 0)
                 return cli_fail("top", &err);
             if (o->interval_ns < 100000000 || o->interval_ns > INT64_C(60000000000))
                 return cli_usage("top", "--interval %s: between 100ms and 60s", optarg);

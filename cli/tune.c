@@ -129,7 +129,8 @@ static int parse(int argc, char **argv, struct tune_options *o)
         }
         case WINDOW:
         case SETTLE:
-            if (cli_duration_parse(optarg, c == WINDOW ? &o->window_ns : &o->settle_ns, &err) < 0)
+            if (cli_duration_parse(c == WINDOW ? "--window" : "--settle", optarg,
+                                   c == WINDOW ? &o->window_ns : &o->settle_ns, &err) < 0)
                 return cli_fail("tune", &err);
             if (c == WINDOW && o->window_ns < 200000000)
                 return cli_usage("tune", "--window %s: 200ms at least, for the sensors to see it",

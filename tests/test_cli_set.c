@@ -116,7 +116,7 @@ static void a_mistake_is_said_with_its_exit_code(void **state)
         {{"set", "--for", "1s", "power=150", "--", "true"}, 2, "--for and a command", "both"},
         {{"set", "--for", "0s", "power=150"}, 2, "above 0", "no time"},
         {{"set", "--for", "90x", "power=150"}, 2, "no duration", "no such unit"},
-        {{"run", "--period", "1", "--", "true"}, 2, "\"1\" has no unit", "no unit"},
+        {{"run", "--period", "1", "--", "true"}, 2, "--period 1: a time without a unit", "1min"},
         {{"set", "--fault", "x", "power=150"}, 2, "needs --emulate", "a fault of a real GPU"},
         {{"set", "--emulate", "v100-pcie-32gb", "power=1500", "--for", "1s"},
          2,
