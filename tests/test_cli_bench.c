@@ -105,8 +105,8 @@ static void wrong_usage_says_what_is_allowed(void **state)
          "--lr has no place beside it"},
         {{FINETUNE, "bert-tiny", "--data", "t", "--evaluate-only", "--save", "d", NULL},
          "--save has no place beside it"},
-        {{FINETUNE, "bert-tiny", "--data", "t", "--evaluate-only", "--evaluate", "0", NULL},
-         "nothing would be done"},
+        {{FINETUNE, "bert-tiny", "--data", "t", "--evaluate-only", "--evaluate", "2", NULL},
+         "--evaluate has no place beside it"},
         {{TRAIN, "bert-tiny", "--data", JONAH, "--new-head", NULL}, "--new-head is not for train"},
         {{INFER, "bert-tiny", NULL}, "text to read"},
         {{INFER, "bert-tiny", "--data", JONAH, "--lr", "1", NULL}, "--lr is not for infer"},
@@ -422,6 +422,23 @@ static json_t *done(struct spawned *s)
     return j;
 }
 
+/* All bits of all weights, behind the header whose length comes first. */
+static void break_weights(const char *folder)
+{
+    char path[160];
+    snprintf(path, sizeof(path), "%s/model.safetensors", folder);
+    FILE *f = fopen(path, "r+");
+    uint64_t header;
+    assert_non_null(f);
+    assert_int_equal(fread(&header, sizeof(header), 1, f), 1);
+    assert_int_equal(fseek(f, 0, SEEK_END), 0);
+    long end = ftell(f);
+    assert_int_equal(fseek(f, (long)(sizeof(header) + header), SEEK_SET), 0);
+    while (ftell(f) < end)
+        assert_true(fputc(0xff, f) != EOF);
+    assert_int_equal(fclose(f), 0);
+}
+
 /* Fails with 2, saying so. */
 static void refused(struct spawned *s, const char *want)
 {
@@ -614,6 +631,49 @@ static void a_checkpoint_goes_on_with_its_own_text_only(void **state)
     spawn_run(&s, home, OWN(text[0], "4"), "--checkpoint", folder, "--resume");
     assert_int_equal(spawn_code(&s), 1);
     assert_non_null(strstr(s.err, "are not those that the checkpoint was left with"));
+    spawn_done(&s);
+}
+
+/* Nor over one that another run has left there since. */
+static void another_runs_checkpoint_is_not_replaced(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char folder[128], command[800];
+    spawn_path(folder, sizeof(folder), "both");
+    const char *const argv[] = {TRAIN,    "bert-tiny",    "--synthetic", "--batch",
+                                "1",      "--seq",        "8",           "--steps",
+                                "100000", "--checkpoint", folder,        "--checkpoint-every",
+                                "20",     PLAIN,          NULL};
+    spawn_start_tty(&s, home, argv);
+    assert_true(spawn_expect(&s, "step "));
+    snprintf(command, sizeof(command),
+             "until cp '%s/wattune.json' '%s.copy' 2>/dev/null; do sleep 0.05; done; "
+             "until mv '%s.copy' '%s/wattune.json'; do sleep 0.05; done",
+             folder, folder, folder, folder);
+    assert_int_equal(system(command), 0);
+    spawn_wait(&s);
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.out, "another run has left a checkpoint there meanwhile"));
+    spawn_done(&s);
+}
+
+static void what_a_signal_ends_is_not_saved(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char folder[128];
+    spawn_path(folder, sizeof(folder), "not-saved");
+    const char *const argv[] = {TRAIN,   "bert-tiny", "--synthetic", "--batch", "1",
+                                "--seq", "8",         "--steps",     "1000000", "--save",
+                                folder,  PLAIN,       NULL};
+    spawn_start_tty(&s, home, argv);
+    assert_true(spawn_expect(&s, "step "));
+    assert_int_equal(kill(s.pid, SIGINT), 0);
+    spawn_wait(&s);
+    assert_int_equal(spawn_code(&s), 130);
+    assert_non_null(strstr(s.out, "not saved in "));
+    assert_int_not_equal(access(folder, F_OK), 0);
     spawn_done(&s);
 }
 
@@ -831,6 +891,7 @@ static void fine_tuning_learns_classes(void **state)
     json_t *j = done(&s);
     assert_true(number(j, "accuracy_held_out") == 1);
     assert_true(number(j, "loss_held_out") < 0.3);
+    assert_true(number(j, "evaluated") == 4 && number(j, "evaluated_of") == 4);
     assert_int_equal(json_array_size(json_object_get(j, "evaluations")), 2);
     json_decref(j);
     snprintf(path, sizeof(path), "%s/config.json", folder);
@@ -846,7 +907,9 @@ static double accuracy(const char *folder, const char *rows)
     spawn_run(&s, home, FINETUNE, folder, "--data", rows, "--seq", "16", "--evaluate-only",
               "--json", "--quiet", PLAIN);
     json_t *j = done(&s);
-    double right = number(j, "accuracy_held_out"), steps = number(j, "steps");
+    double right = number(j, "accuracy"), steps = number(j, "steps");
+    assert_true(json_is_null(json_object_get(j, "accuracy_held_out")));
+    assert_true(number(j, "evaluated") == 48 && number(j, "evaluated_of") == 48);
     assert_true(steps == ceil(48.0 / 8)); /* all rows, none of them held out from the others */
     json_decref(j);
     return right;
@@ -855,7 +918,7 @@ static double accuracy(const char *folder, const char *rows)
 /* 48 rows of two classes. */
 static const char *rows_of(const char *file, const char *fish, const char *ship)
 {
-    static char path[4][128];
+    static char path[8][128];
     static unsigned next;
     char text[2048];
     size_t used = 0;
@@ -863,18 +926,29 @@ static const char *rows_of(const char *file, const char *fish, const char *ship)
         used +=
             (size_t)snprintf(text + used, sizeof(text) - used, "%s\t%s %u\n", i % 2 ? ship : fish,
                              i % 2 ? "a ship of the sea" : "the great fish", i % 3);
-    return spawn_file(path[next++ % 4], sizeof(path[0]), file, text);
+    return spawn_file(path[next++ % 8], sizeof(path[0]), file, text);
 }
 
+/* zero NULL: no names. */
 static void name_classes(const char *folder, const char *zero, const char *one)
 {
     char path[160];
     snprintf(path, sizeof(path), "%s/config.json", folder);
     json_t *j = json_load_file(path, 0, NULL);
-    assert_int_equal(
-        json_object_set_new(j, "id2label", json_pack("{s:s, s:s}", "0", zero, "1", one)), 0);
+    json_object_del(j, "id2label");
+    if (zero)
+        json_object_set_new(j, "id2label", json_pack("{s:s, s:s}", "0", zero, "1", one));
     assert_int_equal(json_dump_file(j, path, 0), 0);
     json_decref(j);
+}
+
+static void evaluation_fails(const char *folder, const char *rows, const char *want)
+{
+    struct spawned s;
+    spawn_run(&s, home, FINETUNE, folder, "--data", rows, "--seq", "16", "--evaluate-only", PLAIN);
+    if (spawn_code(&s) == 0 || !strstr(s.err, want))
+        fail_msg("%d, %s", spawn_code(&s), s.err);
+    spawn_done(&s);
 }
 
 /* A class has the number that the folder's classifier gives it, whatever the order of the names. */
@@ -906,7 +980,10 @@ static void a_folders_classes_keep_their_numbers(void **state)
     json_decref(j);
     /* Labels that are numbers are the classifier's; without names there is nothing else. */
     assert_true(accuracy(folder, rows_of("numbers.tsv", "1", "0")) == 1);
+    /* Without names there is nothing else; wrong ones are no reason to invent some. */
     name_classes(folder, "same", "same");
+    evaluation_fails(folder, rows, "id2label does not name each class once of the 2");
+    name_classes(folder, NULL, NULL);
     assert_true(accuracy(folder, rows_of("numbers.tsv", "1", "0")) == 1);
     assert_true(accuracy(folder, rows_of("names.tsv", "LABEL_1", "LABEL_0")) == 1);
     spawn_run(&s, home, FINETUNE, folder, "--data", rows, "--seq", "16", "--steps", "1", PLAIN);
@@ -934,6 +1011,20 @@ static void a_folders_classes_keep_their_numbers(void **state)
     spawn_done(&s);
     spawn_run(&s, home, FINETUNE, "bert-tiny", "--data", rows, "--evaluate-only", PLAIN);
     refused(&s, "bert-tiny has no classifier");
+
+    snprintf(path, sizeof(path), "%s/config.json", again);
+    j = json_load_file(path, 0, NULL);
+    json_object_set_new(j, "problem_type", json_string("regression"));
+    assert_int_equal(json_dump_file(j, path, 0), 0);
+    json_decref(j);
+    evaluation_fails(again, others, "problem_type is \"regression\"");
+    name_classes(folder, "ark", "zander");
+    break_weights(folder);
+    evaluation_fails(folder, rows, "evaluation broke down: a loss is not a number");
+    spawn_run(&s, home, FINETUNE, folder, "--data", rows, "--seq", "16", "--steps", "1", PLAIN);
+    assert_int_equal(spawn_code(&s), 1);
+    assert_non_null(strstr(s.err, "give no finite numbers")); /* and not the learning rate */
+    spawn_done(&s);
 }
 
 /* The labels are no text. */
@@ -1099,23 +1190,6 @@ static void of_how_much_of_the_text_a_loss_is_is_said(void **state)
     assert_non_null(strstr(s.err, "\nstep 1  held out "));
     assert_non_null(strstr(s.err, "\nstep 2  held out "));
     spawn_done(&s);
-}
-
-/* All bits of all weights, behind the header whose length comes first. */
-static void break_weights(const char *folder)
-{
-    char path[160];
-    snprintf(path, sizeof(path), "%s/model.safetensors", folder);
-    FILE *f = fopen(path, "r+");
-    uint64_t header;
-    assert_non_null(f);
-    assert_int_equal(fread(&header, sizeof(header), 1, f), 1);
-    assert_int_equal(fseek(f, 0, SEEK_END), 0);
-    long end = ftell(f);
-    assert_int_equal(fseek(f, (long)(sizeof(header) + header), SEEK_SET), 0);
-    while (ftell(f) < end)
-        assert_true(fputc(0xff, f) != EOF);
-    assert_int_equal(fclose(f), 0);
 }
 
 static void weights_that_are_no_numbers_say_nothing(void **state)
@@ -1330,6 +1404,8 @@ int main(void)
         SPAWN_TEST(a_saved_folder_is_a_model_that_is_read_again),
         SPAWN_TEST(a_checkpoint_is_replaced_only_by_its_own_run),
         SPAWN_TEST(a_checkpoint_goes_on_with_its_own_text_only),
+        SPAWN_TEST(another_runs_checkpoint_is_not_replaced),
+        SPAWN_TEST(what_a_signal_ends_is_not_saved),
         SPAWN_TEST(a_model_is_not_saved_among_anothers_files),
         SPAWN_TEST(a_place_that_cannot_be_is_refused),
         SPAWN_TEST(where_it_cannot_be_written_is_said_before_any_step),

@@ -298,6 +298,58 @@ static void a_table_has_classes_by_name(void **state)
     wt_vocabulary_free(v);
 }
 
+/* Also of classes that take turns there are some of each; the same rows in each run. */
+static void held_out_rows_are_drawn(void **state)
+{
+    (void)state;
+    char text[8192];
+    size_t used = 0, of[2] = {0}, all[2], trained[2];
+    for (unsigned i = 0; i < 400; i++)
+        used += (size_t)snprintf(text + used, sizeof(text) - used, "%s\tx y\n", i % 2 ? "b" : "a");
+    struct wt_vocabulary *v = made(true, "x y", 330);
+    uint32_t before[40];
+    for (unsigned seed = 1; seed < 3; seed++) {
+        struct wt_items items;
+        assert_int_equal(wt_items_table(&items, v, "T", text, used, 16, seed, NULL), 0);
+        assert_int_equal(items.held_out_count, 40);
+        for (size_t i = 0; i < 40; i++) {
+            assert_int_equal(items.held_out[i] / 10, i);
+            of[items.labels[items.held_out[i]]]++;
+            if (seed > 1)
+                assert_int_equal(items.held_out[i], before[i]);
+            before[i] = items.held_out[i];
+        }
+        wt_items_count_classes(&items, all, trained);
+        for (size_t i = 0; i < 2; i++) {
+            assert_int_equal(all[i], 200);
+            assert_int_equal(trained[i], 200 - of[i] / seed);
+            assert_in_range(of[i] / seed, 10, 30);
+        }
+        wt_items_done(&items);
+    }
+    wt_vocabulary_free(v);
+}
+
+static void numbers_are_sorted_as_such(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *want[3];
+    } rows[] = {{"10\tx\n9\tx\n2\tx\n", {"2", "9", "10"}},
+                {"10\tx\n9\tx\n2.\tx\n", {"10", "2.", "9"}}};
+    struct wt_vocabulary *v = made(true, "x y", 330);
+    for (size_t i = 0; i < WT_COUNTOF(rows); i++) {
+        struct wt_items items;
+        assert_int_equal(
+            wt_items_table(&items, v, "T", rows[i].text, strlen(rows[i].text), 16, 1, NULL), 0);
+        for (size_t k = 0; k < 3; k++)
+            assert_string_equal(items.classes[k], rows[i].want[k]);
+        wt_items_done(&items);
+    }
+    wt_vocabulary_free(v);
+}
+
 static void a_classifiers_numbers_are_the_tables(void **state)
 {
     (void)state;
@@ -367,7 +419,8 @@ static void a_digest_is_of_words_places_and_labels(void **state)
 {
     (void)state;
     static const char *const texts[] = {
-        "a\tx y\nb\tz\n", "a\ty x\nb\tz\n", "a\tx\nb\ty z\n", "b\tx y\na\tz\n", "a\tx y\nb\tz\n",
+        "a\tx y\nb\tz\n", "a\ty x\nb\tz\n", "a\tx\nb\ty z\n",
+        "b\tx y\na\tz\n", "a\tx y\nb\tz\n", "a\tx y\nc\tz\n",
     };
     uint64_t digests[WT_COUNTOF(texts)];
     struct wt_vocabulary *v = made(false, "x y z", 64);
@@ -672,6 +725,8 @@ int main(void)
         cmocka_unit_test(an_order_is_each_epochs_own),
         cmocka_unit_test(lines_are_sequences_padded_or_packed),
         cmocka_unit_test(a_table_has_classes_by_name),
+        cmocka_unit_test(held_out_rows_are_drawn),
+        cmocka_unit_test(numbers_are_sorted_as_such),
         cmocka_unit_test(a_classifiers_numbers_are_the_tables),
         cmocka_unit_test(a_tables_texts_are_without_its_labels),
         cmocka_unit_test(a_digest_is_of_words_places_and_labels),

@@ -53,6 +53,8 @@ struct wt_hub {
     char *left_out;
     char **labels; /* [classes] */
     unsigned classes;
+    const char *label_flaw; /* why they are none; NULL */
+    char *problem;          /* that is another one than to choose a class; NULL */
     bool has_no_classifier; /* whatever the files have */
 };
 
@@ -176,6 +178,7 @@ void wt_hub_close(struct wt_hub *hub)
     json_decref(hub->index);
     wt_hub_drop_classifier(hub);
     free(hub->labels);
+    free(hub->problem);
     free(hub->folder);
     free(hub->left_out);
     free(hub);
@@ -270,10 +273,9 @@ static unsigned count_classes(const struct wt_hub *hub)
     return (unsigned)place.tensor->shape[0];
 }
 
-/* The names of id2label, or no names where one is missing or is there twice. */
-static const json_t *names_of(const json_t *config, unsigned classes)
+/* Whether each class has a name that no other has. */
+static bool is_naming(const json_t *names, unsigned classes)
 {
-    const json_t *names = json_object_get(config, "id2label");
     json_t *seen = json_object();
     bool is_whole = json_object_size(names) == classes;
     for (unsigned i = 0; is_whole && i < classes; i++) {
@@ -285,7 +287,7 @@ static const json_t *names_of(const json_t *config, unsigned classes)
             json_object_set_new(seen, name, json_true());
     }
     json_decref(seen);
-    return is_whole ? names : NULL;
+    return is_whole;
 }
 
 static int read_labels(struct wt_hub *hub, const char *path, struct wt_error *err)
@@ -299,8 +301,13 @@ static int read_labels(struct wt_hub *hub, const char *path, struct wt_error *er
     if (rc < 0)
         return rc;
     json_t *config = json_loadb(text, size, 0, NULL);
-    const json_t *names = names_of(config, classes);
+    const json_t *names = json_object_get(config, "id2label");
+    const char *problem = json_string_value(json_object_get(config, "problem_type"));
     free(text);
+    if (names && !json_is_null(names) && !is_naming(names, classes))
+        hub->label_flaw = "id2label does not name each class once";
+    if (problem && strcmp(problem, "single_label_classification") != 0)
+        hub->problem = strdup(problem);
     hub->labels = calloc(classes, sizeof(*hub->labels));
     for (unsigned i = 0; hub->labels && i < classes; i++) {
         char number[16];
@@ -323,9 +330,24 @@ unsigned wt_hub_classes(const struct wt_hub *hub)
     return hub->classes;
 }
 
-char *const *wt_hub_labels(const struct wt_hub *hub)
+char *const *wt_hub_labels(const struct wt_hub *hub, struct wt_error *err)
 {
-    return hub->classes ? hub->labels : NULL;
+    if (!hub->classes)
+        return NULL;
+    if (hub->label_flaw) {
+        wt_fail(err, WT_E_FORMAT, "%s/config.json: %s of the %u that the classifier has",
+                hub->folder, hub->label_flaw, hub->classes);
+        wt_fix(err, "mend it; without id2label classes are called by their numbers");
+        return NULL;
+    }
+    if (hub->problem) {
+        wt_fail(
+            err, WT_E_UNSUPPORTED,
+            "%s/config.json: problem_type is \"%.40s\"; single_label_classification is computed",
+            hub->folder, hub->problem);
+        return NULL;
+    }
+    return hub->labels;
 }
 
 void wt_hub_drop_classifier(struct wt_hub *hub)

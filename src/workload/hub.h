@@ -20,8 +20,10 @@ const struct wt_config *wt_hub_config(const struct wt_hub *hub);
 /* Of the classifier head; 0: there is none. */
 unsigned wt_hub_classes(const struct wt_hub *hub);
 /* [wt_hub_classes()]: what they are called, by their numbers: config.json's id2label, or LABEL_0
- * and so on where it does not name each once. NULL: there is no head. Borrowed until close. */
-char *const *wt_hub_labels(const struct wt_hub *hub);
+ * and so on where there is none. Borrowed until close. Errors: WT_E_FORMAT (it does not name each
+ * class once), WT_E_UNSUPPORTED (a problem_type whose loss is another one); NULL without any: there
+ * is no head. */
+char *const *wt_hub_labels(const struct wt_hub *hub, struct wt_error *err);
 /* From here on the folder counts as one without a classifier head. */
 void wt_hub_drop_classifier(struct wt_hub *hub);
 

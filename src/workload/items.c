@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/base.h"
 #include "workload/digest.h"
@@ -10,6 +11,8 @@
 #include "workload/table.h"
 
 #define HELD_OUT_EVERY 10
+#define HELD_OUT_KEY                                                                               \
+    UINT64_C(0x68656c64) /* not the run's seed: all runs are judged by the same rows */
 
 struct building {
     struct wt_items *items;
@@ -98,6 +101,14 @@ out:
     return rc;
 }
 
+/* One of each ten, drawn, for a table's classes may take turns; of fewer the last. */
+static bool is_held_out(size_t i, size_t count)
+{
+    if (count < HELD_OUT_EVERY)
+        return wt_order_is_held_out(i, count, HELD_OUT_EVERY);
+    return i % HELD_OUT_EVERY == wt_random_at(HELD_OUT_KEY, i / HELD_OUT_EVERY) % HELD_OUT_EVERY;
+}
+
 /* Rows that are held out, and the rest. */
 static int divide(struct wt_items *items, const char *name, bool is_table, struct wt_error *err)
 {
@@ -110,7 +121,7 @@ static int divide(struct wt_items *items, const char *name, bool is_table, struc
                               : no_memory(name, err);
     }
     for (size_t i = 0; i < n; i++) {
-        if (is_table && wt_order_is_held_out(i, n, HELD_OUT_EVERY))
+        if (is_table && is_held_out(i, n))
             items->held_out[items->held_out_count++] = (uint32_t)i;
         else
             train[train_count++] = (uint32_t)i;
@@ -211,6 +222,23 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+static int by_number(const void *a, const void *b)
+{
+    uint64_t x = 0, y = 0;
+    wt_text_to_u64(*(char *const *)a, &x);
+    wt_text_to_u64(*(char *const *)b, &y);
+    return x != y ? (x > y) - (x < y) : by_name(a, b);
+}
+
+static bool are_numbers(char *const *names, size_t count)
+{
+    uint64_t number;
+    size_t i = 0;
+    while (i < count && wt_text_to_u64(names[i], &number) == 0)
+        i++;
+    return i == count;
+}
+
 /* Numbers of classes become those of their sorted names. */
 static int name_classes(struct wt_items *items, struct wt_table *seen, const char *name,
                         struct wt_error *err)
@@ -225,7 +253,8 @@ static int name_classes(struct wt_items *items, struct wt_table *seen, const cha
             rc = no_memory(name, err);
     }
     if (rc == 0) {
-        qsort(items->classes, items->class_count, sizeof(*items->classes), by_name);
+        qsort(items->classes, items->class_count, sizeof(*items->classes),
+              are_numbers(items->classes, items->class_count) ? by_number : by_name);
         for (size_t i = 0; i < items->class_count; i++)
             numbers[wt_table_find(seen, items->classes[i], strlen(items->classes[i]))] = (int32_t)i;
         for (size_t i = 0; i < items->count; i++)
@@ -241,9 +270,6 @@ static int add_row(struct building *b, struct wt_table *seen, const struct field
     struct wt_items *items = b->items;
     const char *texts[2] = {fields[1].text, fields[2].text};
     size_t sizes[2] = {fields[1].size, fields[2].size}, before = items->count;
-    if (fields[0].size == 0 || count < 2 || memchr(fields[0].text, '\0', fields[0].size))
-        return wt_fail(err, WT_E_FORMAT, "%s:%zu: %s", b->name, line,
-                       count < 2 ? "a label and no text behind it" : "a row without a label");
     int32_t label = wt_table_put(seen, fields[0].text, fields[0].size);
     if (label < 0 || !wt_grow(&items->labels, &b->label_room, before + 1, sizeof(*items->labels)))
         return no_memory(b->name, err);
@@ -273,7 +299,7 @@ static int begin_reading(struct reading *r, const char *name, const char *text, 
                          struct wt_error *err)
 {
     size_t length = strlen(name);
-    bool is_csv = length > 4 && strcmp(name + length - 4, ".csv") == 0;
+    bool is_csv = length > 4 && strcasecmp(name + length - 4, ".csv") == 0;
     *r = (struct reading){.name = name,
                           .copy = malloc(size + 1),
                           .size = size,
@@ -299,8 +325,19 @@ static int next_row(struct reading *r, struct wt_error *err)
         bool is_empty = r->count == 1 && label->size == 0;
         bool is_heading =
             r->row_line == 1 && label->size == 5 && memcmp(label->text, "label", 5) == 0;
-        if (!is_empty && !is_heading)
-            return 1;
+        if (is_empty || is_heading)
+            continue;
+        if (label->size == 0 || r->count < 2 || memchr(label->text, '\0', label->size)) {
+            rc = wt_fail(err, WT_E_FORMAT, "%s:%zu: %s", r->name, r->row_line,
+                         r->count < 2 ? "a label and no text behind it" : "a row without a label");
+            if (r->count < 2)
+                wt_fix(err, r->mark == ','
+                                ? "label,text in each line"
+                                : "label, tab, text in each line; a table with commas is "
+                                  "called .csv");
+            return rc;
+        }
+        return 1;
     }
     return 0;
 }
@@ -389,7 +426,7 @@ int wt_items_number(struct wt_items *items, char *const *names, size_t count, co
 {
     int32_t *numbers = calloc(items->class_count + 1, sizeof(*numbers));
     char **copies = calloc(count + 1, sizeof(*copies));
-    size_t known = 0;
+    size_t known = 0, before_count = items->class_count;
     int rc = numbers && copies ? 0 : no_memory(name, err);
     for (size_t i = 0; i < items->class_count; i++)
         known += place_of(items->classes[i], names, count) < count;
@@ -401,6 +438,7 @@ int wt_items_number(struct wt_items *items, char *const *names, size_t count, co
             rc = unknown_label(items, i, names, count, model, name, err);
         numbers[i] = (int32_t)number;
     }
+    items->has_number_labels = rc == 0 && known == 0;
     for (size_t i = 0; rc == 0 && i < count; i++)
         if (!(copies[i] = strdup(names[i])))
             rc = no_memory(name, err);
@@ -408,7 +446,6 @@ int wt_items_number(struct wt_items *items, char *const *names, size_t count, co
         for (size_t i = 0; i < items->count; i++)
             items->labels[i] = numbers[items->labels[i]];
         char **before = items->classes;
-        size_t before_count = items->class_count;
         items->classes = copies;
         items->class_count = count;
         copies = before;
@@ -514,7 +551,24 @@ uint64_t wt_items_digest(const struct wt_items *items)
     uint64_t digest = wt_digest(WT_DIGEST_BEGIN, items->ids, items->starts[items->count]);
     digest = wt_digest(digest, items->starts,
                        (items->count + 1) * (sizeof(*items->starts) / sizeof(uint32_t)));
-    return items->labels ? wt_digest(digest, items->labels, items->count) : digest;
+    if (items->labels)
+        digest = wt_digest(digest, items->labels, items->count);
+    for (size_t i = 0; i < items->class_count; i++)
+        for (const char *c = items->classes[i]; c == items->classes[i] || c[-1]; c++) {
+            uint32_t word = (unsigned char)*c;
+            digest = wt_digest(digest, &word, 1);
+        }
+    return digest;
+}
+
+void wt_items_count_classes(const struct wt_items *items, size_t *ret_all, size_t *ret_trained)
+{
+    memset(ret_all, 0, items->class_count * sizeof(*ret_all));
+    memset(ret_trained, 0, items->class_count * sizeof(*ret_trained));
+    for (size_t i = 0; i < items->count; i++)
+        ret_all[items->labels[i]]++;
+    for (size_t i = 0; i < items->order.count; i++)
+        ret_trained[items->labels[items->order.list[i]]]++;
 }
 
 uint64_t wt_items_place(const struct wt_items *items)

@@ -24,10 +24,11 @@ struct wt_items {
     size_t cut;     /* items that were longer than seq and lost their end */
     size_t words;   /* tokens of the text, without marks */
     size_t unknown; /* of these, those that the vocabulary does not have */
-    char **classes; /* names by number: sorted, or a model's own */
+    char **classes; /* names by number: sorted (numbers as such), or a model's own */
     size_t class_count;
-    struct wt_order order; /* of the numbers of items to train on; lines: all, as they come */
-    uint32_t *held_out;    /* the others */
+    bool has_number_labels; /* its labels are numbers of a model's classes */
+    struct wt_order order;  /* of the numbers of items to train on; lines: all, as they come */
+    uint32_t *held_out;     /* the others */
     size_t held_out_count;
     uint64_t seed;
 };
@@ -37,8 +38,8 @@ struct wt_items {
 int wt_items_lines(struct wt_items *ret_items, const struct wt_vocabulary *vocabulary,
                    const char *name, const char *text, size_t size, unsigned seq,
                    struct wt_error *err);
-/* A table. Every tenth row is held out, of fewer than ten the last. Errors: besides,
- * those that name the line (no label, no text, too many fields, an open quote). */
+/* A table. Of each ten rows one is held out, the same in each run; of fewer than ten the last.
+ * Errors: besides, those that name the line (no label, no text, too many fields, an open quote). */
 int wt_items_table(struct wt_items *ret_items, const struct wt_vocabulary *vocabulary,
                    const char *name, const char *text, size_t size, unsigned seq, uint64_t seed,
                    struct wt_error *err);
@@ -63,7 +64,9 @@ void wt_items_done(struct wt_items *items);
  * feed->is_packed says. Returns the tokens. */
 size_t wt_items_fill(const struct wt_items *items, const uint32_t *list, size_t list_count,
                      size_t first, struct wt_feed *feed, unsigned sequences);
-/* Of all tokens and labels (digest.h): differs where the text does. */
+/* Rows of each class, and those of them that are not held out: [class_count]. */
+void wt_items_count_classes(const struct wt_items *items, size_t *ret_all, size_t *ret_trained);
+/* Of all tokens, labels and their names (digest.h): differs where the table does. */
 uint64_t wt_items_digest(const struct wt_items *items);
 /* The next ones: lines as they come, rows of a table shuffled anew each epoch. */
 size_t wt_items_next(struct wt_items *items, struct wt_feed *feed, unsigned sequences);

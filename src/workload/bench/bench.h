@@ -11,6 +11,8 @@
 
 #include <jansson.h>
 #include <stdio.h>
+#include <sys/types.h>
+#include <time.h>
 
 #include "wattune/door.h"
 #include "wattune/emulate.h"
@@ -35,7 +37,7 @@ struct bench_options {
 
     const char *data, *vocab;
     size_t vocab_size;
-    bool is_synthetic, has_vocab_size;
+    bool is_synthetic, has_vocab_size, has_seq;
     uint64_t steps; /* 0: not limited */
     double seconds; /* 0: not limited */
     unsigned batch, seq, threads, gpu;
@@ -95,11 +97,19 @@ struct bench_times {
     size_t count, room;
 };
 
+/* Of a checkpoint that this run left or goes on from. */
+struct bench_stamp {
+    dev_t device;
+    ino_t inode; /* 0: none */
+    struct timespec written;
+};
+
 struct bench {
     const struct bench_options *o;
     struct wt_door *door;
     struct bench_source source;
     bool has_made_folder;             /* of --save; goes when nothing came into it */
+    bool is_unsaved;                  /* for a signal ended the run */
     bool is_line_open;                /* progress stands on the terminal's line */
     struct wt_vocabulary *vocabulary; /* NULL: random tokens, or none */
 
@@ -119,15 +129,17 @@ struct bench {
 
     int64_t start_ns, shown_ns;
     uint64_t shown_step;
-    double seconds;                                           /* of the steps */
-    uint64_t steps, tokens;                                   /* done here */
-    uint64_t step_from;                                       /* done before a resume */
-    uint64_t kept;                                            /* step of the last checkpoint */
+    double seconds;         /* of the steps */
+    uint64_t steps, tokens; /* done here */
+    uint64_t step_from;     /* done before a resume */
+    uint64_t kept;          /* step of the last checkpoint */
+    struct bench_stamp stamp;
     double flops;                                             /* of the products of all steps */
     double loss_first, loss_last, loss_smooth, loss_held_out; /* NaN: none */
     uint64_t held_out_step;                                   /* which that loss is of */
     double loss_resumed;                                      /* where it was resumed; NaN */
     double accuracy;                                          /* of held-out rows; NaN */
+    size_t judged, judged_most; /* rows or sequences of that loss; of one class, at most */
     /* infer and generate */
     struct bench_times times, first_times; /* of batches or tokens; of first tokens */
     uint64_t rows;                         /* padding counted */

@@ -233,6 +233,8 @@ int main(int argc, char **argv)
                       .loss_resumed = NAN,
                       .accuracy = NAN};
     int rc = of_files(bench_source_find(&b.source, o.model, &err), &err);
+    if (rc == 0 && !o.has_seq && o.work != WORK_GENERATE && o.seq > b.source.config.positions)
+        o.seq = b.source.config.positions;
     if (rc == 0)
         rc = check_sizes(&b, &err);
     if (rc == 0)
@@ -258,7 +260,7 @@ int main(int argc, char **argv)
         bench_clear_line(&b);
         code = bench_fail(&err);
     }
-    if (rc < 0 && b.has_made_folder)
+    if ((rc < 0 || b.is_unsaved) && b.has_made_folder)
         rmdir(o.save); /* where something was written it stays */
     if (asked_to_end && code == 0)
         code = 128 + asked_to_end;

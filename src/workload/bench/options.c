@@ -425,17 +425,16 @@ static int take(struct bench_options *o, int option)
 
 /* ---- what does not go together ---- */
 
-/* With --evaluate-only nothing is trained and nothing kept. */
+/* With --evaluate-only nothing is trained and nothing kept, and all rows are read. */
 static int check_evaluation(const struct bench_options *o, const bool *is_given)
 {
     for (int option = OPT_STEPS; option <= OPT_NEW_HEAD; option++) {
-        bool is_of_training = option <= OPT_SECONDS || (option >= OPT_LR && option != OPT_EVALUATE);
+        bool is_of_training = option <= OPT_SECONDS || option >= OPT_LR;
         if (is_given[option - OPT_DATA] && is_of_training)
-            return 1 + bench_usage("--evaluate-only does no step: --%s has no place beside it",
+            return 1 + bench_usage("--evaluate-only trains nothing and reads all rows: --%s has no "
+                                   "place beside it",
                                    name_of(option));
     }
-    if (o->evaluate == 0)
-        return 1 + bench_usage("--evaluate 0: with --evaluate-only nothing would be done");
     if (o->place == PLACE_EMU)
         return 1 + bench_usage("--evaluate-only: on the emulated device no arithmetic is done, and "
                                "nothing is right or wrong");
@@ -560,6 +559,7 @@ int bench_read_options(int argc, char **argv, struct bench_options *o)
     if (code)
         return code;
     o->has_vocab_size = is_given[OPT_VOCAB_SIZE - OPT_DATA];
+    o->has_seq = is_given[OPT_SEQ - OPT_DATA];
     if (!o->batch)
         o->batch = o->work == WORK_GENERATE ? 1 : 8;
     if (o->steps == 0 && o->seconds <= 0 && !o->is_evaluated_only)

@@ -109,6 +109,14 @@ static int open_vocabulary(struct bench *b, const char *text, size_t size, struc
     int rc = 0;
     if (o->vocab && access(o->vocab, R_OK) < 0)
         return wt_fail_errno(err, errno, "--vocab %s", o->vocab);
+    const char *slash = o->vocab ? strrchr(o->vocab, '/') : NULL;
+    const char *called = slash ? slash + 1 : o->vocab;
+    if (called && (strcmp(called, "vocab.json") == 0 || strcmp(called, "merges.txt") == 0)) {
+        rc =
+            wt_fail(err, WT_E_USAGE, "--vocab %s: vocab.json and merges.txt go together", o->vocab);
+        wt_fix(err, "give their folder");
+        return rc;
+    }
     if (o->vocab && stat(o->vocab, &st) == 0 && !S_ISDIR(st.st_mode)) {
         char *vocab = NULL;
         struct wt_vocabulary_text file = {o->vocab, NULL, 0};
@@ -135,6 +143,8 @@ static int open_vocabulary(struct bench *b, const char *text, size_t size, struc
         char *texts = NULL;
         if (o->work == WORK_FINETUNE)
             rc = wt_items_texts(o->data, text, size, &texts, &size, err);
+        if (rc == 0 && size == 0)
+            rc = wt_fail(err, WT_E_FORMAT, "%s: there are no rows", o->data);
         if (rc == 0)
             rc = wt_vocabulary_train(&b->vocabulary, is_bpe, o->data, texts ? texts : text, size,
                                      most, err);
@@ -165,8 +175,10 @@ static int number_classes(struct bench *b, struct wt_error *err)
                        o->data, b->items.classes[0]);
     if (classes == 0)
         return 0;
-    int rc =
-        wt_items_number(&b->items, wt_hub_labels(hub), classes, b->source.folder, o->data, err);
+    char *const *labels = wt_hub_labels(hub, err);
+    if (!labels)
+        return err->code;
+    int rc = wt_items_number(&b->items, labels, classes, b->source.folder, o->data, err);
     if (rc == WT_E_USAGE)
         wt_fix(err, o->is_evaluated_only
                         ? "give a table of these classes"

@@ -98,7 +98,10 @@ static int read_loss(struct bench *b, uint64_t step, float rate, struct wt_error
             rc = wt_fail(err, WT_E_STATE,
                          "training broke down: in step %" PRIu64 " the %s is not a number", step,
                          isfinite(loss) ? "gradient" : "loss");
-        wt_fix(err, "the learning rate was %g: try --lr %g", (double)rate, (double)rate / 10);
+        if (!is_number && step == 1 && b->source.hub)
+            bench_blame_weights(b, err); /* before the first update no rate has done that */
+        else
+            wt_fix(err, "the learning rate was %g: try --lr %g", (double)rate, (double)rate / 10);
         return rc;
     }
     wt_door_value(b->door, "loss", loss);
@@ -143,8 +146,8 @@ static size_t held_out_count(const struct bench *b)
     return b->emu ? 0 : b->corpus ? wt_corpus_held_out(b->corpus) : b->items.held_out_count;
 }
 
-/* How many of the forward pass's rows are right. */
-static int count_right(struct bench *b, size_t *right, struct wt_error *err)
+/* How many of the forward pass's rows are right; of: [classes], adds how many there are of each. */
+static int count_right(struct bench *b, size_t *right, size_t *of, struct wt_error *err)
 {
     float *logits = calloc((size_t)b->o->batch * b->classes, sizeof(*logits));
     if (!logits)
@@ -157,9 +160,26 @@ static int count_right(struct bench *b, size_t *right, struct wt_error *err)
             if (l[k] > l[best])
                 best = (int32_t)k;
         *right += best == b->feed.targets[i];
+        of[b->feed.targets[i]]++;
     }
     free(logits);
     return rc;
+}
+
+/* What is said of these rows or sequences; names differ where nothing was held out. */
+static void tell_evaluation(struct bench *b, const size_t *of, size_t rows, size_t right)
+{
+    bool is_all = b->o->is_evaluated_only;
+    b->held_out_step = bench_step(b);
+    b->judged = rows;
+    wt_door_value(b->door, is_all ? "loss" : "loss held out", b->loss_held_out);
+    if (b->corpus)
+        return;
+    b->accuracy = (double)right / (double)rows;
+    b->judged_most = 0;
+    for (unsigned i = 0; i < b->classes; i++)
+        b->judged_most = of[i] > b->judged_most ? of[i] : b->judged_most;
+    wt_door_value(b->door, is_all ? "accuracy" : "accuracy held out", b->accuracy);
 }
 
 /* Mean over the positions of up to --evaluate batches; of a table, also the share that is right. */
@@ -168,9 +188,10 @@ static int evaluate(struct bench *b, struct wt_error *err)
     const struct bench_options *o = b->o;
     size_t held_out = held_out_count(b), count = 0, rows = 0, right = 0;
     double sum = 0;
-    int rc = 0;
     if (!o->evaluate || !held_out || bench_asked_to_end())
         return 0;
+    size_t *of = calloc(b->classes + 1, sizeof(*of));
+    int rc = of ? 0 : wt_fail(err, WT_E_NOMEM, "no memory for %u classes", b->classes);
     bench_begin(b, "evaluate");
     for (size_t i = 0;
          rc == 0 && i < o->evaluate && i * o->batch < held_out && !bench_asked_to_end(); i++) {
@@ -185,25 +206,27 @@ static int evaluate(struct bench *b, struct wt_error *err)
         double loss = 0;
         wt_model_forward(b->model, &input, false, 0, 1);
         rc = wt_model_result(b->model, &loss, NULL, err);
+        if (rc == 0 && !isfinite(loss)) {
+            rc = wt_fail(err, WT_E_STATE, "evaluation broke down: a loss is not a number");
+            bench_blame_weights(b, err);
+        }
         sum += loss * (double)positions;
         count += positions;
         if (rc == 0 && !b->corpus)
-            rc = count_right(b, &right, err);
+            rc = count_right(b, &right, of, err);
         rows += b->feed.count;
         if (rc == 0 && o->is_evaluated_only)
             bench_step_done(b, wt_feed_tokens(&b->feed),
                             bench_forward_flops(&b->source.config, &b->feed, 0, b->classes));
     }
     int ended = bench_end(b, "evaluate", rc < 0 ? NULL : err);
+    if (rc == 0 && ended == 0 && count > 0) {
+        b->loss_held_out = sum / (double)count;
+        tell_evaluation(b, of, rows, right);
+    }
+    free(of);
     if (rc < 0 || ended < 0 || count == 0)
         return rc < 0 ? rc : ended;
-    b->loss_held_out = sum / (double)count;
-    b->held_out_step = bench_step(b);
-    wt_door_value(b->door, "loss held out", b->loss_held_out);
-    if (!b->corpus) {
-        b->accuracy = (double)right / (double)rows;
-        wt_door_value(b->door, "accuracy held out", b->accuracy);
-    }
     if (!b->evaluations)
         b->evaluations = json_array();
     json_array_append_new(b->evaluations,
@@ -297,9 +320,24 @@ int bench_keep(struct bench *b, struct wt_error *err)
     int rc = 0;
     if (o->checkpoint && b->kept != bench_step(b))
         rc = bench_checkpoint(b, err);
-    if (rc == 0 && o->save)
+    /* A model that is not what it was to become replaces none. */
+    if (rc == 0 && o->save && bench_asked_to_end())
+        b->is_unsaved = true;
+    else if (rc == 0 && o->save)
         rc = bench_save(b, err);
     return rc;
+}
+
+/* "80.0 % of the 60 held-out rows right", or "of 8 of the 60". */
+static void say_accuracy(const struct bench *b)
+{
+    const char *which = b->o->is_evaluated_only ? "" : "held-out ";
+    size_t all = held_out_count(b);
+    fprintf(stderr, ", %.1f %% of ", 100 * b->accuracy);
+    if (b->judged < all)
+        fprintf(stderr, "%zu of ", b->judged);
+    fprintf(stderr, "the %zu %srow%s right (%.1f %% are of one class)", all, which,
+            all == 1 ? "" : "s", 100 * (double)b->judged_most / (double)b->judged);
 }
 
 int bench_train_report(struct bench *b)
@@ -320,21 +358,30 @@ int bench_train_report(struct bench *b)
         if (isfinite(b->loss_held_out) && b->held_out_step != bench_step(b))
             fprintf(stderr, " at step %" PRIu64, b->held_out_step);
         if (isfinite(b->accuracy))
-            fprintf(stderr, ", %.1f %% of the %s right", 100 * b->accuracy,
-                    o->is_evaluated_only ? "rows" : "held-out rows");
+            say_accuracy(b);
         bench_say_end();
     }
+    if (b->is_unsaved)
+        fprintf(stderr,
+                "%s: not saved in %s, as it did not come to its end; --checkpoint keeps "
+                "what a signal ends\n",
+                PROGRAM, o->save);
     if (!o->is_json)
         return 0;
     json_t *j = bench_json(b);
+    bool is_all = o->is_evaluated_only; /* nothing was held out */
     json_t *more = json_pack(
-        "{s:o, s:o, s:o, s:o, s:o?, s:o, s:o?, s:i, s:I}", "loss_first",
+        "{s:o, s:o, s:o, s:o, s:o?, s:o, s:o, s:o, s:I, s:I, s:o?, s:i, s:I}", "loss_first",
         wt_json_number(b->loss_first), "loss_resumed", wt_json_number(b->loss_resumed), "loss_last",
-        wt_json_number(b->loss_last), "loss_held_out", wt_json_number(b->loss_held_out),
-        "held_out_step",
-        isfinite(b->loss_held_out) ? json_integer((json_int_t)b->held_out_step) : json_null(),
-        "accuracy_held_out", wt_json_number(b->accuracy), "evaluations",
-        b->evaluations ? json_incref(b->evaluations) : json_array(), "accumulate",
+        wt_json_number(b->loss_last), "loss_held_out",
+        wt_json_number(is_all ? (double)NAN : b->loss_held_out), "held_out_step",
+        isfinite(b->loss_held_out) && !is_all ? json_integer((json_int_t)b->held_out_step)
+                                              : json_null(),
+        "accuracy_held_out", wt_json_number(is_all ? (double)NAN : b->accuracy), "loss",
+        wt_json_number(is_all ? b->loss_held_out : (double)NAN), "accuracy",
+        wt_json_number(is_all ? b->accuracy : (double)NAN), "evaluated", (json_int_t)b->judged,
+        "evaluated_of", (json_int_t)held_out_count(b), "evaluations",
+        b->evaluations && !is_all ? json_incref(b->evaluations) : json_array(), "accumulate",
         (int)o->accumulate, "step_from", (json_int_t)b->step_from);
     if (!j || !more || json_object_update(j, more) < 0) {
         json_decref(j);

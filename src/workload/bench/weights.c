@@ -183,6 +183,16 @@ static int values_of(const struct bench *b, float **ret_values, struct wt_error 
                : wt_fail(err, WT_E_NOMEM, "no memory for the weights of %s", b->source.name);
 }
 
+/* A head that is random in part judges nothing. */
+static int check_whole(const struct bench *b, struct wt_error *err)
+{
+    const char *left_out = wt_hub_left_out(b->source.hub);
+    if (!b->o->is_evaluated_only || !*left_out)
+        return 0;
+    return wt_fail(err, WT_E_FORMAT, "--evaluate-only: %s has no tensor %.200s", b->source.folder,
+                   left_out);
+}
+
 int bench_load_weights(struct bench *b, struct wt_error *err)
 {
     float *values = NULL;
@@ -192,6 +202,8 @@ int bench_load_weights(struct bench *b, struct wt_error *err)
     if (rc == 0)
         rc = wt_hub_load(b->source.hub, wt_model_parameters_of(b->model), values, err);
     if (rc == 0)
+        rc = check_whole(b, err);
+    if (rc == 0)
         rc = wt_model_set(b->model, values, err);
     free(values);
     return rc;
@@ -200,6 +212,7 @@ int bench_load_weights(struct bench *b, struct wt_error *err)
 int bench_save(struct bench *b, struct wt_error *err)
 {
     float *values = NULL;
+    bench_begin(b, "save");
     int rc = values_of(b, &values, err);
     if (rc == 0)
         rc = wt_model_get(b->model, values, err);
@@ -209,7 +222,8 @@ int bench_save(struct bench *b, struct wt_error *err)
     if (rc == 0)
         rc = bench_save_vocabulary(b, b->o->save, err);
     free(values);
-    return rc;
+    int ended = bench_end(b, "save", rc < 0 ? NULL : err);
+    return rc < 0 ? rc : ended;
 }
 
 /* ---- checkpoints ---- */
@@ -247,9 +261,38 @@ static json_int_t fixed_value(const struct bench *b, size_t i)
     return values[i];
 }
 
+/* Which checkpoint the folder holds; all 0: none. */
+static struct bench_stamp stamp_of(const char *folder)
+{
+    char path[4200];
+    struct stat st;
+    wt_text(path, sizeof(path), "%.4000s/wattune.json", folder);
+    if (stat(path, &st) < 0)
+        return (struct bench_stamp){0};
+    return (struct bench_stamp){st.st_dev, st.st_ino, st.st_mtim};
+}
+
+/* What another run has left there since is not ours to replace. */
+static int check_stamp(const struct bench *b, struct wt_error *err)
+{
+    struct bench_stamp now = stamp_of(b->o->checkpoint);
+    const struct bench_stamp *seen = &b->stamp;
+    if (now.inode == 0 || (now.device == seen->device && now.inode == seen->inode &&
+                           now.written.tv_sec == seen->written.tv_sec &&
+                           now.written.tv_nsec == seen->written.tv_nsec))
+        return 0;
+    int rc = wt_fail(err, WT_E_STATE, "%s: another run has left a checkpoint there meanwhile",
+                     b->o->checkpoint);
+    wt_fix(err, "give each run a folder of its own");
+    return rc;
+}
+
 int bench_checkpoint(struct bench *b, struct wt_error *err)
 {
     char digest[32];
+    int rc = check_stamp(b, err);
+    if (rc < 0)
+        return rc;
     json_t *j = json_pack(
         "{s:I, s:I, s:s, s:o, s:o, s:o}", "step", (json_int_t)bench_step(b), "place",
         (json_int_t)(b->corpus ? wt_corpus_place(b->corpus) : wt_items_place(&b->items)), "text",
@@ -262,8 +305,12 @@ int bench_checkpoint(struct bench *b, struct wt_error *err)
     if (!position)
         return wt_fail(err, WT_E_NOMEM, "no memory for a checkpoint");
     struct wt_error note;
-    int rc = wt_checkpoint_save(b->o->checkpoint, b->model, position, b->items.classes, &note, err);
+    bench_begin(b, "checkpoint");
+    rc = wt_checkpoint_save(b->o->checkpoint, b->model, position, b->items.classes, &note, err);
     free(position);
+    b->stamp = stamp_of(b->o->checkpoint);
+    int ended = bench_end(b, "checkpoint", rc < 0 ? NULL : err);
+    rc = rc < 0 ? rc : ended;
     if (note.code < 0) {
         bench_clear_line(b);
         fprintf(stderr, "%s: the checkpoint from before could not be removed: %s\n", PROGRAM,
@@ -333,6 +380,7 @@ static int take_position(struct bench *b, const json_t *j, struct wt_error *err)
 int bench_resume(struct bench *b, struct wt_error *err)
 {
     char *position = NULL;
+    b->stamp = stamp_of(b->o->checkpoint);
     int rc = wt_checkpoint_load(b->o->checkpoint, b->model, &position, err);
     if (rc < 0)
         return rc;

@@ -75,6 +75,39 @@ static double unknown_share(const struct bench *b)
     return b->items.words ? (double)b->items.unknown / (double)b->items.words : 0;
 }
 
+#define CLASSES_SHOWN 8
+
+/* How many rows each class has, and what is odd about that. */
+static void say_classes(const struct bench *b)
+{
+    const struct wt_items *items = &b->items;
+    size_t *all = calloc(items->class_count, sizeof(*all)), untrained = 0;
+    size_t *trained = calloc(items->class_count, sizeof(*trained));
+    if (all && trained) {
+        wt_items_count_classes(items, all, trained);
+        if (items->class_count <= CLASSES_SHOWN) {
+            fprintf(stderr, "%s: rows: ", PROGRAM);
+            for (size_t i = 0; i < items->class_count; i++)
+                fprintf(stderr, "%s%.40s %zu", i ? ", " : "", items->classes[i], all[i]);
+            fprintf(stderr, "%s\n",
+                    items->has_number_labels ? "; the table has these classes' numbers" : "");
+        } else if (items->has_number_labels) {
+            fprintf(stderr, "%s: the table's labels are numbers of %s's classes\n", PROGRAM,
+                    b->source.name);
+        }
+        for (size_t i = 0; i < items->class_count; i++)
+            untrained += all[i] > 0 && trained[i] == 0;
+        if (untrained && !b->o->is_evaluated_only)
+            fprintf(stderr, "%s: %zu class%s, all of whose rows are held out\n", PROGRAM, untrained,
+                    untrained == 1 ? " cannot be learnt" : "es cannot be learnt");
+        if (2 * items->class_count > items->count && items->class_count > CLASSES_SHOWN)
+            fprintf(stderr, "%s: %zu labels in %zu rows: is the first field of a row its label?\n",
+                    PROGRAM, items->class_count, items->count);
+    }
+    free(all);
+    free(trained);
+}
+
 void bench_say_what(const struct bench *b)
 {
     static const char *const doing[] = {"training", "fine-tuning", "reading with",
@@ -112,6 +145,11 @@ void bench_say_what(const struct bench *b)
                                          : "loss");
         break;
     }
+    if (o->place == PLACE_CPU && getenv("WATTUNE_EMULATION"))
+        fprintf(stderr,
+                "%s: the CPU does the work, and the emulated GPU idles: its energy is not the "
+                "work's (--device emu)\n",
+                PROGRAM);
     unsigned cpus = o->cpus;
     if (o->place == PLACE_CPU && o->threads > cpus)
         fprintf(stderr,
@@ -152,6 +190,8 @@ void bench_say_what(const struct bench *b)
     else
         fprintf(stderr, "a vocabulary of %zu (the model has %u)\n",
                 wt_vocabulary_size(b->vocabulary), b->source.config.vocab);
+    if (b->items.labels)
+        say_classes(b);
     if (b->items.cut)
         fprintf(stderr, "%s: %zu of %zu texts are longer than %u tokens and lost their end\n",
                 PROGRAM, b->items.cut, b->items.count, o->seq);
