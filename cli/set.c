@@ -256,10 +256,8 @@ static int hold(struct watch *w)
     for (int64_t now; (now = cli_now_ns()) < end_ns;) {
         bool is_asked = cli_signal_wait(end_ns - now < LOOK_NS ? end_ns : now + LOOK_NS) != 0;
         look_after(w);
-        if (is_asked)
+        if (is_asked || !w->held)
             break;
-        if (!w->held && cli_now_ns() < end_ns - LOOK_NS)
-            return CLI_FAILURE;
     }
     return w->lost ? CLI_FAILURE : CLI_OK;
 }

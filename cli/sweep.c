@@ -305,6 +305,14 @@ static bool has_worked(const struct sweep_job *job)
     return false;
 }
 
+static bool has_good_run(const struct sweep_job *job, const struct point *point)
+{
+    for (size_t i = 0; i < job->run_count; i++)
+        if (is_good(&job->runs[i]) && strcmp(job->runs[i].label, point->label) == 0)
+            return true;
+    return false;
+}
+
 /* Where nothing has worked yet and two settings failed, it may be the command: the reference, which
  * nothing can do without, tells, and so is the next of its round. */
 static void ask_reference(struct sweep_job *job, size_t at)
@@ -330,8 +338,9 @@ static void leave_out(struct sweep_job *job, struct point *point)
     for (size_t i = 0; i < job->run_count; i++)
         if (strcmp(job->runs[i].label, point->label) == 0 && job->runs[i].exit_code)
             exit_code = job->runs[i].exit_code;
-    cli_note("%s is left out: %s failed (exit code %d; what the command wrote is shown above)",
-             point->label, point->failed > 1 ? "its last two runs" : "its only run", exit_code);
+    cli_note("%s is %s: %s failed (exit code %d; what the command wrote is shown above)",
+             point->label, has_good_run(job, point) ? "not measured further" : "left out",
+             point->failed > 1 ? "its last two runs" : "its last run", exit_code);
 }
 
 /* A setting at which the command fails again and again says nothing of the others. */
@@ -352,12 +361,10 @@ static void judge_rest(struct sweep_job *job, bool is_whole)
 {
     for (size_t p = 0; p < job->point_count; p++) {
         struct point *point = &job->points[p];
-        bool is_any = false;
-        for (size_t i = 0; i < job->run_count; i++)
-            is_any |= is_good(&job->runs[i]) && strcmp(job->runs[i].label, point->label) == 0;
+        bool is_any = has_good_run(job, point);
         if (is_whole && point->failed && !is_any && !point->is_left_out)
             leave_out(job, point);
-        job->failed += point->is_left_out ? 0 : (int)point->failed;
+        job->failed += point->is_left_out && !is_any ? 0 : (int)point->failed;
     }
     job->failed += job->lost;
 }

@@ -79,7 +79,7 @@ static void begin(void)
     must(wt_model_new(&bed.model, &config, &options, &bed.backend, NULL) == 0);
     size_t bytes = wt_model_parameters_of(bed.model)->total * sizeof(float);
     must((bed.before = malloc(bytes)) && (bed.after = malloc(bytes)));
-    must(wt_checkpoint_save(bed.checkpoint, bed.model, "{}", NULL, NULL, NULL) == 0);
+    must(wt_checkpoint_save(bed.checkpoint, bed.model, "{}", NULL, NULL, NULL, NULL) == 0);
     must(wt_fs_mkdirs(bed.shards, 0777, NULL) == 0);
     must(wt_config_write(&config, in(bed.shards, "config.json"), NULL) == 0);
     write_shards();
@@ -118,7 +118,7 @@ static void as_state(const uint8_t *data, size_t size)
     size_t bytes = wt_model_parameters_of(bed.model)->total * sizeof(float);
     must(wt_model_set(bed.model, bed.before, NULL) == 0);
     put(in(bed.checkpoint, "wattune.json"), data, size);
-    int rc = wt_checkpoint_load(bed.checkpoint, bed.model, &position, &err);
+    int rc = wt_checkpoint_load(bed.checkpoint, bed.model, &position, NULL, &err);
     must(wt_model_get(bed.model, bed.after, NULL) == 0);
     must((memcmp(bed.before, bed.after, bytes) == 0) == (rc < 0));
     if (rc < 0)

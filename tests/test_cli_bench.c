@@ -621,8 +621,14 @@ static void a_checkpoint_goes_on_with_its_own_text_only(void **state)
     /* Nor with weights of another run, which nothing of ours puts there. */
     spawn_run(&s, home, OWN(text[0], "2"), "--save", folder);
     refused(&s, "is a checkpoint's folder");
-    spawn_run(&s, home, OWN(text[0], "2"), "--checkpoint", saved, "--save", saved);
-    refused(&s, "is a checkpoint's folder");
+    char within[160], again[160];
+    snprintf(within, sizeof(within), "%s/new/model", saved);
+    snprintf(again, sizeof(again), "%s/../saved//", saved);
+    const char *const places[] = {saved, within, again};
+    for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+        spawn_run(&s, home, OWN(text[0], "2"), "--checkpoint", saved, "--save", places[i]);
+        refused(&s, "is a checkpoint's folder, or in it");
+    }
     spawn_run(&s, home, OWN(text[0], "2"), "--save", saved);
     assert_int_equal(spawn_code(&s), 0);
     spawn_done(&s);
@@ -639,23 +645,48 @@ static void another_runs_checkpoint_is_not_replaced(void **state)
 {
     (void)state;
     struct spawned s;
-    char folder[128], command[800];
+    char folder[128], saved[128], command[900];
     spawn_path(folder, sizeof(folder), "both");
-    const char *const argv[] = {TRAIN,    "bert-tiny",    "--synthetic", "--batch",
-                                "1",      "--seq",        "8",           "--steps",
-                                "100000", "--checkpoint", folder,        "--checkpoint-every",
-                                "20",     PLAIN,          NULL};
+    spawn_path(saved, sizeof(saved), "both-saved");
+    const char *const argv[] = {
+        TRAIN, "bert-tiny", "--synthetic", "--batch",      "1",    "--seq",
+        "8",   "--seconds", "60",          "--checkpoint", folder, "--checkpoint-every",
+        "20",  "--save",    saved,         PLAIN,          NULL};
     spawn_start_tty(&s, home, argv);
     assert_true(spawn_expect(&s, "step "));
+    /* The same, as a file of its own; again and again until it is noticed. */
     snprintf(command, sizeof(command),
-             "until cp '%s/wattune.json' '%s.copy' 2>/dev/null; do sleep 0.05; done; "
-             "until mv '%s.copy' '%s/wattune.json'; do sleep 0.05; done",
-             folder, folder, folder, folder);
+             "while kill -0 %d 2>/dev/null && ! grep -q '^State:.Z' /proc/%d/status; do "
+             "cp '%s/wattune.json' '%s.copy' && mv '%s.copy' '%s/wattune.json'; sleep 0.05; done "
+             "2>/dev/null",
+             (int)s.pid, (int)s.pid, folder, folder, folder, folder);
     assert_int_equal(system(command), 0);
     spawn_wait(&s);
     assert_int_equal(spawn_code(&s), 1);
     assert_non_null(strstr(s.out, "another run has left a checkpoint there meanwhile"));
     spawn_done(&s);
+}
+
+/* What was trained to its end is kept where it can be. */
+static void a_model_is_saved_where_its_checkpoint_cannot_be(void **state)
+{
+    (void)state;
+    struct spawned s;
+    char folder[128], saved[128], file[160], command[1000];
+    spawn_path(folder, sizeof(folder), "taken");
+    spawn_path(saved, sizeof(saved), "kept");
+    /* Once the places were looked at, and before the last step. */
+    snprintf(command, sizeof(command),
+             "\"$WATTUNE_COMMAND\" bench train bert-tiny --synthetic --batch 1 --seq 8 --seconds 1 "
+             "--peak none --checkpoint '%s' --save '%s' & p=$!; "
+             "until test -d '%s'; do sleep 0.01; done; mkdir '%s'; echo >'%s/other'; wait $p",
+             folder, saved, saved, folder, folder);
+    spawn_run(&s, home, "sh", "-c", command);
+    assert_int_equal(spawn_code(&s), 2);
+    assert_non_null(strstr(s.err, "is there and is no checkpoint"));
+    spawn_done(&s);
+    snprintf(file, sizeof(file), "%s/model.safetensors", saved);
+    assert_int_equal(access(file, F_OK), 0);
 }
 
 static void what_a_signal_ends_is_not_saved(void **state)
@@ -1405,6 +1436,7 @@ int main(void)
         SPAWN_TEST(a_checkpoint_is_replaced_only_by_its_own_run),
         SPAWN_TEST(a_checkpoint_goes_on_with_its_own_text_only),
         SPAWN_TEST(another_runs_checkpoint_is_not_replaced),
+        SPAWN_TEST(a_model_is_saved_where_its_checkpoint_cannot_be),
         SPAWN_TEST(what_a_signal_ends_is_not_saved),
         SPAWN_TEST(a_model_is_not_saved_among_anothers_files),
         SPAWN_TEST(a_place_that_cannot_be_is_refused),

@@ -253,11 +253,19 @@ static void a_run_goes_through_it_too(void **state)
 }
 
 /* The daemon with a policy that gives the user a second. */
+static void give(const char *time)
+{
+    char text[128];
+    rig_stop(&rig, SIGTERM);
+    wt_text(text, sizeof(text),
+            "allow uid " ALICE_TEXT " on all set power from 100 W to 250 W for %s\n", time);
+    rig_policy(&rig, text);
+    rig_start(&rig);
+}
+
 static void give_a_second(void)
 {
-    rig_stop(&rig, SIGTERM);
-    rig_policy(&rig, "allow uid " ALICE_TEXT " on all set power from 100 W to 250 W for 1 s\n");
-    rig_start(&rig);
+    give("1 s");
 }
 
 static json_t *setting_of(json_t *run)
@@ -384,13 +392,13 @@ static void a_setting_lost_while_settling_is_in_force_in_the_runs(void **state)
 {
     (void)state;
     need_reach();
-    give_a_second();
+    give("3 s");                            /* longer than a run by far, and less than it settles */
     for (int seed = 1; seed <= 2; seed++) { /* two orders */
         struct spawned s;
         char text[8];
         wt_text(text, sizeof(text), "%d", seed);
         spawn_run(&s, home, self, "as", ALICE_TEXT, command, "sweep", "--set", "power=150,200",
-                  "--repeats", "1", "--seed", text, "--settle", "1300ms", "--report", "-", "--",
+                  "--repeats", "1", "--seed", text, "--settle", "3300ms", "--report", "-", "--",
                   "sleep", "0.7");
         if (spawn_code(&s) != 0 || !strstr(s.err, "--settle"))
             fail_msg("%s", s.err);

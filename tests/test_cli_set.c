@@ -265,14 +265,16 @@ static void one_setting_that_is_lost_is_told_and_the_other_holds(void **state)
     struct spawned s;
     char root[300], script[2400];
     put_machine(root, sizeof(root));
-    snprintf(script, sizeof(script),
-             "(sleep 0.5; echo 150000000 >%s" ZONE "/constraint_0_power_limit_uw) & "
-             "wattune set --sysroot %s cpu-power=100 cpu-freq=2400 --for 3s; echo set $?; "
-             "echo 200000000 >%s" ZONE "/constraint_0_power_limit_uw; "
-             "(sleep 0.5; echo 150000000 >%s" ZONE "/constraint_0_power_limit_uw) & "
-             "wattune set --sysroot %s cpu-power=100 cpu-freq=2400 -- sh -c 'sleep 2; exit 7'; "
-             "echo command $?",
-             root, root, root, root, root);
+    snprintf(
+        script, sizeof(script),
+        "other() { until grep -qx 100000000 %s" ZONE
+        "/constraint_0_power_limit_uw; do sleep 0.05; done; "
+        "echo 150000000 >%s" ZONE "/constraint_0_power_limit_uw; }; other & "
+        "wattune set --sysroot %s cpu-power=100 cpu-freq=2400 --for 5s; echo set $?; "
+        "echo 200000000 >%s" ZONE "/constraint_0_power_limit_uw; "
+        "other & wattune set --sysroot %s cpu-power=100 cpu-freq=2400 -- sh -c 'sleep 2; exit 7'; "
+        "echo command $?",
+        root, root, root, root, root);
     spawn_run(&s, home, "sh", "-c", script);
     assert_string_equal(s.out, "set 1\ncommand 7\n");
     assert_non_null(strstr(s.err, "cpu-package-0: cpu-power is no longer in force: "));

@@ -224,11 +224,12 @@ static void a_setting_that_fails_by_itself_is_left_out_alone(void **state)
     }
     /* --resume tries it again, and then it is whole. */
     struct spawned s;
+    unlink("mended");
     spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb", "--param", "b=1,2",
               "--repeats", "1", "--report", "-", "--json", "--", "sh", "-c",
               "test {b} = 1 || test -e mended || exit 4");
     assert_int_equal(spawn_code(&s), 0);
-    assert_non_null(strstr(s.err, "b=2 is left out: its only run failed"));
+    assert_non_null(strstr(s.err, "b=2 is left out: its last run failed"));
     spawn_done(&s);
     FILE *mended = fopen("mended", "w");
     assert_non_null(mended);
@@ -254,7 +255,7 @@ static void a_sweep_fails_when_its_reference_or_all_of_it_does(void **state)
     } rows[] = {
         {"exit 3; : {b}", "worked at none: giving up", "go on with it", 3},
         {"test {b} != 1", "failed twice at b=1", "b=1 is left out", 12},
-        {"test {b} != 1", "a first value in --param", "only run", 12},
+        {"test {b} != 1", "a first value in --param", "its last run failed", 12},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
         for (int seed = 1; seed <= 3; seed++) {
@@ -275,11 +276,39 @@ static void a_sweep_fails_when_its_reference_or_all_of_it_does(void **state)
         }
 }
 
+/* What worked and then fails is in the table with what it has, and its other runs are missing. */
+static void a_setting_that_stops_working_is_a_failure(void **state)
+{
+    (void)state;
+    static const char *const stops[] = {"1", "2"}; /* the reference, and another */
+    for (size_t i = 0; i < 2; i++) {
+        struct spawned s;
+        char command[120], want[60];
+        unlink("worked");
+        snprintf(command, sizeof(command),
+                 "test {b} != %s || { test ! -e worked || exit 5; touch worked; }", stops[i]);
+        snprintf(want, sizeof(want), "b=%s is not measured further: its last two runs failed",
+                 stops[i]);
+        spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb", "--param", "b=1,2",
+                  "--repeats", "4", "--report", "-", "--json", "--", "sh", "-c", command);
+        unlink("worked");
+        if (spawn_code(&s) != 1 || !strstr(s.err, want))
+            fail_msg("exit %d: %s", spawn_code(&s), s.err);
+        json_t *doc = json_loads(s.out, 0, NULL);
+        assert_int_equal(json_array_size(json_object_get(doc, "rows")), 2);
+        assert_int_equal(json_array_size(json_object_get(doc, "failed")), 0);
+        assert_int_equal(json_array_size(json_object_get(doc, "runs")), 4 + 3);
+        json_decref(doc);
+        spawn_done(&s);
+    }
+}
+
 /* A run that failed once is missing, and can be made. */
 static void a_run_that_failed_once_is_made_by_going_on(void **state)
 {
     (void)state;
     struct spawned s;
+    unlink("once");
     spawn_run(&s, home, "wattune", "sweep", "--emulate", "v100-pcie-32gb", "--param", "b=1,2",
               "--repeats", "2", "--report", "-", "--", "sh", "-c",
               "test {b} = 1 || test -e once || { touch once; exit 1; }");
@@ -531,6 +560,7 @@ int main(void)
         cmocka_unit_test(the_commands_words_are_shown_when_asked_or_when_it_fails),
         cmocka_unit_test(a_setting_that_fails_by_itself_is_left_out_alone),
         cmocka_unit_test(a_sweep_fails_when_its_reference_or_all_of_it_does),
+        cmocka_unit_test(a_setting_that_stops_working_is_a_failure),
         cmocka_unit_test(a_run_that_failed_once_is_made_by_going_on),
         cmocka_unit_test(a_precision_that_is_wide_needs_two_repeats_and_a_fine_one_the_most),
         cmocka_unit_test(runs_to_settle_do_not_count),

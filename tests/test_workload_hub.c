@@ -616,9 +616,9 @@ static void training_goes_on_as_if_it_had_not_stopped(void **state)
     struct wt_model *model = model_of(bed, &small, WT_TASK_CLM);
     const char *folder = path(bed, "checkpoint");
     train(model, 0);
-    assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 1}", NULL, NULL, NULL), 0);
+    assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 1}", NULL, NULL, NULL, NULL), 0);
     train(model, 1);
-    assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 2}", NULL, NULL, NULL),
+    assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 2}", NULL, NULL, NULL, NULL),
                      0); /* over it */
     double want = train(model, 2), then = train(model, 3);
     wt_model_free(model);
@@ -626,7 +626,7 @@ static void training_goes_on_as_if_it_had_not_stopped(void **state)
     model = model_of(bed, &small, WT_TASK_CLM);
     char *position = NULL;
     struct wt_error err = {0};
-    if (wt_checkpoint_load(folder, model, &position, &err) < 0)
+    if (wt_checkpoint_load(folder, model, &position, NULL, &err) < 0)
         print_error("%s\n", err.text);
     assert_non_null(position);
     assert_non_null(strstr(position, "\"line\": 2"));
@@ -649,7 +649,7 @@ static void what_stands_in_the_folder(struct bed *bed, struct wt_model *model, c
     char *position = NULL, **names;
     size_t count;
     struct wt_ctx ctx = {.sysroot = (char *)(uintptr_t) ""};
-    assert_int_equal(wt_checkpoint_load(path(bed, "checkpoint"), model, &position, NULL), 0);
+    assert_int_equal(wt_checkpoint_load(path(bed, "checkpoint"), model, &position, NULL, NULL), 0);
     assert_non_null(strstr(position, want));
     free(position);
     assert_int_equal(wt_fs_list(&ctx, bed->folder, &names, &count, NULL), 0);
@@ -663,12 +663,13 @@ static void where_folders_cannot_be_exchanged_one_is_there_all_the_same(void **s
     struct wt_model *model = model_of(bed, &small, WT_TASK_CLM);
     const char *folder = path(bed, "checkpoint");
     cannot_exchange = true;
-    assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 1}", NULL, NULL, NULL), 0);
-    assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 2}", NULL, NULL, NULL), 0);
+    assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 1}", NULL, NULL, NULL, NULL), 0);
+    assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 2}", NULL, NULL, NULL, NULL), 0);
     what_stands_in_the_folder(bed, model, "\"line\": 2");
     /* The old one made way and the new one cannot take its place: the old one comes back. */
     renames_left = 1; /* the attempt before any exchange fails by itself: the folder is not empty */
-    assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 3}", NULL, NULL, NULL), WT_E_IO);
+    assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 3}", NULL, NULL, NULL, NULL),
+                     WT_E_IO);
     renames_left = -1;
     what_stands_in_the_folder(bed, model, "\"line\": 2");
     cannot_exchange = false;
@@ -685,17 +686,20 @@ static void an_old_checkpoint_that_stays_does_not_fail_the_new_one(void **state)
         struct wt_error note = {0};
         char *position = NULL;
         cannot_exchange = by_turns;
-        assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 1}", NULL, &note, NULL), 0);
+        assert_int_equal(
+            wt_checkpoint_save(folder, model, "{\"line\": 1}", NULL, NULL, &note, NULL), 0);
         assert_int_equal(note.code, 0);
         cannot_remove = true;
-        assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 2}", NULL, &note, NULL), 0);
+        assert_int_equal(
+            wt_checkpoint_save(folder, model, "{\"line\": 2}", NULL, NULL, &note, NULL), 0);
         cannot_remove = false;
         assert_int_equal(note.code, WT_E_DENIED);
         assert_non_null(strstr(note.text, by_turns ? ".old" : ".new"));
-        assert_int_equal(wt_checkpoint_load(folder, model, &position, NULL), 0);
+        assert_int_equal(wt_checkpoint_load(folder, model, &position, NULL, NULL), 0);
         assert_non_null(strstr(position, "\"line\": 2"));
         free(position);
-        assert_int_equal(wt_checkpoint_save(folder, model, "{\"line\": 3}", NULL, &note, NULL), 0);
+        assert_int_equal(
+            wt_checkpoint_save(folder, model, "{\"line\": 3}", NULL, NULL, &note, NULL), 0);
         assert_int_equal(note.code, 0);
         what_stands_in_the_folder(bed, model, "\"line\": 3");
     }
@@ -739,13 +743,14 @@ static void what_a_killed_run_left_goes_with_the_next_checkpoint(void **state)
                 snprintf(number, sizeof(number), "%ld", (long)rows[i].pid);
             wt_fs_remove_tree(folder, NULL);
             if (is_there)
-                assert_int_equal(wt_checkpoint_save(folder, model, "{}", NULL, NULL, NULL), 0);
+                assert_int_equal(wt_checkpoint_save(folder, model, "{}", NULL, NULL, NULL, NULL),
+                                 0);
             snprintf(left, sizeof(left), "%s/%s%s%s", bed->folder, rows[i].before, number,
                      rows[i].behind);
             snprintf(file, sizeof(file), "%s/%s", left, rows[i].file);
             assert_int_equal(wt_fs_mkdirs(left, 0777, NULL), 0);
             assert_int_equal(wt_file_replace(file, "x", 1, NULL), 0);
-            assert_int_equal(wt_checkpoint_save(folder, model, "{}", NULL, NULL, NULL), 0);
+            assert_int_equal(wt_checkpoint_save(folder, model, "{}", NULL, NULL, NULL, NULL), 0);
             bool stays = is_there ? rows[i].stays : rows[i].stays_without;
             if ((access(left, F_OK) == 0) != stays)
                 print_error("row %zu, %d: %s\n", i, is_there, left);
@@ -761,7 +766,7 @@ static void a_checkpoint_of_another_model_is_refused_and_changes_nothing(void **
     struct wt_model *model = model_of(bed, &small, WT_TASK_CLM);
     const char *folder = path(bed, "checkpoint");
     train(model, 0);
-    assert_int_equal(wt_checkpoint_save(folder, model, "{}", NULL, NULL, NULL), 0);
+    assert_int_equal(wt_checkpoint_save(folder, model, "{}", NULL, NULL, NULL, NULL), 0);
     wt_model_free(model);
 
     struct wt_config wider = small, bert = small;
@@ -783,7 +788,7 @@ static void a_checkpoint_of_another_model_is_refused_and_changes_nothing(void **
         assert_int_equal(wt_model_get(model, before, NULL), 0);
         char *position = NULL;
         struct wt_error err = {0};
-        assert_int_equal(wt_checkpoint_load(folder, model, &position, &err), WT_E_FORMAT);
+        assert_int_equal(wt_checkpoint_load(folder, model, &position, NULL, &err), WT_E_FORMAT);
         assert_null(position);
         if (!strstr(err.text, rows[i].says))
             print_error("%s\n", err.text);
@@ -805,7 +810,7 @@ static void a_damaged_checkpoint_is_refused(void **state)
                                         "wattune.json"};
     for (size_t i = 0; i < WT_COUNTOF(files); i++)
         for (int is_gone = 0; is_gone < 2; is_gone++) {
-            assert_int_equal(wt_checkpoint_save(folder, model, "{}", NULL, NULL, NULL), 0);
+            assert_int_equal(wt_checkpoint_save(folder, model, "{}", NULL, NULL, NULL, NULL), 0);
             char file[600], *text, *position = NULL;
             size_t size;
             snprintf(file, sizeof(file), "%s/%s", folder, files[i]);
@@ -815,7 +820,7 @@ static void a_damaged_checkpoint_is_refused(void **state)
             else
                 assert_int_equal(wt_file_replace(file, text, size / 2, NULL), 0);
             struct wt_error err = {0};
-            assert_int_equal(wt_checkpoint_load(folder, model, &position, &err),
+            assert_int_equal(wt_checkpoint_load(folder, model, &position, NULL, &err),
                              is_gone ? WT_E_NOTFOUND : WT_E_FORMAT);
             assert_non_null(strstr(err.text, files[i]));
             assert_null(position);
@@ -832,7 +837,7 @@ static void what_is_no_checkpoint_is_not_written_over(void **state)
     struct wt_model *model = model_of(bed, &small, WT_TASK_CLM);
     const char *folder = path(bed, "mine");
     assert_int_equal(wt_fs_mkdirs(folder, 0777, NULL), 0);
-    assert_int_equal(wt_checkpoint_save(folder, model, "{}", NULL, NULL, NULL),
+    assert_int_equal(wt_checkpoint_save(folder, model, "{}", NULL, NULL, NULL, NULL),
                      0); /* empty: taken */
     wt_fs_remove_tree(folder, NULL);
     assert_int_equal(wt_fs_mkdirs(folder, 0777, NULL), 0);
@@ -840,9 +845,9 @@ static void what_is_no_checkpoint_is_not_written_over(void **state)
     snprintf(file, sizeof(file), "%s/letter.txt", folder);
     assert_int_equal(wt_file_replace(file, "x", 1, NULL), 0);
     struct wt_error err = {0};
-    assert_int_equal(wt_checkpoint_save(folder, model, "{}", NULL, NULL, &err), WT_E_USAGE);
+    assert_int_equal(wt_checkpoint_save(folder, model, "{}", NULL, NULL, NULL, &err), WT_E_USAGE);
     assert_int_equal(access(file, F_OK), 0);
-    assert_int_equal(wt_checkpoint_save(path(bed, "new"), model, "[1]", NULL, NULL, &err),
+    assert_int_equal(wt_checkpoint_save(path(bed, "new"), model, "[1]", NULL, NULL, NULL, &err),
                      WT_E_USAGE);
     assert_true(access(path(bed, "new"), F_OK) < 0);
     wt_model_free(model);

@@ -121,6 +121,7 @@ struct wt_sweep_failure {
     char label[64];
     size_t run_count, last_run; /* index in runs */
     int exit_code;              /* of the last that ended by itself; 0: none failed so */
+    bool is_by_exit;            /* so ended all of them: nothing else is to be said of each */
     char why[120];              /* "its 2 runs ended with exit code 4" */
 };
 

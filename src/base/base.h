@@ -209,6 +209,7 @@ int wt_text_to_double(const char *text, double *ret_value); /* decimal point in 
 /* The next field of a line of CSV, cut out of it, without the blanks and quotes around it; a comma
  * within quotes is one all the same. NULL: none left. */
 char *wt_text_field(char **io_line);
+bool wt_text_ends_in(const char *text, const char *end);
 /* The length of the byte order mark that some programs (Excel) put before a text; 0: there is none.
  * It is no part of the text. */
 size_t wt_utf8_mark(const char *text, size_t size);

@@ -659,9 +659,10 @@ static int find_failures(struct wt_sweep *sweep)
         }
         if (!is_first || is_any)
             continue;
+        f.is_by_exit = exits && exits == f.run_count;
         if (exits && f.run_count == 1)
             wt_text(f.why, sizeof(f.why), "its one run ended with exit code %d", f.exit_code);
-        else if (exits && exits == f.run_count)
+        else if (f.is_by_exit)
             wt_text(f.why, sizeof(f.why), "its %zu runs %sended with exit code %d", exits,
                     same < exits ? "failed, the last " : "", f.exit_code);
         else
@@ -679,7 +680,7 @@ static bool is_told_of(const struct wt_sweep *sweep, const struct wt_run *run)
     for (size_t i = 0; i < sweep->failure_count; i++) {
         const struct wt_sweep_failure *f = &sweep->failures[i];
         if (strcmp(sweep->runs[f->last_run].label, run->label) == 0)
-            return f->exit_code && strcmp(f->why, "no run succeeded") != 0;
+            return f->is_by_exit;
     }
     return false;
 }

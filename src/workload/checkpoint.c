@@ -133,6 +133,35 @@ out:
     return rc;
 }
 
+/* ---- whose it is ---- */
+
+static struct wt_checkpoint_stamp stamp_of(const char *folder)
+{
+    struct wt_checkpoint_stamp stamp = {0};
+    struct stat st;
+    char *state = join(folder, STATE_NAME);
+    if (state && stat(state, &st) == 0)
+        stamp = (struct wt_checkpoint_stamp){st.st_dev, st.st_ino, st.st_mtim};
+    free(state);
+    return stamp;
+}
+
+/* What another run has left there is not this one's to replace. */
+static int check_stamp(const char *folder, const struct wt_checkpoint_stamp *known,
+                       struct wt_error *err)
+{
+    struct wt_checkpoint_stamp now = stamp_of(folder);
+    if (!known || now.inode == 0 ||
+        (now.device == known->device && now.inode == known->inode &&
+         now.written.tv_sec == known->written.tv_sec &&
+         now.written.tv_nsec == known->written.tv_nsec))
+        return 0;
+    int rc =
+        wt_fail(err, WT_E_STATE, "%s: another run has left a checkpoint there meanwhile", folder);
+    wt_fix(err, "give each run a folder of its own");
+    return rc;
+}
+
 static void sync_parent(const char *path)
 {
     char *parent = strdup(path), *slash = parent ? strrchr(parent, '/') : NULL;
@@ -241,7 +270,8 @@ static int put_in_place(const char *fresh, const char *folder, const char *old,
 }
 
 int wt_checkpoint_save(const char *folder, struct wt_model *model, const char *position,
-                       char *const *classes, struct wt_error *ret_note, struct wt_error *err)
+                       char *const *classes, struct wt_checkpoint_stamp *io_stamp,
+                       struct wt_error *ret_note, struct wt_error *err)
 {
     char *fresh = NULL, *old = NULL, *state = join(folder, STATE_NAME), *whole = strdup(folder);
     const char *left = NULL;
@@ -270,10 +300,18 @@ int wt_checkpoint_save(const char *folder, struct wt_model *model, const char *p
         rc = wt_fail(err, WT_E_NOMEM, "no memory for a name");
         goto out;
     }
+    rc = check_stamp(whole, io_stamp, err);
+    if (rc < 0)
+        goto out;
     remove_left(whole, has_checkpoint);
     rc = save_all(fresh, model, position, classes, err);
+    struct wt_checkpoint_stamp stamp = stamp_of(fresh); /* which it keeps under its new name */
+    if (rc == 0)                                        /* writing took its time */
+        rc = check_stamp(whole, io_stamp, err);
     if (rc == 0)
         rc = put_in_place(fresh, whole, old, &left, err);
+    if (rc == 0 && io_stamp)
+        *io_stamp = stamp;
     if (rc == 0)
         sync_parent(whole);
     else if (lstat(fresh, &st) == 0)
@@ -362,8 +400,9 @@ static int load_state(const char *path, uint64_t *ret_steps, char *ret_weights, 
 }
 
 int wt_checkpoint_load(const char *folder, struct wt_model *model, char **ret_position,
-                       struct wt_error *err)
+                       struct wt_checkpoint_stamp *ret_stamp, struct wt_error *err)
 {
+    struct wt_checkpoint_stamp stamp = stamp_of(folder); /* before any of it is read */
     const struct wt_parameters *p = wt_model_parameters_of(model);
     struct wt_hub *hub = NULL;
     struct wt_safetensors *file = NULL;
@@ -413,6 +452,8 @@ int wt_checkpoint_load(const char *folder, struct wt_model *model, char **ret_po
     if (rc == 0) {
         *ret_position = position;
         position = NULL;
+        if (ret_stamp)
+            *ret_stamp = stamp;
     }
 out:
     if (file)

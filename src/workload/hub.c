@@ -66,12 +66,6 @@ static char *join(const char *folder, const char *name)
     return asprintf(&path, "%s/%s", folder, name) < 0 ? NULL : path;
 }
 
-static bool ends_in(const char *text, const char *end)
-{
-    size_t len = strlen(text), end_len = strlen(end);
-    return len >= end_len && strcmp(text + len - end_len, end) == 0;
-}
-
 static int append(char **list, const char *name, struct wt_error *err)
 {
     char *longer = NULL;
@@ -129,7 +123,7 @@ static int open_index(struct wt_hub *hub, const char *path, struct wt_error *err
     {
         const char *name = json_string_value(value);
         /* Files of this folder only, whatever the index says. */
-        if (!name || !*name || strchr(name, '/') || !ends_in(name, ".safetensors")) {
+        if (!name || !*name || strchr(name, '/') || !wt_text_ends_in(name, ".safetensors")) {
             rc = wt_fail(err, WT_E_FORMAT,
                          "%s: \"%.100s\" is in no .safetensors file of the folder", path, tensor);
             goto out;
@@ -245,7 +239,7 @@ static bool look_all(const struct wt_hub *hub, const char *name, bool by_index,
     if (look_both(hub, name, by_index, ret_place))
         return true;
     for (size_t i = 0; i < WT_COUNTOF(aliases); i++) {
-        if (!ends_in(name, aliases[i].end))
+        if (!wt_text_ends_in(name, aliases[i].end))
             continue;
         char other[128];
         wt_text(other, sizeof(other), "%.*s%s", (int)(strlen(name) - strlen(aliases[i].end)), name,
@@ -439,10 +433,10 @@ static int account_for(struct wt_hub *hub, const struct shard *shard, const stru
     if (file && strcmp(file, shard->name) != 0) /* an old copy */
         return 0;
     for (size_t i = 0; i < WT_COUNTOF(buffers); i++)
-        if (ends_in(t->name, buffers[i]))
+        if (wt_text_ends_in(t->name, buffers[i]))
             return 0;
     for (size_t i = 0; i < WT_COUNTOF(aliases); i++) /* both names of one */
-        if (ends_in(t->name, aliases[i].other))
+        if (wt_text_ends_in(t->name, aliases[i].other))
             return 0;
     const char *prefix = families[hub->config.family].prefix, *name = t->name;
     if (strncmp(name, prefix, strlen(prefix)) == 0)

@@ -3,19 +3,19 @@
  *
  * main.c puts a run together; options.c is the one place of options; source.c finds a model by name
  * or folder; text.c opens vocabulary and text; device.c makes the backend, measures its peak and
- * ends phases; weights.c loads and keeps; train.c, infer.c and generate.c do the work, pace.c,
- * flops.c and sample.c what of it is arithmetic alone; words.c says it. What is done is told
- * through the door: steps, tokens, phases, losses. */
+ * ends phases; places.c looks where the run may leave something, weights.c loads and keeps;
+ * train.c, infer.c and generate.c do the work, pace.c, flops.c and sample.c what of it is
+ * arithmetic alone; words.c says it. What is done is told through the door: steps, tokens, phases,
+ * losses. */
 #ifndef WT_WORKLOAD_BENCH_H
 #define WT_WORKLOAD_BENCH_H
 
 #include <jansson.h>
 #include <stdio.h>
-#include <sys/types.h>
-#include <time.h>
 
 #include "wattune/door.h"
 #include "wattune/emulate.h"
+#include "workload/checkpoint.h"
 #include "workload/corpus.h"
 #include "workload/hub.h"
 #include "workload/items.h"
@@ -97,13 +97,6 @@ struct bench_times {
     size_t count, room;
 };
 
-/* Of a checkpoint that this run left or goes on from. */
-struct bench_stamp {
-    dev_t device;
-    ino_t inode; /* 0: none */
-    struct timespec written;
-};
-
 struct bench {
     const struct bench_options *o;
     struct wt_door *door;
@@ -129,12 +122,12 @@ struct bench {
 
     int64_t start_ns, shown_ns;
     uint64_t shown_step;
-    double seconds;         /* of the steps */
-    uint64_t steps, tokens; /* done here */
-    uint64_t step_from;     /* done before a resume */
-    uint64_t kept;          /* step of the last checkpoint */
-    struct bench_stamp stamp;
-    double flops;                                             /* of the products of all steps */
+    double seconds;                   /* of the steps */
+    uint64_t steps, tokens;           /* done here */
+    uint64_t step_from;               /* done before a resume */
+    uint64_t kept;                    /* step of the last checkpoint */
+    struct wt_checkpoint_stamp stamp; /* of that, or of the one it goes on from */
+    double flops;                     /* of the products of all steps */
     double loss_first, loss_last, loss_smooth, loss_held_out; /* NaN: none */
     uint64_t held_out_step;                                   /* which that loss is of */
     double loss_resumed;                                      /* where it was resumed; NaN */
@@ -186,10 +179,11 @@ double bench_trimmed_flops(const struct wt_config *config, const struct wt_feed 
 /* Of one more token of each sequence, which is `length` tokens long then. */
 double bench_decode_flops(const struct wt_config *config, size_t sequences, size_t length);
 
-/* weights.c */
-/* Before any work: the folders of --save and --checkpoint can be written to, and no run that is not
- * resumed would replace a checkpoint. Makes the folder of --save, as saving would. */
+/* places.c. Before any work: the folders of --save and --checkpoint can be written to, and no run
+ * that is not resumed would replace a checkpoint. Makes the folder of --save, as saving would. */
 int bench_check_places(struct bench *b, struct wt_error *err);
+
+/* weights.c */
 int bench_load_weights(struct bench *b, struct wt_error *err);
 int bench_save(struct bench *b, struct wt_error *err);
 int bench_checkpoint(struct bench *b, struct wt_error *err);

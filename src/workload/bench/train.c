@@ -208,7 +208,10 @@ static int evaluate(struct bench *b, struct wt_error *err)
         rc = wt_model_result(b->model, &loss, NULL, err);
         if (rc == 0 && !isfinite(loss)) {
             rc = wt_fail(err, WT_E_STATE, "evaluation broke down: a loss is not a number");
-            bench_blame_weights(b, err);
+            if (bench_step(b) == 0 || o->is_evaluated_only)
+                bench_blame_weights(b, err);
+            else
+                wt_fix(err, "the last steps went too far: try a lower --lr");
         }
         sum += loss * (double)positions;
         count += positions;
@@ -321,11 +324,15 @@ int bench_keep(struct bench *b, struct wt_error *err)
     if (o->checkpoint && b->kept != bench_step(b))
         rc = bench_checkpoint(b, err);
     /* A model that is not what it was to become replaces none. */
-    if (rc == 0 && o->save && bench_asked_to_end())
-        b->is_unsaved = true;
-    else if (rc == 0 && o->save)
-        rc = bench_save(b, err);
-    return rc;
+    if (!o->save)
+        return rc;
+    b->is_unsaved = bench_asked_to_end() != 0;
+    if (b->is_unsaved)
+        return rc;
+    /* Also where the checkpoint could not be written. */
+    struct wt_error another;
+    int saved = bench_save(b, rc < 0 ? &another : err);
+    return rc < 0 ? rc : saved;
 }
 
 /* "80.0 % of the 60 held-out rows right", or "of 8 of the 60". */

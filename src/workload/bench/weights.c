@@ -1,176 +1,13 @@
 /* Weights from a model's folder and into one, and where a run stood, for checkpoints. */
-#include <dirent.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/base.h"
 #include "workload/bench/bench.h"
 #include "workload/checkpoint.h"
 #include "workload/digest.h"
-
-/* ---- where to ---- */
-
-/* Writing a file there is tried, since permissions alone do not say it: of root, of a file system
- * for reading only, of a full one. */
-static int make_and_try(const char *option, const char *folder, const char *given,
-                        struct wt_error *err)
-{
-    char path[4200];
-    int rc = wt_fs_mkdirs(folder, 0777, err);
-    if (rc < 0) {
-        wt_fix(err, "%s %s: give a folder that can be made", option, given);
-        return rc;
-    }
-    wt_text(path, sizeof(path), "%.4000s/.wattune-XXXXXX", folder);
-    int fd = mkstemp(path);
-    if (fd < 0)
-        return wt_fail_errno(err, errno, "%s %s: writing into %s", option, given, folder);
-    close(fd);
-    unlink(path);
-    return 0;
-}
-
-/* How many steps the checkpoint there has; negative: there is none that says it. */
-static json_int_t steps_there(const char *folder, bool *ret_is_there)
-{
-    char path[4200];
-    wt_text(path, sizeof(path), "%.4000s/wattune.json", folder);
-    *ret_is_there = access(path, F_OK) == 0;
-    json_t *state = *ret_is_there ? json_load_file(path, 0, NULL) : NULL;
-    const json_t *step = json_object_get(json_object_get(state, "position"), "step");
-    json_int_t steps = json_is_integer(step) ? json_integer_value(step) : -1;
-    json_decref(state);
-    return steps;
-}
-
-static bool is_empty(const char *folder)
-{
-    DIR *dir = opendir(folder);
-    const struct dirent *entry;
-    bool has_any = false;
-    while (dir && (entry = readdir(dir)))
-        has_any |= strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
-    if (dir)
-        closedir(dir);
-    return dir && !has_any;
-}
-
-/* A checkpoint is a new folder beside the old one, which then takes its name. */
-static int check_checkpoint(const struct bench_options *o, struct wt_error *err)
-{
-    bool is_there;
-    struct stat st;
-    const char *folder = o->checkpoint;
-    json_int_t steps = steps_there(folder, &is_there);
-    if (is_there && !o->is_resumed) {
-        int rc = steps < 0
-                     ? wt_fail(err, WT_E_USAGE, "%s holds a checkpoint of another run", folder)
-                     : wt_fail(err, WT_E_USAGE,
-                               "%s holds a checkpoint of %" JSON_INTEGER_FORMAT " step%s", folder,
-                               steps, steps == 1 ? "" : "s");
-        wt_fix(err, "--resume goes on from it; give another folder to start anew");
-        return rc;
-    }
-    bool has_folder = lstat(folder, &st) == 0;
-    if (has_folder && !is_there && (!S_ISDIR(st.st_mode) || !is_empty(folder))) {
-        int rc = wt_fail(err, WT_E_USAGE, "--checkpoint %s: is there and is no checkpoint", folder);
-        wt_fix(err, "give another folder");
-        return rc;
-    }
-    if (o->is_resumed && !is_there) {
-        int rc = wt_fail(err, WT_E_NOTFOUND, "--resume: there is no checkpoint in %s", folder);
-        wt_fix(err, "without --resume a run begins, and leaves one there");
-        return rc;
-    }
-    char parent[4096];
-    if (strlen(folder) >= sizeof(parent) - 64)
-        return wt_fail(err, WT_E_USAGE, "--checkpoint: a path of %zu bytes", strlen(folder));
-    wt_text(parent, sizeof(parent), "%s", folder);
-    for (size_t n = strlen(parent); n > 1 && parent[n - 1] == '/'; n--)
-        parent[n - 1] = '\0';
-    /* A folder cannot take the name of a link. */
-    if (lstat(parent, &st) == 0 && S_ISLNK(st.st_mode))
-        return wt_fail(err, WT_E_USAGE, "--checkpoint %s: is a link; give the folder itself",
-                       folder);
-    char *slash = strrchr(parent, '/');
-    if (!slash)
-        wt_text(parent, sizeof(parent), ".");
-    else
-        slash[slash == parent] = '\0';
-    return make_and_try("--checkpoint", parent, folder, err);
-}
-
-/* Whether two paths are the same folder, there or not. */
-static bool is_same(const char *a, const char *b)
-{
-    struct stat x, y;
-    size_t a_size = strlen(a), b_size = strlen(b);
-    while (a_size > 1 && a[a_size - 1] == '/')
-        a_size--;
-    while (b_size > 1 && b[b_size - 1] == '/')
-        b_size--;
-    return (a_size == b_size && memcmp(a, b, a_size) == 0) ||
-           (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
-}
-
-static bool ends_in(const char *text, const char *end)
-{
-    size_t size = strlen(text), end_size = strlen(end);
-    return size >= end_size && strcmp(text + size - end_size, end) == 0;
-}
-
-/* Of a model, as far as Wattune or transformers would read it. */
-static bool is_of_a_model(const char *name)
-{
-    return ends_in(name, ".safetensors") || ends_in(name, ".safetensors.index.json") ||
-           strncmp(name, "pytorch_model", strlen("pytorch_model")) == 0 ||
-           bench_is_of_a_tokenizer(name);
-}
-
-/* What would stay beside the model that is written is of another one. */
-static int check_save(const struct bench *b, struct wt_error *err)
-{
-    const struct bench_options *o = b->o;
-    bool is_checkpoint;
-    steps_there(o->save, &is_checkpoint);
-    if (is_checkpoint || (o->checkpoint && is_same(o->save, o->checkpoint))) {
-        int rc = wt_fail(err, WT_E_USAGE, "--save %s: is a checkpoint's folder", o->save);
-        wt_fix(err, "give a folder of its own");
-        return rc;
-    }
-    DIR *dir = opendir(o->save);
-    const struct dirent *entry;
-    char other[256] = "";
-    while (dir && !other[0] && (entry = readdir(dir)))
-        if (is_of_a_model(entry->d_name) && strcmp(entry->d_name, "model.safetensors") != 0 &&
-            !bench_saves_file(b, entry->d_name))
-            wt_text(other, sizeof(other), "%s", entry->d_name);
-    if (dir)
-        closedir(dir);
-    if (!other[0])
-        return 0;
-    int rc = wt_fail(err, WT_E_USAGE, "--save %s: holds another model, whose %.100s would stay",
-                     o->save, other);
-    wt_fix(err, "give a new folder");
-    return rc;
-}
-
-int bench_check_places(struct bench *b, struct wt_error *err)
-{
-    const struct bench_options *o = b->o;
-    int rc = o->checkpoint ? check_checkpoint(o, err) : 0;
-    if (rc == 0 && o->save)
-        rc = check_save(b, err);
-    if (rc < 0 || !o->save)
-        return rc;
-    b->has_made_folder = access(o->save, F_OK) < 0;
-    return make_and_try("--save", o->save, o->save, err);
-}
 
 /* ---- weights ---- */
 
@@ -261,38 +98,9 @@ static json_int_t fixed_value(const struct bench *b, size_t i)
     return values[i];
 }
 
-/* Which checkpoint the folder holds; all 0: none. */
-static struct bench_stamp stamp_of(const char *folder)
-{
-    char path[4200];
-    struct stat st;
-    wt_text(path, sizeof(path), "%.4000s/wattune.json", folder);
-    if (stat(path, &st) < 0)
-        return (struct bench_stamp){0};
-    return (struct bench_stamp){st.st_dev, st.st_ino, st.st_mtim};
-}
-
-/* What another run has left there since is not ours to replace. */
-static int check_stamp(const struct bench *b, struct wt_error *err)
-{
-    struct bench_stamp now = stamp_of(b->o->checkpoint);
-    const struct bench_stamp *seen = &b->stamp;
-    if (now.inode == 0 || (now.device == seen->device && now.inode == seen->inode &&
-                           now.written.tv_sec == seen->written.tv_sec &&
-                           now.written.tv_nsec == seen->written.tv_nsec))
-        return 0;
-    int rc = wt_fail(err, WT_E_STATE, "%s: another run has left a checkpoint there meanwhile",
-                     b->o->checkpoint);
-    wt_fix(err, "give each run a folder of its own");
-    return rc;
-}
-
 int bench_checkpoint(struct bench *b, struct wt_error *err)
 {
     char digest[32];
-    int rc = check_stamp(b, err);
-    if (rc < 0)
-        return rc;
     json_t *j = json_pack(
         "{s:I, s:I, s:s, s:o, s:o, s:o}", "step", (json_int_t)bench_step(b), "place",
         (json_int_t)(b->corpus ? wt_corpus_place(b->corpus) : wt_items_place(&b->items)), "text",
@@ -306,9 +114,9 @@ int bench_checkpoint(struct bench *b, struct wt_error *err)
         return wt_fail(err, WT_E_NOMEM, "no memory for a checkpoint");
     struct wt_error note;
     bench_begin(b, "checkpoint");
-    rc = wt_checkpoint_save(b->o->checkpoint, b->model, position, b->items.classes, &note, err);
+    int rc = wt_checkpoint_save(b->o->checkpoint, b->model, position, b->items.classes, &b->stamp,
+                                &note, err);
     free(position);
-    b->stamp = stamp_of(b->o->checkpoint);
     int ended = bench_end(b, "checkpoint", rc < 0 ? NULL : err);
     rc = rc < 0 ? rc : ended;
     if (note.code < 0) {
@@ -380,8 +188,7 @@ static int take_position(struct bench *b, const json_t *j, struct wt_error *err)
 int bench_resume(struct bench *b, struct wt_error *err)
 {
     char *position = NULL;
-    b->stamp = stamp_of(b->o->checkpoint);
-    int rc = wt_checkpoint_load(b->o->checkpoint, b->model, &position, err);
+    int rc = wt_checkpoint_load(b->o->checkpoint, b->model, &position, &b->stamp, err);
     if (rc < 0)
         return rc;
     json_t *j = json_loads(position, JSON_REJECT_DUPLICATES, NULL);

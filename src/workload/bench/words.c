@@ -95,14 +95,17 @@ static void say_classes(const struct bench *b)
             fprintf(stderr, "%s: the table's labels are numbers of %s's classes\n", PROGRAM,
                     b->source.name);
         }
+        size_t labels = 0; /* of the table; the classes may be a folder's */
+        for (size_t i = 0; i < items->class_count; i++)
+            labels += all[i] > 0;
         for (size_t i = 0; i < items->class_count; i++)
             untrained += all[i] > 0 && trained[i] == 0;
         if (untrained && !b->o->is_evaluated_only)
             fprintf(stderr, "%s: %zu class%s, all of whose rows are held out\n", PROGRAM, untrained,
                     untrained == 1 ? " cannot be learnt" : "es cannot be learnt");
-        if (2 * items->class_count > items->count && items->class_count > CLASSES_SHOWN)
+        if (2 * labels > items->count && labels > CLASSES_SHOWN)
             fprintf(stderr, "%s: %zu labels in %zu rows: is the first field of a row its label?\n",
-                    PROGRAM, items->class_count, items->count);
+                    PROGRAM, labels, items->count);
     }
     free(all);
     free(trained);
